@@ -1,0 +1,101 @@
+"""Diagnostic, SourceRange: what went wrong, where, and what to do about it.
+
+Diagnostics are collected, not raised one by one: a function that can find several independent problems
+returns or accumulates them; `DiagnosticsError` carries them where the caller cannot go on.
+The summary is constant for a kind of problem; the detail says what, why, and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    """How bad it is: an error stops the operation, a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a text, counted in characters: offset from 0, line and column from 1."""
+
+    offset: int
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRange:
+    """A part of a file as it is written; `end` is exclusive."""
+
+    filename: str
+    start: Position
+    end: Position
+
+    def __str__(self) -> str:
+        """Return `file:line:column` of the start."""
+        return f"{self.filename}:{self.start.line}:{self.start.column}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the range in the shape of `terraform validate -json`, with `byte` as the character offset."""
+
+        def position(p: Position) -> dict[str, int]:
+            return {"line": p.line, "column": p.column, "byte": p.offset}
+
+        return {"filename": self.filename, "start": position(self.start), "end": position(self.end)}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One problem: a constant summary, a detail, and where it can be known, its place and address."""
+
+    severity: Severity
+    summary: str
+    detail: str = ""
+    subject: SourceRange | None = None
+    address: str | None = None
+    code: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the diagnostic in the shape of `terraform validate -json`."""
+        out: dict[str, Any] = {"severity": str(self.severity), "summary": self.summary, "detail": self.detail}
+        if self.address is not None:
+            out["address"] = self.address
+        if self.subject is not None:
+            out["range"] = self.subject.to_json()
+        return out
+
+
+def error(
+    summary: str, detail: str = "", subject: SourceRange | None = None, *, address: str | None = None
+) -> Diagnostic:
+    """Return a diagnostic of severity error."""
+    return Diagnostic(Severity.ERROR, summary, detail, subject, address)
+
+
+def warning(
+    summary: str, detail: str = "", subject: SourceRange | None = None, *, address: str | None = None
+) -> Diagnostic:
+    """Return a diagnostic of severity warning."""
+    return Diagnostic(Severity.WARNING, summary, detail, subject, address)
+
+
+class DiagnosticsError(Exception):
+    """The operation cannot go on; `diagnostics` says why. At least one of them is an error."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic] | Diagnostic) -> None:
+        """Take one diagnostic or several."""
+        self.diagnostics = (
+            (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
+        )
+        super().__init__("; ".join(f"{d.subject}: {d.summary}" if d.subject else d.summary for d in self.diagnostics))
+
+
+def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
+    """Tell whether any of the diagnostics is an error."""
+    return any(d.severity is Severity.ERROR for d in diagnostics)
