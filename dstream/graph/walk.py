@@ -1,0 +1,63 @@
+"""Walk: which steps may start now, given which have ended; a failed step fails its dependents and nothing else.
+
+The walk keeps counts instead of searching, so that a step costs as much as it has edges.
+It is not a scheduler: its caller starts the steps, as many at once as it likes, and reports their ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dstream.graph.dependencies import Dependencies
+
+
+class Walk:
+    """The state of one pass over a graph, from what needs nothing to what needs most."""
+
+    def __init__(self, graph: Dependencies) -> None:
+        """Start a walk over a graph without loops; every node is a step."""
+        self._graph = graph
+        self._waits = {node: len(graph.needs(node)) for node in graph}
+        self._ready = deque(node for node, count in self._waits.items() if not count)
+        self._unfinished = len(self._waits)
+        self._skipped: dict[str, str] = {}
+
+    def take(self) -> str | None:
+        """Return a step that may start now, or None if none may until another ends."""
+        while self._ready:
+            node = self._ready.popleft()
+            if node not in self._skipped:
+                return node
+        return None
+
+    def done(self, node: str) -> None:
+        """Record that a step succeeded: its dependents come closer."""
+        self._unfinished -= 1
+        for dependent in self._graph.needed_by(node):
+            self._waits[dependent] -= 1
+            if not self._waits[dependent] and dependent not in self._skipped:
+                self._ready.append(dependent)
+
+    def failed(self, node: str) -> list[str]:
+        """Record that a step failed; return the steps that are now skipped because of it."""
+        self._unfinished -= 1
+        skipped = []
+        pending = [node]
+        while pending:
+            for dependent in self._graph.needed_by(pending.pop()):
+                if dependent not in self._skipped:
+                    self._skipped[dependent] = node
+                    self._unfinished -= 1
+                    skipped.append(dependent)
+                    pending.append(dependent)
+        return skipped
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The skipped steps, each with the failed step that is the cause."""
+        return dict(self._skipped)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step has ended or was skipped."""
+        return self._unfinished == 0
