@@ -1,0 +1,52 @@
+"""What a user sees when a command fails: diagnostics, a sentence of the state, or how to report a bug."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from dstream_state import StateError
+
+from dstream.cli.render.diagnostics import diagnostics_text
+from dstream.cli.render.paint import paint_for, say
+from dstream.diagnostics import DiagnosticsError, error
+
+
+def report(problem: Exception) -> int:
+    """Write the failure to the standard error and return the exit code."""
+    paint = paint_for(sys.stderr)
+    if isinstance(problem, DiagnosticsError):
+        diagnostics = problem.diagnostics
+    elif isinstance(problem, StateError):
+        summary, _, detail = str(problem).partition("\n")
+        diagnostics = (error(summary, detail),)
+    elif isinstance(problem, OSError) and problem.filename is not None:
+        diagnostics = (error("Cannot use a file", f"{problem.filename}: {problem.strerror}"),)
+    else:
+        detail = (
+            f"{type(problem).__name__}: {problem}\n"
+            "This is a bug in dstream: please report it. DSTREAM_DEBUG=1 shows where it happened."
+        )
+        diagnostics = (error("Unexpected error", detail),)
+    if os.environ.get("DSTREAM_DEBUG"):
+        traceback.print_exception(problem, file=sys.stderr)
+    say(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
+    return 1
+
+
+def _texts(diagnostics: object) -> dict[str, str]:
+    """Read the files that diagnostics are about, so that the lines at fault can be shown."""
+    from pathlib import Path
+
+    from dstream.diagnostics import Diagnostic
+
+    texts: dict[str, str] = {}
+    for diagnostic in diagnostics if isinstance(diagnostics, tuple) else ():
+        if isinstance(diagnostic, Diagnostic) and diagnostic.subject is not None:
+            name = diagnostic.subject.filename
+            try:
+                texts[name] = Path(name).read_text("utf-8-sig")
+            except (OSError, UnicodeDecodeError):
+                continue
+    return texts

@@ -1,0 +1,106 @@
+"""The `dstream` command: finds the command, runs it, and turns every failure into a message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from dstream import __version__
+
+# name -> (module below dstream.cli, short help). The help stands here so that `--help` imports no command.
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Prepare providers and backend; with a TASK, apply that task"),
+    "plan": ("plan", "Show what apply would do"),
+    "apply": ("apply", "Create, change and delete what the configuration asks for"),
+    "destroy": ("destroy", "Delete everything that was applied"),
+    "run": ("run", "Run the data flow of tasks"),
+    "status": ("status", "Show what is deployed and what is running"),
+    "drift": ("drift", "Report what was changed outside"),
+    "lint": ("lint", "Check the configuration"),
+    "output": ("output", "Show the values of outputs"),
+    "state": ("state", "Look at the state"),
+    "checkpoint": ("checkpoint", "Show, set or reset the position of a task"),
+    "dlq": ("dlq", "List, show or replay dead letters"),
+    "providers": ("providers", "List, inspect and test providers"),
+    "force-unlock": ("force_unlock", "Release a lock that its holder left behind"),
+    "version": ("version", "Show the version"),
+}
+_ALIASES = {"validate": "lint"}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a user's work."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None if there is none of that name."""
+        entry = _COMMANDS.get(_ALIASES.get(cmd_name, cmd_name))
+        if entry is None:
+            return None
+        module = importlib.import_module(f"dstream.cli.{entry[0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, [*_COMMANDS, *_ALIASES], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from the short texts above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "-help", "--help"]})
+@click.version_option(__version__, "-v", "-version", "--version", message="dstream %(version)s")
+@click.option("-chdir", "--chdir", metavar="DIR", help="Work in this folder instead of the current one.")
+def root(chdir: str | None) -> None:
+    """Terraform for data streaming: plan, apply, run and destroy data flows and what they need."""
+    if chdir:
+        try:
+            os.chdir(chdir)
+        except OSError as problem:
+            raise click.ClickException(f"-chdir: cannot enter {chdir}: {problem.strerror}") from problem
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 error, 2 changes or drift where the command says so, 130 interrupted."""
+    sys.exit(_run(sys.argv[1:] if args is None else args))
+
+
+def _run(args: list[str]) -> int:
+    try:
+        result: Any = root.main(args, prog_name="dstream", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as problem:
+        problem.show()
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as problem:  # noqa: BLE001 - the last resort: no input may end in a traceback
+        from dstream.cli.failure import report
+
+        return report(problem)

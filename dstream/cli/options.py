@@ -1,0 +1,92 @@
+"""Options as Terraform writes them: one dash or two, `-flag=false`, and the groups that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FLAG_VALUE = re.compile(r"(?P<name>--?[a-z][a-z-]*)=(?P<value>true|false)")
+
+
+class Command(click.Command):
+    """A command whose flags also take `=true` and `=false`, as Terraform's do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Rewrite `-flag=false` to its opposite before click sees it."""
+        opposites: dict[str, str] = {}
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and parameter.is_flag and parameter.secondary_opts:
+                for name in parameter.opts:
+                    opposites[name] = parameter.secondary_opts[0]
+        rewritten: list[str] = []
+        for position, arg in enumerate(args):
+            if arg == "--":
+                rewritten.extend(args[position:])
+                break
+            match = _FLAG_VALUE.fullmatch(arg)
+            if match and match["name"] in opposites:
+                arg = match["name"] if match["value"] == "true" else opposites[match["name"]]
+            rewritten.append(arg)
+        return super().parse_args(ctx, rewritten)
+
+
+def option(name: str, **settings: Any) -> Callable[[F], F]:
+    """Declare an option that takes a value, as `-name` and `--name`."""
+    return click.option(f"-{name}", f"--{name}", name.replace("-", "_"), **settings)
+
+
+def flag(name: str, *, default: bool = False, **settings: Any) -> Callable[[F], F]:
+    """Declare a flag, as `-name`, `--name`, `-name=true` and `-name=false`."""
+    declaration = f"-{name}/-no-{name}"
+    return click.option(
+        declaration, f"--{name}/--no-{name}", name.replace("-", "_"), is_flag=True, default=default,
+        show_default=False, **settings,
+    )
+
+
+def config_options(function: F) -> F:
+    """Add what every command that reads a configuration takes: where it is and the values of variables."""
+    function = click.option(
+        "-c", "-config", "--config", "config", metavar="PATH", default=".", show_default=False,
+        help="The configuration: a file or a folder. Default: the current folder.",
+    )(function)
+    function = option("var", metavar="NAME=VALUE", multiple=True, help="Set a variable.")(function)
+    function = option("var-file", metavar="FILE", multiple=True, help="Read variables from a file.")(function)
+    return function
+
+
+def lock_options(function: F) -> F:
+    """Add what every command that takes the lock of the state takes."""
+    return option(
+        "lock-timeout", metavar="DURATION", default="0s", help="How long to wait for the lock, as 30s or 5m."
+    )(function)
+
+
+def plan_options(function: F) -> F:
+    """Add what shapes a plan."""
+    function = option("target", metavar="ADDRESS", multiple=True, help="Only this and what it needs.")(function)
+    function = option("replace", metavar="ADDRESS", multiple=True, help="Replace this object.")(function)
+    function = flag("refresh", default=True, help="Ask the providers what really exists (default).")(function)
+    function = option(
+        "parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time."
+    )(function)
+    return function
+
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def seconds(text: str, what: str) -> float:
+    """Return a duration such as "90s", "5m" or "1h30m" in seconds; raise ClickException naming `what` otherwise."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        try:
+            return float(text)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not a duration; write 30s, 5m or 1h30m", param_hint=what) from None
+    hours, minutes, rest = match.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)

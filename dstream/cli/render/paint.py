@@ -1,0 +1,38 @@
+"""Paint: colour where the output is a terminal that wants it, plain text everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+_CODES = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """Puts text in colour, or leaves it as it is."""
+
+    enabled: bool
+
+    def __call__(self, text: str, *styles: str) -> str:
+        """Return the text in the named styles (bold, dim, red, green, yellow, blue, magenta, cyan)."""
+        if not self.enabled or not styles or not text:
+            return text
+        return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def paint_for(stream: TextIO, *, wanted: bool = True) -> Paint:
+    """Return the paint for a stream: colour only on a terminal, never with NO_COLOR (https://no-color.org) set."""
+    dumb = os.environ.get("TERM") == "dumb"
+    return Paint(wanted and stream.isatty() and not os.environ.get("NO_COLOR") and not dumb)
+
+
+def say(text: str = "", *, stream: TextIO | None = None) -> None:
+    """Write one line to the standard output, or another stream, at once."""
+    target = sys.stdout if stream is None else stream
+    target.write(text + "\n")
+    target.flush()

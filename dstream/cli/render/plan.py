@@ -1,0 +1,213 @@
+"""A plan as text, in the form that Terraform's users know. The same plan always gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dstream.cli.render.paint import Paint
+from dstream.cli.render.values import attribute_name, literal_lines, scalar
+from dstream.plan import (
+    MISSING,
+    Action,
+    Change,
+    Drift,
+    DriftKind,
+    OutputChange,
+    Plan,
+    Reason,
+    TaskNote,
+    differences,
+    is_fingerprint,
+)
+
+_COLOURS = {"+": "green", "-": "red", "~": "yellow", "-/+": "red", "+/-": "red", "?": "cyan", ".": "dim"}
+_PHRASES = {
+    Action.CREATE: "will be created",
+    Action.UPDATE: "will be updated in place",
+    Action.REPLACE: "must be replaced",
+    Action.CREATE_THEN_DELETE: "must be replaced, the new one first",
+    Action.DELETE: "will be destroyed",
+    Action.FORGET: "will no longer be managed; the object stays",
+    Action.DEFERRED: "is deferred: apply again",
+}
+_REASONS = {
+    Reason.MISSING: "it is recorded in the state, but no longer exists",
+    Reason.TAINTED: "it was not created whole",
+    Reason.REQUESTED: "as asked by -replace",
+    Reason.TRIGGERED: "because of replace_triggered_by",
+    Reason.NOT_IN_CONFIGURATION: "it is no longer in the configuration",
+    Reason.NOT_WANTED_BY_TASK: "its task no longer asks for it",
+}
+
+
+def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
+    """Yield the lines that show a plan: drift, changes, tasks, outputs, and the summary."""
+    if plan.drifts:
+        yield paint("Changed outside of dstream since the last apply:", "bold")
+        yield ""
+        for drift in plan.drifts:
+            yield from drift_lines(drift, paint)
+    shown = [change for change in plan.changes if change.action is not Action.NO_OP]
+    if shown:
+        yield paint("dstream will do the following:", "bold")
+        yield ""
+        for change in shown:
+            yield from change_lines(change, paint)
+    fresh = [note for note in plan.tasks if not note.applied or note.notes]
+    if fresh:
+        yield paint("Tasks:", "bold")
+        for note in fresh:
+            yield from _task_lines(note, paint)
+        yield ""
+    outputs = [output for output in plan.outputs if output.action is not Action.NO_OP]
+    if outputs:
+        yield paint("Outputs:", "bold")
+        for output in outputs:
+            yield from _output_lines(output, paint)
+        yield ""
+    yield summary(plan, paint)
+
+
+def summary(plan: Plan, paint: Paint) -> str:
+    """Return the last line: how much would change."""
+    if not plan.has_changes:
+        if plan.destroy:
+            return paint("Nothing to destroy.", "bold", "green")
+        if plan.has_drift:
+            return paint("No changes.", "bold", "green") + " What changed outside needs nothing to be done."
+        return paint("No changes.", "bold", "green") + " What exists matches the configuration."
+    counts = plan.counts
+    parts = [f"{counts['add']} to add", f"{counts['change']} to change", f"{counts['destroy']} to destroy"]
+    if counts["forget"]:
+        parts.append(f"{counts['forget']} to forget")
+    if counts["deferred"]:
+        parts.append(f"{counts['deferred']} deferred")
+    return paint("Plan:", "bold") + " " + ", ".join(parts) + "."
+
+
+def change_lines(change: Change, paint: Paint) -> Iterator[str]:
+    """Yield the lines that show one change, and an empty one."""
+    reason = _REASONS.get(change.reason)
+    yield paint(f"  # {change.address} {_PHRASES[change.action]}", "bold")
+    if reason:
+        yield paint(f"  # ({reason})", "dim")
+    if change.detail:
+        yield paint(f"  # ({change.detail})", "dim")
+    if change.loses_data:
+        yield paint("  # This destroys data.", "bold", "red")
+    symbol = change.action.symbol
+    mark = paint(symbol, _COLOURS[symbol])
+    if change.action is Action.DEFERRED:
+        yield f"  {mark} {change.type}"
+        yield ""
+        return
+    yield f"{' ' * (3 - len(symbol))}{mark} {change.type} {{"
+    yield from _body(change, paint)
+    yield "    }"
+    yield ""
+
+
+def _body(change: Change, paint: Paint) -> Iterator[str]:
+    before, after = change.before or {}, change.after or {}
+    if change.action is Action.CREATE:
+        yield from _whole(after, "+", paint)
+    elif change.action in (Action.DELETE, Action.FORGET):
+        yield from _whole(before, "-", paint)
+    else:
+        yield from _changed(before, after, change.replace_paths, paint)
+
+
+def _whole(attributes: Mapping[str, Any], symbol: str, paint: Paint) -> Iterator[str]:
+    names = [name for name in sorted(attributes) if attributes[name] is not None]
+    width = max((len(attribute_name(name)) for name in names), default=0)
+    mark = paint(symbol, _COLOURS[symbol])
+    for name in names:
+        first, *rest = literal_lines(attributes[name], "        ")
+        yield f"      {mark} {attribute_name(name):<{width}} = {first}"
+        yield from rest
+
+
+def _changed(
+    before: Mapping[str, Any], after: Mapping[str, Any], replace_paths: tuple[str, ...], paint: Paint
+) -> Iterator[str]:
+    names = sorted(name for name in before.keys() | after.keys())
+    different = [name for name in names if before.get(name) != after.get(name)]
+    width = max((len(attribute_name(name)) for name in different), default=0)
+    for name in different:
+        left, right = before.get(name), after.get(name)
+        forces = paint("  # forces replacement", "red") if name in replace_paths else ""
+        label = f"{attribute_name(name):<{width}}"
+        short_left, short_right = scalar(left), scalar(right)
+        if left is None:
+            yield from _one_side("+", label, right, forces, paint)
+        elif right is None:
+            yield from _one_side("-", label, left, forces, paint)
+        elif short_left is not None and short_right is not None:
+            changes = f"{short_left} -> {short_right}"
+            if is_fingerprint(left) and is_fingerprint(right):
+                changes = f"{short_right}  # changes"
+            yield f"      {paint('~', 'yellow')} {label} = {changes}{forces}"
+        else:
+            yield f"      {paint('~', 'yellow')} {label} = {'[' if isinstance(right, list) else '{'}{forces}"
+            yield from _inner(left, right, paint)
+            yield f"        {']' if isinstance(right, list) else '}'}"
+    kept = len(names) - len(different)
+    if kept:
+        yield paint(f"        # ({kept} unchanged attribute{'s' if kept != 1 else ''})", "dim")
+
+
+def _one_side(symbol: str, label: str, value: Any, forces: str, paint: Paint) -> Iterator[str]:
+    first, *rest = literal_lines(value, "        ")
+    yield f"      {paint(symbol, _COLOURS[symbol])} {label} = {first}{forces}"
+    yield from rest
+
+
+def _inner(before: Any, after: Any, paint: Paint) -> Iterator[str]:
+    for difference in differences(before, after):
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in difference.path).lstrip(".")
+        name = f"{path} = " if path and not isinstance(after, list) else ""
+        for symbol, value in (("-", difference.before), ("+", difference.after)):
+            if value is not MISSING:
+                first, *rest = literal_lines(value, "            ")
+                yield f"          {paint(symbol, _COLOURS[symbol])} {name}{first}"
+                yield from rest
+
+
+def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
+    """Yield the lines that show one object that is not as recorded, and an empty one."""
+    phrases = {
+        DriftKind.CHANGED: "was changed",
+        DriftKind.MISSING: "is missing",
+        DriftKind.UNREACHABLE: "could not be asked",
+    }
+    yield paint(f"  # {drift.address} {phrases[drift.kind]}", "bold")
+    if drift.detail:
+        yield paint(f"  # ({drift.detail})", "dim")
+    if drift.kind is DriftKind.CHANGED:
+        yield f"  {paint('~', 'yellow')} {drift.type} {{"
+        yield from _changed(drift.before or {}, drift.after or {}, (), paint)
+        yield "    }"
+    elif drift.kind is DriftKind.MISSING:
+        yield f"  {paint('-', 'red')} {drift.type}"
+    yield ""
+
+
+def _task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
+    mark = " " if note.applied else paint("+", "green")
+    streams = f" ({len(note.streams)} streams: {', '.join(note.streams)})" if note.streams else ""
+    state = "" if note.applied else " can be run after apply"
+    yield f"  {mark} {note.address}{state}{streams}"
+    for line in note.notes:
+        yield paint(f"      {line}", "dim")
+
+
+def _output_lines(output: OutputChange, paint: Paint) -> Iterator[str]:
+    symbol = output.action.symbol
+    mark = paint(symbol, _COLOURS[symbol])
+    if output.sensitive:
+        yield f"  {mark} {output.name} = (sensitive value)"
+        return
+    first, *rest = literal_lines(output.before if output.action is Action.DELETE else output.after, "    ")
+    yield f"  {mark} {output.name} = {first}"
+    yield from rest

@@ -1,0 +1,80 @@
+"""Values as HCL literals, with what is unknown or sensitive named as such."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from dstream.lang import Unknown
+from dstream.plan import is_fingerprint
+
+UNKNOWN = "(known after apply)"
+SENSITIVE = "(sensitive value)"
+_BARE = re.compile(r"[^\W\d][\w-]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def attribute_name(name: str) -> str:
+    """Return a name as it stands before `=`: bare where HCL allows it, else quoted."""
+    return name if _BARE.fullmatch(name) else quoted(name)
+
+
+def quoted(text: str) -> str:
+    """Return the text as a quoted HCL string that means just this text; control characters are escaped."""
+    escaped = json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped)
+
+
+def scalar(value: Any) -> str | None:
+    """Return a value that fits on one line, or None for a collection that has items."""
+    if isinstance(value, Unknown):
+        return UNKNOWN
+    if is_fingerprint(value):
+        return SENSITIVE
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, Mapping):
+        return None if value else "{}"
+    return None if value else "[]"
+
+
+def literal_lines(value: Any, indent: str) -> list[str]:
+    """Return a value as lines; the first has no indent, since it follows a name, the others have `indent`."""
+    line = scalar(value)
+    if line is not None:
+        return [line]
+    deeper = indent + "    "
+    lines: list[str] = []
+    if isinstance(value, Mapping):
+        lines.append("{")
+        width = max(len(attribute_name(name)) for name in value)
+        for name in sorted(value):
+            first, *rest = literal_lines(value[name], deeper)
+            lines.append(f"{deeper}{attribute_name(name):<{width}} = {first}")
+            lines.extend(rest)
+        lines.append(indent + "}")
+        return lines
+    lines.append("[")
+    for item in value:
+        first, *rest = literal_lines(item, deeper)
+        inner = [deeper + first, *rest]
+        inner[-1] += ","
+        lines.extend(inner)
+    lines.append(indent + "]")
+    return lines
+
+
+def literal(value: Any) -> str:
+    """Return a value as HCL text, over several lines where it is a collection."""
+    return "\n".join(literal_lines(value, ""))

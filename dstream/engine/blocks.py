@@ -1,0 +1,130 @@
+"""The graph of blocks: which local, variable, provider, resource, task and output needs which other.
+
+Names: `var.x`, `local.x`, `provider.x`, `TYPE.NAME`, `task.x`, `output.x`. References to anything else
+(`each`, `count`, `self`, `path`, a name that is not declared) make no edge; evaluation reports what is undeclared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from dstream.config import Config, Lifecycle, ResourceBlock, SideBlock, TaskBlock
+from dstream.diagnostics import DiagnosticsError, SourceRange, error
+from dstream.graph import Dependencies
+from dstream.lang import Reference, references
+
+
+def provider_of(block: ResourceBlock) -> str:
+    """Return the name of the `provider` block of a resource: as it says, else the first word of its type."""
+    return block.provider or block.type.split("_", 1)[0]
+
+
+def block_graph(config: Config) -> Dependencies:
+    """Return the graph of the configuration's blocks; raise DiagnosticsError where blocks need each other."""
+    graph = Dependencies()
+    ranges: dict[str, SourceRange] = {}
+    for name, declared, needs in _blocks(config):
+        ranges[name] = declared
+        graph.add(name, (needed for needed in needs if _declared(config, needed)))
+    loops = graph.loops()
+    if loops:
+        raise DiagnosticsError([_loop(loop, ranges) for loop in loops])
+    return graph
+
+
+def _loop(names: list[str], ranges: dict[str, SourceRange]) -> Any:
+    path = " -> ".join([*names, names[0]])
+    places = "\n".join(f"  {name} at {ranges[name]}" for name in names)
+    detail = (
+        f"{path}\n{places}\nEach of these needs the next one, so none can come first. "
+        "Take one of the references out, or move what both need into a local of its own."
+    )
+    return error("Dependency cycle", detail, ranges[names[0]])
+
+
+def _blocks(config: Config) -> Iterator[tuple[str, SourceRange, Iterator[str]]]:
+    for name, variable in config.variables.items():
+        yield f"var.{name}", variable.range, iter(())
+    for name, attribute in config.locals.items():
+        yield f"local.{name}", attribute.range, _names(attribute.expr)
+    for name, provider in config.providers.items():
+        yield f"provider.{name}", provider.range, _names(provider.config, provider.launch.source, provider.launch.env)
+    for (type_, name), resource in config.resources.items():
+        yield f"{type_}.{name}", resource.range, _resource_needs(resource)
+    for name, task in config.tasks.items():
+        yield f"task.{name}", task.range, _task_needs(task)
+    for name, output in config.outputs.items():
+        yield f"output.{name}", output.range, _names(output.value, *output.depends_on)
+
+
+def _resource_needs(block: ResourceBlock) -> Iterator[str]:
+    yield f"provider.{provider_of(block)}"
+    yield from _names(block.body, block.for_each, block.count, *block.depends_on)
+    yield from _lifecycle(block.lifecycle)
+
+
+def _task_needs(block: TaskBlock) -> Iterator[str]:
+    yield from _names(block.for_each, block.count, *block.depends_on)
+    yield from _lifecycle(block.lifecycle)
+    for side in (block.input, *block.outputs):
+        if side is not None:
+            yield from _side(side)
+
+
+def _side(side: SideBlock) -> Iterator[str]:
+    yield from _names(side.config, side.launch.source, side.launch.env)
+
+
+def _lifecycle(lifecycle: Lifecycle) -> Iterator[str]:
+    yield from _names(*lifecycle.replace_triggered_by)
+
+
+def _names(*parts: Any) -> Iterator[str]:
+    for part in parts:
+        if part is not None:
+            for reference in references(part):
+                name = block_name(reference)
+                if name is not None:
+                    yield name
+
+
+def block_name(reference: Reference) -> str | None:
+    """Return the name of the block that a reference is to, such as `local.tables`, or None if it names none."""
+    if not reference.path or not isinstance(reference.path[0], str):
+        return None
+    return f"{reference.root}.{reference.path[0]}"
+
+
+def _declared(config: Config, name: str) -> bool:
+    kind, _, rest = name.partition(".")
+    match kind:
+        case "var":
+            return rest in config.variables
+        case "local":
+            return rest in config.locals
+        case "provider":
+            return rest in config.providers
+        case "task":
+            return rest in config.tasks
+        case "output":
+            return False
+        case _:
+            return (kind, rest) in config.resources
+
+
+def object_blocks(graph: Dependencies, names: Iterable[str]) -> list[str]:
+    """Return the resources and tasks among what the named blocks need, directly or through locals and providers."""
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in graph:
+            continue
+        seen.add(name)
+        if name.split(".", 1)[0] in ("var", "local", "provider", "output"):
+            pending.extend(graph.needs(name))
+        else:
+            found[name] = None
+    return sorted(found)

@@ -1,0 +1,28 @@
+"""What an operation would do: actions, changes, drift, the plan. The only user of deepdiff."""
+
+from dstream.plan.action import Action
+from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
+from dstream.plan.decide import Decision, TypeRules, Wishes, decide
+from dstream.plan.differences import MISSING, Difference, changed_names, contains_unknown, differences
+from dstream.plan.plan import Plan, is_fingerprint
+
+__all__ = [
+    "MISSING",
+    "Action",
+    "Change",
+    "Decision",
+    "Difference",
+    "Drift",
+    "DriftKind",
+    "OutputChange",
+    "Plan",
+    "Reason",
+    "TaskNote",
+    "TypeRules",
+    "Wishes",
+    "changed_names",
+    "contains_unknown",
+    "decide",
+    "differences",
+    "is_fingerprint",
+]

@@ -1,0 +1,54 @@
+"""Action: what a plan does with one object, and the symbol that shows it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What is done with an object; the values are the words of the JSON form."""
+
+    NO_OP = "no-op"
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "delete-then-create"
+    CREATE_THEN_DELETE = "create-then-delete"
+    DELETE = "delete"
+    FORGET = "forget"
+    DEFERRED = "deferred"
+
+    @property
+    def symbol(self) -> str:
+        """The mark in front of the object in a printed plan."""
+        return _SYMBOLS[self]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the object is destroyed and made again, in either order."""
+        return self in (Action.REPLACE, Action.CREATE_THEN_DELETE)
+
+    @property
+    def destroys(self) -> bool:
+        """Whether an existing object goes away."""
+        return self is Action.DELETE or self.replaces
+
+    @property
+    def steps(self) -> list[str]:
+        """The action as Terraform's plan representation lists it, such as ["delete", "create"]."""
+        if self is Action.REPLACE:
+            return ["delete", "create"]
+        if self is Action.CREATE_THEN_DELETE:
+            return ["create", "delete"]
+        return [str(self)]
+
+
+_SYMBOLS = {
+    Action.NO_OP: " ",
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.REPLACE: "-/+",
+    Action.CREATE_THEN_DELETE: "+/-",
+    Action.DELETE: "-",
+    Action.FORGET: ".",
+    Action.DEFERRED: "?",
+}

@@ -1,0 +1,89 @@
+"""Where two sets of attributes differ: cheaply for planning, path by path for people.
+
+`same` and `changed_names` decide; they compare with ==. `differences` explains; it is the only user of deepdiff,
+which is imported when an object that differs is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from dstream.lang import Unknown
+
+MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path at which two values differ; `MISSING` stands for an absent side."""
+
+    path: tuple[str | int, ...]
+    before: Any
+    after: Any
+
+
+def normalised(value: Any, *, unordered: bool = False) -> Any:
+    """Return the value so that equal meanings are == : floats as decimals, sets in one order."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, dict):
+        return {name: normalised(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        items = [normalised(inner) for inner in value]
+        return sorted(items, key=repr) if unordered else items
+    return value
+
+
+def same(before: Any, after: Any, *, unordered: bool = False) -> bool:
+    """Tell whether two values mean the same; an unknown value is the same as nothing."""
+    if type(before) is type(after) and isinstance(before, str | int):
+        return bool(before == after)
+    if contains_unknown(after) or contains_unknown(before):
+        return False
+    return bool(normalised(before, unordered=unordered) == normalised(after, unordered=unordered))
+
+
+def contains_unknown(value: Any) -> bool:
+    """Tell whether a value is unknown, or has an unknown somewhere inside."""
+    if isinstance(value, Unknown):
+        return True
+    if isinstance(value, Mapping):
+        return any(contains_unknown(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(contains_unknown(inner) for inner in value)
+    return False
+
+
+def changed_names(
+    before: Mapping[str, Any], after: Mapping[str, Any], unordered: Collection[str] = ()
+) -> list[str]:
+    """Return the names of the top-level attributes that differ, sorted; null and absent are the same."""
+    return sorted(
+        name
+        for name in before.keys() | after.keys()
+        if not same(before.get(name), after.get(name), unordered=name in unordered)
+    )
+
+
+def differences(before: Any, after: Any) -> Iterator[Difference]:
+    """Yield each path at which two values differ, sorted by path; lists are compared item by item.
+
+    Both sides are JSON values; an unknown differs from everything.
+    """
+    from deepdiff import DeepDiff
+
+    found = DeepDiff(
+        before, after, view="tree", ignore_numeric_type_changes=True, ignore_type_in_groups=[(dict, Mapping)],
+        threshold_to_diff_deeper=0,
+    )
+    rows = []
+    for kind, entries in found.items():
+        for entry in entries:
+            path = tuple(entry.path(output_format="list"))
+            left = MISSING if kind.endswith("_added") else entry.t1
+            right = MISSING if kind.endswith("_removed") else entry.t2
+            rows.append(Difference(path, left, right))
+    yield from sorted(rows, key=lambda row: [(isinstance(part, str), str(part).zfill(8)) for part in row.path])
