@@ -75,7 +75,7 @@ class PostgresFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One PostgreSQL server: `tree` holds bin, lib and share; `libraries` is the wheel's folder of shared ones."""
+    """One PostgreSQL server: `tree` holds bin, lib and share, `libraries` the shared libraries."""
 
     tree: Path
     libraries: Path
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
     """A PostgreSQL server of its own, as a context manager.
 
     `tcp` also listens on 127.0.0.1 at a free port (with the random `password`; the socket needs none).
-    `fsync` is off by default: killing a client or the server loses nothing, only a crash of the machine would.
+    `fsync` is off by default: killing clients or server loses nothing, only a crash of the machine would.
     `settings` are added to the server's command line. `major` picks a version (18 and 16 are in the wheel;
     newest by default). `package` is the wheel's folder, for tests of this module.
     """
@@ -226,7 +226,7 @@ class EmbeddedPostgres:
             self._process = None
 
     def dsn(self, dbname: str = "postgres", *, tcp: bool | None = None) -> str:
-        """A connection URL: by TCP with the password where the server listens there, else by the Unix socket."""
+        """A connection URL: by TCP, with the password, where the server listens there, else by the socket."""
         if self.tcp if tcp is None else tcp:
             account = f"{self.superuser}:{quote(self.password)}"
             return f"postgresql://{account}@127.0.0.1:{self.port}/{quote(dbname)}"
@@ -305,7 +305,7 @@ class EmbeddedPostgres:
         else:
             raise PostgresFailed(f"the wheel has no PostgreSQL {self._major}")
         needed = (found.tree / "bin" / "postgres", found.tree / "share", found.libraries)
-        if self._account is None or _open_to_all(*needed):
+        if self._account is None or open_to_all(*needed):
             return found.tree
         package = self.folder / "server" / found.tree.parent.name
         shutil.copytree(
@@ -321,7 +321,7 @@ class EmbeddedPostgres:
     def _temporary_directory(self) -> Path:
         chosen = Path(tempfile.gettempdir())
         too_long = len(os.fsencode(chosen)) > LONGEST_TEMPORARY_FOLDER
-        if too_long or (self._account is not None and not _open_to_all(chosen)):
+        if too_long or (self._account is not None and not open_to_all(chosen)):
             return Path("/tmp")
         return chosen
 
@@ -369,7 +369,7 @@ def _die_with_parent() -> Callable[[], None] | None:
     return prepare
 
 
-def _open_to_all(*paths: Path) -> bool:
+def open_to_all(*paths: Path) -> bool:
     """Whether any user can reach and read these files and folders."""
     for path in paths:
         real = path.resolve()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.services.postgres import EmbeddedPostgres, _open_to_all, installations
+from tests.services.postgres import EmbeddedPostgres, open_to_all, installations
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start the server as another user")
@@ -110,7 +110,7 @@ def test_programs_below_a_folder_that_nobody_can_enter_are_copied_and_the_folder
 @as_root
 def test_an_ordinary_user_starts_it_too():
     nobody = pwd.getpwnam("nobody")
-    if not _open_to_all(installations()[0].tree / "bin" / "postgres"):
+    if not open_to_all(installations()[0].tree / "bin" / "postgres"):
         pytest.skip("the wheel lies below a folder that other users cannot enter")
     read, write = os.pipe()
     child = os.fork()  # not a new interpreter: that one may lie where nobody cannot go
@@ -121,7 +121,7 @@ def test_an_ordinary_user_starts_it_too():
             os.setuid(nobody.pw_uid)
             with EmbeddedPostgres() as server:
                 os.write(write, repr(server.execute("SELECT 7")).encode())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is goes to the parent
             os.write(write, repr(error).encode())
         finally:
             os._exit(0)
