@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.services.postgres import EmbeddedPostgres, open_to_all, installations
+from tests.services.postgres import EmbeddedPostgres, installations, open_to_all
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start the server as another user")
