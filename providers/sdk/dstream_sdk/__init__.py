@@ -1,0 +1,70 @@
+"""Write a dstream provider: an input, an output, and the resources they need.
+
+    from dataclasses import dataclass
+    from dstream_sdk import Input, Provider, main, setting
+
+    @dataclass(frozen=True)
+    class Settings:
+        interval: int = setting(1000, description="milliseconds between two records")
+
+    class Counter(Input[Settings]):
+        def run(self, config, session):
+            n = (session.checkpoint_position or {"n": 0})["n"]
+            while not session.wait(config.interval / 1000):
+                n += 1
+                session.emit({"n": n})
+                session.checkpoint({"n": n})
+
+    main(Provider("counter", "1.0", input=Counter()))
+
+Standard output belongs to the protocol; print and log to standard error. The protocol itself is described in
+`providers/protocol/PROTOCOL.md`.
+"""
+
+from dstream_sdk.channel import UNKNOWN, log
+from dstream_sdk.errors import (
+    ConflictError,
+    Deferred,
+    DeniedError,
+    HostGone,
+    InvalidError,
+    ProviderError,
+    RetriableError,
+    SettingsError,
+)
+from dstream_sdk.faults import fault
+from dstream_sdk.input import Input, InputSession
+from dstream_sdk.model import Envelope, Object, PlanContext, Resource, Stream
+from dstream_sdk.output import Output, OutputSession
+from dstream_sdk.provider import Provider, main
+from dstream_sdk.resource import ResourceContext, ResourceType
+from dstream_sdk.settings import decode, setting
+
+__all__ = [
+    "UNKNOWN",
+    "ConflictError",
+    "Deferred",
+    "DeniedError",
+    "Envelope",
+    "HostGone",
+    "Input",
+    "InputSession",
+    "InvalidError",
+    "Object",
+    "Output",
+    "OutputSession",
+    "PlanContext",
+    "Provider",
+    "ProviderError",
+    "Resource",
+    "ResourceContext",
+    "ResourceType",
+    "RetriableError",
+    "SettingsError",
+    "Stream",
+    "decode",
+    "fault",
+    "log",
+    "main",
+    "setting",
+]

@@ -1,0 +1,59 @@
+"""The answer to `plan` of a data role: which objects a task needs, and which streams an input delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dstream_sdk.channel import Writer, encode, wrap
+from dstream_sdk.errors import Deferred, InvalidError
+from dstream_sdk.handshake import refuse
+from dstream_sdk.input import Input
+from dstream_sdk.model import PlanContext, Resource, Stream
+from dstream_sdk.output import Output, streams_of
+from dstream_sdk.settings import decode
+
+
+def derive(
+    part: Input[Any] | Output[Any] | None,
+    config: type[Any],
+    opening: Mapping[str, Any],
+    given: Mapping[str, Any],
+    writer: Writer,
+) -> int:
+    """Write what `part` plans and how that ended; return the exit code. Nothing is written before all is
+    known."""
+    if part is None:
+        return refuse(writer, InvalidError("No such role", "this provider does not play it"))
+    context = PlanContext(str(opening.get("task") or ""), streams_of(opening))
+    try:
+        lines = [_line(each) for each in part.plan(decode(config, given), context)]
+    except Deferred as deferred:
+        writer.send(encode({"status": "deferred", "needs": list(deferred.needs)}))
+        return 0
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it is the answer, and the host proposes nothing
+        refuse(writer, problem)
+        return 0
+    for line in lines:
+        writer.put(line + b"\n")
+    writer.send(b'{"status":"done"}')
+    return 0
+
+
+def _line(found: Resource | Stream) -> bytes:
+    if isinstance(found, Stream):
+        stream: dict[str, Any] = {"name": found.name, "key": list(found.key)}
+        if found.schema is not None:
+            stream["schema"] = dict(found.schema)
+        return encode({"stream": stream})
+    return encode(
+        {
+            "resource": {
+                "type": found.type,
+                "key": found.key,
+                "attributes": wrap(found.attributes),
+                "depends_on": [list(pair) for pair in found.depends_on],
+                "aliases": [list(pair) for pair in found.aliases],
+            }
+        }
+    )

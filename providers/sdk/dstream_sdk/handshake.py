@@ -1,0 +1,17 @@
+"""The refusal: the one answer to an opening line that is not `ready`."""
+
+from __future__ import annotations
+
+from dstream_sdk.channel import Writer, encode, log
+from dstream_sdk.errors import HostGone, ProviderError
+
+
+def refuse(writer: Writer, problem: Exception) -> int:
+    """Answer the host with `{"status":"error"}` and the diagnostics of `problem`; return the exit code."""
+    if isinstance(problem, HostGone):
+        return 1
+    if not isinstance(problem, ProviderError):
+        log(f"error: {type(problem).__name__}: {problem}")
+        problem = ProviderError("Provider failed", f"{type(problem).__name__}: {problem}")
+    writer.send(encode({"status": "error", "diagnostics": problem.diagnostics()}))
+    return 1

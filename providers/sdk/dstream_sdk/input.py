@@ -1,0 +1,195 @@
+"""Input: reads a source and emits envelopes; `InputSession` is what it holds while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from dstream_sdk.channel import LineReader, Writer, encode, log
+from dstream_sdk.errors import ProviderError
+from dstream_sdk.handshake import refuse
+from dstream_sdk.model import PlanContext, Resource, Stream
+
+C = TypeVar("C")
+
+CHECKPOINT_LIMIT = 64 * 1024
+"""A position is at most this long, in bytes of JSON."""
+
+_GRACE = 30.0
+
+
+class Input(Generic[C]):
+    """A source of data. `run` is all that must be written."""
+
+    discovers = False
+    """Set when `plan` talks to the network, for instance to list tables."""
+
+    def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Stream]:
+        """Return the objects that this input needs and the streams it delivers.
+
+        Pure unless `discovers`; reading a setting that is not known yet ends it with the answer "deferred".
+        """
+        return ()
+
+    def open(self, config: C, session: InputSession) -> None:
+        """Connect and check, before the host is told that the input is ready.
+
+        A ProviderError raised here reaches the user with all its parts. Emits nothing.
+        """
+
+    def run(self, config: C, session: InputSession) -> None:
+        """Emit data until `session.stopping`, or until there is no more.
+
+        Returning is a normal end: the SDK then writes what is buffered and `end`. When stopping, write a last
+        checkpoint and return. An exception ends the session as a failure; the host restarts from the last
+        checkpoint it has stored.
+        """
+        raise TypeError(f"{type(self).__name__} has no run method")
+
+
+class InputSession:
+    """One run of an input. `emit`, `emit_bytes` and `checkpoint` belong to the thread that calls `run`."""
+
+    def __init__(self, opening: Mapping[str, Any], reader: LineReader, writer: Writer, protocol: int) -> None:
+        """Take the opening line and the two ends of the wire."""
+        self._reader, self._writer = reader, writer
+        self._sent = 0
+        self._checkpoints: dict[int, Mapping[str, Any]] = {}
+        self._committed: Mapping[str, Any] | None = None
+        self._callbacks: list[Callable[[dict[str, Any]], None]] = []
+        self._stop_read, self._stop_write = os.pipe()
+        self._stopped = False
+        self.protocol = protocol
+        """The version of the protocol that this session speaks, 1 or 2."""
+        self.task: str = str(opening.get("task") or "")
+        """The task's name; empty under version 1."""
+        self.acks: bool = protocol >= 2 and opening.get("acks") is True
+        """Whether checkpoints are confirmed. Without, one counts as committed as soon as it is written."""
+        start = opening.get("checkpoint")
+        self.checkpoint_position: dict[str, Any] | None = start if isinstance(start, dict) else None
+        """Where to start: what was last given to `checkpoint` and stored; None at the very beginning."""
+        self.until_current: bool = opening.get("until") == "current"
+        """Whether to note the end of the source at the start, and to return when it has been reached."""
+        limit = opening.get("max_records")
+        self.max_records: int | None = limit if isinstance(limit, int) else None
+        """Stop at the first consistent point after this many records; `stopping` tells when."""
+        self.records = 0
+        """Records emitted so far."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to write a last checkpoint and return."""
+        return self._stopped or (self.max_records is not None and self.records >= self.max_records)
+
+    @property
+    def stop_fd(self) -> int:
+        """A descriptor that becomes readable when `stopping` does for a reason from outside: for a select."""
+        return self._stop_read
+
+    @property
+    def committed(self) -> Mapping[str, Any] | None:
+        """The newest position that is stored: the source may be released up to here. None before the
+        first."""
+        return self._committed
+
+    def on_committed(self, callback: Callable[[dict[str, Any]], None]) -> None:
+        """Call `callback(position)` whenever a newer position is stored.
+
+        The call comes from another thread (from `checkpoint` itself when `acks` is false): keep it short,
+        as in noting the position for the thread that owns the connection.
+        """
+        self._callbacks.append(callback)
+
+    def emit(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """Emit one envelope. Values are what JSON has; others are a TypeError or ValueError."""
+        self._writer.put(
+            b'{"data":' + encode(data) + b',"metadata":' + (encode(metadata) if metadata else b"{}") + b"}\n"
+        )
+        self.records += 1
+
+    def emit_bytes(self, lines: bytes, count: int = 1) -> None:
+        """Emit `count` envelopes that are encoded already: whole lines, the last newline may be left out."""
+        self._writer.put(lines if lines.endswith(b"\n") else lines + b"\n")
+        self.records += count
+
+    def checkpoint(self, position: Mapping[str, Any]) -> None:
+        """Say that all data up to `position` has been emitted, and write what is buffered.
+
+        `position` is whole (not a delta), names its source, and is at most 64 KiB as JSON.
+        """
+        if not self.acks:
+            self._writer.flush()
+            self._commit(dict(position))
+            return
+        text = encode(position)
+        if len(text) > CHECKPOINT_LIMIT:
+            raise ProviderError("Checkpoint too large", f"{len(text)} bytes; the limit is {CHECKPOINT_LIMIT}")
+        self._sent += 1
+        self._writer.send(b'{"checkpoint":' + text + b',"n":' + str(self._sent).encode() + b"}")
+
+    def flush(self) -> None:
+        """Write what is buffered now; without it, it is written within about 50 ms."""
+        self._writer.flush()
+
+    def wait(self, seconds: float) -> bool:
+        """Write what is buffered, sleep, and return whether the input is stopping; wakes up early if so."""
+        self._writer.flush()
+        if not self.stopping:
+            select.select([self._stop_read], [], [], seconds)
+        return self.stopping
+
+    def stop(self) -> None:
+        """Make `stopping` true. Safe in a signal handler and from any thread."""
+        self._stopped = True
+        os.write(self._stop_write, b"x")
+
+    def _commit(self, position: dict[str, Any]) -> None:
+        self._committed = position
+        for callback in self._callbacks:
+            callback(position)
+
+    def _listen(self) -> None:
+        """Read what the host says until it closes the pipe, which means stop."""
+        while (line := self._reader.readline()) is not None:
+            if line.startswith(b'{"committed":'):
+                committed = json.loads(line)["committed"]
+                if isinstance(committed.get("checkpoint"), dict):
+                    self._commit(committed["checkpoint"])
+        self.stop()
+        threading.Event().wait(_GRACE)
+        log(f"still running {_GRACE:.0f} s after the host closed the pipe: giving up")
+        os._exit(1)
+
+
+def run_input(
+    source: Input[Any],
+    config: Any,
+    opening: Mapping[str, Any],
+    reader: LineReader,
+    writer: Writer,
+    protocol: int,
+) -> int:
+    """Run one session of an input until it ends; return the exit code. Raises what `run` raises."""
+    session = InputSession(opening, reader, writer, protocol)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: session.stop())
+    try:
+        source.open(config, session)
+    except Exception as problem:
+        if protocol < 2:
+            raise
+        return refuse(writer, problem)
+    if protocol >= 2:
+        writer.send(b'{"status":"ready","protocol":2}')
+        threading.Thread(target=session._listen, name="host", daemon=True).start()
+    source.run(config, session)
+    if session.acks:
+        writer.send(b'{"end":true}')
+    else:
+        writer.flush()
+    return 0

@@ -1,0 +1,63 @@
+"""The nouns of the protocol, as a provider sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """An object that a task needs: what `plan` of an input or output yields.
+
+    `key` tells it from others of its type within the task; it becomes part of the address. `depends_on` and
+    `aliases` (earlier names of the same object) are pairs of type and key.
+    """
+
+    type: str
+    key: str
+    attributes: Mapping[str, Any]
+    depends_on: Sequence[tuple[str, str]] = ()
+    aliases: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A table or topic that an input delivers: its name, the columns of its key, and a JSON Schema of
+    `data`."""
+
+    name: str
+    key: Sequence[str] = ()
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A real object behind a resource.
+
+    `identity` finds it again; `attributes` is all that its schema names; `private` is the provider's own
+    note, kept in the state and handed back, never shown.
+    """
+
+    identity: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    private: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One data item, parsed: `line` is the text it was read from, without the newline."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlanContext:
+    """What `plan` may know besides its configuration: the task's name and, for an output, the input's
+    streams."""
+
+    task: str = ""
+    streams: tuple[Stream, ...] = field(default=())

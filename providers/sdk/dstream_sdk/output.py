@@ -1,0 +1,278 @@
+"""Output: writes envelopes to a sink; `OutputSession` is what it holds while it runs.
+
+Lines pass unparsed: a block of whole lines is cut out between two control lines by searching for their
+prefixes, so the work per record is up to the provider (`write_block`, `write` or `write_envelopes`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from dstream_sdk import faults
+from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log
+from dstream_sdk.errors import ProviderError
+from dstream_sdk.handshake import refuse
+from dstream_sdk.model import Envelope, PlanContext, Resource, Stream
+
+C = TypeVar("C")
+
+_CHECKPOINT = b'{"checkpoint":'
+_END = b'{"end":'
+_FLUSH_BYTES = 8 * 1024 * 1024
+_FLUSH_SECONDS = 0.25
+_TAIL_LIMIT = 4 * 1024 * 1024
+
+
+class Output(Generic[C]):
+    """A sink of data. One of `write_block`, `write`, `write_envelopes` must be written."""
+
+    discovers = False
+    """Set when `plan` talks to the network."""
+
+    stores_checkpoint = False
+    """Set when `flush` keeps the checkpoint in the transaction of the data, and `open` reads it back."""
+
+    def plan(self, config: C, context: PlanContext) -> Iterable[Resource]:
+        """Return the objects that this output needs for `context.streams`. Pure unless `discovers`."""
+        return ()
+
+    def open(self, config: C, session: OutputSession) -> None:
+        """Connect and check, before the host is told that the output is ready.
+
+        With `stores_checkpoint`, set `session.stored_checkpoint` to what is stored in the sink.
+        """
+
+    def write_block(self, block: bytes) -> None:
+        """Take whole lines in one piece, each with its newline, in order."""
+        self.write([line for line in block.split(b"\n") if line])
+
+    def write(self, lines: list[bytes]) -> None:
+        """Take whole lines, without their newlines, in order."""
+        self.write_envelopes([parse(line) for line in lines])
+
+    def write_envelopes(self, envelopes: list[Envelope]) -> None:
+        """Take parsed envelopes, in order."""
+        raise TypeError(f"{type(self).__name__} has none of write_block, write, write_envelopes")
+
+    def flush(self, checkpoint: dict[str, Any] | None) -> None:
+        """Make everything written so far durable; when it returns, the SDK acknowledges `checkpoint`.
+
+        None when there is no checkpoint to store: at the end, and under version 1 also when no data waits.
+        """
+
+    def close(self, ended: bool) -> None:
+        """End the session. Not `ended` means: discard what has not been flushed."""
+
+
+class OutputSession:
+    """One run of an output."""
+
+    def __init__(self, opening: Mapping[str, Any], writer: Writer, protocol: int) -> None:
+        """Take the opening line and the way to the host."""
+        self._writer = writer
+        self.protocol = protocol
+        """The version of the protocol that this session speaks, 1 or 2."""
+        self.task: str = str(opening.get("task") or "")
+        """The task's name; empty under version 1."""
+        self.acks: bool = protocol >= 2 and opening.get("acks") is not False
+        """Whether checkpoints come. Without, `flush(None)` comes whenever no data waits."""
+        self.streams: tuple[Stream, ...] = streams_of(opening)
+        """What the input delivers, as far as it says so."""
+        self.stored_checkpoint: dict[str, Any] | None = None
+        """Set by `open` of an output that stores checkpoints."""
+
+    def reject(self, line: bytes, reason: str) -> None:
+        """Hand an envelope that the sink refuses to the host, which keeps it as a dead letter.
+
+        It must be called before the `flush` that covers the line returns. Under version 1 it is an error,
+        since nobody would keep it.
+        """
+        if self.protocol < 2:
+            raise ProviderError("Envelope refused", f"{reason}; a version 1 host keeps no dead letters")
+        try:
+            json.loads(line)
+            envelope = line
+        except ValueError:
+            envelope = encode(line.decode("utf-8", "replace"))
+        self._writer.send(b'{"reject":{"envelope":' + envelope + b',"reason":' + encode(reason) + b"}}")
+
+    def display(self, text: bytes) -> None:
+        """Show text to the user: on standard output under version 1, on standard error under version 2."""
+        if self.protocol < 2:
+            self._writer.put(text)
+        else:
+            import os
+
+            view = memoryview(text)
+            while view:
+                view = view[os.write(2, view) :]
+
+
+def parse(line: bytes) -> Envelope:
+    """Return the envelope of a line. ProviderError when it is not a JSON object with an object `data`."""
+    try:
+        value = json.loads(line)
+    except ValueError as problem:
+        raise ProviderError("Not an envelope", f"{problem}: {line[:200]!r}") from None
+    if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
+        raise ProviderError("Not an envelope", f"expected an object with an object `data`: {line[:200]!r}")
+    metadata = value.get("metadata")
+    return Envelope(value["data"], metadata if isinstance(metadata, dict) else {}, line)
+
+
+def streams_of(opening: Mapping[str, Any]) -> tuple[Stream, ...]:
+    """Return the streams that an opening line names."""
+    found = opening.get("streams")
+    return tuple(
+        Stream(str(each["name"]), tuple(each.get("key") or ()), each.get("schema"))
+        for each in (found if isinstance(found, list) else ())
+    )
+
+
+def run_output(
+    sink: Output[Any],
+    config: Any,
+    opening: Mapping[str, Any],
+    reader: LineReader,
+    writer: Writer,
+    protocol: int,
+) -> int:
+    """Run one session of an output until its input ends; return the exit code. Raises what its methods
+    raise."""
+    session = OutputSession(opening, writer, protocol)
+    try:
+        sink.open(config, session)
+    except Exception as problem:
+        if protocol < 2:
+            raise
+        return refuse(writer, problem)
+    if protocol >= 2:
+        ready: dict[str, Any] = {"status": "ready", "protocol": 2}
+        if sink.stores_checkpoint:
+            ready["checkpoint"] = session.stored_checkpoint
+        writer.send(encode(ready))
+    _Feed(sink, session, reader, writer).run()
+    return 0
+
+
+class _Feed:
+    """Cuts what arrives into data and control lines, and decides when to flush.
+
+    A flush waits for more input to arrive, so that many small transactions cost one: until nothing more is
+    there, or 8 MiB or 0.25 s have passed. Data behind a checkpoint is never written before that checkpoint
+    is flushed, unless a later one takes its place: an output that stores checkpoints keeps exactly the data
+    before it.
+    """
+
+    def __init__(self, sink: Output[Any], session: OutputSession, reader: LineReader, writer: Writer) -> None:
+        self._sink, self._session, self._reader, self._writer = sink, session, reader, writer
+        self._checkpoint: bytes | None = None
+        self._tail: list[bytes] = []  # whole lines behind the checkpoint that is to be flushed
+        self._tail_size = 0
+        self._unflushed = 0
+        self._since = time.monotonic()
+        self._ended = False
+
+    def run(self) -> None:
+        partial: list[bytes] = []
+        size = 0
+        while not self._ended and (chunk := self._reader.read()):
+            cut = chunk.rfind(b"\n") + 1
+            if not cut:
+                partial.append(chunk)
+                size += len(chunk)
+                if size > CONTROL_LIMIT + 1:
+                    raise ProviderError("Line too long", f"a line of the data exceeds {CONTROL_LIMIT} bytes")
+                continue
+            partial.append(chunk[:cut])
+            block = b"".join(partial)
+            partial = [chunk[cut:]] if cut < len(chunk) else []
+            size = len(chunk) - cut
+            self._take(block)
+            if self._checkpoint is not None:
+                if self._flush_is_due():
+                    self._flush()
+            elif not self._session.acks and self._unflushed and not self._reader.pending():
+                self._sink.flush(None)
+                self._unflushed = 0
+        self._finish(b"".join(partial))
+
+    def _finish(self, partial: bytes) -> None:
+        ended = self._ended
+        if self._session.protocol < 2:
+            ended = True
+            if partial.strip():
+                self._write(partial + b"\n")
+        if ended:
+            self._flush()
+            if self._unflushed:
+                self._sink.flush(None)
+        else:
+            log("the data ended without an end line: what was not flushed is discarded")
+        self._sink.close(ended)
+        self._writer.flush()
+
+    def _take(self, block: bytes) -> None:
+        """Sort the whole lines of `block` into data and control lines; write what the last checkpoint
+        covers."""
+        end = _find(block, _END, 0)
+        stop = len(block) if end < 0 else end
+        start, last = 0, None
+        while 0 <= (at := _find(block, _CHECKPOINT, start)) < stop:
+            if at > start:
+                self._tail.append(block[start:at])
+            newline = block.index(b"\n", at)
+            last, covered = block[at:newline], len(self._tail)
+            start = newline + 1
+        if last is not None:
+            self._write_tail(covered)
+            self._checkpoint = last
+        if start < stop:
+            self._tail.append(block[start:stop])
+        if self._checkpoint is None:
+            self._write_tail(len(self._tail))
+        self._tail_size = sum(map(len, self._tail))
+        self._ended = end >= 0
+
+    def _write(self, block: bytes) -> None:
+        if self._session.protocol < 2 and b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+        self._sink.write_block(block)
+        self._unflushed += len(block)
+
+    def _write_tail(self, count: int) -> None:
+        """Hand the first `count` waiting blocks to the sink, in one piece."""
+        if count:
+            self._write(self._tail[0] if count == 1 else b"".join(self._tail[:count]))
+            del self._tail[:count]
+
+    def _flush_is_due(self) -> bool:
+        return (
+            self._unflushed >= _FLUSH_BYTES
+            or self._tail_size >= _TAIL_LIMIT
+            or time.monotonic() - self._since >= _FLUSH_SECONDS
+            or not self._reader.pending()
+        )
+
+    def _flush(self) -> None:
+        if self._checkpoint is not None:
+            line, self._checkpoint = self._checkpoint, None
+            self._sink.flush(json.loads(line)["checkpoint"])
+            self._unflushed = 0
+            faults.fault("after_sink_before_ack")
+            self._writer.send(line)
+        self._write_tail(len(self._tail))
+        self._tail_size = 0
+        self._since = time.monotonic()
+
+
+def _find(block: bytes, prefix: bytes, start: int) -> int:
+    """Return where the first line that begins with `prefix` starts, at or after the line start `start`, or
+    -1."""
+    if block.startswith(prefix, start):
+        return start
+    at = block.find(b"\n" + prefix, start)
+    return at + 1 if at >= 0 else -1

@@ -1,0 +1,40 @@
+"""The answer to the probe: what this provider is, and the schemas of what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dstream_sdk.resource import ResourceType, overrides
+from dstream_sdk.schema import make_schema
+
+if TYPE_CHECKING:
+    from dstream_sdk.provider import Provider
+
+
+def probe(provider: Provider) -> dict[str, Any]:
+    """Return the probe's answer; touches nothing."""
+    return {
+        "protocol": 2,
+        "provider": {"name": provider.name, "version": provider.version},
+        "roles": provider.roles(),
+        "capabilities": provider.capabilities(),
+        "schema": {
+            "config": make_schema(provider.config()),
+            "resources": {kind.type: describe(kind) for kind in provider.resources},
+        },
+    }
+
+
+def describe(kind: ResourceType[Any]) -> dict[str, Any]:
+    """Return the schema of one resource type."""
+    return {
+        "version": kind.version,
+        "schema": make_schema(kind.attributes, strict=True),
+        "computed": list(kind.computed),
+        "sensitive": dict(kind.sensitive),
+        "replace": list(kind.replace),
+        "identity": kind.identity,
+        "identity_attributes": list(kind.identity_attributes),
+        "holds_data": kind.holds_data,
+        "plans": overrides(kind, "plan"),
+    }
