@@ -1,0 +1,43 @@
+# What one does with dstream, each target setting up what it needs in .venv by itself. POSIX sh, make 3.81.
+.POSIX:
+SHELL = /bin/sh
+PYTHON =
+WORKERS = auto
+RUN = .venv/bin/python
+
+help: ## Show this list
+	@echo 'make TARGET, where TARGET is one of:'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "  %-8s %s\n", $$1, $$2 }'
+
+setup: ## Make or refresh the environment .venv (every other target does)
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh
+
+demo: setup ## The main job as a story: PostgreSQL to JSON Lines, on this machine alone
+	@$(RUN) -m examples.demo
+
+test: setup ## Run the tests, with a real PostgreSQL and Azurite of their own
+	@if [ -f tests/services/azurite.py ]; then $(RUN) -m tests.services.azurite --install; fi
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 $(ARGS)
+
+check: setup ## Lint, type-check and hold the import contracts
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports
+
+bench: setup ## Measure start-up and data path (benchmarks/README.md says how)
+	$(RUN) -m benchmarks
+
+soak: setup ## Kill processes at random for a long time; no change may be lost
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 -m soak --timeout 3600 $(ARGS)
+
+fuzz: setup ## Feed the parsers odd input for a long time
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 tests/fuzz --timeout 3600 $(ARGS)
+
+lock: setup ## Renew requirements.lock from the pyproject.toml files
+	$(RUN) scripts/lock.py
+
+clean: ## Remove .venv and everything else that was made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup demo test check bench soak fuzz lock clean

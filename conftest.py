@@ -1,0 +1,24 @@
+"""Real services that any test may ask for, each started once per test process and stopped at its end."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A running `EmbeddedPostgres`; make a database of your own in it with `create_database(name)`."""
+    from tests.services.postgres import EmbeddedPostgres
+
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Any]:
+    """A running Azurite; make a container of your own in it."""
+    from tests.services.azurite import Azurite
+
+    with Azurite() as server:
+        yield server

@@ -1,0 +1,55 @@
+"""Renew requirements.lock: every third-party package that the environment needs, pinned and hashed, for all platforms.
+
+The input is the dependencies of the root and of each provider, and the root's group `dev`; our own packages are
+left out, since scripts/setup.sh installs them from this folder. Needs the program `uv` on the PATH or in .venv
+(`.venv/bin/python -m pip install uv`); nobody but who changes dependencies needs it.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def requirements(root: Path) -> set[str]:
+    """The direct third-party requirements of all packages of the project."""
+    packages = [tomllib.loads(path.read_text()) for path in metadata_files(root)]
+    ours = {package["project"]["name"] for package in packages}
+    wanted = set(packages[0].get("dependency-groups", {}).get("dev", []))
+    for package in packages:
+        project = package["project"]
+        wanted |= {*project.get("dependencies", []), *package["build-system"]["requires"]}
+        for extra in project.get("optional-dependencies", {}).values():
+            wanted |= set(extra)
+    return {one for one in wanted if requirement_name(one) not in ours}
+
+
+def metadata_files(root: Path) -> list[Path]:
+    """The pyproject.toml files: the root's first, then the providers'."""
+    return [root / "pyproject.toml", *sorted(root.glob("providers/*/pyproject.toml"))]
+
+
+def requirement_name(requirement: str) -> str:
+    """The package's name in the spelling that the index uses."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]).lower()
+
+
+def main() -> int:
+    """Write requirements.lock; the exit code is uv's."""
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if uv is None:
+        print("make lock needs uv: .venv/bin/python -m pip install uv", file=sys.stderr)
+        return 1
+    command = [uv, "pip", "compile", "-", "--universal", "--generate-hashes", "--python-version", "3.11"]
+    command += ["--no-annotate", "--no-header", "--no-emit-index-url", "--quiet", *sys.argv[1:]]
+    command += ["--output-file", "requirements.lock"]
+    text = "\n".join(sorted(requirements(ROOT)))
+    return subprocess.run(command, input=text, text=True, cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The project as a whole: one version, a lock file in step with the packages' metadata."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from scripts.lock import metadata_files, requirement_name, requirements
+
+import dstream
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_direct_requirement_is_pinned_in_the_lock_file():
+    pinned = set(re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert {requirement_name(one) for one in requirements(ROOT)} <= pinned, "run `make lock`"
+
+
+def test_every_pinned_package_has_hashes_and_no_index_is_named():
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert [one for one in entries if "--hash=sha256:" not in one] == []
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("path", metadata_files(ROOT), ids=lambda path: path.parent.name)
+def test_each_package_takes_its_version_from_the_one_place(path):
+    metadata = tomllib.loads(path.read_text())
+    assert "version" in metadata["project"]["dynamic"]
+    source = path.parent / metadata["tool"]["hatch"]["version"]["path"]
+    assert source.resolve() == Path(dstream.__file__).resolve()
+
+
+def test_the_changelog_speaks_of_the_current_version():
+    assert f"## {dstream.__version__}" in (ROOT / "CHANGELOG.md").read_text()
