@@ -37,18 +37,14 @@ def lifecycle(provider: Provider, command: str, given: Mapping[str, Any], writer
         }
         writer.send(encode(answer))
         return 1
-    message = (
-        f"{command}: {len(lines)} objects" if lines else f"{provider.name} manages no infrastructure here"
-    )
+    message = f"{command}: {len(lines)} objects" if lines else f"{provider.name} manages no infrastructure here"
     writer.send(encode({"status": "success", "resources": lines, "metadata": {}, "message": message}))
     return 0
 
 
 def _all(provider: Provider, command: str, config: Any) -> list[str]:
     part = provider.input or provider.output
-    planned = (
-        [each for each in part.plan(config, PlanContext()) if isinstance(each, Resource)] if part else []
-    )
+    planned = [each for each in part.plan(config, PlanContext()) if isinstance(each, Resource)] if part else []
     kinds = {kind.type: kind for kind in provider.resources}
     opened: dict[str, ResourceType[Any]] = {}
     lines = []
@@ -71,9 +67,7 @@ def _one(kind: ResourceType[Any], command: str, config: Any, wanted: Resource) -
     """Do the command for one object; return what became of it."""
     if command == "plan":
         return kind.type
-    ctx: ResourceContext[Any] = ResourceContext(
-        config, {"type": kind.type, "key": wanted.key}, lambda _: None
-    )
+    ctx: ResourceContext[Any] = ResourceContext(config, {"type": kind.type, "key": wanted.key}, lambda _: None)
     identity = {name: wanted.attributes.get(name) for name in kind.identity_attributes}
     found = kind.read(ctx, identity, None)
     if command == "status":

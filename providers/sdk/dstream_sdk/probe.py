@@ -15,7 +15,7 @@ def probe(provider: Provider) -> dict[str, Any]:
     """Return the probe's answer; touches nothing."""
     return {
         "protocol": 2,
-        "provider": {"name": provider.name, "version": provider.version},
+        "provider": {"name": provider.name, "version": provider.release()},
         "roles": provider.roles(),
         "capabilities": provider.capabilities(),
         "schema": {

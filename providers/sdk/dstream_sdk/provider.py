@@ -24,13 +24,25 @@ PROTOCOL = 2
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An executable: an input or an output, and the resource types that it manages."""
+    """An executable: an input or an output, and the resource types that it manages.
+
+    Its version is `version`, or else that of the installed `distribution`, looked up when somebody asks.
+    """
 
     name: str
-    version: str
+    version: str = ""
     input: Input[Any] | None = None
     output: Output[Any] | None = None
     resources: Sequence[ResourceType[Any]] = ()
+    distribution: str = ""
+
+    def release(self) -> str:
+        """Return the version."""
+        if self.version or not self.distribution:
+            return self.version or "0"
+        from importlib import metadata
+
+        return metadata.version(self.distribution)
 
     def roles(self) -> list[str]:
         """Return the roles it can play."""
@@ -62,7 +74,7 @@ def main(provider: Provider | str) -> None:
     that nothing that its imports print can reach the host.
     """
     if sys.argv[1:2] == ["--version"] and not isinstance(provider, str):
-        print(f"{provider.name} {provider.version}")
+        print(f"{provider.name} {provider.release()}")
         return
     source, sink = take_over()
     threading.excepthook = _thread_failed
@@ -75,11 +87,7 @@ def main(provider: Provider | str) -> None:
         code = 130
     except ProviderError as problem:
         for each in problem.diagnostics():
-            log(
-                f"error: {each['summary']}\n  {each['detail']}"
-                if each["detail"]
-                else f"error: {each['summary']}"
-            )
+            log(f"error: {each['summary']}\n  {each['detail']}" if each["detail"] else f"error: {each['summary']}")
         code = 1
     except Exception as problem:  # noqa: BLE001 - users see a sentence, never a traceback
         log(f"error: the provider failed: {type(problem).__name__}: {problem}")
@@ -118,9 +126,7 @@ def _run(provider: Provider, reader: LineReader, writer: Writer) -> int:
     first = reader.readline()
     if first is None or not first.strip():
         example = '{"command":"run","config":{}}'
-        log(
-            f"{provider.name} {provider.version} is a dstream provider; it expects a line of JSON on standard input"
-        )
+        log(f"{provider.name} {provider.release()} is a dstream provider: its input starts with a line of JSON,")
         log(f"such as {example}")
         return 2
     opening = _opening(first)
@@ -134,9 +140,7 @@ def _run(provider: Provider, reader: LineReader, writer: Writer) -> int:
         return refuse(writer, problem)
 
 
-def _version_2(
-    provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer
-) -> int:
+def _version_2(provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer) -> int:
     role = opening.get("role")
     if role not in provider.roles():
         raise InvalidError(
@@ -146,9 +150,7 @@ def _version_2(
     if command == "plan" and role in ("input", "output"):
         from dstream_sdk.derive import derive
 
-        return derive(
-            provider.input if role == "input" else provider.output, provider.config(), opening, given, writer
-        )
+        return derive(provider.input if role == "input" else provider.output, provider.config(), opening, given, writer)
     if command == "run" and role == "input" and provider.input:
         widen(writer.fd)
         return run_input(provider.input, decode(provider.config(), given), opening, reader, writer, 2)
@@ -167,9 +169,7 @@ def _version_2(
     raise InvalidError("No such command", f"{command!r} is not a command of role {role} in protocol 2")
 
 
-def _version_1(
-    provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer
-) -> int:
+def _version_1(provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer) -> int:
     """Answer a host, or a person at a shell, that speaks version 1: a first line without `protocol`."""
     bare = "command" not in opening
     given = opening if bare else opening.get("config") or {}
@@ -190,9 +190,7 @@ def _opening(line: bytes) -> dict[str, Any]:
     try:
         opening = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as problem:
-        raise InvalidError(
-            "Not an opening line", f"expected one line with a JSON object: {problem}"
-        ) from None
+        raise InvalidError("Not an opening line", f"expected one line with a JSON object: {problem}") from None
     if not isinstance(opening, dict):
         raise InvalidError("Not an opening line", "expected one line with a JSON object")
     return opening

@@ -68,9 +68,7 @@ class ResourceType(Generic[C]):
     holds_data: ClassVar[bool] = False
     """Whether deleting an object loses data."""
 
-    def read(
-        self, ctx: ResourceContext[C], identity: Mapping[str, Any], prior: Object | None
-    ) -> Object | None:
+    def read(self, ctx: ResourceContext[C], identity: Mapping[str, Any], prior: Object | None) -> Object | None:
         """Return the object as it is, None if it is gone. Changes nothing."""
         raise TypeError(f"{type(self).__name__} has no read method")
 
@@ -94,9 +92,7 @@ class ResourceType(Generic[C]):
         """Return an object that exists and is to be managed from now on."""
         return self.read(ctx, identity, None)
 
-    def upgrade(
-        self, ctx: ResourceContext[C], attributes: Mapping[str, Any], version: int
-    ) -> Mapping[str, Any]:
+    def upgrade(self, ctx: ResourceContext[C], attributes: Mapping[str, Any], version: int) -> Mapping[str, Any]:
         """Return attributes of an older `version` in the present one."""
         return attributes
 

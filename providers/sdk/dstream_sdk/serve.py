@@ -24,9 +24,7 @@ MAX_IN_FLIGHT = 16
 class Server:
     """Answers requests about the objects of one provider, with one configuration."""
 
-    def __init__(
-        self, kinds: Mapping[str, ResourceType[Any]], config: Any, reader: LineReader, writer: Writer
-    ) -> None:
+    def __init__(self, kinds: Mapping[str, ResourceType[Any]], config: Any, reader: LineReader, writer: Writer) -> None:
         """Take the types by name, the decoded configuration and the two ends of the wire."""
         self._kinds, self._config, self._reader, self._writer = kinds, config, reader, writer
         self._queue: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
@@ -52,9 +50,7 @@ class Server:
                 self._contexts[request["id"]] = ResourceContext(self._config, request, self._send)
                 busy = len(self._contexts)
             if len(workers) < min(busy, MAX_IN_FLIGHT):
-                workers.append(
-                    threading.Thread(target=self._work, name=f"worker-{len(workers)}", daemon=True)
-                )
+                workers.append(threading.Thread(target=self._work, name=f"worker-{len(workers)}", daemon=True))
                 workers[-1].start()
             self._queue.put(request)
         for _ in workers:
@@ -106,9 +102,7 @@ class Server:
         name = str(request.get("type"))
         kind = self._kinds.get(name)
         if kind is None:
-            raise InvalidError(
-                "No such resource type", f"{name}; there are: {', '.join(sorted(self._kinds))}"
-            )
+            raise InvalidError("No such resource type", f"{name}; there are: {', '.join(sorted(self._kinds))}")
         with self._opening:
             if name not in self._opened:
                 kind.open(self._config)
@@ -141,9 +135,7 @@ class Server:
             attributes, replace = kind.plan(ctx, prior, desired)
             return {"status": "ok", "attributes": wrap(attributes), "replace": list(replace)}
         if command == "upgrade":
-            attributes = kind.upgrade(
-                ctx, prior.attributes if prior else {}, int(request.get("version") or 0)
-            )
+            attributes = kind.upgrade(ctx, prior.attributes if prior else {}, int(request.get("version") or 0))
             return {"status": "ok", "attributes": wrap(attributes)}
         raise InvalidError("No such command", f"{command!r} is not a request of protocol 2")
 

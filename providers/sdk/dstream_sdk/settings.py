@@ -86,9 +86,7 @@ def field_types(config: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(config)
 
 
-def decode(
-    config: type[T], value: Any, *, path: str = "config", warn: Callable[[str], None] | None = None
-) -> T:
+def decode(config: type[T], value: Any, *, path: str = "config", warn: Callable[[str], None] | None = None) -> T:
     """Return an instance of the dataclass `config` made of the JSON object `value`.
 
     Raises SettingsError with every problem found. With `warn`, an unknown setting is told to it instead of

@@ -1,0 +1,1 @@
+"""A dstream output that shows data on the terminal."""

@@ -1,0 +1,77 @@
+"""The console output: each envelope as data alone, as JSON, or laid out in lines.
+
+Text goes to standard error under protocol 2, where standard output belongs to the protocol, and to standard
+output under version 1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dstream_sdk import Envelope, Output, OutputSession, Provider, setting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set."""
+
+    output_format: Literal["simple", "json", "structured"] = setting(
+        "simple",
+        description="simple: a line with the data; json: the envelope as it came; structured: a line per column",
+    )
+
+
+class Console(Output[Settings]):
+    """Shows what arrives, at once."""
+
+    _session: OutputSession
+    _format: str
+
+    def open(self, config: Settings, session: OutputSession) -> None:
+        """Remember how to show."""
+        self._session, self._format = session, config.output_format
+
+    def write_block(self, block: bytes) -> None:
+        """Pass whole envelopes on as they are, or take them apart."""
+        if self._format == "json":
+            self._session.display(block)
+        else:
+            super().write_block(block)
+
+    def write_envelopes(self, envelopes: list[Envelope]) -> None:
+        """Show envelopes."""
+        show = simple if self._format == "simple" else structured
+        self._session.display("".join([show(each) for each in envelopes]).encode("utf-8", "backslashreplace"))
+
+
+def simple(envelope: Envelope) -> str:
+    """Return one line: the table and operation where they are known, and the data."""
+    return f"{_title(envelope.metadata)}{_text(envelope.data)}\n"
+
+
+def structured(envelope: Envelope) -> str:
+    """Return a title line and one line per column, aligned, and an empty line."""
+    metadata = envelope.metadata
+    rest = {name: value for name, value in metadata.items() if name not in ("TableName", "OperationType")}
+    lines = [_title(metadata).rstrip() or "record"]
+    lines += _rows("", envelope.data) + _rows("· ", rest)
+    return "\n".join(lines) + "\n\n"
+
+
+def _rows(mark: str, columns: dict[str, Any]) -> list[str]:
+    width = max((len(name) for name in columns), default=0)
+    return [f"  {mark}{name:<{width}}  {_text(value)}" for name, value in columns.items()]
+
+
+def _title(metadata: dict[str, Any]) -> str:
+    parts = [str(metadata[name]) for name in ("TableName", "OperationType") if metadata.get(name)]
+    return " ".join(parts) + "  " if parts else ""
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+PROVIDER = Provider("console", distribution="dstream-out-console", output=Console())

@@ -1,0 +1,1 @@
+"""A dstream input and a dstream output for files of JSON Lines."""

@@ -1,0 +1,1 @@
+"""A dstream output that writes one log line per envelope."""

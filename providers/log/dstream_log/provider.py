@@ -1,0 +1,54 @@
+"""The log output: one line per envelope with time, level, table, operation and data.
+
+Lines go to standard error under protocol 2, where the host gathers them, and to standard output under
+version 1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from dstream_sdk import Envelope, Output, OutputSession, Provider, setting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set."""
+
+    level: Literal["debug", "info", "warn", "error"] = setting(
+        "info", description="the level that each line carries", aliases=("log_level", "logLevel")
+    )
+    max_length: int = setting(0, description="cut the data after this many characters; 0: never", minimum=0)
+
+
+class Log(Output[Settings]):
+    """Logs what arrives, at once."""
+
+    _config: Settings
+    _session: OutputSession
+
+    def open(self, config: Settings, session: OutputSession) -> None:
+        """Remember how to log."""
+        self._config, self._session = config, session
+
+    def write_envelopes(self, envelopes: list[Envelope]) -> None:
+        """Log envelopes."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        text = "".join([line(each, now, self._config) for each in envelopes])
+        self._session.display(text.encode("utf-8", "backslashreplace"))
+
+
+def line(envelope: Envelope, now: str, config: Settings) -> str:
+    """Return the log line of an envelope received at `now` (an ISO 8601 time)."""
+    data = json.dumps(envelope.data, ensure_ascii=False, separators=(",", ":"))
+    if config.max_length and len(data) > config.max_length:
+        data = data[: config.max_length] + "…"
+    table = envelope.metadata.get("TableName") or "-"
+    operation = envelope.metadata.get("OperationType") or "-"
+    return f"{now} {config.level.upper():<5} table={table} operation={operation} data={data}\n"
+
+
+PROVIDER = Provider("log", distribution="dstream-out-log", output=Log())
