@@ -1,0 +1,114 @@
+"""Where dstream keeps its state: one document under a lock, a journal of what is being done, checkpoints of tasks.
+
+    backend = open_backend("local", {}, root=Path("."))
+    with backend.lock("apply") as held:
+        held.append([Intent(...)])          # durable, before the provider is called
+        held.append([Result(...)])          # durable, before anything that depends on it
+        held.finish()
+    view = backend.read()                   # without a lock: snapshot, pending records, holder
+
+Names are loaded when they are first used: importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backend import (
+        Backend,
+        Checkpoint,
+        DeadLetter,
+        DeadLetters,
+        Held,
+        HistoryEntry,
+        TaskLease,
+        TaskStore,
+        TaskView,
+        View,
+    )
+    from .document import FORMAT_VERSION, Snapshot
+    from .errors import (
+        EncryptionRequired,
+        FormatTooNew,
+        JournalMismatch,
+        LeaseLost,
+        SettingsError,
+        StateConflict,
+        StateDamaged,
+        StateError,
+        StateLocked,
+        StateUnavailable,
+        WrongKey,
+    )
+    from .holder import Holder
+    from .objects import ObjectState, OutputState, ProviderState, TaskState
+    from .opening import open_backend
+    from .overlay import Overlay, overlay
+    from .records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
+
+_HOMES = {
+    "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
+    "document": "FORMAT_VERSION Snapshot",
+    "errors": "EncryptionRequired FormatTooNew JournalMismatch LeaseLost SettingsError StateConflict StateDamaged"
+    " StateError StateLocked StateUnavailable WrongKey",
+    "holder": "Holder",
+    "objects": "ObjectState OutputState ProviderState TaskState",
+    "opening": "open_backend",
+    "overlay": "Overlay overlay",
+    "records": "Drop Intent ProcessStarted Put PutOutput PutProvider PutTask Record Result",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Backend",
+    "Checkpoint",
+    "DeadLetter",
+    "DeadLetters",
+    "Drop",
+    "EncryptionRequired",
+    "FormatTooNew",
+    "Held",
+    "HistoryEntry",
+    "Holder",
+    "Intent",
+    "JournalMismatch",
+    "LeaseLost",
+    "ObjectState",
+    "OutputState",
+    "Overlay",
+    "ProcessStarted",
+    "ProviderState",
+    "Put",
+    "PutOutput",
+    "PutProvider",
+    "PutTask",
+    "Record",
+    "Result",
+    "SettingsError",
+    "Snapshot",
+    "StateConflict",
+    "StateDamaged",
+    "StateError",
+    "StateLocked",
+    "StateUnavailable",
+    "TaskLease",
+    "TaskState",
+    "TaskStore",
+    "TaskView",
+    "View",
+    "WrongKey",
+    "open_backend",
+    "overlay",
+]

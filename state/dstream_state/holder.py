@@ -1,0 +1,67 @@
+"""Holder: who holds a lock, as contenders are told; and how this process calls itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from .clock import now
+from .codec import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who took a lock. `started` is the process's start time as the kernel counts it (see `processes`)."""
+
+    id: str
+    operation: str
+    who: str
+    host: str
+    pid: int
+    started: int | None
+    since: str
+    released: bool = False
+
+    def describe(self) -> str:
+        """Return who and since when, as part of a sentence."""
+        where = self.host.partition("/")[0]
+        return f"{self.who} on {where} ({self.operation}, pid {self.pid}) since {self.since}, lock id {self.id}"
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        form: dict[str, Json] = {
+            "id": self.id,
+            "operation": self.operation,
+            "who": self.who,
+            "host": self.host,
+        }
+        form |= {"pid": self.pid, "started": self.started, "since": self.since}
+        return form | {"released": True} if self.released else form
+
+    @classmethod
+    def from_json(cls, form: Json) -> Holder:
+        """Return what `to_json` stored."""
+        return cls(
+            form["id"],
+            form["operation"],
+            form["who"],
+            form["host"],
+            form["pid"],
+            form.get("started"),
+            form["since"],
+            form.get("released", False),
+        )
+
+
+def this_holder(operation: str, lock_id: str) -> Holder:
+    """Return the holder that this process is, for `operation` (the command's name)."""
+    from .processes import start_time, this_host
+
+    return Holder(lock_id, operation, _user(), this_host(), os.getpid(), start_time(os.getpid()), now())
+
+
+def _user() -> str:
+    for name in ("LOGNAME", "USER", "USERNAME"):
+        if value := os.environ.get(name):
+            return value
+    return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

@@ -1,0 +1,145 @@
+"""The members of a snapshot: real objects, provider configurations, outputs, tasks.
+
+Each has `to_json` and `from_json`; members whose value is the default are left out of the stored form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .codec import Json
+
+Status = Literal["ok", "tainted", "pending", "unresolved"]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """One real object: what was asked for, what the provider answered, and what destroying it takes.
+
+    `provider` is a key of `Snapshot.providers`; `key` is the object's name within its type as the provider
+    knows it; `identity` is how the provider finds it again; `attributes` all of its attributes, inputs and
+    computed; `private` the provider's own notes; `dependencies` addresses to destroy only after this one;
+    `sensitive` the paths of attributes that are never shown. Status `tainted`: exists, and must be replaced;
+    `pending`: asked for, not yet there; `unresolved`: nobody knows whether it exists.
+    """
+
+    provider: str
+    type: str
+    key: str
+    identity: Json = None
+    attributes: Mapping[str, Json] = field(default_factory=dict)
+    private: Json = None
+    dependencies: tuple[str, ...] = ()
+    sensitive: tuple[Path, ...] = ()
+    schema_version: int = 1
+    status: Status = "ok"
+    holds_data: bool = False
+    create_before_destroy: bool = False
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        form: dict[str, Json] = {
+            "provider": self.provider,
+            "type": self.type,
+            "key": self.key,
+            "identity": self.identity,
+            "attributes": self.attributes,
+        }
+        if self.private is not None:
+            form["private"] = self.private
+        if self.dependencies:
+            form["dependencies"] = self.dependencies
+        if self.sensitive:
+            form["sensitive"] = self.sensitive
+        if self.schema_version != 1:
+            form["schema_version"] = self.schema_version
+        if self.status != "ok":
+            form["status"] = self.status
+        if self.holds_data:
+            form["holds_data"] = True
+        if self.create_before_destroy:
+            form["create_before_destroy"] = True
+        return form
+
+    @classmethod
+    def from_json(cls, form: Json) -> ObjectState:
+        """Return what `to_json` stored."""
+        get = form.get
+        return cls(
+            form["provider"],
+            form["type"],
+            form["key"],
+            get("identity"),
+            get("attributes", {}),
+            get("private"),
+            tuple(get("dependencies", ())),
+            tuple(map(tuple, get("sensitive", ()))),
+            get("schema_version", 1),
+            get("status", "ok"),
+            get("holds_data", False),
+            get("create_before_destroy", False),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """A provider configuration in use, so that an object whose block is gone can still be refreshed and
+    destroyed.
+
+    `source` is how it is started (as JSON), `version` what it said it is, `config` its settings: each
+    sensitive leaf as its expression with its origins, never its value. `role` is the role it is started in.
+    """
+
+    source: Json
+    version: str
+    config: Json
+    role: str
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        return {"source": self.source, "version": self.version, "config": self.config, "role": self.role}
+
+    @classmethod
+    def from_json(cls, form: Json) -> ProviderState:
+        """Return what `to_json` stored."""
+        return cls(form["source"], form["version"], form["config"], form["role"])
+
+
+@dataclass(frozen=True, slots=True)
+class OutputState:
+    """The value of an `output` block at the last apply.
+
+    Of a sensitive one the value is not stored in clear.
+    """
+
+    value: Json
+    sensitive: bool = False
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        return {"value": self.value, "sensitive": True} if self.sensitive else {"value": self.value}
+
+    @classmethod
+    def from_json(cls, form: Json) -> OutputState:
+        """Return what `to_json` stored."""
+        return cls(form["value"], form.get("sensitive", False))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """That a task was applied: the fingerprint of its configuration, and when (see `clock.now`)."""
+
+    fingerprint: str
+    applied_at: str
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        return {"fingerprint": self.fingerprint, "applied_at": self.applied_at}
+
+    @classmethod
+    def from_json(cls, form: Json) -> TaskState:
+        """Return what `to_json` stored."""
+        return cls(form["fingerprint"], form["applied_at"])

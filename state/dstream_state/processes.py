@@ -1,0 +1,76 @@
+"""Processes that a holder of the lock left behind: told apart by start time, and ended before recovery goes
+on.
+
+A process is named by host, pid and start time; a pid alone is used again by others. The name of the host
+includes the boot and the pid namespace, so that a container never takes another container's pid 7 for its
+own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def this_host() -> str:
+    """Return `hostname`, or `hostname/boot-namespace` where the system tells both."""
+    name = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+    except OSError:
+        return name
+    return f"{name}/{boot}-{namespace}"
+
+
+def start_time(pid: int) -> int | None:
+    """Return when `pid` started, in clock ticks since boot.
+
+    None if it is gone (or the system does not say).
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def alive(pid: int, started: int | None) -> bool:
+    """Tell whether the process that had `pid` when it was recorded still runs."""
+    if Path("/proc/self/stat").exists():
+        current = start_time(pid)
+        return current is not None and (started is None or current == started)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def end(pid: int, started: int | None, *, patience: float = 5.0) -> bool:
+    """Kill the process, and its group if it leads one; return whether it is gone.
+
+    Does nothing to a process that merely has the same pid. A process with unknown start time is left alone.
+    """
+    if not alive(pid, started):
+        return True
+    if started is None or pid == os.getpid():
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + patience
+    while alive(pid, started) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not alive(pid, started)
