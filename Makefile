@@ -7,7 +7,7 @@ RUN = .venv/bin/python
 
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of:'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "  %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
 setup: ## Make or refresh the environment .venv (every other target does)
 	@PYTHON='$(PYTHON)' sh scripts/setup.sh

@@ -5,9 +5,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from scripts.lock import metadata_files, requirement_name, requirements
 
 import dstream
+from scripts.lock import metadata_files, requirement_name, requirements
 
 ROOT = Path(__file__).resolve().parent.parent
 
