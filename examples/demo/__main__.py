@@ -1,0 +1,104 @@
+"""The main job as a story: PostgreSQL change data to JSON Lines and the console, on this machine alone.
+
+Starts a PostgreSQL of its own, works in a temporary folder with local state, types the commands a user would
+type, and checks after each step that what the step says is really so. Exit code 0 if all of it was.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from examples.demo.checks import Failed, expect, operations
+from examples.demo.stage import Stage
+from tests.services.postgres import EmbeddedPostgres, PostgresFailed
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "postgres-to-jsonl"
+
+TABLES = (
+    "CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL)",
+    "CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, total numeric(10, 2) NOT NULL)",
+)
+CHANGES = (
+    "INSERT INTO customers VALUES (1, 'Ada'), (2, 'Grace')",
+    "INSERT INTO orders VALUES (10, 1, 99.50), (11, 2, 12.00), (12, 2, 7.25)",
+    "UPDATE orders SET total = 15.00 WHERE id = 11",
+    "DELETE FROM orders WHERE id = 12",
+)
+MOVED = {
+    ("public.customers", 1): ["Insert"],
+    ("public.customers", 2): ["Insert"],
+    ("public.orders", 10): ["Insert"],
+    ("public.orders", 11): ["Insert", "Update"],
+    ("public.orders", 12): ["Insert", "Delete"],
+}
+
+
+def story(stage: Stage) -> None:
+    """Tell the story; raises Failed when a step did not do what it says."""
+    changes = stage.folder / "changes.jsonl"
+
+    stage.say("A shop has a PostgreSQL database. dstream.hcl asks for its changes in a file, and on the console.")
+    stage.show_file("dstream.hcl")
+    stage.sql(*TABLES)
+
+    stage.step("What will be created?")
+    stage.dstream("plan -detailed-exitcode", code=2, says=["postgres_publication", "postgres_slot", "to add"])
+    expect(stage.replication() == ([], []), "plan changed nothing in the database")
+
+    stage.step("Create it")
+    stage.dstream("apply -auto-approve", says=["Apply complete"])
+    publications, slots = stage.replication()
+    expect(len(publications) == 1 and len(slots) == 1, "the publication and the slot exist in the database")
+
+    stage.step("Rows change, and the changes are moved")
+    stage.sql(*CHANGES)
+    stage.dstream("run orders-to-file --until-idle")
+    stage.dstream("run file-to-console --until-idle", says=["Ada", "Grace", "99.50", "Delete"])
+    expect(operations(changes) == MOVED, f"{changes.name} holds every change once, in order per row")
+
+    stage.step("Is anything left to do?")
+    stage.dstream("plan -detailed-exitcode", says=["No changes"])
+
+    stage.step("Somebody drops the publication behind our back, while no row changes")
+    stage.sql(f"DROP PUBLICATION {publications[0]}")
+    stage.dstream("drift", code=2, says=["postgres_publication", "missing"])
+
+    stage.step("Repair it")
+    stage.dstream("apply -auto-approve", says=["Apply complete"])
+    expect(stage.replication() == (publications, slots), "the publication is back, and the slot is as it was")
+    stage.dstream("drift", says=[])
+
+    stage.step("Take everything down")
+    stage.dstream("destroy -auto-approve -allow-data-loss", says=["Destroy complete"])
+    expect(stage.replication() == ([], []), "no publication and no slot is left in the database")
+    expect(operations(changes) == MOVED, f"{changes.name} is still there: it is yours")
+
+
+def main() -> int:
+    """Run the demo and return its exit code."""
+    folder = Path(tempfile.mkdtemp(prefix="dstream-demo-"))
+    try:
+        shutil.copy(EXAMPLE / "dstream.hcl", folder)
+        with EmbeddedPostgres() as server:
+            stage = Stage(folder, server)
+            try:
+                story(stage)
+            except Failed as problem:
+                stage.fail(str(problem))
+                return 1
+            stage.done()
+            return 0
+    except PostgresFailed as problem:
+        print(f"The demo's PostgreSQL could not be started: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if not os.environ.get("DSTREAM_DEMO_KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
