@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from dstream_sdk import Input, Provider, main, setting
 
+
 @dataclass
 class Settings:
     up_to: int = setting(10, description="the last number to square")

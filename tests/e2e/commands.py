@@ -1,0 +1,67 @@
+"""Typing dstream commands in a folder, as a user would."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+PROGRAMS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """Everything that was printed."""
+        return self.out + self.err
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment in which commands are typed: this one, with our programs first on the PATH."""
+    path = f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "PATH": path, "NO_COLOR": "1", **(extra or {})}
+
+
+def dstream(folder: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 60) -> Ended:
+    """Run `dstream ARGUMENTS` in a folder to its end."""
+    done = subprocess.run(
+        [PROGRAMS / "dstream", *arguments],
+        cwd=folder,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def start(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start `dstream ARGUMENTS` in a folder, in a process group of its own."""
+    return subprocess.Popen(
+        [PROGRAMS / "dstream", *arguments],
+        cwd=folder,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def example(name: str, folder: Path) -> Path:
+    """A copy of an example in a fresh folder."""
+    return Path(shutil.copytree(EXAMPLES / name, folder / name))

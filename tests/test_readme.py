@@ -1,0 +1,36 @@
+"""The README and the documentation: every block of code in it is a part of an example that a test runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+BLOCK = re.compile(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```\n", re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *ROOT.glob("*/README.md")]
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def code(text: str) -> str:
+    """The text without an introduction in comments at its top."""
+    return text.split("\n\n", 1)[1] if text.startswith("# ") and "\n\n" in text else text
+
+
+@pytest.mark.parametrize("name", BLOCK.findall((ROOT / "README.md").read_text()), ids=lambda found: found[0])
+def test_the_readme_shows_an_example_as_it_is_run(name):
+    path, shown = name
+    assert shown == code((EXAMPLES / path).read_text())
+
+
+def test_the_readme_shows_a_provider_in_ten_lines_of_bash_and_of_python():
+    blocks = dict(BLOCK.findall((ROOT / "README.md").read_text()))
+    for path in ("bash-provider/clock.sh", "python-provider/squares.py"):
+        lines = [line for line in blocks[path].splitlines() if line.strip() and not line.startswith("#")]
+        assert len(lines) <= 12, path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page):
+    links = LINK.findall(page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
