@@ -1,0 +1,133 @@
+"""How long a user waits for `dstream --help` and for the plan of two tasks, with local and with remote state.
+
+Wall time from starting the program to its end, median of several runs; the cases alternate, so that whatever
+else the machine does hits all of them. `python -c pass` is the control: nothing that is written in Python can
+be faster. Providers have been probed once before (their answers are cached by content).
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.services.azurite import Azurite
+
+from tests.services.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(sys.executable).parent
+TABLES = "CREATE TABLE customers (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY)"
+
+TWO_TASKS = """
+task "one" {
+  input {
+    provider = "counter"
+    config { max_count = 5 }
+  }
+  output { provider = "console" }
+}
+
+task "two" {
+  input {
+    provider = "counter"
+    config { max_count = 5 }
+  }
+  output { provider = "log" }
+}
+"""
+
+BACKEND = """
+dstream {
+  backend "azurerm" {
+    container_name    = "CONTAINER"
+    key               = "bench.json"
+    connection_string = env("AZURE_STORAGE_CONNECTION_STRING")
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command, and how long it may take at most (ms; 0: a control)."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    target: int
+    environment: dict[str, str]
+
+    def measure(self) -> float:
+        """Seconds of wall time of one run; raises when the command fails."""
+        start = time.perf_counter()
+        done = subprocess.run(
+            self.command, cwd=self.folder, env={**os.environ, **self.environment}, capture_output=True, check=False
+        )
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            raise SystemExit(f"{self.name}: ended with {done.returncode}\n{done.stderr.decode()}")
+        return seconds
+
+
+def cases(folder: Path, azurite: Azurite, server: EmbeddedPostgres) -> list[Case]:
+    """Lay out the folders and return what to measure."""
+    dstream = str(PROGRAMS / "dstream")
+    database = {"DATABASE_URL": server.create_database("shop")}
+    server.execute(TABLES, dbname="shop")
+    storage = {"AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string}
+    backend = BACKEND.replace("CONTAINER", azurite.create_container())
+    demo = (ROOT / "examples/postgres-to-jsonl/dstream.hcl").read_text()
+    for name, text in (
+        ("local", TWO_TASKS), ("azurerm", backend + TWO_TASKS), ("demo", demo), ("demo-azurerm", backend + demo)
+    ):
+        (folder / name).mkdir()
+        (folder / name / "dstream.hcl").write_text(text.replace("bench.json", f"{name}.json"))
+    plan = [dstream, "plan"]
+    return [
+        Case("python -c pass (control)", [sys.executable, "-c", "pass"], folder, 0, {}),
+        Case("dstream --help", [dstream, "--help"], folder, 120, {}),
+        Case("plan, two tasks, local", plan, folder / "local", 600, {}),
+        Case("plan, two tasks, azurerm", plan, folder / "azurerm", 900, storage),
+        Case("plan, the demo's, local", plan, folder / "demo", 600, database),
+        Case("plan, the demo's, azurerm", plan, folder / "demo-azurerm", 900, {**database, **storage}),
+    ]
+
+
+def main() -> int:
+    """Measure and print a table; exit code 1 if a target was missed and `--strict` was given."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--runs", type=int, default=11)
+    options.add_argument("--strict", action="store_true", help="end with 1 when a target is missed")
+    given = options.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="dstream-bench-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        azurite = stack.enter_context(Azurite())
+        server = stack.enter_context(EmbeddedPostgres())
+        found = cases(folder, azurite, server)
+        measured: dict[str, list[float]] = {case.name: [] for case in found}
+        for case in found:
+            case.measure()
+        for _ in range(given.runs):
+            for case in found:
+                measured[case.name].append(case.measure() * 1000)
+    missed = False
+    print(f"{'':28} {'median':>8} {'fastest':>8} {'target':>8}")
+    for case in found:
+        times = measured[case.name]
+        late = bool(case.target) and median(times) > case.target
+        missed = missed or late
+        target = f"{case.target:5d} ms" if case.target else ""
+        print(f"{case.name:28} {median(times):5.0f} ms {min(times):5.0f} ms {target:>8}{'  MISSED' if late else ''}")
+    return 1 if missed and given.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
