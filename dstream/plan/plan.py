@@ -70,7 +70,7 @@ class Plan:
             "serial": self.serial,
             "summary": self.counts,
             "resource_changes": [_change(change) for change in self.changes],
-            "resource_drift": [_drift(drift) for drift in self.drifts],
+            "resource_drift": [drift_json(drift) for drift in self.drifts],
             "output_changes": {output.name: _output(output) for output in self.outputs},
             "tasks": [
                 {
@@ -107,7 +107,8 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
-def _drift(drift: Drift) -> dict[str, Any]:
+def drift_json(drift: Drift) -> dict[str, Any]:
+    """Return one object that is not as recorded, as JSON values."""
     return {
         "address": drift.address,
         "type": drift.type,

@@ -1,0 +1,108 @@
+"""`dstream apply`, and what `destroy` and `init TASK` share with it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dstream.cli.opening import opened, task_targets
+from dstream.cli.options import Command, config_options, flag, lock_options, plan_options, seconds
+from dstream.cli.render.paint import paint_for, say
+from dstream.engine.operation import Operation
+
+
+@click.command("apply", cls=Command)
+@click.argument("task", required=False)
+@config_options
+@plan_options
+@lock_options
+@flag("auto-approve", help="Do not ask.")
+@flag("allow-data-loss", help="With -auto-approve: also destroy what holds data.")
+@flag("destroy", help="Destroy instead.")
+@flag("json", help="Write the plan and the outcome as JSON lines.")
+@flag("color", default=True, help="Colour, on a terminal (default).")
+@flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
+def command(
+    task: str | None,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    target: tuple[str, ...],
+    replace: tuple[str, ...],
+    refresh: bool,
+    parallelism: int,
+    lock_timeout: str,
+    auto_approve: bool,
+    allow_data_loss: bool,
+    destroy: bool,
+    json: bool,
+    color: bool,
+    input: bool,
+) -> int:
+    """Create, change and delete what the configuration asks for, for everything or for one TASK."""
+    operation = opened(config, var, var_file)
+    return carry_out(
+        operation,
+        task_targets(operation, task, target),
+        replace,
+        destroy=destroy,
+        refresh=refresh,
+        parallelism=parallelism,
+        lock_timeout=lock_timeout,
+        auto_approve=auto_approve,
+        allow_data_loss=allow_data_loss,
+        json=json,
+        color=color,
+    )
+
+
+def carry_out(
+    operation: Operation,
+    targets: tuple[str, ...],
+    replace: tuple[str, ...],
+    *,
+    destroy: bool,
+    refresh: bool,
+    parallelism: int,
+    lock_timeout: str,
+    auto_approve: bool,
+    allow_data_loss: bool,
+    json: bool,
+    color: bool,
+) -> int:
+    """Plan, ask and apply; return the exit code."""
+    from dstream.cli.render.approval import Approval
+    from dstream.cli.render.diagnostics import diagnostics_text
+    from dstream.cli.render.progress import Lines, applied_summary
+    from dstream.engine.apply import ApplyOptions, apply
+    from dstream.engine.planning import PlanOptions
+    from dstream.engine.stopping import stopping_on_signals
+
+    paint = paint_for(sys.stdout, wanted=color)
+    options = ApplyOptions(
+        PlanOptions(destroy, refresh, targets, replace), parallelism, seconds(lock_timeout, "-lock-timeout")
+    )
+    approval = Approval(paint, auto=auto_approve, allow_data_loss=allow_data_loss, json=json)
+    with stopping_on_signals(lambda text: say(text, stream=sys.stderr)) as stop:
+        outcome = apply(operation, options, approval, Lines(paint, quiet=json), stop)
+    if not outcome.approved:
+        say(approval.refusal, stream=sys.stderr)
+        return 1
+    if outcome.diagnostics:
+        error_paint = paint_for(sys.stderr, wanted=color)
+        say("\n" + diagnostics_text(outcome.diagnostics, operation.config.sources, error_paint), stream=sys.stderr)
+    if json:
+        say(approval.outcome_json(outcome))
+    elif not outcome.plan.has_changes:
+        from dstream.cli.render.plan import plan_lines
+
+        for line in plan_lines(outcome.plan, paint):
+            say(line)
+    else:
+        say("\n" + applied_summary(outcome.counts, destroyed=destroy, paint=paint))
+        if outcome.plan.counts["deferred"]:
+            say("Some of it waits for what was known only now: apply again.")
+    if outcome.diagnostics or stop.requested:
+        return 1
+    return 2 if outcome.plan.counts["deferred"] else 0

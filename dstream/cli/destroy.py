@@ -1,0 +1,52 @@
+"""`dstream destroy`."""
+
+from __future__ import annotations
+
+import click
+
+from dstream.cli.apply import carry_out
+from dstream.cli.opening import opened, task_targets
+from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
+
+
+@click.command("destroy", cls=Command)
+@click.argument("task", required=False)
+@config_options
+@plan_options
+@lock_options
+@flag("auto-approve", help="Do not ask.")
+@flag("allow-data-loss", help="With -auto-approve: also destroy what holds data.")
+@flag("json", help="Write the plan and the outcome as JSON lines.")
+@flag("color", default=True, help="Colour, on a terminal (default).")
+@flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
+def command(
+    task: str | None,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    target: tuple[str, ...],
+    replace: tuple[str, ...],
+    refresh: bool,
+    parallelism: int,
+    lock_timeout: str,
+    auto_approve: bool,
+    allow_data_loss: bool,
+    json: bool,
+    color: bool,
+    input: bool,
+) -> int:
+    """Delete everything that was applied, or what one TASK needed."""
+    operation = opened(config, var, var_file)
+    return carry_out(
+        operation,
+        task_targets(operation, task, target),
+        replace,
+        destroy=True,
+        refresh=refresh,
+        parallelism=parallelism,
+        lock_timeout=lock_timeout,
+        auto_approve=auto_approve,
+        allow_data_loss=allow_data_loss,
+        json=json,
+        color=color,
+    )

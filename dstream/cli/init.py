@@ -1,0 +1,57 @@
+"""`dstream init`: prepare providers and backend; with a task, the older verb for applying that task."""
+
+from __future__ import annotations
+
+import click
+
+from dstream.cli.opening import opened, task_targets
+from dstream.cli.options import Command, config_options, flag, lock_options, option
+from dstream.cli.render.paint import say
+
+
+@click.command("init", cls=Command)
+@click.argument("task", required=False)
+@config_options
+@lock_options
+@flag("auto-approve", help="With TASK: do not ask.")
+@flag("color", default=True, help="Colour, on a terminal (default).")
+@option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="With TASK: changes at the same time.")
+def command(
+    task: str | None,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    lock_timeout: str,
+    auto_approve: bool,
+    color: bool,
+    parallelism: int,
+) -> int:
+    """Find the providers and prepare the place of the state; nothing else is changed.
+
+    With TASK, do what `dstream apply TASK` does: `init TASK` is its older name.
+    """
+    operation = opened(config, var, var_file)
+    if task is not None:
+        from dstream.cli.apply import carry_out
+
+        return carry_out(
+            operation,
+            task_targets(operation, task, ()),
+            (),
+            destroy=False,
+            refresh=True,
+            parallelism=parallelism,
+            lock_timeout=lock_timeout,
+            auto_approve=auto_approve,
+            allow_data_loss=False,
+            json=False,
+            color=color,
+        )
+    from dstream.engine.inventory import configured_providers
+
+    operation.backend.prepare()
+    say(f"State: {operation.backend.describe()}")
+    for used in configured_providers(operation):
+        say(f"Provider {used.name}: {used.info.name} {used.info.version}, protocol {used.info.protocol}")
+    say("\nReady. `dstream plan` shows what apply would do.")
+    return 0

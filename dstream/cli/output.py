@@ -1,0 +1,53 @@
+"""`dstream output`."""
+
+from __future__ import annotations
+
+import json as json_module
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, flag
+from dstream.cli.render.paint import say
+
+
+@click.command("output", cls=Command)
+@click.argument("name", required=False)
+@config_options
+@flag("json", help="As JSON.")
+@flag("raw", help="The bare text of one output, for scripts.")
+def command(
+    name: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, raw: bool
+) -> None:
+    """Show the values of outputs as of the last apply, or of the one named NAME."""
+    from dstream.cli.render.values import SENSITIVE, literal
+    from dstream.engine.plan import current_state
+
+    outputs = current_state(opened(config, var, var_file))[0].outputs
+    if name is None:
+        if json:
+            shown = {
+                key: {"sensitive": item.sensitive, "value": None if item.sensitive else item.value}
+                for key, item in sorted(outputs.items())
+            }
+            say(json_module.dumps(shown, ensure_ascii=False, default=str))
+            return
+        if not outputs:
+            say("There are no outputs: the configuration has none, or was not applied yet.")
+        for key, item in sorted(outputs.items()):
+            say(f"{key} = {SENSITIVE if item.sensitive else literal(item.value)}")
+        return
+    if name not in outputs:
+        known = ", ".join(sorted(outputs)) or "none"
+        raise click.ClickException(f"There is no output {name!r} in the state. Outputs: {known}.")
+    item = outputs[name]
+    if item.sensitive:
+        raise click.ClickException(
+            f"Output {name!r} is sensitive: the state holds only its fingerprint. Read it where it comes from."
+        )
+    if raw:
+        if not isinstance(item.value, str | int | float | bool):
+            raise click.ClickException(f"Output {name!r} is not a text or a number; use -json.")
+        say(item.value if isinstance(item.value, str) else json_module.dumps(item.value))
+        return
+    say(json_module.dumps(item.value, ensure_ascii=False, default=str) if json else literal(item.value))

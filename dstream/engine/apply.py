@@ -1,0 +1,112 @@
+"""Apply: lock, recover, plan, ask, carry out, finish.
+
+The operation has one thread of its own, which alone decides; provider processes answer through a queue. What came in
+since the last look becomes one durable block together with the intents of what may start now, so that a change costs
+one short write, however large the state is, and nothing is started or reported before its cause is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dstream_state import Held, ProcessStarted, Snapshot
+from dstream_state.processes import this_host
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.execution import Execution
+from dstream.engine.observer import Observer
+from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.planning import PlanOptions, Prepared, make_plan
+from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
+from dstream.engine.recovery import recover
+from dstream.engine.stopping import Stop
+from dstream.plan import Plan
+
+Approve = Callable[[Plan], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How to apply."""
+
+    plan: PlanOptions = field(default_factory=PlanOptions)
+    parallelism: int = 10
+    lock_timeout: float = 0.0
+    """Seconds to wait for the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an apply did."""
+
+    plan: Plan
+    approved: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    snapshot: Snapshot | None = None
+
+
+def apply(operation: Operation, options: ApplyOptions, approve: Approve, observer: Observer, stop: Stop) -> Outcome:
+    """Carry out what the configuration asks for, if `approve` says yes to the plan.
+
+    Raises DiagnosticsError where nothing could be planned, StateError where the state is locked, lost or out of reach.
+    What failed on the way is in the outcome; what succeeded is recorded in any case.
+    """
+    name = "destroy" if options.plan.destroy else "apply"
+    with operation.backend.lock(name, timeout=options.lock_timeout, on_wait=observer.waiting) as held:
+        pool = ProviderPool(
+            operation.root, operation.root / DATA_DIR, inherit_fds=held.inherit_fds,
+            on_start=lambda pid, started: held.append([ProcessStarted(pid, started, this_host())]),
+        )
+        held.on_lost(pool.kill)
+        stop.on_second(pool.kill)
+        try:
+            return _under_lock(operation, options, approve, observer, stop, held, pool)
+        finally:
+            pool.close()
+
+
+def _under_lock(
+    operation: Operation,
+    options: ApplyOptions,
+    approve: Approve,
+    observer: Observer,
+    stop: Stop,
+    held: Held,
+    pool: ProviderPool,
+) -> Outcome:
+    recover(held, held.unresolved, lambda name: recorded_spec(operation, held, name), pool, observer)
+    prepared = make_plan(operation, held.current(), pool, options.plan)
+    plan = prepared.plan
+    if not plan.has_changes:
+        return Outcome(plan, True, snapshot=held.finish())
+    if not approve(plan):
+        held.finish()
+        return Outcome(plan, False)
+    execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
+    execution.run()
+    if execution.cut_off and not stop.at_once:
+        recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
+    snapshot = held.finish()
+    return Outcome(plan, True, execution.counts, tuple(execution.diagnostics), snapshot)
+
+
+def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:
+    """Return the provider of a recorded object: as the state has it, else as the configuration does."""
+    scope = operation.module.scope(resources=lambda root: {})
+    recorded = held.current().providers.get(name)
+    if recorded is not None:
+        return revive(name, recorded, scope)
+    kind, _, rest = name.partition(".")
+    block = operation.config.providers.get(rest) if kind == "provider" else None
+    if block is None:
+        raise DiagnosticsError(
+            error("Unknown provider", f"The state names the provider {name}, and neither it nor the configuration has it.")
+        )
+    return make_spec(name, block.launch, block.config, "resource", scope, operation.config, default=rest)
+
+
+def spec_of(prepared: Prepared, operation: Operation, held: Held, name: str) -> ProviderSpec:
+    """Return a provider of the plan, or a recorded one."""
+    return prepared.specs.get(name) or recorded_spec(operation, held, name)

@@ -1,0 +1,450 @@
+"""Execution: carries out the steps of a plan, in parallel, each recorded before and after."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dstream_state import (
+    Drop,
+    Held,
+    Intent,
+    ObjectState,
+    OutputState,
+    Put,
+    PutOutput,
+    PutProvider,
+    PutTask,
+    Record,
+    Result,
+    TaskState,
+)
+
+from dstream.addresses import ResourceAddress, parse_address
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.exports import exported
+from dstream.engine.observer import Observer
+from dstream.engine.operation import Operation
+from dstream.engine.planning import DEPOSED, Prepared, output_value, planned_identity
+from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.rules import NO_RULES, Rules, rules_of
+from dstream.engine.secrets import Path, redact, reveal, told
+from dstream.engine.steps import Step, build_steps
+from dstream.engine.stopping import Stop
+from dstream.engine.tasks import task_instance
+from dstream.engine.wanted import Wanted
+from dstream.graph import Walk
+from dstream.lang import contains_unknown, to_json_value
+from dstream.plan import Action
+from dstream.plugins import Answer, Request
+
+TIMEOUT = 1800.0
+"""Seconds that a provider has for one change."""
+_RETRIES = 5
+
+
+@dataclass(slots=True)
+class _Running:
+    """One step that a provider is working on."""
+
+    step: Step
+    intent: Intent
+    request: Request
+    wanted: Wanted | None
+    prior: ObjectState | None
+    rules: Rules
+    began: float
+    attempts: int = 0
+    not_before: float = 0.0
+
+
+class Execution:
+    """One pass over the steps of a plan."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        prepared: Prepared,
+        held: Held,
+        pool: ProviderPool,
+        observer: Observer,
+        stop: Stop,
+        parallelism: int,
+    ) -> None:
+        """Carry out `prepared.plan` under the lock `held`, at most `parallelism` changes at the same time."""
+        self.operation = operation
+        self.prepared = prepared
+        self.held = held
+        self.pool = pool
+        self.observer = observer
+        self.stop = stop
+        self.parallelism = parallelism
+        self.key = prepared.snapshot.hmac_key
+        self.objects: dict[str, ObjectState] = dict(prepared.snapshot.resources)
+        self.specs: dict[str, ProviderSpec] = dict(prepared.specs)
+        self.exports = prepared.exports
+        self.scope = operation.module.scope(resources=self.exports)
+        self.diagnostics: list[Diagnostic] = []
+        self.cut_off: list[Intent] = []
+        """Changes whose provider ended before it answered."""
+        self.counts = {"add": 0, "change": 0, "destroy": 0}
+        self._answers: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
+        self._running: dict[str, _Running] = {}
+        self._delayed: list[_Running] = []
+        self._recorded_specs: set[str] = set()
+        self._failed_blocks: set[str] = set()
+
+    def run(self) -> None:
+        """Carry out the steps; what fails is in `diagnostics`. Raises StateError when nothing more can be recorded."""
+        recorded = {a: o.dependencies for a, o in self.prepared.snapshot.resources.items()}
+        graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
+        self.walk = Walk(graph)
+        records: list[Record] = []
+        ended: list[tuple[_Running, bool]] = []
+        while True:
+            starting = self._startable(steps, records)
+            if records:
+                self.held.append(records)
+                records = []
+            for done, succeeded in ended:
+                self._tell(done, succeeded)
+            ended = []
+            for running in starting:
+                self._start(running)
+            self._start_delayed()
+            if not self._running and not self._delayed:
+                if self.stop.requested or self.walk.finished or not starting:
+                    break
+                continue
+            for name, answer in self._arrived():
+                running = self._running.pop(name)
+                kept = self._take(running, answer, records)
+                if kept is not None:
+                    ended.append((running, kept))
+        self._finish()
+
+    # -- starting ------------------------------------------------------------------------------------
+
+    def _startable(self, steps: Mapping[str, Step], records: list[Record]) -> list[_Running]:
+        """Take the steps that may start now; their intents are added to the records."""
+        starting: list[_Running] = []
+        while not self.stop.requested and len(self._running) + len(self._delayed) + len(starting) < self.parallelism:
+            name = self.walk.take()
+            if name is None:
+                break
+            step = steps.get(name)
+            if step is None:
+                self.walk.done(name)
+                continue
+            if step.kind == "forget":
+                records.append(Drop(step.change.address))
+                self.objects.pop(step.change.address, None)
+                self.walk.done(name)
+                self.observer.done(step.change.address, "forget", 0.0)
+                continue
+            try:
+                running = self._prepare(step, records)
+            except DiagnosticsError as problem:
+                self._fail(step, problem.diagnostics)
+                continue
+            records.append(running.intent)
+            starting.append(running)
+        return starting
+
+    def _prepare(self, step: Step, records: list[Record]) -> _Running:
+        change = step.change
+        spec = self._spec(change.provider, records)
+        rules = rules_of(self.pool.installed(spec).info, change.type) or NO_RULES
+        prior = self.objects.get(change.address + DEPOSED if step.deposed else change.address)
+        wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
+        if wanted is not None and wanted.unknown:
+            wanted = self._evaluated_again(wanted)
+        if step.kind == "create" and change.action is Action.CREATE_THEN_DELETE and prior is not None:
+            records += [Put(change.address + DEPOSED, prior), Drop(change.address)]
+            self.objects[change.address + DEPOSED] = self.objects.pop(change.address)
+            prior = None
+        if step.kind == "create":
+            prior = None
+        identity = prior.identity if prior is not None else None
+        if wanted is not None and identity is None:
+            identity = planned_identity(wanted.attributes, rules)
+        desired = None if wanted is None else _wire(_with_defaults(wanted.attributes, rules))
+        redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
+        intent = Intent(
+            id=str(uuid.uuid4()), action=step.kind, address=change.address + (DEPOSED if step.deposed else ""),
+            provider=spec.name, type=change.type, key=change.key or change.address, identity=identity, desired=redacted,
+            timeout=TIMEOUT, at=time.time(), planned=step.kind == "create" and identity is not None,
+        )
+        request = Request(
+            command="destroy" if step.kind == "destroy" else "init",
+            type=change.type,
+            key=change.key or change.address,
+            identity=identity,
+            desired=desired,
+            prior=self._told(prior, wanted, change.address),
+            private=prior.private if prior is not None else None,
+            intent=intent.id,
+            timeout=TIMEOUT,
+        )
+        return _Running(step, intent, request, wanted, prior, rules, time.monotonic())
+
+    def _told(self, prior: ObjectState | None, wanted: Wanted | None, address: str) -> Any:
+        if prior is None:
+            return None
+        reality = self.prepared.realities.get(address)
+        before = redact(prior.attributes, prior.sensitive, self.key)
+        if reality is not None and reality.exists and reality.attributes is not None:
+            before = redact(reality.attributes, prior.sensitive, self.key)
+        return _wire(told(before, wanted.attributes if wanted else None, wanted.sensitive if wanted else (), self.key))
+
+    def _evaluated_again(self, wanted: Wanted) -> Wanted:
+        if wanted.evaluate is None:
+            spec = self.specs[wanted.provider]
+            attributes = {"config": spec.wire(), "version": self.pool.installed(spec).info.version}
+            return replace(wanted, attributes=attributes)
+        attributes, paths = wanted.evaluate(self.scope)
+        if contains_unknown(attributes):
+            raise DiagnosticsError(
+                error(
+                    "Value is still not known",
+                    "What this object needs was applied, and did not give the value. Its provider does not "
+                    "return an attribute that it announced.",
+                    address=wanted.address,
+                )
+            )
+        return replace(wanted, attributes=attributes, sensitive=wanted.sensitive | paths)
+
+    def _spec(self, name: str, records: list[Record]) -> ProviderSpec:
+        spec = self.specs[name]
+        if spec.unknown:
+            spec = self._spec_again(spec)
+            self.specs[name] = spec
+        if name not in self._recorded_specs:
+            info = self.pool.installed(spec).info
+            recorded = spec.recorded(info.version)
+            if self.prepared.snapshot.providers.get(name) != recorded:
+                records.append(PutProvider(name, recorded))
+            self._recorded_specs.add(name)
+        return spec
+
+    def _spec_again(self, spec: ProviderSpec) -> ProviderSpec:
+        config = self.operation.config
+        for task in self.prepared.tasks.values():
+            for side in task.sides:
+                if side.spec.name == spec.name:
+                    fresh = task_instance(task.block, task.address.key, self.scope, config)
+                    return next(each.spec for each in fresh.sides if each.spec.name == spec.name)
+        block = config.providers[spec.name.partition(".")[2]]
+        return make_spec(
+            spec.name, block.launch, block.config, "resource", self.scope, config, default=spec.source.value
+        )
+
+    def _start(self, running: _Running) -> None:
+        self.held.ensure()
+        name = running.step.name
+        self._running[name] = running
+        if not running.attempts:
+            self.observer.started(running.step.change.address, running.step.kind)
+        session = self.pool.session(self.specs[running.step.change.provider])
+        session.submit(running.request, lambda answer: self._answers.put((name, answer)))
+
+    def _start_delayed(self) -> None:
+        now = time.monotonic()
+        for running in [each for each in self._delayed if each.not_before <= now]:
+            self._delayed.remove(running)
+            self._start(running)
+
+    def _arrived(self) -> list[tuple[str, Answer]]:
+        """Wait for one answer and return all that are there; nothing when a delayed step is due first."""
+        wait = None
+        if self._delayed:
+            wait = max(0.0, min(each.not_before for each in self._delayed) - time.monotonic())
+        try:
+            found = [self._answers.get(timeout=wait)]
+            while True:
+                found.append(self._answers.get_nowait())
+        except queue.Empty:
+            return found if "found" in locals() else []
+
+    # -- ending --------------------------------------------------------------------------------------
+
+    def _take(self, running: _Running, answer: Answer, records: list[Record]) -> bool | None:
+        """Take an answer in; return whether the step succeeded, or None if it goes on or nobody knows."""
+        if answer.crashed:
+            self.cut_off.append(running.intent)
+            self._fail(running.step, answer.diagnostics)
+            return None
+        if answer.status == "error" and answer.error_class == "retriable" and self._retry(running, answer):
+            return None
+        gone = answer.status == "gone" or (answer.status == "ok" and running.step.kind == "destroy")
+        if gone and running.step.kind != "destroy":
+            self._fail(running.step, (error("Object vanished", "Its provider says that it no longer exists.", address=running.step.change.address),))
+            records.append(Result(running.intent.id, "gone"))
+            self.objects.pop(running.intent.address, None)
+            return False
+        if gone:
+            records.append(Result(running.intent.id, "ok"))
+            self.objects.pop(running.intent.address, None)
+            self.walk.done(running.step.name)
+            self._count(running)
+            return True
+        if answer.status == "ok":
+            item = self._object(running, answer, "ok")
+            records.append(Result(running.intent.id, "ok", item))
+            self.objects[running.intent.address] = item
+            self._export(running, answer, item)
+            self.walk.done(running.step.name)
+            self._count(running)
+            return True
+        created = running.step.kind == "create" and answer.identity is not None
+        item_or_none = self._object(running, answer, "tainted") if created else None
+        records.append(Result(running.intent.id, "error", item_or_none, _text(answer.diagnostics)))
+        if item_or_none is not None:
+            self.objects[running.intent.address] = item_or_none
+        self._fail(running.step, answer.diagnostics)
+        return False
+
+    def _retry(self, running: _Running, answer: Answer) -> bool:
+        if running.attempts >= _RETRIES or self.stop.requested:
+            return False
+        running.attempts += 1
+        pause = answer.retry_after if answer.retry_after is not None else min(2.0**running.attempts, 30.0) / 2
+        running.not_before = time.monotonic() + pause
+        self._delayed.append(running)
+        self.observer.retrying(running.step.change.address, pause, _text(answer.diagnostics))
+        return True
+
+    def _object(self, running: _Running, answer: Answer, status: Any) -> ObjectState:
+        wanted = running.wanted
+        if wanted is None:
+            raise AssertionError("only steps that leave an object have one")
+        paths: set[Path] = {*wanted.sensitive, *running.rules.sensitive_paths}
+        told_back = answer.attributes if answer.attributes is not None else {}
+        clear = {**_with_defaults(wanted.attributes, running.rules), **told_back}
+        clear = reveal_withheld(clear, wanted.attributes)
+        return ObjectState(
+            provider=running.intent.provider,
+            type=running.intent.type,
+            key=running.intent.key,
+            identity=answer.identity if answer.identity is not None else running.intent.identity,
+            attributes=redact(_wire(clear), paths, self.key),
+            private=answer.private if answer.private is not None else running.prior.private if running.prior else None,
+            dependencies=wanted.dependencies,
+            sensitive=tuple(sorted(paths, key=str)),
+            schema_version=running.rules.version,
+            status=status,
+            holds_data=running.rules.holds_data,
+            create_before_destroy=wanted.lifecycle.create_before_destroy,
+        )
+
+    def _export(self, running: _Running, answer: Answer, item: ObjectState) -> None:
+        address = parse_address(running.step.change.address)
+        if isinstance(address, ResourceAddress) and running.wanted is not None:
+            clear = reveal(item.attributes, running.wanted.attributes, answer.attributes)
+            self.exports.set(address.type, address.name, address.key, exported(clear, item.sensitive, str(address)))
+
+    def _count(self, running: _Running) -> None:
+        self.counts[{"create": "add", "update": "change", "destroy": "destroy"}[running.step.kind]] += 1
+
+    def _fail(self, step: Step, diagnostics: tuple[Diagnostic, ...]) -> None:
+        address = step.change.address
+        found = [d if d.address else replace(d, address=address) for d in diagnostics]
+        self.diagnostics.extend(found or [error("Provider reported an error", "It gave no reason.", address=address)])
+        self.observer.failed(address, step.kind)
+        self._failed_blocks.add(address)
+        for name in self.walk.failed(step.name):
+            kind, _, skipped = name.partition(" ")
+            if kind not in ("gate", "released"):
+                self._failed_blocks.add(skipped)
+                self.observer.skipped(skipped, address)
+
+    def _tell(self, running: _Running, succeeded: bool) -> None:
+        if succeeded:
+            self.observer.done(running.step.change.address, running.step.kind, time.monotonic() - running.began)
+
+    # -- afterwards ----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Record what is no change of an object: tasks that are now applied, outputs, providers out of use."""
+        if self.stop.at_once:
+            return
+        records: list[Record] = []
+        plan = self.prepared.plan
+        for note in plan.tasks:
+            task = self.prepared.tasks.get(note.address)
+            if plan.destroy or task is None:
+                if note.address in self.prepared.snapshot.tasks and not self._any_left(note.address):
+                    records.append(PutTask(note.address, None))
+            elif not note.applied and not self._touches_failure(note.address) and not self.stop.requested:
+                records.append(PutTask(note.address, TaskState(self._fingerprint(note.address), _now())))
+        for output in plan.outputs:
+            if output.action is Action.DELETE:
+                records.append(PutOutput(output.name, None))
+            elif output.action is not Action.NO_OP:
+                value = self._output(output.name)
+                if value is not None:
+                    records.append(PutOutput(output.name, value))
+        if plan.destroy and not self.objects:
+            records += [PutOutput(name, None) for name in self.prepared.snapshot.outputs]
+        used = {item.provider for item in self.objects.values()}
+        records += [PutProvider(name, None) for name in self.held.current().providers if name not in used]
+        if records:
+            self.held.append(records)
+
+    def _any_left(self, task: str) -> bool:
+        return any(address.startswith(f"{task}.") for address in self.objects)
+
+    def _touches_failure(self, task: str) -> bool:
+        block = task.split("[", 1)[0]
+        needed = {block, *self.prepared.block_needs.get(block, ())}
+        return any(address.startswith(tuple(f"{name}." for name in needed)) or address in needed for address in self._failed_blocks)
+
+    def _fingerprint(self, address: str) -> str:
+        task = self.prepared.tasks[address]
+        fresh = task_instance(task.block, task.address.key, self.scope, self.operation.config) if any(
+            side.spec.unknown for side in task.sides
+        ) else task
+        return fresh.fingerprint(self.pool, self.key)
+
+    def _output(self, name: str) -> OutputState | None:
+        try:
+            value, sensitive = output_value(self.operation.config.outputs[name], self.scope)
+        except DiagnosticsError as problem:
+            self.diagnostics.extend(problem.diagnostics)
+            return None
+        if contains_unknown(value):
+            return None
+        return OutputState(redact(value, [()], self.key) if sensitive else value, sensitive)
+
+
+def _with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+    found = {name: value for name, value in rules.defaults.items() if value is not None}
+    found.update((name, value) for name, value in attributes.items() if value is not None)
+    return found
+
+
+def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a provider answered, with the desired value in place of what it withheld."""
+    return {
+        name: clear.get(name) if isinstance(inner, Mapping) and "$withheld" in inner else inner
+        for name, inner in value.items()
+    }
+
+
+def _wire(value: Any) -> Any:
+    return to_json_value(value)
+
+
+def _text(diagnostics: tuple[Diagnostic, ...]) -> str:
+    return "; ".join(d.summary for d in diagnostics)
+
+
+def _now() -> str:
+    from dstream_state.clock import now
+
+    return now()

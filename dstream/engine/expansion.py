@@ -1,0 +1,86 @@
+"""Expansion: `for_each` and `count` turn one block into instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dstream.addresses import Key
+from dstream.config import Expr
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.lang import Scope, SetValue, contains_unknown, evaluate, sensitive_paths
+
+_NOT_KNOWN = (
+    "What it depends on is known only after apply, so the instances cannot be told yet. Give it keys that are known "
+    "at plan, or apply what it depends on first: dstream apply -target=ADDRESS."
+)
+
+
+def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, Scope]]:
+    """Yield the key of each instance of a block and the scope in which its body is evaluated.
+
+    Raise DiagnosticsError where for_each or count is unknown, sensitive, null or of a wrong type.
+    """
+    if for_each is not None:
+        for key, value in _each(for_each, scope).items():
+            yield key, scope.child(each={"key": key, "value": value})
+    elif count is not None:
+        for index in range(_count(count, scope)):
+            yield index, scope.child(count={"index": index})
+    else:
+        yield None, scope
+
+
+def _each(expr: Expr, scope: Scope) -> Mapping[str, Any]:
+    value = evaluate(expr, scope)
+    _refuse_sensitive("for_each", value, expr)
+    if isinstance(value, SetValue):
+        items = list(value)
+        if contains_unknown(items):
+            raise DiagnosticsError(error("Unknown for_each", _NOT_KNOWN, expr.range))
+        for item in items:
+            if not isinstance(item, str):
+                raise DiagnosticsError(
+                    error(
+                        "Wrong for_each",
+                        "A set for for_each holds texts only, since they become keys of addresses. "
+                        "Use [for x in ... : tostring(x)] inside toset().",
+                        expr.range,
+                    )
+                )
+        return {item: item for item in items}
+    if isinstance(value, Mapping):
+        return value
+    if contains_unknown(value):
+        raise DiagnosticsError(error("Unknown for_each", _NOT_KNOWN, expr.range))
+    what = "null" if value is None else "a list" if isinstance(value, list | tuple) else "a single value"
+    hint = " Wrap it in toset(...)." if isinstance(value, list | tuple) else ""
+    raise DiagnosticsError(error("Wrong for_each", f"for_each takes a map or a set of texts, not {what}.{hint}", expr.range))
+
+
+def _count(expr: Expr, scope: Scope) -> int:
+    value = evaluate(expr, scope)
+    _refuse_sensitive("count", value, expr)
+    if contains_unknown(value):
+        raise DiagnosticsError(error("Unknown count", _NOT_KNOWN, expr.range))
+    try:
+        number = int(value)
+        if isinstance(value, bool) or number != value and str(number) != value or number < 0:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise DiagnosticsError(error("Wrong count", "count is a whole number, 0 or more.", expr.range)) from None
+    return number
+
+
+def _refuse_sensitive(what: str, value: Any, expr: Expr) -> None:
+    from dstream.lang import Sensitive
+
+    if isinstance(value, Sensitive) or (what == "count" and sensitive_paths(value)):
+        raise DiagnosticsError(
+            error(
+                f"Sensitive {what}",
+                f"The value of {what} is sensitive; it would show in addresses and plans. "
+                f"If the keys are no secret: {what} = nonsensitive(...).",
+                expr.range,
+            )
+        )

@@ -1,0 +1,67 @@
+"""Exports: the values of resources as expressions see them, such as `postgres_publication.orders.name`.
+
+A plan fills them with planned attributes, in which unknown values stand for what only apply will know; an apply
+replaces each as it becomes real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dstream.addresses import Key
+from dstream.engine.secrets import Path
+from dstream.lang import Sensitive, Unknown
+
+
+class Exports:
+    """Values of resource blocks by type and name; each a single object, or objects by key or index."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._types: dict[str, dict[str, Any]] = {}
+
+    def declare(self, type_: str, name: str, *, keyed: bool, counted: bool) -> None:
+        """Say that a block exists, and whether its instances have keys (for_each) or indexes (count)."""
+        value: Any = [] if counted else {} if keyed else Unknown()
+        self._types.setdefault(type_, {})[name] = value
+
+    def unknown(self, type_: str, name: str) -> None:
+        """Say that nothing can be known of a block yet."""
+        self._types.setdefault(type_, {})[name] = Unknown()
+
+    def set(self, type_: str, name: str, key: Key, value: Any) -> None:
+        """Set the value of one instance; indexes come in order."""
+        names = self._types.setdefault(type_, {})
+        if key is None:
+            names[name] = value
+        elif isinstance(key, int):
+            items = names[name]
+            if key < len(items):
+                items[key] = value
+            else:
+                items.append(value)
+        else:
+            names[name][key] = value
+
+    def __call__(self, root: str) -> Mapping[str, Any]:
+        """Return the blocks of a type by name, as the scope of an expression asks for them."""
+        return self._types.get(root, {})
+
+
+def exported(attributes: Mapping[str, Any], sensitive: Iterable[Path], address: str) -> Any:
+    """Return clear attributes with every sensitive part marked, its origin being the attribute it came from."""
+    paths = frozenset(sensitive)
+    return _mark(dict(attributes), paths, address, ()) if paths else dict(attributes)
+
+
+def _mark(value: Any, paths: frozenset[Path], address: str, here: Path) -> Any:
+    if here in paths:
+        return Sensitive(value, frozenset({f"{address}.{'.'.join(str(step) for step in here)}"}))
+    if not any(path[: len(here)] == here for path in paths):
+        return value
+    if isinstance(value, Mapping):
+        return {name: _mark(inner, paths, address, (*here, name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_mark(inner, paths, address, (*here, index)) for index, inner in enumerate(value)]
+    return value

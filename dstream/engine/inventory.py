@@ -1,0 +1,63 @@
+"""Inventory: the providers that a configuration uses, found and probed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dstream.engine.blocks import provider_of
+from dstream.engine.expansion import instances
+from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.tasks import task_instance
+from dstream.plugins import Binary, ProviderInfo, ProviderSource
+
+
+@dataclass(frozen=True, slots=True)
+class UsedProvider:
+    """One provider with the place in the configuration that uses it."""
+
+    name: str
+    role: str
+    source: ProviderSource
+    binary: Binary
+    info: ProviderInfo
+
+
+def provider_specs(operation: Operation) -> list[ProviderSpec]:
+    """Return the specs of all providers of the configuration, resources' values being unknown."""
+    from dstream.lang import Unknown
+
+    config = operation.config
+
+    class _Nothing(dict[str, object]):
+        def __missing__(self, name: str) -> object:
+            return Unknown()
+
+    unknown = {type_: _Nothing((name, Unknown()) for t, name in config.resources if t == type_) for type_, _ in config.resources}
+    scope = operation.module.scope(resources=lambda root: unknown.get(root, {}))
+    specs: dict[str, ProviderSpec] = {}
+    for name, block in config.providers.items():
+        spec = make_spec(f"provider.{name}", block.launch, block.config, "resource", scope, config, default=name)
+        specs[spec.name] = spec
+    for resource in config.resources.values():
+        name = f"provider.{provider_of(resource)}"
+        if name not in specs:
+            source = ProviderSource("name", provider_of(resource))
+            specs[name] = ProviderSpec(name, source, "resource", range=resource.range)
+    for task in config.tasks.values():
+        for key, inner in instances(task.for_each, task.count, scope):
+            for side in task_instance(task, key, inner, config).sides:
+                specs[side.spec.name] = side.spec
+    return list(specs.values())
+
+
+def configured_providers(operation: Operation) -> list[UsedProvider]:
+    """Find and probe the providers of the configuration; raise DiagnosticsError with all that failed."""
+    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+    specs = provider_specs(operation)
+    pool.prepare(specs)
+    found = []
+    for spec in specs:
+        installed = pool.installed(spec)
+        found.append(UsedProvider(spec.name, spec.role, spec.source, installed.binary, installed.info))
+    return found

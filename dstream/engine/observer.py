@@ -1,0 +1,35 @@
+"""Observer: what an operation tells while it runs. The command line writes it; tests record it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dstream_state import Holder
+
+
+class Observer(Protocol):
+    """Told of events, in the order in which they become durable; from the thread of the operation."""
+
+    def waiting(self, holder: Holder | None) -> None:
+        """The lock is somebody else's; the operation waits for it."""
+
+    def recovering(self, count: int) -> None:
+        """An earlier operation was cut off and left this many changes without a result."""
+
+    def recovered(self, address: str, outcome: str) -> None:
+        """What became of such a change, as a phrase."""
+
+    def started(self, address: str, step: str) -> None:
+        """A step (create, update, destroy, forget) is recorded as intended and begins."""
+
+    def done(self, address: str, step: str, seconds: float) -> None:
+        """A step is done and recorded."""
+
+    def retrying(self, address: str, seconds: float, why: str) -> None:
+        """A step failed for now and is tried again after so many seconds."""
+
+    def failed(self, address: str, step: str) -> None:
+        """A step failed; its diagnostics come with the outcome."""
+
+    def skipped(self, address: str, because: str) -> None:
+        """A step was not tried, because another failed."""

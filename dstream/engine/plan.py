@@ -1,0 +1,26 @@
+"""Plan as an operation of its own: reads the state without a lock, and writes nothing."""
+
+from __future__ import annotations
+
+from dstream_state import Snapshot, overlay
+
+from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.planning import PlanOptions, Prepared, make_plan
+from dstream.engine.providers import ProviderPool
+
+
+def plan(operation: Operation, options: PlanOptions) -> Prepared:
+    """Return what an apply would do now; raise DiagnosticsError with everything that is wrong."""
+    snapshot, pending = current_state(operation)
+    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+    try:
+        return make_plan(operation, snapshot, pool, options, pending=pending)
+    finally:
+        pool.close()
+
+
+def current_state(operation: Operation) -> tuple[Snapshot, int]:
+    """Return the state as readers see it, and how many records of an unfinished operation are in it."""
+    view = operation.backend.read()
+    snapshot = view.snapshot or Snapshot.new(view.lineage)
+    return (overlay(snapshot, view.pending), len(view.pending)) if view.pending else (snapshot, 0)

@@ -1,0 +1,279 @@
+"""Provider configurations of an operation, and the processes that serve them.
+
+A *spec* is one provider with one configuration: a `provider` block, or one side of a task. Its name is what the
+state calls it: `provider.postgres`, `task.copy.input`, `task.copy.output["audit"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dstream_state import ProviderState
+
+from dstream.config import Body, Config, Launch
+from dstream.diagnostics import DiagnosticsError, SourceRange, error
+from dstream.lang import (
+    Scope,
+    contains_unknown,
+    evaluate,
+    evaluate_body,
+    evaluate_text,
+    inline_locals,
+    sensitive_paths,
+    strip_sensitive,
+    to_json_value,
+)
+from dstream.plugins import (
+    Binary,
+    LegacyLifecycle,
+    ProviderInfo,
+    ProviderSource,
+    ResourceSession,
+    probe_many,
+    resolve,
+)
+
+Role = Literal["input", "output", "resource"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One provider with one configuration."""
+
+    name: str
+    source: ProviderSource
+    role: Role
+    config: Any = field(default_factory=dict)
+    """Evaluated; may hold Unknown and Sensitive values."""
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    """The text of each argument that holds a sensitive value, for the state."""
+    range: SourceRange | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether some of the configuration is known only after apply."""
+        return contains_unknown(self.config)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The sensitive texts of the configuration, for the redactor of the provider's stderr."""
+        found: list[str] = []
+        for path, _ in sensitive_paths(self.config):
+            _texts(_at(strip_sensitive(self.config), path), found)
+        return tuple(found)
+
+    def wire(self) -> dict[str, Any]:
+        """Return the configuration as the provider gets it: JSON values, secrets in clear."""
+        value = to_json_value(strip_sensitive(self.config))
+        return value if isinstance(value, dict) else {}
+
+    def recorded(self, version: str) -> ProviderState:
+        """Return what the state keeps: sensitive arguments as their expressions, never as values."""
+        origins: dict[str, set[str]] = {}
+        for path, from_ in sensitive_paths(self.config):
+            origins.setdefault(str(path[0]), set()).update(from_)
+        clear = self.wire()
+        config = {
+            name: {"$expression": self.expressions.get(name, ""), "origins": sorted(origins[name])}
+            if name in origins
+            else value
+            for name, value in clear.items()
+        }
+        source = {"kind": self.source.kind, "value": self.source.value, "env": list(self.source.env)}
+        return ProviderState(source=source, version=version, config=config, role=self.role)
+
+
+def _at(value: Any, path: Iterable[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _texts(value: Any, into: list[str]) -> None:
+    if isinstance(value, str):
+        into.append(value)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            _texts(inner, into)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _texts(inner, into)
+
+
+def make_spec(
+    name: str, launch: Launch, body: Body, role: Role, scope: Scope, config: Config, *, default: str | None = None
+) -> ProviderSpec:
+    """Evaluate a launch and a `config` block to a spec; `default` is the provider's name where none is given."""
+    source = _source(launch, scope, default)
+    values = evaluate_body(body, scope)
+    expressions = {}
+    for path, _ in sensitive_paths(values):
+        argument = body.attributes.get(str(path[0]))
+        if argument is not None:
+            expressions[argument.name] = inline_locals(argument.expr, config)
+    return ProviderSpec(name, source, role, values, expressions, launch.range)
+
+
+def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource:
+    if launch.kind is None or launch.source is None:
+        if default is None:
+            raise DiagnosticsError(
+                error(
+                    "No provider",
+                    "Say which program this is: provider = \"NAME\" for an installed one, provider_path for a file, "
+                    "provider_ref for an OCI artifact or provider_image for a container image.",
+                    launch.range,
+                )
+            )
+        return ProviderSource("name", default, _env(launch, scope))
+    value = evaluate(launch.source, scope)
+    if sensitive_paths(value):
+        raise DiagnosticsError(
+            error(
+                "Sensitive provider source",
+                "A provider's source is shown in plans and logs, so it may not be sensitive. "
+                "If it is no secret, write nonsensitive(...).",
+                launch.source.range,
+            )
+        )
+    if not isinstance(value, str) or not value:
+        raise DiagnosticsError(
+            error("Wrong provider source", "A provider's source is a text that is known at plan.", launch.source.range)
+        )
+    return ProviderSource(launch.kind, value, _env(launch, scope))
+
+
+def _env(launch: Launch, scope: Scope) -> tuple[str, ...]:
+    if launch.env is None:
+        return ()
+    names = to_json_value(strip_sensitive(evaluate(launch.env, scope)))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DiagnosticsError(
+            error("Wrong env", 'env lists names of environment variables, as ["AWS_REGION"].', launch.env.range)
+        )
+    return tuple(names)
+
+
+def revive(name: str, recorded: ProviderState, scope: Scope) -> ProviderSpec:
+    """Return the spec of a provider that is only in the state: its block is gone, its objects are not."""
+    source = recorded.source
+    values: dict[str, Any] = {}
+    expressions: dict[str, str] = {}
+    for argument, value in recorded.config.items():
+        if isinstance(value, Mapping) and "$expression" in value:
+            expressions[argument] = str(value["$expression"])
+            try:
+                values[argument] = evaluate_text(expressions[argument], scope, f"state of {name}")
+            except DiagnosticsError as problem:
+                reason = "; ".join(f"{d.summary}: {d.detail}" for d in problem.diagnostics)
+                raise DiagnosticsError(
+                    error(
+                        "Secret of a recorded provider is not available",
+                        f"{name} is no longer in the configuration, and its objects are still in the state. Its "
+                        f"argument {argument} is a secret, which the state does not hold; it came from "
+                        f"{', '.join(value.get('origins', [])) or 'an expression'}: provide that again. ({reason})",
+                    )
+                ) from problem
+        else:
+            values[argument] = value
+    return ProviderSpec(
+        name,
+        ProviderSource(source["kind"], source["value"], tuple(source.get("env", ()))),
+        recorded.role,  # type: ignore[arg-type]  # written by `recorded` above
+        values,
+        expressions,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A provider found on this machine, and what it says of itself."""
+
+    binary: Binary
+    info: ProviderInfo
+
+
+class ProviderPool:
+    """The provider processes of one operation: each spec has at most one, started when it is first needed."""
+
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        *,
+        inherit_fds: tuple[int, ...] = (),
+        on_start: Callable[[int, int | None], None] | None = None,
+    ) -> None:
+        """Resolve paths against `root`, keep probe answers in `cache`, and let providers hold `inherit_fds` open.
+
+        `on_start(pid, start time)` is called for each process, from any thread, before it is told anything.
+        """
+        self._on_start = on_start
+        self._root = root
+        self._cache = cache
+        self._inherit_fds = inherit_fds
+        self._installed: dict[tuple[ProviderSource, Role], Installed] = {}
+        self._sessions: dict[str, ResourceSession | LegacyLifecycle] = {}
+
+    def prepare(self, specs: Iterable[ProviderSpec]) -> None:
+        """Find and probe the providers of several specs at once; raise DiagnosticsError with all that failed."""
+        problems = []
+        found: dict[tuple[ProviderSource, Role], Binary] = {}
+        for spec in specs:
+            where = (spec.source, spec.role)
+            if where in self._installed or where in found:
+                continue
+            try:
+                found[where] = resolve(spec.source, self._root, spec.role)
+            except DiagnosticsError as problem:
+                problems.extend(_at_range(problem, spec))
+        if problems:
+            raise DiagnosticsError(problems)
+        infos = probe_many(list(found.values()), cache_dir=self._cache)
+        for (where, binary), info in zip(found.items(), infos, strict=True):
+            self._installed[where] = Installed(binary, info)
+
+    def installed(self, spec: ProviderSpec) -> Installed:
+        """Return the provider of a spec, found and probed."""
+        where = (spec.source, spec.role)
+        if where not in self._installed:
+            self.prepare([spec])
+        return self._installed[where]
+
+    def session(self, spec: ProviderSpec) -> ResourceSession | LegacyLifecycle:
+        """Return the process that serves the objects of a spec, started if it is not; its configuration is known."""
+        session = self._sessions.get(spec.name)
+        if session is None:
+            found = self.installed(spec)
+            kind = ResourceSession if found.info.protocol >= 2 else LegacyLifecycle
+            session = kind(
+                found.binary, found.info, spec.wire(), redact=spec.secrets, pass_fds=self._inherit_fds, name=spec.name,
+                on_start=self._on_start,
+            )
+            self._sessions[spec.name] = session
+        return session
+
+    @property
+    def sessions(self) -> Mapping[str, ResourceSession | LegacyLifecycle]:
+        """The processes that were started, by the name of their spec."""
+        return self._sessions
+
+    def close(self) -> None:
+        """End all processes: their stdin is closed, and each is given time to finish."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+
+    def kill(self) -> None:
+        """Kill all processes at once."""
+        for session in self._sessions.values():
+            session.kill()
+
+
+def _at_range(problem: DiagnosticsError, spec: ProviderSpec) -> list[Any]:
+    from dataclasses import replace
+
+    return [replace(d, subject=d.subject or spec.range, address=d.address or spec.name) for d in problem.diagnostics]

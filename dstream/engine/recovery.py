@@ -1,0 +1,158 @@
+"""Recovery: find out what became of changes that an engine or a provider was killed in the middle of.
+
+The provider is asked by the intent's id, else by the identity that the plan knew; an object that nobody can tell is
+recorded as unresolved: neither created again nor destroyed until a person decides. Nobody else's object is adopted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from dstream_state import Held, Intent, ObjectState, Result
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.observer import Observer
+from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.rules import Rules, rules_of
+from dstream.engine.secrets import Path, redact, reveal
+from dstream.plugins import Answer, LegacyLifecycle, Request
+
+SpecFor = Callable[[str], ProviderSpec]
+
+
+def recover(held: Held, intents: Iterable[Intent], spec_for: SpecFor, pool: ProviderPool, observer: Observer) -> None:
+    """Record a result for each intent; raise DiagnosticsError where a provider cannot be asked at all."""
+    pending = list(intents)
+    if not pending:
+        return
+    observer.recovering(len(pending))
+    for intent in pending:
+        outcome = _Case(held, intent, spec_for, pool).resolve()
+        held.append([outcome])
+        observer.recovered(intent.address, _phrase(intent, outcome))
+
+
+def _phrase(intent: Intent, result: Result) -> str:
+    if result.object is not None and result.object.status == "unresolved":
+        return "nobody can tell whether it was made: look for it by hand (dstream state show)"
+    if intent.action == "create":
+        return "was created" if result.object is not None else "was not created"
+    if intent.action == "destroy":
+        return "was destroyed" if result.object is None else "was not destroyed"
+    return "is as its provider says now" if result.object is not None else "is gone"
+
+
+class _Case:
+    """One intent without a result."""
+
+    def __init__(self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool) -> None:
+        self.held = held
+        self.intent = intent
+        self.recorded: ObjectState | None = held.current().resources.get(intent.address)
+        self.spec = spec_for(intent.provider)
+        self.pool = pool
+        self.session = pool.session(self.spec)
+        found = pool.installed(self.spec).info
+        self.rules = rules_of(found, intent.type) or Rules()
+
+    def resolve(self) -> Result:
+        """Return what became of the intent."""
+        if isinstance(self.session, LegacyLifecycle):
+            # Version 1 cannot be asked; its init and destroy are repeatable by convention: the next plan does it again.
+            return Result(self.intent.id, "error", self.recorded, "was cut off; it is done again")
+        if self.intent.action == "create":
+            return self._create()
+        answer = self._settled(lambda: self._status(self.intent.identity))
+        if answer.status == "gone":
+            return Result(self.intent.id, "gone")
+        if answer.status == "ok":
+            return Result(self.intent.id, "ok", self._object(answer))
+        raise self._cannot_ask(answer)
+
+    def _create(self) -> Result:
+        answer = self._settled(
+            lambda: self._ask(
+                Request(
+                    command="find", type=self.intent.type, key=self.intent.key, identity=self.intent.identity,
+                    intent=self.intent.id,
+                )
+            )
+        )
+        if answer.status == "error" and self.intent.planned and self.intent.identity is not None:
+            answer = self._settled(lambda: self._status(self.intent.identity))
+        if answer.status == "gone":
+            return Result(self.intent.id, "gone")
+        if answer.status == "ok":
+            return Result(self.intent.id, "ok", self._object(answer))
+        if answer.crashed:
+            raise self._cannot_ask(answer)
+        lost = ObjectState(
+            self.intent.provider, self.intent.type, self.intent.key, self.intent.identity,
+            attributes=self.intent.desired or {}, status="unresolved",
+        )
+        return Result(self.intent.id, "error", lost, "cannot be told")
+
+    def _settled(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask until the answer can be believed: what is gone now may still be under way on the far side."""
+        until = min(self.intent.at + self.intent.timeout, time.time() + self.rules.settle)
+        pause = 0.5
+        while True:
+            answer = ask()
+            if answer.status != "gone" or self.intent.action == "destroy" or time.time() >= until:
+                return answer
+            self.held.ensure()
+            time.sleep(min(pause, max(0.0, until - time.time())))
+            pause = min(pause * 2, 5)
+
+    def _status(self, identity: object) -> Answer:
+        prior = reveal(self.recorded.attributes) if self.recorded is not None else None
+        private = self.recorded.private if self.recorded is not None else None
+        return self._ask(
+            Request(
+                command="status", type=self.intent.type, key=self.intent.key, identity=identity, prior=prior,
+                private=private,
+            )
+        )
+
+    def _ask(self, request: Request) -> Answer:
+        self.held.ensure()
+        answers: list[Answer] = []
+        answered = threading.Event()
+
+        def take(answer: Answer) -> None:
+            answers.append(answer)
+            answered.set()
+
+        self.session.submit(request, take)
+        answered.wait()
+        return answers[0]
+
+    def _object(self, answer: Answer) -> ObjectState:
+        base = self.recorded or ObjectState(
+            self.intent.provider, self.intent.type, self.intent.key, schema_version=self.rules.version,
+            holds_data=self.rules.holds_data,
+        )
+        paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths}
+        attributes = redact(answer.attributes or {}, paths, self.held.snapshot.hmac_key)
+        return replace(
+            base,
+            identity=answer.identity if answer.identity is not None else self.intent.identity,
+            attributes=attributes,
+            private=answer.private if answer.private is not None else base.private,
+            sensitive=tuple(sorted(paths, key=str)),
+            status="ok" if base.status in ("pending", "unresolved") else base.status,
+        )
+
+    def _cannot_ask(self, answer: Answer) -> DiagnosticsError:
+        detail = "\n".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in answer.diagnostics)
+        return DiagnosticsError(
+            error(
+                "Cannot find out what became of a change",
+                f"An earlier operation was cut off while it was to {self.intent.action} this object, and its provider "
+                f"does not answer now. Nothing was changed; try again when it does.\n{detail}",
+                address=self.intent.address,
+            )
+        )

@@ -1,0 +1,114 @@
+"""Secrets in attributes: a fingerprint wherever a plan or the state would hold a sensitive value.
+
+Three forms of an object's attributes meet here. *Clear* ones hold the values and exist in memory only. *Redacted*
+ones hold `{"$hmac": TEXT}` at every sensitive path; plans, and the state without encryption, hold these. What a
+provider is told of the past is redacted again: `{"$withheld": true}`, save where the value is known anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dstream_state import fingerprint
+
+from dstream.lang import Unknown
+from dstream.plan import is_fingerprint
+
+Path = tuple[str | int, ...]
+WITHHELD = {"$withheld": True}
+
+
+def redact(value: Any, paths: Iterable[Path], key: str) -> Any:
+    """Return clear attributes with a fingerprint, under the state's `key`, in place of what is at each path."""
+    paths = frozenset(paths)
+    return _redact(value, paths, key, ()) if paths else value
+
+
+def _redact(value: Any, paths: frozenset[Path], key: str, here: Path) -> Any:
+    if here in paths:
+        if value is None or isinstance(value, Unknown) or is_fingerprint(value):
+            return value
+        return {"$hmac": fingerprint(key, here, value)}
+    if not any(path[: len(here)] == here for path in paths):
+        return value
+    if isinstance(value, Mapping):
+        return {name: _redact(inner, paths, key, (*here, name)) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redact(inner, paths, key, (*here, index)) for index, inner in enumerate(value)]
+    return value
+
+
+def reveal(redacted: Any, *clear: Any) -> Any:
+    """Return redacted attributes with each fingerprint replaced by the first clear value at its place.
+
+    A fingerprint with no clear value becomes `WITHHELD`.
+    """
+    if is_fingerprint(redacted):
+        for candidate in clear:
+            if candidate is not None and candidate != WITHHELD and not is_fingerprint(candidate):
+                return candidate
+        return WITHHELD
+    if isinstance(redacted, Mapping):
+        return {
+            name: reveal(inner, *(_child(candidate, name) for candidate in clear)) for name, inner in redacted.items()
+        }
+    if isinstance(redacted, list | tuple):
+        return [reveal(inner, *(_child(candidate, index) for candidate in clear)) for index, inner in enumerate(redacted)]
+    return redacted
+
+
+def _child(value: Any, step: str | int) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(step)
+    if isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
+        return value[step]
+    return None
+
+
+def told(prior: Mapping[str, Any], desired: Mapping[str, Any] | None, paths: Iterable[Path], key: str) -> Any:
+    """Return redacted prior attributes as a provider is told them.
+
+    A sensitive value whose fingerprint is that of the desired value is filled in; any other is withheld.
+    """
+    if desired is None:
+        return reveal(prior)
+    return _told(prior, desired, redact(desired, paths, key))
+
+
+def _told(prior: Any, desired: Any, desired_redacted: Any) -> Any:
+    if is_fingerprint(prior):
+        return desired if prior == desired_redacted else WITHHELD
+    if isinstance(prior, Mapping):
+        return {
+            name: _told(inner, _child(desired, name), _child(desired_redacted, name)) for name, inner in prior.items()
+        }
+    if isinstance(prior, list | tuple):
+        return [
+            _told(inner, _child(desired, index), _child(desired_redacted, index)) for index, inner in enumerate(prior)
+        ]
+    return prior
+
+
+def has_withheld(value: Any) -> bool:
+    """Tell whether a value was withheld, or has a withheld one inside."""
+    if value == WITHHELD:
+        return True
+    if isinstance(value, Mapping):
+        return any(has_withheld(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(has_withheld(inner) for inner in value)
+    return False
+
+
+def fingerprint_paths(redacted: Any, here: Path = ()) -> set[Path]:
+    """Return the places of all fingerprints in redacted attributes."""
+    if is_fingerprint(redacted):
+        return {here}
+    if isinstance(redacted, Mapping):
+        items: Iterable[tuple[str | int, Any]] = redacted.items()
+    elif isinstance(redacted, list | tuple):
+        items = enumerate(redacted)
+    else:
+        return set()
+    return {path for step, inner in items for path in fingerprint_paths(inner, (*here, step))}

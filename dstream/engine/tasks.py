@@ -1,0 +1,188 @@
+"""Tasks: the providers of each side, and the objects that they ask for.
+
+A task's input is asked what it needs and which streams it delivers; each output is asked in turn, with the streams.
+The answer of a version 1 output is one opaque object, its lifecycle; a version 1 input is never asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dstream_state import fingerprint
+
+from dstream.addresses import DerivedAddress, Key, TaskAddress
+from dstream.config import Config, SideBlock, TaskBlock
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.secrets import Path
+from dstream.engine.wanted import Wanted, evaluated
+from dstream.lang import Scope, from_json_value
+from dstream.plugins import DerivedResource, derive
+
+LIFECYCLE = "lifecycle"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One end of a task with its provider."""
+
+    role: str
+    label: str | None
+    spec: ProviderSpec
+
+
+@dataclass(slots=True)
+class TaskInstance:
+    """A task, or one instance of it, evaluated; what its providers ask for is filled in by `Derivations`."""
+
+    address: TaskAddress
+    block: TaskBlock
+    input: Side
+    outputs: tuple[Side, ...]
+    streams: list[dict[str, Any]] = field(default_factory=list)
+    wanted: list[Wanted] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+    problems: list[Diagnostic] = field(default_factory=list)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The input and the outputs."""
+        return (self.input, *self.outputs)
+
+    def fingerprint(self, pool: ProviderPool, key: bytes) -> str:
+        """Return what identifies this configuration of the task, for telling whether it was applied."""
+        parts = [
+            [side.role, side.label, side.spec.source.kind, side.spec.source.value, side.spec.wire(),
+             pool.installed(side.spec).info.version]
+            for side in self.sides
+        ]
+        return fingerprint(key, ("task", str(self.address)), parts)
+
+
+def side_name(task: TaskAddress, role: str, label: str | None) -> str:
+    """Return the name of a task's side, as `task.copy.output["audit"]`."""
+    return f'{task}.{role}["{label}"]' if label is not None else f"{task}.{role}"
+
+
+def task_instance(block: TaskBlock, key: Key, scope: Scope, config: Config) -> TaskInstance:
+    """Evaluate the sides of a task; raise DiagnosticsError with all that is wrong."""
+    address = TaskAddress(block.name, key)
+    problems: list[Diagnostic] = []
+    sides = []
+    for role, side in (("input", block.input), *(("output", output) for output in block.outputs)):
+        try:
+            sides.append(Side(role, side.label, _spec(address, role, side, scope, config)))
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
+    if problems:
+        raise DiagnosticsError(problems)
+    return TaskInstance(address, block, sides[0], tuple(sides[1:]))
+
+
+def _spec(address: TaskAddress, role: Any, side: SideBlock, scope: Scope, config: Config) -> ProviderSpec:
+    return make_spec(side_name(address, role, side.label), side.launch, side.config, role, scope, config)
+
+
+class Derivations:
+    """Asks the providers of tasks what they need, several tasks at once."""
+
+    def __init__(self, pool: ProviderPool, needs: Callable[[TaskInstance], tuple[str, ...]]) -> None:
+        """Ask through `pool`; `needs` gives the blocks that a task's objects depend on."""
+        self._pool = pool
+        self._needs = needs
+        self._threads: dict[str, threading.Thread] = {}
+
+    def start(self, task: TaskInstance) -> None:
+        """Start asking; `finish` waits for the answer."""
+        thread = threading.Thread(target=self._ask, args=(task,), name=f"derive {task.address}", daemon=True)
+        self._threads[str(task.address)] = thread
+        thread.start()
+
+    def finish(self, task: TaskInstance) -> None:
+        """Wait until the task's `wanted`, `streams`, `deferred` and `problems` are filled in."""
+        thread = self._threads.get(str(task.address))
+        if thread is None:
+            self._ask(task)
+        else:
+            thread.join()
+
+    def _ask(self, task: TaskInstance) -> None:
+        try:
+            self._side(task, task.input)
+            for output in task.outputs:
+                self._side(task, output)
+        except DiagnosticsError as problem:
+            task.problems.extend(_named(problem.diagnostics, task))
+
+    def _side(self, task: TaskInstance, side: Side) -> None:
+        found = self._pool.installed(side.spec)
+        if found.info.protocol < 2:
+            if side.role == "output":
+                task.wanted.append(self._lifecycle(task, side, found.info.version))
+            return
+        if side.role not in found.info.roles:
+            raise DiagnosticsError(
+                error(
+                    f"Not an {side.role} provider",
+                    f"{found.info.name} is a provider for {', '.join(sorted(found.info.roles))}; "
+                    f"{side.spec.name} needs one for {side.role}.",
+                    side.spec.range,
+                )
+            )
+        answer = derive(
+            found.binary, found.info, task=str(task.address.name), role=side.role, config_json=side.spec.wire(),
+            streams=task.streams if side.role == "output" else None, redact=side.spec.secrets,
+        )
+        if answer.deferred:
+            task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
+            return
+        if side.role == "input":
+            task.streams.extend(answer.streams)
+        task.wanted.extend(self._wanted(task, side, item) for item in answer.resources)
+
+    def _wanted(self, task: TaskInstance, side: Side, item: DerivedResource) -> Wanted:
+        def address(type_: str, key: str) -> str:
+            return str(DerivedAddress(task.address, side.role, side.label, type_, key))  # type: ignore[arg-type]  # role of a side
+
+        schema = self._pool.installed(side.spec).info.resources.get(item.type)
+        sensitive: frozenset[Path] = frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()
+        return Wanted(
+            address=address(item.type, item.key),
+            block=str(task.address.block),
+            provider=side.spec.name,
+            type=item.type,
+            key=item.key,
+            attributes=from_json_value(item.attributes),
+            sensitive=sensitive,
+            dependencies=(*self._needs(task), *(address(*pair) for pair in item.depends_on)),
+            lifecycle=task.block.lifecycle,
+            aliases=tuple(address(*pair) for pair in item.aliases),
+        )
+
+    def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> Wanted:
+        config, paths = evaluated(side.spec.config)
+        return Wanted(
+            address=str(DerivedAddress(task.address, "output", side.label, LIFECYCLE)),
+            block=str(task.address.block),
+            provider=side.spec.name,
+            type=LIFECYCLE,
+            key=LIFECYCLE,
+            attributes={"config": config, "version": version},
+            sensitive=frozenset(("config", *path) for path in paths),
+            dependencies=self._needs(task),
+            lifecycle=task.block.lifecycle,
+        )
+
+
+def _named(diagnostics: Iterable[Diagnostic], task: TaskInstance) -> list[Diagnostic]:
+    from dataclasses import replace
+
+    return [replace(d, address=d.address or str(task.address), subject=d.subject or task.block.range) for d in diagnostics]
+
+
+def stream_names(streams: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names of streams."""
+    return tuple(str(stream.get("name", "?")) for stream in streams)

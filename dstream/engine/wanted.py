@@ -1,0 +1,63 @@
+"""Wanted: one object that the configuration asks for, from a `resource` block or from a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dstream.addresses import Key
+from dstream.config import Lifecycle
+from dstream.engine.secrets import Path
+from dstream.lang import Scope, sensitive_paths, strip_sensitive
+from dstream.plan import contains_unknown
+
+Evaluated = tuple[dict[str, Any], frozenset[Path]]
+"""Clear attributes as JSON values with Unknown inside, and the paths of the sensitive ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One object that the configuration asks for."""
+
+    address: str
+    block: str
+    """The block that it comes from: `TYPE.NAME` or `task.NAME`."""
+    provider: str
+    """The name of the provider spec that serves it."""
+    type: str
+    key: str
+    """What the provider calls it: the address of a declared one, the key of a derived one."""
+    attributes: dict[str, Any]
+    """Clear attributes; JSON values with Unknown inside."""
+    sensitive: frozenset[Path]
+    dependencies: tuple[str, ...]
+    """Blocks, and addresses of objects of the same task, that must exist first."""
+    lifecycle: Lifecycle
+    instance: Key = None
+    evaluate: Callable[[Scope], Evaluated] | None = None
+    """Evaluates the attributes once more, in a scope where what was unknown may be known."""
+    aliases: tuple[str, ...] = ()
+    """Earlier addresses of the same object."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether any attribute is not yet known."""
+        return contains_unknown(self.attributes)
+
+
+def evaluated(values: Any) -> Evaluated:
+    """Split evaluated values into clear JSON attributes (Unknown stays) and the paths of the sensitive ones."""
+    paths = frozenset(path for path, _ in sensitive_paths(values))
+    return plain(strip_sensitive(values)), paths
+
+
+def plain(value: Any) -> Any:
+    """Return a value of the language as JSON values: sets become lists, Unknown stays."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, str | int | float) or value is None:
+        return value
+    if hasattr(value, "__iter__"):
+        return [plain(inner) for inner in value]
+    return value
