@@ -1,0 +1,32 @@
+"""Provider processes and the wire: find a provider, ask what it is, ask what a task needs, manage its objects."""
+
+from dstream.plugins.binary import Binary, ProviderSource, resolve
+from dstream.plugins.derive import Derivation, DerivedResource, begin_derive, derive
+from dstream.plugins.legacy import LegacyLifecycle
+from dstream.plugins.pending import Pending
+from dstream.plugins.probe import ProviderInfo, begin_probe, probe, probe_many
+from dstream.plugins.redact import Redactor
+from dstream.plugins.request import Answer, Request
+from dstream.plugins.schema import ResourceSchema
+from dstream.plugins.session import ResourceSession
+
+__all__ = [
+    "Answer",
+    "Binary",
+    "Derivation",
+    "DerivedResource",
+    "LegacyLifecycle",
+    "Pending",
+    "ProviderInfo",
+    "ProviderSource",
+    "Redactor",
+    "Request",
+    "ResourceSchema",
+    "ResourceSession",
+    "begin_derive",
+    "begin_probe",
+    "derive",
+    "probe",
+    "probe_many",
+    "resolve",
+]

@@ -1,0 +1,155 @@
+"""Derivation: ask one side of a task which objects it needs and, of an input, which streams it delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dstream.diagnostics import DiagnosticsError
+from dstream.plugins.binary import Binary
+from dstream.plugins.converse import Conversation, converse
+from dstream.plugins.environment import provider_environment
+from dstream.plugins.exchange import Log
+from dstream.plugins.failures import died, failure, garbage, hung
+from dstream.plugins.pending import Pending
+from dstream.plugins.probe import ProviderInfo
+from dstream.plugins.process import begin
+from dstream.plugins.redact import Redactor
+from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
+
+DERIVE_SECONDS = 30.0
+_WAITING = 'the answer to "plan"'
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedResource:
+    """An object that one side of a task asks for."""
+
+    type: str
+    key: str
+    attributes: Mapping[str, Any]
+    """As on the wire: `{"$unknown":true}` and `{"$object":...}` inside."""
+    depends_on: tuple[tuple[str, str], ...] = ()
+    """(type, key) of objects of the same side that must exist first."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """(type, key) that the same object had earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The answer of one side."""
+
+    resources: tuple[DerivedResource, ...] = ()
+    streams: tuple[Mapping[str, Any], ...] = ()
+    deferred: tuple[str, ...] | None = None
+    """Paths of the configuration that must be known first; None when the answer is complete."""
+
+
+def derive(
+    binary: Binary,
+    info: ProviderInfo,
+    *,
+    task: str,
+    role: str,
+    config_json: Mapping[str, Any],
+    streams: Sequence[Mapping[str, Any]] | None = None,
+    timeout: float = DERIVE_SECONDS,
+    redact: Iterable[str] = (),
+    log: Log | None = None,
+    pass_fds: Iterable[int] = (),
+) -> Derivation:
+    """Ask and wait; raise DiagnosticsError if the answer is anything but complete or deferred."""
+    return begin_derive(
+        binary, info, task=task, role=role, config_json=config_json, streams=streams, timeout=timeout, redact=redact,
+        log=log, pass_fds=pass_fds,
+    ).result()  # fmt: skip
+
+
+def begin_derive(
+    binary: Binary,
+    info: ProviderInfo,
+    *,
+    task: str,
+    role: str,
+    config_json: Mapping[str, Any],
+    streams: Sequence[Mapping[str, Any]] | None = None,
+    timeout: float = DERIVE_SECONDS,
+    redact: Iterable[str] = (),
+    log: Log | None = None,
+    pass_fds: Iterable[int] = (),
+) -> Pending[Derivation]:
+    """Ask and return at once. `info` must be of version 2: a version 1 provider is never asked."""
+    if info.protocol < PROTOCOL:
+        raise ValueError(f"{binary.name} speaks version 1, which has no derivation")
+    opening: dict[str, Any] = {"command": "plan", "protocol": PROTOCOL, "role": role, "task": task}
+    opening["config"] = config_json
+    if streams is not None:
+        opening["streams"] = list(streams)
+    starting = begin(binary.name, binary.argv, provider_environment(binary.source.env), pass_fds)
+    redactor = Redactor(redact)
+
+    def ask() -> Derivation:
+        said = converse(starting.result(), encode(opening), timeout=timeout, redactor=redactor, log=log)
+        return _understand(binary.name, said, timeout, redactor)
+
+    return Pending(ask, f"derive {task} {role}")
+
+
+def _understand(name: str, said: Conversation, timeout: float, redactor: Redactor) -> Derivation:
+    if said.timed_out:
+        raise hung(name, _WAITING, timeout, said.rest, redactor, said.tail)
+    resources: list[DerivedResource] = []
+    streams: list[Mapping[str, Any]] = []
+    for line in said.lines:
+        if not line.strip():
+            continue
+        form = decode_object(line)
+        if form is None:
+            raise garbage(name, "part of " + _WAITING, line, redactor, said.tail)
+        if "resource" in form or "stream" in form:
+            try:
+                if "resource" in form:
+                    resources.append(_resource(form["resource"]))
+                else:
+                    streams.append(_stream(form["stream"]))
+            except (TypeError, ValueError, AttributeError, KeyError) as problem:
+                raise garbage(name, f"well formed ({problem})", line, redactor, said.tail) from None
+        elif "status" in form:
+            return _ended(name, form, said, Derivation(tuple(resources), tuple(streams)), redactor)
+    if said.overlong:
+        raise garbage(name, "as short as a line may be", said.rest, redactor, said.tail)
+    raise died(name, f"the end of {_WAITING}", said.exit_code, said.rest, redactor, said.tail)
+
+
+def _ended(name: str, form: Mapping[str, Any], said: Conversation, found: Derivation, redactor: Redactor) -> Derivation:
+    status = form["status"]
+    if status == "error":
+        raise DiagnosticsError([each.diagnostic for each in complaints(form, redactor, name)])
+    if said.exit_code != 0:
+        raise died(name, "ending with exit code 0", said.exit_code, b"", redactor, said.tail)
+    if status == "done":
+        return found
+    if status == "deferred":
+        needs = form.get("needs")
+        paths = tuple(str(each) for each in needs) if isinstance(needs, list) else ()
+        return Derivation(deferred=paths or ("config",))
+    detail = f"{name} ended {_WAITING} with status {redactor.text(repr(status))}; known are done, deferred and error."
+    raise DiagnosticsError(failure("Provider broke the protocol", detail, said.tail))
+
+
+def _resource(form: Mapping[str, Any]) -> DerivedResource:
+    type_, key, attributes = form["type"], form["key"], form.get("attributes") or {}
+    if not (isinstance(type_, str) and type_ and isinstance(key, str) and isinstance(attributes, dict)):
+        raise ValueError("type and key are texts, attributes is an object")
+    return DerivedResource(type_, key, attributes, _pairs(form.get("depends_on")), _pairs(form.get("aliases")))
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((str(type_), str(key)) for type_, key in value or ())
+
+
+def _stream(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(form, dict) or not isinstance(form.get("name"), str):
+        raise ValueError("a stream has a name")
+    return form

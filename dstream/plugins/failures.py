@@ -1,0 +1,55 @@
+"""What is said when a provider does not keep to the protocol: what happened, the end of its stderr, what to do."""
+
+from __future__ import annotations
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.plugins.process import describe_exit
+from dstream.plugins.redact import Redactor, Tail
+
+_SHOWN = 200
+
+
+def failure(summary: str, detail: str, tail: Tail | None = None) -> Diagnostic:
+    """Return an error whose detail ends with what the provider wrote to its stderr last."""
+    text = str(tail) if tail is not None else ""
+    if tail is not None:
+        detail += f"\nThe end of its stderr:\n{_indent(text)}" if text else "\nIt wrote nothing to its stderr."
+    return error(summary, detail)
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def excerpt(line: bytes, redactor: Redactor) -> str:
+    """Return the start of a line as it can be shown."""
+    shown = redactor.scrub(line)[:_SHOWN].decode("utf-8", "replace")
+    return repr(shown) + ("..." if len(line) > _SHOWN else "")
+
+
+def died(
+    name: str, waiting_for: str, code: int | None, rest: bytes, redactor: Redactor, tail: Tail
+) -> DiagnosticsError:
+    """The provider ended, or closed its stdout, before it said what it had to."""
+    ended = "closed its standard output" if code is None else describe_exit(code)
+    if rest:
+        detail = f"{name} {ended} in the middle of a line, before {waiting_for}: {excerpt(rest, redactor)}"
+        return DiagnosticsError(failure("Provider wrote half a line", detail, tail))
+    return DiagnosticsError(failure("Provider ended early", f"{name} {ended} before {waiting_for}.", tail))
+
+
+def hung(name: str, waiting_for: str, seconds: float, rest: bytes, redactor: Redactor, tail: Tail) -> DiagnosticsError:
+    """The provider said nothing in time, and was killed."""
+    detail = f"{name} was killed since it had not got to {waiting_for} within {seconds:g} s."
+    if rest:
+        detail += f" It had written half a line: {excerpt(rest, redactor)}"
+    return DiagnosticsError(failure("Provider does not answer", detail, tail))
+
+
+def garbage(name: str, waiting_for: str, line: bytes, redactor: Redactor, tail: Tail) -> DiagnosticsError:
+    """The provider said something else."""
+    detail = (
+        f"{name} wrote a line that is not {waiting_for}: {excerpt(line, redactor)}\n"
+        "Its standard output is for the protocol alone; what it has to tell people belongs on its stderr."
+    )
+    return DiagnosticsError(failure("Provider broke the protocol", detail, tail))

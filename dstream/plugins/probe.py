@@ -1,0 +1,157 @@
+"""The probe: what a provider is, asked once per content of its executable.
+
+With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider prints one line and exits. Anything else within five
+seconds means version 1: some old inputs start streaming at once, so the first line that is no answer ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.plugins.binary import Binary
+from dstream.plugins.converse import converse
+from dstream.plugins.environment import provider_environment
+from dstream.plugins.failures import failure
+from dstream.plugins.pending import Pending
+from dstream.plugins.process import begin
+from dstream.plugins.redact import Redactor
+from dstream.plugins.schema import ResourceSchema, parse_schema
+from dstream.plugins.wire import PROTOCOL, decode_object, encode
+
+PROBE_SECONDS = 5.0
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInfo:
+    """What a provider says of itself. Of a version 1 provider nothing is known but the name of its executable."""
+
+    protocol: Literal[1, 2]
+    name: str
+    version: str
+    roles: frozenset[str]
+    capabilities: frozenset[str] = frozenset()
+    config_schema: Mapping[str, Any] | None = None
+    resources: Mapping[str, ResourceSchema] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether, as an output, it confirms what it has written."""
+        return self.protocol >= PROTOCOL and "checkpoint" in self.capabilities
+
+
+def probe(binary: Binary, *, cache_dir: Path | None = None) -> ProviderInfo:
+    """Return what `binary` is; raise DiagnosticsError if it cannot be started or answers nonsense."""
+    return begin_probe(binary, cache_dir=cache_dir).result()
+
+
+def probe_many(binaries: Iterable[Binary], *, cache_dir: Path | None = None) -> list[ProviderInfo]:
+    """Probe several providers at once; raise DiagnosticsError with all that is wrong."""
+    pending: dict[tuple[str, ...], Pending[ProviderInfo]] = {}
+    ordered = []
+    for binary in binaries:
+        if binary.argv not in pending:
+            pending[binary.argv] = begin_probe(binary, cache_dir=cache_dir)
+        ordered.append(pending[binary.argv])
+    problems: list[Diagnostic] = []
+    for each in pending.values():
+        try:
+            each.result()
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
+    if problems:
+        raise DiagnosticsError(problems)
+    return [each.result() for each in ordered]
+
+
+def begin_probe(binary: Binary, *, cache_dir: Path | None = None) -> Pending[ProviderInfo]:
+    """Start a probe and return at once."""
+    return Pending(lambda: _probe(binary, cache_dir), f"probe {binary.name}")
+
+
+def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
+    cached = _read(binary, cache_dir)
+    if cached is not None:
+        return _info(binary, cached)
+    environment = provider_environment(binary.source.env, DSTREAM_PROBE="1")
+    process = begin(binary.name, binary.argv, environment).result()
+    said = converse(
+        process, b"", timeout=PROBE_SECONDS, redactor=Redactor(), go_on=lambda line: _is_answer(decode_object(line))
+    )
+    found = decode_object(said.lines[0] if said.lines else said.rest)
+    form = found if found is not None and _is_answer(found) and not said.timed_out else {"protocol": 1}
+    info = _info(binary, form)
+    _write(binary, cache_dir, form)
+    return info
+
+
+def _is_answer(form: Mapping[str, Any] | None) -> bool:
+    """Tell whether a first line is the answer of version 2 or later."""
+    if form is None:
+        return False
+    protocol = form.get("protocol")
+    return isinstance(protocol, int) and protocol >= PROTOCOL and isinstance(form.get("provider"), dict)
+
+
+def _info(binary: Binary, form: Mapping[str, Any]) -> ProviderInfo:
+    if form["protocol"] < PROTOCOL:
+        return ProviderInfo(1, binary.name, "", frozenset({"input", "output"}), digest=binary.digest)
+    provider = form["provider"]
+    schema = form.get("schema") or {}
+    try:
+        resources = {
+            name: parse_schema(name, each)
+            for name, each in (schema.get("resources") or {}).items()
+            if isinstance(each, dict)
+        }
+        return ProviderInfo(
+            2,
+            str(provider.get("name") or binary.name),
+            str(provider.get("version") or ""),
+            frozenset(str(each) for each in form.get("roles") or ()),
+            frozenset(str(each) for each in form.get("capabilities") or ()),
+            schema.get("config"),
+            resources,
+            binary.digest,
+        )
+    except (ValueError, TypeError, AttributeError) as problem:
+        raise DiagnosticsError(failure("Provider describes itself wrongly", f"{binary.name}: {problem}")) from problem
+
+
+def _entry(binary: Binary, cache_dir: Path) -> Path:
+    return cache_dir / "probe" / f"{binary.digest.removeprefix('sha256:')}.json"
+
+
+def _read(binary: Binary, cache_dir: Path | None) -> dict[str, Any] | None:
+    if cache_dir is None:
+        return None
+    try:
+        kept = json.loads(_entry(binary, cache_dir).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
+        return None
+    answer = kept.get("answer")
+    return answer if isinstance(answer, dict) and isinstance(answer.get("protocol"), int) else None
+
+
+def _write(binary: Binary, cache_dir: Path | None, answer: Mapping[str, Any]) -> None:
+    """Keep an answer. A cache that cannot be written costs time, nothing else."""
+    if cache_dir is None:
+        return
+    entry = _entry(binary, cache_dir)
+    with contextlib.suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=entry.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(encode({"format": _FORMAT, "answer": answer}))
+        Path(temporary).replace(entry)

@@ -1,0 +1,204 @@
+"""Provider processes: started without a shell, in a group of their own, and ended with the host.
+
+Every process is started by one thread that lives as long as the program, for two reasons: starting returns at
+once, and the parent-death signal of Linux follows the *thread* that started a process. The signal is set by
+`setpriv` (util-linux) where there is one, since a `preexec_fn` would make Python copy the whole process first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.plugins.watchdog import Watchdog
+
+_watchdog = Watchdog()
+
+
+class ProviderProcess:
+    """One running provider: three pipes, an exit code, and ways to end it and all that it started."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes]) -> None:
+        """Take over a process that leads its own session."""
+        assert popen.stdin and popen.stdout and popen.stderr  # noqa: S101 - it is always started with three pipes
+        self.name = name
+        self.pid = popen.pid
+        self.started = _start_time(popen.pid)
+        """When it started as the kernel counts it; with the pid it names the process for good. None if unknown."""
+        self._popen = popen
+        self._lock = threading.Lock()
+        self.stdin, self.stdout, self.stderr = (pipe.fileno() for pipe in (popen.stdin, popen.stdout, popen.stderr))
+        self._open = {0: popen.stdin, 1: popen.stdout, 2: popen.stderr}
+
+    def poll(self) -> int | None:
+        """Return the exit code (negative: the signal) or None while it runs; what it leaves behind is killed."""
+        with self._lock:
+            if self._popen.returncode is None and self._exited():
+                # The dead leader still holds the pid, so the group cannot be anybody else's.
+                self._signal_group(signal.SIGKILL)
+                self._popen.wait()
+                _watchdog.remove(self.pid)
+            return self._popen.returncode
+
+    def _exited(self) -> bool:
+        if not hasattr(os, "waitid"):
+            return self._popen.poll() is not None
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def wait(self, timeout: float) -> int | None:
+        """Return the exit code, waiting `timeout` seconds at most."""
+        until = time.monotonic() + timeout
+        pause = 0.0005
+        while (code := self.poll()) is None and time.monotonic() < until:
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+        return code
+
+    def terminate(self) -> None:
+        """Ask the process and what it started to end (SIGTERM)."""
+        with self._lock:
+            if self._popen.returncode is None:
+                self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process and what it started at once (SIGKILL)."""
+        with self._lock:
+            if self._popen.returncode is None:
+                self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def close_stdin(self) -> None:
+        """Close the pipe to the process: to a version 2 provider that means stop."""
+        self._close(0)
+
+    def close(self) -> None:
+        """Kill what still runs, and close all pipes."""
+        if self.poll() is None:
+            self.kill()
+            self.wait(5.0)
+        for number in (0, 1, 2):
+            self._close(number)
+
+    def _close(self, number: int) -> None:
+        with self._lock:
+            pipe = self._open.pop(number, None)
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+class Starting:
+    """A process that is being started."""
+
+    def __init__(self) -> None:
+        """Not started yet."""
+        self._done = threading.Event()
+        self._process: ProviderProcess | None = None
+        self._problem: Exception | None = None
+
+    def set(self, process: ProviderProcess | None, problem: Exception | None = None) -> None:
+        """Say how it went."""
+        self._process, self._problem = process, problem
+        self._done.set()
+
+    def result(self) -> ProviderProcess:
+        """Wait until it runs and return it; raise DiagnosticsError if it cannot be started."""
+        self._done.wait()
+        if self._process is None:
+            raise self._problem or RuntimeError("not started")
+        return self._process
+
+
+def begin(
+    name: str, argv: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int] = ()
+) -> Starting:
+    """Start a provider and return at once. `inherit` are descriptors (of locks) that it keeps open."""
+    starting = Starting()
+    _spawner().put((name, tuple(argv), environment, tuple(inherit), starting))
+    return starting
+
+
+def spawn(
+    name: str, argv: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int] = ()
+) -> ProviderProcess:
+    """Start a provider and return when it runs; raise DiagnosticsError if it cannot be started."""
+    return begin(name, argv, environment, inherit).result()
+
+
+_Job = tuple[str, tuple[str, ...], Mapping[str, str], tuple[int, ...], Starting]
+
+
+@cache
+def _spawner() -> SimpleQueue[_Job]:
+    jobs: SimpleQueue[_Job] = SimpleQueue()
+    threading.Thread(target=_spawn_for_ever, args=(jobs,), name="spawner", daemon=True).start()
+    return jobs
+
+
+def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
+    while True:
+        name, argv, environment, inherit, starting = jobs.get()
+        try:
+            popen = subprocess.Popen(
+                [*_with_parent_death_signal(), *argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=environment,
+                pass_fds=inherit,
+                start_new_session=True,
+            )
+            _watchdog.add(popen.pid)
+            starting.set(ProviderProcess(name, popen))
+        except OSError as problem:
+            detail = f"{argv[0]}: {problem.strerror or problem}. Check that it is a program for this machine."
+            starting.set(None, DiagnosticsError(error("Provider cannot be started", detail)))
+        except Exception as problem:  # noqa: BLE001 - whoever waits for the process must not wait for ever
+            starting.set(None, problem)
+
+
+@cache
+def _with_parent_death_signal() -> tuple[str, ...]:
+    """Return the command that sets the parent-death signal and goes on as its arguments; empty where there is none."""
+    if sys.platform.startswith("linux"):
+        for folder in ("/usr/bin", "/bin"):
+            launcher = Path(folder, "setpriv")
+            # BusyBox has a setpriv too, without this option.
+            if os.access(launcher, os.X_OK) and b"pdeathsig" in launcher.read_bytes():
+                return (str(launcher), "--pdeathsig", "KILL", "--")
+    return ()
+
+
+def _start_time(pid: int) -> int | None:
+    from dstream_state.processes import start_time
+
+    return start_time(pid)
+
+
+def describe_exit(code: int | None) -> str:
+    """Return how a process ended, as part of a sentence."""
+    if code is None:
+        return "did not end"
+    if code < 0:
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+    return f"ended with exit code {code}"

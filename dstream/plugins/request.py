@@ -1,0 +1,110 @@
+"""Request, Answer: what is asked about an object, and what a provider says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from dstream.diagnostics import Diagnostic, Severity
+from dstream.plugins.failures import failure
+from dstream.plugins.redact import Redactor
+from dstream.plugins.wire import ErrorClass, complaints
+
+Command = Literal["plan", "init", "status", "destroy", "import", "find", "upgrade"]
+Status = Literal["ok", "gone", "error", "progress"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request about one object, or `status` about many (`objects`, capability `bulk_status`)."""
+
+    command: Command
+    type: str = ""
+    key: str = ""
+    identity: Any = None
+    desired: Any = None
+    prior: Any = None
+    """What was recorded last; None with `init` means create."""
+    private: Any = None
+    intent: str | None = None
+    timeout: float | None = None
+    """Seconds; the provider is given 30 more before it is stopped."""
+    version: int | None = None
+    """With `upgrade`: the schema version of `prior`."""
+    objects: Sequence[Mapping[str, Any]] | None = None
+    """Objects with members type, key, identity, prior and private."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request. An error with an identity means that the object exists."""
+
+    status: Status
+    identity: Any = None
+    attributes: Mapping[str, Any] | None = None
+    private: Any = None
+    replace: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    error_class: ErrorClass | None = None
+    retry_after: float | None = None
+    crashed: bool = False
+    """The process ended without answering: nobody knows what became of the request."""
+    objects: tuple[Answer, ...] | None = None
+    text: str = field(default="")
+    """What a version 1 provider says to the user, or a progress message."""
+
+
+def write_request(number: int, request: Request) -> dict[str, Any]:
+    """Return a request as it travels; members that say nothing are left out."""
+    form: dict[str, Any] = {"id": number, "command": request.command}
+    members = ("type", "key", "identity", "desired", "prior", "private", "intent", "timeout", "version")
+    for member in members:
+        value = getattr(request, member)
+        if value is not None and value != "":
+            form[member] = value
+    if request.objects is not None:
+        form["objects"] = [
+            {name: value for name, value in each.items() if value is not None and value != ""}
+            for each in request.objects
+        ]
+    return form
+
+
+def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> Answer:
+    """Return the answer in `form`; an unknown status becomes an error that says so."""
+    status = form.get("status")
+    if status not in ("ok", "gone", "error", "progress"):
+        said = redactor.text(repr(status))
+        detail = f"{provider} answered with status {said}; known are ok, gone, error and progress."
+        return Answer("error", diagnostics=(failure("Provider broke the protocol", detail),), error_class="fatal")
+    found = complaints(form, redactor, provider)
+    worst = next((each for each in found if each.diagnostic.severity is Severity.ERROR), None)
+    attributes = form.get("attributes")
+    objects = form.get("objects")
+    replace = form.get("replace")
+    retry = worst.retry_after if worst is not None else None
+    if retry is None and isinstance(form.get("retry_after"), int | Decimal):
+        retry = float(form["retry_after"])
+    return Answer(
+        status,
+        identity=form.get("identity"),
+        attributes=attributes if isinstance(attributes, dict) else None,
+        private=form.get("private"),
+        replace=tuple(str(each) for each in replace) if isinstance(replace, list) else (),
+        diagnostics=tuple(each.diagnostic for each in found),
+        error_class=_class(form, worst.error_class if worst is not None else None) if status == "error" else None,
+        retry_after=retry,
+        objects=tuple(parse_answer(each if isinstance(each, dict) else {}, redactor, provider) for each in objects)
+        if isinstance(objects, list)
+        else None,
+        text=redactor.text(str(form.get("message") or "")),
+    )
+
+
+def _class(form: Mapping[str, Any], of_diagnostic: ErrorClass | None) -> ErrorClass:
+    if of_diagnostic is not None:
+        return of_diagnostic
+    known: tuple[ErrorClass, ...] = ("retriable", "invalid", "conflict", "denied", "fatal")
+    return next((each for each in known if each == form.get("class")), "fatal")

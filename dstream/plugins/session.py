@@ -1,0 +1,297 @@
+"""ResourceSession: one provider process that answers requests about its objects, many at a time.
+
+Requests may come from any thread; up to `max_in_flight` are on their way, the others wait. One thread per session
+reads, writes and watches the clock, and calls back with each answer; a callback must not block.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.plugins.binary import Binary
+from dstream.plugins.environment import provider_environment
+from dstream.plugins.exchange import Exchange, Log
+from dstream.plugins.failures import died, failure, garbage, hung
+from dstream.plugins.probe import ProviderInfo
+from dstream.plugins.process import begin, describe_exit
+from dstream.plugins.redact import Redactor
+from dstream.plugins.request import Answer, Request, parse_answer, write_request
+from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
+
+START_SECONDS = 30.0
+REQUEST_SECONDS = 600.0
+"""A request that names no timeout of its own."""
+GRACE_SECONDS = 30.0
+"""How much longer than a request's timeout its answer may take."""
+_TERMINATION = 5.0
+_READY = "it was ready"
+
+Done = Callable[[Answer], None]
+
+
+class _Outstanding:
+    __slots__ = ("deadline", "done", "progress", "request")
+
+    def __init__(self, request: Request, done: Done, progress: Done | None) -> None:
+        self.request, self.done, self.progress = request, done, progress
+        self.deadline = float("inf")
+
+
+class ResourceSession:
+    """The process that serves one provider configuration. Starting it returns at once."""
+
+    def __init__(
+        self,
+        binary: Binary,
+        info: ProviderInfo,
+        config_json: Mapping[str, Any],
+        *,
+        redact: Iterable[str] = (),
+        pass_fds: Iterable[int] = (),
+        name: str = "",
+        on_start: Callable[[int, int | None], None] | None = None,
+        log: Log | None = None,
+        max_in_flight: int = 16,
+        start_timeout: float = START_SECONDS,
+    ) -> None:
+        """Start the process. `on_start(pid, start time)` is called before it is told anything."""
+        self.name = name or binary.name
+        self._program = binary.name
+        self._redactor = Redactor(redact)
+        self._on_start, self._log = on_start, log
+        self._limit, self._start_timeout = max_in_flight, start_timeout
+        self._opening = encode({"command": "serve", "protocol": PROTOCOL, "role": "resource", "config": config_json})
+        self._lock = threading.Lock()
+        self._waiting: deque[_Outstanding] = deque()
+        self._flying: dict[int, _Outstanding] = {}
+        self._next = 1
+        self._closing = False
+        self._killed = False
+        self._broken: tuple[Diagnostic, ...] | None = None
+        self._exchange: Exchange | None = None
+        self._ready = threading.Event()
+        self._starting = begin(binary.name, binary.argv, provider_environment(binary.source.env), pass_fds)
+        self._thread = threading.Thread(target=self._run, name=f"session {self.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process, once it runs."""
+        exchange = self._exchange
+        return exchange.process.pid if exchange is not None else None
+
+    def ready(self) -> None:
+        """Wait until the provider is ready; raise DiagnosticsError if it will never be."""
+        self._ready.wait()
+        if self._broken is not None:
+            raise DiagnosticsError(self._broken)
+
+    def submit(self, request: Request, done: Done, progress: Done | None = None) -> None:
+        """Send a request when there is room; `done` gets the one answer, `progress` what comes before it.
+
+        After a crash or `close`, `done` gets an error at once.
+        """
+        item = _Outstanding(request, done, progress)
+        with self._lock:
+            refused = self._broken
+            if refused is None and self._closing:
+                refused = (failure("Provider session is closed", f"{self.name} takes no more requests."),)
+            if refused is None:
+                self._waiting.append(item)
+        if refused is not None:
+            done(_crash(refused))
+        else:
+            self._wake()
+
+    def cancel(self) -> None:
+        """Ask the provider to give up what is outstanding; what has not been sent is answered with an error."""
+        with self._lock:
+            flying, waiting = list(self._flying), list(self._waiting)
+            self._waiting.clear()
+            exchange = self._exchange
+        for item in waiting:
+            item.done(Answer("error", diagnostics=(failure("Cancelled", f"{self.name} was not asked."),)))
+        if exchange is not None and self._ready.is_set():
+            exchange.send(b"".join(encode({"id": number, "command": "cancel"}) for number in flying))
+
+    def kill(self) -> None:
+        """End the process and what it started at once; what is outstanding is answered as a crash."""
+        self._killed = True
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.process.kill()
+        self._wake()
+
+    def close(self, timeout: float = START_SECONDS) -> None:
+        """Let the provider finish what is outstanding, and end it; kill it when it still runs after `timeout`."""
+        with self._lock:
+            self._closing = True
+        self._wake()
+        if threading.current_thread() is self._thread:
+            return
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self.kill()
+            self._thread.join(_TERMINATION)
+
+    def _wake(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.wake()
+
+    def _run(self) -> None:
+        try:
+            process = self._starting.result()
+            if self._on_start is not None:
+                self._on_start(process.pid, process.started)
+        except Exception as problem:  # noqa: BLE001 - whoever waits for an answer is told
+            self._fail(_diagnostics(problem))
+            return
+        exchange = self._exchange = Exchange(process, self._redactor, self._log)
+        try:
+            if self._killed:
+                raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped at once."))
+            exchange.send(self._opening)
+            self._await_ready(exchange)
+            self._ready.set()
+            self._serve(exchange)
+        except Exception as problem:  # noqa: BLE001 - as above
+            self._fail(_diagnostics(problem))
+        finally:
+            exchange.close()
+            self._fail((failure("Provider session is closed", f"{self.name} takes no more requests."),))
+
+    def _await_ready(self, exchange: Exchange) -> None:
+        until = time.monotonic() + self._start_timeout
+        while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                exchange.close()
+                seconds = self._start_timeout
+                raise hung(self._program, "being ready", seconds, exchange.rest, self._redactor, exchange.tail)
+            for line in exchange.step(left):
+                if line.strip():
+                    self._opened(exchange, line)
+                    return
+            if exchange.ended or exchange.overlong:
+                raise self._death(exchange, _READY)
+
+    def _opened(self, exchange: Exchange, line: bytes) -> None:
+        form = decode_object(line)
+        status = form.get("status") if form is not None else None
+        if form is not None and status == "error":
+            raise DiagnosticsError([each.diagnostic for each in complaints(form, self._redactor, self._program)])
+        if status != "ready":
+            exchange.close(0.2)
+            raise garbage(self._program, "the answer to its opening line", line, self._redactor, exchange.tail)
+
+    def _death(self, exchange: Exchange, waiting_for: str) -> DiagnosticsError:
+        code = exchange.close(_TERMINATION)
+        if self._killed:
+            return DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped at once."))
+        return died(self._program, waiting_for, code, exchange.rest, self._redactor, exchange.tail)
+
+    def _serve(self, exchange: Exchange) -> None:
+        while True:
+            self._send_waiting(exchange)
+            with self._lock:
+                finished = self._closing and not self._waiting and not self._flying
+                deadline = min((item.deadline for item in self._flying.values()), default=float("inf"))
+            if finished:
+                self._end(exchange)
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._overdue(exchange)
+            for line in exchange.step(left):
+                if line.strip():
+                    self._answered(exchange, line)
+            if exchange.ended or exchange.overlong:
+                raise self._death(exchange, self._unanswered())
+
+    def _send_waiting(self, exchange: Exchange) -> None:
+        out = []
+        with self._lock:
+            while self._waiting and len(self._flying) < self._limit:
+                item = self._waiting.popleft()
+                number, self._next = self._next, self._next + 1
+                item.deadline = time.monotonic() + (item.request.timeout or REQUEST_SECONDS) + GRACE_SECONDS
+                self._flying[number] = item
+                out.append(encode(write_request(number, item.request)))
+        if out:
+            exchange.send(b"".join(out))
+
+    def _answered(self, exchange: Exchange, line: bytes) -> None:
+        form = decode_object(line)
+        number = form.get("id") if form is not None else None
+        if form is None or not isinstance(number, int):
+            exchange.close()
+            raise garbage(self._program, "an answer with an id", line, self._redactor, exchange.tail)
+        with self._lock:
+            item = self._flying.get(number)
+        if item is None:
+            return  # an answer to what was given up, or to nothing
+        answer = parse_answer(form, self._redactor, self._program)
+        if answer.status == "progress":
+            if item.progress is not None:
+                item.progress(answer)
+            return
+        with self._lock:
+            self._flying.pop(number, None)
+        item.done(answer)
+
+    def _overdue(self, exchange: Exchange) -> None:
+        exchange.process.terminate()
+        exchange.process.wait(_TERMINATION)
+        late = [item for item in self._flying.values() if item.deadline <= time.monotonic()]
+        what = ", ".join(sorted({_describe(item.request) for item in late})[:3])
+        seconds = max((item.request.timeout or REQUEST_SECONDS) + GRACE_SECONDS for item in late)
+        exchange.close()
+        raise hung(self._program, f"an answer to {what}", seconds, exchange.rest, self._redactor, exchange.tail)
+
+    def _unanswered(self) -> str:
+        with self._lock:
+            waiting = sorted({_describe(item.request) for item in self._flying.values()})
+        if not waiting:
+            return "its standard input was closed"
+        return f"an answer to {', '.join(waiting[:3])}{' and others' if len(waiting) > 3 else ''}"
+
+    def _end(self, exchange: Exchange) -> None:
+        exchange.finish()
+        until = time.monotonic() + START_SECONDS
+        while not exchange.ended and time.monotonic() < until:
+            exchange.step(until - time.monotonic())
+        code = exchange.close(_TERMINATION)
+        if code != 0 and self._log is not None and not self._killed:
+            self._log(f"{self._program} {describe_exit(code)} after its work was done")
+
+    def _fail(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+        with self._lock:
+            if self._broken is None:
+                self._broken = diagnostics
+            broken = self._broken
+            orphans = [*self._flying.values(), *self._waiting]
+            self._flying.clear()
+            self._waiting.clear()
+        self._ready.set()
+        for item in orphans:
+            item.done(_crash(broken))
+
+
+def _describe(request: Request) -> str:
+    return f"{request.command} {request.type} {request.key}".rstrip() if request.type else request.command
+
+
+def _diagnostics(problem: Exception) -> tuple[Diagnostic, ...]:
+    if isinstance(problem, DiagnosticsError):
+        return problem.diagnostics
+    return (failure("Provider session failed", f"{type(problem).__name__}: {problem}"),)
+
+
+def _crash(diagnostics: tuple[Diagnostic, ...]) -> Answer:
+    return Answer("error", diagnostics=diagnostics, error_class="fatal", crashed=True)
