@@ -1,6 +1,6 @@
 """Storage: the primitives that a place for state has to offer, and how it says no.
 
-Three kinds of things live in it, each named by a path of ASCII letters, digits, `-`, `_`, `.`, `%` and `/`:
+Three kinds of things live in it, each named by a path of ASCII letters, digits, `-`, `_`, `~` and `/`:
 
 *cells*    content with metadata (text by text, at most 8 KiB) and a tag that changes with every write, under
 a lease; *logs*     bytes that only grow, each append at an expected position, until they are sealed; *files*
@@ -152,13 +152,13 @@ class Storage(Protocol):
     def get(self, name: str) -> bytes:
         """Return the file. Raises Missing."""
 
-    def list(self, prefix: str) -> list[Item]:
+    def files(self, prefix: str) -> list[Item]:
         """Return the files (not cells, not logs) whose name begins with `prefix`, sorted by name."""
 
-    def list_cells(self, prefix: str) -> list[str]:
+    def cells(self, prefix: str) -> list[str]:
         """Return the names of the cells whose name begins with `prefix`, sorted."""
 
-    def list_logs(self) -> list[str]:
+    def logs(self) -> list[str]:
         """Return the names of all logs, sorted."""
 
     def delete(self, name: str) -> None:

@@ -1,0 +1,68 @@
+"""History: copies of earlier snapshots, compressed, named by serial and time.
+
+The last 50 are kept, and all of the last 30 days.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass
+
+from .clock import now
+from .errors import StateError
+from .storage import Item, Storage
+
+KEEP = 50
+KEEP_SECONDS = 30 * 24 * 3600
+_PRUNE_EVERY = 10
+_PREFIX = "history/"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One copy: serial, when it was written, and its size as stored."""
+
+    serial: int
+    at: str
+    size: int
+    name: str
+
+
+class History:
+    """The copies beside one state."""
+
+    def __init__(self, storage: Storage) -> None:
+        """Look at the history in `storage`."""
+        self._storage = storage
+
+    def keep(self, serial: int, content: bytes) -> None:
+        """Keep a copy of the document `content`; now and then, remove what is too old."""
+        at = now().replace("-", "").replace(":", "")
+        self._storage.put(f"{_PREFIX}{serial:012d}-{at}", zlib.compress(content, 1))
+        if serial % _PRUNE_EVERY == 0:
+            self.prune(time.time())
+
+    def entries(self) -> list[Kept]:
+        """Return all copies, newest first."""
+        return [_kept(item) for item in reversed(self._storage.files(_PREFIX))]
+
+    def content(self, serial: int) -> bytes:
+        """Return the document with this serial; raise StateError if it is not kept."""
+        items = self._storage.files(f"{_PREFIX}{serial:012d}-")
+        if not items:
+            raise StateError(f"there is no snapshot with serial {serial}; `dstream state history` lists those kept.")
+        return zlib.decompress(self._storage.get(items[-1].name))
+
+    def prune(self, moment: float) -> None:
+        """Remove what is neither among the last 50 nor of the last 30 days before `moment` (seconds since 1970)."""
+        oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment - KEEP_SECONDS))
+        for kept in self.entries()[KEEP:]:
+            if kept.at < oldest:
+                self._storage.delete(kept.name)
+
+
+def _kept(item: Item) -> Kept:
+    serial, _, at = item.name.removeprefix(_PREFIX).partition("-")
+    moment = f"{at[:4]}-{at[4:6]}-{at[6:11]}:{at[11:13]}:{at[13:]}"
+    return Kept(int(serial), moment, item.size, item.name)

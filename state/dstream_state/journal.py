@@ -1,0 +1,268 @@
+"""Journal: a log of blocks; its writer, with group commit, and its reader.
+
+A block is one line of JSON: `{"seq":N,"base":SERIAL,"records":[...]}`, or with `"encrypted"` instead of the
+records. `seq` rises by one; `base` is the serial of the snapshot that the records are on top of. Block 0 is
+the header and names journal, lineage and format. A log has room for a limited number of appends: its last
+block is then `{"seq":N,"continues":NAME}`, written after NAME was made and before it is used.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .codec import Json, dumps, loads
+from .crypt import Sealer, read_records, records_form
+from .errors import FormatTooNew, JournalMismatch, StateConflict, StateDamaged, StateError
+from .records import Record
+from .storage import Missing, Refused, Storage
+
+FORMAT_VERSION = 1
+MAX_BLOCKS = 40_000
+MAX_BLOCK_BYTES = 3 * 1024 * 1024
+"""Blob Storage takes 50,000 appends per blob, of at most 4 MiB each in the oldest service versions."""
+
+
+def log_name(journal: str) -> str:
+    """Return the name of the log that holds `journal`."""
+    return f"journal/{journal}"
+
+
+def new_name() -> str:
+    """Return a name that nobody has."""
+    return uuid.uuid4().hex[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some records that became durable together."""
+
+    seq: int
+    base: int
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A journal as read: `logs` are the names of its logs with the tag each had."""
+
+    name: str
+    lineage: str
+    blocks: tuple[Block, ...]
+    last: int
+    logs: tuple[tuple[str, str], ...]
+
+
+class JournalWriter:
+    """Appends to one journal. Thread-safe.
+
+    Whoever finds nobody writing writes for all who wait (no timer).
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        name: str,
+        lineage: str,
+        base: int,
+        sealer: Sealer | None,
+        ensure: Callable[[], None],
+        max_blocks: int = MAX_BLOCKS,
+    ) -> None:
+        """Make the log. `ensure` is called before each write and raises if the lock is not surely held."""
+        self.name = name
+        self.base = base
+        self.last = 0
+        self.logs = [name]
+        self._storage, self._lineage, self._sealer, self._ensure = storage, lineage, sealer, ensure
+        self._max_blocks = max_blocks
+        self._turn = threading.Condition()
+        self._waiting: list[_Ticket] = []
+        self._writing = False
+        self._broken: StateError | None = None
+        self._create(name)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Return when `records` are durable; raise what the write raised, then and ever after."""
+        if not records:
+            return
+        ticket = _Ticket(records)
+        with self._turn:
+            self._waiting.append(ticket)
+            while self._writing and not ticket.done:
+                self._turn.wait()
+            if ticket.done:
+                if ticket.error is not None:
+                    raise ticket.error
+                return
+            self._writing = True
+            batch, self._waiting = self._waiting, []
+        error: StateError | None = None
+        try:
+            error = self._write([record for item in batch for record in item.records])
+        finally:
+            with self._turn:
+                self._writing = False
+                for item in batch:
+                    item.done, item.error = True, error or self._broken
+                self._turn.notify_all()
+        if ticket.error is not None:
+            raise ticket.error
+
+    def close(self, reason: StateError) -> None:
+        """Refuse what comes now with `reason`."""
+        with self._turn:
+            self._broken = self._broken or reason
+
+    def _write(self, records: Sequence[Record]) -> StateError | None:
+        if self._broken is not None:
+            return self._broken
+        try:
+            parts = [records]
+            while parts:
+                part = parts.pop(0)
+                if self._in_log >= self._max_blocks:
+                    self._ensure()
+                    self._continue()
+                line = self._line(part)
+                if len(line) > MAX_BLOCK_BYTES and len(part) > 1:
+                    half = len(part) // 2
+                    parts[:0] = [part[:half], part[half:]]
+                    continue
+                self._ensure()
+                self._put(line)
+        except StateError as error:
+            self._broken = error
+        except Refused:
+            self._broken = StateConflict(
+                "the journal of this operation was sealed, which means that another process took over the lock. "
+                "What was done until now is recorded; look at `dstream plan` before going on."
+            )
+        except BaseException:
+            self._broken = StateConflict("an earlier write to the journal did not end; the operation cannot go on.")
+            raise
+        return self._broken
+
+    def _line(self, records: Sequence[Record]) -> bytes:
+        seq = self.last + 1
+        bound = context(self._lineage, self.name, seq, self.base)
+        return dumps({"seq": seq, "base": self.base} | records_form(records, self._sealer, bound)) + b"\n"
+
+    def _put(self, line: bytes) -> None:
+        self._storage.append(log_name(self.logs[-1]), self._position, line)
+        self._position += len(line)
+        self._in_log += 1
+        self.last += 1
+
+    def _continue(self) -> None:
+        name, old, position = new_name(), self.logs[-1], self._position
+        self._create(name, self.last + 2)
+        line = dumps({"seq": self.last + 1, "continues": name}) + b"\n"
+        self._storage.append(log_name(old), position, line)
+        self.logs.append(name)
+        self.last += 2
+
+    def _create(self, name: str, seq: int = 0) -> None:
+        header = {"journal": self.name, "lineage": self._lineage, "format_version": FORMAT_VERSION}
+        line = dumps({"seq": seq, "base": self.base, "header": header}) + b"\n"
+        self._storage.create_log(log_name(name), line)
+        self._position, self._in_log = len(line), 1
+
+
+class _Ticket:
+    """One caller's records in the queue."""
+
+    __slots__ = ("done", "error", "records")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.done = False
+        self.error: StateError | None = None
+
+
+def context(lineage: str, journal: str, seq: int, base: int) -> str:
+    """Return what an encrypted block is bound to."""
+    return f"journal {lineage} {journal} {seq} {base}"
+
+
+def read_journal(storage: Storage, name: str, sealer: Sealer | None, *, seal: bool = False) -> Journal:
+    """Return the journal `name`; with `seal`, each of its logs is sealed before it is read.
+
+    Raises Missing, CannotSeal, StateDamaged, FormatTooNew, JournalMismatch.
+    """
+    reader = _Reader(name, sealer)
+    next_log: str | None = name
+    while next_log is not None:
+        if seal:
+            storage.seal(log_name(next_log))
+        stored = storage.read_log(log_name(next_log))
+        reader.logs.append((next_log, stored.tag))
+        next_log = reader.take(stored.content)
+    return Journal(name, reader.lineage, tuple(reader.blocks), reader.last, tuple(reader.logs))
+
+
+def delete_journal(storage: Storage, name: str) -> None:
+    """Delete the journal and its continuations, the last one first, so that none is left unreachable."""
+    names: list[str] = []
+    next_log: str | None = name
+    reader = _Reader(name, None, records=False)
+    while next_log is not None:
+        try:
+            content = storage.read_log(log_name(next_log)).content
+        except Missing:
+            break
+        names.append(next_log)
+        next_log = reader.take(content)
+    for item in reversed(names):
+        storage.delete_log(log_name(item))
+
+
+class _Reader:
+    """Takes the logs of one journal, in order."""
+
+    def __init__(self, name: str, sealer: Sealer | None, *, records: bool = True) -> None:
+        self._name, self._sealer, self._records = name, sealer, records
+        self.lineage = ""
+        self.blocks: list[Block] = []
+        self.last = -1
+        self.logs: list[tuple[str, str]] = []
+
+    def take(self, content: bytes) -> str | None:
+        """Read one log; return the name of the log that continues it."""
+        lines = content.split(b"\n")
+        lines.pop()  # After the last newline: nothing, or a block whose write did not end and was never relied upon.
+        next_log = None
+        for line in lines:
+            form = loads(line, self._what)
+            next_log = self._line(form) or next_log
+        return next_log
+
+    def _line(self, form: Json) -> str | None:
+        seq = form["seq"]
+        if seq <= self.last:
+            return None  # The same block again: its write was repeated after a lost answer.
+        if seq != self.last + 1:
+            raise StateDamaged(self._what, f"block {self.last + 1} is missing")
+        self.last = seq
+        if "header" in form:
+            self._header(form["header"])
+        elif "continues" in form:
+            return str(form["continues"])
+        elif self._records:
+            bound = context(self.lineage, self._name, seq, form["base"])
+            records = read_records(form, self._sealer, bound, self._what)
+            self.blocks.append(Block(seq, form["base"], records))
+        return None
+
+    def _header(self, header: Json) -> None:
+        if header["format_version"] > FORMAT_VERSION:
+            raise FormatTooNew(self._what, header["format_version"], FORMAT_VERSION)
+        if header["journal"] != self._name:
+            raise JournalMismatch(self._name, f"its header says {header['journal']}")
+        self.lineage = header["lineage"]
+
+    @property
+    def _what(self) -> str:
+        return f"Journal {self._name}"

@@ -1,0 +1,132 @@
+"""Lease: holding a cell, knowing for how long, and saying so when it is lost.
+
+The deadline is the moment *before* the last acquire or renew that succeeded, plus the lease's length, minus a
+margin; on a clock that counts suspend. Before it, nobody else can own the cell; after it, this process
+believes that it lost it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from .clock import boot_seconds
+from .errors import LeaseLost, StateError
+from .storage import Busy, NotOwner, Storage
+
+MARGIN = 15.0
+RENEW_EVERY = 15.0
+Clock = Callable[[], float]
+
+
+class Lease:
+    """The lease on one cell, renewed by a thread of its own until `release` (no thread where leases do not end)."""
+
+    def __init__(self, storage: Storage, cell: str, clock: Clock = boot_seconds) -> None:
+        """Nothing is taken yet."""
+        self.id = str(uuid.uuid4())
+        self._storage, self._cell, self._clock = storage, cell, clock
+        self._deadline = float("inf")
+        self._lost: str | None = None
+        self._released = False
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self._stop = threading.Event()
+        length = storage.lease_seconds
+        self._margin = 0.0 if length is None else min(MARGIN, length / 4)
+        self._every = RENEW_EVERY if length is None else min(RENEW_EVERY, length / 4)
+
+    def acquire(self, timeout: float, on_busy: Callable[[], None]) -> None:
+        """Take it, trying for `timeout` seconds; `on_busy` is called once if it is held. Raises Busy."""
+        until = time.monotonic() + timeout
+        pause, told = 0.05, False
+        while True:
+            asked = self._clock()
+            try:
+                self._storage.acquire(self._cell, self.id)
+                break
+            except Busy:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise
+                if not told:
+                    told = True
+                    on_busy()
+                time.sleep(min(pause, max(left, 0.0)))
+                pause = min(pause * 1.6, 2.0)
+        self._extend(asked)
+        if self._storage.lease_seconds is not None:
+            threading.Thread(target=self._keep, name=f"lease {self._cell}", daemon=True).start()
+
+    def ensure(self) -> None:
+        """Raise LeaseLost unless the cell is surely held."""
+        if self._lost is None and self._clock() > self._deadline:
+            self._lose("it could not be renewed in time (the process was stopped, or the network was away)")
+        if self._lost is not None:
+            raise LeaseLost(
+                f"{self._lost}. Nothing more is changed by this process. What it did is in the journal and is taken "
+                "up by the next operation."
+            )
+        if self._released:
+            raise LeaseLost("it was given back already.")
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when it is lost; at once if it is lost already."""
+        with self._lock:
+            self._callbacks.append(callback)
+            lost = self._lost is not None
+        if lost:
+            callback()
+
+    def renew(self) -> None:
+        """Renew now. Raises StateError if the service does not answer; being refused makes the lease lost."""
+        asked = self._clock()
+        try:
+            self._storage.renew(self._cell, self.id)
+        except NotOwner:
+            self._lose("somebody else took it over")
+        else:
+            self._extend(asked)
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._released:
+            return
+        self._released = True
+        self._stop.set()
+        with contextlib.suppress(StateError):  # It then ends by itself.
+            self._storage.release(self._cell, self.id)
+
+    def lost_elsewhere(self) -> None:
+        """Take note that a write was refused since the lease is somebody else's."""
+        self._lose("somebody else took it over")
+
+    def _extend(self, asked: float) -> None:
+        length = self._storage.lease_seconds
+        if length is not None:
+            self._deadline = asked + length - self._margin
+
+    def _keep(self) -> None:
+        due = self._clock() + self._every
+        while not self._stop.wait(min(1.0, self._every)):
+            if self._lost is not None:
+                return
+            if self._clock() > self._deadline:
+                self._lose("it could not be renewed in time (the process was stopped, or the network was away)")
+                return
+            if self._clock() >= due:
+                with contextlib.suppress(StateError):  # Tried again a second later, until the deadline.
+                    self.renew()
+                    due = self._clock() + self._every
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            if self._lost is not None or self._released:
+                return
+            self._lost = why
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
