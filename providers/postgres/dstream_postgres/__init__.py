@@ -1,0 +1,3 @@
+"""The PostgreSQL provider: logical replication as an input, tables as an output, publications and slots."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,93 @@
+"""Connections: one place that opens them, prepares their sessions and turns their errors into ours.
+
+psycopg2 is imported here when a connection is opened, not before: planning needs none. A connection string is
+never part of an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError, RetriableError
+
+if TYPE_CHECKING:
+    import psycopg2.extensions
+
+SESSION = """
+SET client_encoding = 'UTF8'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
+SET extra_float_digits = 3; SET bytea_output = 'hex'; SET statement_timeout = 0; SET lock_timeout = 0
+"""
+"""How values are written as text, whatever server, database and role say."""
+
+SENDER_TIMEOUT = "SET wal_sender_timeout = '300s'"
+"""A sink may hold us up for longer than the usual 60 s; a vanished client is found by TCP keepalives."""
+
+
+def connect(dsn: str, *, replication: bool = False) -> psycopg2.extensions.connection:
+    """An open connection in autocommit mode with a prepared session. Raises ProviderError."""
+    import psycopg2
+    import psycopg2.extras
+
+    options: dict[str, Any] = {"fallback_application_name": "dstream"}
+    if replication:
+        options["connection_factory"] = psycopg2.extras.LogicalReplicationConnection
+    try:
+        connection = psycopg2.connect(dsn, connect_timeout=15, **options)
+    except psycopg2.ProgrammingError:
+        # libpq repeats the string in its message; what is wrong with it is for the user to see, not for a log.
+        raise InvalidError(
+            "Invalid connection string",
+            "expected a URL such as postgresql://user:password@host:5432/database or key=value pairs",
+            path="config.connection_string",
+        ) from None
+    except psycopg2.Error as problem:
+        raise error_of(problem, "connect to PostgreSQL", dsn) from None
+    try:
+        if not replication:
+            connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(SESSION)
+            if replication:
+                cursor.execute(SENDER_TIMEOUT)
+    except psycopg2.Error as problem:
+        connection.close()
+        raise error_of(problem, "prepare the session", dsn) from None
+    return connection
+
+
+def rows(connection: Any, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """The rows that a statement returns, none for a command. Raises psycopg2.Error."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def error_of(problem: BaseException, doing: str, dsn: str = "") -> ProviderError:
+    """What a psycopg2 error means to the host: by SQLSTATE, without any secret."""
+    code = getattr(problem, "pgcode", None) or ""
+    text = scrub(" ".join(str(problem).split()), dsn)
+    summary = f"Could not {doing}"
+    if code == "42501" or code.startswith("28") or "authentication failed" in text:
+        return DeniedError(summary, text)
+    if code in ("42710", "42P07", "55006", "23505"):
+        return ConflictError(summary, text)
+    if code.startswith(("08", "40", "53", "57", "58")) or not code:
+        return RetriableError(summary, text)
+    if code.startswith(("42", "22", "3D", "3F", "0A", "55")):
+        return InvalidError(summary, text)
+    return ProviderError(summary, text)
+
+
+def scrub(text: str, dsn: str) -> str:
+    """The text without the connection string and its password."""
+    if dsn:
+        import psycopg2.extensions
+
+        text = text.replace(dsn, "(connection string)")
+        try:
+            password = psycopg2.extensions.parse_dsn(dsn).get("password")
+        except psycopg2.ProgrammingError:
+            password = None
+        if password:
+            text = text.replace(password, "(password)")
+    return text

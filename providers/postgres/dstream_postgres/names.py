@@ -1,0 +1,52 @@
+"""Names of tables: as users write them, as SQL needs them, and as envelopes carry them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_PART = r'(?:"((?:[^"]|"")+)"|([^".]+))'
+_NAME = re.compile(rf"(?:{_PART}\.)?{_PART}")
+
+
+def quote(identifier: str) -> str:
+    """An identifier in double quotes, for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Table:
+    """A table by schema and name, as the catalog spells them. `str` is the envelope's TableName."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def sql(self) -> str:
+        """The quoted name, for SQL."""
+        return f"{quote(self.schema)}.{quote(self.name)}"
+
+
+def parse_table(text: str, *, schema: str = "public") -> Table:
+    """A table out of `name`, `schema.name`, or either part in double quotes. Names are not folded to lower case.
+
+    Raises ValueError for anything else.
+    """
+    found = _NAME.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is not the name of a table: write name or schema.name")
+    quoted_schema, plain_schema, quoted_name, plain_name = found.groups()
+    return Table(_plain(quoted_schema, plain_schema) or schema, _plain(quoted_name, plain_name))
+
+
+def parse_tables(texts: Iterable[str]) -> tuple[Table, ...]:
+    """Tables without repeats, in order."""
+    return tuple(dict.fromkeys(parse_table(text) for text in texts))
+
+
+def _plain(quoted: str | None, plain: str | None) -> str:
+    return quoted.replace('""', '"') if quoted else plain or ""

@@ -1,0 +1,30 @@
+"""What each executable is made of. A part is imported when its executable asks for it, psycopg2 not before a
+connection is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dstream_postgres import __version__
+from dstream_sdk import Provider
+
+if TYPE_CHECKING:
+    INPUT: Provider
+    OUTPUT: Provider
+    RESOURCES: Provider
+
+
+def __getattr__(name: str) -> Provider:
+    from dstream_postgres.resources import resource_types
+
+    if name == "INPUT":
+        from dstream_postgres.input import PostgresInput
+
+        return Provider("postgres", __version__, input=PostgresInput(), resources=resource_types())
+    if name == "OUTPUT":
+        from dstream_postgres.output import PostgresOutput
+
+        return Provider("postgres", __version__, output=PostgresOutput())
+    if name == "RESOURCES":
+        return Provider("postgres", __version__, resources=resource_types())
+    raise AttributeError(name)

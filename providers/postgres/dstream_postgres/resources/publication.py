@@ -1,0 +1,167 @@
+"""postgres_publication: which tables and operations the stream carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dstream_postgres.names import Table, parse_tables, quote
+from dstream_postgres.resources.server import SERVERS, Server
+from dstream_postgres.settings import OPERATIONS, Connection
+from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType, setting
+
+_READ = (
+    "SELECT p.oid::bigint, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate"
+    " FROM pg_publication p WHERE p.pubname = %s"
+)
+_MEMBERS = (
+    "SELECT n.nspname, c.relname FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.prpubid = %s ORDER BY 1, 2"
+)
+_MARKER = "created by dstream, intent "
+
+
+@dataclass(frozen=True)
+class PublicationAttributes:
+    """What a publication is."""
+
+    name: str = setting(description="name of the publication")
+    tables: list[str] = setting(description="tables: name or schema.name")  # noqa: RUF009 - it is a dataclass field
+    operations: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+        list(OPERATIONS), description="what is published: insert, update, delete, truncate"
+    )
+    oid: int = setting(0, description="the publication's number in the catalog; another one when it is made anew")
+
+
+class Publication(ResourceType[Connection]):
+    """A publication. Tables and operations change in place: tables that stay are not touched, so that nobody who
+    follows them sees a gap."""
+
+    type = "postgres_publication"
+    attributes = PublicationAttributes
+    computed = ("oid",)
+    replace = ("name",)
+    identity_attributes = ("name",)
+
+    def read(
+        self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
+    ) -> Object | None:
+        """The publication as it is; spelling and order of the lists follow `prior` where they mean the same."""
+        with SERVERS.use(ctx.config, "read the publication") as server:
+            return _read(server, str(identity["name"]), prior.attributes if prior else {})
+
+    def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
+        """CREATE PUBLICATION, with the intent in its comment."""
+        name, tables, operations = str(desired["name"]), _tables(desired), _operations(desired)
+        with SERVERS.use(ctx.config, f"create the publication {name}") as server:
+            if intent and (made := _find(server, intent)) == name:
+                return _existing(server, made, desired)
+            if server.run(_READ, (name,)):
+                raise ConflictError(
+                    "Publication exists",
+                    f"there is a publication {name!r} already, which dstream did not make. Import it, or choose "
+                    "another name.",
+                )
+            with server.transaction():
+                listed = ", ".join(table.sql for table in tables)
+                server.run(
+                    f"CREATE PUBLICATION {quote(name)} FOR TABLE {listed}"
+                    f" WITH (publish = '{', '.join(operations)}', publish_via_partition_root = true)"
+                )
+                if intent:
+                    server.run(f"COMMENT ON PUBLICATION {quote(name)} IS %s", (_MARKER + intent,))
+            return _existing(server, name, desired)
+
+    def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
+        """ALTER PUBLICATION: adds and drops the tables that differ, in one transaction."""
+        name, wanted, operations = str(desired["name"]), _tables(desired), _operations(desired)
+        with SERVERS.use(ctx.config, f"change the publication {name}") as server:
+            found = server.run(_READ, (name,))
+            if not found:
+                raise ConflictError("Publication is gone", f"{name!r} was dropped meanwhile; plan again")
+            present = {Table(*row) for row in server.run(_MEMBERS, (found[0][0],))}
+            with server.transaction():
+                if added := [table.sql for table in wanted if table not in present]:
+                    server.run(f"ALTER PUBLICATION {quote(name)} ADD TABLE {', '.join(added)}")
+                if dropped := [table.sql for table in sorted(present) if table not in wanted]:
+                    server.run(f"ALTER PUBLICATION {quote(name)} DROP TABLE {', '.join(dropped)}")
+                if set(_published(found[0])) != set(operations):
+                    server.run(f"ALTER PUBLICATION {quote(name)} SET (publish = '{', '.join(operations)}')")
+            return _existing(server, name, desired)
+
+    def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
+        """DROP PUBLICATION IF EXISTS."""
+        name = str(prior.identity["name"])
+        with SERVERS.use(ctx.config, f"drop the publication {name}") as server:
+            server.run(f"DROP PUBLICATION IF EXISTS {quote(name)}")
+
+    def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
+        """The publication whose comment holds the intent."""
+        with SERVERS.use(ctx.config, "look for a publication") as server:
+            name = _find(server, intent)
+            return None if name is None else _read(server, name, {})
+
+
+def _find(server: Server, intent: str) -> str | None:
+    found = server.run(
+        "SELECT p.pubname FROM pg_publication p"
+        " JOIN pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_publication'::regclass"
+        " WHERE d.description = %s",
+        (_MARKER + intent,),
+    )
+    return str(found[0][0]) if found else None
+
+
+def _existing(server: Server, name: str, spelled: Mapping[str, Any]) -> Object:
+    found = _read(server, name, spelled)
+    if found is None:
+        raise ConflictError("Publication is gone", f"{name!r} was dropped meanwhile; plan again")
+    return found
+
+
+def _read(server: Server, name: str, spelled: Mapping[str, Any]) -> Object | None:
+    found = server.run(_READ, (name,))
+    if not found:
+        return None
+    oid, all_tables = found[0][:2]
+    tables = ["*"] if all_tables else [str(Table(*row)) for row in server.run(_MEMBERS, (oid,))]
+    operations = _published(found[0])
+    if _same_tables(spelled.get("tables"), tables):
+        tables = list(spelled["tables"])
+    if set(spelled.get("operations") or ()) == set(operations):
+        operations = list(spelled["operations"])
+    attributes = {"name": name, "tables": tables, "operations": operations, "oid": oid}
+    return Object({"name": name}, attributes)
+
+
+def _published(row: Sequence[Any]) -> list[str]:
+    return [operation for operation, on in zip(OPERATIONS, row[2:6], strict=True) if on]
+
+
+def _same_tables(spelled: Any, tables: list[str]) -> bool:
+    if not isinstance(spelled, list) or not spelled:
+        return False
+    try:
+        return {str(table) for table in parse_tables(spelled)} == set(tables)
+    except ValueError:
+        return False
+
+
+def _tables(desired: Mapping[str, Any]) -> tuple[Table, ...]:
+    try:
+        tables = parse_tables(desired["tables"])
+    except ValueError as problem:
+        raise InvalidError("Invalid table", str(problem), path="tables") from None
+    if not tables:
+        raise InvalidError("No tables", "a publication names at least one table", path="tables")
+    return tables
+
+
+def _operations(desired: Mapping[str, Any]) -> list[str]:
+    operations = list(desired.get("operations") or OPERATIONS)
+    if unknown := [name for name in operations if name not in OPERATIONS]:
+        raise InvalidError(
+            "Invalid operation", f"{', '.join(unknown)}: there are {', '.join(OPERATIONS)}", path="operations"
+        )
+    return operations

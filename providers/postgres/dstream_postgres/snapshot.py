@@ -1,0 +1,162 @@
+"""Snapshot: the rows that a table has when it is first followed, delivered as `Read`.
+
+The slot is there already and keeps all later changes. For each table:
+
+1. Wait until every transaction that was running has ended. One that changed the table before the table was in the
+   publication would otherwise be neither visible nor in the stream.
+2. In a REPEATABLE READ transaction record `pg_current_snapshot()`, and only then where the log is.
+3. Write a checkpoint with that snapshot and wait until it is stored. Rows read under a snapshot that is forgotten
+   in a crash could be deleted before the next one, and would stay in the target for ever.
+4. Read the rows in the order of the key, with a checkpoint after each chunk.
+
+The stream then skips exactly the transactions that are visible in that snapshot, by transaction id. Comparing log
+positions instead loses rows: a transaction's commit record is written before the transaction becomes visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from dstream_postgres.catalog import TableShape
+from dstream_postgres.database import rows
+from dstream_postgres.encoder import Encoder, Form, Values, form_of, one_line
+from dstream_postgres.lsn import parse_lsn, position_prefix
+from dstream_postgres.names import Table, quote
+from dstream_postgres.position import Position, TableSnapshot
+from dstream_sdk import InputSession, fault, log
+
+_FETCH = 2000
+_PATIENCE = 0.05
+
+
+class Stopped(Exception):
+    """The session is to stop; what has been read is in the last checkpoint."""
+
+
+class SnapshotReader:
+    """Reads the rows of tables for one session, over a connection that it alone uses."""
+
+    def __init__(self, connection: Any, session: InputSession, chunk_rows: int) -> None:
+        self._connection = connection
+        self._session = session
+        self._chunk_rows = chunk_rows
+        self._quiet = False
+
+    def read(self, table: Table, shape: TableShape, position: Position) -> Position:
+        """Read a table, from where `position` says it was interrupted; return the position with it read.
+
+        Raises Stopped, psycopg2.Error.
+        """
+        self._wait_for_running_transactions()
+        self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
+        try:
+            (snapshot,) = rows(self._connection, "SELECT pg_current_snapshot()::text")[0]
+            (here,) = rows(self._connection, "SELECT pg_current_wal_insert_lsn()::text")[0]
+            lsn = parse_lsn(here)
+            state = position.tables.get(str(table))
+            if state is None or not state.snapshot:
+                state = TableSnapshot(snapshot, lsn, reading=True, truncate=bool(state and state.truncate))
+            elif not shape.key:
+                # Without a key there is no place to go on from, and no way to recognise what was delivered.
+                state = TableSnapshot(snapshot, lsn, reading=True, truncate=True)
+            position = position.with_table(str(table), state)
+            self._store(position)
+            return self._rows(table, shape, position, state, lsn)
+        finally:
+            self._connection.rollback()
+            self._connection.set_session(isolation_level="DEFAULT", readonly=False, autocommit=True)
+
+    def _rows(self, table: Table, shape: TableShape, position: Position, state: TableSnapshot, lsn: int) -> Position:
+        session = self._session
+        encoder = Encoder(str(table), shape.columns, shape.key)
+        prefix, end = position_prefix(lsn), b'"}}\n'
+        if state.truncate:
+            session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + end))
+            state = replace(state, truncate=False)
+        forms = [_text_encoder(form_of(column.type_oid)) for column in shape.columns]
+        read = 0
+        with self._open(table, shape, state.after) as cursor:
+            while batch := cursor.fetchmany(min(_FETCH, self._chunk_rows - read % self._chunk_rows)):
+                lines = []
+                for row in batch:
+                    read += 1
+                    values: Values = [
+                        b"null" if text is None else form(text) for form, text in zip(forms, row, strict=True)
+                    ]
+                    lines.append(encoder.line("Read", values, prefix + b"%08d" % read + end))
+                session.emit_bytes(b"".join(lines), len(lines))
+                if read % self._chunk_rows == 0:
+                    if encoder.key_at:
+                        state = replace(state, after=tuple(batch[-1][at] for at in encoder.key_at))
+                    elif session.stopping:
+                        raise Stopped
+                    session.flush()
+                    fault("mid_snapshot")
+                    if encoder.key_at:
+                        position = position.with_table(str(table), state)
+                        session.checkpoint(position.to_json())
+                        if session.stopping:
+                            raise Stopped
+        session.flush()
+        fault("mid_snapshot")
+        position = position.with_table(str(table), replace(state, reading=False, after=None))
+        session.checkpoint(position.to_json())
+        log(f"{table}: read {read} rows")
+        return position
+
+    def _open(self, table: Table, shape: TableShape, after: tuple[str, ...] | None) -> Any:
+        """A server-side cursor over the rows, whose values are PostgreSQL's text."""
+        import psycopg2.extensions
+
+        columns = ", ".join(quote(column.name) for column in shape.columns)
+        sql = f"SELECT {columns} FROM {table.sql}"  # noqa: S608 - identifiers are quoted
+        if shape.key:
+            key = ", ".join(quote(name) for name in shape.key)
+            if after is not None:
+                sql += f" WHERE ({key}) > ({', '.join(['%s'] * len(after))})"
+            sql += f" ORDER BY {key}"
+        cursor = self._connection.cursor(name="dstream_snapshot")
+        cursor.itersize = _FETCH
+        as_text = psycopg2.extensions.new_type(tuple(set(shape.type_oids)), "DSTREAM_TEXT", lambda text, _: text)
+        psycopg2.extensions.register_type(as_text, cursor)
+        cursor.execute(sql, after)
+        return cursor
+
+    def _store(self, position: Position) -> None:
+        """Write a checkpoint and wait until it is stored."""
+        wanted = position.to_json()
+        self._session.checkpoint(wanted)
+        while self._session.committed != wanted:
+            if self._session.wait(_PATIENCE):
+                raise Stopped
+
+    def _wait_for_running_transactions(self) -> None:
+        """Once per session: wait for the end of all transactions that are running now and may write."""
+        if self._quiet:
+            return
+        ((limit,),) = rows(self._connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::numeric")
+        told = False
+        while True:
+            ((oldest,),) = rows(self._connection, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::numeric")
+            if oldest >= limit:
+                break
+            if not told:
+                log("waiting for transactions that were running before the tables were published")
+                told = True
+            if self._session.wait(_PATIENCE):
+                raise Stopped
+        self._quiet = True
+
+
+def _text_encoder(form: Form) -> Callable[[str], bytes]:
+    """How a value's text becomes JSON, outside of a compiled encoder."""
+    return {
+        Form.RAW: str.encode,
+        Form.NUMBER: lambda text: text.encode() if text[-1].isdigit() else orjson.dumps(text),
+        Form.BOOLEAN: lambda text: b"true" if text == "t" else b"false",
+        Form.JSON: lambda text: one_line(text.encode()),
+    }.get(form, orjson.dumps)

@@ -1,0 +1,282 @@
+"""Stream: reads pgoutput from the slot, encodes changes, and writes checkpoints between transactions.
+
+The loop is the provider's hot path: one call of psycopg2 and one of a compiled encoder per change, everything else
+happens per transaction or per block of lines.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dstream_postgres import messages
+from dstream_postgres.catalog import base_types, primary_key
+from dstream_postgres.database import rows
+from dstream_postgres.encoder import Column, Encoder, Fast, Values
+from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
+from dstream_postgres.messages import BEGIN, COMMIT, DELETE, INSERT, OLD_KEY, OLD_ROW, RELATION, TRUNCATE, UPDATE
+from dstream_postgres.names import Table, quote
+from dstream_postgres.position import Position, Visibility
+from dstream_sdk import InputSession, ProviderError
+from dstream_sdk.faults import armed, fault
+
+_BLOCK = 256
+_POLL = 0.05
+_RECORDS_BETWEEN_CHECKPOINTS = 100_000
+
+
+class Stream:
+    """One session of reading a slot, from `position` on.
+
+    `tables` are followed, others in the publication are ignored. `keys` overrules their keys. `query` opens a
+    connection for catalog questions, of which there are few. `interval` and `heartbeat` are in seconds.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        session: InputSession,
+        position: Position,
+        *,
+        tables: Sequence[Table],
+        keys: Mapping[Table, Sequence[str]],
+        query: Callable[[], Any],
+        interval: float,
+        heartbeat: float,
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._position = position  # but for its LSN, which is in _lsn and moves with every transaction
+        self._lsn = position.lsn
+        self._tables = frozenset(tables)
+        self._keys = keys
+        self._query = query
+        self._interval = interval
+        self._heartbeat = heartbeat
+        self._cursor = connection.cursor()
+        self._encoders: dict[bytes, Encoder] = {}
+        self._inserts: dict[bytes, Fast] = {}
+        self._updates: dict[bytes, Fast] = {}
+        self._seen: dict[bytes, Visibility] = {}  # snapshots of relations whose rows were read
+        self._checkpointed_at = time.monotonic()
+        self._records_at_checkpoint = 0
+        self._released = 0
+        self._asked_at = 0.0
+        self._dying = armed("mid_transaction")
+
+    def start(self) -> None:
+        """Begin to read. psycopg2.errors.ObjectInUse: another process reads the slot."""
+        publication = quote(self._position.publication).replace("'", "''")
+        self._cursor.start_replication_expert(
+            f"START_REPLICATION SLOT {quote(self._position.slot)} LOGICAL {format_lsn(self._position.lsn)}"
+            f" (proto_version '1', publication_names '{publication}')",
+            decode=False,
+        )
+
+    def run(self, end: int | None) -> None:
+        """Read until the session is to stop, or everything up to the LSN `end` has been emitted."""
+        read = self._cursor.read_message
+        session = self._session
+        inserts, updates = self._inserts, self._updates
+        lines: list[bytes] = []
+        append = lines.append
+        at, tail = b"", b""
+        number = 0
+        skip: frozenset[bytes] = frozenset()
+        between = True
+        while True:
+            message = read()
+            if message is None:
+                if lines:
+                    session.emit_bytes(b"".join(lines), len(lines))
+                    lines.clear()
+                if between and self._pause(end):
+                    return
+                if not between:
+                    select.select([self._connection], [], [], _POLL)
+                continue
+            payload = message.payload
+            kind = payload[0]
+            if kind == INSERT:
+                fast = inserts.get(payload[1:5])
+                if fast is not None:
+                    number += 1
+                    if not skip or payload[1:5] not in skip:
+                        append(fast(payload, 8, at, number, tail))  # type: ignore[arg-type]  # an insert leaves nothing out
+            elif kind == UPDATE:
+                relation = payload[1:5]
+                fast = updates.get(relation)
+                if fast is not None:
+                    number += 1
+                    if not skip or relation not in skip:
+                        line = fast(payload, 8, at, number, tail) if payload[5] == 78 else None
+                        append(line or self._update(self._encoders[relation], payload, at + b"%08d" % number + tail))
+            elif kind == DELETE:
+                relation = payload[1:5]
+                encoder = self._encoders.get(relation)
+                if encoder is not None:
+                    number += 1
+                    if not skip or relation not in skip:
+                        append(self._delete(encoder, payload, at + b"%08d" % number + tail))
+            elif kind == BEGIN:
+                lsn, xid = messages.parse_begin(payload)
+                at, tail = position_prefix(lsn), b'","TransactionID":%d}}\n' % xid
+                number, between = 0, False
+                if self._seen:
+                    skip = frozenset(relation for relation, seen in self._seen.items() if seen.sees(xid))
+                elif skip:
+                    skip = frozenset()
+                self._xid = xid
+            elif kind == COMMIT:
+                between = True
+                if self._dying and number:
+                    self._die_within(lines)
+                if lines and session.max_records is not None:
+                    session.emit_bytes(b"".join(lines), len(lines))
+                    lines.clear()
+                self._advance(messages.parse_commit_end(payload))
+                done = session.stopping or (end is not None and self._lsn >= end)
+                if done or self._due(len(lines)):
+                    if lines:
+                        session.emit_bytes(b"".join(lines), len(lines))
+                        lines.clear()
+                    self._checkpoint()
+                    if done:
+                        return
+            elif kind == RELATION:
+                skip = self._relation(payload, skip)
+            elif kind == TRUNCATE:
+                for relation in messages.parse_truncate(payload):
+                    encoder = self._encoders.get(relation)
+                    if encoder is not None:
+                        number += 1
+                        if relation not in skip:
+                            append(encoder.truncate(at + b"%08d" % number + tail))
+            if len(lines) >= _BLOCK:
+                session.emit_bytes(b"".join(lines), len(lines))
+                lines.clear()
+
+    def release(self, force: bool = False) -> None:
+        """Tell the server how far changes are stored behind us; it may forget what is before."""
+        committed = self._session.committed
+        lsn = parse_lsn(committed["lsn"]) if committed is not None else 0
+        if lsn > self._released or force:
+            self._released = max(lsn, self._released)
+            self._cursor.send_feedback(
+                write_lsn=self._lsn, flush_lsn=self._released, apply_lsn=self._released, force=True
+            )
+
+    def _pause(self, end: int | None) -> bool:
+        """Nothing is there to read, between two transactions: checkpoint, release, wait. True: it is the end."""
+        session = self._session
+        now = time.monotonic()
+        # Between transactions the server has sent all that committed before the place a keepalive names.
+        here = self._cursor.wal_end
+        changed = session.records > self._records_at_checkpoint
+        if here > self._lsn:
+            self._advance(here)
+        done = session.stopping or (end is not None and self._lsn >= end)
+        since = now - self._checkpointed_at
+        if done or (changed and since >= self._interval) or since >= self._heartbeat:
+            self._checkpoint()
+        if done:
+            return True
+        self.release()
+        if end is not None and now - self._asked_at >= _POLL:
+            self._asked_at = now
+            self._cursor.send_feedback(write_lsn=self._lsn, flush_lsn=self._released, reply=True, force=True)
+        session.flush()
+        select.select([self._connection, session.stop_fd], [], [], _POLL)
+        return False
+
+    def _advance(self, lsn: int) -> None:
+        """Everything before `lsn` has been read; transactions that a snapshot holds cannot come for ever."""
+        self._lsn = lsn
+        if self._position.tables:
+            self._position = self._position.at(lsn)
+            if not self._position.tables:
+                self._seen.clear()
+
+    def _due(self, waiting: int) -> bool:
+        records = self._session.records + waiting - self._records_at_checkpoint
+        if records >= _RECORDS_BETWEEN_CHECKPOINTS:
+            return True
+        return records > 0 and time.monotonic() - self._checkpointed_at >= self._interval
+
+    def _checkpoint(self) -> None:
+        self._session.checkpoint(self._position.at(self._lsn).to_json())
+        self._checkpointed_at = time.monotonic()
+        self._records_at_checkpoint = self._session.records
+        self.release()
+
+    def _relation(self, payload: bytes, skip: frozenset[bytes]) -> frozenset[bytes]:
+        """Learn what a relation looks like from here on; return the relations to skip in this transaction."""
+        found = messages.parse_relation(payload)
+        relation = payload[1:5]
+        for known in (self._encoders, self._inserts, self._updates):
+            known.pop(relation, None)
+        table = Table(found.schema, found.name)
+        if table not in self._tables:
+            return skip
+        types = {column.type_oid for column in found.columns}
+        bases: Mapping[int, int] = {oid: oid for oid in types}
+        key: Sequence[str] = self._keys.get(table, ())
+        needs_key = not key and found.replica_identity in "fn"
+        if needs_key or any(oid >= 16384 for oid in types):
+            query = self._query()
+            bases = base_types(query, sorted(types))
+            if needs_key:
+                key = primary_key(query, table)
+        if not key:
+            key = [column.name for column in found.columns if column.identity]
+        columns = [Column(column.name, bases[column.type_oid]) for column in found.columns]
+        encoder = Encoder(str(table), columns, key)
+        self._encoders[relation] = encoder
+        self._inserts[relation] = encoder.insert
+        self._updates[relation] = encoder.update
+        state = self._position.tables.get(str(table))
+        if state is None:
+            return skip
+        self._seen[relation] = Visibility.parse(state.snapshot)
+        return skip | {relation} if self._seen[relation].sees(self._xid) else skip
+
+    _xid = 0
+
+    def _update(self, encoder: Encoder, payload: bytes, position: bytes) -> bytes:
+        """An update with an old key or row, or with values that were not sent."""
+        at = 5
+        old: Values | None = None
+        old_kind = payload[at]
+        if old_kind in (OLD_KEY, OLD_ROW):
+            old, at = encoder.values(payload, at + 3)
+        new, _ = encoder.values(payload, at + 3)
+        if old is not None:
+            for index, value in enumerate(new):
+                if value is None and (old_kind == OLD_ROW or index in encoder.key_at):
+                    new[index] = old[index]
+            before = encoder.key_of(old)
+            if before != encoder.key_of(new):
+                return encoder.line("Update", new, position, old_key=before)
+        return encoder.line("Update", new, position)
+
+    def _delete(self, encoder: Encoder, payload: bytes, position: bytes) -> bytes:
+        values, _ = encoder.values(payload, 8)
+        return encoder.line("Delete", values, position, only_key=payload[5] == OLD_KEY)
+
+    def _die_within(self, lines: list[bytes]) -> None:
+        """The fault point in the middle of a transaction: all but its last line are written, its commit is not."""
+        if len(lines) > 1:
+            self._session.emit_bytes(b"".join(lines[:-1]), len(lines) - 1)
+            del lines[:-1]
+        self._session.flush()
+        fault("mid_transaction")
+
+
+def identify(connection: Any) -> tuple[str, int]:
+    """System identifier and timeline of the server behind a replication connection."""
+    found = rows(connection, "IDENTIFY_SYSTEM")
+    if not found:
+        raise ProviderError("Could not identify the server", "IDENTIFY_SYSTEM returned nothing")
+    return str(found[0][0]), int(found[0][1])
