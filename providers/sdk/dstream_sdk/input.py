@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from dstream_sdk.channel import LineReader, Writer, encode, log
+from dstream_sdk.channel import LineReader, Writer, encode, log, widen
 from dstream_sdk.errors import ProviderError
 from dstream_sdk.handshake import refuse
 from dstream_sdk.model import PlanContext, Resource, Stream
@@ -175,6 +175,7 @@ def run_input(
     protocol: int,
 ) -> int:
     """Run one session of an input until it ends; return the exit code. Raises what `run` raises."""
+    widen(writer.fd)
     session = InputSession(opening, reader, writer, protocol)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: session.stop())

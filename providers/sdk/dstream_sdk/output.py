@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from dstream_sdk import faults
-from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log
+from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen
 from dstream_sdk.errors import ProviderError
 from dstream_sdk.handshake import refuse
 from dstream_sdk.model import Envelope, PlanContext, Resource, Stream
@@ -116,9 +116,11 @@ def parse(line: bytes) -> Envelope:
     try:
         value = json.loads(line)
     except ValueError as problem:
-        raise ProviderError("Not an envelope", f"{problem}: {line[:200]!r}") from None
+        raise ProviderError("Not an envelope", f"{problem}; the line begins with {line[:40]!r}") from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
-        raise ProviderError("Not an envelope", f"expected an object with an object `data`: {line[:200]!r}")
+        raise ProviderError(
+            "Not an envelope", f"expected an object with an object `data`; the line begins with {line[:40]!r}"
+        )
     metadata = value.get("metadata")
     return Envelope(value["data"], metadata if isinstance(metadata, dict) else {}, line)
 
@@ -142,6 +144,7 @@ def run_output(
 ) -> int:
     """Run one session of an output until its input ends; return the exit code. Raises what its methods
     raise."""
+    widen(reader.fd)
     session = OutputSession(opening, writer, protocol)
     try:
         sink.open(config, session)

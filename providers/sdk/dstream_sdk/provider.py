@@ -6,11 +6,11 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_sdk.channel import LineReader, Writer, encode, log, take_over, unwrap, widen
+from dstream_sdk.channel import LineReader, Writer, encode, log, take_over, unwrap
 from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.handshake import refuse
 from dstream_sdk.input import Input, run_input
@@ -135,12 +135,16 @@ def _run(provider: Provider, reader: LineReader, writer: Writer) -> int:
     if protocol == 1:
         return _version_1(provider, command, opening, reader, writer)
     try:
-        return _version_2(provider, command, opening, reader, writer)
+        session = _version_2(provider, command, opening, reader, writer)
     except ProviderError as problem:
         return refuse(writer, problem)
+    return session()
 
 
-def _version_2(provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer) -> int:
+def _version_2(
+    provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer
+) -> Callable[[], int]:
+    """Return the session that the opening line asks for, ready to run."""
     role = opening.get("role")
     if role not in provider.roles():
         raise InvalidError(
@@ -150,22 +154,19 @@ def _version_2(provider: Provider, command: str, opening: Mapping[str, Any], rea
     if command == "plan" and role in ("input", "output"):
         from dstream_sdk.derive import derive
 
-        return derive(provider.input if role == "input" else provider.output, provider.config(), opening, given, writer)
-    if command == "run" and role == "input" and provider.input:
-        widen(writer.fd)
-        return run_input(provider.input, decode(provider.config(), given), opening, reader, writer, 2)
-    if command == "run" and role == "output" and provider.output:
-        widen(reader.fd)
-        return run_output(provider.output, decode(provider.config(), given), opening, reader, writer, 2)
+        part = provider.input if role == "input" else provider.output
+        return lambda: derive(part, provider.config(), opening, given, writer)
+    if command == "run" and role == "input" and (source := provider.input):
+        config = decode(provider.config(), given)
+        return lambda: run_input(source, config, opening, reader, writer, 2)
+    if command == "run" and role == "output" and (sink := provider.output):
+        config = decode(provider.config(), given)
+        return lambda: run_output(sink, config, opening, reader, writer, 2)
     if command == "serve" and role == "resource":
         from dstream_sdk.serve import Server
 
-        server = Server(
-            {kind.type: kind for kind in provider.resources}, decode(provider.config(), given), reader, writer
-        )
-        writer.send(b'{"status":"ready","protocol":2}')
-        server.run()
-        return 0
+        kinds = {kind.type: kind for kind in provider.resources}
+        return Server(kinds, decode(provider.config(), given), reader, writer).run
     raise InvalidError("No such command", f"{command!r} is not a command of role {role} in protocol 2")
 
 
@@ -178,7 +179,6 @@ def _version_1(provider: Provider, command: str, opening: Mapping[str, Any], rea
         if provider.input and provider.output is None:
             return run_input(provider.input, config, opening, reader, writer, 1)
         if provider.output:
-            widen(reader.fd)
             return run_output(provider.output, config, opening, reader, writer, 1)
         raise InvalidError("No such command", f"{provider.name} manages resources and moves no data")
     from dstream_sdk.lifecycle import lifecycle

@@ -33,8 +33,9 @@ class Server:
         self._opened: set[str] = set()
         self._opening = threading.Lock()
 
-    def run(self) -> None:
-        """Serve until the host closes the pipe and everything is answered."""
+    def run(self) -> int:
+        """Serve until the host closes the pipe and everything is answered; return the exit code."""
+        self._writer.send(b'{"status":"ready","protocol":2}')
         workers: list[threading.Thread] = []
         while (line := self._reader.readline()) is not None:
             request = self._parse(line)
@@ -59,6 +60,7 @@ class Server:
             worker.join()
         for name in self._opened:
             self._kinds[name].close()
+        return 0
 
     def _parse(self, line: bytes) -> dict[str, Any] | None:
         if not line.strip():

@@ -232,7 +232,7 @@ def _number(kind: Any, value: Any) -> Any:
     try:
         if kind is int and isinstance(value, float):
             return int(value) if value.is_integer() else None
-        made = kind(value.strip() if isinstance(value, str) else value)
+        made = kind(str(value).strip())
     except (ValueError, ArithmeticError):
         return None
     return made if made - made == 0 else None  # not NaN, not infinite
