@@ -73,7 +73,10 @@ def recvlogical(server: EmbeddedPostgres, database: str, end: str) -> float:
     program = installations()[0].tree / "bin" / "pg_recvlogical"
     start = time.perf_counter()
     subprocess.run(
-        [program, "-d", server.dsn(database), "--slot", "reference", "--start", "-f", os.devnull, "--no-loop", "-o", "proto_version=1", "-o", "publication_names=reference", f"--endpos={end}"],
+        [
+            *(program, "-d", server.dsn(database), "--slot", "reference", "--start", "-f", os.devnull, "--no-loop"),
+            *("-o", "proto_version=1", "-o", "publication_names=reference", f"--endpos={end}"),
+        ],
         check=True,
     )
     return time.perf_counter() - start

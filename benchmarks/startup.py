@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 
 from tests.services.azurite import Azurite
-
 from tests.services.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent

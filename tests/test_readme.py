@@ -17,10 +17,10 @@ def code(text: str) -> str:
     return text.split("\n\n", 1)[1] if text.startswith("# ") and "\n\n" in text else text
 
 
-@pytest.mark.parametrize("name", BLOCK.findall((ROOT / "README.md").read_text()), ids=lambda found: found[0])
-def test_the_readme_shows_an_example_as_it_is_run(name):
-    path, shown = name
-    assert shown == code((EXAMPLES / path).read_text())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_shows_examples_as_they_are_run(page):
+    shown = BLOCK.findall(page.read_text())
+    assert [path for path, text in shown if text != code((EXAMPLES / path).read_text())] == []
 
 
 def test_the_readme_shows_a_provider_in_ten_lines_of_bash_and_of_python():
