@@ -1,0 +1,1 @@
+"""Real services for tests and demos, each started by a plain context manager."""
