@@ -17,8 +17,8 @@ def postgres() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Any]:
-    """A running Azurite; make a container of your own in it."""
-    from tests.services.azurite import Azurite
+    """A running `Azurite`, with an endpoint and a connection string."""
+    from tests.services.azurite import azurite_server
 
-    with Azurite() as server:
+    with azurite_server() as server:
         yield server

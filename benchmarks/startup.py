@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.services.azurite import Azurite
+from azure.storage.blob import BlobServiceClient
+
+from tests.services.azurite import Azurite, azurite_server
 from tests.services.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +47,7 @@ task "two" {
 BACKEND = """
 dstream {
   backend "azurerm" {
-    container_name    = "CONTAINER"
+    container_name    = "bench"
     key               = "bench.json"
     connection_string = env("AZURE_STORAGE_CONNECTION_STRING")
   }
@@ -81,10 +83,11 @@ def cases(folder: Path, azurite: Azurite, server: EmbeddedPostgres) -> list[Case
     database = {"DATABASE_URL": server.create_database("shop")}
     server.execute(TABLES, dbname="shop")
     storage = {"AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string}
-    backend = BACKEND.replace("CONTAINER", azurite.create_container())
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        service.create_container("bench")
     demo = (ROOT / "examples/postgres-to-jsonl/dstream.hcl").read_text()
     for name, text in (
-        ("local", TWO_TASKS), ("azurerm", backend + TWO_TASKS), ("demo", demo), ("demo-azurerm", backend + demo)
+        ("local", TWO_TASKS), ("azurerm", BACKEND + TWO_TASKS), ("demo", demo), ("demo-azurerm", BACKEND + demo)
     ):
         (folder / name).mkdir()
         (folder / name / "dstream.hcl").write_text(text.replace("bench.json", f"{name}.json"))
@@ -108,7 +111,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="dstream-bench-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        azurite = stack.enter_context(Azurite())
+        azurite = stack.enter_context(azurite_server())
         server = stack.enter_context(EmbeddedPostgres())
         found = cases(folder, azurite, server)
         measured: dict[str, list[float]] = {case.name: [] for case in found}
