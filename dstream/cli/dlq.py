@@ -1,0 +1,72 @@
+"""`dstream dlq list|show|replay`."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator
+
+import click
+from dstream_state import DeadLetter
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, flag
+from dstream.cli.render.paint import say
+from dstream.engine.operation import Operation
+
+
+@click.group("dlq")
+def command() -> None:
+    """List, show or replay dead letters: records that an output refused."""
+
+
+def _letters(operation: Operation, task: str) -> Iterator[tuple[str, DeadLetter]]:
+    from dstream.engine.flows import flow_names
+
+    for name in flow_names(operation, task):
+        letters = operation.backend.task(name).dead_letters
+        for key in letters.list():
+            yield name, letters.read(key)
+
+
+@command.command("list", cls=Command)
+@click.argument("task")
+@config_options
+@flag("json", help="As JSON.")
+def list_(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
+    """List the dead letters of a task: key, when, why."""
+    found = list(_letters(opened(config, var, var_file), task))
+    if json:
+        rows = [{"flow": flow, "key": item.key, "at": item.at, "reason": item.reason} for flow, item in found]
+        say(json_module.dumps(rows, ensure_ascii=False))
+        return
+    if not found:
+        say("There are no dead letters.")
+    for _, item in found:
+        say(f"{item.key[:12]}  {item.at}  {item.reason}")
+
+
+@command.command("show", cls=Command)
+@click.argument("task")
+@click.argument("key")
+@config_options
+def show(task: str, key: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
+    """Show one dead letter, as the input wrote it. KEY may be shortened as `dlq list` does."""
+    found = [item for _, item in _letters(opened(config, var, var_file), task) if item.key.startswith(key)]
+    if len(found) != 1:
+        how_many = "no dead letter" if not found else f"{len(found)} dead letters"
+        raise click.ClickException(f"There is {how_many} whose key starts with {key!r}.")
+    say(found[0].envelope.decode("utf-8", "replace").rstrip("\n"))
+
+
+@command.command("replay", cls=Command)
+@click.argument("task")
+@click.argument("keys", nargs=-1)
+@config_options
+def replay(task: str, keys: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> int:
+    """Give dead letters to the output again: all of them, or those named. What it takes is forgotten here."""
+    operation = opened(config, var, var_file)
+    from dstream.engine.replay import replay as replay_letters
+
+    outcome = replay_letters(operation, task, keys)
+    say(f"{outcome.delivered} delivered, {outcome.refused} refused again.")
+    return 1 if outcome.refused else 0

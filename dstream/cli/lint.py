@@ -1,0 +1,39 @@
+"""`dstream lint` (alias `validate`)."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+
+import click
+
+from dstream.cli.opening import given
+from dstream.cli.options import Command, config_options, flag
+from dstream.cli.render.paint import paint_for, say
+
+
+@click.command("lint", cls=Command)
+@click.argument("path", required=False)
+@config_options
+@flag("json", help="As JSON, in the shape of `terraform validate -json`.")
+@flag("color", default=True, help="Colour, on a terminal (default).")
+def command(
+    path: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, color: bool
+) -> int:
+    """Check the configuration as far as it can be known without asking anybody. PATH is short for -config=PATH."""
+    from dstream.engine.lint import lint
+
+    result = lint(given(path or config, var, var_file))
+    if json:
+        say(json_module.dumps(result.to_json(), ensure_ascii=False, indent=2))
+        return 0 if result.valid else 1
+    if result.diagnostics:
+        from dstream.cli.render.diagnostics import diagnostics_text
+
+        stream = sys.stdout if result.valid else sys.stderr
+        say(diagnostics_text(result.diagnostics, result.sources, paint_for(stream, wanted=color)), stream=stream)
+    if not result.valid:
+        return 1
+    paint = paint_for(sys.stdout, wanted=color)
+    say(paint("Valid.", "bold", "green") + " The configuration has no errors.")
+    return 0

@@ -1,0 +1,54 @@
+"""`dstream status`."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+
+import click
+
+from dstream.cli.opening import opened, task_targets
+from dstream.cli.options import Command, config_options, flag
+from dstream.cli.render.paint import paint_for, say
+
+
+@click.command("status", cls=Command)
+@click.argument("task", required=False)
+@config_options
+@flag("json", help="As JSON.")
+@flag("detailed", help="With checkpoints, processes and objects.")
+def command(
+    task: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, detailed: bool
+) -> None:
+    """Show what is deployed and what is running, from the state alone; no provider is asked."""
+    operation = opened(config, var, var_file)
+    from dstream.engine.status import status
+
+    targets = task_targets(operation, task, ())
+    found = status(operation, targets[0].removeprefix("task.") if targets else None)
+    if json:
+        say(json_module.dumps(found.to_json(), ensure_ascii=False, default=str))
+        return
+    paint = paint_for(sys.stdout)
+    say(f"State: {found.place}, serial {found.serial}" + (f", {found.pending} records pending" if found.pending else ""))
+    if found.holder:
+        say(f"Locked by {found.holder}")
+    for entry in found.tasks:
+        state = paint(entry.state, "green" if entry.state == "running" else "yellow" if entry.state != "applied" else "bold")
+        say(f"{paint(entry.address, 'bold')}: {state}, {entry.objects} object{'s' if entry.objects != 1 else ''}")
+        for flow in entry.flows:
+            stored = f"checkpoint of {flow.checkpoint_at}" if flow.checkpoint_at else "no checkpoint"
+            runner = f", run by {flow.holder}" if flow.holder else ""
+            say(f"  {flow.name}: {stored}{runner}" + (f", {flow.dead_letters} dead letters" if flow.dead_letters else ""))
+            if detailed and flow.position is not None:
+                say(f"    position {json_module.dumps(flow.position, ensure_ascii=False, default=str)}")
+            if detailed:
+                for process in flow.processes:
+                    say(f"    process {process}")
+        if detailed:
+            for address in entry.addresses:
+                say(f"  {address}")
+    if not found.tasks:
+        say("The configuration has no tasks.")
+    if found.others:
+        say(f"{found.others} declared object{'s' if found.others != 1 else ''}")

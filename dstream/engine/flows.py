@@ -1,0 +1,162 @@
+"""Flows: what `run` runs. A task is one flow for each of its outputs, each with an input process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dstream_state import Snapshot
+
+from dstream.addresses import ResourceAddress, TaskAddress, parse_address
+from dstream.config import TaskBlock
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.expansion import instances
+from dstream.engine.exports import Exports, exported
+from dstream.engine.operation import Operation
+from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.secrets import has_withheld, reveal
+from dstream.engine.tasks import Derivations, Side, TaskInstance, task_instance
+from dstream.run import Endpoint, Flow
+
+
+def task_block(operation: Operation, name: str) -> TaskBlock:
+    """Return the block of a task by name, with or without `task.` and a key; raise DiagnosticsError if there is none."""
+    bare = name.removeprefix("task.").split("[", 1)[0].split("/", 1)[0]
+    block = operation.config.tasks.get(bare)
+    if block is None:
+        import difflib
+
+        names = sorted(operation.config.tasks)
+        near = difflib.get_close_matches(bare, names, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Tasks: {', '.join(names) or 'none'}."
+        raise DiagnosticsError(error("Unknown task", f"There is no task {bare!r} in the configuration. {hint}"))
+    return block
+
+
+def flow_name(task: TaskAddress, label: str | None) -> str:
+    """Return the name of a flow: that of the task, and after a slash the label of the output."""
+    name = str(task).removeprefix("task.")
+    return name if label is None else f"{name}/{label}"
+
+
+def flow_names(operation: Operation, task: str) -> list[str]:
+    """Return the names of the flows of a task, or the one flow that is named."""
+    block = task_block(operation, task)
+    scope = operation.module.scope(resources=lambda root: {})
+    names = [
+        flow_name(TaskAddress(block.name, key), output.label)
+        for key, _ in instances(block.for_each, block.count, scope)
+        for output in block.outputs
+    ]
+    wanted = task.removeprefix("task.")
+    matching = [name for name in names if name == wanted or name.startswith((f"{wanted}/", f"{wanted}["))]
+    if not matching:
+        raise DiagnosticsError(error("Unknown task", f"{wanted} names no flow. There are: {', '.join(names) or 'none'}."))
+    return matching
+
+
+def recorded_exports(snapshot: Snapshot, operation: Operation) -> Exports:
+    """Return the recorded values of resources, as expressions see them."""
+    exports = Exports()
+    for (type_, name), block in operation.config.resources.items():
+        exports.declare(type_, name, keyed=block.for_each is not None, counted=block.count is not None)
+    for text, item in sorted(snapshot.resources.items()):
+        if text.startswith("task."):
+            continue
+        address = parse_address(text)
+        if isinstance(address, ResourceAddress) and (address.type, address.name) in operation.config.resources:
+            clear = reveal(item.attributes)
+            exports.set(address.type, address.name, address.key, exported(clear, item.sensitive, text))
+    return exports
+
+
+def make_flows(operation: Operation, name: str, snapshot: Snapshot, pool: ProviderPool, *, unapplied: bool) -> list[Flow]:
+    """Return the flows of a task, or the one that is named; raise DiagnosticsError unless what is configured is applied.
+
+    `unapplied` lets it pass.
+    """
+    block = task_block(operation, name)
+    scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
+    tasks = [
+        task_instance(block, key, inner, operation.config)
+        for key, inner in instances(block.for_each, block.count, scope)
+    ]
+    pool.prepare(side.spec for task in tasks for side in task.sides)
+    wanted = set(flow_names(operation, name))
+    flows = []
+    for task in tasks:
+        chosen = [output for output in task.outputs if flow_name(task.address, output.label) in wanted]
+        if not chosen:
+            continue
+        if not unapplied:
+            _check_applied(task, snapshot, pool)
+        _check_known(task)
+        derivations = Derivations(pool, lambda _: ())
+        derivations.finish(task)
+        if task.problems:
+            raise DiagnosticsError(task.problems)
+        flows += [_flow(task, output, pool, snapshot.hmac_key) for output in chosen]
+    return flows
+
+
+def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> Flow:
+    return Flow(
+        name=flow_name(task.address, output.label),
+        task=str(task.address).removeprefix("task."),
+        input=_endpoint(task.input.spec, pool),
+        output=_endpoint(output.spec, pool),
+        streams=list(task.streams),
+        fingerprint=task.fingerprint(pool, key),
+    )
+
+
+def _endpoint(spec: ProviderSpec, pool: ProviderPool) -> Endpoint:
+    found = pool.installed(spec)
+    return Endpoint(found.binary, found.info, spec.wire(), spec.secrets)
+
+
+def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -> None:
+    address = str(task.address)
+    recorded = snapshot.tasks.get(address)
+    name = address.removeprefix("task.")
+    if recorded is None:
+        raise DiagnosticsError(
+            error(
+                "Task was never applied",
+                f"{address} may need objects that do not exist yet. Apply it first: dstream apply {name}; or do both "
+                "with dstream run -apply; or run it as it is with dstream run -unapplied.",
+                task.block.range,
+                address=address,
+            )
+        )
+    if recorded.fingerprint != task.fingerprint(pool, snapshot.hmac_key):
+        raise DiagnosticsError(
+            error(
+                "Task was changed since it was applied",
+                f"The configuration of {address}, or the version of a provider, is not what was applied on "
+                f"{recorded.applied_at}. See the difference with dstream plan {name}, then dstream apply {name}; or run "
+                "it as it is with dstream run -unapplied.",
+                task.block.range,
+                address=address,
+            )
+        )
+
+
+def _check_known(task: TaskInstance) -> None:
+    for side in task.sides:
+        wire: Mapping[str, Any] = side.spec.wire()
+        if side.spec.unknown:
+            raise DiagnosticsError(
+                error("Value is not known", f"{side.spec.name} needs a value of a resource that was not applied.", side.spec.range)
+            )
+        if has_withheld(wire):
+            raise DiagnosticsError(
+                error(
+                    "Secret of a resource is not in the state",
+                    f"{side.spec.name} needs a secret that a resource has, and the state keeps secrets only when it is "
+                    "encrypted. Give it to the task by an environment variable, env(\"NAME\").",
+                    side.spec.range,
+                )
+            )
+
+

@@ -1,0 +1,159 @@
+"""Schema checks: arguments of a configuration against what its provider says it takes.
+
+Covers the part of JSON Schema (https://json-schema.org/draft/2020-12) that provider schemas use: type, properties,
+required, additionalProperties, items, enum, pattern, minimum, maximum, minLength, minItems, anyOf and allOf of
+`required`, and `x-alias-of`. Unknown values pass, since they may turn out right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from dstream.config import Body
+from dstream.diagnostics import Diagnostic, SourceRange, error
+from dstream.lang import Unknown
+
+_NAMES = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def check_arguments(
+    schema: Mapping[str, Any], values: Mapping[str, Any], body: Body, what: str, *, address: str
+) -> list[Diagnostic]:
+    """Return what is wrong with clear values (Unknown inside) by the schema, each at its place in `body`."""
+    found: list[Diagnostic] = []
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    if schema.get("additionalProperties") is False:
+        for name in values:
+            if name not in properties:
+                found.append(_unknown_name(name, properties, _range(body, name), what, address))
+    for name, part in properties.items():
+        value = values.get(name)
+        if value is not None:
+            for path, problem in _problems(part, value, name):
+                found.append(error("Wrong argument", f"{path}: {problem}", _range(body, name), address=address))
+    found.extend(
+        error("Missing argument", f"{what} needs {names}.", body.range, address=address)
+        for names in _missing(schema, values)
+    )
+    return found
+
+
+def _range(body: Body, name: str) -> SourceRange:
+    attribute = body.attributes.get(name)
+    if attribute is not None:
+        return attribute.range
+    for block in body.blocks:
+        if block.type == name:
+            return block.range
+    return body.range
+
+
+def _unknown_name(
+    name: str, properties: Mapping[str, Any], subject: SourceRange, what: str, address: str
+) -> Diagnostic:
+    near = difflib.get_close_matches(name, list(properties), n=1)
+    known = sorted(each for each, part in properties.items() if "x-alias-of" not in part)
+    hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(known) or 'nothing'}."
+    return error("Unknown argument", f"{what} does not take {name}. {hint}", subject, address=address)
+
+
+def _missing(schema: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    def given(name: str) -> bool:
+        return values.get(name) is not None
+
+    for name in schema.get("required", ()):
+        if not given(name):
+            yield name
+    for part in schema.get("allOf", ()):
+        yield from _missing(part, values)
+    choices = schema.get("anyOf", ())
+    if choices and all("required" in choice for choice in choices):
+        sets = [tuple(choice["required"]) for choice in choices]
+        if not any(all(given(name) for name in names) for names in sets):
+            first, *others = (" and ".join(names) for names in sets)
+            yield f"{first} (also accepted: {', '.join(others)})" if others else first
+
+
+def _problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Unknown) or not isinstance(schema, Mapping):
+        return
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else list(types)
+    if types and not any(_is(value, type_) for type_ in types):
+        yield path, f"this is {_kind(value)}, and it takes {' or '.join(_NAMES.get(t, t) for t in types)}"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield path, f"{value!r} is none of {', '.join(repr(each) for each in schema['enum'])}"
+    if isinstance(value, str):
+        if "pattern" in schema and re.search(schema["pattern"], value) is None:
+            wanted = _NAMES["integer"] if "integer" in types else f"a text like {schema['pattern']}"
+            yield path, f"{value!r} is not {wanted}"
+        if len(value) < schema.get("minLength", 0):
+            yield path, "it may not be empty" if not value else "it is too short"
+    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
+        if "minimum" in schema and value < schema["minimum"]:
+            yield path, f"{value} is less than {schema['minimum']}"
+        if "maximum" in schema and value > schema["maximum"]:
+            yield path, f"{value} is more than {schema['maximum']}"
+    elif isinstance(value, list):
+        if len(value) < schema.get("minItems", 0):
+            yield path, "it may not be empty" if not value else f"it needs at least {schema['minItems']} items"
+        for index, item in enumerate(value):
+            yield from _problems(schema.get("items", {}), item, f"{path}[{index}]")
+    elif isinstance(value, Mapping):
+        yield from _object_problems(schema, value, path)
+
+
+def _object_problems(schema: Mapping[str, Any], value: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    properties = schema.get("properties", {})
+    rest = schema.get("additionalProperties", True)
+    for name, item in value.items():
+        if name in properties:
+            if item is not None:
+                yield from _problems(properties[name], item, f"{path}.{name}")
+        elif rest is False:
+            near = difflib.get_close_matches(name, list(properties), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(properties))}"
+            yield f"{path}.{name}", f"there is no such argument; {hint}"
+        elif isinstance(rest, Mapping):
+            yield from _problems(rest, item, f"{path}.{name}")
+    for names in _missing(schema, value):
+        yield path, f"it needs {names}"
+
+
+def _is(value: Any, type_: str) -> bool:
+    match type_:
+        case "string":
+            return isinstance(value, str)
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return not isinstance(value, bool) and isinstance(value, int | Decimal) and value == int(value)
+        case "number":
+            return not isinstance(value, bool) and isinstance(value, int | Decimal | float)
+        case "array":
+            return isinstance(value, list | tuple)
+        case "object":
+            return isinstance(value, Mapping)
+        case "null":
+            return value is None
+    return True
+
+
+def _kind(value: Any) -> str:
+    for type_ in ("boolean", "integer", "number", "string", "array", "object"):
+        if _is(value, type_):
+            return _NAMES[type_]
+    return "something else"
