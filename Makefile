@@ -1,9 +1,10 @@
-# What one does with dstream, each target setting up what it needs in .venv by itself. POSIX sh, make 3.81.
-.POSIX:
+# What one does with dstream, each target setting up what it needs in .venv by itself. POSIX sh, GNU make 3.81.
 SHELL = /bin/sh
 PYTHON =
 WORKERS = auto
 RUN = .venv/bin/python
+# Hundreds of Python processes are started here: byte code is worth keeping, whatever the machine's habit is.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of:'
@@ -16,7 +17,7 @@ demo: setup ## The main job as a story: PostgreSQL to JSON Lines, on this machin
 	@$(RUN) -m examples.demo
 
 test: setup ## Run the tests, with a real PostgreSQL and Azurite of their own
-	@if [ -f tests/services/azurite.py ]; then $(RUN) -m tests.services.azurite --install; fi
+	@$(RUN) -m tests.services.azurite --install
 	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 $(ARGS)
 
 check: setup ## Lint, type-check and hold the import contracts

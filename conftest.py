@@ -1,9 +1,13 @@
 """Real services that any test may ask for, each started once per test process and stopped at its end."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+# The tests start hundreds of Python processes: byte code is worth keeping, whatever the machine's habit is.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

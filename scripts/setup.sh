@@ -59,7 +59,7 @@ failed() {
     echo "The packages of requirements.lock could not be installed; the lines above say why. The first time needs a package index." >&2
     exit 1
 }
-.venv/bin/python -m pip install --quiet --no-compile --require-hashes -r requirements.lock || failed
+.venv/bin/python -m pip install --quiet --require-hashes -r requirements.lock || failed
 
 set -- -e .
 for metadata in providers/*/pyproject.toml; do
