@@ -48,9 +48,8 @@ task "two" {
 BACKEND = """
 dstream {
   backend "azurerm" {
-    container_name    = "bench"
-    key               = "bench.json"
-    connection_string = env("AZURE_STORAGE_CONNECTION_STRING")
+    container_name = "bench"
+    key            = "bench.json"
   }
 }
 """
