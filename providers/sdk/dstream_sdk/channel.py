@@ -125,6 +125,11 @@ class Writer:
         self._broken = False
         self._mid_line = faults.armed("mid_line")
 
+    @property
+    def size(self) -> int:
+        """Bytes gathered and not yet written."""
+        return self._size
+
     def put(self, lines: bytes) -> None:
         """Gather one or more whole lines, each with its newline."""
         with self._lock:

@@ -87,6 +87,11 @@ class InputSession:
         return self._stopped or (self.max_records is not None and self.records >= self.max_records)
 
     @property
+    def buffered(self) -> int:
+        """Bytes that were emitted and not yet written."""
+        return self._writer.size
+
+    @property
     def stop_fd(self) -> int:
         """A descriptor that becomes readable when `stopping` does for a reason from outside: for a select."""
         return self._stop_read
