@@ -81,8 +81,9 @@ def azurite_server() -> Iterator[Azurite]:
                     yield Azurite(port, clock_file)
                     return
             finally:
-                process.terminate()
+                process.kill()
                 process.wait(20)
+                process.communicate()
             if attempt == 4:
                 raise RuntimeError(f"Azurite did not start: {(Path(folder) / 'log').read_text()[-2000:]}")
 

@@ -1,0 +1,161 @@
+"""Settings of `backend "azurerm"`.
+
+Terraform's argument names and environment variables, made into a storage.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from .azure_blob import AzureStorage
+from .azure_rest import AccessToken, Authorization, BearerToken, BlobService, SasToken, SharedKey, TokenSource
+from .errors import SettingsError, StateUnavailable
+
+ARGUMENTS: Mapping[str, str] = {
+    "storage_account_name": "",
+    "container_name": "",
+    "key": "",
+    "access_key": "ARM_ACCESS_KEY",
+    "sas_token": "ARM_SAS_TOKEN",
+    "connection_string": "AZURE_STORAGE_CONNECTION_STRING",
+    "use_azuread_auth": "ARM_USE_AZUREAD",
+    "endpoint": "",
+    "environment": "ARM_ENVIRONMENT",
+    "tenant_id": "ARM_TENANT_ID",
+    "client_id": "ARM_CLIENT_ID",
+    "client_secret": "ARM_CLIENT_SECRET",
+}
+"""Each argument with the environment variable that stands in for it."""
+
+IGNORED = frozenset({"resource_group_name", "subscription_id", "use_msi", "use_oidc", "use_cli", "snapshot"})
+"""Arguments of Terraform that are accepted and have nothing to say here.
+
+The account is addressed directly.
+"""
+
+_SUFFIXES = {"public": "core.windows.net", "usgovernment": "core.usgovcloudapi.net", "china": "core.chinacloudapi.cn"}
+_EMULATOR = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1"
+)
+
+
+def open_storage(
+    settings: Mapping[str, str], workspace: str, environment: Mapping[str, str] = os.environ
+) -> AzureStorage:
+    """Return the storage that `settings` describe; nothing is sent. Raises SettingsError."""
+    if unknown := sorted(settings.keys() - ARGUMENTS.keys() - IGNORED):
+        names = ", ".join(sorted(ARGUMENTS))
+        raise SettingsError(f'backend "azurerm" has no argument {unknown[0]!r}; it has: {names}.')
+    found = {name: settings.get(name) or environment.get(variable, "") for name, variable in ARGUMENTS.items()}
+    for name in ("container_name", "key"):
+        if not found[name]:
+            raise SettingsError(f'backend "azurerm" needs the argument {name!r}.')
+    if found["key"].startswith("/") or found["key"].endswith("/"):
+        raise SettingsError(f"key = {found['key']!r}: the name of a blob neither starts nor ends with a slash.")
+    endpoint, authorization = _access(found, settings)
+    return AzureStorage(BlobService(endpoint, authorization), found["container_name"], found["key"], workspace)
+
+
+def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> tuple[str, Authorization]:
+    # What the configuration says goes before what the environment says.
+    ways: dict[str, Callable[[Mapping[str, str]], tuple[str, Authorization]]] = {
+        "connection_string": _by_connection_string,
+        "access_key": _by_key,
+        "sas_token": _by_sas,
+        "use_azuread_auth": _by_identity,
+    }
+    for given in (settings, found):
+        for name, way in ways.items():
+            if given.get(name, "").lower() not in ("", "false"):
+                return way(found)
+    return _by_identity(found)
+
+
+def _by_connection_string(found: Mapping[str, str]) -> tuple[str, Authorization]:
+    text = found["connection_string"]
+    parts = dict(part.partition("=")[::2] for part in text.split(";") if "=" in part)
+    if parts.get("UseDevelopmentStorage", "").lower() == "true":
+        return _by_connection_string({**found, "connection_string": _EMULATOR})
+    account = parts.get("AccountName", "")
+    endpoint = parts.get("BlobEndpoint") or (
+        f"{parts.get('DefaultEndpointsProtocol', 'https')}://{account}.blob."
+        f"{parts.get('EndpointSuffix', 'core.windows.net')}"
+    )
+    if "AccountKey" in parts and account:
+        return endpoint, _key(account, parts["AccountKey"])
+    if "SharedAccessSignature" in parts and (account or "BlobEndpoint" in parts):
+        return endpoint, SasToken(parts["SharedAccessSignature"])
+    raise SettingsError(
+        "connection_string has neither AccountName and AccountKey, nor a SharedAccessSignature. Copy it whole from the "
+        "storage account's page 'Access keys'."
+    )
+
+
+def _by_key(found: Mapping[str, str]) -> tuple[str, Authorization]:
+    return _endpoint(found), _key(_account(found), found["access_key"])
+
+
+def _by_sas(found: Mapping[str, str]) -> tuple[str, Authorization]:
+    return _endpoint(found), SasToken(found["sas_token"])
+
+
+def _by_identity(found: Mapping[str, str]) -> tuple[str, Authorization]:
+    return _endpoint(found), BearerToken(_LateCredential(found))
+
+
+def _key(account: str, key: str) -> SharedKey:
+    try:
+        return SharedKey(account, key)
+    except ValueError:
+        raise SettingsError("the access key is not base64; copy it whole from the page 'Access keys'.") from None
+
+
+def _account(found: Mapping[str, str]) -> str:
+    if not found["storage_account_name"]:
+        raise SettingsError("backend \"azurerm\" needs the argument 'storage_account_name'.")
+    return found["storage_account_name"]
+
+
+def _endpoint(found: Mapping[str, str]) -> str:
+    if found["endpoint"]:
+        if not found["endpoint"].startswith(("https://", "http://")):
+            raise SettingsError(
+                f"endpoint = {found['endpoint']!r}: it is an address, such as https://NAME.blob.core.windows.net."
+            )
+        return found["endpoint"]
+    name = found["environment"].lower() or "public"
+    if name not in _SUFFIXES:
+        raise SettingsError(f"environment = {name!r}; there are {', '.join(_SUFFIXES)}.")
+    return f"https://{_account(found)}.blob.{_SUFFIXES[name]}"
+
+
+class _LateCredential:
+    """A credential of azure-identity, which is imported when the first token is needed: it takes a while."""
+
+    def __init__(self, found: Mapping[str, str]) -> None:
+        self._found = found
+        self._source: TokenSource | None = None
+
+    def get_token(self, *scopes: str) -> AccessToken:
+        """Return a token, by client secret if there is one, else by whatever DefaultAzureCredential finds."""
+        if self._source is None:
+            self._source = self._make()
+        return self._source.get_token(*scopes)
+
+    def _make(self) -> TokenSource:
+        try:
+            from azure.identity import ClientSecretCredential, DefaultAzureCredential
+        except ImportError as error:
+            raise StateUnavailable(
+                "signing in to Azure needs the package azure-identity: pip install azure-identity."
+            ) from error
+        found = self._found
+        if found["tenant_id"] and found["client_id"] and found["client_secret"]:
+            secret = ClientSecretCredential(found["tenant_id"], found["client_id"], found["client_secret"])
+            return cast(TokenSource, secret)
+        client = found["client_id"] or None
+        return cast(TokenSource, DefaultAzureCredential(managed_identity_client_id=client))

@@ -1,0 +1,98 @@
+"""Moving whole states: `errored.dsstate`, push, pull, restore, and what a lost holder's providers still answered.
+
+A file is the document in its stored form. One that could not be written at the end of an operation also has
+the records which are in no journal; pushing it takes them in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .backend import Held
+from .codec import Json, dumps, loads
+from .crypt import Sealer, read_records, read_snapshot, records_form, snapshot_bytes
+from .document import Snapshot
+from .errors import StateConflict, StateError
+from .overlay import overlay
+from .records import Record
+
+ERRORED = "errored.dsstate"
+_ORPHANS = "orphans"
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """A file's content: a snapshot, and records that came after it and are in no journal."""
+
+    snapshot: Snapshot
+    records: tuple[Record, ...] = ()
+
+
+def save(path: Path, snapshot: Snapshot, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
+    """Write a state file, readable by its owner alone, durably and whole."""
+    content = snapshot_bytes(snapshot, sealer)
+    if records:
+        form: dict[str, Json] = {_ORPHANS: snapshot.lineage}
+        content += dumps(form | records_form(records, sealer, _context(snapshot.lineage))) + b"\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def load(path: Path, sealer: Sealer | None = None) -> StateFile:
+    """Read a state file. Raises StateError, StateDamaged, WrongKey, EncryptionRequired, FormatTooNew."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}.") from error
+    lines = content.split(b"\n")
+    snapshot = read_snapshot(lines[0], sealer, str(path))
+    records: tuple[Record, ...] = ()
+    if len(lines) > 1 and lines[1]:
+        form = loads(lines[1], str(path))
+        records = read_records(form, sealer, _context(snapshot.lineage), str(path))
+    return StateFile(snapshot, records)
+
+
+def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
+    """Make the file's snapshot the state, under the lock `held`, and return it as written.
+
+    Refused (StateConflict) unless the lineage is the state's and the serial not below the state's; with
+    `force` both are taken as they are. Intents among the file's records stay to be resolved by the next
+    operation.
+    """
+    current, new = held.snapshot, file.snapshot
+    nothing_yet = current.serial == 0 and not current.resources
+    if not force and not nothing_yet:
+        if new.lineage != current.lineage:
+            raise StateConflict(
+                f"the file has lineage {new.lineage}, the state {current.lineage}: they are different states. "
+                "With -force the file is written all the same."
+            )
+        if new.serial < current.serial:
+            raise StateConflict(
+                f"the file has serial {new.serial}, the state {current.serial}: the state has moved on. "
+                "With -force the file is written all the same, and what happened since is forgotten."
+            )
+    return held.finish(overlay(new, file.records))
+
+
+def restore(held: Held, past: Snapshot) -> Snapshot:
+    """Make an earlier snapshot of the same state the current one; its serial goes on rising."""
+    return held.finish(replace(past, lineage=held.snapshot.lineage))
+
+
+def _context(lineage: str) -> str:
+    return f"orphans {lineage}"
