@@ -1,7 +1,10 @@
 """The project as a whole: one version, a lock file in step with the packages' metadata."""
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,24 @@ def test_each_package_takes_its_version_from_the_one_place(path):
     assert "version" in metadata["project"]["dynamic"]
     source = path.parent / metadata["tool"]["hatch"]["version"]["path"]
     assert source.resolve() == Path(dstream.__file__).resolve()
+
+
+def test_the_wheel_has_everything_that_the_engine_needs_and_nothing_of_the_tests(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"dstream", "dstream_state"}
+    sources = {
+        str(path.relative_to(base))
+        for base in (ROOT, ROOT / "state")
+        for folder in tops
+        for path in (base / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert sources <= names
 
 
 def test_the_changelog_speaks_of_the_current_version():

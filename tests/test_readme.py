@@ -34,3 +34,28 @@ def test_the_readme_shows_a_provider_in_ten_lines_of_bash_and_of_python():
 def test_the_links_of_a_page_lead_somewhere(page):
     links = LINK.findall(page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_block_of_hcl_in_the_documentation_is_right():
+    from dstream.config import parse_text
+
+    for page in PAGES:
+        for block in re.findall(r"```hcl\n(.*?)```", page.read_text(), re.DOTALL):
+            assert parse_text(block, str(page)).diagnostics == [], page
+
+
+def test_every_command_is_described_and_every_option_that_is_described_exists():
+    from click import Command, Context, Group
+
+    from dstream.cli.main import root
+
+    page = (ROOT / "docs/commands.md").read_text()
+    sections = dict(re.findall(r"^## dstream ([a-z-]+).*?\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    context = Context(root)
+    assert set(sections) == set(root.list_commands(context))
+    for name, text in sections.items():
+        command = root.get_command(context, name)
+        commands = list(command.commands.values()) if isinstance(command, Group) else [command]
+        options = {option for each in commands if isinstance(each, Command) for p in each.params for option in p.opts}
+        described = set(re.findall(r"(?<=`)--?[a-z][a-z-]+", text))
+        assert described - options == set(), name
