@@ -1,0 +1,21 @@
+"""The data path: one flow from an input to an output, confirmed end to end, restarted as a unit."""
+
+from dstream.run.flow import Endpoint, Flow, RunOptions, RunOutcome, Totals
+from dstream.run.reporter import Progress, Reporter, Silent
+from dstream.run.stop import Stop, on_signals
+from dstream.run.supervisor import run_flow, run_flows
+
+__all__ = [
+    "Endpoint",
+    "Flow",
+    "Progress",
+    "Reporter",
+    "RunOptions",
+    "RunOutcome",
+    "Silent",
+    "Stop",
+    "Totals",
+    "on_signals",
+    "run_flow",
+    "run_flows",
+]

@@ -1,0 +1,137 @@
+"""Side: one running provider of a session, with its stderr read, redacted and logged by a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.plugins.environment import provider_environment
+from dstream.plugins.failures import failure
+from dstream.plugins.process import ProviderProcess, Starting, begin, describe_exit
+from dstream.plugins.redact import RedactedLines, Redactor, Tail
+from dstream.plugins.wire import encode
+from dstream.run.flow import Endpoint
+from dstream.run.pump import widen
+
+SideName = Literal["input", "output"]
+_CHUNK = 64 * 1024
+
+
+class Side:
+    """Start it with `begin`, use it after `started`."""
+
+    def __init__(
+        self, name: SideName, endpoint: Endpoint, inherit: tuple[int, ...], log: Callable[[str], None]
+    ) -> None:
+        """Start nothing yet; each line of stderr will go to `log`."""
+        self.name = name
+        self.endpoint = endpoint
+        self.program = endpoint.binary.name
+        self.redactor = Redactor(endpoint.secrets)
+        self.tail = Tail()
+        self.code: int | None = None
+        """How the process ended; None while it runs."""
+        self.killed = False
+        """Whether we have killed it: its exit code is then nobody's fault."""
+        self._inherit, self._log = inherit, log
+        self._starting: Starting | None = None
+        self._process: ProviderProcess | None = None
+        self._reader: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._shut = False
+
+    @property
+    def version(self) -> int:
+        """The protocol that it speaks."""
+        return self.endpoint.info.protocol
+
+    @property
+    def process(self) -> ProviderProcess:
+        """The process. Only after `started`."""
+        assert self._process is not None  # noqa: S101 - a mistake in this package, not of a user
+        return self._process
+
+    def begin(self) -> None:
+        """Start the process, and return at once; raise DiagnosticsError after `shut`."""
+        with self._lock:
+            if self._shut:
+                raise DiagnosticsError(failure("Session is over", f"{self.program} was not started."))
+            if self._starting is None:
+                binary = self.endpoint.binary
+                environment = provider_environment(binary.source.env)
+                self._starting = begin(binary.name, binary.argv, environment, self._inherit)
+
+    def started(self) -> ProviderProcess:
+        """Wait until the process runs; raise DiagnosticsError if it cannot be started."""
+        self.begin()
+        assert self._starting is not None  # noqa: S101 - `begin` has set it
+        self._process = self._starting.result()
+        for descriptor in (self._process.stdin, self._process.stdout):
+            widen(descriptor)
+        self._reader = threading.Thread(target=self._read_errors, name=f"{self.name} stderr", daemon=True)
+        self._reader.start()
+        return self._process
+
+    def _read_errors(self) -> None:
+        lines = RedactedLines(self.redactor, self._line)
+        while chunk := os.read(self.process.stderr, _CHUNK):
+            lines.feed(chunk)
+        lines.close()
+
+    def _line(self, line: str) -> None:
+        self.tail.add(line)
+        self._log(line)
+
+    def opening(self, message: Mapping[str, Any]) -> bytes:
+        """Return the opening line: the members of `message` only if the provider speaks version 2."""
+        config = self.endpoint.config_json
+        if self.version < 2:
+            return encode({"command": "run", "config": config})
+        return encode({"command": "run", "protocol": 2, "role": self.name, **message, "config": config})
+
+    def look(self) -> bool:
+        """Return whether the process has ended, and note how."""
+        if self._process is not None and self.code is None:
+            self.code = self._process.poll()
+        return self.code is not None
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None and not self.look():
+            self.killed = True
+            self._process.kill()
+
+    def shut(self) -> None:
+        """Kill the process if it runs, and never start it from now on."""
+        with self._lock:
+            self._shut = True
+        if self._process is None and self._starting is not None:
+            with contextlib.suppress(DiagnosticsError):
+                self._starting.result().kill()
+        self.kill()
+
+    def finish(self) -> None:
+        """Wait for the killed process, read its stderr to the end and close its pipes."""
+        if self._process is None:
+            return
+        self.kill()
+        self.code = self._process.wait(5.0)
+        if self._reader is not None:
+            self._reader.join(2.0)
+        self._process.close()
+
+    def ended(self, summary: str, more: str = "") -> Diagnostic:
+        """Return an error that says how the process ended, with the end of its stderr."""
+        if self._reader is not None:
+            self._reader.join(1.0)
+        detail = f"The {self.name} {self.program} {describe_exit(self.code)}{more or '.'}"
+        return failure(summary, detail, self.tail)

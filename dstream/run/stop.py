@@ -1,0 +1,60 @@
+"""Stop: a request to end, made once (gracefully) or twice (at once), by a signal or by anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+
+class Stop:
+    """Shared by all flows of a run. Thread-safe; `request` may be called in a signal handler."""
+
+    def __init__(self) -> None:
+        """Not asked for yet."""
+        self._count = 0
+        self._listeners: list[Callable[[], None]] = []
+        self._event = threading.Event()
+
+    @property
+    def requested(self) -> bool:
+        """Whether to finish."""
+        return self._count > 0
+
+    @property
+    def at_once(self) -> bool:
+        """Whether to kill instead of waiting."""
+        return self._count > 1
+
+    def request(self) -> None:
+        """Ask to finish; the second time, to end at once."""
+        self._count += 1
+        self._event.set()
+        for listener in tuple(self._listeners):
+            listener()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not longer than until a stop is asked for; return whether it is."""
+        return self._event.wait(seconds)
+
+    @contextlib.contextmanager
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Have `listener` called at each request while the block runs."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+
+@contextlib.contextmanager
+def on_signals(stop: Stop) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into requests while the block runs; only the main thread may enter it."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.request()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
