@@ -1,3 +1,1 @@
 """The PostgreSQL provider: logical replication as an input, tables as an output, publications and slots."""
-
-__version__ = "0.1.0"

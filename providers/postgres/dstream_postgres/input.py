@@ -175,7 +175,6 @@ class _Session:
                     raise
         try:
             changes.run(self._end)
-            changes.release(force=True)
         finally:
             self._replication.close()
 

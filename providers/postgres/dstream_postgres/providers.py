@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dstream_postgres import __version__
 from dstream_sdk import Provider
+
+DISTRIBUTION = "dstream-provider-postgres"
 
 if TYPE_CHECKING:
     INPUT: Provider
@@ -20,11 +21,11 @@ def __getattr__(name: str) -> Provider:
     if name == "INPUT":
         from dstream_postgres.input import PostgresInput
 
-        return Provider("postgres", __version__, input=PostgresInput(), resources=resource_types())
+        return Provider("postgres", distribution=DISTRIBUTION, input=PostgresInput(), resources=resource_types())
     if name == "OUTPUT":
         from dstream_postgres.output import PostgresOutput
 
-        return Provider("postgres", __version__, output=PostgresOutput())
+        return Provider("postgres", distribution=DISTRIBUTION, output=PostgresOutput())
     if name == "RESOURCES":
-        return Provider("postgres", __version__, resources=resource_types())
+        return Provider("postgres", distribution=DISTRIBUTION, resources=resource_types())
     raise AttributeError(name)

@@ -85,6 +85,7 @@ class OutputSettings(Connection):
     tables: dict[str, str] = setting(  # noqa: RUF009 - it is a dataclass field
         default_factory=dict, description="target table by TableName, where it differs: name or schema.name"
     )
+    table: str = setting("", description="target table of envelopes without a TableName")
     create_tables: bool = setting(
         False, description="whether tables that are missing are created, from the input's schema or the first rows"
     )

@@ -62,7 +62,8 @@ class Stream:
         self._seen: dict[bytes, Visibility] = {}  # snapshots of relations whose rows were read
         self._checkpointed_at = time.monotonic()
         self._records_at_checkpoint = 0
-        self._released = 0
+        # The checkpoint that we were started from is stored.
+        self._released = position.lsn if session.checkpoint_position is not None else 0
         self._asked_at = 0.0
         self._dying = armed("mid_transaction")
 
@@ -74,6 +75,7 @@ class Stream:
             f" (proto_version '1', publication_names '{publication}')",
             decode=False,
         )
+        self.release(force=True)
 
     def run(self, end: int | None) -> None:
         """Read until the session is to stop, or everything up to the LSN `end` has been emitted."""

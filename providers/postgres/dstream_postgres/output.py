@@ -1,0 +1,86 @@
+"""The output: rows into tables, in one transaction with the checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dstream_postgres.names import parse_table
+from dstream_postgres.settings import OutputSettings
+from dstream_sdk import InvalidError, Output, OutputSession
+
+
+class PostgresOutput(Output[OutputSettings]):
+    """Upserts and deletes by Key. What arrives between two checkpoints is one transaction."""
+
+    stores_checkpoint = True
+
+    def open(self, config: OutputSettings, session: OutputSession) -> None:
+        """Connect, take the task's checkpoint row, and look at the tables that are known."""
+        import psycopg2
+
+        from dstream_postgres.applier import Applier
+        from dstream_postgres.checkpoints import CheckpointRow
+        from dstream_postgres.database import connect, error_of
+        from dstream_postgres.target import Target
+
+        try:
+            checkpoint_table = parse_table(config.checkpoint_table)
+        except ValueError as problem:
+            raise InvalidError("Invalid setting", f"config.checkpoint_table: {problem}") from None
+        self._dsn = config.connection_string
+        self._session = session
+        self._connection: Any = connect(self._dsn)
+        self._connection.autocommit = False
+        self._begun = False
+        self._checkpoints: CheckpointRow | None = None
+        self._keys = {stream.name: tuple(stream.key) for stream in session.streams if stream.key}
+        target = Target(self._connection, config, session.streams)
+        self._applier = Applier(self._connection, target, session.reject, deletes=config.deletes == "apply")
+        if session.acks and session.task:
+            self._checkpoints = CheckpointRow(self._connection, checkpoint_table, session.task)
+            try:
+                session.stored_checkpoint = self._checkpoints.take()
+            except psycopg2.Error as problem:
+                raise error_of(problem, f"use the checkpoint table {checkpoint_table}", self._dsn) from None
+
+    def write_block(self, block: bytes) -> None:
+        """Take whole lines; they are applied in batches, and committed by `flush`."""
+        import psycopg2
+
+        from dstream_postgres.database import error_of, rows
+        from dstream_postgres.rows import NotARow, parse_row
+
+        add, keys = self._applier.add, self._keys
+        try:
+            if not self._begun:
+                rows(self._connection, "SET CONSTRAINTS ALL DEFERRED")
+                self._begun = True
+            for line in block.split(b"\n"):
+                if line:
+                    try:
+                        row = parse_row(line, keys)
+                    except NotARow as problem:
+                        self._session.reject(line, str(problem))
+                        continue
+                    add(row)
+        except psycopg2.Error as problem:
+            raise error_of(problem, "write rows", self._dsn) from None
+
+    def flush(self, checkpoint: dict[str, Any] | None) -> None:
+        """Apply what waits, store the checkpoint, commit."""
+        import psycopg2
+
+        from dstream_postgres.database import error_of
+
+        try:
+            self._applier.apply()
+            if self._checkpoints is not None:
+                self._checkpoints.store(checkpoint)
+            self._connection.commit()
+            self._begun = False
+        except psycopg2.Error as problem:
+            raise error_of(problem, "commit rows", self._dsn) from None
+
+    def close(self, ended: bool) -> None:
+        """Leave; what was not flushed is rolled back."""
+        self._connection.close()

@@ -1,0 +1,208 @@
+"""Gaps are found, never passed over in silence; the slot is released on `committed` and by nothing else."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from providers.postgres.tests.harness import Database, InputRun
+from tests.services.postgres import EmbeddedPostgres
+
+
+def slot(database: Database) -> str:
+    return f"dstream_t_{database.name}"
+
+
+def confirmed(database: Database) -> str:
+    ((lsn,),) = database.execute(
+        "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s", (slot(database),)
+    )
+    return str(lsn)
+
+
+def start(database: Database) -> dict[str, Any]:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    database.prepare("t")
+    run = InputRun(database.config("t")).finish()
+    assert run.ended
+    assert run.checkpoint is not None
+    return run.checkpoint
+
+
+def recreate_slot(database: Database) -> None:
+    database.execute("SELECT pg_drop_replication_slot(%s)", (slot(database),))
+    database.execute("INSERT INTO t VALUES (2)")
+    database.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot(database),))
+
+
+def recreate_publication(database: Database) -> None:
+    database.execute("DROP PUBLICATION dstream_t")
+    database.execute("INSERT INTO t VALUES (2)")
+    database.execute("CREATE PUBLICATION dstream_t FOR TABLE t")
+
+
+def advance_slot(database: Database) -> None:
+    database.execute("INSERT INTO t VALUES (2)")
+    database.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot(database),))
+
+
+def leave_and_return(database: Database) -> None:
+    database.execute("CREATE TABLE other (id int PRIMARY KEY); ALTER PUBLICATION dstream_t ADD TABLE other")
+    database.execute("ALTER PUBLICATION dstream_t DROP TABLE t")
+    database.execute("INSERT INTO t VALUES (2)")
+    database.execute("ALTER PUBLICATION dstream_t ADD TABLE t")
+
+
+@pytest.mark.parametrize("lose", [recreate_slot, recreate_publication, advance_slot, leave_and_return])
+def test_lost_changes_fail_the_session_and_with_on_gap_snapshot_the_tables_are_read_again(
+    database: Database, lose: Any
+):
+    checkpoint = start(database)
+    lose(database)
+    refused = InputRun(database.config("t"), checkpoint).finish()
+    assert refused.status["status"] == "error"
+    assert refused.status["diagnostics"][0]["summary"] == "Changes may be lost"
+    assert "on_gap" in refused.status["diagnostics"][0]["detail"]
+    assert refused.envelopes == []
+    again = InputRun(database.config("t", on_gap="snapshot"), checkpoint).finish()
+    assert again.ended, again.stderr()
+    assert [(one["metadata"]["OperationType"], one["data"].get("id")) for one in again.envelopes] == [
+        ("Truncate", None),
+        ("Read", 1),
+        ("Read", 2),
+    ]
+    database.execute("INSERT INTO t VALUES (3)")
+    after = InputRun(database.config("t"), again.checkpoint).finish()
+    assert [one["data"]["id"] for one in after.envelopes] == [3]
+
+
+def test_another_server_and_a_checkpoint_from_its_future_are_gaps(database: Database):
+    checkpoint = start(database)
+    other = InputRun(database.config("t"), {**checkpoint, "system": "1"}).finish()
+    assert "another server" in other.status["diagnostics"][0]["detail"]
+    future = InputRun(database.config("t"), {**checkpoint, "lsn": "FFFF/0"}).finish()
+    assert "ends at" in future.status["diagnostics"][0]["detail"]
+    promoted = InputRun(database.config("t"), {**checkpoint, "timeline": 2}).finish()
+    assert "restored or promoted" in promoted.status["diagnostics"][0]["detail"]
+
+
+def test_a_missing_slot_publication_or_table_is_an_error_that_says_what_to_do(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)")
+    database.prepare("t")
+    for config, summary in (
+        (database.config("t", slot="nowhere"), "No replication slot"),
+        (database.config("t", publication="nowhere"), "No publication"),
+        (database.config("t", "u"), "Table not published"),
+    ):
+        refused = InputRun(config).finish().status
+        assert refused["diagnostics"][0]["summary"] == summary
+        assert "dstream apply" in refused["diagnostics"][0]["detail"]
+
+
+def test_a_foreign_checkpoint_is_refused(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    database.prepare("t")
+    refused = InputRun(database.config("t"), {"n": 5}).finish().status
+    assert refused["diagnostics"][0]["summary"] == "Not a checkpoint of this input"
+
+
+def test_the_slot_moves_on_committed_only(database: Database):
+    checkpoint = start(database)
+    before = confirmed(database)
+    run = InputRun(database.config("t"), checkpoint, until=None, commit=False)
+    database.execute("INSERT INTO t VALUES (2)")
+    run.wait_for(lambda one: one.checkpoint != checkpoint)
+    time.sleep(0.5)
+    assert confirmed(database) in (before, checkpoint["lsn"])
+    assert run.checkpoint is not None
+    run.send_committed(1, run.checkpoint)
+    end = time.monotonic() + 10
+    while confirmed(database) != run.checkpoint["lsn"]:
+        assert time.monotonic() < end, (confirmed(database), run.checkpoint)
+        time.sleep(0.05)
+    run.stop()
+
+
+def test_an_idle_table_beside_a_busy_database_does_not_hold_the_log_back(database: Database):
+    checkpoint = start(database)
+    database.execute("CREATE TABLE busy (v text)")
+    run = InputRun(database.config("t", heartbeat=50), checkpoint, until=None)
+    for _ in range(5):
+        database.execute("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 2000)")
+    ((lsn,),) = database.execute("SELECT pg_current_wal_lsn()::text")
+    end = time.monotonic() + 20
+    while not database.execute("SELECT %s::pg_lsn <= %s::pg_lsn", (lsn, confirmed(database)))[0][0]:
+        assert time.monotonic() < end, (lsn, confirmed(database))
+        time.sleep(0.05)
+    assert run.envelopes == []
+    run.stop()
+    assert run.ended
+
+
+def test_sigterm_writes_a_last_checkpoint_and_an_end(database: Database):
+    checkpoint = start(database)
+    run = InputRun(database.config("t", checkpoint_interval=60000, heartbeat=60000), checkpoint, until=None)
+    database.execute("INSERT INTO t VALUES (2)")
+    run.wait_for(lambda one: len(one.envelopes) == 1)
+    run.stop()
+    assert run.ended
+    rest = InputRun(database.config("t"), run.checkpoint).finish()
+    assert rest.envelopes == []
+
+
+def test_end_of_stdin_stops_it_too(database: Database):
+    run = InputRun(database.config("t"), start(database), until=None)
+    run.wait_for(lambda one: one.status.get("status") == "ready")
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    run.finish(20)
+    assert run.ended
+
+
+def test_killed_in_the_middle_of_a_transaction_it_delivers_all_of_it_again(database: Database):
+    checkpoint = start(database)
+    database.execute("INSERT INTO t SELECT generate_series(10, 19)")
+    killed = InputRun(database.config("t"), checkpoint, DSTREAM_FAULT="mid_transaction").finish()
+    assert not killed.ended
+    assert 0 < len(killed.envelopes) < 10
+    assert killed.checkpoint == checkpoint
+    rest = InputRun(database.config("t"), killed.checkpoint).finish()
+    assert [one["data"]["id"] for one in rest.envelopes] == list(range(10, 20))
+
+
+def test_a_server_that_goes_away_is_an_error_without_the_password_and_the_next_session_goes_on():
+    with EmbeddedPostgres(tcp=True) as server:
+        database = Database(server, "postgres")
+        checkpoint = start(database)
+        run = InputRun(database.config("t"), checkpoint, until=None)
+        database.execute("INSERT INTO t VALUES (2)")
+        run.wait_for(lambda one: len(one.envelopes) == 1)
+        server.crash()
+        run.finish(20)
+        said = run.stderr()
+        assert run.process.returncode == 1
+        assert "Could not read the changes" in said
+        assert server.password not in said
+        server.start()
+        database.execute("INSERT INTO t VALUES (3)")
+        rest = InputRun(database.config("t"), run.checkpoint).finish()
+        assert [one["data"]["id"] for one in rest.envelopes][-1] == 3
+
+
+def test_the_older_major_version_gives_the_same_changes():
+    with EmbeddedPostgres(major=16) as server:
+        database = Database(server, "postgres")
+        checkpoint = start(database)
+        database.execute("INSERT INTO t VALUES (2); UPDATE t SET id = 3 WHERE id = 2")
+        run = InputRun(database.config("t"), checkpoint).finish()
+        assert [one["metadata"]["OperationType"] for one in run.envelopes] == ["Insert", "Update"]
+        recreate_publication_while_the_slot_lags(database)
+        refused = InputRun(database.config("t"), run.checkpoint).finish()
+        assert "created again" in refused.status["diagnostics"][0]["detail"]
+
+
+def recreate_publication_while_the_slot_lags(database: Database) -> None:
+    database.execute("DROP PUBLICATION dstream_t; INSERT INTO t VALUES (7)")
+    database.execute("CREATE PUBLICATION dstream_t FOR TABLE t")
