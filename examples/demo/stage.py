@@ -14,19 +14,22 @@ from examples.demo.checks import Failed
 
 
 class Stage:
-    """One telling of the story in a folder, beside a database server (`execute(sql)`, `dsn()`)."""
+    """One telling of the story in a folder, beside a database server (`execute(sql)`, `dsn()`).
 
-    def __init__(self, folder: Path, server: Any) -> None:
+    `programs` is the folder in which dstream is looked for first.
+    """
+
+    def __init__(self, folder: Path, server: Any, programs: Path = Path(sys.executable).parent) -> None:
         self.folder = folder
         self._server = server
+        self._program = programs / "dstream"
         self._terminal = sys.stdout.isatty()
         self._steps = 0
         self._start = time.monotonic()
-        programs = str(Path(sys.executable).parent)
         self._environment = {
             **os.environ,
             "DATABASE_URL": server.dsn(),
-            "PATH": programs + os.pathsep + os.environ.get("PATH", os.defpath),
+            "PATH": str(programs) + os.pathsep + os.environ.get("PATH", os.defpath),
         }
 
     def step(self, title: str) -> None:
@@ -54,7 +57,7 @@ class Stage:
     def dstream(self, arguments: str, *, code: int = 0, says: Sequence[str] = ()) -> None:
         """Type a dstream command; raise Failed unless it ends with this code and its output has these words."""
         self._typed(f"dstream {arguments}")
-        output, ended_with = self._run(["dstream", *arguments.split()])
+        output, ended_with = self._run([str(self._program), *arguments.split()])
         if ended_with != code:
             raise Failed(f"`dstream {arguments}` ended with {ended_with} and not with {code}")
         for words in says:
