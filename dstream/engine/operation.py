@@ -80,8 +80,8 @@ def open_operation(given: Given) -> Operation:
 def _open(config: Config, module: Module, workspace: str) -> Backend:
     block = config.settings.backend if config.settings is not None else None
     if block is None:
-        return open_backend("local", {}, workspace=workspace, root=config.root / DATA_DIR)
-    return open_backend(block.type, _settings(block, module), workspace=workspace, root=config.root / DATA_DIR)
+        return open_backend("local", {}, workspace=workspace, root=config.root)
+    return open_backend(block.type, _settings(block, module), workspace=workspace, root=config.root)
 
 
 def _settings(block: BackendBlock, module: Module) -> dict[str, Any]:

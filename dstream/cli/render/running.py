@@ -1,0 +1,160 @@
+"""What `run` shows while it runs: how much is moved and how fast, what providers log, restarts, and the end."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dstream.cli.render.paint import Paint, say
+from dstream.diagnostics import Diagnostic
+from dstream.run import Flow, Progress, RunOutcome
+
+_QUIET_INTERVAL = 30.0
+"""Seconds between two lines of progress where there is no terminal to rewrite one."""
+
+
+class Events:
+    """A reporter that writes to the standard error; on a terminal, progress is one line that is rewritten."""
+
+    def __init__(self, paint: Paint, *, json: bool, quiet: bool, several: bool) -> None:
+        """`several`: more than one flow runs, so that lines are marked with the flow's name."""
+        self._paint = paint
+        self._json = json
+        self._quiet = quiet
+        self._several = several
+        self._terminal = sys.stderr.isatty() and not json
+        self._lock = threading.Lock()
+        self._shown: dict[str, str] = {}
+        self._last: dict[str, float] = {}
+        self._drawn = False
+
+    def _event(self, kind: str, flow: Flow, text: str | None, **data: Any) -> None:
+        with self._lock:
+            if self._json:
+                say(json_module.dumps({"type": kind, "flow": flow.name, **data}, ensure_ascii=False, default=str), stream=sys.stderr)
+            elif text is not None:
+                self._erase()
+                say(f"{self._paint(flow.name, 'bold')}: {text}" if self._several else text, stream=sys.stderr)
+                self._draw()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            self._drawn = False
+
+    def _draw(self) -> None:
+        if self._terminal and self._shown and not self._quiet:
+            sys.stderr.write("\r\x1b[K" + "   ".join(self._shown.values()))
+            sys.stderr.flush()
+            self._drawn = True
+
+    def close(self) -> None:
+        """Leave the terminal as it should be."""
+        with self._lock:
+            self._erase()
+            sys.stderr.flush()
+
+    def waiting(self, flow: Flow, holder: str) -> None:
+        """See `dstream.run.Reporter`."""
+        self._event("waiting", flow, f"waiting for {holder}", holder=holder)
+
+    def session_started(self, flow: Flow, number: int, checkpoint: Mapping[str, Any] | None) -> None:
+        """See `dstream.run.Reporter`."""
+        where = "from the beginning" if checkpoint is None else "from the stored checkpoint"
+        text = None if self._quiet else f"running {where} ({flow.delivery})"
+        self._event("started", flow, text, session=number, checkpoint=checkpoint, delivery=flow.delivery)
+
+    def log(self, flow: Flow, side: str, line: str) -> None:
+        """See `dstream.run.Reporter`."""
+        self._event("log", flow, f"{self._paint(side, 'dim')} {line}", side=side, line=line)
+
+    def text(self, flow: Flow, line: str) -> None:
+        """See `dstream.run.Reporter`."""
+        with self._lock:
+            self._erase()
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+            self._draw()
+
+    def progress(self, flow: Flow, progress: Progress) -> None:
+        """See `dstream.run.Reporter`."""
+        totals = progress.totals
+        line = (
+            f"{flow.name}: {totals.records:,} records, {_size(totals.bytes)}, "
+            f"{progress.records_per_second:,.0f} records/s, {_size(progress.bytes_per_second)}/s"
+        )
+        if self._json:
+            self._event(
+                "progress", flow, None, records=totals.records, bytes=totals.bytes, stored=totals.stored,
+                dead_letters=totals.dead_letters, records_per_second=round(progress.records_per_second, 1),
+                bytes_per_second=round(progress.bytes_per_second, 1),
+            )
+        elif self._terminal:
+            with self._lock:
+                self._shown[flow.name] = line
+                self._draw()
+        elif not self._quiet and time.monotonic() - self._last.setdefault(flow.name, time.monotonic()) >= _QUIET_INTERVAL:
+            self._last[flow.name] = time.monotonic()
+            with self._lock:
+                say(line, stream=sys.stderr)
+
+    def stored(self, flow: Flow, checkpoint: Mapping[str, Any]) -> None:
+        """See `dstream.run.Reporter`."""
+        self._event("stored", flow, None, checkpoint=checkpoint)
+
+    def problem(self, flow: Flow, diagnostic: Diagnostic) -> None:
+        """See `dstream.run.Reporter`."""
+        text = f"{self._paint(diagnostic.summary, 'yellow')}: {diagnostic.detail}" if diagnostic.detail else diagnostic.summary
+        self._event("problem", flow, text, diagnostic=diagnostic.to_json())
+
+    def restarting(self, flow: Flow, diagnostics: tuple[Diagnostic, ...], delay: float, attempt: int) -> None:
+        """See `dstream.run.Reporter`."""
+        why = "; ".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in diagnostics)
+        text = f"{self._paint('restarting', 'yellow')} in {delay:.0f}s (attempt {attempt} without progress): {why}"
+        shown = [diagnostic.to_json() for diagnostic in diagnostics]
+        self._event("restarting", flow, text, delay=delay, attempt=attempt, diagnostics=shown)
+
+    def stopping(self, flow: Flow) -> None:
+        """See `dstream.run.Reporter`."""
+        self._event("stopping", flow, "stopping: what is under way is finished and stored; again: at once")
+
+
+def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: Paint, *, json: bool) -> Iterator[str]:
+    """Yield a line for each flow that says how it ended."""
+    for flow, outcome in zip(flows, outcomes, strict=True):
+        totals = outcome.totals
+        if json:
+            yield json_module.dumps(
+                {
+                    "type": "outcome",
+                    "flow": flow.name,
+                    "status": outcome.status,
+                    "records": totals.records,
+                    "bytes": totals.bytes,
+                    "stored": totals.stored,
+                    "dead_letters": totals.dead_letters,
+                    "sessions": outcome.sessions,
+                    "checkpoint": outcome.checkpoint,
+                    "diagnostics": [diagnostic.to_json() for diagnostic in outcome.diagnostics],
+                },
+                ensure_ascii=False,
+                default=str,
+            )
+            continue
+        state = paint(outcome.status, "green" if outcome.ok else "red", "bold")
+        dead = f", {totals.dead_letters} dead letters" if totals.dead_letters else ""
+        restarts = f", {outcome.sessions - 1} restarts" if outcome.sessions > 1 else ""
+        plural = "record" if totals.records == 1 else "records"
+        yield f"{flow.name}: {state}, {totals.records:,} {plural} ({_size(totals.bytes)}) moved{dead}{restarts}"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,95 @@
+"""`dstream run`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, flag, option, seconds
+from dstream.cli.render.paint import paint_for, say
+
+
+@click.command("run", cls=Command)
+@click.argument("tasks", nargs=-1, metavar="TASK...")
+@config_options
+@option("lock-timeout", metavar="DURATION", default="0s", help="How long to wait for another runner of the task.")
+@flag("until-idle", help="End when all is moved that was there at the start.")
+@option("max-records", metavar="N", type=click.IntRange(min=1), help="End after this many records.")
+@option(
+    "skip-records", metavar="N", type=click.IntRange(min=0), default=0,
+    help="Put this many records into the dead letters instead of delivering them.",
+)
+@option("grace", metavar="DURATION", default="30s", help="How long a graceful stop may take.")
+@flag("apply", help="Apply the tasks first; asks as `dstream apply` does.")
+@flag("auto-approve", help="With -apply: do not ask.")
+@flag("unapplied", help="Run also what was never applied, or was changed since.")
+@flag("json", help="Write events as JSON lines to the standard error.")
+@flag("quiet", help="Write problems and the summary only.")
+@flag("color", default=True, help="Colour, on a terminal (default).")
+def command(
+    tasks: tuple[str, ...],
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    lock_timeout: str,
+    until_idle: bool,
+    max_records: int | None,
+    skip_records: int,
+    grace: str,
+    apply: bool,
+    auto_approve: bool,
+    unapplied: bool,
+    json: bool,
+    quiet: bool,
+    color: bool,
+) -> int:
+    """Run the data flow of one or more tasks; of a configuration's only task where none is named.
+
+    What a version 1 output prints, and what the console output shows, goes to the standard output; all else to the
+    standard error. Ctrl-C ends gracefully; twice, at once.
+    """
+    operation = opened(config, var, var_file)
+    names = tasks or tuple(operation.config.tasks)
+    if not tasks and len(names) != 1:
+        known = ", ".join(names) or "none"
+        raise click.ClickException(f"Name the task to run. Tasks: {known}.")
+    if apply:
+        from dstream.cli.apply import carry_out
+
+        code = carry_out(
+            operation, tuple(f"task.{name.removeprefix('task.')}" for name in names), (), destroy=False, refresh=True,
+            parallelism=10, lock_timeout=lock_timeout, auto_approve=auto_approve, allow_data_loss=False, json=False,
+            color=color,
+        )
+        if code:
+            return code
+    from dstream.cli.render.running import Events, summary_lines
+    from dstream.engine.flows import make_flows
+    from dstream.engine.operation import DATA_DIR
+    from dstream.engine.plan import current_state
+    from dstream.engine.providers import ProviderPool
+    from dstream.run import RunOptions, Stop, on_signals, run_flows
+
+    snapshot, _ = current_state(operation)
+    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+    flows = [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
+    options = RunOptions(
+        until_idle=until_idle, max_records=max_records, skip_records=skip_records, grace=seconds(grace, "-grace"),
+        lock_timeout=seconds(lock_timeout, "-lock-timeout"),
+    )
+    paint = paint_for(sys.stderr, wanted=color)
+    events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
+    stop = Stop()
+    with on_signals(stop):
+        outcomes = run_flows([(flow, operation.backend.task(flow.name)) for flow in flows], options, events, stop)
+    events.close()
+    for line in summary_lines(flows, outcomes, paint, json=json):
+        say(line, stream=sys.stderr)
+    diagnostics = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
+    if diagnostics and not json:
+        from dstream.cli.render.diagnostics import diagnostics_text
+
+        say(diagnostics_text(diagnostics, operation.config.sources, paint), stream=sys.stderr)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
