@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-from dstream_sdk.settings import About, about, field_types, required, spellings
+from dstream_sdk.settings import NUMBER, WHOLE, About, about, field_types, required, spellings
 
 _BOOLEAN_TEXT = ("true", "false", "True", "False")
 
@@ -33,6 +33,8 @@ def make_schema(config: type[Any], *, strict: bool = False) -> dict[str, Any]:
             continue
         note = about(field)
         body = _describe(kinds[field.name], note, strict)
+        if not strict and not required(field):
+            body = _or_null(body)
         if note.description:
             body["description"] = note.description
         if note.sensitive:
@@ -95,6 +97,18 @@ def _describe(kind: Any, note: About, strict: bool) -> dict[str, Any]:
     return _scalar(kind, note, strict)
 
 
+def _or_null(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema that also accepts null, which is the same as not giving a setting."""
+    if "enum" in body:
+        return body | {"enum": [*body["enum"], None]}
+    if "type" in body:
+        kinds = body["type"] if isinstance(body["type"], list) else [body["type"]]
+        return body | {"type": [*kinds, "null"]}
+    if "anyOf" in body and {"type": "null"} not in body["anyOf"]:
+        return body | {"anyOf": [*body["anyOf"], {"type": "null"}]}
+    return body
+
+
 def _scalar(kind: Any, note: About, strict: bool) -> dict[str, Any]:
     if kind is bool:
         return {"type": "boolean"} if strict else {"enum": [True, False, *_BOOLEAN_TEXT]}
@@ -103,7 +117,7 @@ def _scalar(kind: Any, note: About, strict: bool) -> dict[str, Any]:
     if kind is int or kind is float or getattr(kind, "__name__", "") == "Decimal":
         body: dict[str, Any] = {"type": "integer" if kind is int else "number"}
         if not strict:
-            pattern = r"^\s*[-+]?\d+\s*$" if kind is int else r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+            pattern = WHOLE if kind is int else NUMBER
             body = {"type": [body["type"], "string"], "pattern": pattern}
         if note.minimum is not None:
             body["minimum"] = note.minimum

@@ -11,6 +11,7 @@ dict[str, X], and other dataclasses.
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,10 @@ from dstream_sdk.channel import UNKNOWN
 from dstream_sdk.errors import Deferred, InvalidError, SettingsError
 
 T = TypeVar("T")
+WHOLE = r"^\s*[-+]?[0-9]+\s*$"
+"""What a whole number looks like in a string."""
+NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+"""What any number looks like in a string."""
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 
 
@@ -121,15 +126,19 @@ class _Decoder:
         names = {spelling: name for name, field in fields.items() for spelling in spellings(field)}
         given: dict[str, Any] = {}
         unknown: dict[str, str] = {}
+        seen: set[str] = set()
         for key, item in value.items():
             name = names.get(key)
             if name is None:
                 self._stranger(key, path, list(fields))
-            elif name in given or name in unknown:
+                continue
+            if name in seen:
                 self._wrong(f"{path}.{key}", f"given twice, the other time as another spelling of {name}")
-            elif item is UNKNOWN:
+                continue
+            seen.add(name)
+            if item is UNKNOWN:
                 unknown[name] = f"{path}.{key}"
-            elif item is not None or _allows_none(types_of[name]):
+            elif item is not None or _allows_none(types_of[name]):  # null is the same as not given
                 given[name] = self.convert(types_of[name], item, f"{path}.{key}", about(fields[name]))
         for name, field in fields.items():
             if required(field) and name not in given and name not in unknown:
@@ -228,6 +237,8 @@ _NAMES = {bool: "true or false", str: "a string", int: "a whole number", float: 
 def _number(kind: Any, value: Any) -> Any:
     made: Any
     if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and not re.search(WHOLE if kind is int else NUMBER, value):
         return None
     try:
         if kind is int and isinstance(value, float):

@@ -1,4 +1,5 @@
 """An output in ten lines: it appends upper-case lines to a file, and confirms what the disk has."""
+
 import os
 
 from dstream_sdk import Output, Provider, main

@@ -1,4 +1,5 @@
 """An input in ten lines: a record every second, which continues where it left off."""
+
 from dstream_sdk import Input, Provider, main
 
 
