@@ -1,0 +1,102 @@
+"""Configuration: HCL text to typed blocks with their places in the files.
+
+`parse_text` reads a text into a syntax tree, `load` a file or folder into a `Config`. Nothing is evaluated here.
+The types are imported with the package, the parser when it is first used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dstream.config.blocks import (
+    BackendBlock,
+    CheckBlock,
+    Condition,
+    Config,
+    DstreamBlock,
+    ImportBlock,
+    Launch,
+    Lifecycle,
+    MovedBlock,
+    OutputBlock,
+    ProviderBlock,
+    RemovedBlock,
+    RequiredProvider,
+    ResourceBlock,
+    SideBlock,
+    TaskBlock,
+    VariableBlock,
+)
+from dstream.config.syntax import Attribute, Block, Body, Expr, Node
+
+if TYPE_CHECKING:
+    from dstream.config.parser import Parsed
+
+__all__ = [
+    "Attribute",
+    "BackendBlock",
+    "Block",
+    "Body",
+    "CheckBlock",
+    "Condition",
+    "Config",
+    "DstreamBlock",
+    "Expr",
+    "ImportBlock",
+    "Launch",
+    "Lifecycle",
+    "MovedBlock",
+    "Node",
+    "OutputBlock",
+    "ProviderBlock",
+    "RemovedBlock",
+    "RequiredProvider",
+    "ResourceBlock",
+    "SideBlock",
+    "TaskBlock",
+    "VariableBlock",
+    "load",
+    "load_text",
+    "parse_expression",
+    "parse_template",
+    "parse_text",
+]
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in a file, or in all *.hcl files of a folder.
+
+    Raise DiagnosticsError with everything that is wrong; it has the texts of the files in `sources`.
+    """
+    from dstream.config.load import load as load_path
+
+    return load_path(path)
+
+
+def load_text(text: str, filename: str = "dstream.hcl", root: Path = Path()) -> Config:
+    """Return the configuration that a text is; raise DiagnosticsError like `load`."""
+    from dstream.config.load import load_text as load_one
+
+    return load_one(text, filename, root)
+
+
+def parse_text(text: str, filename: str) -> Parsed:
+    """Return the syntax tree of a text as `.body`, and all that is wrong with it as `.diagnostics`."""
+    from dstream.config.parser import parse_text as parse
+
+    return parse(text, filename)
+
+
+def parse_expression(text: str, filename: str) -> Expr:
+    """Return the tree of one expression; raise DiagnosticsError."""
+    from dstream.config.parser import parse_expression as parse
+
+    return parse(text, filename)
+
+
+def parse_template(text: str, filename: str) -> Expr:
+    """Return the tree of a text that is a template as a whole; raise DiagnosticsError."""
+    from dstream.config.parser import parse_template as parse
+
+    return parse(text, filename)

@@ -1,0 +1,210 @@
+"""Typed blocks: what the top level of a configuration declares. Expressions stay unevaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dstream.addresses import Address
+from dstream.config.syntax import Attribute, Body, Expr
+from dstream.diagnostics import SourceRange
+
+LaunchKind = Literal["path", "name", "ref", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a provider is found (`provider_path`, `provider`, `provider_ref`, `provider_image`) and its environment."""
+
+    kind: LaunchKind | None
+    source: Expr | None
+    env: Expr | None
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition that must hold, and what to say when it does not."""
+
+    condition: Expr
+    error_message: Expr
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """The meta-argument `lifecycle`."""
+
+    prevent_destroy: bool = False
+    ignore_changes: list[str] | Literal["all"] = field(default_factory=list)
+    create_before_destroy: bool = False
+    replace_triggered_by: tuple[Expr, ...] = ()
+    preconditions: tuple[Condition, ...] = ()
+    postconditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredProvider:
+    """One entry of `required_providers`."""
+
+    name: str
+    source: str
+    version: str | None
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class BackendBlock:
+    """`backend "TYPE" { ... }`."""
+
+    type: str
+    body: Body
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class DstreamBlock:
+    """`dstream { ... }`: settings of the configuration as a whole."""
+
+    required_version: str | None
+    required_providers: dict[str, RequiredProvider]
+    backend: BackendBlock | None
+    encryption: Body | None
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderBlock:
+    """`provider "NAME" { ... }`: how to start and configure a provider of resources."""
+
+    name: str
+    launch: Launch
+    config: Body
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class VariableBlock:
+    """`variable "NAME" { ... }`: a value given from outside."""
+
+    name: str
+    type: Expr | None
+    default: Expr | None
+    description: str | None
+    sensitive: bool
+    nullable: bool
+    validations: tuple[Condition, ...]
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceBlock:
+    """`resource "TYPE" "NAME" { ... }`; the body is without meta-arguments."""
+
+    type: str
+    name: str
+    body: Body
+    for_each: Expr | None
+    count: Expr | None
+    depends_on: tuple[Expr, ...]
+    provider: str | None
+    lifecycle: Lifecycle
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class SideBlock:
+    """`input { ... }` or `output { ... }` of a task."""
+
+    label: str | None
+    launch: Launch
+    config: Body
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBlock:
+    """`task "NAME" { ... }`: a data flow from an input to one or more outputs."""
+
+    name: str
+    type: Literal["providers"]
+    input: SideBlock
+    outputs: tuple[SideBlock, ...]
+    for_each: Expr | None
+    count: Expr | None
+    depends_on: tuple[Expr, ...]
+    lifecycle: Lifecycle
+    range: SourceRange
+    transforms: tuple[SideBlock, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputBlock:
+    """`output "NAME" { ... }`: a value shown after apply."""
+
+    name: str
+    value: Expr
+    sensitive: Expr | None
+    description: str | None
+    depends_on: tuple[Expr, ...]
+    range: SourceRange
+    preconditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MovedBlock:
+    """`moved { from = ... to = ... }`: an object has a new address."""
+
+    from_: Address
+    to: Address
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedBlock:
+    """`removed { from = ... }`: an object is no longer declared; `destroy` says whether it goes as well."""
+
+    from_: Address
+    destroy: bool
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBlock:
+    """`import { to = ... id = ... }`: an object that exists is taken over."""
+
+    to: Expr
+    id: Expr
+    for_each: Expr | None
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBlock:
+    """`check "NAME" { assert { ... } }`: what should hold; a warning says when it does not."""
+
+    name: str
+    asserts: tuple[Condition, ...]
+    range: SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration: the blocks of all its files."""
+
+    root: Path
+    """The folder of the configuration; relative paths start there."""
+    sources: dict[str, str]
+    """The texts of the files, by the names that diagnostics use."""
+    settings: DstreamBlock | None = None
+    providers: dict[str, ProviderBlock] = field(default_factory=dict)
+    variables: dict[str, VariableBlock] = field(default_factory=dict)
+    locals: dict[str, Attribute] = field(default_factory=dict)
+    resources: dict[tuple[str, str], ResourceBlock] = field(default_factory=dict)
+    tasks: dict[str, TaskBlock] = field(default_factory=dict)
+    outputs: dict[str, OutputBlock] = field(default_factory=dict)
+    moved: list[MovedBlock] = field(default_factory=list)
+    imports: list[ImportBlock] = field(default_factory=list)
+    removed: list[RemovedBlock] = field(default_factory=list)
+    checks: list[CheckBlock] = field(default_factory=list)

@@ -1,0 +1,419 @@
+"""Lexer: text -> tokens, as HCL's native syntax specification says.
+
+The grammar cannot tell where a newline ends something and where it is mere space, where `in` is a keyword and where
+a name, nor look inside a heredoc. The lexer can, because it follows brackets, quotes and heredocs: it emits NEWLINE
+only where it means something (in bodies and between the elements of an object), keywords only where they are ones,
+and the parts of every template as tokens of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dstream.config.source import Source
+from dstream.config.tokens import END, Token
+from dstream.diagnostics import Diagnostic, error
+
+MAX_DEPTH = 2500
+"""How deep brackets may nest: far more than anyone writes, and shallow enough for every recursive reader."""
+
+_NORMAL = re.compile(
+    r"(?P<SPACE>[ \t]+|\r(?=\n))"
+    r"|(?P<NEWLINE>\n)"
+    r"|(?P<COMMENT>(?:\#|//)[^\n]*)"
+    r"|(?P<INLINE_COMMENT>/\*(?:[^*]|\*(?!/))*\*/)"
+    r"|(?P<NAME>[^\W\d][\w-]*)"
+    r"|(?P<NUMBER>[0-9]+(?P<FRACTION>\.[0-9]+)?(?P<EXPONENT>[eE][+-]?[0-9]+)?)"
+    r"|(?P<DBLQUOTE>\")"
+    r"|(?P<HEREDOC><<-?(?P<MARKER>[^\W\d][\w-]*)\r?\n)"
+    r"|(?P<GO>\{\{)"
+    r"|(?P<SPLAT>\[\s*\*\s*\])"
+    r"|(?P<OPERATOR>==|!=|<=|>=|=>|&&|\|\||\.\.\.|::|\.\*|[-+*/%<>!?.,:=()\[\]{}~])"
+)
+_OPERATORS = {
+    "==": "DOUBLE_EQ", "!=": "NEQ", "<": "LT", ">": "GT", "<=": "LEQ", ">=": "GEQ", "-": "MINUS", "*": "ASTERISK",
+    "/": "SLASH", "%": "PERCENT", "&&": "DOUBLE_AMP", "||": "DOUBLE_PIPE", "+": "PLUS", "!": "NOT", "?": "QMARK",
+    "(": "LPAR", ")": "RPAR", "{": "LBRACE", "}": "RBRACE", "[": "LSQB", "]": "RSQB", ",": "COMMA", ".": "DOT",
+    "=": "EQ", ":": "COLON", "::": "COLONS", "~": "STRIP_MARKER", ".*": "ATTR_SPLAT", "=>": "FOR_OBJECT_ARROW",
+    "...": "ELLIPSIS",
+}  # fmt: skip
+_LITERALS = {"true": "TRUE", "false": "FALSE", "null": "NULL"}
+_DIRECTIVES = {"if": "IF", "for": "FOR", "else": "ELSE", "endif": "ENDIF", "endfor": "ENDFOR"}
+_OPERAND_ENDS = frozenset(
+    ("NAME", "INT_LITERAL", "FLOAT_LITERAL", "TRUE", "FALSE", "NULL", "RPAR", "RSQB", "RBRACE", "DBLQUOTE",
+     "HEREDOC_END", "ELLIPSIS", "FULL_SPLAT_START", "ATTR_SPLAT", "GO_TEMPLATE")
+)  # fmt: skip
+
+_QUOTED = re.compile(
+    r'(?P<CHARS>(?:[^"\\\n$%{]|\$(?!\$?\{)|%(?!%?\{)|\{(?!\{)'
+    r'|\\(?:[nrt"\\]|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))+)'
+    r'|(?P<CLOSE>")'
+    r"|(?P<ESCAPE>\$\$\{|%%\{)"
+    r"|(?P<INTERPOLATION>\$\{~?)"
+    r"|(?P<DIRECTIVE>%\{~?)"
+    r"|(?P<GO>\{\{)"
+)
+_SPECIAL = re.compile(r"\$?\$\{~?|%?%\{~?|\{\{")
+
+_GO_TEXT = r'(?:"[^"\\\n]*"|`[^`\n]*`|\\"[^"\\\n]*\\")'
+GO_ACTION = re.compile(
+    rf"\{{\{{-?\s*(?:env\s+(?P<name>{_GO_TEXT})(?:\s*\|\s*default\s+(?P<default>{_GO_TEXT}))?"
+    rf'|(?P<literal>`[^`\n]*`|\\"[^"\\\n]*\\"))\s*-?\}}\}}'
+)
+"""The Go template actions that configurations contain: `{{ env "X" }}` with any of three quotes, and a literal."""
+_GO_OTHER = re.compile(r"\{\{[^{}\"\n]*\}\}")
+
+
+class LexError(Exception):
+    """The text from here on has no tokens; `resume` is an offset behind what is wrong."""
+
+    def __init__(self, diagnostic: Diagnostic, resume: int) -> None:
+        """Take the diagnostic for the user, and where to go on."""
+        self.diagnostic = diagnostic
+        self.resume = resume
+        super().__init__(diagnostic.summary)
+
+
+@dataclass(slots=True)
+class _Context:
+    """What the lexer is inside of: `kind` is body, object, ( [ for interp string or heredoc."""
+
+    kind: str
+    opened: int
+    in_expression: bool = False
+    intro: int = 0
+    """Inside a `for` up to `in`: 1 wants the first name, 2 has it, 3 wants the second, 4 has it."""
+    marker: str = ""
+
+
+class Lexer:
+    """Reads one text; `tokens` has what was read, also when LexError ended the reading."""
+
+    def __init__(self, source: Source, start: int = 0, *, mode: str = "body") -> None:
+        """Read `source` from an offset; `mode` is body, `(` for a lone expression, or heredoc for a lone template."""
+        self.tokens: list[Token] = []
+        self.stack = [_Context(mode, start)]
+        self._source = source
+        self._text = source.text
+        self._pos = start
+        self._heredoc_ends: dict[str, re.Pattern[str]] = {}
+
+    def run(self) -> list[Token]:
+        """Return all tokens, the last one being END; raise LexError where the text makes none."""
+        size = len(self._text)
+        if self._pos == 0 and self._text.startswith("\ufeff"):
+            self._pos = 1
+        while self._pos < size:
+            kind = self.stack[-1].kind
+            if kind == "string":
+                self._quoted()
+            elif kind == "heredoc":
+                self._heredoc()
+            else:
+                self._normal()
+        top = self.stack[-1]
+        if top.kind == "string":
+            raise self._unterminated_string(top.opened, size)
+        if top.kind == "heredoc" and top.marker:
+            raise self._unterminated_heredoc(top)
+        if len(self.stack) == 1 and top.kind == "body":
+            self._newline(size, size)
+        self._emit(END, size, size)
+        return self.tokens
+
+    # What is emitted
+
+    def _emit(self, type_: str, start: int, end: int) -> None:
+        self.tokens.append(Token(type_, self._text[start:end], start, end))
+
+    def _newline(self, start: int, end: int) -> None:
+        top = self.stack[-1]
+        if top.kind == "body":
+            top.in_expression = False
+        elif top.kind != "object":
+            return
+        if not self.tokens or self.tokens[-1].type != "NEWLINE":
+            self._emit("NEWLINE", start, end)
+
+    def _push(self, kind: str, opened: int, marker: str = "") -> None:
+        if len(self.stack) >= MAX_DEPTH:
+            detail = f"Brackets are nested more than {MAX_DEPTH} deep here. Move inner parts into locals."
+            raise LexError(error("Nested too deeply", detail, self._source.range(opened, opened + 1)), len(self._text))
+        self.stack.append(_Context(kind, opened, marker=marker))
+
+    # Outside of quotes
+
+    def _normal(self) -> None:
+        text, stack = self._text, self.stack
+        match_at = _NORMAL.match
+        pos, size = self._pos, len(text)
+        while pos < size:
+            match = match_at(text, pos)
+            if match is None:
+                raise self._bad_character(pos)
+            kind, end = match.lastgroup, match.end()
+            self._pos = end
+            if kind == "NAME":
+                self._name(match.group(), pos, end)
+            elif kind == "NEWLINE":
+                self._newline(pos, end)
+            elif kind == "OPERATOR":
+                self._operator(match.group(), pos, end)
+                if stack[-1].kind in ("string", "heredoc"):
+                    return
+            elif kind == "DBLQUOTE":
+                self._emit("DBLQUOTE", pos, end)
+                self._push("string", pos)
+                return
+            elif kind == "NUMBER":
+                whole = match["FRACTION"] is None and match["EXPONENT"] is None
+                self._emit("INT_LITERAL" if whole else "FLOAT_LITERAL", pos, end)
+            elif kind == "HEREDOC":
+                self._emit("HEREDOC_START", pos, end)
+                self._push("heredoc", pos, match["MARKER"])
+                return
+            elif kind == "SPLAT":
+                previous = self.tokens[-1].type if self.tokens else ""
+                if previous in _OPERAND_ENDS:
+                    self._emit("FULL_SPLAT_START", pos, end)
+                else:
+                    self._operator("[", pos, pos + 1)
+                    self._pos = pos + 1
+            elif kind == "GO":
+                self._bare_go(pos)
+            pos = self._pos
+
+    def _name(self, name: str, start: int, end: int) -> None:
+        top = self.stack[-1]
+        previous = self.tokens[-1].type if self.tokens else ""
+        type_ = "NAME"
+        if top.intro:
+            if name == "in" and top.intro in (2, 4):
+                type_, top.intro = "IN", 0
+            else:
+                top.intro = top.intro + 1 if top.intro in (1, 3) else 0
+        elif previous == "DOT":
+            pass
+        elif name in _LITERALS:
+            type_ = _LITERALS[name]
+        elif name == "for":
+            type_ = self._for(top, previous)
+        elif name == "if":
+            if top.kind == "for" and previous in _OPERAND_ENDS:
+                type_ = "IF"
+        if top.kind == "interp" and name in _DIRECTIVES and self._in_directive_start(previous):
+            type_ = _DIRECTIVES[name]
+            top.intro = 1 if name == "for" else 0
+        self._emit(type_, start, end)
+
+    def _for(self, top: _Context, previous: str) -> str:
+        if top.kind == "[" and previous == "LSQB":
+            top.kind, top.intro = "for", 1
+            return "FOR"
+        if top.kind == "object":
+            opener = self.tokens[-2].type if previous == "NEWLINE" and len(self.tokens) > 1 else previous
+            if opener == "LBRACE" and self.tokens[-1 if previous == "LBRACE" else -2].start == top.opened:
+                if previous == "NEWLINE":
+                    self.tokens.pop()
+                top.kind, top.intro = "for", 1
+                return "FOR"
+        return "NAME"
+
+    def _in_directive_start(self, previous: str) -> bool:
+        if previous == "STRIP_MARKER" and len(self.tokens) > 1:
+            return self.tokens[-2].type == "DIRECTIVE_START"
+        return previous == "DIRECTIVE_START"
+
+    def _operator(self, operator: str, start: int, end: int) -> None:
+        stack = self.stack
+        top = stack[-1]
+        if operator == "{":
+            body = top.kind == "body" and not top.in_expression
+            self._emit("LBRACE", start, end)
+            self._push("body" if body else "object", start)
+            return
+        if operator in ("(", "["):
+            self._emit(_OPERATORS[operator], start, end)
+            self._push(operator, start)
+            return
+        if operator in ")]}":
+            self._close(operator, top)
+        elif operator == "=" and top.kind == "body":
+            top.in_expression = True
+        elif top.intro:
+            top.intro = 3 if operator == "," and top.intro == 2 else 0
+        self._emit(_OPERATORS[operator], start, end)
+
+    def _close(self, operator: str, top: _Context) -> None:
+        if len(self.stack) == 1:
+            return
+        opener = self._text[top.opened]
+        closes = "}" if top.kind == "interp" or opener == "{" else ")" if opener == "(" else "]"
+        if operator == closes:
+            self.stack.pop()
+            if top.kind == "body" and self.stack[-1].kind == "body":
+                self.stack[-1].in_expression = False
+
+    # Templates
+
+    def _quoted(self) -> None:
+        text, pos = self._text, self._pos
+        match = _QUOTED.match(text, pos)
+        if match is None:
+            raise self._bad_quoted(pos)
+        kind, end = match.lastgroup, match.end()
+        self._pos = end
+        if kind == "CHARS":
+            self._emit("STRING_CHARS", pos, end)
+        elif kind == "CLOSE":
+            self.stack.pop()
+            self._emit("DBLQUOTE", pos, end)
+        elif kind == "GO":
+            self._quoted_go(pos)
+        else:
+            self._sequence(match.group(), pos, end)
+
+    def _sequence(self, opener: str, start: int, end: int) -> None:
+        if opener in ("$${", "%%{"):
+            self._emit("ESCAPED_INTERPOLATION" if opener == "$${" else "ESCAPED_DIRECTIVE", start, end)
+            return
+        self._emit("INTERP_START" if opener[0] == "$" else "DIRECTIVE_START", start, start + 2)
+        if opener.endswith("~"):
+            self._emit("STRIP_MARKER", start + 2, end)
+        self._push("interp", start)
+
+    def _heredoc(self) -> None:
+        top = self.stack[-1]
+        text, pos = self._text, self._pos
+        stop = len(text)
+        closing = None
+        if top.marker:
+            pattern = self._heredoc_ends.get(top.marker)
+            if pattern is None:
+                pattern = re.compile(rf"^[^\S\n]*{re.escape(top.marker)}[^\S\n]*$", re.MULTILINE)
+                self._heredoc_ends[top.marker] = pattern
+            closing = pattern.search(text, pos)
+            if closing is None:
+                raise self._unterminated_heredoc(top)
+            stop = closing.start()
+        while True:
+            special = _SPECIAL.search(text, self._pos, stop)
+            begin = special.start() if special is not None else stop
+            if begin > self._pos:
+                self._emit("STRING_CHARS", self._pos, begin)
+                self._pos = begin
+            if special is None:
+                break
+            if special.group() == "{{":
+                action = GO_ACTION.match(text, begin, stop)
+                self._pos = action.end() if action is not None else begin + 2
+                self._emit("GO_TEMPLATE" if action is not None else "STRING_CHARS", begin, self._pos)
+                continue
+            opener = special.group()
+            if opener in ("$${~", "%%{~"):
+                opener = opener[:-1]
+            self._pos = begin + len(opener)
+            self._sequence(opener, begin, self._pos)
+            if self.stack[-1] is not top:
+                return
+        self._pos = stop
+        if closing is not None:
+            self.stack.pop()
+            self._emit("HEREDOC_END", closing.start(), closing.end())
+            self._pos = closing.end()
+
+    # Go templates
+
+    def _quoted_go(self, pos: int) -> None:
+        action = GO_ACTION.match(self._text, pos)
+        if action is not None:
+            self._pos = action.end()
+            self._emit("GO_TEMPLATE", pos, self._pos)
+            return
+        other = _GO_OTHER.match(self._text, pos)
+        if other is not None:
+            raise self._unsupported_go(pos, other.end())
+        self._pos = pos + 2
+        self._emit("STRING_CHARS", pos, self._pos)
+
+    def _bare_go(self, pos: int) -> None:
+        action = GO_ACTION.match(self._text, pos)
+        if action is not None:
+            self._pos = action.end()
+            self._emit("GO_TEMPLATE", pos, self._pos)
+            return
+        other = re.compile(r"\{\{-?\s*[a-zA-Z.`\"$][^\n]*\}\}").match(self._text, pos)
+        if other is not None and self.stack[-1].kind != "body":
+            raise self._unsupported_go(pos, other.end())
+        if other is not None and (self.stack[-1].in_expression or len(self.stack) == 1):
+            raise self._unsupported_go(pos, other.end())
+        self._operator("{", pos, pos + 1)
+        self._pos = pos + 1
+
+    # What can be wrong
+
+    def _unsupported_go(self, start: int, end: int) -> LexError:
+        detail = (
+            f"Of Go's templates, only `{{{{ env \"NAME\" }}}}` is understood, also with `| default \"TEXT\"`, not "
+            f"{self._text[start:end]}. Write an expression instead, such as \"${{upper(env(\"NAME\"))}}\". "
+            "For two braces as plain text: {{ `{{ so }}` }}."
+        )
+        return LexError(error("Unsupported template", detail, self._source.range(start, end)), end)
+
+    def _unterminated_string(self, opened: int, end: int) -> LexError:
+        detail = (
+            'This text has no closing quotation mark on its line. Add the closing ", or \\n for a line break; '
+            "for a text of several lines use a heredoc:\n  <<-EOT\n    ...\n  EOT"
+        )
+        return LexError(error("Unterminated string", detail, self._source.range(opened, end)), end)
+
+    def _unterminated_heredoc(self, top: _Context) -> LexError:
+        line_end = self._text.find("\n", top.opened)
+        detail = (
+            f"No line has only the closing marker {top.marker}. A heredoc ends at a line with its marker and nothing "
+            "else but space."
+        )
+        subject = self._source.range(top.opened, line_end if line_end >= 0 else len(self._text))
+        return LexError(error("Unterminated heredoc", detail, subject), max(line_end, top.opened + 2))
+
+    def _bad_quoted(self, pos: int) -> LexError:
+        if self._text[pos] == "\n":
+            return self._unterminated_string(self.stack[-1].opened, pos)
+        escape = self._text[pos : pos + 2]
+        if escape in ("\\u", "\\U"):
+            digits = "four" if escape == "\\u" else "eight"
+            detail = f"{escape} is followed by {digits} hexadecimal digits that name a Unicode character."
+            return LexError(error("Invalid escape", detail, self._source.range(pos, pos + 2)), pos + 2)
+        detail = (
+            f'{escape} means nothing in a text. Escapes are \\n, \\r, \\t, \\", \\\\, \\uNNNN and \\UNNNNNNNN; '
+            "a backslash itself is written twice: \\\\."
+        )
+        return LexError(error("Invalid escape", detail, self._source.range(pos, pos + 2)), pos + 2)
+
+    def _bad_character(self, pos: int) -> LexError:
+        character = self._text[pos]
+        after = pos + 1
+        if self._text.startswith("/*", pos):
+            detail = "This comment has no end. Add */ where it ends."
+            return LexError(error("Unterminated comment", detail, self._source.range(pos, pos + 2)), len(self._text))
+        if character == ";":
+            detail = "Semicolons separate nothing here. Put each argument on a line of its own, or a comma in between."
+            return LexError(error("Invalid character", detail, self._source.range(pos, after)), after)
+        detail = _CHARACTER_HINTS.get(character)
+        if detail is None:
+            shown = character if character.isprintable() else f"U+{ord(character):04X}"
+            detail = f"The character {shown} means nothing here. Text goes into quotation marks."
+        return LexError(error("Invalid character", detail, self._source.range(pos, after)), after)
+
+
+_CHARACTER_HINTS = {
+    "'": 'Single quotes mean nothing here. Texts are written with double ones: "text".',
+    "`": 'Backticks mean nothing here. Texts are written with double quotes: "text".',
+    "&": 'There is no operator &. "And" is written &&.',
+    "|": 'There is no operator |. "Or" is written ||.',
+    "^": "There is no operator ^. For powers use pow(x, y).",
+    "\u201c": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
+    "\u201d": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
+    "@": 'The character @ means nothing here. Text goes into quotation marks: "text".',
+}

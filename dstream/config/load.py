@@ -1,0 +1,69 @@
+"""load: reads the files of a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dstream.config.blocks import Config
+from dstream.config.decode import Decoder
+from dstream.config.parser import parse_text
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in a file, or in all *.hcl files of a folder.
+
+    Raise DiagnosticsError with everything that is wrong in any of the files; its `sources` has their texts.
+    """
+    texts, problems = _texts(path)
+    decoder = Decoder(path if path.is_dir() else path.parent)
+    for filename, text in texts.items():
+        decoder.add(parse_text(text, filename))
+    problems.extend(decoder.diagnostics)
+    if has_errors(problems):
+        raise ConfigError(problems, texts)
+    return decoder.finish()
+
+
+def load_text(text: str, filename: str = "dstream.hcl", root: Path = Path()) -> Config:
+    """Return the configuration that a text is; raise DiagnosticsError like `load`."""
+    decoder = Decoder(root)
+    decoder.add(parse_text(text, filename))
+    if has_errors(decoder.diagnostics):
+        raise ConfigError(decoder.diagnostics, {filename: text})
+    return decoder.finish()
+
+
+class ConfigError(DiagnosticsError):
+    """A configuration cannot be read; `sources` has the texts that the diagnostics point into."""
+
+    def __init__(self, diagnostics: list[Diagnostic], sources: dict[str, str]) -> None:
+        """Take the diagnostics and the texts by file name."""
+        super().__init__(diagnostics)
+        self.sources = sources
+
+
+def _texts(path: Path) -> tuple[dict[str, str], list[Diagnostic]]:
+    problems: list[Diagnostic] = []
+    if path.is_dir():
+        files = sorted(file for file in path.glob("*.hcl") if file.is_file() and not file.name.startswith("."))
+        if not files:
+            detail = (
+                f"The folder {path.resolve()} has no file that ends in .hcl. Go to the folder of your configuration, "
+                "name it with -c FOLDER, or start one in dstream.hcl."
+            )
+            raise DiagnosticsError(error("No configuration", detail))
+    elif path.exists():
+        files = [path]
+    else:
+        raise DiagnosticsError(error("No configuration", f"There is no {path}. Name a file or a folder with -c."))
+    texts: dict[str, str] = {}
+    for file in files:
+        try:
+            texts[str(file)] = file.read_bytes().decode("utf-8")
+        except OSError as problem:
+            problems.append(error("File cannot be read", f"{file}: {problem.strerror}."))
+        except UnicodeDecodeError as problem:
+            detail = f"{file} is not in UTF-8: byte {problem.start} makes no character. Save the file as UTF-8."
+            problems.append(error("File is not in UTF-8", detail))
+    return texts, problems

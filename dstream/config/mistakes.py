@@ -1,0 +1,213 @@
+"""Mistakes: turns "no rule allows this token here" into what a person would say about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dstream.config.lalr import ParseError
+from dstream.config.source import Source
+from dstream.config.tokens import END, Token
+from dstream.diagnostics import Diagnostic, SourceRange, error
+
+TOP_LEVEL = re.compile(
+    r'^[^\W\d][\w-]*(?:[ \t]+(?:"(?:[^"\\\n]|\\.)*"|[^\W\d][\w-]*))*[ \t]*(?:\{|=(?![=>]))', re.MULTILINE
+)
+"""A line that starts a block or an argument at the left margin: where reading goes on after an error."""
+
+_OPENERS = {"LBRACE": "{", "LSQB": "[", "LPAR": "(", "INTERP_START": "${", "DIRECTIVE_START": "%{"}
+_CLOSERS = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
+_MATCHING = {"{": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
+_BINARY = frozenset(
+    "DOUBLE_EQ NEQ LT GT LEQ GEQ MINUS ASTERISK SLASH PERCENT DOUBLE_AMP DOUBLE_PIPE PLUS NOT QMARK".split()
+)
+
+
+def explain(source: Source, tokens: Sequence[Token], problem: ParseError) -> tuple[Diagnostic, int]:
+    """Return the diagnostic for a parse error, and the offset behind which reading may go on."""
+    token = tokens[problem.index]
+    previous = tokens[problem.index - 1] if problem.index else None
+    open_brackets, jump = _open_brackets(source, tokens[: problem.index])
+    if token.type == END and open_brackets:
+        return _unclosed(source, open_brackets[-1] if jump is None else jump[0], jump)
+    summary, detail = _words(token, previous, problem.expected, open_brackets, tokens, problem.index)
+    return error(summary, detail, _subject(source, token, previous)), token.start
+
+
+def _subject(source: Source, token: Token, previous: Token | None) -> SourceRange:
+    if token.type in ("NEWLINE", END):
+        end = previous.end if previous is not None else token.start
+        start = previous.start if previous is not None else token.start
+        return source.range(start, max(end, start))
+    return source.range(token.start, max(token.end, token.start + 1))
+
+
+def _open_brackets(source: Source, tokens: Sequence[Token]) -> tuple[list[Token], tuple[Token, Token] | None]:
+    """Return the brackets that are still open, and the first pair of an open bracket and a top-level line inside."""
+    stack: list[Token] = []
+    jump: tuple[Token, Token] | None = None
+    for token in tokens:
+        if token.type in _OPENERS:
+            stack.append(token)
+        elif token.type in _CLOSERS and stack:
+            stack.pop()
+            if jump is not None and len(stack) == 0:
+                jump = None
+        elif token.type == "NAME" and stack and jump is None and _starts_top_level(source, token):
+            jump = (stack[-1], token)
+    return stack, jump
+
+
+def _starts_top_level(source: Source, token: Token) -> bool:
+    at_margin = token.start == 0 or source.text[token.start - 1] == "\n"
+    return at_margin and TOP_LEVEL.match(source.text, token.start) is not None
+
+
+def _unclosed(source: Source, opener: Token, jump: tuple[Token, Token] | None) -> tuple[Diagnostic, int]:
+    bracket = _OPENERS[opener.type]
+    closing = _MATCHING[bracket]
+    subject = source.range(opener.start, opener.end)
+    line = subject.start.line
+    if jump is None:
+        detail = f"The {bracket} on line {line} has no {closing}: the file ends before one comes. Add it where it belongs."
+        return error("Missing closing bracket", detail, subject), len(source.text)
+    where = source.position(jump[1].start).line
+    detail = (
+        f"The {bracket} on line {line} has no {closing}. On line {where}, {jump[1].text} starts something new at the "
+        f"left margin, so the {closing} is probably missing before it."
+    )
+    return error("Missing closing bracket", detail, subject), jump[1].start - 1
+
+
+def _words(
+    token: Token,
+    previous: Token | None,
+    expected: frozenset[str],
+    open_brackets: list[Token],
+    tokens: Sequence[Token],
+    index: int,
+) -> tuple[str, str]:
+    """Return summary and detail."""
+    before = previous.type if previous is not None else ""
+    shown = _shown(token)
+    wants_value = "INT_LITERAL" in expected
+    if token.type in _CLOSERS:
+        return _closer(token, open_brackets, wants_value, previous)
+    if before == "DOT" and token.type == "FLOAT_LITERAL":
+        one, _, two = token.text.partition(".")
+        return "Invalid index", f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}."
+    if before == "DOT":
+        return "Invalid reference", f"After the dot comes a name, not {shown}. For other keys use brackets: [\"key\"]."
+    if token.type == "NEWLINE":
+        return _line_end(previous, wants_value, expected)
+    if token.type == END:
+        after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
+        return "Unexpected end", f"Something is missing{after}: the text ends where {_wanted(expected)} should come."
+    if wants_value:
+        if token.type == "EQ" and before == "EQ":
+            return "Missing value", "There are two = in a row. To compare, use == inside an expression."
+        after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
+        return "Missing value", f"A value should come{after}, but here is {shown}. {_value_hint(token)}".rstrip()
+    if token.type == "COLON" and "EQ" in expected:
+        return "Invalid argument", "Arguments are set with = here, not with a colon: name = value."
+    if token.type == "EQ":
+        return "Unexpected =", "An expression cannot set anything. To compare two values, write ==."
+    if "COMMA" in expected and ({"RSQB", "RPAR"} & expected):
+        where = "arguments" if "RPAR" in expected else "elements of a list"
+        return "Missing comma", f"Before {shown}, a comma is missing: {where} are separated by commas."
+    if "COMMA" in expected and "RBRACE" in expected:
+        return (
+            "Missing separator",
+            f"Before {shown}, a comma or a line break is missing: the elements of an object are separated by either.",
+        )
+    if "NEWLINE" in expected:
+        return _same_line(token, tokens, index)
+    if "LBRACE" in expected or "EQ" in expected:
+        return _neither(token, previous, shown)
+    if "NAME" in expected and not open_brackets:
+        return (
+            "Argument or block expected",
+            f"Here is {shown}, where an argument (name = value) or a block (name {{ ... }}) should start.",
+        )
+    return "Unexpected text", f"Here is {shown}, where {_wanted(expected)} should come."
+
+
+def _closer(token: Token, open_brackets: list[Token], wants_value: bool, previous: Token | None) -> tuple[str, str]:
+    if not open_brackets:
+        return "Unexpected closing bracket", f"This {token.text} closes nothing: every bracket before it is closed already."
+    opener = _OPENERS[open_brackets[-1].type]
+    if _MATCHING[opener] != token.text:
+        return "Wrong closing bracket", f"This {token.text} stands where the {opener} before it wants {_MATCHING[opener]}."
+    if wants_value:
+        after = f" after {previous.text}" if previous is not None else ""
+        return "Missing value", f"A value should come{after}, before {token.text}."
+    return (
+        "Unexpected closing bracket",
+        f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "
+        "on a line of its own.",
+    )
+
+
+def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str]) -> tuple[str, str]:
+    before = previous.type if previous is not None else ""
+    text = previous.text.strip() if previous is not None else ""
+    if before == "EQ":
+        return "Missing value", "After = comes a value, on the same line: name = value."
+    if wants_value and before in _BINARY:
+        return (
+            "Missing value",
+            f"The line ends after {text}, where a value should come. "
+            "An expression goes on over several lines only inside parentheses.",
+        )
+    if "LBRACE" in expected:
+        return (
+            "Argument or block expected",
+            f"{text} alone is neither an argument (name = value) nor a block. "
+            "The opening { of a block stands on the same line as its name.",
+        )
+    return "Unexpected line break", f"The line ends after {text}, where {_wanted(expected)} should come."
+
+
+def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, str]:
+    if token.type == "NAME" and index + 1 < len(tokens) and tokens[index + 1].type in ("EQ", "LBRACE", "DBLQUOTE"):
+        return "Missing line break", f"Before {token.text}, a line break is missing: each argument and block has a line of its own."
+    return (
+        "Missing line break",
+        f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation mark "
+        "is missing; if not, it goes on a line of its own.",
+    )
+
+
+def _neither(token: Token, previous: Token | None, shown: str) -> tuple[str, str]:
+    name = previous.text if previous is not None else ""
+    return (
+        "Argument or block expected",
+        f"After {name} comes = and a value (an argument), or labels and {{ (a block), not {shown}.",
+    )
+
+
+def _value_hint(token: Token) -> str:
+    if token.type in _BINARY:
+        return "An operator stands between two values."
+    return ""
+
+
+def _shown(token: Token) -> str:
+    text = token.text.strip()
+    if not text:
+        return "the end of the line"
+    return text if len(text) < 40 else f"{text[:37]}..."
+
+
+_WORDS = {
+    "NAME": "a name", "EQ": "=", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")", "COLON": ":", "COMMA": "a comma",
+    "IN": "in", "NEWLINE": "a line break", "DBLQUOTE": "a text in quotation marks", END: "the end",
+    "FOR_OBJECT_ARROW": "=>", "IF": "if", "ENDIF": "endif", "ENDFOR": "endfor", "FOR": "for", "ELSE": "else",
+}  # fmt: skip
+
+
+def _wanted(expected: frozenset[str]) -> str:
+    if "INT_LITERAL" in expected:
+        return "a value"
+    words = sorted(_WORDS[type_] for type_ in expected if type_ in _WORDS)
+    return " or ".join(words[:4]) if words else "something else"

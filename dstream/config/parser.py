@@ -1,0 +1,118 @@
+"""Parser: text -> syntax tree, with every independent problem reported.
+
+After a syntax error, reading goes on at the next line that starts a block or an argument at the left margin.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, cast
+
+from dstream.config.build import Builder
+from dstream.config.lalr import ParseError, run
+from dstream.config.lexer import Lexer, LexError
+from dstream.config.mistakes import TOP_LEVEL, explain
+from dstream.config.source import Source
+from dstream.config.syntax import Attribute, Block, Body, Expr
+from dstream.config.tokens import END, Token
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+
+_RECURSION = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a text says: the body, as far as it could be read, and everything that is wrong with it."""
+
+    source: Source
+    body: Body
+    diagnostics: list[Diagnostic]
+
+
+def allow_depth() -> None:
+    """Let recursive readers of the tree reach the nesting that the lexer allows."""
+    if sys.getrecursionlimit() < _RECURSION:
+        sys.setrecursionlimit(_RECURSION)
+
+
+def parse_text(text: str, filename: str) -> Parsed:
+    """Return the tree of a configuration and all problems; never raises for what is in the text."""
+    allow_depth()
+    source = Source(filename, text)
+    builder = Builder(source)
+    items: list[Attribute | Block] = []
+    problems: list[Diagnostic] = []
+    start: int | None = 0
+    while start is not None:
+        found, problem, resume = _read(source, start, builder, "start", "body")
+        if problem is None:
+            items.extend([*cast(Body, found).attributes.values(), *cast(Body, found).blocks])
+            start = None
+        else:
+            items.extend(item for item in cast("list[Any]", found) if isinstance(item, Attribute | Block))
+            problems.append(problem)
+            following = TOP_LEVEL.search(text, max(resume, start) + 1)
+            start = following.start() if following is not None else None
+    if len(problems) == 0 and isinstance(found, Body):
+        body = found
+    else:
+        body = builder.make_body(0, len(text), items)
+    diagnostics = sorted([*problems, *builder.diagnostics], key=_place)
+    return Parsed(source, body, diagnostics)
+
+
+def parse_expression(text: str, filename: str) -> Expr:
+    """Return the tree of one expression; raise DiagnosticsError."""
+    return cast(Expr, _lone(text, filename, "lone_expression", "("))
+
+
+def parse_template(text: str, filename: str) -> Expr:
+    """Return the tree of a text that is a template as a whole; raise DiagnosticsError."""
+    return cast(Expr, _lone(text, filename, "lone_template", "heredoc"))
+
+
+def _lone(text: str, filename: str, start: str, mode: str) -> Any:
+    allow_depth()
+    source = Source(filename, text)
+    builder = Builder(source)
+    found, problem, _ = _read(source, 0, builder, start, mode)
+    problems = [*([problem] if problem is not None else []), *builder.diagnostics]
+    if problems:
+        raise DiagnosticsError(problems)
+    return found
+
+
+def _read(source: Source, start: int, builder: Builder, symbol: str, mode: str) -> tuple[Any, Diagnostic | None, int]:
+    """Return what was made, or what was complete, the problem and the offset that reading reached."""
+    lexer = Lexer(source, start, mode=mode)
+    lexical: LexError | None = None
+    try:
+        tokens = lexer.run()
+    except LexError as problem:
+        lexical = problem
+        at = problem.diagnostic.subject.start.offset if problem.diagnostic.subject is not None else len(source.text)
+        tokens = [*lexer.tokens, Token(END, "", at, at)]
+    try:
+        made = run(tokens, symbol, builder.builders)
+    except ParseError as syntactic:
+        if lexical is not None and tokens[syntactic.index].type == END:
+            return syntactic.finished, lexical.diagnostic, _line_start(source, lexical)
+        problem, resume = explain(source, tokens, syntactic)
+        return syntactic.finished, problem, resume
+    except RecursionError:
+        detail = "This text nests more deeply than can be read. Move inner parts into locals."
+        return [], error("Nested too deeply", detail, source.range(start, start)), len(source.text)
+    if lexical is not None:
+        return [*made.attributes.values(), *made.blocks], lexical.diagnostic, _line_start(source, lexical)
+    return made, None, len(source.text)
+
+
+def _line_start(source: Source, problem: LexError) -> int:
+    """Return the offset to go on behind: for what has no end, the line after the one where it started."""
+    subject = problem.diagnostic.subject
+    return min(problem.resume, subject.start.offset) if subject is not None else problem.resume
+
+
+def _place(diagnostic: Diagnostic) -> int:
+    return diagnostic.subject.start.offset if diagnostic.subject is not None else 0
