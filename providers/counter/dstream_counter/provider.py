@@ -33,6 +33,10 @@ class Counter(Input[Settings]):
         """Return the one stream; a counter needs no objects."""
         return [Stream(TABLE, ("value",), _SCHEMA)]
 
+    def open(self, config: Settings, session: InputSession) -> None:
+        """Refuse a checkpoint that is not a counter's."""
+        _start(session.checkpoint_position)
+
     def run(self, config: Settings, session: InputSession) -> None:
         """Count until stopped or until `max_count`; a checkpoint follows each record, or each batch at
         speed."""

@@ -1,0 +1,66 @@
+"""The console output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from dstream_sdk.testing import ProviderProcess, check_provider
+
+ARGV = [sys.executable, "-m", "dstream_console"]
+ROW: dict[str, Any] = {
+    "data": {"id": 7, "name": "Zoë"},
+    "metadata": {"TableName": "orders", "OperationType": "Update", "Key": {"id": 7}},
+}
+BARE = {"data": {"n": 1}}
+
+
+def shown(config: dict[str, Any], *envelopes: Any) -> str:
+    """Return what the user sees of envelopes under protocol 2."""
+    with ProviderProcess(ARGV) as provider:
+        provider.send({"command": "run", "protocol": 2, "role": "output", "config": config, "acks": True})
+        provider.read()
+        provider.send(*envelopes, {"checkpoint": {}, "n": 1}, {"end": True})
+        assert provider.read() == {"checkpoint": {}, "n": 1}
+        assert provider.rest() == []
+        assert provider.wait() == 0
+    return provider.stderr()
+
+
+@pytest.mark.parametrize("form", ["simple", "json", "structured"])
+def test_it_keeps_the_rules_of_the_protocol(form: str) -> None:
+    check_provider(ARGV, config={"outputFormat": form})
+
+
+def test_simple_is_a_line_with_the_data() -> None:
+    assert shown({}, ROW, BARE) == 'orders Update  {"id": 7, "name": "Zoë"}\n{"n": 1}\n'
+
+
+def test_json_is_the_envelope_as_it_came() -> None:
+    assert [json.loads(line) for line in shown({"output_format": "json"}, ROW, BARE).splitlines()] == [ROW, BARE]
+
+
+def test_structured_is_a_line_for_each_column() -> None:
+    text = shown({"output_format": "structured"}, ROW)
+    assert text == 'orders Update\n  id    7\n  name  "Zoë"\n  · Key  {"id": 7}\n\n'
+
+
+def test_under_version_1_the_text_goes_to_standard_output() -> None:
+    lines = [{"command": "run", "config": {"outputFormat": "simple"}}, ROW]
+    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    done = subprocess.run(ARGV, input=text, capture_output=True, check=True, timeout=60)
+    assert done.stdout.decode() == 'orders Update  {"id": 7, "name": "Zoë"}\n'
+
+
+def test_a_line_that_is_no_envelope_ends_the_session_with_a_sentence() -> None:
+    with ProviderProcess(ARGV) as provider:
+        provider.send({"command": "run", "protocol": 2, "role": "output", "config": {}, "acks": True})
+        provider.read()
+        provider.send_text(b"oops\n")
+        assert provider.rest() == []
+        assert provider.wait() == 1
+        assert "error: Not an envelope" in provider.stderr()
