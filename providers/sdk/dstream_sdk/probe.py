@@ -37,4 +37,5 @@ def describe(kind: ResourceType[Any]) -> dict[str, Any]:
         "identity_attributes": list(kind.identity_attributes),
         "holds_data": kind.holds_data,
         "plans": overrides(kind, "plan"),
+        "settle": kind.settle,
     }

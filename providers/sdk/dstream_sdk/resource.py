@@ -67,6 +67,8 @@ class ResourceType(Generic[C]):
     """The attributes that make a planned identity."""
     holds_data: ClassVar[bool] = False
     """Whether deleting an object loses data."""
+    settle: ClassVar[float] = 30.0
+    """Seconds after which a request that was cut off surely has no more effect on the target."""
 
     def read(self, ctx: ResourceContext[C], identity: Mapping[str, Any], prior: Object | None) -> Object | None:
         """Return the object as it is, None if it is gone. Changes nothing."""
