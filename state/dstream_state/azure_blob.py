@@ -295,6 +295,8 @@ class AzureStorage:
     def _delete(self, blob: str, headers: Mapping[str, str]) -> None:
         answer = self._send("DELETE", blob, headers=headers)
         if answer.code == "ConditionNotMet":
+            if answer.repeated and self._send("HEAD", blob).status == 404:
+                return
             raise Changed
         if answer.status not in (202, 404):
             raise self._unexpected(f"{blob} cannot be deleted", answer)

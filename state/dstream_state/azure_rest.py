@@ -139,14 +139,24 @@ class Answer:
 class BlobService:
     """One storage account's blob service. Thread-safe; connections are kept and used again."""
 
-    def __init__(self, endpoint: str, authorization: Authorization, retry_seconds: float = RETRY_SECONDS) -> None:
-        """Talk to `endpoint`, an http or https address, perhaps with a path. Nothing is sent yet."""
+    def __init__(
+        self,
+        endpoint: str,
+        authorization: Authorization,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        first_pause: float = 0.1,
+    ) -> None:
+        """Talk to `endpoint`, an http or https address, perhaps with a path. Nothing is sent yet.
+
+        Requests are repeated for `retry_seconds`, after `first_pause` seconds, then twice as many, and so on.
+        """
         parts = urlsplit(endpoint)
         self.endpoint = endpoint.rstrip("/")
         self._secure, self._host = parts.scheme == "https", parts.hostname or ""
         self._port = parts.port or (443 if self._secure else 80)
         self._base = parts.path.rstrip("/")
-        self._authorization, self._retry_seconds = authorization, retry_seconds
+        self._authorization, self._retry_seconds, self._first_pause = authorization, retry_seconds, first_pause
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
@@ -167,7 +177,7 @@ class BlobService:
         when access is refused or the container is missing.
         """
         until = time.monotonic() + (self._retry_seconds if retry_seconds is None else retry_seconds)
-        pause, repeated = 0.1, False
+        pause, repeated = self._first_pause, False
         while True:
             wait = 0.0
             try:

@@ -124,8 +124,8 @@ class Encryption:
             raise WrongKey(f"its encrypted form is damaged ({type(error).__name__}: {error}).") from error
         if key is None:
             raise WrongKey(
-                "none of the passphrases in `encryption` is the one that it was written with. If the passphrase was changed, "
-                "name the earlier one in fallback_passphrases. Nothing was written."
+                "none of the passphrases in `encryption` is the one that it was written with. If the passphrase was "
+                "changed, name the earlier one in fallback_passphrases. Nothing was written."
             )
         try:
             return AESGCM(key).decrypt(nonce, data, context)

@@ -145,7 +145,7 @@ class StoredHeld:
             if self._exists and not self._appended and self._same(wanted):
                 return self._base
             self._journal.close(LeaseLost("the operation has ended."))
-            self._overlay = Overlay(replace(wanted, lineage=self._base.lineage))
+            self._overlay = Overlay(wanted)
             self._write_over(self._late_records())
             self._appended = False
             self._remove(self._journal.name)
@@ -261,7 +261,7 @@ class StoredHeld:
         absorbed[self._journal.name] = self._journal.last
         new = self._overlay.snapshot(serial=self._base.serial + 1, epoch=self._meta.epoch, absorbed=absorbed)
         content = snapshot_bytes(new, self._sealer)
-        meta = replace(self._meta, serial=new.serial)
+        meta = replace(self._meta, serial=new.serial, lineage=new.lineage)
         self._tag = self._owned(lambda: self._storage.write(STATE, content, meta.store(), self._lease.id, self._tag))
         self._meta, self._base, self._exists = meta, new, True
         self._overlay = Overlay(new)
@@ -282,6 +282,7 @@ class StoredHeld:
             self.ensure()
             raise
         except Changed:
+            self._lease.check()
             raise StateConflict(
                 "it was written without the lock, by hand or by another program. Nothing was overwritten; run the "
                 "operation again."

@@ -100,6 +100,14 @@ class Lease:
         with contextlib.suppress(StateError):  # It then ends by itself.
             self._storage.release(self._cell, self.id)
 
+    def check(self) -> None:
+        """Ask the service whether the lease is still held.
+
+        Raise LeaseLost if not, StateUnavailable if it is silent.
+        """
+        self.renew()
+        self.ensure()
+
     def lost_elsewhere(self) -> None:
         """Take note that a write was refused since the lease is somebody else's."""
         self._lose("somebody else took it over")

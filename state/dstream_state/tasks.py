@@ -261,5 +261,6 @@ class StoredTaskLease:
             self.ensure()
             raise
         except Changed:
+            self._lease.check()
             raise StateConflict(f"the checkpoint of task {self._task._name} was written without its lease.") from None
         self._document, self._meta = document, meta

@@ -51,6 +51,14 @@ def save(path: Path, snapshot: Snapshot, sealer: Sealer | None = None, records: 
         os.close(folder)
 
 
+def save_errored(path: Path, held: Held, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
+    """Save what could not be written at the end of an operation, so that `push` takes it afterwards.
+
+    `records` are those whose append failed. The serial is the one that the state would have got.
+    """
+    save(path, replace(held.current(), serial=held.snapshot.serial + 1), sealer, records)
+
+
 def load(path: Path, sealer: Sealer | None = None) -> StateFile:
     """Read a state file. Raises StateError, StateDamaged, WrongKey, EncryptionRequired, FormatTooNew."""
     try:

@@ -1,0 +1,457 @@
+# ruff: noqa: S101 - a test kit asserts
+"""What every `Backend` has to do.
+
+Locking, journal, recovery, fencing, readers, history, workspaces, tasks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from decimal import Decimal
+
+import pytest
+
+from ..backend import Backend, Checkpoint, Held
+from ..document import Snapshot
+from ..errors import LeaseLost, StateConflict, StateError, StateLocked
+from ..holder import Holder
+from ..objects import ObjectState, OutputState, ProviderState, TaskState
+from ..overlay import overlay
+from ..records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Result
+from .places import Place
+
+LONGER_THAN_A_LEASE = 61.0
+
+
+def thing(number: int, **attributes: object) -> ObjectState:
+    """Return an object to store."""
+    return ObjectState("mine", "thing", f"k{number}", {"id": number}, {"n": number, **attributes})
+
+
+def intent(address: str, action: str = "create") -> Intent:
+    """Return an intent for `address`."""
+    return Intent(str(uuid.uuid4()), action, address, "mine", "thing", address, timeout=30, at=time.time())
+
+
+class BackendConformance:
+    """Inherit it in a class whose name begins with Test, with a fixture `place` that returns a `Place`."""
+
+    def test_nothing_is_there_before_the_first_apply(self, place: Place) -> None:
+        backend = place.open()
+        view = backend.read()
+        assert (view.snapshot, view.pending, view.holder) == (None, (), None)
+        assert (backend.history(), backend.tasks(), backend.workspaces()) == ([], [], ["default"])
+
+    def test_what_was_finished_is_read_back_by_another_process(self, place: Place) -> None:
+        odd = {
+            "text": 'é"\\\n\u2028',
+            "big": 2**70,
+            "exact": Decimal("0.10000000000000000001"),
+            "none": None,
+            "l": [1, {}],
+        }
+        with place.open().lock("apply") as held:
+            held.append(
+                [
+                    PutProvider("mine", ProviderState({"kind": "name", "value": "mine"}, "1.0", {"a": 1}, "resource")),
+                    PutOutput("url", OutputState("x")),
+                    PutTask("task.a", TaskState("f", "2026-01-01T00:00:00Z")),
+                ]
+            )
+            wanted = intent("thing.a")
+            held.append([wanted])
+            held.append([Result(wanted.id, "ok", thing(1, **odd))])
+            written = held.finish()
+        read = place.open().read().snapshot
+        assert read == written
+        assert read is not None
+        assert read.resources["thing.a"].attributes == {"n": 1, **odd}
+        assert (read.serial, list(read.providers), list(read.outputs), list(read.tasks)) == (
+            1,
+            ["mine"],
+            ["url"],
+            ["task.a"],
+        )
+
+    def test_serials_are_consecutive_and_the_lineage_stays(self, place: Place) -> None:
+        seen = []
+        for number in range(4):
+            with place.open().lock("apply") as held:
+                held.append([Put("thing.a", thing(number))])
+                seen.append(held.finish())
+        assert [snapshot.serial for snapshot in seen] == [1, 2, 3, 4]
+        assert len({snapshot.lineage for snapshot in seen}) == 1
+        assert len({snapshot.hmac_key for snapshot in seen}) == 1
+        assert [snapshot.epoch for snapshot in seen] == sorted({snapshot.epoch for snapshot in seen})
+
+    def test_finishing_without_a_change_writes_nothing(self, place: Place) -> None:
+        with place.open().lock("apply") as held:
+            first = held.finish()
+        with place.open().lock("apply") as held:
+            assert held.finish() == first
+        assert place.open().read().snapshot == first
+
+    def test_a_result_removes_what_was_destroyed_or_is_gone(self, place: Place) -> None:
+        with place.open().lock("apply") as held:
+            held.append([Put(f"thing.{n}", thing(n)) for n in range(4)])
+            held.finish()
+        with place.open().lock("destroy") as held:
+            gone, destroyed, failed = (
+                intent("thing.0", "update"),
+                intent("thing.1", "destroy"),
+                intent("thing.2", "destroy"),
+            )
+            held.append([gone, destroyed, failed, Drop("thing.3")])
+            held.append([Result(gone.id, "gone"), Result(destroyed.id, "ok"), Result(failed.id, "error", message="no")])
+            held.finish()
+        snapshot = place.open().read().snapshot
+        assert snapshot is not None
+        assert (list(snapshot.resources), dict(snapshot.intents)) == (["thing.2"], {})
+
+    def test_one_holder_at_a_time_and_the_other_is_told_who(self, place: Place) -> None:
+        with place.open().lock("apply") as held:
+            told: list[Holder | None] = []
+            with pytest.raises(StateLocked) as caught:
+                place.open().lock("plan", timeout=0.2, on_wait=told.append)
+            assert caught.value.holder is not None
+            assert (caught.value.holder.id, caught.value.holder.operation) == (held.holder.id, "apply")
+            assert held.holder.id in str(caught.value)
+            assert told == [caught.value.holder]
+        place.open().lock("apply").release()
+
+    def test_who_waits_long_enough_gets_the_lock(self, place: Place) -> None:
+        held = place.open().lock("apply")
+        timer = threading.Timer(0.3, held.release)
+        timer.start()
+        with place.open().lock("apply", timeout=30) as second:
+            assert second.holder.id != held.holder.id
+        timer.join()
+
+    def test_many_at_once_lose_nothing(self, place: Place) -> None:
+        failures: list[StateError] = []
+
+        def work(number: int) -> None:
+            try:
+                with place.open().lock("apply", timeout=60) as held:
+                    held.append([Put(f"thing.{number}", thing(number))])
+                    held.finish()
+            except StateError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        snapshot = place.open().read().snapshot
+        assert not failures
+        assert snapshot is not None
+        assert (snapshot.serial, sorted(snapshot.resources)) == (5, [f"thing.{n}" for n in range(5)])
+
+    def test_readers_see_pending_records_without_the_lock(self, place: Place) -> None:
+        with place.open().lock("apply") as held:
+            held.append([Put("thing.a", thing(1))])
+            held.finish()
+        with place.open().lock("apply") as held:
+            wanted = intent("thing.b")
+            held.append([wanted, Put("thing.a", thing(2))])
+            view = place.open().read()
+            assert view.snapshot is not None
+            assert view.snapshot.resources["thing.a"] == thing(1)
+            assert view.pending == (wanted, Put("thing.a", thing(2)))
+            assert overlay(view.snapshot, view.pending) == held.current()
+            assert view.holder == held.holder
+            held.finish()
+        view = place.open().read()
+        assert (view.pending, view.holder and view.holder.released) == ((), True)
+
+    def test_a_killed_holder_forgets_nothing(self, place: Place) -> None:
+        done, open_ = intent("thing.a"), intent("thing.b")
+        held = place.open().lock("apply")
+        held.append([done, open_])
+        held.append([Result(done.id, "ok", thing(1))])
+        place.kill(held)
+        with self.take_over(place) as after:
+            assert after.snapshot.resources == {"thing.a": thing(1)}
+            assert after.unresolved == (open_,)
+            assert after.snapshot.serial == 1
+            assert place.open().read().snapshot == after.snapshot
+            after.append([Result(open_.id, "gone")])
+            after.finish()
+        with place.open().lock("apply") as last:
+            assert (last.unresolved, list(last.snapshot.resources)) == ((), ["thing.a"])
+
+    def test_unresolved_intents_stay_until_they_are_resolved(self, place: Place) -> None:
+        open_ = intent("thing.b")
+        held = place.open().lock("apply")
+        held.append([open_])
+        place.kill(held)
+        for _ in range(2):
+            with self.take_over(place) as after:
+                assert after.unresolved == (open_,)
+        with place.open().lock("apply") as after:
+            after.append([Result(open_.id, "ok", thing(2))])
+        with place.open().lock("apply") as last:
+            assert (last.unresolved, last.snapshot.resources) == ((), {"thing.b": thing(2)})
+
+    def test_several_kills_in_a_row_forget_nothing(self, place: Place) -> None:
+        for number in range(3):
+            held = self.take_over(place) if number else place.open().lock("apply")
+            held.append([Put(f"thing.{number}", thing(number))])
+            place.kill(held)
+        with self.take_over(place) as after:
+            assert sorted(after.snapshot.resources) == ["thing.0", "thing.1", "thing.2"]
+
+    def test_releasing_without_finish_forgets_nothing(self, place: Place) -> None:
+        with pytest.raises(ZeroDivisionError), place.open().lock("apply") as held:
+            held.append([Put("thing.a", thing(1))])
+            raise ZeroDivisionError
+        assert len(place.open().read().pending) == 1
+        with place.open().lock("apply") as after:
+            assert list(after.snapshot.resources) == ["thing.a"]
+
+    def test_nothing_can_be_appended_after_finish_or_release(self, place: Place) -> None:
+        held = place.open().lock("apply")
+        held.finish()
+        with pytest.raises(StateError):
+            held.append([Put("thing.a", thing(1))])
+        held.release()
+        with pytest.raises(LeaseLost):
+            held.append([Put("thing.a", thing(1))])
+        with pytest.raises(LeaseLost):
+            held.ensure()
+        held.release()
+
+    def test_records_of_many_threads_are_all_kept_in_the_order_of_each(self, place: Place) -> None:
+        with place.open().lock("apply") as held:
+
+            def work(number: int) -> None:
+                for step in range(10):
+                    held.append([Put(f"thing.{number}", thing(step))])
+
+            threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            pending = place.open().read().pending
+            assert len(pending) == 60
+            for number in range(6):
+                own = [r.object for r in pending if isinstance(r, Put) and r.address == f"thing.{number}"]
+                assert own == [thing(step) for step in range(10)]
+            held.finish()
+
+    def test_a_journal_goes_on_in_another_log_when_one_is_full(self, place: Place) -> None:
+        held = place.open(max_blocks=3).lock("apply")
+        for number in range(11):
+            held.append([Put(f"thing.{number}", thing(number))])
+        assert len(place.open().read().pending) == 11
+        place.kill(held)
+        with self.take_over(place) as after:
+            assert len(after.snapshot.resources) == 11
+
+    def test_a_zombie_can_write_nothing(self, place: Place) -> None:
+        self.needs_leases(place)
+        zombie = place.open(frozen=True).lock("apply")
+        lost = threading.Event()
+        zombie.on_lost(lost.set)
+        zombie.append([Put("thing.z", thing(1))])
+        with self.take_over(place) as after:
+            zombie.ensure()
+            with pytest.raises(StateError) as caught:
+                zombie.append([Put("thing.y", thing(2))])
+            assert isinstance(caught.value, StateConflict | LeaseLost)
+            assert lost.is_set()
+            with pytest.raises(LeaseLost):
+                zombie.finish()
+            with pytest.raises(LeaseLost):
+                zombie.ensure()
+            zombie.release()
+            with pytest.raises(StateLocked):
+                place.open().lock("apply")
+            after.append([Put("thing.a", thing(3))])
+            after.finish()
+        snapshot = place.open().read().snapshot
+        assert snapshot is not None
+        assert sorted(snapshot.resources) == ["thing.a", "thing.z"]
+
+    def test_a_zombie_cannot_finish_over_a_newer_state(self, place: Place) -> None:
+        self.needs_leases(place)
+        zombie = place.open(frozen=True).lock("apply")
+        with self.take_over(place) as after:
+            after.append([Put("thing.a", thing(1))])
+            after.finish()
+        with pytest.raises(LeaseLost):
+            zombie.finish(Snapshot.new(zombie.snapshot.lineage))
+        snapshot = place.open().read().snapshot
+        assert snapshot is not None
+        assert list(snapshot.resources) == ["thing.a"]
+
+    def test_force_unlock_takes_the_lock_from_a_killed_holder(self, place: Place) -> None:
+        held = place.open(frozen=True).lock("apply")
+        held.append([Put("thing.a", thing(1))])
+        place.kill(held)
+        with pytest.raises(StateError, match="Nothing was changed"):
+            place.open().force_unlock("another id")
+        with pytest.raises(StateLocked, match="still running"):
+            place.open().force_unlock(held.holder.id)  # This very process.
+        self.forget_process(place)
+        unlocked = place.open().force_unlock(held.holder.id)
+        assert unlocked is not None
+        assert unlocked.id == held.holder.id
+        with place.open().lock("apply") as after:
+            assert list(after.snapshot.resources) == ["thing.a"]
+            if place.leased:
+                with pytest.raises(StateError):
+                    held.append([Put("thing.b", thing(2))])
+        place.open().force_unlock(after.holder.id)
+
+    def test_earlier_snapshots_are_kept(self, place: Place) -> None:
+        for number in range(3):
+            with place.open().lock("apply") as held:
+                held.append([Put("thing.a", thing(number))])
+                held.finish()
+        backend = place.open()
+        assert [entry.serial for entry in backend.history()] == [3, 2, 1]
+        assert all(entry.size > 0 and entry.at.endswith("Z") for entry in backend.history())
+        assert backend.past(2).resources["thing.a"] == thing(1)
+        with pytest.raises(StateError):
+            backend.past(7)
+
+    def test_workspaces_know_nothing_of_each_other(self, place: Place) -> None:
+        with place.open("blue").lock("apply") as held, place.open().lock("apply") as other:
+            held.append([Put("thing.a", thing(1))])
+            held.finish()
+            other.finish()
+        assert place.open().workspaces() == ["blue", "default"]
+        assert place.open().at("blue").read() == place.open("blue").read()
+        snapshot = place.open().read().snapshot
+        assert snapshot is not None
+        assert not snapshot.resources
+        place.open("blue").delete()
+        assert place.open().workspaces() == ["default"]
+        assert place.open("blue").read().snapshot is None
+
+    def test_a_state_that_somebody_holds_is_not_deleted(self, place: Place) -> None:
+        with place.open().lock("apply") as held:
+            held.finish()
+            with pytest.raises(StateLocked):
+                place.open().delete()
+        assert place.open().read().snapshot is not None
+
+    def test_a_checkpoint_is_read_back_by_the_next_runner(self, place: Place) -> None:
+        task = place.open().task('copy["eu/1"]')
+        with task.acquire("run") as lease:
+            assert lease.checkpoint is None
+            lease.store(Checkpoint({"lsn": "0/1"}, "task.copy", {"slot": {"identity": 1}}))
+            lease.store(Checkpoint({"lsn": "0/2"}, "task.copy", {"slot": {"identity": 1}}))
+        other = place.open()
+        assert other.tasks() == ['copy["eu/1"]']
+        with other.task('copy["eu/1"]').acquire("run") as lease:
+            assert lease.checkpoint is not None
+            assert (lease.checkpoint.position, lease.checkpoint.objects) == ({"lsn": "0/2"}, {"slot": {"identity": 1}})
+            assert other.task('copy["eu/1"]').read().checkpoint == lease.checkpoint
+            lease.reset()
+        assert other.task('copy["eu/1"]').read().checkpoint is None
+
+    def test_a_task_has_one_runner_and_a_standby_waits(self, place: Place) -> None:
+        first = place.open().task("copy").acquire("run")
+        with pytest.raises(StateLocked) as caught:
+            place.open().task("copy").acquire("run")
+        assert caught.value.holder == first.holder
+        place.open().task("other").acquire("run").release()
+        place.open().lock("apply").release()
+        timer = threading.Timer(0.3, first.release)
+        timer.start()
+        with place.open().task("copy").acquire("run", timeout=30) as second:
+            second.store(Checkpoint({"n": 1}))
+        timer.join()
+
+    def test_a_zombie_runner_stores_no_checkpoint(self, place: Place) -> None:
+        self.needs_leases(place)
+        zombie = place.open(frozen=True).task("copy").acquire("run")
+        lost = threading.Event()
+        zombie.on_lost(lost.set)
+        zombie.store(Checkpoint({"n": 1}))
+        place.kill(zombie)
+        place.pass_time(LONGER_THAN_A_LEASE)
+        with place.open().task("copy").acquire("run", timeout=5) as after:
+            assert after.checkpoint is not None
+            assert after.checkpoint.position == {"n": 1}
+            with pytest.raises(LeaseLost):
+                zombie.store(Checkpoint({"n": 2}))
+            assert lost.is_set()
+            after.store(Checkpoint({"n": 3}))
+        checkpoint = place.open().task("copy").read().checkpoint
+        assert checkpoint is not None
+        assert checkpoint.position == {"n": 3}
+
+    def test_the_processes_of_a_runner_are_known_to_readers(self, place: Place) -> None:
+        started = ProcessStarted(1, None, "another host", "box")
+        with place.open().task("copy").acquire("run") as lease:
+            lease.record_processes([started])
+            lease.store(Checkpoint({"n": 1}))
+            assert place.open().task("copy").read().processes == (started,)
+
+    def test_dead_letters_are_kept_once_and_removed_by_key(self, place: Place) -> None:
+        letters = place.open().task("copy").dead_letters
+        letters.append([(b'{"a":1}', "too long"), (b"\xff\n\x00", "odd")])
+        letters.append([(b'{"a":1}', "too long")])
+        other = place.open().task("copy").dead_letters
+        keys = other.list()
+        assert len(keys) == 2
+        assert {(other.read(key).envelope, other.read(key).reason) for key in keys} == {
+            (b'{"a":1}', "too long"),
+            (b"\xff\n\x00", "odd"),
+        }
+        other.remove([keys[0], "unknown"])
+        assert letters.list() == [keys[1]]
+        with pytest.raises(KeyError):
+            letters.read(keys[0])
+
+    def test_archive_leaves_a_task_without_a_past(self, place: Place) -> None:
+        with place.open().task("copy").acquire("destroy") as lease:
+            lease.store(Checkpoint({"n": 1}))
+            lease.dead_letters.append([(b"{}", "bad")])
+            lease.archive()
+        with place.open().task("copy").acquire("run") as lease:
+            assert (lease.checkpoint, lease.dead_letters.list()) == (None, [])
+
+    def test_moving_a_task_carries_checkpoint_and_dead_letters(self, place: Place) -> None:
+        with place.open().task("old").acquire("state mv") as lease:
+            lease.store(Checkpoint({"n": 1}))
+            lease.dead_letters.append([(b"{}", "bad")])
+            lease.move("new")
+        with place.open().task("new").acquire("run") as moved, place.open().task("old").acquire("run") as left:
+            assert moved.checkpoint is not None
+            assert (moved.checkpoint.position, len(moved.dead_letters.list())) == ({"n": 1}, 1)
+            assert (left.checkpoint, left.dead_letters.list()) == (None, [])
+        with pytest.raises(StateConflict), place.open().task("third").acquire("state mv") as third:
+            third.store(Checkpoint({"n": 2}))
+            third.move("new")
+
+    def take_over(self, place: Place) -> Held:
+        """Take the lock after its holder was killed."""
+        if place.leased:
+            place.pass_time(LONGER_THAN_A_LEASE)
+        return place.open().lock("apply", timeout=5)
+
+    def needs_leases(self, place: Place) -> None:
+        """Skip a test about locks that end by time."""
+        if not place.leased:
+            pytest.skip("locks of this backend end with their process, not by time")
+
+    def forget_process(self, place: Place) -> None:
+        """Make the recorded holder a process that is gone (the kit itself runs in one that is not)."""
+        from .. import processes
+
+        backend: Backend = place.open()
+        holder = backend.read().holder
+        assert holder is not None
+        self._monkeypatch.setattr(processes, "alive", lambda pid, started: False)
+
+    @pytest.fixture(autouse=True)
+    def _keep_monkeypatch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
