@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -271,18 +272,8 @@ class Flow:
     ) -> bool:
         """One session; True if the input ended as it should. `kill` runs beside it, to end one of the two."""
         self.sessions += 1
-        output = spawn(
-            "out",
-            {
-                "command": "run",
-                "protocol": 2,
-                "role": "output",
-                "task": "t",
-                "config": self.output_config,
-                "acks": True,
-            },
-            **_fault(output_fault),
-        )
+        run: Json = {"command": "run", "protocol": 2, "task": "t", "acks": True}
+        output = spawn("out", {**run, "role": "output", "config": self.output_config}, **_fault(output_fault))
         assert output.stdin is not None
         assert output.stdout is not None
         ready = json.loads(output.stdout.readline() or b"{}")
@@ -306,7 +297,8 @@ class Flow:
         if killer:
             killer.start()
         ended = self._forward(source, output)
-        output.stdin.close()
+        with contextlib.suppress(OSError):
+            output.stdin.close()
         source.wait(30)
         output.wait(30)
         back.join(10)

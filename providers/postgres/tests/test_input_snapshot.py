@@ -168,3 +168,21 @@ def test_under_concurrent_writes_every_row_is_seen_exactly_once(database: Databa
     run.wait_for(lambda one: len(one.envelopes) >= len(wanted))
     run.stop()
     assert sorted(number for _, number in kinds(run)) == wanted
+
+
+def test_the_handover_asks_for_visibility_and_not_for_the_place_in_the_log(database: Database):
+    """A commit record can lie before the place where a snapshot was taken that does not see the transaction."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    database.prepare("t")
+    start = InputRun(database.config("t")).finish().checkpoint
+    assert start is not None
+    ids = []
+    for number in (1, 2, 3):
+        ((xid,),) = database.execute("INSERT INTO t VALUES (%s) RETURNING pg_current_xact_id()::text", (number,))
+        ids.append(int(xid))
+    ((behind,),) = database.execute("SELECT pg_current_wal_insert_lsn()::text")
+    unseen = {"snapshot": f"{ids[1]}:{ids[2] + 1}:{ids[1]}", "until": behind}
+    run = InputRun(database.config("t"), {**start, "tables": {"public.t": unseen}}).finish()
+    assert kinds(run) == [("Insert", 2)]
+    assert run.checkpoint is not None
+    assert "tables" not in run.checkpoint
