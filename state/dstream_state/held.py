@@ -69,6 +69,7 @@ class StoredHeld:
         self._overlay = Overlay(self._base)
         self._older: dict[str, Journal | None] = dict.fromkeys(meta.journals[:-1])
         self._unsealed: set[str] = set()
+        self._recovered = False
         self._appended = False
         self._lock = threading.Condition(threading.RLock())
         self._appending = 0
@@ -98,8 +99,9 @@ class StoredHeld:
         for process in self.leftovers:
             if process.host == processes.this_host():
                 processes.end(process.pid, process.started)
-        if records:
+        if records or self._unsealed:
             self._write_over(records)
+        self._recovered = True
         self.snapshot = self._base
 
     def append(self, records: Iterable[Record]) -> None:
@@ -172,7 +174,7 @@ class StoredHeld:
 
     def _give_back(self) -> None:
         # A journal without news goes; one with news stays listed, and whoever is next takes it in.
-        gone = [name for name, journal in self._older.items() if journal and name not in self._unsealed]
+        gone = [name for name in self._older if name not in self._unsealed] if self._recovered else []
         if not self._done and self._journal.last == 0:
             gone.append(self._journal.name)
         kept = tuple(n for n in self._meta.journals if n not in gone and not (self._done and n == self._journal.name))
