@@ -27,6 +27,7 @@ from dstream_state import (
 
 from dstream.addresses import ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.expansion import instances
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
@@ -36,7 +37,7 @@ from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import Path, redact, reveal, told
 from dstream.engine.steps import Step, build_steps
 from dstream.engine.stopping import Stop
-from dstream.engine.tasks import task_instance
+from dstream.engine.tasks import TaskInstance, task_instance
 from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
 from dstream.lang import contains_unknown, to_json_value
@@ -237,12 +238,19 @@ class Execution:
         for task in self.prepared.tasks.values():
             for side in task.sides:
                 if side.spec.name == spec.name:
-                    fresh = task_instance(task.block, task.address.key, self.scope, config)
+                    fresh = self._task_again(task)
                     return next(each.spec for each in fresh.sides if each.spec.name == spec.name)
         block = config.providers[spec.name.partition(".")[2]]
         return make_spec(
             spec.name, block.launch, block.config, "resource", self.scope, config, default=spec.source.value
         )
+
+    def _task_again(self, task: TaskInstance) -> TaskInstance:
+        """Evaluate the sides of a task once more, when what was unknown is known."""
+        names = next(
+            names for key, names in instances(task.block.for_each, task.block.count, self.scope) if key == task.address.key
+        )
+        return task_instance(task.block, task.address.key, self.scope.bind(names), self.operation.config)
 
     def _start(self, running: _Running) -> None:
         self.held.ensure()
@@ -406,9 +414,7 @@ class Execution:
 
     def _fingerprint(self, address: str) -> str:
         task = self.prepared.tasks[address]
-        fresh = task_instance(task.block, task.address.key, self.scope, self.operation.config) if any(
-            side.spec.unknown for side in task.sides
-        ) else task
+        fresh = self._task_again(task) if any(side.spec.unknown for side in task.sides) else task
         return fresh.fingerprint(self.pool, self.key)
 
     def _output(self, name: str) -> OutputState | None:

@@ -16,19 +16,19 @@ _NOT_KNOWN = (
 )
 
 
-def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, Scope]]:
-    """Yield the key of each instance of a block and the scope in which its body is evaluated.
+def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Yield the key of each instance of a block and the names (`each`, `count`) that its body can use besides.
 
     Raise DiagnosticsError where for_each or count is unknown, sensitive, null or of a wrong type.
     """
     if for_each is not None:
         for key, value in _each(for_each, scope).items():
-            yield key, scope.child(each={"key": key, "value": value})
+            yield key, {"each": {"key": key, "value": value}}
     elif count is not None:
         for index in range(_count(count, scope)):
-            yield index, scope.child(count={"index": index})
+            yield index, {"count": {"index": index}}
     else:
-        yield None, scope
+        yield None, {}
 
 
 def _each(expr: Expr, scope: Scope) -> Mapping[str, Any]:

@@ -78,8 +78,8 @@ def make_flows(operation: Operation, name: str, snapshot: Snapshot, pool: Provid
     block = task_block(operation, name)
     scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
     tasks = [
-        task_instance(block, key, inner, operation.config)
-        for key, inner in instances(block.for_each, block.count, scope)
+        task_instance(block, key, scope.bind(names), operation.config)
+        for key, names in instances(block.for_each, block.count, scope)
     ]
     pool.prepare(side.spec for task in tasks for side in task.sides)
     wanted = set(flow_names(operation, name))
@@ -105,7 +105,7 @@ def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> F
         task=str(task.address).removeprefix("task."),
         input=_endpoint(task.input.spec, pool),
         output=_endpoint(output.spec, pool),
-        streams=list(task.streams),
+        streams=tuple(task.streams),
         fingerprint=task.fingerprint(pool, key),
     )
 

@@ -45,8 +45,8 @@ def provider_specs(operation: Operation) -> list[ProviderSpec]:
             source = ProviderSource("name", provider_of(resource))
             specs[name] = ProviderSpec(name, source, "resource", range=resource.range)
     for task in config.tasks.values():
-        for key, inner in instances(task.for_each, task.count, scope):
-            for side in task_instance(task, key, inner, config).sides:
+        for key, extra in instances(task.for_each, task.count, scope):
+            for side in task_instance(task, key, scope.bind(extra), config).sides:
                 specs[side.spec.name] = side.spec
     return list(specs.values())
 

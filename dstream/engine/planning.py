@@ -13,7 +13,7 @@ from typing import Any
 
 from dstream_state import ObjectState, Snapshot
 
-from dstream.addresses import DerivedAddress, ResourceAddress, TaskAddress, parse_address
+from dstream.addresses import DerivedAddress, Key, ResourceAddress, TaskAddress, parse_address
 from dstream.config import Lifecycle, OutputBlock, ResourceBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.blocks import object_blocks, provider_of
@@ -25,7 +25,7 @@ from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import Path, redact, reveal, told
 from dstream.engine.tasks import Derivations, TaskInstance, stream_names, task_instance
-from dstream.engine.wanted import Wanted, evaluated
+from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate, evaluate_body, sensitive_paths, strip_sensitive
 from dstream.plan import (
     Action,
@@ -224,8 +224,8 @@ class _Planner:
 
     def _task_sides(self, name: str) -> None:
         block = self.config.tasks[name]
-        for key, scope in instances(block.for_each, block.count, self.scope):
-            task = task_instance(block, key, scope, self.config)
+        for key, names in instances(block.for_each, block.count, self.scope):
+            task = task_instance(block, key, self.scope.bind(names), self.config)
             self.tasks[str(task.address)] = task
             for side in task.sides:
                 self.specs[side.spec.name] = side.spec
@@ -295,7 +295,7 @@ class _Planner:
 
     def _value(self, name: str) -> None:
         kind, _, rest = name.partition(".")
-        self.scope.lookup(kind, rest)
+        self.scope.lookup(kind).get(rest)
 
     def _late_provider(self, name: str) -> None:
         self._provider(name)
@@ -314,7 +314,8 @@ class _Planner:
             return
         rules = self._rules(spec, type_, block)
         found = [
-            self._declared(block, key, scope, spec, rules) for key, scope in instances(block.for_each, block.count, self.scope)
+            self._declared(block, key, names, spec, rules)
+            for key, names in instances(block.for_each, block.count, self.scope)
         ]
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
@@ -322,14 +323,15 @@ class _Planner:
             change = self._change(wanted, spec, rules, triggered)
             self._export(wanted, change)
 
-    def _declared(self, block: ResourceBlock, key: Any, scope: Scope, spec: ProviderSpec, rules: Rules) -> Wanted:
+    def _declared(
+        self, block: ResourceBlock, key: Key, names: dict[str, Any], spec: ProviderSpec, rules: Rules
+    ) -> Wanted:
         address = str(ResourceAddress(block.type, block.name, key))
-        extra = {"each": scope.get("each"), "count": scope.get("count")}
 
-        def again(fresh: Scope) -> tuple[dict[str, Any], frozenset[Path]]:
-            return evaluated(evaluate_body(block.body, fresh.child(**{k: v for k, v in extra.items() if v is not None})))
+        def evaluate_in(scope: Scope) -> Evaluated:
+            return evaluated(evaluate_body(block.body, scope.bind(names)))
 
-        attributes, paths = evaluated(evaluate_body(block.body, scope))
+        attributes, paths = evaluate_in(self.scope)
         return Wanted(
             address=address,
             block=f"{block.type}.{block.name}",
@@ -341,7 +343,7 @@ class _Planner:
             dependencies=self.needs(f"{block.type}.{block.name}"),
             lifecycle=block.lifecycle,
             instance=key,
-            evaluate=again,
+            evaluate=evaluate_in,
         )
 
     def _rules(self, spec: ProviderSpec, type_: str, block: ResourceBlock | None) -> Rules:

@@ -13,14 +13,13 @@ from typing import Any, Literal
 
 from dstream_state import ProviderState
 
-from dstream.config import Body, Config, Launch
+from dstream.config import Body, Config, Launch, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
 from dstream.lang import (
     Scope,
     contains_unknown,
     evaluate,
     evaluate_body,
-    evaluate_text,
     inline_locals,
     sensitive_paths,
     strip_sensitive,
@@ -111,9 +110,12 @@ def make_spec(
     values = evaluate_body(body, scope)
     expressions = {}
     for path, _ in sensitive_paths(values):
-        argument = body.attributes.get(str(path[0]))
+        name = str(path[0])
+        argument = body.attributes.get(name)
         if argument is not None:
-            expressions[argument.name] = inline_locals(argument.expr, config)
+            expressions[name] = inline_locals(argument.expr, config)
+        elif body.expr is not None:
+            expressions[name] = f"({inline_locals(body.expr, config)}).{name}"
     return ProviderSpec(name, source, role, values, expressions, launch.range)
 
 
@@ -166,7 +168,7 @@ def revive(name: str, recorded: ProviderState, scope: Scope) -> ProviderSpec:
         if isinstance(value, Mapping) and "$expression" in value:
             expressions[argument] = str(value["$expression"])
             try:
-                values[argument] = evaluate_text(expressions[argument], scope, f"state of {name}")
+                values[argument] = evaluate(parse_expression(expressions[argument], f"state of {name}"), scope)
             except DiagnosticsError as problem:
                 reason = "; ".join(f"{d.summary}: {d.detail}" for d in problem.diagnostics)
                 raise DiagnosticsError(
