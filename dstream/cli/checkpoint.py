@@ -28,7 +28,9 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
     found = {}
     for name in flow_names(operation, task):
         view = operation.backend.task(name).read()
-        found[name] = None if view.checkpoint is None else {"position": view.checkpoint.position, "at": view.checkpoint.at}
+        found[name] = (
+            None if view.checkpoint is None else {"position": view.checkpoint.position, "at": view.checkpoint.at}
+        )
     if json:
         say(json_module.dumps(found, ensure_ascii=False, default=str))
         return
@@ -36,7 +38,8 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
         if entry is None:
             say(f"{name}: no checkpoint; the next run starts at the beginning")
         else:
-            say(f"{name}: stored {entry['at']}\n  {json_module.dumps(entry['position'], ensure_ascii=False, default=str)}")
+            position = json_module.dumps(entry["position"], ensure_ascii=False, default=str)
+            say(f"{name}: stored {entry['at']}\n  {position}")
 
 
 @command.command("set", cls=Command)
@@ -45,10 +48,9 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
 @config_options
 def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Set the checkpoint of a task to POSITION, a JSON object as `checkpoint show -json` gives it."""
+    from dstream.engine.flows import flow_names
     from dstream_state import Checkpoint
     from dstream_state.clock import now
-
-    from dstream.engine.flows import flow_names
 
     try:
         value = json_module.loads(position)

@@ -6,12 +6,12 @@ import json as json_module
 from collections.abc import Iterator
 
 import click
-from dstream_state import DeadLetter
 
 from dstream.cli.opening import opened
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 from dstream.engine.operation import Operation
+from dstream_state import DeadLetter
 
 
 @click.group("dlq")

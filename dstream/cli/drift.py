@@ -16,9 +16,7 @@ from dstream.cli.render.paint import paint_for, say
 @config_options
 @flag("json", help="As JSON.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
-def command(
-    config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, color: bool
-) -> int:
+def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, color: bool) -> int:
     """Report what was changed outside since the last apply.
 
     Exits with 0: none, 2: something was changed or is missing, 1: an error, or something could not be asked.

@@ -6,11 +6,10 @@ import os
 import sys
 import traceback
 
-from dstream_state import StateError
-
 from dstream.cli.render.diagnostics import diagnostics_text
 from dstream.cli.render.paint import paint_for, say
 from dstream.diagnostics import DiagnosticsError, error
+from dstream_state import StateError
 
 
 def report(problem: Exception) -> int:

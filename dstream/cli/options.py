@@ -43,20 +43,30 @@ def flag(name: str, *, default: bool = False, **settings: Any) -> Callable[[F], 
     """Declare a flag, as `-name`, `--name`, `-name=true` and `-name=false`."""
     declaration = f"-{name}/-no-{name}"
     return click.option(
-        declaration, f"--{name}/--no-{name}", name.replace("-", "_"), is_flag=True, default=default,
-        show_default=False, **settings,
+        declaration,
+        f"--{name}/--no-{name}",
+        name.replace("-", "_"),
+        is_flag=True,
+        default=default,
+        show_default=False,
+        **settings,
     )
 
 
 def config_options(function: F) -> F:
     """Add what every command that reads a configuration takes: where it is and the values of variables."""
     function = click.option(
-        "-c", "-config", "--config", "config", metavar="PATH", default=".", show_default=False,
+        "-c",
+        "-config",
+        "--config",
+        "config",
+        metavar="PATH",
+        default=".",
+        show_default=False,
         help="The configuration: a file or a folder. Default: the current folder.",
     )(function)
     function = option("var", metavar="NAME=VALUE", multiple=True, help="Set a variable.")(function)
-    function = option("var-file", metavar="FILE", multiple=True, help="Read variables from a file.")(function)
-    return function
+    return option("var-file", metavar="FILE", multiple=True, help="Read variables from a file.")(function)
 
 
 def lock_options(function: F) -> F:
@@ -71,10 +81,9 @@ def plan_options(function: F) -> F:
     function = option("target", metavar="ADDRESS", multiple=True, help="Only this and what it needs.")(function)
     function = option("replace", metavar="ADDRESS", multiple=True, help="Replace this object.")(function)
     function = flag("refresh", default=True, help="Ask the providers what really exists (default).")(function)
-    function = option(
+    return option(
         "parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time."
     )(function)
-    return function
 
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")

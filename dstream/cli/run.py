@@ -18,7 +18,10 @@ from dstream.cli.render.paint import paint_for, say
 @flag("until-idle", help="End when all is moved that was there at the start.")
 @option("max-records", metavar="N", type=click.IntRange(min=1), help="End after this many records.")
 @option(
-    "skip-records", metavar="N", type=click.IntRange(min=0), default=0,
+    "skip-records",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
     help="Put this many records into the dead letters instead of delivering them.",
 )
 @option("grace", metavar="DURATION", default="30s", help="How long a graceful stop may take.")
@@ -59,8 +62,16 @@ def command(
         from dstream.cli.apply import carry_out
 
         code = carry_out(
-            operation, tuple(f"task.{name.removeprefix('task.')}" for name in names), (), destroy=False, refresh=True,
-            parallelism=10, lock_timeout=lock_timeout, auto_approve=auto_approve, allow_data_loss=False, json=False,
+            operation,
+            tuple(f"task.{name.removeprefix('task.')}" for name in names),
+            (),
+            destroy=False,
+            refresh=True,
+            parallelism=10,
+            lock_timeout=lock_timeout,
+            auto_approve=auto_approve,
+            allow_data_loss=False,
+            json=False,
             color=color,
         )
         if code:
@@ -76,7 +87,10 @@ def command(
     pool = ProviderPool(operation.root, operation.root / DATA_DIR)
     flows = [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
     options = RunOptions(
-        until_idle=until_idle, max_records=max_records, skip_records=skip_records, grace=seconds(grace, "-grace"),
+        until_idle=until_idle,
+        max_records=max_records,
+        skip_records=skip_records,
+        grace=seconds(grace, "-grace"),
         lock_timeout=seconds(lock_timeout, "-lock-timeout"),
     )
     paint = paint_for(sys.stderr, wanted=color)

@@ -6,11 +6,11 @@ import json as json_module
 import sys
 
 import click
-from dstream_state import ObjectState, Snapshot
 
 from dstream.cli.opening import opened
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
+from dstream_state import ObjectState, Snapshot
 
 
 @click.group("state")
@@ -64,8 +64,13 @@ def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, .
     shown = _hidden(item)
     if json:
         form = {
-            "address": address, "type": item.type, "provider": item.provider, "status": item.status,
-            "identity": item.identity, "attributes": known(shown), "dependencies": list(item.dependencies),
+            "address": address,
+            "type": item.type,
+            "provider": item.provider,
+            "status": item.status,
+            "identity": item.identity,
+            "attributes": known(shown),
+            "dependencies": list(item.dependencies),
         }
         say(json_module.dumps(form, ensure_ascii=False, default=str))
         return

@@ -30,16 +30,23 @@ def command(
         say(json_module.dumps(found.to_json(), ensure_ascii=False, default=str))
         return
     paint = paint_for(sys.stdout)
-    say(f"State: {found.place}, serial {found.serial}" + (f", {found.pending} records pending" if found.pending else ""))
+    say(
+        f"State: {found.place}, serial {found.serial}" + (f", {found.pending} records pending" if found.pending else "")
+    )
     if found.holder:
         say(f"Locked by {found.holder}")
     for entry in found.tasks:
-        state = paint(entry.state, "green" if entry.state == "running" else "yellow" if entry.state != "applied" else "bold")
+        state = paint(
+            entry.state, "green" if entry.state == "running" else "yellow" if entry.state != "applied" else "bold"
+        )
         say(f"{paint(entry.address, 'bold')}: {state}, {entry.objects} object{'s' if entry.objects != 1 else ''}")
         for flow in entry.flows:
             stored = f"checkpoint of {flow.checkpoint_at}" if flow.checkpoint_at else "no checkpoint"
             runner = f", run by {flow.holder}" if flow.holder else ""
-            say(f"  {flow.name}: {stored}{runner}" + (f", {flow.dead_letters} dead letters" if flow.dead_letters else ""))
+            say(
+                f"  {flow.name}: {stored}{runner}"
+                + (f", {flow.dead_letters} dead letters" if flow.dead_letters else "")
+            )
             if detailed and flow.position is not None:
                 say(f"    position {json_module.dumps(flow.position, ensure_ascii=False, default=str)}")
             if detailed:

@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dstream_state import Held, ProcessStarted, Snapshot
-from dstream_state.processes import this_host
-
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.execution import Execution
 from dstream.engine.observer import Observer
@@ -22,6 +19,8 @@ from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revi
 from dstream.engine.recovery import recover
 from dstream.engine.stopping import Stop
 from dstream.plan import Plan
+from dstream_state import Held, ProcessStarted, Snapshot
+from dstream_state.processes import this_host
 
 Approve = Callable[[Plan], bool]
 
@@ -56,7 +55,9 @@ def apply(operation: Operation, options: ApplyOptions, approve: Approve, observe
     name = "destroy" if options.plan.destroy else "apply"
     with operation.backend.lock(name, timeout=options.lock_timeout, on_wait=observer.waiting) as held:
         pool = ProviderPool(
-            operation.root, operation.root / DATA_DIR, inherit_fds=held.inherit_fds,
+            operation.root,
+            operation.root / DATA_DIR,
+            inherit_fds=held.inherit_fds,
             on_start=lambda pid, started: held.append([ProcessStarted(pid, started, this_host())]),
         )
         held.on_lost(pool.kill)
@@ -102,7 +103,9 @@ def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:
     block = operation.config.providers.get(rest) if kind == "provider" else None
     if block is None:
         raise DiagnosticsError(
-            error("Unknown provider", f"The state names the provider {name}, and neither it nor the configuration has it.")
+            error(
+                "Unknown provider", f"The state names the provider {name}, and neither it nor the configuration has it."
+            )
         )
     return make_spec(name, block.launch, block.config, "resource", scope, operation.config, default=rest)
 

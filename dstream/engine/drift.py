@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from dstream_state import ObjectState, Snapshot
-
 from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.engine.comparison import drift_of
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.plan import current_state
-from dstream.engine.planning import drift_of
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import rules_of
 from dstream.engine.secrets import told
 from dstream.plan import Drift, DriftKind
+from dstream_state import ObjectState, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,6 @@ def _spec(operation: Operation, snapshot: Snapshot, name: str) -> ProviderSpec:
     recorded = snapshot.providers.get(name)
     if recorded is not None:
         return revive(name, recorded, scope)
-    kind, _, rest = name.partition(".")
+    rest = name.partition(".")[2]
     block = operation.config.providers[rest]
     return make_spec(name, block.launch, block.config, "resource", scope, operation.config, default=rest)

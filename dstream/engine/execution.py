@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 import uuid
@@ -10,6 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dstream.addresses import ResourceAddress, parse_address
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.comparison import planned_identity
+from dstream.engine.expansion import instances
+from dstream.engine.exports import exported
+from dstream.engine.observer import Observer
+from dstream.engine.operation import Operation
+from dstream.engine.outputs import output_value
+from dstream.engine.planning import Prepared
+from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.rules import NO_RULES, Rules, rules_of
+from dstream.engine.secrets import Path, redact, reveal, told
+from dstream.engine.selection import DEPOSED
+from dstream.engine.steps import Step, build_steps
+from dstream.engine.stopping import Stop
+from dstream.engine.tasks import TaskInstance, task_instance
+from dstream.engine.wanted import Wanted
+from dstream.graph import Walk
+from dstream.lang import contains_unknown, to_json_value
+from dstream.plan import Action
+from dstream.plugins import Answer, Request
 from dstream_state import (
     Drop,
     Held,
@@ -24,25 +44,6 @@ from dstream_state import (
     Result,
     TaskState,
 )
-
-from dstream.addresses import ResourceAddress, parse_address
-from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.expansion import instances
-from dstream.engine.exports import exported
-from dstream.engine.observer import Observer
-from dstream.engine.operation import Operation
-from dstream.engine.planning import DEPOSED, Prepared, output_value, planned_identity
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
-from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import Path, redact, reveal, told
-from dstream.engine.steps import Step, build_steps
-from dstream.engine.stopping import Stop
-from dstream.engine.tasks import TaskInstance, task_instance
-from dstream.engine.wanted import Wanted
-from dstream.graph import Walk
-from dstream.lang import contains_unknown, to_json_value
-from dstream.plan import Action
-from dstream.plugins import Answer, Request
 
 TIMEOUT = 1800.0
 """Seconds that a provider has for one change."""
@@ -177,9 +178,17 @@ class Execution:
         desired = None if wanted is None else _wire(_with_defaults(wanted.attributes, rules))
         redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
         intent = Intent(
-            id=str(uuid.uuid4()), action=step.kind, address=change.address + (DEPOSED if step.deposed else ""),
-            provider=spec.name, type=change.type, key=change.key or change.address, identity=identity, desired=redacted,
-            timeout=TIMEOUT, at=time.time(), planned=step.kind == "create" and identity is not None,
+            id=str(uuid.uuid4()),
+            action=step.kind,
+            address=change.address + (DEPOSED if step.deposed else ""),
+            provider=spec.name,
+            type=change.type,
+            key=change.key or change.address,
+            identity=identity,
+            desired=redacted,
+            timeout=TIMEOUT,
+            at=time.time(),
+            planned=step.kind == "create" and identity is not None,
         )
         request = Request(
             command="destroy" if step.kind == "destroy" else "init",
@@ -248,7 +257,9 @@ class Execution:
     def _task_again(self, task: TaskInstance) -> TaskInstance:
         """Evaluate the sides of a task once more, when what was unknown is known."""
         names = next(
-            names for key, names in instances(task.block.for_each, task.block.count, self.scope) if key == task.address.key
+            names
+            for key, names in instances(task.block.for_each, task.block.count, self.scope)
+            if key == task.address.key
         )
         return task_instance(task.block, task.address.key, self.scope.bind(names), self.operation.config)
 
@@ -291,7 +302,16 @@ class Execution:
             return None
         gone = answer.status == "gone" or (answer.status == "ok" and running.step.kind == "destroy")
         if gone and running.step.kind != "destroy":
-            self._fail(running.step, (error("Object vanished", "Its provider says that it no longer exists.", address=running.step.change.address),))
+            self._fail(
+                running.step,
+                (
+                    error(
+                        "Object vanished",
+                        "Its provider says that it no longer exists.",
+                        address=running.step.change.address,
+                    ),
+                ),
+            )
             records.append(Result(running.intent.id, "gone"))
             self.objects.pop(running.intent.address, None)
             return False
@@ -410,7 +430,10 @@ class Execution:
     def _touches_failure(self, task: str) -> bool:
         block = task.split("[", 1)[0]
         needed = {block, *self.prepared.block_needs.get(block, ())}
-        return any(address.startswith(tuple(f"{name}." for name in needed)) or address in needed for address in self._failed_blocks)
+        return any(
+            address.startswith(tuple(f"{name}." for name in needed)) or address in needed
+            for address in self._failed_blocks
+        )
 
     def _fingerprint(self, address: str) -> str:
         task = self.prepared.tasks[address]

@@ -55,7 +55,9 @@ def _each(expr: Expr, scope: Scope) -> Mapping[str, Any]:
         raise DiagnosticsError(error("Unknown for_each", _NOT_KNOWN, expr.range))
     what = "null" if value is None else "a list" if isinstance(value, list | tuple) else "a single value"
     hint = " Wrap it in toset(...)." if isinstance(value, list | tuple) else ""
-    raise DiagnosticsError(error("Wrong for_each", f"for_each takes a map or a set of texts, not {what}.{hint}", expr.range))
+    raise DiagnosticsError(
+        error("Wrong for_each", f"for_each takes a map or a set of texts, not {what}.{hint}", expr.range)
+    )
 
 
 def _count(expr: Expr, scope: Scope) -> int:
@@ -65,7 +67,7 @@ def _count(expr: Expr, scope: Scope) -> int:
         raise DiagnosticsError(error("Unknown count", _NOT_KNOWN, expr.range))
     try:
         number = int(value)
-        if isinstance(value, bool) or number != value and str(number) != value or number < 0:
+        if isinstance(value, bool) or (number != value and str(number) != value) or number < 0:
             raise ValueError
     except (TypeError, ValueError):
         raise DiagnosticsError(error("Wrong count", "count is a whole number, 0 or more.", expr.range)) from None

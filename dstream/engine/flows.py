@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dstream_state import Snapshot
-
 from dstream.addresses import ResourceAddress, TaskAddress, parse_address
 from dstream.config import TaskBlock
 from dstream.diagnostics import DiagnosticsError, error
@@ -17,10 +15,11 @@ from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.secrets import has_withheld, reveal
 from dstream.engine.tasks import Derivations, Side, TaskInstance, task_instance
 from dstream.run import Endpoint, Flow
+from dstream_state import Snapshot
 
 
 def task_block(operation: Operation, name: str) -> TaskBlock:
-    """Return the block of a task by name, with or without `task.` and a key; raise DiagnosticsError if there is none."""
+    """Return the block of a task by name (`task.` and a key are ignored); raise DiagnosticsError if there is none."""
     bare = name.removeprefix("task.").split("[", 1)[0].split("/", 1)[0]
     block = operation.config.tasks.get(bare)
     if block is None:
@@ -51,7 +50,9 @@ def flow_names(operation: Operation, task: str) -> list[str]:
     wanted = task.removeprefix("task.")
     matching = [name for name in names if name == wanted or name.startswith((f"{wanted}/", f"{wanted}["))]
     if not matching:
-        raise DiagnosticsError(error("Unknown task", f"{wanted} names no flow. There are: {', '.join(names) or 'none'}."))
+        raise DiagnosticsError(
+            error("Unknown task", f"{wanted} names no flow. There are: {', '.join(names) or 'none'}.")
+        )
     return matching
 
 
@@ -70,10 +71,12 @@ def recorded_exports(snapshot: Snapshot, operation: Operation) -> Exports:
     return exports
 
 
-def make_flows(operation: Operation, name: str, snapshot: Snapshot, pool: ProviderPool, *, unapplied: bool) -> list[Flow]:
-    """Return the flows of a task, or the one that is named; raise DiagnosticsError unless what is configured is applied.
+def make_flows(
+    operation: Operation, name: str, snapshot: Snapshot, pool: ProviderPool, *, unapplied: bool
+) -> list[Flow]:
+    """Return the flows of a task, or the one that is named.
 
-    `unapplied` lets it pass.
+    Raises DiagnosticsError unless what is configured is what was applied; `unapplied` lets it pass.
     """
     block = task_block(operation, name)
     scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
@@ -134,8 +137,8 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
             error(
                 "Task was changed since it was applied",
                 f"The configuration of {address}, or the version of a provider, is not what was applied on "
-                f"{recorded.applied_at}. See the difference with dstream plan {name}, then dstream apply {name}; or run "
-                "it as it is with dstream run -unapplied.",
+                f"{recorded.applied_at}. See the difference with dstream plan {name}, then dstream apply {name}; "
+                "or run it as it is with dstream run -unapplied.",
                 task.block.range,
                 address=address,
             )
@@ -147,16 +150,18 @@ def _check_known(task: TaskInstance) -> None:
         wire: Mapping[str, Any] = side.spec.wire()
         if side.spec.unknown:
             raise DiagnosticsError(
-                error("Value is not known", f"{side.spec.name} needs a value of a resource that was not applied.", side.spec.range)
+                error(
+                    "Value is not known",
+                    f"{side.spec.name} needs a value of a resource that was not applied.",
+                    side.spec.range,
+                )
             )
         if has_withheld(wire):
             raise DiagnosticsError(
                 error(
                     "Secret of a resource is not in the state",
                     f"{side.spec.name} needs a secret that a resource has, and the state keeps secrets only when it is "
-                    "encrypted. Give it to the task by an environment variable, env(\"NAME\").",
+                    'encrypted. Give it to the task by an environment variable, env("NAME").',
                     side.spec.range,
                 )
             )
-
-

@@ -33,7 +33,10 @@ def provider_specs(operation: Operation) -> list[ProviderSpec]:
         def __missing__(self, name: str) -> object:
             return Unknown()
 
-    unknown = {type_: _Nothing((name, Unknown()) for t, name in config.resources if t == type_) for type_, _ in config.resources}
+    unknown = {
+        type_: _Nothing((name, Unknown()) for t, name in config.resources if t == type_)
+        for type_, _ in config.resources
+    }
     scope = operation.module.scope(resources=lambda root: unknown.get(root, {}))
     specs: dict[str, ProviderSpec] = {}
     for name, block in config.providers.items():

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dstream_state import Backend, Snapshot, open_backend
-
 from dstream.config import BackendBlock, Config, load
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.lang import Module, evaluate_body, sensitive_paths, to_json_value
+from dstream_state import Backend, Snapshot, open_backend
 
 if TYPE_CHECKING:
     from dstream.graph import Dependencies
@@ -94,7 +93,7 @@ def _settings(block: BackendBlock, module: Module) -> dict[str, Any]:
                 error(
                     "Sensitive backend argument",
                     f"The value of {name} is sensitive (from {', '.join(sorted(origins))}), and a backend argument "
-                    "may be sensitive only when it comes straight from the environment: write env(\"NAME\"), leave it "
+                    'may be sensitive only when it comes straight from the environment: write env("NAME"), leave it '
                     "out and set the backend's own environment variable, or use nonsensitive(...).",
                     block.range,
                 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dstream_state import Snapshot, overlay
-
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool
+from dstream_state import Snapshot, overlay
 
 
 def plan(operation: Operation, options: PlanOptions) -> Prepared:

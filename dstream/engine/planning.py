@@ -7,43 +7,31 @@ collected; a block that needs a broken one is left out, so that one mistake is r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dstream_state import ObjectState, Snapshot
-
-from dstream.addresses import DerivedAddress, Key, ResourceAddress, TaskAddress, parse_address
-from dstream.config import Lifecycle, OutputBlock, ResourceBlock
+from dstream.addresses import Key, ResourceAddress, parse_address
+from dstream.config import Lifecycle, ResourceBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
-from dstream.engine.blocks import object_blocks, provider_of
+from dstream.engine.blocks import block_name, object_blocks, provider_of
+from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports, exported
 from dstream.engine.operation import Operation
+from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.refresh import Reality, Refresh
+from dstream.engine.refusals import exists_already, prevented, unreachable, unresolved
 from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import Path, redact, reveal, told
+from dstream.engine.secrets import reveal, told
+from dstream.engine.selection import Selection, block_of_text, read_address, task_of
 from dstream.engine.tasks import Derivations, TaskInstance, stream_names, task_instance
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
-from dstream.lang import Scope, evaluate, evaluate_body, sensitive_paths, strip_sensitive
-from dstream.plan import (
-    Action,
-    Change,
-    Drift,
-    DriftKind,
-    OutputChange,
-    Plan,
-    Reason,
-    TaskNote,
-    Wishes,
-    changed_names,
-    contains_unknown,
-    decide,
-)
-
-DEPOSED = "#deposed"
-"""What follows the address of an object that was replaced and is still to be destroyed."""
+from dstream.lang import Scope, evaluate_body, references
+from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
+from dstream.plugins import ProviderSource
+from dstream_state import ObjectState, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +90,7 @@ class _Planner:
         self.broken: set[str] = set()
         self.kept_tasks: set[str] = set()
         self.asked: set[str] = set()
-        self.unreachable: dict[str, list[Diagnostic]] = {}
-        self.selected = self._selection()
+        self.selected = Selection(options.targets, self.graph, snapshot, destroy=options.destroy)
         self._needs: dict[str, tuple[str, ...]] = {}
 
     # -- the pass ----------------------------------------------------------------------------------
@@ -112,11 +99,11 @@ class _Planner:
         order = self.graph.in_order()
         self._start_early(order)
         for name in order:
-            if self._included(name):
+            if name in self.selected:
                 self._visit(name)
         self._leftovers()
-        if not self.options.destroy:
-            self._output_leftovers()
+        if not self.options.destroy and self.selected.everything:
+            self.outputs += removed_outputs(self.snapshot.outputs, self.config.outputs)
         drifts = self._drifts()
         if has_errors(self.problems):
             raise DiagnosticsError(self.problems)
@@ -133,8 +120,15 @@ class _Planner:
         )
         realities = {address: self.refresh.reality(address) for address in self.asked}
         return Prepared(
-            plan, self.snapshot, self.wanted, self.specs, self.tasks, realities, self.exports,
-            {name: self.needs(name) for name in self.graph}, dict(self._spec_blocks()),
+            plan,
+            self.snapshot,
+            self.wanted,
+            self.specs,
+            self.tasks,
+            realities,
+            self.exports,
+            {name: self.needs(name) for name in self.graph},
+            dict(self._spec_blocks()),
         )
 
     def needs(self, block: str) -> tuple[str, ...]:
@@ -145,26 +139,6 @@ class _Planner:
             self._needs[block] = found
         return found
 
-    def _selection(self) -> set[str] | None:
-        if not self.options.targets:
-            return None
-        names = []
-        for target in self.options.targets:
-            address = parse_target(target)
-            name = block_of(address)
-            recorded = any(block_of_text(text) == name for text in self.snapshot.resources)
-            if name not in self.graph and not recorded and name not in self.snapshot.tasks:
-                raise DiagnosticsError(unknown_target(target, list(self.graph)))
-            names.append(name)
-        if self.options.destroy:
-            found = set(names) | self.graph.dependents(name for name in names if name in self.graph)
-        else:
-            found = set(names) | self.graph.closure(name for name in names if name in self.graph)
-        return found
-
-    def _included(self, name: str) -> bool:
-        return self.selected is None or name in self.selected
-
     # -- what can start at once ---------------------------------------------------------------------
 
     def _start_early(self, order: Iterable[str]) -> None:
@@ -172,7 +146,7 @@ class _Planner:
         ready: list[str] = []
         for name in order:
             kind, _, rest = name.partition(".")
-            if not self._included(name) or object_blocks(self.graph, self.graph.needs(name)):
+            if name not in self.selected or object_blocks(self.graph, self.graph.needs(name)):
                 continue
             if kind == "provider":
                 self._guard(name, self._provider, rest)
@@ -183,7 +157,7 @@ class _Planner:
             ready.append(name)
         for (type_, name), block in self.config.resources.items():
             wanted = provider_of(block)
-            if self._included(f"{type_}.{name}") and wanted not in self.config.providers:
+            if f"{type_}.{name}" in self.selected and wanted not in self.config.providers:
                 self._default_provider(wanted, block)
         self._recorded_specs()
         try:
@@ -216,8 +190,6 @@ class _Planner:
         self.specs[spec.name] = spec
 
     def _default_provider(self, name: str, block: ResourceBlock) -> None:
-        from dstream.plugins import ProviderSource
-
         spec = f"provider.{name}"
         if spec not in self.specs:
             self.specs[spec] = ProviderSpec(spec, ProviderSource("name", name), "resource", range=block.range)
@@ -234,11 +206,14 @@ class _Planner:
         """Add the providers of recorded objects whose block is gone."""
         for address, item in self.snapshot.resources.items():
             name = item.provider
-            if name in self.specs or not self._object_included(address):
+            if name in self.specs or not self.selected.has(address):
                 continue
-            block = spec_block(name)
-            if block in self.graph and block not in self.broken and self._included(block) and (
-                object_blocks(self.graph, self.graph.needs(block))
+            block = block_of_text(name)
+            if (
+                block in self.graph
+                and block not in self.broken
+                and block in self.selected
+                and (object_blocks(self.graph, self.graph.needs(block)))
             ):
                 continue  # its configuration is evaluated later, when what it needs was planned
             recorded = self.snapshot.providers.get(name)
@@ -250,10 +225,7 @@ class _Planner:
                 self.problems.extend(problem.diagnostics)
 
     def _spec_blocks(self) -> Iterable[tuple[str, str]]:
-        return ((name, spec_block(name)) for name, spec in self.specs.items() if spec.unknown)
-
-    def _object_included(self, address: str) -> bool:
-        return self.selected is None or block_of_text(address) in self.selected
+        return ((name, block_of_text(name)) for name, spec in self.specs.items() if spec.unknown)
 
     def _ask(self, specs: Iterable[ProviderSpec]) -> None:
         """Ask each provider about the objects that the state has of it."""
@@ -261,7 +233,7 @@ class _Planner:
             return
         by_spec: dict[str, dict[str, ObjectState]] = {}
         for address, item in self.snapshot.resources.items():
-            if item.status in ("ok", "tainted") and address not in self.asked and self._object_included(address):
+            if item.status in ("ok", "tainted") and address not in self.asked and self.selected.has(address):
                 by_spec.setdefault(item.provider, {})[address] = item
         for spec in specs:
             objects = by_spec.get(spec.name)
@@ -387,7 +359,12 @@ class _Planner:
             waits = ", ".join(task.deferred) or "attributes that are known after apply"
             self.kept_tasks.add(address)
             self.changes[address] = Change(
-                address, Action.DEFERRED, task.input.spec.name, "task", detail=f"waits for {waits}", reason=Reason.NEEDS_UNKNOWN
+                address,
+                Action.DEFERRED,
+                task.input.spec.name,
+                "task",
+                detail=f"waits for {waits}",
+                reason=Reason.NEEDS_UNKNOWN,
             )
             return
         by_spec: dict[tuple[str, str], list[Wanted]] = {}
@@ -434,60 +411,24 @@ class _Planner:
             self.refresh.ask(spec, fresh, dict.fromkeys(fresh))
 
     def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
-        self.wanted[wanted.address] = wanted
-        change = self._decided(wanted, rules, triggered)
+        address = wanted.address
+        self.wanted[address] = wanted
+        recorded, reality = self._recorded(wanted), self.refresh.reality(address)
+        if recorded is None and reality.exists:
+            self.problems.append(exists_already(address))
+        self._check_answer(address, recorded, reality)
+        asked = Reason.REQUESTED if address in self.options.replace else triggered
+        change = change_of(wanted, recorded, reality, rules, asked, self.key)
         if change.action.destroys and wanted.lifecycle.prevent_destroy:
-            self.problems.append(_prevented(change, wanted.lifecycle))
-        self.changes[wanted.address] = change
+            self.problems.append(prevented(change, wanted.lifecycle))
+        self.changes[address] = change
         return change
 
-    def _decided(self, wanted: Wanted, rules: Rules, triggered: Reason) -> Change:
-        recorded = self._recorded(wanted)
-        reality = self.refresh.reality(wanted.address)
-        if recorded is None and reality.exists:
-            self.problems.append(_exists(wanted))
+    def _check_answer(self, address: str, recorded: ObjectState | None, reality: Reality) -> None:
         if reality.asked and reality.exists is None:
-            self.unreachable[wanted.address] = list(reality.diagnostics)
-            self.problems.extend(_unreachable(wanted.address, reality))
+            self.problems.extend(unreachable(address, reality))
         if recorded is not None and recorded.status in ("unresolved", "pending"):
-            self.problems.append(_unresolved(wanted.address))
-        prior = self._prior(recorded, reality, wanted.sensitive)
-        desired = redact(wanted.attributes, wanted.sensitive, self.key)
-        lifecycle = wanted.lifecycle
-        reason = triggered
-        if wanted.address in self.options.replace:
-            reason = Reason.REQUESTED
-        if recorded is not None and recorded.status == "tainted":
-            reason = Reason.TAINTED
-        ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
-        wishes = Wishes(ignored, lifecycle.create_before_destroy, reason if prior is not None else Reason.NONE)
-        decision = decide(prior, desired, rules, wishes)
-        missing = recorded is not None and prior is None
-        return Change(
-            address=wanted.address,
-            action=decision.action,
-            provider=wanted.provider,
-            type=wanted.type,
-            key=wanted.key,
-            before=prior,
-            after=decision.after,
-            replace_paths=decision.replace_paths,
-            reason=Reason.MISSING if missing else decision.reason,
-            holds_data=rules.holds_data,
-            dependencies=wanted.dependencies,
-        )
-
-    def _prior(
-        self, recorded: ObjectState | None, reality: Reality, sensitive: Collection[Path]
-    ) -> Mapping[str, Any] | None:
-        """Return the real attributes, redacted; what a provider withholds is as it was recorded."""
-        if recorded is None or reality.exists is False:
-            return None
-        paths = {*sensitive, *recorded.sensitive}
-        before = redact(recorded.attributes, paths, self.key)
-        if not reality.exists:
-            return dict(before)
-        return merged(before, redact(reality.attributes or {}, paths, self.key))
+            self.problems.append(unresolved(address))
 
     def _export(self, wanted: Wanted, change: Change) -> None:
         reality = self.refresh.reality(wanted.address)
@@ -500,7 +441,7 @@ class _Planner:
     def _export_recorded(self, block: ResourceBlock) -> None:
         """Give expressions the recorded attributes, where nothing will be planned (destroy)."""
         for text, item in self.snapshot.resources.items():
-            address = parse_target(text)
+            address = read_address(text)
             if isinstance(address, ResourceAddress) and (address.type, address.name) == (block.type, block.name):
                 reality = self.refresh.reality(text)
                 clear = reveal(item.attributes, reality.attributes)
@@ -508,9 +449,6 @@ class _Planner:
 
     def _triggered(self, lifecycle: Lifecycle) -> Reason:
         for expr in lifecycle.replace_triggered_by:
-            from dstream.engine.blocks import block_name
-            from dstream.lang import references
-
             for reference in references(expr):
                 name = block_name(reference)
                 for change in self.changes.values():
@@ -523,43 +461,32 @@ class _Planner:
     def _leftovers(self) -> None:
         """Delete what the state has and nothing asks for."""
         for address, item in self.snapshot.resources.items():
-            if address in self.changes or not self._object_included(address):
+            if address in self.changes or not self.selected.has(address):
                 continue
             block = block_of_text(address)
-            if block in self.broken or str(_task_of(address)) in self.kept_tasks:
+            if block in self.broken or str(task_of(address)) in self.kept_tasks:
                 continue
             self.changes[address] = self._removal(address, item)
         configured = set() if self.options.destroy else {str(task.address) for task in self.tasks.values()}
         for address in sorted(self.snapshot.tasks):
-            if address not in configured and (self.selected is None or block_of_text(address) in self.selected):
+            if address not in configured and self.selected.has(address):
                 if block_of_text(address) in self.broken:
                     continue
                 self.notes.append(TaskNote(address, False, (), ("is removed; its checkpoint is archived",)))
 
     def _removal(self, address: str, item: ObjectState) -> Change:
         reality = self.refresh.reality(address)
-        if reality.asked and reality.exists is None:
-            self.unreachable[address] = list(reality.diagnostics)
-            self.problems.extend(_unreachable(address, reality))
-        prior = self._prior(item, reality, item.sensitive)
+        self._check_answer(address, item, reality)
         block = block_of_text(address)
-        reason = Reason.NOT_WANTED_BY_TASK if block.startswith("task.") and block in self.graph else Reason.NOT_IN_CONFIGURATION
+        reason = Reason.NOT_IN_CONFIGURATION
         if self.options.destroy:
             reason = Reason.DESTROY
-        detail = ""
-        if address.endswith(DEPOSED):
-            reason, detail = Reason.NONE, "it was replaced, and the earlier object is still there"
-        if item.status == "unresolved":
-            self.problems.append(_unresolved(address))
-        if prior is None and item.status in ("ok", "tainted"):
-            reason = Reason.MISSING
-        change = Change(
-            address, Action.FORGET if prior is None else Action.DELETE, item.provider, item.type, item.key, before=prior,
-            reason=reason, detail=detail, holds_data=item.holds_data, dependencies=item.dependencies,
-        )
+        elif block.startswith("task.") and block in self.graph:
+            reason = Reason.NOT_WANTED_BY_TASK
+        change = removal_of(address, item, reality, reason, self.key)
         lifecycle = self._lifecycle_of(block)
         if change.action.destroys and lifecycle is not None and lifecycle.prevent_destroy:
-            self.problems.append(_prevented(change, lifecycle))
+            self.problems.append(prevented(change, lifecycle))
         return change
 
     def _lifecycle_of(self, block: str) -> Lifecycle | None:
@@ -571,22 +498,8 @@ class _Planner:
         return resource.lifecycle if resource is not None else None
 
     def _output(self, name: str) -> None:
-        block = self.config.outputs[name]
-        value, sensitive = output_value(block, self.scope)
-        before = self.snapshot.outputs.get(name)
-        shown = redact(value, [()], self.key) if sensitive else value
-        if before is None:
-            action = Action.CREATE
-        else:
-            action = Action.NO_OP if not contains_unknown(shown) and before.value == shown else Action.UPDATE
-        self.outputs.append(OutputChange(name, action, before.value if before else None, shown, sensitive))
-
-    def _output_leftovers(self) -> None:
-        if self.selected is not None:
-            return
-        for name, recorded in sorted(self.snapshot.outputs.items()):
-            if name not in self.config.outputs:
-                self.outputs.append(OutputChange(name, Action.DELETE, recorded.value, None, recorded.sensitive))
+        block, recorded = self.config.outputs[name], self.snapshot.outputs.get(name)
+        self.outputs.append(output_change(block, recorded, self.scope, self.key))
 
     def _drifts(self) -> list[Drift]:
         found = []
@@ -603,141 +516,3 @@ class _Planner:
         spec = self.specs.get(item.provider)
         rules = rules_of(self.pool.installed(spec).info, item.type) if spec is not None else None
         return rules.unordered if rules is not None else ()
-
-
-def drift_of(
-    address: str, recorded: ObjectState, reality: Reality, key: bytes, unordered: Collection[str]
-) -> Drift | None:
-    """Return how an object differs from what the state records, or None if it does not."""
-    if not reality.asked:
-        return None
-    before = redact(recorded.attributes, recorded.sensitive, key)
-    if reality.exists is None:
-        detail = "; ".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in reality.diagnostics)
-        return Drift(address, DriftKind.UNREACHABLE, recorded.type, before, detail=detail)
-    if not reality.exists:
-        return Drift(address, DriftKind.MISSING, recorded.type, before)
-    after = merged(before, redact(reality.attributes or {}, recorded.sensitive, key))
-    if changed_names(before, after, unordered):
-        return Drift(address, DriftKind.CHANGED, recorded.type, before, after)
-    return None
-
-
-def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a provider answered, with each withheld value as it was recorded."""
-    found = dict(answer)
-    for name, value in answer.items():
-        if isinstance(value, Mapping) and "$withheld" in value:
-            found[name] = before.get(name)
-    for name, value in before.items():
-        if name not in found and isinstance(value, Mapping) and "$hmac" in value:
-            found[name] = value
-    return found
-
-
-def planned_identity(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any] | None:
-    """Return the identity that the attributes give an object, or None while one of them is not known."""
-    identity = {name: attributes.get(name, rules.defaults.get(name)) for name in rules.identity_attributes}
-    return None if not identity or contains_unknown(identity) or None in identity.values() else identity
-
-
-def output_value(block: OutputBlock, scope: Scope) -> tuple[Any, bool]:
-    """Return the clear value of an output and whether it is sensitive; refuse a secret that is not declared as one."""
-    value = evaluate(block.value, scope)
-    declared = block.sensitive is not None and bool(strip_sensitive(evaluate(block.sensitive, scope)))
-    if sensitive_paths(value) and not declared:
-        raise DiagnosticsError(
-            error(
-                "Output refers to a sensitive value",
-                f"The value of output {block.name} is sensitive. Say so with sensitive = true, which hides it, "
-                "or show it on purpose with nonsensitive(...).",
-                block.value.range,
-            )
-        )
-    clear, _ = evaluated({"value": value})
-    return clear["value"], declared
-
-
-# -- addresses as texts -------------------------------------------------------------------------------
-
-
-def parse_target(text: str) -> ResourceAddress | TaskAddress | DerivedAddress:
-    """Parse an address that the user gave or the state holds; raise DiagnosticsError if it is none."""
-    try:
-        return parse_address(text.removesuffix(DEPOSED))
-    except ValueError as problem:
-        raise DiagnosticsError(error("Wrong address", str(problem))) from None
-
-
-def block_of(address: ResourceAddress | TaskAddress | DerivedAddress) -> str:
-    """Return the name of the block that an address belongs to."""
-    return str(address.task.block if isinstance(address, DerivedAddress) else address.block)
-
-
-def block_of_text(text: str) -> str:
-    """Return the name of the block that a recorded address belongs to, without parsing all of it."""
-    parts = text.split(".", 2)
-    second = parts[1].split("[", 1)[0].removesuffix(DEPOSED) if len(parts) > 1 else ""
-    return f"{parts[0]}.{second}"
-
-
-def spec_block(name: str) -> str:
-    """Return the block of a provider spec's name: `provider.x`, or the task of `task.x.input`."""
-    return block_of_text(name)
-
-
-def _task_of(address: str) -> TaskAddress | None:
-    if not address.startswith("task."):
-        return None
-    found = parse_target(address)
-    return found.task if isinstance(found, DerivedAddress) else found if isinstance(found, TaskAddress) else None
-
-
-def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
-    """Return the error for an address that names nothing."""
-    import difflib
-
-    shown = [name for name in names if name.split(".", 1)[0] not in ("var", "local", "output", "provider")]
-    near = difflib.get_close_matches(target, shown, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(shown)) or 'none'}."
-    return error("Unknown address", f"Neither the configuration nor the state has {target}.{hint}")
-
-
-def _exists(wanted: Wanted) -> Diagnostic:
-    return error(
-        "Object exists already",
-        f"{wanted.address} would be created, but there is one like it already, and this state did not create it. "
-        "dstream never takes over what is not its own: give the new one another name, delete the other by hand, or "
-        f"take it in with an import block: import {{ to = {wanted.address} }}.",
-        address=wanted.address,
-    )
-
-
-def _unreachable(address: str, reality: Reality) -> list[Diagnostic]:
-    from dataclasses import replace
-
-    found = [replace(d, address=d.address or address) for d in reality.diagnostics]
-    return found or [error("Provider did not say whether an object exists", "Try again, or use -refresh=false.", address=address)]
-
-
-def _unresolved(address: str) -> Diagnostic:
-    return error(
-        "Unresolved object",
-        "An earlier apply was cut off while it changed this object, and its provider cannot tell whether the change "
-        f"was made. Look for it by hand; then take it in with dstream import {address} IDENTITY, or, if it does not "
-        f"exist, take it out of the state with dstream state rm {address}.",
-        address=address,
-    )
-
-
-def _prevented(change: Change, lifecycle: Lifecycle) -> Diagnostic:
-    return error(
-        "Destruction is prevented",
-        f"{change.address} would be {'replaced' if change.action.replaces else 'destroyed'}, and its lifecycle says "
-        "prevent_destroy. Take prevent_destroy out first, or leave what forces this"
-        + (f" ({', '.join(change.replace_paths)})" if change.replace_paths else "")
-        + " as it was.",
-        lifecycle.range,
-        address=change.address,
-    )
-

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dstream_state import ProviderState
-
 from dstream.config import Body, Config, Launch, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
 from dstream.lang import (
@@ -34,6 +32,7 @@ from dstream.plugins import (
     probe_many,
     resolve,
 )
+from dstream_state import ProviderState
 
 Role = Literal["input", "output", "resource"]
 
@@ -125,7 +124,7 @@ def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource
             raise DiagnosticsError(
                 error(
                     "No provider",
-                    "Say which program this is: provider = \"NAME\" for an installed one, provider_path for a file, "
+                    'Say which program this is: provider = "NAME" for an installed one, provider_path for a file, '
                     "provider_ref for an OCI artifact or provider_image for a container image.",
                     launch.range,
                 )
@@ -252,7 +251,12 @@ class ProviderPool:
             found = self.installed(spec)
             kind = ResourceSession if found.info.protocol >= 2 else LegacyLifecycle
             session = kind(
-                found.binary, found.info, spec.wire(), redact=spec.secrets, pass_fds=self._inherit_fds, name=spec.name,
+                found.binary,
+                found.info,
+                spec.wire(),
+                redact=spec.secrets,
+                pass_fds=self._inherit_fds,
+                name=spec.name,
                 on_start=self._on_start,
             )
             self._sessions[spec.name] = session

@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from dstream_state import Held, Intent, ObjectState, Result
-
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.observer import Observer
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.rules import Rules, rules_of
 from dstream.engine.secrets import Path, redact, reveal
 from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream_state import Held, Intent, ObjectState, Result
 
 SpecFor = Callable[[str], ProviderSpec]
 
@@ -76,7 +75,10 @@ class _Case:
         answer = self._settled(
             lambda: self._ask(
                 Request(
-                    command="find", type=self.intent.type, key=self.intent.key, identity=self.intent.identity,
+                    command="find",
+                    type=self.intent.type,
+                    key=self.intent.key,
+                    identity=self.intent.identity,
                     intent=self.intent.id,
                 )
             )
@@ -90,8 +92,12 @@ class _Case:
         if answer.crashed:
             raise self._cannot_ask(answer)
         lost = ObjectState(
-            self.intent.provider, self.intent.type, self.intent.key, self.intent.identity,
-            attributes=self.intent.desired or {}, status="unresolved",
+            self.intent.provider,
+            self.intent.type,
+            self.intent.key,
+            self.intent.identity,
+            attributes=self.intent.desired or {},
+            status="unresolved",
         )
         return Result(self.intent.id, "error", lost, "cannot be told")
 
@@ -112,7 +118,11 @@ class _Case:
         private = self.recorded.private if self.recorded is not None else None
         return self._ask(
             Request(
-                command="status", type=self.intent.type, key=self.intent.key, identity=identity, prior=prior,
+                command="status",
+                type=self.intent.type,
+                key=self.intent.key,
+                identity=identity,
+                prior=prior,
                 private=private,
             )
         )
@@ -132,7 +142,10 @@ class _Case:
 
     def _object(self, answer: Answer) -> ObjectState:
         base = self.recorded or ObjectState(
-            self.intent.provider, self.intent.type, self.intent.key, schema_version=self.rules.version,
+            self.intent.provider,
+            self.intent.type,
+            self.intent.key,
+            schema_version=self.rules.version,
             holds_data=self.rules.holds_data,
         )
         paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths}

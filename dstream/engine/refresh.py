@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_state import ObjectState
-
 from dstream.diagnostics import Diagnostic
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream_state import ObjectState
 
 _BATCH = 500
 
@@ -56,8 +55,12 @@ class Refresh:
         if not bulk:
             for address, item in objects.items():
                 request = Request(
-                    command="status", type=item.type, key=item.key, identity=item.identity,
-                    prior=told[address], private=item.private,
+                    command="status",
+                    type=item.type,
+                    key=item.key,
+                    identity=item.identity,
+                    prior=told[address],
+                    private=item.private,
                 )
                 session.submit(request, lambda answer, address=address: self._take(address, answer))
             return

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_state import DeadLetter
-
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.flows import make_flows
 from dstream.engine.operation import DATA_DIR, Operation
@@ -16,6 +14,7 @@ from dstream.engine.providers import ProviderPool
 from dstream.plugins.deliver import deliver
 from dstream.plugins.wire import decode
 from dstream.run import Flow
+from dstream_state import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,9 @@ def _deliver(flow: Flow, letters: Sequence[DeadLetter]) -> tuple[Any, ...]:
     )
     if not answer.confirmed:
         raise DiagnosticsError(
-            error("Replay was not confirmed", f"{flow.output.binary.name} ended without confirming. {answer.tail}".strip())
+            error(
+                "Replay was not confirmed", f"{flow.output.binary.name} ended without confirming. {answer.tail}".strip()
+            )
         )
     return answer.refused
 

@@ -35,9 +35,8 @@ def check_arguments(
     found: list[Diagnostic] = []
     properties: Mapping[str, Any] = schema.get("properties", {})
     if schema.get("additionalProperties") is False:
-        for name in values:
-            if name not in properties:
-                found.append(_unknown_name(name, properties, _range(body, name), what, address))
+        strangers = (name for name in values if name not in properties)
+        found.extend(_unknown_name(name, properties, _range(body, name), what, address) for name in strangers)
     for name, part in properties.items():
         value = values.get(name)
         if value is not None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dstream_state import fingerprint
-
 from dstream.lang import Unknown
 from dstream.plan import is_fingerprint
+from dstream_state import fingerprint
 
 Path = tuple[str | int, ...]
 WITHHELD = {"$withheld": True}
@@ -54,7 +53,9 @@ def reveal(redacted: Any, *clear: Any) -> Any:
             name: reveal(inner, *(_child(candidate, name) for candidate in clear)) for name, inner in redacted.items()
         }
     if isinstance(redacted, list | tuple):
-        return [reveal(inner, *(_child(candidate, index) for candidate in clear)) for index, inner in enumerate(redacted)]
+        return [
+            reveal(inner, *(_child(candidate, index) for candidate in clear)) for index, inner in enumerate(redacted)
+        ]
     return redacted
 
 

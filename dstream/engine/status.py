@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_state import Snapshot
-from dstream_state.processes import alive, this_host
-
 from dstream.engine.flows import flow_names
 from dstream.engine.operation import Operation
 from dstream.engine.plan import current_state
+from dstream_state import Snapshot
+from dstream_state.processes import alive, this_host
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from dstream.engine.planning import block_of_text
+from dstream.engine.selection import block_of_text
 from dstream.graph import Dependencies
 from dstream.plan import Action, Change
 

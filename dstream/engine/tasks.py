@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dstream_state import fingerprint
-
 from dstream.addresses import DerivedAddress, Key, TaskAddress
 from dstream.config import Config, SideBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -21,6 +19,7 @@ from dstream.engine.secrets import Path
 from dstream.engine.wanted import Wanted, evaluated
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import DerivedResource, derive
+from dstream_state import fingerprint
 
 LIFECYCLE = "lifecycle"
 
@@ -55,8 +54,14 @@ class TaskInstance:
     def fingerprint(self, pool: ProviderPool, key: bytes) -> str:
         """Return what identifies this configuration of the task, for telling whether it was applied."""
         parts = [
-            [side.role, side.label, side.spec.source.kind, side.spec.source.value, side.spec.wire(),
-             pool.installed(side.spec).info.version]
+            [
+                side.role,
+                side.label,
+                side.spec.source.kind,
+                side.spec.source.value,
+                side.spec.wire(),
+                pool.installed(side.spec).info.version,
+            ]
             for side in self.sides
         ]
         return fingerprint(key, ("task", str(self.address)), parts)
@@ -133,8 +138,13 @@ class Derivations:
                 )
             )
         answer = derive(
-            found.binary, found.info, task=str(task.address.name), role=side.role, config_json=side.spec.wire(),
-            streams=task.streams if side.role == "output" else None, redact=side.spec.secrets,
+            found.binary,
+            found.info,
+            task=str(task.address.name),
+            role=side.role,
+            config_json=side.spec.wire(),
+            streams=task.streams if side.role == "output" else None,
+            redact=side.spec.secrets,
         )
         if answer.deferred:
             task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
@@ -148,7 +158,9 @@ class Derivations:
             return str(DerivedAddress(task.address, side.role, side.label, type_, key))  # type: ignore[arg-type]  # role of a side
 
         schema = self._pool.installed(side.spec).info.resources.get(item.type)
-        sensitive: frozenset[Path] = frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()
+        sensitive: frozenset[Path] = (
+            frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()
+        )
         return Wanted(
             address=address(item.type, item.key),
             block=str(task.address.block),
@@ -180,7 +192,9 @@ class Derivations:
 def _named(diagnostics: Iterable[Diagnostic], task: TaskInstance) -> list[Diagnostic]:
     from dataclasses import replace
 
-    return [replace(d, address=d.address or str(task.address), subject=d.subject or task.block.range) for d in diagnostics]
+    return [
+        replace(d, address=d.address or str(task.address), subject=d.subject or task.block.range) for d in diagnostics
+    ]
 
 
 def stream_names(streams: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

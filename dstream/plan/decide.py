@@ -53,9 +53,7 @@ class Decision:
     reason: Reason = Reason.NONE
 
 
-def decide(
-    prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, wishes: Wishes
-) -> Decision:
+def decide(prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, wishes: Wishes) -> Decision:
     """Return what takes an object from its real attributes (`prior`, None if it is missing) to the desired ones.
 
     Attributes that the configuration leaves out are the type's default, else, where the provider computes them,

@@ -57,9 +57,7 @@ def contains_unknown(value: Any) -> bool:
     return False
 
 
-def changed_names(
-    before: Mapping[str, Any], after: Mapping[str, Any], unordered: Collection[str] = ()
-) -> list[str]:
+def changed_names(before: Mapping[str, Any], after: Mapping[str, Any], unordered: Collection[str] = ()) -> list[str]:
     """Return the names of the top-level attributes that differ, sorted; null and absent are the same."""
     return sorted(
         name
@@ -76,7 +74,11 @@ def differences(before: Any, after: Any) -> Iterator[Difference]:
     from deepdiff import DeepDiff
 
     found = DeepDiff(
-        before, after, view="tree", ignore_numeric_type_changes=True, ignore_type_in_groups=[(dict, Mapping)],
+        before,
+        after,
+        view="tree",
+        ignore_numeric_type_changes=True,
+        ignore_type_in_groups=[(dict, Mapping)],
         threshold_to_diff_deeper=0,
     )
     rows = []

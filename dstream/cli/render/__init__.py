@@ -1,1 +1,1 @@
-"""What a user sees: the only place that turns plans, diagnostics and progress into text, and the only one that prints."""
+"""What a user sees: plans, diagnostics and progress as text. The only place that prints."""

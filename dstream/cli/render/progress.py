@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dstream_state import Holder
-
 from dstream.cli.render.paint import Paint, say
 from dstream.plan import Action
+from dstream_state import Holder
 
 _DOING = {
     "create": "Creating",
@@ -36,7 +35,9 @@ class Lines:
 
     def recovering(self, count: int) -> None:
         """Say that an earlier operation did not end, and what it left is being looked up."""
-        say(f"An earlier operation was cut off: looking up {count} change{'s' if count != 1 else ''} without a result ...")
+        say(
+            f"An earlier operation was cut off: looking up {count} change{'s' if count != 1 else ''} it left open ..."
+        )
 
     def recovered(self, address: str, outcome: str) -> None:
         """Say what became of a change whose result was not known."""

@@ -35,7 +35,10 @@ class Events:
     def _event(self, kind: str, flow: Flow, text: str | None, **data: Any) -> None:
         with self._lock:
             if self._json:
-                say(json_module.dumps({"type": kind, "flow": flow.name, **data}, ensure_ascii=False, default=str), stream=sys.stderr)
+                say(
+                    json_module.dumps({"type": kind, "flow": flow.name, **data}, ensure_ascii=False, default=str),
+                    stream=sys.stderr,
+                )
             elif text is not None:
                 self._erase()
                 say(f"{self._paint(flow.name, 'bold')}: {text}" if self._several else text, stream=sys.stderr)
@@ -89,15 +92,23 @@ class Events:
         )
         if self._json:
             self._event(
-                "progress", flow, None, records=totals.records, bytes=totals.bytes, stored=totals.stored,
-                dead_letters=totals.dead_letters, records_per_second=round(progress.records_per_second, 1),
+                "progress",
+                flow,
+                None,
+                records=totals.records,
+                bytes=totals.bytes,
+                stored=totals.stored,
+                dead_letters=totals.dead_letters,
+                records_per_second=round(progress.records_per_second, 1),
                 bytes_per_second=round(progress.bytes_per_second, 1),
             )
         elif self._terminal:
             with self._lock:
                 self._shown[flow.name] = line
                 self._draw()
-        elif not self._quiet and time.monotonic() - self._last.setdefault(flow.name, time.monotonic()) >= _QUIET_INTERVAL:
+        elif (
+            not self._quiet and time.monotonic() - self._last.setdefault(flow.name, time.monotonic()) >= _QUIET_INTERVAL
+        ):
             self._last[flow.name] = time.monotonic()
             with self._lock:
                 say(line, stream=sys.stderr)
@@ -108,7 +119,11 @@ class Events:
 
     def problem(self, flow: Flow, diagnostic: Diagnostic) -> None:
         """See `dstream.run.Reporter`."""
-        text = f"{self._paint(diagnostic.summary, 'yellow')}: {diagnostic.detail}" if diagnostic.detail else diagnostic.summary
+        text = (
+            f"{self._paint(diagnostic.summary, 'yellow')}: {diagnostic.detail}"
+            if diagnostic.detail
+            else diagnostic.summary
+        )
         self._event("problem", flow, text, diagnostic=diagnostic.to_json())
 
     def restarting(self, flow: Flow, diagnostics: tuple[Diagnostic, ...], delay: float, attempt: int) -> None:

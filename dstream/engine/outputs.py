@@ -1,0 +1,51 @@
+"""Outputs: the values of `output` blocks, and what a plan does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dstream.config import OutputBlock
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.secrets import redact
+from dstream.engine.wanted import evaluated
+from dstream.lang import Scope, evaluate, sensitive_paths, strip_sensitive
+from dstream.plan import Action, OutputChange, contains_unknown
+from dstream_state import OutputState
+
+
+def output_change(block: OutputBlock, recorded: OutputState | None, scope: Scope, key: bytes) -> OutputChange:
+    """Return what happens to an output; its value is redacted where it is sensitive."""
+    value, sensitive = output_value(block, scope)
+    shown = redact(value, [()], key) if sensitive else value
+    if recorded is None:
+        action = Action.CREATE
+    elif not contains_unknown(shown) and recorded.value == shown:
+        action = Action.NO_OP
+    else:
+        action = Action.UPDATE
+    return OutputChange(block.name, action, recorded.value if recorded else None, shown, sensitive)
+
+
+def removed_outputs(recorded: Mapping[str, OutputState], blocks: Mapping[str, OutputBlock]) -> Iterator[OutputChange]:
+    """Yield the removal of outputs that are no longer in the configuration."""
+    for name, item in sorted(recorded.items()):
+        if name not in blocks:
+            yield OutputChange(name, Action.DELETE, item.value, None, item.sensitive)
+
+
+def output_value(block: OutputBlock, scope: Scope) -> tuple[Any, bool]:
+    """Return the clear value of an output and whether it is sensitive; refuse a secret that is not declared as one."""
+    value = evaluate(block.value, scope)
+    declared = block.sensitive is not None and bool(strip_sensitive(evaluate(block.sensitive, scope)))
+    if sensitive_paths(value) and not declared:
+        raise DiagnosticsError(
+            error(
+                "Output refers to a sensitive value",
+                f"The value of output {block.name} is sensitive. Say so with sensitive = true, which hides it, "
+                "or show it on purpose with nonsensitive(...).",
+                block.value.range,
+            )
+        )
+    clear, _ = evaluated({"value": value})
+    return clear["value"], declared

@@ -1,0 +1,63 @@
+"""Refusals: what a plan does not do, each with the reason and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import replace
+
+from dstream.config import Lifecycle
+from dstream.diagnostics import Diagnostic, error
+from dstream.engine.refresh import Reality
+from dstream.plan import Change
+
+
+def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
+    """Return the error for an address that names nothing."""
+    shown = [name for name in names if name.split(".", 1)[0] not in ("var", "local", "output", "provider")]
+    near = difflib.get_close_matches(target, shown, n=1)
+    hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(shown)) or 'none'}."
+    return error("Unknown address", f"Neither the configuration nor the state has {target}.{hint}")
+
+
+def exists_already(address: str) -> Diagnostic:
+    """Return the error for an object that would be created and is there, made by somebody else."""
+    return error(
+        "Object exists already",
+        f"{address} would be created, but there is one like it already, and this state did not create it. "
+        "dstream never takes over what is not its own: give the new one another name, delete the other by hand, or "
+        f"take it in with an import block: import {{ to = {address} }}.",
+        address=address,
+    )
+
+
+def unreachable(address: str, reality: Reality) -> list[Diagnostic]:
+    """Return the errors for an object whose provider could not say whether it exists."""
+    found = [replace(d, address=d.address or address) for d in reality.diagnostics]
+    return found or [
+        error("Provider did not say whether an object exists", "Try again, or use -refresh=false.", address=address)
+    ]
+
+
+def unresolved(address: str) -> Diagnostic:
+    """Return the error for an object that nobody can tell whether it exists."""
+    return error(
+        "Unresolved object",
+        "An earlier apply was cut off while it changed this object, and its provider cannot tell whether the change "
+        f"was made. Look for it by hand; then take it in with dstream import {address} IDENTITY, or, if it does not "
+        f"exist, take it out of the state with dstream state rm {address}.",
+        address=address,
+    )
+
+
+def prevented(change: Change, lifecycle: Lifecycle) -> Diagnostic:
+    """Return the error for a destruction that the configuration forbids."""
+    return error(
+        "Destruction is prevented",
+        f"{change.address} would be {'replaced' if change.action.replaces else 'destroyed'}, and its lifecycle says "
+        "prevent_destroy. Take prevent_destroy out first, or leave what forces this"
+        + (f" ({', '.join(change.replace_paths)})" if change.replace_paths else "")
+        + " as it was.",
+        lifecycle.range,
+        address=change.address,
+    )
