@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .holder import Holder
     from .objects import ObjectState, OutputState, ProviderState, TaskState
     from .opening import open_backend
-    from .overlay import Overlay, overlay
+    from .overlays import Overlay, overlay
     from .records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
 
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "holder": "Holder",
     "objects": "ObjectState OutputState ProviderState TaskState",
     "opening": "open_backend",
-    "overlay": "Overlay overlay",
+    "overlays": "Overlay overlay",
     "records": "Drop Intent ProcessStarted Put PutOutput PutProvider PutTask Record Result",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

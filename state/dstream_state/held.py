@@ -21,7 +21,7 @@ from .holder import Holder
 from .journal import Journal, JournalWriter, delete_journal, log_name, read_journal
 from .lease import Lease
 from .meta import Meta
-from .overlay import Overlay
+from .overlays import Overlay
 from .records import Intent, ProcessStarted, Record
 from .storage import CannotSeal, Changed, Missing, NotOwner, Storage
 

@@ -17,7 +17,7 @@ from .codec import Json, dumps, loads
 from .crypt import Sealer, read_records, read_snapshot, records_form, snapshot_bytes
 from .document import Snapshot
 from .errors import StateConflict, StateError
-from .overlay import overlay
+from .overlays import overlay
 from .records import Record
 
 ERRORED = "errored.dsstate"

@@ -18,7 +18,7 @@ from ..document import Snapshot
 from ..errors import LeaseLost, StateConflict, StateError, StateLocked
 from ..holder import Holder
 from ..objects import ObjectState, OutputState, ProviderState, TaskState
-from ..overlay import overlay
+from ..overlays import overlay
 from ..records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Result
 from .places import Place
 
