@@ -19,7 +19,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.converse import converse
 from dstream.plugins.environment import provider_environment
-from dstream.plugins.failures import failure
+from dstream.plugins.failures import failure, garbage
 from dstream.plugins.pending import Pending
 from dstream.plugins.process import begin
 from dstream.plugins.redact import Redactor
@@ -28,6 +28,7 @@ from dstream.plugins.wire import PROTOCOL, decode_object, encode
 
 PROBE_SECONDS = 5.0
 _FORMAT = 1
+_ANSWER = b'{"protocol":2'
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,23 @@ def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
     if cached is not None:
         return _info(binary, cached)
     environment = provider_environment(binary.source.env, DSTREAM_PROBE="1")
+    environment.pop("DSTREAM_FAULT", None)  # faults are about sessions
     process = begin(binary.name, binary.argv, environment).result()
     said = converse(
         process, b"", timeout=PROBE_SECONDS, redactor=Redactor(), go_on=lambda line: _is_answer(decode_object(line))
     )
-    found = decode_object(said.lines[0] if said.lines else said.rest)
-    form = found if found is not None and _is_answer(found) and not said.timed_out else {"protocol": 1}
+    first = said.lines[0] if said.lines else said.rest
+    found = decode_object(first)
+    if found is not None and _is_answer(found) and not said.timed_out:
+        form = found
+    elif first.startswith(_ANSWER):
+        raise garbage(binary.name, "a whole answer to the probe", first, Redactor(), said.tail)
+    else:
+        form = {"protocol": 1}
     info = _info(binary, form)
-    _write(binary, cache_dir, form)
+    # A provider that was slow, or crashed, may answer the next time.
+    if info.protocol >= PROTOCOL or not (said.timed_out or (said.exit_code or 0) < 0) or said.stopped:
+        _write(binary, cache_dir, form)
     return info
 
 

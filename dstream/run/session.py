@@ -25,7 +25,7 @@ from dstream.run.ledger import Ledger, ProtocolBroken, Sent
 from dstream.run.pump import Pump, RecordTooLong
 from dstream.run.reporter import Progress, Reporter
 from dstream.run.settle import Settler
-from dstream.run.side import Side, SideName
+from dstream.run.side import Side
 from dstream.run.stop import Stop
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Session:
         self._output_ready = threading.Event()
         self._input_ready = threading.Event()
         self._pumped = threading.Event()
+        self._input_done = False
         self._output_silent = threading.Event()
         self._terminated_at: float | None = None
         self._threads: list[threading.Thread] = []
@@ -221,6 +222,7 @@ class Session:
             )
             self._fail((failure("Record too long", what),), final=True)
             return
+        self._input_done = True
         self._after_input(pump)
 
     def _open_input(self, acks: bool) -> None:
@@ -475,12 +477,9 @@ class Session:
 
     def _bring_down(self) -> None:
         """End both providers, take in what the output acknowledged, and settle it."""
-        failed = bool(self._problems or self._lost or self.stop.at_once)
-        for side in (self.input, self.output):
-            side.look()
-        if not failed:
+        if not (self._problems or self._lost or self.stop.at_once):
             self._wait_for_exits()
-        self._judge()
+            self._judge()
         for side in (self.output, self.input):
             side.shut()
         self._output_ready.set()
@@ -495,12 +494,10 @@ class Session:
             side.finish()
 
     def _wait_for_exits(self) -> None:
-        """Give both the time to end by themselves after the last byte."""
+        """Give those who have closed their pipes the time to end by themselves."""
         until = time.monotonic() + min(self.options.grace, 10.0)
-        sides = [side for side in (self.output, self.input) if side is self.output or self._input_ready.is_set()]
+        sides = [self.output, self.input] if self._input_done else [self.output]
         while time.monotonic() < until and not all(side.look() for side in sides):
-            if self._pumped.is_set() is False and self.output.look():
-                return  # the output is gone while the input still writes
             with self._changed:
                 self._changed.wait(0.002)
 
@@ -510,11 +507,9 @@ class Session:
             return
         pump = self.pump
         stopping = self._terminated_at is not None
-        if pump is None or not self._pumped.is_set():
-            side: SideName = "output" if self.output.look() or self.input.version < 2 else "input"
-            ended = self.output if side == "output" else self.input
+        if pump is None or not self._input_done:
             when = " before it was ready." if pump is None else " while the input was still writing."
-            self._fail((ended.ended("Provider ended early", when),), final=ended.version < 2)
+            self._fail((self.output.ended("Output ended early", when),), final=self.output.version < 2)
             return
         if pump.dropped:
             what = f"{pump.dropped} bytes of an unfinished line from {self.input.program} were dropped."

@@ -1,0 +1,60 @@
+"""A host process of its own, so that it can be killed: runs one flow as a specification says, prints the outcome.
+
+    python host.py SPEC.json          members: root, name, input, output ({path, config, env}), options, mutant
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from dstream.diagnostics import DiagnosticsError
+from dstream.plugins import ProviderSource, probe, resolve
+from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, on_signals, run_flow
+from dstream_state import open_backend
+from tests.e2e.run_parts.mutants import MUTANTS
+
+
+class Logging(Silent):
+    def log(self, flow, side, line):
+        print(f"{side}: {line}", file=sys.stderr, flush=True)
+
+    def restarting(self, flow, diagnostics, delay, attempt):
+        print("restarting:", *(each.detail for each in diagnostics), file=sys.stderr, flush=True)
+
+    def session_started(self, flow, number, checkpoint):
+        print("session", number, checkpoint, file=sys.stderr, flush=True)
+
+    def problem(self, flow, diagnostic):
+        print("problem:", diagnostic.detail, file=sys.stderr, flush=True)
+
+
+def endpoint(form, role, root: Path) -> Endpoint:
+    source = ProviderSource(form.get("kind", "path"), form["path"], tuple(form.get("env", ())))
+    binary = resolve(source, root, role)
+    return Endpoint(binary, probe(binary, cache_dir=root / "cache"), form["config"])
+
+
+def main() -> None:
+    spec = json.loads(Path(sys.argv[1]).read_text())
+    root = Path(spec["root"])
+    name = spec["name"]
+    try:
+        flow = Flow(name, name, endpoint(spec["input"], "input", root), endpoint(spec["output"], "output", root),
+                    tuple(spec.get("streams", ())))
+        store = open_backend("local", {}, root=root).task(name)
+        usual = {"first_delay": 0.05, "store_interval": 0.0, "lock_timeout": 20}
+        options = RunOptions(**{**usual, **spec.get("options", {})})
+        stop = Stop()
+        with on_signals(stop):
+            outcome = run_flow(flow, store, options, Logging(), stop, session=MUTANTS[spec.get("mutant")])
+    except DiagnosticsError as problem:
+        print(json.dumps({"status": "failed", "details": [each.detail for each in problem.diagnostics]}), flush=True)
+        sys.exit(1)
+    print(json.dumps({"status": outcome.status, "records": outcome.totals.records,
+                      "details": [f"{each.summary}: {each.detail}" for each in outcome.diagnostics]}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

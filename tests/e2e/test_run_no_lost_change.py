@@ -1,0 +1,140 @@
+"""No change is lost and order per key holds, whoever is killed and whenever; and the tests notice when it is not so."""
+
+import json
+import random
+import time
+
+import pytest
+
+from tests.e2e.run_parts.rig import Rig, wait_until
+
+FAULTS = ["after_sink_before_ack", "after_ack_before_store", "after_store_before_commit", "mid_line", "mid_transaction"]
+PACED = {"pause": 0.005}
+
+
+def hit(rig: Rig, fault: str, times: int) -> None:
+    """Have somebody die at the first, second ... passage of `fault`, each time with more changes to come."""
+    for passage in range(1, times + 1):
+        rig.spec["input"]["config"]["total"] = rig.total = passage * 200
+        outcome = rig.run(f"{fault}:{passage}")
+        assert outcome is None or "restarting" in outcome["log"], "the fault was never hit"
+    rig.run_to_the_end()
+
+
+@pytest.mark.parametrize("stores", [False, True], ids=["host-stores", "sink-stores"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_change_is_lost_at_a_fault_point(tmp_path, fault, stores):
+    rig = Rig(tmp_path, stores=stores, source=PACED)
+    hit(rig, fault, 2)
+    assert rig.check() == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stores", [False, True], ids=["host-stores", "sink-stores"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_change_is_lost_at_a_fault_point_ten_times(tmp_path, fault, stores):
+    rig = Rig(tmp_path, stores=stores, source=PACED)
+    hit(rig, fault, 10)
+    assert rig.check() == []
+
+
+def random_kills(rig: Rig, kills: int, seed: int) -> dict[str, int]:
+    dice = random.Random(seed)
+    victims: dict[str, int] = {}
+    host = rig.start()
+    for _ in range(kills):
+        wait_until(lambda host=host: len(rig.processes()) == 2 or host.poll() is not None)
+        time.sleep(dice.uniform(0.15, 0.6))
+        victim = rig.kill_somebody(host, dice)
+        victims[victim] = victims.get(victim, 0) + 1
+        if victim == "host":
+            host.communicate(timeout=20)
+        if host.poll() is not None:
+            host.communicate()
+            host = rig.start()
+        else:
+            time.sleep(0.2)
+    host.terminate()
+    host.communicate(timeout=40)
+    return victims
+
+
+@pytest.mark.parametrize("stores", [False, True], ids=["host-stores", "sink-stores"])
+def test_no_change_is_lost_when_processes_are_killed_at_random(tmp_path, stores):
+    rig = Rig(tmp_path, total=20_000, stores=stores, source={"pause": 0.002, "linger": True}, options={"attempts": 50})
+    random_kills(rig, 6, seed=11)
+    rig.spec["input"]["config"] |= {"pause": 0, "linger": False}
+    rig.run_to_the_end()
+    assert rig.check() == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stores", [False, True], ids=["host-stores", "sink-stores"])
+def test_no_change_is_lost_in_fifty_random_kills(tmp_path, stores):
+    rig = Rig(tmp_path, total=300_000, stores=stores, source={"pause": 0.002, "linger": True}, options={"attempts": 50})
+    victims = random_kills(rig, 50, seed=12)
+    assert {"host", "input", "output"} <= victims.keys()
+    rig.spec["input"]["config"] |= {"pause": 0, "linger": False}
+    rig.run_to_the_end()
+    assert rig.check() == []
+
+
+def test_nothing_is_lost_or_left_running_when_the_host_is_killed_while_the_input_idles(tmp_path):
+    rig = Rig(tmp_path, total=50, source={"linger": True})
+    host = rig.start()
+    wait_until(lambda: rig.slot.exists() and rig.slot.read_text() == "50")
+    pids = rig.processes()
+    assert len(pids) == 2
+    host.kill()
+    host.communicate(timeout=20)
+    wait_until(lambda: not rig.processes())
+    rig.spec["input"]["config"] |= {"total": 80, "linger": False}
+    rig.total = 80
+    rig.run_to_the_end()
+    assert rig.check() == []
+
+
+# -- mutants: each must be noticed ---------------------------------------------------------------------------------
+
+
+def test_storing_before_the_acknowledgement_is_noticed(tmp_path):
+    rig = Rig(tmp_path, total=400, mutant="store_first", source=PACED, sink={"delay": 0.2})
+    host = rig.start()
+    wait_until(lambda: rig.slot.exists())
+    host.kill()
+    host.communicate()
+    rig.run_to_the_end()
+    assert any("lost" in problem for problem in rig.check())
+
+
+def test_committing_before_storing_is_noticed(tmp_path):
+    rig = Rig(tmp_path, total=400, mutant="commit_first", source=PACED)
+    host = rig.start()
+    wait_until(lambda: rig.slot.exists())
+    host.kill()  # somewhere between a commit and its store: the mutant spends most of its time there
+    host.communicate()
+    outcome = rig.run()
+    assert outcome is not None
+    assert outcome["status"] != "ended"
+    assert "has let go up to" in str(outcome["details"])
+
+
+def test_restarting_the_input_alone_is_noticed(tmp_path):
+    rig = Rig(tmp_path, total=400, mutant="input_alone", source=PACED, sink={"delay": 0.02})
+    rig.run("mid_transaction:3")
+    assert any("after" in problem for problem in rig.check())
+
+
+def test_keeping_data_at_an_end_that_was_none_is_noticed(tmp_path):
+    rig = Rig(tmp_path, total=400, stores=True, source=PACED, sink={"keeps": True})
+    rig.run("mid_transaction:3")
+    rig.run_to_the_end()
+    assert any("repeated" in problem for problem in rig.check())
+
+
+def test_a_run_that_is_killed_by_nobody_moves_each_change_once(tmp_path):
+    rig = Rig(tmp_path, total=300)
+    outcome = rig.run_to_the_end()
+    assert rig.check() == []
+    records = [line for line in rig.file.read_text().splitlines() if line.startswith("R")]
+    assert len(records) == 300 == outcome["records"], json.dumps(outcome)
