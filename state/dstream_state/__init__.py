@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         View,
     )
     from .document import FORMAT_VERSION, Snapshot
+    from .encryption import Encryption
     from .errors import (
         EncryptionRequired,
         FormatTooNew,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         StateUnavailable,
         WrongKey,
     )
+    from .fingerprints import fingerprint
     from .holder import Holder
     from .objects import ObjectState, OutputState, ProviderState, TaskState
     from .opening import open_backend
@@ -51,8 +53,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
     "document": "FORMAT_VERSION Snapshot",
+    "encryption": "Encryption",
     "errors": "EncryptionRequired FormatTooNew JournalMismatch LeaseLost SettingsError StateConflict StateDamaged"
     " StateError StateLocked StateUnavailable WrongKey",
+    "fingerprints": "fingerprint",
     "holder": "Holder",
     "objects": "ObjectState OutputState ProviderState TaskState",
     "opening": "open_backend",
@@ -77,6 +81,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetters",
     "Drop",
+    "Encryption",
     "EncryptionRequired",
     "FormatTooNew",
     "Held",
@@ -109,6 +114,7 @@ __all__ = [
     "TaskView",
     "View",
     "WrongKey",
+    "fingerprint",
     "open_backend",
     "overlay",
 ]

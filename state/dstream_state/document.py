@@ -1,12 +1,11 @@
 """Snapshot: everything dstream knows about what it created, as one document.
 
 The stored form is JSON (`to_json`, `from_json`) with a `format_version`. No sensitive value is in it unless
-the state is encrypted: the engine stores fingerprints (see `fingerprint`).
+the state is encrypted: the engine stores fingerprints (see `fingerprints`).
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import uuid
 from collections.abc import Mapping
@@ -39,13 +38,13 @@ class Snapshot:
     tasks: Mapping[str, TaskState] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
     absorbed: Mapping[str, int] = field(default_factory=dict)
-    hmac_key: bytes = b""
+    hmac_key: str = ""
 
     @classmethod
     def new(cls, lineage: str = "") -> Snapshot:
         """Return an empty state with a lineage (a fresh one unless given) and a fingerprint key of its
         own."""
-        return cls(lineage or str(uuid.uuid4()), hmac_key=os.urandom(32))
+        return cls(lineage or str(uuid.uuid4()), hmac_key=os.urandom(32).hex())
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -54,7 +53,7 @@ class Snapshot:
             "lineage": self.lineage,
             "serial": self.serial,
             "epoch": self.epoch,
-            "hmac_key": base64.b64encode(self.hmac_key).decode(),
+            "hmac_key": self.hmac_key,
             "absorbed": self.absorbed,
             "intents": [intent.to_json() for intent in self.intents.values()],
             "providers": {name: item.to_json() for name, item in self.providers.items()},
@@ -83,7 +82,7 @@ class Snapshot:
                 tasks={name: TaskState.from_json(item) for name, item in form["tasks"].items()},
                 intents={item.id: item for item in intents},
                 absorbed=form["absorbed"],
-                hmac_key=base64.b64decode(form["hmac_key"]),
+                hmac_key=form["hmac_key"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error

@@ -21,7 +21,7 @@ _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,89}")
 
 def open_backend(
     kind: str,
-    settings: Mapping[str, str],
+    settings: Mapping[str, object],
     workspace: str = "default",
     *,
     root: Path,
@@ -29,22 +29,23 @@ def open_backend(
 ) -> Backend:
     """Return the backend `kind` (local, azurerm, memory) for `workspace`; nothing is read or made yet.
 
-    `settings` are the arguments of the `backend` block as text; `root` is the configuration's folder. Raises
-    SettingsError.
+    `settings` are the arguments of the `backend` block (text, or true and false); `root` is the
+    configuration's folder. Raises SettingsError.
     """
     check_workspace(workspace)
+    texts = {name: _text(name, value) for name, value in settings.items() if value is not None}
     if kind == "local":
         from .local import LocalStorage
 
-        return StoredBackend(LocalStorage.open(settings, root, workspace), workspace, encryption)
+        return StoredBackend(LocalStorage.open(texts, root, workspace), workspace, encryption)
     if kind == "azurerm":
         from .azure_settings import open_storage
 
-        return StoredBackend(open_storage(settings, workspace), workspace, encryption)
+        return StoredBackend(open_storage(texts, workspace), workspace, encryption)
     if kind == "memory":
         from .memory import MemoryPlace
 
-        place = _PLACES.setdefault(settings.get("name", str(root)), MemoryPlace())
+        place = _PLACES.setdefault(texts.get("name", str(root)), MemoryPlace())
         return StoredBackend(place.storage(workspace), workspace, encryption)
     raise SettingsError(f"there is no backend {kind!r}; there are {', '.join(KINDS[:2])}.")
 
@@ -55,6 +56,14 @@ def check_workspace(name: str) -> None:
         raise SettingsError(
             f"{name!r} cannot be a workspace's name: letters, digits, '-' and '_', at most 90, a letter or digit first."
         )
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        raise SettingsError(f"{name} of a backend is a text, not {type(value).__name__}.")
+    return value
 
 
 _PLACES: dict[str, MemoryPlace] = {}  # By name, so that a second backend of this process sees the same state.
