@@ -85,7 +85,7 @@ class Applier:
                 self._apply(self._batches.pop(row.table))
         else:
             self._apply(self._batches.pop(row.table))
-            rows(self._connection, f"TRUNCATE {batch.target.table.sql}")
+            self._truncate(batch.target)
         self._rows += 1
         self._bytes += len(row.line)
         if self._rows >= ROWS or self._bytes >= BYTES:
@@ -134,6 +134,17 @@ class Applier:
             rows(self._connection, "ROLLBACK TO SAVEPOINT batch")
             self._one_by_one(batch)
         rows(self._connection, "RELEASE SAVEPOINT batch")
+
+    def _truncate(self, target: TargetTable) -> None:
+        import psycopg2.errors
+
+        rows(self._connection, "SAVEPOINT empty")
+        try:
+            rows(self._connection, f"TRUNCATE {target.table.sql}")
+        except psycopg2.errors.FeatureNotSupported:  # a foreign key refers to it, or it is a view
+            rows(self._connection, "ROLLBACK TO SAVEPOINT empty")
+            rows(self._connection, f"DELETE FROM {target.table.sql}")  # noqa: S608 - quoted
+        rows(self._connection, "RELEASE SAVEPOINT empty")
 
     def _one_by_one(self, batch: _Batch) -> None:
         import psycopg2

@@ -45,17 +45,16 @@ class TableSnapshot:
 
     `snapshot` was recorded when reading began; it is empty for a table that is still to be read. Transactions
     visible in it are skipped in the stream until the stream is past `until`, where the log was after it was taken:
-    none of them can come later. Reading that was interrupted goes on after the key `after` under a newer snapshot;
-    the first one still decides what is skipped, so a change made in between is delivered once more on top of the
-    row, and none is lost.
+    none of them can come later.
     """
 
     snapshot: str
     until: int
     reading: bool = False
-    after: tuple[str, ...] | None = None
+    rows: int = 0
+    """How many rows have been read so far."""
     truncate: bool = False
-    """The rows of an earlier reading are still to be removed from the target."""
+    """The target may hold rows of an earlier reading; they are to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +125,7 @@ def _table_to_json(one: TableSnapshot) -> dict[str, Any]:
     out: dict[str, Any] = {"snapshot": one.snapshot, "until": format_lsn(one.until)}
     if one.reading:
         out["reading"] = True
-    if one.after is not None:
-        out["after"] = list(one.after)
+        out["rows"] = one.rows
     if one.truncate:
         out["truncate"] = True
     return out
@@ -136,11 +134,10 @@ def _table_to_json(one: TableSnapshot) -> dict[str, Any]:
 def _table_from_json(value: Mapping[str, Any]) -> TableSnapshot:
     if value["snapshot"]:
         Visibility.parse(value["snapshot"])
-    after = value.get("after")
     return TableSnapshot(
         snapshot=str(value["snapshot"]),
         until=parse_lsn(value["until"]),
         reading=bool(value.get("reading")),
-        after=None if after is None else tuple(str(part) for part in after),
+        rows=int(value.get("rows", 0)),
         truncate=bool(value.get("truncate")),
     )

@@ -7,10 +7,14 @@ The slot is there already and keeps all later changes. For each table:
 2. In a REPEATABLE READ transaction record `pg_current_snapshot()`, and only then where the log is.
 3. Write a checkpoint with that snapshot and wait until it is stored. Rows read under a snapshot that is forgotten
    in a crash could be deleted before the next one, and would stay in the target for ever.
-4. Read the rows in the order of the key, with a checkpoint after each chunk.
+4. Read the rows, with a checkpoint after each chunk, so that no sink has to hold all of them at once.
 
 The stream then skips exactly the transactions that are visible in that snapshot, by transaction id. Comparing log
 positions instead loses rows: a transaction's commit record is written before the transaction becomes visible.
+
+Interrupted reading starts over with that table, under a new snapshot, after a Truncate; tables that were read are
+not read again. Going on behind the last chunk would mix two snapshots in one table: changes made in between would
+be missing from its first part, or be repeated, in a wrong order, on top of its second.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ from dstream_postgres.encoder import Encoder, Form, Values, form_of, one_line
 from dstream_postgres.lsn import parse_lsn, position_prefix
 from dstream_postgres.names import Table, quote
 from dstream_postgres.position import Position, TableSnapshot
-from dstream_sdk import InputSession, fault, log
+from dstream_sdk import InputSession, log
+from dstream_sdk.faults import armed, fault
 
 _FETCH = 2000
 _PATIENCE = 0.05
@@ -47,7 +52,7 @@ class SnapshotReader:
         self._quiet = False
 
     def read(self, table: Table, shape: TableShape, position: Position) -> Position:
-        """Read a table, from where `position` says it was interrupted; return the position with it read.
+        """Read a table, again if `position` says that it was interrupted; return the position with it read.
 
         Raises Stopped, psycopg2.Error.
         """
@@ -58,11 +63,8 @@ class SnapshotReader:
             (here,) = rows(self._connection, "SELECT pg_current_wal_insert_lsn()::text")[0]
             lsn = parse_lsn(here)
             state = position.tables.get(str(table))
-            if state is None or not state.snapshot:
-                state = TableSnapshot(snapshot, lsn, reading=True, truncate=bool(state and state.truncate))
-            elif not shape.key:
-                # Without a key there is no place to go on from, and no way to recognise what was delivered.
-                state = TableSnapshot(snapshot, lsn, reading=True, truncate=True)
+            again = state is not None and (state.truncate or bool(state.snapshot))
+            state = TableSnapshot(snapshot, lsn, reading=True, truncate=again)
             position = position.with_table(str(table), state)
             self._store(position)
             return self._rows(table, shape, position, state, lsn)
@@ -76,10 +78,9 @@ class SnapshotReader:
         prefix, end = position_prefix(lsn), b'"}}\n'
         if state.truncate:
             session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + end))
-            state = replace(state, truncate=False)
         forms = [_text_encoder(form_of(column.type_oid)) for column in shape.columns]
         read = 0
-        with self._open(table, shape, state.after) as cursor:
+        with self._open(table, shape) as cursor:
             while batch := cursor.fetchmany(min(_FETCH, self._chunk_rows - read % self._chunk_rows)):
                 lines = []
                 for row in batch:
@@ -90,40 +91,31 @@ class SnapshotReader:
                     lines.append(encoder.line("Read", values, prefix + b"%08d" % read + end))
                 session.emit_bytes(b"".join(lines), len(lines))
                 if read % self._chunk_rows == 0:
-                    if encoder.key_at:
-                        state = replace(state, after=tuple(batch[-1][at] for at in encoder.key_at))
-                    elif session.stopping:
+                    self._fault_point()
+                    session.checkpoint(position.with_table(str(table), replace(state, rows=read)).to_json())
+                    if session.stopping:
                         raise Stopped
-                    session.flush()
-                    fault("mid_snapshot")
-                    if encoder.key_at:
-                        position = position.with_table(str(table), state)
-                        session.checkpoint(position.to_json())
-                        if session.stopping:
-                            raise Stopped
-        session.flush()
-        fault("mid_snapshot")
-        position = position.with_table(str(table), replace(state, reading=False, after=None))
+        self._fault_point()
+        position = position.with_table(str(table), replace(state, reading=False, truncate=False))
         session.checkpoint(position.to_json())
         log(f"{table}: read {read} rows")
         return position
 
-    def _open(self, table: Table, shape: TableShape, after: tuple[str, ...] | None) -> Any:
+    def _fault_point(self) -> None:
+        if armed("mid_snapshot"):
+            self._session.flush()
+            fault("mid_snapshot")
+
+    def _open(self, table: Table, shape: TableShape) -> Any:
         """A server-side cursor over the rows, whose values are PostgreSQL's text."""
         import psycopg2.extensions
 
         columns = ", ".join(quote(column.name) for column in shape.columns)
-        sql = f"SELECT {columns} FROM {table.sql}"  # noqa: S608 - identifiers are quoted
-        if shape.key:
-            key = ", ".join(quote(name) for name in shape.key)
-            if after is not None:
-                sql += f" WHERE ({key}) > ({', '.join(['%s'] * len(after))})"
-            sql += f" ORDER BY {key}"
         cursor = self._connection.cursor(name="dstream_snapshot")
         cursor.itersize = _FETCH
         as_text = psycopg2.extensions.new_type(tuple(set(shape.type_oids)), "DSTREAM_TEXT", lambda text, _: text)
         psycopg2.extensions.register_type(as_text, cursor)
-        cursor.execute(sql, after)
+        cursor.execute(f"SELECT {columns} FROM {table.sql}")  # noqa: S608 - identifiers are quoted
         return cursor
 
     def _store(self, position: Position) -> None:

@@ -20,7 +20,7 @@ def test_rows_that_are_there_are_read_once_and_changes_follow(database: Database
     database.prepare("t")
     database.execute("INSERT INTO t VALUES (3, 'c')")  # after the slot: in the snapshot and in the stream
     first = InputRun(database.config("t")).finish()
-    assert kinds(first) == [("Read", 1), ("Read", 2), ("Read", 3)]
+    assert sorted(kinds(first)) == [("Read", 1), ("Read", 2), ("Read", 3)]
     database.execute("INSERT INTO t VALUES (4, 'd')")
     second = InputRun(database.config("t"), first.checkpoint).finish()
     assert kinds(second) == [("Insert", 4)]
@@ -72,35 +72,25 @@ def test_an_added_table_is_read_and_the_others_are_not_read_again(database: Data
     assert kinds(second) == [("Read", 10), ("Read", 11), ("Insert", 2), ("Insert", 3)]
 
 
-def test_an_interrupted_snapshot_goes_on_behind_the_last_chunk(database: Database):
-    database.execute("CREATE TABLE t (a int, b text, v int, PRIMARY KEY (a, b))")
-    database.execute("INSERT INTO t SELECT i / 3, 'k' || i % 3, i FROM generate_series(0, 29) i")
-    database.prepare("t")
-    config = database.config("t", chunk_rows=10)
-    killed = InputRun(config, DSTREAM_FAULT="mid_snapshot:2").finish()
+def test_an_interrupted_snapshot_starts_over_with_its_table_and_not_with_the_others(database: Database):
+    database.execute("CREATE TABLE done (id int PRIMARY KEY); INSERT INTO done VALUES (1)")
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 30) i"
+    )
+    database.prepare("done", "t")
+    config = database.config("done", "t", chunk_rows=10)
+    killed = InputRun(config, DSTREAM_FAULT="mid_snapshot:3").finish()
     assert not killed.ended
-    assert len(killed.envelopes) == 20
+    assert len(killed.envelopes) == 21
+    database.execute("DELETE FROM t WHERE id IN (5, 15, 25); UPDATE t SET v = 1 WHERE id IN (6, 16, 26)")
     rest = InputRun(config, killed.checkpoint).finish()
     assert rest.ended
-    assert [one["data"]["v"] for one in rest.envelopes] == list(range(10, 30))
-
-
-def test_changes_between_an_interruption_and_the_next_session_are_delivered(database: Database):
-    database.execute("CREATE TABLE t (id int PRIMARY KEY, v int)")
-    database.execute("INSERT INTO t SELECT i, 0 FROM generate_series(1, 30) i")
-    database.prepare("t")
-    config = database.config("t", chunk_rows=10)
-    killed = InputRun(config, DSTREAM_FAULT="mid_snapshot:2").finish()
-    database.execute("DELETE FROM t WHERE id IN (5, 15, 25); UPDATE t SET v = 1 WHERE id IN (6, 16, 26)")
-    database.execute("INSERT INTO t VALUES (0, 2), (31, 2)")
-    rest = InputRun(config, killed.checkpoint).finish()
-    rows = {}
-    for one in killed.envelopes + rest.envelopes:
-        if one["metadata"]["OperationType"] == "Delete":
-            rows.pop(one["metadata"]["Key"]["id"], None)
-        else:
-            rows[one["data"]["id"]] = one["data"]["v"]
-    assert sorted(rows.items()) == database.execute("SELECT id, v FROM t ORDER BY id")
+    assert rest.envelopes[0]["metadata"]["OperationType"] == "Truncate"
+    assert {one["metadata"]["OperationType"] for one in rest.envelopes[1:]} == {"Read"}
+    read = sorted((one["data"]["id"], one["data"]["v"]) for one in rest.envelopes[1:])
+    assert read == database.execute("SELECT id, v FROM t ORDER BY id")
+    database.execute("INSERT INTO t VALUES (31, 1)")
+    assert kinds(InputRun(config, rest.checkpoint).finish()) == [("Insert", 31)]
 
 
 def test_no_row_is_emitted_before_the_snapshot_is_stored(database: Database):
@@ -116,16 +106,6 @@ def test_no_row_is_emitted_before_the_snapshot_is_stored(database: Database):
     run.commit = True
     run.wait_for(lambda one: bool(one.envelopes))
     run.kill()
-
-
-def test_a_table_without_a_key_is_emptied_and_read_again_when_interrupted(database: Database):
-    database.execute("CREATE TABLE t (v int); INSERT INTO t VALUES (1), (1), (2)")
-    database.prepare("t")
-    config = database.config("t", chunk_rows=2)
-    killed = InputRun(config, DSTREAM_FAULT="mid_snapshot").finish()
-    assert [one["metadata"]["OperationType"] for one in killed.envelopes] == ["Read", "Read"]
-    rest = InputRun(config, killed.checkpoint).finish()
-    assert [one["metadata"]["OperationType"] for one in rest.envelopes] == ["Truncate", "Read", "Read", "Read"]
 
 
 def test_without_a_snapshot_only_changes_are_delivered(database: Database):

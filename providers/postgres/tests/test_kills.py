@@ -81,13 +81,15 @@ class Writer(threading.Thread):
         self.join(30)
 
 
-def hashes(database: Database) -> list[tuple[str, int, str]]:
-    return [
-        (table, *database.execute(
-            f"SELECT count(*)::int, coalesce(md5(string_agg(md5(t::text), '' ORDER BY t::text)), '') FROM {table} t"
-        )[0])
-        for table in ("accounts", "log")
-    ]  # fmt: skip
+def differences(source: Database, target: Database) -> list[str]:
+    """Rows, by hash and beginning, that only one of the two has."""
+    out = []
+    for table in ("accounts", "log"):
+        sql = f"SELECT md5(t::text), left(t::text, 60) FROM {table} t"
+        here, there = set(source.execute(sql)), set(target.execute(sql))
+        out += [f"{table} lost: {row}" for row in sorted(here - there)]
+        out += [f"{table} left over: {row}" for row in sorted(there - here)]
+    return out
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_killed_at_a_fault_point_again_and_again_nothing_is_lost(
     finally:
         writer.stop()
     finish(flow)
-    assert hashes(target) == hashes(database)
+    assert differences(database, target) == []
 
 
 def after(seconds: float):  # type: ignore[no-untyped-def]  # a callable for Flow.session
@@ -152,5 +154,5 @@ def test_killed_at_random_nothing_is_lost(database: Database, target: Database):
     finally:
         writer.stop()
     finish(flow)
-    assert hashes(target) == hashes(database)
-    assert hashes(target)[0][1] > 0
+    assert differences(database, target) == []
+    assert target.execute("SELECT count(*) > 0 FROM accounts") == [(True,)]

@@ -68,7 +68,7 @@ def test_visibility_knows_the_stream_s_short_ids_across_a_wraparound(xmin: int, 
 
 def test_a_position_survives_its_json():
     position = Position(
-        "7", 1, "s", 5, "p", 9, 77, {"public.t": 4}, {"public.t": TableSnapshot("1:5:3", 80, True, ("a", "2"), True)}
+        "7", 1, "s", 5, "p", 9, 77, {"public.t": 4}, {"public.t": TableSnapshot("1:5:3", 80, True, 5, True)}
     )
     assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
     read = TableSnapshot("1:5:3", 80)
