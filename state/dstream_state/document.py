@@ -38,13 +38,13 @@ class Snapshot:
     tasks: Mapping[str, TaskState] = field(default_factory=dict)
     intents: Mapping[str, Intent] = field(default_factory=dict)
     absorbed: Mapping[str, int] = field(default_factory=dict)
-    hmac_key: str = ""
+    hmac_key: bytes = b""
 
     @classmethod
     def new(cls, lineage: str = "") -> Snapshot:
         """Return an empty state with a lineage (a fresh one unless given) and a fingerprint key of its
         own."""
-        return cls(lineage or str(uuid.uuid4()), hmac_key=os.urandom(32).hex())
+        return cls(lineage or str(uuid.uuid4()), hmac_key=os.urandom(32))
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -53,7 +53,7 @@ class Snapshot:
             "lineage": self.lineage,
             "serial": self.serial,
             "epoch": self.epoch,
-            "hmac_key": self.hmac_key,
+            "hmac_key": self.hmac_key.hex(),
             "absorbed": self.absorbed,
             "intents": [intent.to_json() for intent in self.intents.values()],
             "providers": {name: item.to_json() for name, item in self.providers.items()},
@@ -82,7 +82,7 @@ class Snapshot:
                 tasks={name: TaskState.from_json(item) for name, item in form["tasks"].items()},
                 intents={item.id: item for item in intents},
                 absorbed=form["absorbed"],
-                hmac_key=form["hmac_key"],
+                hmac_key=bytes.fromhex(form["hmac_key"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from .codec import Json, dumps
 
 
-def fingerprint(key: str, path: Sequence[str | int], value: Json) -> str:
+def fingerprint(key: bytes, path: Sequence[str | int], value: Json) -> str:
     """Return HMAC-SHA-256 over (`path`, `value`) under `key` (`Snapshot.hmac_key`), 64 hexadecimal digits.
 
     `value` is JSON; objects with the same members in another order are the same value, and so are 1, 1.0 and
     1.00.
     """
-    return hmac.new(key.encode(), dumps([list(path), canonical(value)]), hashlib.sha256).hexdigest()
+    return hmac.new(key, dumps([list(path), canonical(value)]), hashlib.sha256).hexdigest()
 
 
 def canonical(value: Json) -> Json:
