@@ -15,7 +15,7 @@ from dstream.config.lexer import GO_ACTION
 from dstream.config.source import Source
 from dstream.config.syntax import Call, Expr, Literal, Template, TemplateFor, TemplateIf, TemplateWrap
 from dstream.config.tokens import Token
-from dstream.diagnostics import Diagnostic, error
+from dstream.diagnostics import Diagnostic, SourceRange, error
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
@@ -62,7 +62,9 @@ class TemplateBuilder:
             if isinstance(only, Token) and only.type == "STRING_CHARS":
                 return Literal(self._source, start, end, unescaped(only.text))
             if isinstance(only, Token) and only.type == "GO_TEMPLATE":
-                return go_template(self._source, only)
+                value = go_template(self._source, only)
+                value.start, value.end = start, end
+                return value
         pieces = [self._piece(part, quoted=True) for part in parts]
         return self._assemble(start, end, _strip(pieces))
 
@@ -168,7 +170,7 @@ class _Nesting:
         detail = f"This %{{ {kind} }} stands in no %{{ {opener} }}. Take it out, or add the {opener} before it."
         self._diagnostics.append(error("Unexpected template directive", detail, self._range(piece)))
 
-    def _range(self, piece: Sequence_):  # type: ignore[no-untyped-def]  # the range of a source
+    def _range(self, piece: Sequence_) -> SourceRange:
         return self._source.range(piece.start, piece.end)
 
 

@@ -1,0 +1,82 @@
+"""Language: values, scopes, and what expressions and bodies evaluate to.
+
+Value types are imported with the package; evaluation is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dstream.lang.values import (
+    UNKNOWN,
+    Sensitive,
+    SetValue,
+    Unknown,
+    Value,
+    contains_sensitive,
+    contains_unknown,
+    sensitive_paths,
+    strip_sensitive,
+)
+
+if TYPE_CHECKING:
+    from dstream.lang.bodies import evaluate_body
+    from dstream.lang.expressions import evaluate
+    from dstream.lang.inline import inline_locals
+    from dstream.lang.jsonvalue import from_json_value, to_json_value
+    from dstream.lang.module import Module, failure
+    from dstream.lang.reference import Reference, references
+    from dstream.lang.scope import Lazy, Namespace, Scope, Surroundings
+    from dstream.lang.text import to_text
+
+__all__ = [
+    "UNKNOWN",
+    "Lazy",
+    "Module",
+    "Namespace",
+    "Reference",
+    "Scope",
+    "Sensitive",
+    "SetValue",
+    "Surroundings",
+    "Unknown",
+    "Value",
+    "contains_sensitive",
+    "contains_unknown",
+    "evaluate",
+    "evaluate_body",
+    "failure",
+    "from_json_value",
+    "inline_locals",
+    "references",
+    "sensitive_paths",
+    "strip_sensitive",
+    "to_json_value",
+    "to_text",
+]
+
+_WHERE = {
+    "Lazy": "scope",
+    "Module": "module",
+    "Namespace": "scope",
+    "Reference": "reference",
+    "Scope": "scope",
+    "Surroundings": "scope",
+    "evaluate": "expressions",
+    "evaluate_body": "bodies",
+    "failure": "module",
+    "from_json_value": "jsonvalue",
+    "inline_locals": "inline",
+    "references": "reference",
+    "to_json_value": "jsonvalue",
+    "to_text": "text",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, as PEP 562 has it."""
+    if name in _WHERE:
+        return getattr(import_module(f"dstream.lang.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+

@@ -1,0 +1,160 @@
+"""Calls: the arguments of a function call -> what the function is given, and what it returns -> a value."""
+
+from __future__ import annotations
+
+from dstream.config import syntax
+from dstream.diagnostics import DiagnosticsError
+from dstream.lang.expressions import evaluate
+from dstream.lang.functions import registry
+from dstream.lang.functions.registry import Function, FunctionError, Parameter
+from dstream.lang.problems import choose, problem, sentence
+from dstream.lang.scope import Scope
+from dstream.lang.types import ConversionError, convert
+from dstream.lang.values import (
+    Sensitive,
+    SetValue,
+    Unknown,
+    Value,
+    contains_sensitive,
+    contains_unknown,
+    kind,
+    mark,
+    origins,
+    strip_sensitive,
+)
+
+
+_HIDDEN = "an argument is sensitive, so what is wrong with it is not shown"
+
+
+def call(expr: syntax.Call, scope: Scope) -> Value:
+    """Return what a call gives; raise DiagnosticsError."""
+    function = registry.find(expr.name.removeprefix("core::"))
+    if function is None:
+        detail = f"There is no function {expr.name}.{_near(expr.name)}"
+        raise problem("Unknown function", detail, expr.name_range)
+    try:
+        if function.lazy:
+            _check_count(function, len(expr.arguments), expr)
+            result: Value = function.implementation(scope, expr.arguments)
+            return result
+        return _call(function, expr, scope)
+    except FunctionError as wrong:
+        at = expr.arguments[wrong.argument].range if _has(expr, wrong.argument) else expr.name_range
+        raise problem("Error in a function call", f"{function.usage()}: {_ended(wrong.message)}", at) from None
+
+
+def _has(expr: syntax.Call, index: int | None) -> bool:
+    return index is not None and index < len(expr.arguments)
+
+
+def _ended(message: str) -> str:
+    return sentence(message)[:1].lower() + sentence(message)[1:] if message[:1].islower() else sentence(message)
+
+
+def _near(name: str) -> str:
+    said = choose(name, registry.names(), "function")
+    near, _, _ = said.partition(" There are:")
+    return near or " The functions are listed in docs/functions.md."
+
+
+def _call(function: Function, expr: syntax.Call, scope: Scope) -> Value:
+    arguments = _arguments(expr, scope)
+    if arguments is None:
+        return Unknown()
+    _check_count(function, len(arguments), expr)
+    marks: frozenset[str] | None = None
+    unknown = False
+    given: list[Value] = []
+    for index, argument in enumerate(arguments):
+        parameter = _parameter(function, index)
+        if isinstance(argument, Sensitive) and not function.marked:
+            marks = argument.origins if marks is None else marks | argument.origins
+            argument = argument.value
+        if isinstance(argument, Unknown) and not function.marked:
+            unknown = True
+            given.append(argument)
+            continue
+        value = _converted(argument, parameter, index, marks)
+        if not function.shallow and not function.marked:
+            if contains_sensitive(value):
+                marks = (marks or frozenset()) | (origins(value) or frozenset())
+                value = strip_sensitive(value)
+            unknown = unknown or contains_unknown(value)
+        given.append(value)
+    if unknown:
+        return mark(Unknown(), marks)
+    if function.surrounded:
+        given.insert(0, scope.surroundings)
+    if marks is None:
+        return function.implementation(*given)
+    try:
+        return Sensitive(function.implementation(*given), marks)
+    except FunctionError as wrong:
+        raise FunctionError(_HIDDEN, wrong.argument) from None
+
+
+def _arguments(expr: syntax.Call, scope: Scope) -> list[Value] | None:
+    """Return the values of all arguments; None if it is not known how many there are."""
+    values: list[Value] = []
+    problems: list[DiagnosticsError] = []
+    for argument in expr.arguments:
+        try:
+            values.append(evaluate(argument, scope))
+        except DiagnosticsError as wrong:
+            problems.append(wrong)
+    if problems:
+        raise DiagnosticsError([diagnostic for wrong in problems for diagnostic in wrong.diagnostics])
+    if not expr.expands:
+        return values
+    last = values.pop()
+    marks: frozenset[str] | None = None
+    if isinstance(last, Sensitive):
+        marks, last = last.origins, last.value
+    if isinstance(last, Unknown):
+        return None
+    if not isinstance(last, list | tuple | SetValue):
+        detail = f"... takes the elements of a list as arguments, and this is {kind(last)}."
+        raise problem("Invalid expansion", detail, expr.arguments[-1])
+    return [*values, *(mark(item, marks) for item in last)]
+
+
+def _parameter(function: Function, index: int) -> Parameter:
+    if index < len(function.parameters):
+        return function.parameters[index]
+    if function.rest is None:
+        raise FunctionError("too many arguments")
+    return function.rest
+
+
+def _check_count(function: Function, count: int, expr: syntax.Call) -> None:
+    most = len(function.parameters)
+    least = most - function.optional
+    if count >= least and (count <= most or function.rest is not None):
+        return
+    if count < least:
+        missing = function.parameters[count].name
+        wants = f"at least {least}" if function.rest is not None or function.optional else str(least)
+        detail = f'{function.usage()} takes {_arguments_word(wants, least)}, here are {count}: "{missing}" is missing.'
+        raise problem("Not enough arguments", detail, expr)
+    wants = f"up to {most}" if function.optional else str(most)
+    detail = f"{function.usage()} takes {_arguments_word(wants, most)}, here are {count}."
+    at = expr.arguments[min(most, len(expr.arguments) - 1)]
+    raise problem("Too many arguments", detail, at)
+
+
+def _arguments_word(shown: str, count: int) -> str:
+    return f"{shown} argument" if count == 1 else f"{shown} arguments"
+
+
+def _converted(value: Value, parameter: Parameter, index: int, marks: frozenset[str] | None) -> Value:
+    if value is None or (isinstance(value, Sensitive) and value.value is None):
+        if parameter.nullable:
+            return value
+        raise FunctionError(f'"{parameter.name}" is null, which is not allowed here', index)
+    try:
+        return convert(value, parameter.type)
+    except ConversionError as wrong:
+        if marks is not None or contains_sensitive(value):
+            raise FunctionError(f'"{parameter.name}": {parameter.type} is required; {_HIDDEN}', index) from None
+        raise FunctionError(f'"{parameter.name}": {wrong.sentence()}', index) from None

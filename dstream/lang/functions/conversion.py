@@ -1,0 +1,93 @@
+"""Functions that convert values, and that mark them as sensitive or not."""
+
+from __future__ import annotations
+
+from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.types import BOOL, LIST, MAP, NUMBER, SET, STRING, Collection, ConversionError, ObjectType, Primitive
+from dstream.lang.types import TupleType, Type, convert, type_of
+from dstream.lang.values import Sensitive, Unknown, Value, contains_sensitive, contains_unknown, kind, strip_sensitive
+
+
+def _to(value: Value, type_: Type) -> Value:
+    try:
+        return convert(value, type_)
+    except ConversionError as problem:
+        raise FunctionError(problem.sentence(), 0) from None
+
+
+@function("value: any|null", shallow=True)
+def tostring(value: Value) -> Value:
+    """Return a primitive value as a string."""
+    return _to(value, STRING)
+
+
+@function("value: any|null", shallow=True)
+def tonumber(value: Value) -> Value:
+    """Return a number, or a string that reads as one, as a number."""
+    return _to(value, NUMBER)
+
+
+@function("value: any|null", shallow=True)
+def tobool(value: Value) -> Value:
+    """Return a bool, or a string that reads as one, as a bool."""
+    return _to(value, BOOL)
+
+
+@function("value: any|null", shallow=True)
+def tolist(value: Value) -> Value:
+    """Return a list or set as a list whose elements have one type."""
+    return _to(value, LIST)
+
+
+@function("value: any|null", shallow=True, marked=True)
+def toset(value: Value) -> Value:
+    """Return a list as a set; a sensitive element makes the set sensitive, since its place depends on it."""
+    if contains_sensitive(value):
+        from dstream.lang.values import origins
+
+        return Sensitive(_to(strip_sensitive(value), SET), origins(value) or ())
+    return _to(value, SET)
+
+
+@function("value: any|null", shallow=True)
+def tomap(value: Value) -> Value:
+    """Return an object as a map whose elements have one type."""
+    return _to(value, MAP)
+
+
+@function("value: any|null", marked=True, shallow=True)
+def sensitive(value: Value) -> Value:
+    """Mark a value as one that must not be shown."""
+    return value if isinstance(value, Sensitive) else Sensitive(value, {"sensitive()"})
+
+
+@function("value: any|null", marked=True, shallow=True)
+def nonsensitive(value: Value) -> Value:
+    """Take the mark off a value."""
+    return strip_sensitive(value)
+
+
+@function("value: any|null", marked=True, shallow=True)
+def issensitive(value: Value) -> Value:
+    """Tell whether a value is marked as sensitive."""
+    if isinstance(value, Sensitive):
+        return True
+    return Unknown(BOOL) if isinstance(value, Unknown) else False
+
+
+@function("value: any|null")
+def type(value: Value) -> Value:
+    """Return the type of a value as text; for `dstream console`."""
+    return kind(value).split()[-1] if contains_unknown(value) else _written(type_of(value))
+
+
+def _written(type_: Type) -> str:
+    match type_:
+        case Primitive():
+            return type_.name if type_.name != "any" else "dynamic"
+        case Collection():
+            return f"{type_.name}({_written(type_.element)})"
+        case TupleType():
+            return "tuple([" + ", ".join(map(_written, type_.elements)) + "])"
+        case ObjectType():
+            return "object({" + ", ".join(f"{n} = {_written(t)}" for n, t in type_.attributes.items()) + "})"

@@ -1,0 +1,146 @@
+"""Registry: how a function of the language is declared, and found by name.
+
+The functions live in modules by subject; a module is imported when one of its functions is first called. A function
+gets known values of the types that it declares, and returns a value; what it raises as FunctionError becomes a
+diagnostic at the argument. By default an unknown argument makes the result unknown and a sensitive one makes it
+sensitive, also when it is deep inside; `shallow` functions are given elements as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+from dstream.lang.types import ANY, BOOL, LIST, MAP, NUMBER, SET, STRING, Collection, Type
+
+Implementation = TypeVar("Implementation", bound=Callable[..., Any])
+
+_TYPES: dict[str, Type] = {
+    "any": ANY, "string": STRING, "number": NUMBER, "bool": BOOL, "list": LIST, "map": MAP, "set": SET,
+    "strings": Collection("list", STRING), "numbers": Collection("list", NUMBER), "map of strings": Collection("map", STRING),
+    "set of any": SET,
+}  # fmt: skip
+
+_MODULES: dict[str, str] = {
+    "numeric": "abs ceil floor log max min parseint pow signum",
+    "strings": "chomp endswith format formatlist indent join lower regex regexall replace split startswith strcontains "
+    "strrev substr templatestring title trim trimprefix trimspace trimsuffix upper",
+    "collections": "alltrue anytrue chunklist coalesce coalescelist compact concat contains distinct element flatten "
+    "index keys length lookup matchkeys merge one range reverse setintersection setproduct setsubtract setunion slice "
+    "sort sum transpose values zipmap",
+    "encoding": "base64decode base64encode base64gzip base64gunzip csvdecode jsondecode jsonencode textdecodebase64 "
+    "textencodebase64 urlencode urldecode yamldecode yamlencode",
+    "files": "abspath basename dirname file filebase64 fileexists fileset pathexpand templatefile",
+    "dates": "formatdate plantimestamp timeadd timecmp timestamp",
+    "hashes": "base64sha256 base64sha512 bcrypt filebase64sha256 filebase64sha512 filemd5 filesha1 filesha256 "
+    "filesha512 md5 rsadecrypt sha1 sha256 sha512 uuid uuidv5",
+    "network": "cidrhost cidrnetmask cidrsubnet cidrsubnets",
+    "conversion": "issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring type",
+    "special": "can defaults env try",
+}
+MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+"""The module of each function."""
+
+
+class FunctionError(Exception):
+    """A call cannot be carried out; `argument` is the index of the argument that is to blame, if one is."""
+
+    def __init__(self, message: str, argument: int | None = None) -> None:
+        """Take a sentence without its full stop."""
+        self.message = message
+        self.argument = argument
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: its name in the documentation, its type, and whether null may be given."""
+
+    name: str
+    type: Type
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function: its parameters, the one that further arguments belong to, and what carries it out."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    rest: Parameter | None
+    implementation: Callable[..., Any]
+    shallow: bool
+    """Whether elements of arguments may be unknown or sensitive."""
+    marked: bool
+    """Whether arguments are given with the Sensitive around them."""
+    surrounded: bool
+    """Whether the first argument is the Surroundings."""
+    lazy: bool
+    """Whether it is given expressions and the scope, and evaluates by itself."""
+    optional: int
+    """How many of the last parameters may be left out."""
+
+    def usage(self) -> str:
+        """Return how a call looks, such as `split(separator, string)`."""
+        names = [parameter.name for parameter in self.parameters]
+        for index in range(len(names) - self.optional, len(names)):
+            names[index] = f"[{names[index]}]"
+        if self.rest is not None:
+            names.append(f"{self.rest.name}...")
+        return f"{self.name}({', '.join(names)})"
+
+
+FUNCTIONS: dict[str, Function] = {}
+"""The functions whose modules have been imported."""
+
+
+def function(
+    signature: str = "",
+    *,
+    name: str | None = None,
+    shallow: bool = False,
+    marked: bool = False,
+    surrounded: bool = False,
+    lazy: bool = False,
+) -> Callable[[Implementation], Implementation]:
+    """Declare a function: `separator: string, values: strings, more...: any, last?: number`.
+
+    A type that ends in `|null` takes null too.
+    """
+
+    def declare(implementation: Implementation) -> Implementation:
+        plain = name or implementation.__name__.rstrip("_")
+        parameters: list[Parameter] = []
+        rest: Parameter | None = None
+        optional = 0
+        for part in filter(None, (piece.strip() for piece in signature.split(","))):
+            label, _, type_name = (piece.strip() for piece in part.partition(":"))
+            base, _, null = type_name.partition("|")
+            parameter = Parameter(label.rstrip("?."), _TYPES[base.strip()], null == "null")
+            if label.endswith("..."):
+                rest = parameter
+            else:
+                parameters.append(parameter)
+                optional += label.endswith("?")
+        FUNCTIONS[plain] = Function(
+            plain, tuple(parameters), rest, implementation, shallow, marked, surrounded, lazy, optional
+        )
+        return implementation
+
+    return declare
+
+
+def find(name: str) -> Function | None:
+    """Return a function by name, or None if there is none."""
+    found = FUNCTIONS.get(name)
+    if found is None and name in MODULE_OF:
+        import_module(f"dstream.lang.functions.{MODULE_OF[name]}")
+        found = FUNCTIONS.get(name)
+    return found
+
+
+def names() -> list[str]:
+    """Return the names of all functions."""
+    return sorted(MODULE_OF)

@@ -1,0 +1,57 @@
+"""Functions that see more than values: try, can and env."""
+
+from __future__ import annotations
+
+from dstream.config.syntax import Expr
+from dstream.diagnostics import DiagnosticsError
+from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.scope import Scope, Surroundings
+from dstream.lang.types import STRING
+from dstream.lang.values import Sensitive, Unknown, Value, contains_unknown, mark, origins, unwrap
+
+
+@function("expressions...: any", name="try", lazy=True)
+def try_(scope: Scope, arguments: list[Expr]) -> Value:
+    """Return the first expression that gives no error."""
+    from dstream.lang.expressions import evaluate
+
+    problems = []
+    for argument in arguments:
+        try:
+            return evaluate(argument, scope)
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
+    if not problems:
+        raise FunctionError("try needs at least one expression")
+    reasons = "\n".join(f"  {d.subject}: {d.summary}. {d.detail}" for d in problems)
+    raise FunctionError(f"no expression gives a value; they fail so:\n{reasons}\nAdd a last one that cannot fail")
+
+
+@function("expression: any", lazy=True)
+def can(scope: Scope, arguments: list[Expr]) -> Value:
+    """Tell whether an expression gives no error."""
+    from dstream.lang.expressions import evaluate
+
+    try:
+        value = evaluate(arguments[0], scope)
+    except DiagnosticsError:
+        return False
+    return Unknown() if contains_unknown(value) else True
+
+
+@function("name: string, default?: any|null", surrounded=True, marked=True)
+def env(surroundings: Surroundings, name: Value, default: Value = ...) -> Value:
+    """Return an environment variable, which is sensitive, or the default if it is not set."""
+    wanted = unwrap(name)
+    value = surroundings.env.get(wanted)
+    if value is not None:
+        return Sensitive(value, {f"env {wanted}"})
+    if default is not ...:
+        return mark(default, origins(name))
+    if surroundings.unset_is_unknown:
+        return Sensitive(Unknown(STRING), {f"env {wanted}"})
+    raise FunctionError(
+        f"the environment variable {wanted} is not set. Set it before starting dstream, or give a default: "
+        f'env("{wanted}", "...")',
+        0,
+    )

@@ -1,0 +1,248 @@
+"""Values: what expressions evaluate to.
+
+None, bool, int, Decimal (never float, and never one that is a whole number), str, list, dict with texts as keys in
+their order, SetValue; Unknown for what only apply will know; Sensitive around a value that must not be shown.
+Both may stand at any depth of a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Context, Decimal
+from typing import Any, TypeAlias
+
+Value: TypeAlias = Any
+"""A value of the language; see the module."""
+Path: TypeAlias = tuple[str | int, ...]
+"""The way from a value to a part of it."""
+
+PRECISION = Context(prec=160, Emin=-999_999, Emax=999_999)
+"""Numbers that are not whole have this many digits; HCL asks for 512 bits, which are 154."""
+
+
+class Unknown:
+    """A value that is not known yet; `type` is what it will be, where that is known."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: Any = None) -> None:
+        """Take a type from `dstream.lang.types`, or None for any."""
+        self.type = type
+
+    def __repr__(self) -> str:
+        """Show it as plans do."""
+        return "(known after apply)"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as the marker that it is: the language itself never compares unknown values."""
+        return isinstance(other, Unknown)
+
+    def __hash__(self) -> int:
+        """Return the same for all."""
+        return hash(Unknown)
+
+
+UNKNOWN = Unknown()
+
+
+class Sensitive:
+    """A value that must not be shown; `origins` says where it came from: `env NAME`, `var NAME`, `ADDRESS.attribute`."""
+
+    __slots__ = ("origins", "value")
+
+    def __init__(self, value: Value, origins: Iterable[str] = ()) -> None:
+        """Wrap a value; a sensitive one is not wrapped twice."""
+        if isinstance(value, Sensitive):
+            origins = value.origins.union(origins)
+            value = value.value
+        self.value = value
+        self.origins = frozenset(origins)
+
+    def __repr__(self) -> str:
+        """Never show the value."""
+        return "(sensitive value)"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the values inside."""
+        return isinstance(other, Sensitive) and bool(self.value == other.value)
+
+    __hash__ = None  # type: ignore[assignment]  # values are compared, never hashed
+
+
+class SetValue:
+    """A set: each element once. Texts and numbers are in their order, other elements in that of their coming."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Iterable[Value] = ()) -> None:
+        """Take the elements; equal ones become one."""
+        self.items: tuple[Value, ...] = _deduplicated(items)
+
+    def __iter__(self) -> Iterator[Value]:
+        """Go through the elements in order."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """Return the number of elements."""
+        return len(self.items)
+
+    def __contains__(self, item: object) -> bool:
+        """Tell whether a value is an element."""
+        return any(same(item, other) for other in self.items)
+
+    def __eq__(self, other: object) -> bool:
+        """Sets are equal if they have equal elements."""
+        if not isinstance(other, SetValue) or len(self.items) != len(other.items):
+            return False
+        return self.items == other.items or all(item in other for item in self.items)
+
+    __hash__ = None  # type: ignore[assignment]  # values are compared, never hashed
+
+    def __repr__(self) -> str:
+        """Return it as the language would write it."""
+        return f"toset({list(self.items)!r})"
+
+
+def _deduplicated(items: Iterable[Value]) -> tuple[Value, ...]:
+    plain: dict[Any, Value] = {}
+    rest: list[Value] = []
+    for item in items:
+        key = _simple_key(item)
+        if key is not None:
+            plain.setdefault(key, item)
+        elif isinstance(item, Unknown) or not any(same(item, other) for other in rest):
+            rest.append(item)
+    try:
+        ordered = sorted(plain.values())
+    except TypeError:
+        ordered = sorted(plain.values(), key=lambda item: (type(item).__name__, item))
+    return (*ordered, *rest)
+
+
+def _simple_key(item: Value) -> Any:
+    """Return what tells texts, numbers and truth values apart; None for other values."""
+    if isinstance(item, bool):
+        return ("bool", item)
+    if isinstance(item, str):
+        return ("str", item)
+    if isinstance(item, int | Decimal):
+        return ("number", item)
+    return None
+
+
+def same(left: Value, right: Value) -> bool:
+    """Tell whether two known values are equal: a text is never a number, `true` never 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, Sensitive) or isinstance(right, Sensitive):
+        return same(unwrap(left), unwrap(right))
+    return bool(left == right)
+
+
+def number(value: Decimal | float | int) -> int | Decimal:
+    """Return a number as the language holds it: whole ones as int, others as Decimal."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    return int(value) if value == value.to_integral_value() else value.normalize(PRECISION)
+
+
+def unwrap(value: Value) -> Value:
+    """Return a value without the Sensitive directly around it."""
+    return value.value if isinstance(value, Sensitive) else value
+
+
+def mark(value: Value, origins: frozenset[str] | None) -> Value:
+    """Return a value marked with origins; None leaves it as it is."""
+    return value if origins is None else Sensitive(value, origins)
+
+
+def contains_unknown(value: Value) -> bool:
+    """Tell whether a value is unknown, or has an unknown part."""
+    return _any(value, lambda part: isinstance(part, Unknown))
+
+
+def contains_sensitive(value: Value) -> bool:
+    """Tell whether a value is sensitive, or has a sensitive part."""
+    return _any(value, lambda part: isinstance(part, Sensitive))
+
+
+def _any(value: Value, test: Callable[[Value], bool]) -> bool:
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if test(part):
+            return True
+        if isinstance(part, Sensitive):
+            pending.append(part.value)
+        elif isinstance(part, dict):
+            pending.extend(part.values())
+        elif isinstance(part, list | tuple | SetValue):
+            pending.extend(part)
+    return False
+
+
+def sensitive_paths(value: Value) -> list[tuple[Path, frozenset[str]]]:
+    """Return the place of every sensitive part, outermost only, and where it came from."""
+    found: list[tuple[Path, frozenset[str]]] = []
+    _sensitive_paths(value, (), found)
+    return found
+
+
+def _sensitive_paths(value: Value, here: Path, found: list[tuple[Path, frozenset[str]]]) -> None:
+    if isinstance(value, Sensitive):
+        found.append((here, value.origins | _inner_origins(value.value)))
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _sensitive_paths(inner, (*here, name), found)
+    elif isinstance(value, list | tuple | SetValue):
+        for index, inner in enumerate(value):
+            _sensitive_paths(inner, (*here, index), found)
+
+
+def _inner_origins(value: Value) -> frozenset[str]:
+    return frozenset().union(*(origins for _, origins in sensitive_paths(value)))
+
+
+def origins(value: Value) -> frozenset[str] | None:
+    """Return where the sensitive parts of a value came from; None if it has none."""
+    paths = sensitive_paths(value)
+    return frozenset().union(*(found for _, found in paths)) if paths else None
+
+
+def strip_sensitive(value: Value) -> Value:
+    """Return a value without any Sensitive in it."""
+    if isinstance(value, Sensitive):
+        return strip_sensitive(value.value)
+    if isinstance(value, dict):
+        return {name: strip_sensitive(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [strip_sensitive(inner) for inner in value]
+    if isinstance(value, SetValue):
+        return SetValue(strip_sensitive(inner) for inner in value) if contains_sensitive(value) else value
+    return value
+
+
+def kind(value: Value) -> str:
+    """Return what a value is, as sentences call it."""
+    value = unwrap(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a bool"
+    if isinstance(value, int | Decimal):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, SetValue):
+        return "a set"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "unknown"

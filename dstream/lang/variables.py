@@ -1,0 +1,106 @@
+"""Given values: where values of variables come from, in Terraform's order.
+
+From weakest to strongest: the environment (`DSTREAM_VAR_name`), `dstream.dsvars`, `*.auto.dsvars` in the order of their
+names, files named with -var-file in their order, and -var.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dstream.config.blocks import Config, VariableBlock
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.lang.expressions import evaluate
+from dstream.lang.problems import choose
+from dstream.lang.scope import Scope
+from dstream.lang.types import Primitive, Type
+from dstream.lang.values import Value
+
+Ask = Callable[[VariableBlock], str]
+"""Asks the user for a variable's value."""
+_PREFIX = "DSTREAM_VAR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One value that was given: a value of the language, or a text that is read as the variable's type asks."""
+
+    known: Value
+    unread: str | None
+    where: str
+
+    @classmethod
+    def text(cls, text: str, where: str) -> Given:
+        """Return a value given as text."""
+        return cls(None, text, where)
+
+    def value(self, type_: Type) -> Value:
+        """Return the value for a variable of a type; raise DiagnosticsError if its text is no expression."""
+        if self.unread is None:
+            return self.known
+        if isinstance(type_, Primitive):
+            return self.unread
+        from dstream.config import parse_expression
+
+        return evaluate(parse_expression(self.unread, self.where), Scope())
+
+
+def collect(
+    config: Config,
+    variables: Mapping[str, Value],
+    files: tuple[Path, ...],
+    env: Mapping[str, str],
+    problems: list[Diagnostic],
+) -> dict[str, Given]:
+    """Return the strongest value given for each variable; add what is wrong to `problems`."""
+    given: dict[str, Given] = {}
+    for name in config.variables:
+        if _PREFIX + name in env:
+            given[name] = Given.text(env[_PREFIX + name], f"the environment variable {_PREFIX}{name}")
+    for path in (*_automatic(config.root), *files):
+        _read(path, config, given, problems, named=path in files)
+    for name, value in variables.items():
+        if name not in config.variables:
+            detail = f'-var gives a value for "{name}", which is no variable.{choose(name, config.variables, "variable")}'
+            problems.append(error("Unknown variable", detail))
+        elif isinstance(value, str):
+            given[name] = Given.text(value, f"the value of -var {name}")
+        else:
+            given[name] = Given(value, None, f"the value given for {name}")
+    return given
+
+
+def _automatic(root: Path) -> list[Path]:
+    found = [path for path in (root / "dstream.dsvars",) if path.is_file()]
+    return [*found, *sorted(root.glob("*.auto.dsvars"))]
+
+
+def _read(path: Path, config: Config, given: dict[str, Given], problems: list[Diagnostic], *, named: bool) -> None:
+    from dstream.config import parse_text
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        problems.append(error("File of variables cannot be read", f"{path}: {wrong}"))
+        return
+    parsed = parse_text(text, str(path))
+    problems.extend(parsed.diagnostics)
+    for block in parsed.body.blocks:
+        detail = "A file of variables holds arguments only: name = value."
+        problems.append(error("Block in a file of variables", detail, block.header_range))
+    for name, attribute in parsed.body.attributes.items():
+        if name not in config.variables:
+            if named:
+                detail = f'"{name}" is no variable of this configuration.{choose(name, config.variables, "variable")}'
+                problems.append(error("Unknown variable", detail, attribute.name_range))
+            continue
+        try:
+            value = evaluate(attribute.expr, Scope())
+        except DiagnosticsError as wrong:
+            problems.extend(wrong.diagnostics)
+            continue
+        given[name] = Given(value, None, f"the value at {attribute.name_range}")
+
+
