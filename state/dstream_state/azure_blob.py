@@ -64,6 +64,10 @@ class AzureStorage:
         """See `Storage`."""
         return f"{self._service.endpoint}/{self._container}/{self._state}"
 
+    def warnings(self) -> list[str]:
+        """See `Storage`."""
+        return []
+
     def prepare(self) -> None:
         """See `Storage`. Makes the container, if that is allowed; else it has to be there."""
         if not self._exists():

@@ -234,6 +234,9 @@ class Backend(Protocol):
     def describe(self) -> str:
         """Return where the state is, for the user."""
 
+    def warnings(self) -> list[str]:
+        """Return what the user should know about this place, such as that it is on a network file system."""
+
     def prepare(self) -> None:
         """Make what has to be there before the first lock (folder, container).
 

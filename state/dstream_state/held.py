@@ -28,6 +28,9 @@ from .storage import CannotSeal, Changed, Missing, NotOwner, Storage
 STATE = "state"
 """The name of the cell that holds the snapshot."""
 
+SWEEP_EVERY = 10
+"""At every tenth serial, logs that nobody knows of are deleted."""
+
 
 def fresh_records(journal: Journal, snapshot: Snapshot) -> list[Record]:
     """Return what is in `journal` and not in `snapshot`.
@@ -152,6 +155,8 @@ class StoredHeld:
             self._appended = False
             self._remove(self._journal.name)
             self._done = True
+            if self._base.serial % SWEEP_EVERY == 0:
+                self._sweep()
             return self._base
 
     def release(self) -> None:
@@ -182,6 +187,15 @@ class StoredHeld:
             self._write_meta(replace(self._meta.released(), journals=kept))
             for name in gone:
                 delete_journal(self._storage, name)
+
+    def _sweep(self) -> None:
+        """Delete logs that a process made and died before it listed them.
+
+        Under the lock, nobody uses any now.
+        """
+        with contextlib.suppress(StateError):
+            for name in self._storage.logs():
+                self._storage.delete_log(name)
 
     def _read_older(self) -> list[Record]:
         records: list[Record] = []

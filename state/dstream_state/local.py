@@ -22,6 +22,7 @@ from pathlib import Path
 from .errors import SettingsError, StateUnavailable
 from .storage import Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "lustre"})
 _SEAL = b'{"sealed":true}\n'
 
 
@@ -46,6 +47,16 @@ class LocalStorage:
     def describe(self) -> str:
         """See `Storage`."""
         return f"local state in {self._folder}"
+
+    def warnings(self) -> list[str]:
+        """See `Storage`."""
+        kind = _network_file_system(self._folder)
+        if kind is None:
+            return []
+        return [
+            (f"{self._folder} is on a network file system ({kind}), where locks between machines cannot be relied upon. "
+            'Use backend "azurerm" for state that several machines share.')
+        ]
 
     def prepare(self) -> None:
         """See `Storage`."""
@@ -321,6 +332,21 @@ class LocalStorage:
                 room = shutil.disk_usage(self._place).free if self._place.exists() else 0
                 raise StateUnavailable(f"{self._folder}: {error.strerror} ({room} bytes free there)") from error
             raise StateUnavailable(f"{error.filename}: {error.strerror}") from error
+
+
+def _network_file_system(folder: Path) -> str | None:
+    """Return the type of the network file system that `folder` is on, as far as the system tells."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return None
+    path, best, kind = f"{folder.absolute()}/", "", ""
+    for line in mounts:
+        _, point, found, *_ = line.split()
+        point = point.replace("\\040", " ").rstrip("/") + "/"
+        if path.startswith(point) and len(point) >= len(best):
+            best, kind = point, found
+    return kind if kind in _NETWORK else None
 
 
 def _write_all(fd: int, content: bytes) -> None:

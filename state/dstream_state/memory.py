@@ -62,6 +62,10 @@ class MemoryStorage:
         """See `Storage`."""
         return "state in memory"
 
+    def warnings(self) -> list[str]:
+        """See `Storage`."""
+        return []
+
     def prepare(self) -> None:
         """See `Storage`."""
 

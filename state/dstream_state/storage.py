@@ -77,6 +77,9 @@ class Storage(Protocol):
     def describe(self) -> str:
         """Return where this is, for the user."""
 
+    def warnings(self) -> list[str]:
+        """Return what the user should know about this place."""
+
     def prepare(self) -> None:
         """Make what has to be there first (folder, container)."""
 

@@ -50,6 +50,10 @@ class StoredBackend:
         """See `Backend`."""
         return self._storage.describe()
 
+    def warnings(self) -> list[str]:
+        """See `Backend`."""
+        return self._storage.warnings()
+
     def prepare(self) -> None:
         """See `Backend`."""
         self._storage.prepare()
