@@ -81,9 +81,9 @@ def plan_options(function: F) -> F:
     function = option("target", metavar="ADDRESS", multiple=True, help="Only this and what it needs.")(function)
     function = option("replace", metavar="ADDRESS", multiple=True, help="Replace this object.")(function)
     function = flag("refresh", default=True, help="Ask the providers what really exists (default).")(function)
-    return option(
-        "parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time."
-    )(function)
+    return option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time.")(
+        function
+    )
 
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json as json_module
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.cli.opening import opened
 from dstream.cli.options import Command, config_options, flag, option
 from dstream.cli.render.paint import paint_for, say
+
+if TYPE_CHECKING:
+    from dstream.plugins import Binary
 
 
 @click.group("providers")
@@ -62,7 +66,7 @@ def schema(
     provider: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], role: str | None
 ) -> None:
     """Show, as JSON, what providers take: those of the configuration, or PROVIDER (a name or a path)."""
-    from dstream.plugins import Binary, ProviderInfo, probe
+    from dstream.plugins import ProviderInfo, probe
 
     pairs: dict[str, tuple[Binary, ProviderInfo]] = {}
     if provider is None:
@@ -98,7 +102,7 @@ def schema(
     say(json_module.dumps(shown, ensure_ascii=False, indent=2, default=str))
 
 
-def _binary(provider: str, role: str | None) -> object:
+def _binary(provider: str, role: str | None) -> Binary:
     from dstream.diagnostics import DiagnosticsError
     from dstream.plugins import ProviderSource, resolve
 

@@ -9,6 +9,7 @@ from dstream.engine.expansion import instances
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
 from dstream.engine.tasks import task_instance
+from dstream.lang import Scope, Unknown
 from dstream.plugins import Binary, ProviderInfo, ProviderSource
 
 
@@ -23,21 +24,18 @@ class UsedProvider:
     info: ProviderInfo
 
 
+def unknown_scope(operation: Operation) -> Scope:
+    """Return a scope in which the values of all resources are unknown."""
+    blocks: dict[str, dict[str, Unknown]] = {}
+    for type_, name in operation.config.resources:
+        blocks.setdefault(type_, {})[name] = Unknown()
+    return operation.module.scope(resources=lambda root: blocks.get(root, {}))
+
+
 def provider_specs(operation: Operation) -> list[ProviderSpec]:
     """Return the specs of all providers of the configuration, resources' values being unknown."""
-    from dstream.lang import Unknown
-
     config = operation.config
-
-    class _Nothing(dict[str, object]):
-        def __missing__(self, name: str) -> object:
-            return Unknown()
-
-    unknown = {
-        type_: _Nothing((name, Unknown()) for t, name in config.resources if t == type_)
-        for type_, _ in config.resources
-    }
-    scope = operation.module.scope(resources=lambda root: unknown.get(root, {}))
+    scope = unknown_scope(operation)
     specs: dict[str, ProviderSpec] = {}
     for name, block in config.providers.items():
         spec = make_spec(f"provider.{name}", block.launch, block.config, "resource", scope, config, default=name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dstream.config import BackendBlock, Config, load
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.lang import Module, evaluate_body, sensitive_paths, to_json_value
+from dstream.lang.variables import Ask
 from dstream_state import Backend, Snapshot, open_backend
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ class Operation:
         return self._graph
 
 
-def open_operation(given: Given) -> Operation:
-    """Load the configuration and evaluate its variables; raise DiagnosticsError with everything that is wrong."""
+def open_operation(given: Given, *, ask: Ask | None = None, lint: bool = False) -> Operation:
+    """Load the configuration and evaluate its variables; raise DiagnosticsError with everything that is wrong.
+
+    `ask` is called for a variable without a value. With `lint`, what is not given is unknown instead of an error.
+    """
     config = load(given.config)
     module = Module(
         config,
@@ -72,6 +76,8 @@ def open_operation(given: Given) -> Operation:
         variable_files=given.variable_files,
         workspace=given.workspace,
         env=os.environ,
+        ask=ask,
+        lint=lint,
     )
     return Operation(config, module, given.workspace)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dstream.addresses import Key, ResourceAddress, parse_address
-from dstream.config import Lifecycle, ResourceBlock
+from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of
@@ -314,6 +314,7 @@ class _Planner:
             sensitive=paths | rules.sensitive_paths,
             dependencies=self.needs(f"{block.type}.{block.name}"),
             lifecycle=block.lifecycle,
+            range=block.range,
             instance=key,
             evaluate=evaluate_in,
         )
@@ -420,7 +421,7 @@ class _Planner:
         asked = Reason.REQUESTED if address in self.options.replace else triggered
         change = change_of(wanted, recorded, reality, rules, asked, self.key)
         if change.action.destroys and wanted.lifecycle.prevent_destroy:
-            self.problems.append(prevented(change, wanted.lifecycle))
+            self.problems.append(prevented(change, wanted.range))
         self.changes[address] = change
         return change
 
@@ -484,18 +485,14 @@ class _Planner:
         elif block.startswith("task.") and block in self.graph:
             reason = Reason.NOT_WANTED_BY_TASK
         change = removal_of(address, item, reality, reason, self.key)
-        lifecycle = self._lifecycle_of(block)
-        if change.action.destroys and lifecycle is not None and lifecycle.prevent_destroy:
-            self.problems.append(prevented(change, lifecycle))
+        declared = self._declaration(block)
+        if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
+            self.problems.append(prevented(change, declared.range))
         return change
 
-    def _lifecycle_of(self, block: str) -> Lifecycle | None:
+    def _declaration(self, block: str) -> ResourceBlock | TaskBlock | None:
         kind, _, rest = block.partition(".")
-        if kind == "task":
-            task = self.config.tasks.get(rest)
-            return task.lifecycle if task is not None else None
-        resource = self.config.resources.get((kind, rest))
-        return resource.lifecycle if resource is not None else None
+        return self.config.tasks.get(rest) if kind == "task" else self.config.resources.get((kind, rest))
 
     def _output(self, name: str) -> None:
         block, recorded = self.config.outputs[name], self.snapshot.outputs.get(name)

@@ -49,6 +49,8 @@ class ProviderSpec:
     expressions: Mapping[str, str] = field(default_factory=dict)
     """The text of each argument that holds a sensitive value, for the state."""
     range: SourceRange | None = None
+    body: Body | None = None
+    """Where the configuration is written."""
 
     @property
     def unknown(self) -> bool:
@@ -115,7 +117,7 @@ def make_spec(
             expressions[name] = inline_locals(argument.expr, config)
         elif body.expr is not None:
             expressions[name] = f"({inline_locals(body.expr, config)}).{name}"
-    return ProviderSpec(name, source, role, values, expressions, launch.range)
+    return ProviderSpec(name, source, role, values, expressions, launch.range, body)
 
 
 def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dstream.diagnostics import Diagnostic
@@ -62,7 +63,7 @@ class Refresh:
                     prior=told[address],
                     private=item.private,
                 )
-                session.submit(request, lambda answer, address=address: self._take(address, answer))
+                session.submit(request, partial(self._take, address))
             return
         addresses = list(objects)
         for start in range(0, len(addresses), _BATCH):
@@ -77,9 +78,7 @@ class Refresh:
                 }
                 for address in batch
             ]
-            session.submit(
-                Request(command="status", objects=listed), lambda answer, batch=batch: self._take_batch(batch, answer)
-            )
+            session.submit(Request(command="status", objects=listed), partial(self._take_batch, batch))
 
     def _take(self, address: str, answer: Answer) -> None:
         with self._changed:

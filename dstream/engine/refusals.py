@@ -6,8 +6,7 @@ import difflib
 from collections.abc import Collection
 from dataclasses import replace
 
-from dstream.config import Lifecycle
-from dstream.diagnostics import Diagnostic, error
+from dstream.diagnostics import Diagnostic, SourceRange, error
 from dstream.engine.refresh import Reality
 from dstream.plan import Change
 
@@ -50,7 +49,7 @@ def unresolved(address: str) -> Diagnostic:
     )
 
 
-def prevented(change: Change, lifecycle: Lifecycle) -> Diagnostic:
+def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a destruction that the configuration forbids."""
     return error(
         "Destruction is prevented",
@@ -58,6 +57,6 @@ def prevented(change: Change, lifecycle: Lifecycle) -> Diagnostic:
         "prevent_destroy. Take prevent_destroy out first, or leave what forces this"
         + (f" ({', '.join(change.replace_paths)})" if change.replace_paths else "")
         + " as it was.",
-        lifecycle.range,
+        subject,
         address=change.address,
     )

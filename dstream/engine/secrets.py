@@ -18,13 +18,13 @@ Path = tuple[str | int, ...]
 WITHHELD = {"$withheld": True}
 
 
-def redact(value: Any, paths: Iterable[Path], key: str) -> Any:
+def redact(value: Any, paths: Iterable[Path], key: bytes) -> Any:
     """Return clear attributes with a fingerprint, under the state's `key`, in place of what is at each path."""
     paths = frozenset(paths)
     return _redact(value, paths, key, ()) if paths else value
 
 
-def _redact(value: Any, paths: frozenset[Path], key: str, here: Path) -> Any:
+def _redact(value: Any, paths: frozenset[Path], key: bytes, here: Path) -> Any:
     if here in paths:
         if value is None or isinstance(value, Unknown) or is_fingerprint(value):
             return value
@@ -67,7 +67,7 @@ def _child(value: Any, step: str | int) -> Any:
     return None
 
 
-def told(prior: Mapping[str, Any], desired: Mapping[str, Any] | None, paths: Iterable[Path], key: str) -> Any:
+def told(prior: Mapping[str, Any], desired: Mapping[str, Any] | None, paths: Iterable[Path], key: bytes) -> Any:
     """Return redacted prior attributes as a provider is told them.
 
     A sensitive value whose fingerprint is that of the desired value is filled in; any other is withheld.

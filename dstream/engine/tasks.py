@@ -41,7 +41,7 @@ class TaskInstance:
     block: TaskBlock
     input: Side
     outputs: tuple[Side, ...]
-    streams: list[dict[str, Any]] = field(default_factory=list)
+    streams: list[Mapping[str, Any]] = field(default_factory=list)
     wanted: list[Wanted] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
@@ -171,6 +171,7 @@ class Derivations:
             sensitive=sensitive,
             dependencies=(*self._needs(task), *(address(*pair) for pair in item.depends_on)),
             lifecycle=task.block.lifecycle,
+            range=task.block.range,
             aliases=tuple(address(*pair) for pair in item.aliases),
         )
 
@@ -186,6 +187,7 @@ class Derivations:
             sensitive=frozenset(("config", *path) for path in paths),
             dependencies=self._needs(task),
             lifecycle=task.block.lifecycle,
+            range=task.block.range,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dstream.addresses import Key
 from dstream.config import Lifecycle
+from dstream.diagnostics import SourceRange
 from dstream.engine.secrets import Path
 from dstream.lang import Scope, sensitive_paths, strip_sensitive
 from dstream.plan import contains_unknown
@@ -34,6 +35,7 @@ class Wanted:
     dependencies: tuple[str, ...]
     """Blocks, and addresses of objects of the same task, that must exist first."""
     lifecycle: Lifecycle
+    range: SourceRange | None = None
     instance: Key = None
     evaluate: Callable[[Scope], Evaluated] | None = None
     """Evaluates the attributes once more, in a scope where what was unknown may be known."""

@@ -35,9 +35,7 @@ class Lines:
 
     def recovering(self, count: int) -> None:
         """Say that an earlier operation did not end, and what it left is being looked up."""
-        say(
-            f"An earlier operation was cut off: looking up {count} change{'s' if count != 1 else ''} it left open ..."
-        )
+        say(f"An earlier operation was cut off: looking up {count} change{'s' if count != 1 else ''} it left open ...")
 
     def recovered(self, address: str, outcome: str) -> None:
         """Say what became of a change whose result was not known."""
