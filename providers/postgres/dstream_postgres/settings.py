@@ -46,7 +46,7 @@ class InputSettings(Connection):
         description="key columns by table; by default the primary key, else the replica identity",
     )
     snapshot: Literal["initial", "never"] = setting(
-        "initial", description="whether rows that a table has when it is first followed are delivered, as Read"
+        "never", description="initial: deliver the rows that a table has when it is first followed, as Read"
     )
     on_gap: Literal["fail", "snapshot"] = setting(
         "fail", description="what to do when changes were lost: fail, or empty the tables and read them again"

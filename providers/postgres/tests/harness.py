@@ -41,7 +41,8 @@ class Database:
 
     def config(self, *tables: str, task: str = "t", **more: Any) -> Json:
         slot = f"dstream_{task}_{self.name}"
-        return {"connection_string": self.dsn, "tables": list(tables), "slot": slot, **more}
+        own = {"connection_string": self.dsn, "tables": list(tables), "slot": slot, "snapshot": "initial"}
+        return {**own, **more}
 
 
 def spawn(role: str, opening: Mapping[str, Any], **environment: str) -> subprocess.Popen[bytes]:

@@ -22,7 +22,7 @@ _MEMBERS = (
 _MARKER = "created by dstream, intent "
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PublicationAttributes:
     """What a publication is."""
 
@@ -31,7 +31,7 @@ class PublicationAttributes:
     operations: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
         list(OPERATIONS), description="what is published: insert, update, delete, truncate"
     )
-    oid: int = setting(0, description="the publication's number in the catalog; another one when it is made anew")
+    oid: int = setting(description="the publication's number in the catalog; another one when it is made anew")
 
 
 class Publication(ResourceType[Connection]):

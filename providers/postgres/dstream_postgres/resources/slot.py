@@ -23,15 +23,15 @@ _FAILOVER_SINCE = 170000
 _PATIENCE = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SlotAttributes:
     """What a replication slot is."""
 
     name: str = setting(description="name of the slot: a-z, 0-9 and _")
     plugin: str = setting("pgoutput", description="output plugin; the input reads pgoutput")
     failover: bool = setting(False, description="kept in step on standby servers (PostgreSQL 17 and later)")
-    database: str = setting("", description="the database whose changes it carries")
-    wal_status: str = setting("", description="lost: the server has removed log that the slot still needed")
+    database: str = setting(description="the database whose changes it carries")
+    wal_status: str = setting(description="lost: the server has removed log that the slot still needed")
 
 
 class ReplicationSlot(ResourceType[Connection]):
