@@ -44,7 +44,7 @@ def story(stage: Stage) -> None:
     stage.sql(*TABLES)
 
     stage.step("What will be created?")
-    stage.dstream("plan -detailed-exitcode", code=2, says=["postgres_publication", "postgres_slot", "to add"])
+    stage.dstream("plan -detailed-exitcode", code=2, says=["postgres_publication", "postgres_replication_slot", "to add"])
     expect(stage.replication() == ([], []), "plan changed nothing in the database")
 
     stage.step("Create it")
@@ -55,7 +55,7 @@ def story(stage: Stage) -> None:
     stage.step("Rows change, and the changes are moved")
     stage.sql(*CHANGES)
     stage.dstream("run orders-to-file --until-idle")
-    stage.dstream("run file-to-console --until-idle", says=["Ada", "Grace", "99.50", "Delete"])
+    stage.dstream("run file-to-console --until-idle", says=["Ada", "Grace", "99.5", "Delete"])
     expect(operations(changes) == MOVED, f"{changes.name} holds every change once, in order per row")
 
     stage.step("Is anything left to do?")

@@ -136,7 +136,7 @@ def test_an_engine_killed_in_the_middle_of_an_apply_is_recovered_from_by_the_nex
     publications, slots = shop.replication()
     assert (len(publications), len(slots)) == (1, 1)
     recorded = shop.dstream("state", "list").out
-    assert recorded.count("postgres_publication") == recorded.count("postgres_slot") == 1
+    assert recorded.count("postgres_publication") == recorded.count("postgres_replication_slot") == 1
     assert shop.dstream("plan", "-detailed-exitcode").code == 0
     assert shop.dstream("destroy", "-auto-approve", "-allow-data-loss").code == 0
     assert shop.replication() == ([], [])
