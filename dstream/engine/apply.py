@@ -17,6 +17,7 @@ from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
+from dstream.engine.runners import belongs, runners_paused
 from dstream.engine.stopping import Stop
 from dstream.plan import Plan
 from dstream_state import Held, ProcessStarted, Snapshot
@@ -85,11 +86,16 @@ def _under_lock(
     if not approve(plan):
         held.finish()
         return Outcome(plan, False)
-    execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
-    execution.run()
-    if execution.cut_off and not stop.at_once:
-        recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
-    snapshot = held.finish()
+    with runners_paused(operation.backend, plan, held.holder.operation, options.lock_timeout) as leases:
+        execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
+        execution.run()
+        if execution.cut_off and not stop.at_once:
+            recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
+        snapshot = held.finish()
+        removed = {note.address.removeprefix("task.") for note in plan.tasks if note.removed}
+        for flow, lease in leases.items():
+            if belongs(flow, removed) and not belongs(flow, (name.removeprefix("task.") for name in snapshot.tasks)):
+                lease.archive()
     return Outcome(plan, True, execution.counts, tuple(execution.diagnostics), snapshot)
 
 

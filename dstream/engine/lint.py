@@ -97,8 +97,6 @@ def _resource(block: ResourceBlock, address: str, info: ProviderInfo, scope: Sco
         hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
         detail = f"The provider {info.name} has no type {block.type}. {hint}"
         return [error("Unknown resource type", detail, block.range)]
-            error("Unknown resource type", f"The provider {info.name} has no type {block.type}. {hint}", block.range)
-        ]
     found: list[Diagnostic] = []
     try:
         for _, names in instances(block.for_each, block.count, scope):

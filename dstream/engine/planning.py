@@ -390,7 +390,7 @@ class _Planner:
         recorded = self.snapshot.tasks.get(address)
         unknown = any(side.spec.unknown for side in task.sides)
         applied = not unknown and recorded is not None and recorded.fingerprint == task.fingerprint(self.pool, self.key)
-        self.notes.append(TaskNote(address, applied, stream_names(task.streams), tuple(notes)))
+        self.notes.append(TaskNote(address, applied, streams=stream_names(task.streams), notes=tuple(notes)))
 
     # -- one object ---------------------------------------------------------------------------------
 
@@ -473,7 +473,7 @@ class _Planner:
             if address not in configured and self.selected.has(address):
                 if block_of_text(address) in self.broken:
                     continue
-                self.notes.append(TaskNote(address, False, (), ("is removed; its checkpoint is archived",)))
+                self.notes.append(TaskNote(address, applied=False, removed=True))
 
     def _removal(self, address: str, item: ObjectState) -> Change:
         reality = self.refresh.reality(address)

@@ -99,5 +99,7 @@ class TaskNote:
     address: str
     applied: bool
     """Whether its configuration is what was last applied."""
+    removed: bool = False
+    """Whether it was applied and is to be no more."""
     streams: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

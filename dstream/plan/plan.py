@@ -76,6 +76,7 @@ class Plan:
                 {
                     "address": note.address,
                     "applied": note.applied,
+                    "removed": note.removed,
                     "streams": list(note.streams),
                     "notes": list(note.notes),
                 }

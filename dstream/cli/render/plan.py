@@ -194,9 +194,13 @@ def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
 
 
 def _task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
+    if note.removed:
+        yield f"  {paint('-', 'red')} {note.address} is removed; its checkpoint is put aside"
+        return
     mark = " " if note.applied else paint("+", "green")
-    streams = f" ({len(note.streams)} streams: {', '.join(note.streams)})" if note.streams else ""
-    state = "" if note.applied else " can be run after apply"
+    count = len(note.streams)
+    streams = f" (moves {', '.join(note.streams)})" if 0 < count < 6 else f" (moves {count} streams)" if count else ""
+    state = "" if note.applied else " can be run after this"
     yield f"  {mark} {note.address}{state}{streams}"
     for line in note.notes:
         yield paint(f"      {line}", "dim")

@@ -73,7 +73,9 @@ class Events:
 
     def log(self, flow: Flow, side: str, line: str) -> None:
         """See `dstream.run.Reporter`."""
-        self._event("log", flow, f"{self._paint(side, 'dim')} {line}", side=side, line=line)
+        # What an output writes is mostly meant for the user, as the console's records are; an input's log is marked.
+        text = line if side == "output" else f"{self._paint(side, 'dim')}: {line}"
+        self._event("log", flow, text, side=side, line=line)
 
     def text(self, flow: Flow, line: str) -> None:
         """See `dstream.run.Reporter`."""
