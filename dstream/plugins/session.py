@@ -75,6 +75,7 @@ class ResourceSession:
         self._broken: tuple[Diagnostic, ...] | None = None
         self._exchange: Exchange | None = None
         self._ready = threading.Event()
+        self._early: list[bytes] = []
         self._starting = begin(binary.name, binary.argv, provider_environment(binary.source.env), pass_fds)
         self._thread = threading.Thread(target=self._run, name=f"session {self.name}", daemon=True)
         self._thread.start()
@@ -174,10 +175,11 @@ class ResourceSession:
                 exchange.close()
                 seconds = self._start_timeout
                 raise hung(self._program, "being ready", seconds, exchange.rest, self._redactor, exchange.tail)
-            for line in exchange.step(left):
-                if line.strip():
-                    self._opened(exchange, line)
-                    return
+            lines = [line for line in exchange.step(left) if line.strip()]
+            if lines:
+                self._opened(exchange, lines[0])
+                self._early = lines[1:]
+                return
             if exchange.ended or exchange.overlong:
                 raise self._death(exchange, _READY)
 
@@ -208,7 +210,8 @@ class ResourceSession:
             left = deadline - time.monotonic()
             if left <= 0:
                 self._overdue(exchange)
-            for line in exchange.step(left):
+            early, self._early = self._early, []
+            for line in early or exchange.step(left):
                 if line.strip():
                     self._answered(exchange, line)
             if exchange.ended or exchange.overlong:

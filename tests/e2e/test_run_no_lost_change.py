@@ -94,6 +94,31 @@ def test_nothing_is_lost_or_left_running_when_the_host_is_killed_while_the_input
     assert rig.check() == []
 
 
+def test_a_host_that_loses_its_lease_kills_its_providers_and_moves_nothing_more(tmp_path):
+    rig = Rig(tmp_path, total=50_000, source={"pause": 0.002})
+    rig.spec["lease_ends_after"] = 0.8
+    outcome = rig.run()
+    assert outcome is not None
+    assert outcome["status"] == "lost", outcome
+    assert rig.processes() == []
+    before = rig.file.read_text()
+    time.sleep(0.3)
+    assert rig.file.read_text() == before
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.soak)])
+def test_no_change_is_lost_when_the_host_dies_while_it_loses_its_lease(tmp_path, times):
+    rig = Rig(tmp_path, total=50_000, source={"pause": 0.002})
+    for turn in range(times):
+        rig.spec["lease_ends_after"] = 0.5 + turn / 20
+        assert rig.run("during_lease_loss") is None
+        wait_until(lambda: not rig.processes())
+    del rig.spec["lease_ends_after"]
+    rig.spec["input"]["config"]["pause"] = 0
+    rig.run_to_the_end()
+    assert rig.check() == []
+
+
 # -- mutants: each must be noticed ---------------------------------------------------------------------------------
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, resolve
 from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, on_signals, run_flow
-from dstream_state import open_backend
+from dstream_state import LeaseLost, open_backend
 from tests.e2e.run_parts.mutants import MUTANTS
 
 
@@ -30,6 +31,49 @@ class Logging(Silent):
         print("problem:", diagnostic.detail, file=sys.stderr, flush=True)
 
 
+class ShortLived:
+    """A store whose leases are lost after some seconds, as those of a machine that was suspended."""
+
+    def __init__(self, store, seconds):
+        self.tasks, self.seconds = store, seconds
+        self.lost = threading.Event()
+        self.callbacks = []
+
+    def read(self):
+        return self.tasks.read()
+
+    def acquire(self, *arguments):
+        self.lease = self.tasks.acquire(*arguments)
+        threading.Timer(self.seconds, self.lose).start()
+        return self
+
+    def lose(self):
+        self.lost.set()
+        for callback in self.callbacks:
+            callback()
+
+    def on_lost(self, callback):
+        self.callbacks.append(callback)
+
+    def ensure(self):
+        if self.lost.is_set():
+            raise LeaseLost("its time was up.")
+        self.lease.ensure()
+
+    def store(self, checkpoint):
+        self.ensure()
+        self.lease.store(checkpoint)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.lease.release()
+
+    def __getattr__(self, name):
+        return getattr(self.lease, name)
+
+
 def endpoint(form, role, root: Path) -> Endpoint:
     source = ProviderSource(form.get("kind", "path"), form["path"], tuple(form.get("env", ())))
     binary = resolve(source, root, role)
@@ -44,6 +88,8 @@ def main() -> None:
         flow = Flow(name, name, endpoint(spec["input"], "input", root), endpoint(spec["output"], "output", root),
                     tuple(spec.get("streams", ())))
         store = open_backend("local", {}, root=root).task(name)
+        if "lease_ends_after" in spec:
+            store = ShortLived(store, spec["lease_ends_after"])
         usual = {"first_delay": 0.05, "store_interval": 0.0, "lock_timeout": 20}
         options = RunOptions(**{**usual, **spec.get("options", {})})
         stop = Stop()

@@ -1,0 +1,78 @@
+"""What a task needs: complete, deferred, or an error that says what is wrong."""
+
+import pytest
+
+from dstream.diagnostics import DiagnosticsError
+from dstream.plugins import ProviderInfo, derive
+
+INFO = ProviderInfo(2, "p", "1", frozenset({"output"}))
+
+
+def ask(binary, **given):
+    return derive(binary, INFO, task="t", role="output", config_json={"a": 1}, **given)
+
+
+def test_objects_and_streams_are_read(shell):
+    found = ask(
+        shell("""cat >"$0.got"
+printf '{"resource":{"type":"queue","key":"Q","attributes":{"n":1.10},'
+echo '"depends_on":[["ns","main"]],"aliases":[["queue","q"]]}}'
+echo '{"stream":{"name":"S","key":["id"]}}'
+echo '{"status":"done"}'"""),
+        streams=[{"name": "X"}],
+    )
+    (queue,) = found.resources
+    assert (queue.type, queue.key) == ("queue", "Q")
+    assert (queue.depends_on, queue.aliases) == ((("ns", "main"),), (("queue", "q"),))
+    assert str(queue.attributes["n"]) == "1.10"
+    assert found.streams == ({"name": "S", "key": ["id"]},)
+    assert found.deferred is None
+
+
+def test_the_opening_line_is_whole_and_stdin_is_closed(shell, tmp_path):
+    ask(shell("""cat >"$0.got"; echo '{"status":"done"}'"""), streams=[])
+    assert (tmp_path / "provider.got").read_text() == (
+        '{"command":"plan","protocol":2,"role":"output","task":"t","config":{"a":1},"streams":[]}\n'
+    )
+
+
+def test_an_unknown_value_defers(shell):
+    assert ask(shell("""echo '{"status":"deferred","needs":["config.a"]}'""")).deferred == ("config.a",)
+
+
+@pytest.mark.parametrize(
+    ("body", "summary"),
+    [
+        ("exit 0", "Provider ended early"),
+        ("kill -9 $$", "Provider ended early"),
+        ("echo '{\"resource\":{\"type\":\"q\",\"key\":\"k\"}}'; exit 0", "Provider ended early"),
+        ("printf '{\"resource\":{\"ty'; exit 1", "Provider wrote half a line"),
+        ("echo Hello", "Provider broke the protocol"),
+        ("echo '{\"resource\":{\"key\":\"k\"}}'", "Provider broke the protocol"),
+        ("echo '{\"stream\":5}'; echo '{\"status\":\"done\"}'", "Provider broke the protocol"),
+        ("echo '{\"status\":\"whatever\"}'", "Provider broke the protocol"),
+        ("echo '{\"status\":\"done\"}'; exit 4", "Provider ended early"),
+        ("exec sleep 100", "Provider does not answer"),
+    ],
+)
+def test_any_other_answer_is_an_error_with_the_end_of_stderr(shell, body, summary):
+    with pytest.raises(DiagnosticsError) as problem:
+        ask(shell(f"echo 'password is hunter2' >&2\n{body}"), timeout=1, redact=["hunter2"])
+    (diagnostic,) = problem.value.diagnostics
+    assert diagnostic.summary == summary
+    assert "password is (sensitive value)" in diagnostic.detail
+    assert "hunter2" not in diagnostic.detail
+
+
+def test_diagnostics_of_the_provider_are_passed_on_without_secrets(shell):
+    found = '{"summary":"Bad hunter2","detail":"d","path":"config.a"},{"summary":"Two"}'
+    form = f'{{"status":"error","diagnostics":[{found}]}}'
+    with pytest.raises(DiagnosticsError) as problem:
+        ask(shell(f"echo '{form}'; exit 1"), redact=["hunter2"])
+    assert [each.summary for each in problem.value.diagnostics] == ["Bad (sensitive value)", "Two"]
+    assert "config.a" in problem.value.diagnostics[0].detail
+
+
+def test_a_version_1_provider_is_never_asked(shell):
+    with pytest.raises(ValueError, match="version 1"):
+        derive(shell(""), ProviderInfo(1, "p", "", frozenset()), task="t", role="output", config_json={})
