@@ -9,13 +9,13 @@ from dstream_state import Holder
 _DOING = {
     "create": "Creating",
     "update": "Updating",
-    "delete": "Destroying",
+    "destroy": "Destroying",
     "forget": "Forgetting",
 }
 _DONE = {
     "create": "Created",
     "update": "Updated",
-    "delete": "Destroyed",
+    "destroy": "Destroyed",
     "forget": "Forgotten",
 }
 
