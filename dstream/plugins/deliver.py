@@ -1,8 +1,11 @@
-"""Delivery of a few envelopes to an output in a session of its own, as `dstream dlq replay` needs it."""
+"""Delivery of a few envelopes to an output in a session of its own, as `dstream dlq replay` needs it.
+
+The session is one without acknowledgements: a checkpoint would become the position of the task in an output that
+stores checkpoints. What such an output has written is durable when it has read `end` and exits with 0.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +19,6 @@ from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import PROTOCOL, decode_object, encode
 
 DELIVERY_SECONDS = 300.0
-_CHECKPOINT = b'{"checkpoint":{},"n":1}\n'
 _END = b'{"end":true}\n'
 
 
@@ -41,25 +43,24 @@ def deliver(
     streams: Iterable[Mapping[str, Any]] = (),
     redact: Iterable[str] = (),
 ) -> Delivered:
-    """Start the output, give it the envelopes and end; of version 1, a clean exit is taken as confirmation."""
+    """Start the output, give it the envelopes and `end`; a clean exit is the confirmation."""
     opening: dict[str, Any] = {"command": "run", "config": config_json}
     if info.protocol >= PROTOCOL:
-        opening |= {"protocol": PROTOCOL, "role": "output", "task": task, "acks": True, "streams": list(streams)}
+        opening |= {"protocol": PROTOCOL, "role": "output", "task": task, "acks": False, "streams": list(streams)}
     lines = [encode(opening), *(envelope.rstrip(b"\n") + b"\n" for envelope in envelopes)]
     if info.protocol >= PROTOCOL:
-        lines += [_CHECKPOINT, _END]
+        lines.append(_END)
     redactor = Redactor(redact)
     process = begin(binary.name, binary.argv, provider_environment(binary.source.env)).result()
     said = converse(process, b"".join(lines), timeout=DELIVERY_SECONDS, redactor=redactor)
-    confirmed = info.protocol < PROTOCOL and said.exit_code == 0
+    confirmed = said.exit_code == 0 and not said.timed_out
     refused = []
     problems = []
     for line in said.lines:
         form = decode_object(line) or {}
-        if "checkpoint" in form and form.get("n") == 1:
-            confirmed = True
-        elif isinstance(form.get("reject"), dict):
+        if isinstance(form.get("reject"), dict):
             refused.append(form["reject"].get("envelope"))
         elif form.get("status") == "error":
-            problems.append(redactor.text(json.dumps(form.get("diagnostics") or form.get("message"), ensure_ascii=False)))
+            problem = form.get("diagnostics") or form.get("message")
+            problems.append(redactor.text(encode(problem).decode().strip()))
     return Delivered(confirmed, tuple(refused), "\n".join([*problems, str(said.tail)]))

@@ -49,6 +49,7 @@ class Settler:
         self._wake = threading.Condition()
         self._closing = False
         self._unwritten = b""
+        self._next_commit: Sent | None = None
         self.dead_letters = 0
 
     def notify(self) -> None:
@@ -116,14 +117,17 @@ class Settler:
 
     def commit(self, sent: Sent) -> None:
         """Tell the input that it may release its source up to here."""
-        if self._unwritten:
-            return  # the input has not read the last one yet: a newer one will follow
-        self._unwritten = encode({"committed": {"n": sent.number, "checkpoint": sent.position}})
+        self._next_commit = sent
         self._flush_committed()
 
     def _flush_committed(self) -> None:
         """Write as much as the input takes: an input that does not read must not stop the host."""
-        while self._unwritten and self._to_input is not None:
+        while self._to_input is not None:
+            if not self._unwritten:
+                sent, self._next_commit = self._next_commit, None
+                if sent is None:
+                    return
+                self._unwritten = encode({"committed": {"n": sent.number, "checkpoint": sent.position}})
             try:
                 written = os.write(self._to_input, self._unwritten)
             except BlockingIOError:

@@ -1,0 +1,164 @@
+"""The pump: whole lines only, nothing parsed, everything counted."""
+
+import os
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dstream.run.pump import Pump, RecordTooLong
+
+
+def pumped(chunks, *, controls=True, max_record_bytes=1 << 20, **options):
+    """Send chunks through a pump; return it, what came out, and the checkpoints with the records before them."""
+    source, to_pump = os.pipe()
+    from_pump, sink = os.pipe()
+    checkpoints = []
+    got = []
+
+    def write():
+        for chunk in chunks:
+            os.write(to_pump, chunk)
+        os.close(to_pump)
+
+    def read():
+        while chunk := os.read(from_pump, 1 << 20):
+            got.append(chunk)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    usual = {"before_write": lambda: None, "on_checkpoint": lambda line, records: checkpoints.append((line, records))}
+    pump = Pump(source, sink, controls=controls, max_record_bytes=max_record_bytes, **{**usual, **options})
+    try:
+        pump.run()
+    finally:
+        os.close(sink)
+        threads[1].join()
+        while os.read(source, 1 << 16):
+            pass
+        threads[0].join()
+        os.close(source)
+        os.close(from_pump)
+    return pump, b"".join(got), checkpoints
+
+
+LINES = st.lists(
+    st.one_of(
+        st.binary(max_size=30).map(lambda data: b'{"data":' + data.replace(b"\n", b"") + b"}"),
+        st.integers(1, 99).map(lambda n: b'{"checkpoint":{"x":1},"n":%d}' % n),
+        st.just(b""),
+        st.just(b' {"checkpoint":{}} is data here, since something stands before it'),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES, st.lists(st.integers(1, 50), max_size=20), st.binary(max_size=20))
+def test_whole_lines_pass_unchanged_however_they_are_cut(lines, cuts, tail):
+    tail = tail.replace(b"\n", b"")
+    stream = b"".join(line + b"\n" for line in lines) + tail
+    chunks, at = [], 0
+    for cut in cuts:
+        chunks.append(stream[at : at + cut])
+        at += cut
+    chunks.append(stream[at:])
+    pump, got, checkpoints = pumped([chunk for chunk in chunks if chunk])
+    assert got == stream[: len(stream) - len(tail)]
+    assert pump.dropped == len(tail)
+    controls = [line for line in lines if line.startswith(b'{"checkpoint":')]
+    assert [line for line, _ in checkpoints] == controls
+    assert pump.records == len(lines) - len(controls)
+    before, expected = 0, []
+    for line in lines:
+        if line.startswith(b'{"checkpoint":'):
+            expected.append(before)
+        else:
+            before += 1
+    assert [records for _, records in checkpoints] == expected
+
+
+def test_a_megabyte_and_more_passes():
+    stream = b'{"data":{"text":"' + b"x" * 300 + b'"}}\n'
+    pump, got, _ = pumped([stream * 20_000])
+    assert len(got) == len(stream) * 20_000
+    assert pump.records == 20_000
+
+
+def test_the_end_line_is_noticed():
+    assert pumped([b'{"data":{}}\n{"end":true}\n'])[0].ended
+    assert pumped([b'{"data":{}}\n', b'{"end":', b"true}\n"])[0].ended
+    assert not pumped([b'{"data":{}}\n{"end":true}'])[0].ended
+    assert pumped([b'{"data":{}}\n{"end":true}\n'])[0].records == 1
+
+
+def test_without_acknowledgements_there_are_no_control_lines():
+    pump, got, checkpoints = pumped([b'{"checkpoint":{},"n":1}\n'], controls=False)
+    assert (pump.records, checkpoints) == (1, [])
+    assert got
+
+
+LONG = b"x" * 600
+
+
+@pytest.mark.parametrize("chunks", [[LONG, LONG + b"\n"], [LONG + LONG], [b"ab\n" + LONG + LONG + b"\nab\n"]])
+def test_a_record_beyond_the_limit_ends_it(chunks):
+    with pytest.raises(RecordTooLong):
+        pumped(chunks, max_record_bytes=1000)
+
+
+def test_the_lease_is_asked_before_each_write():
+    asked = []
+
+    def ensure():
+        asked.append(1)
+        if len(asked) == 2:
+            raise RuntimeError("lost")
+
+    source, to_pump = os.pipe()
+    from_pump, sink = os.pipe()
+    pump = Pump(
+        source, sink, controls=True, max_record_bytes=1000, before_write=ensure, on_checkpoint=lambda *_: None
+    )  # fmt: skip
+    os.write(to_pump, b"one\n")
+
+    def run():
+        with pytest.raises(RuntimeError):
+            pump.run()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert os.read(from_pump, 100) == b"one\n"
+    os.write(to_pump, b"two\n")
+    thread.join()
+    os.close(sink)
+    assert os.read(from_pump, 100) == b""
+    assert pump.records == 1
+
+
+def test_an_answer_at_the_start_is_not_passed_on():
+    seen = []
+    _, got, _ = pumped(
+        [b'{"status":"rea', b'dy"}\n{"data":{}}\n'], on_first_line=lambda line: seen.append(line) or len(line)
+    )
+    assert seen == [b'{"status":"ready"}\n']
+    assert got == b'{"data":{}}\n'
+
+
+def test_skipped_records_go_elsewhere_and_checkpoints_do_not():
+    skipped = []
+    pump, got, checkpoints = pumped(
+        [b'a\nb\n{"checkpoint":{},"n":1}\nc\nd\n'], skip=3, on_skipped=skipped.extend
+    )  # fmt: skip
+    assert skipped == [b"a", b"b", b"c"]
+    assert got == b'{"checkpoint":{},"n":1}\nd\n'
+    assert [records for _, records in checkpoints] == [0]
+    assert pump.records == 1
+
+
+def test_a_limit_cuts_exactly_where_there_are_no_checkpoints():
+    pump, got, _ = pumped([b"a\nb\nc\nd\n"], controls=False, limit=3)
+    assert got == b"a\nb\nc\n"
+    assert pump.full
