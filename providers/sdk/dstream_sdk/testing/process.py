@@ -119,7 +119,9 @@ class ProviderProcess:
             raise self.failed(f"still running after {self.timeout:.0f} s") from None
 
     def stderr(self) -> str:
-        """Return what the provider has written to standard error so far."""
+        """Return what the provider has written to standard error so far: all of it, once it has exited."""
+        if self._process.poll() is not None:
+            self._readers[1].join(self.timeout)
         return b"".join(self._errors).decode("utf-8", "replace")
 
     def failed(self, what: str) -> Failed:
