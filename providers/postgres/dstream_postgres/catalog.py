@@ -16,7 +16,7 @@ _FIRST_USER_OID = 16384
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """Columns that the publication sends (no generated ones), the key, and the declared types of all columns."""
+    """Columns that the publication sends, the key, and the declared types of all columns."""
 
     columns: tuple[Column, ...]
     type_oids: tuple[int, ...]
@@ -24,16 +24,19 @@ class TableShape:
     key: tuple[str, ...]
 
 
-def shape_of(connection: Any, table: Table, key: Sequence[str] = ()) -> TableShape:
-    """The shape of a table; `key` overrules the primary key, then the replica identity's index. InvalidError if the
-    table or a key column does not exist."""
+def shape_of(
+    connection: Any, table: Table, key: Sequence[str] = (), published: Sequence[str] | None = None
+) -> TableShape:
+    """The shape of a table: of its `published` columns, by default all that are not generated. `key` overrules the
+    primary key, then the replica identity's index. InvalidError if the table or a key column does not exist."""
     found = rows(
         connection,
         "SELECT a.attname, a.atttypid::bigint FROM pg_attribute a"
         " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
+        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped"
+        " AND CASE WHEN %s::text[] IS NULL THEN a.attgenerated = '' ELSE a.attname = ANY (%s::text[]) END"
         " ORDER BY a.attnum",
-        (table.schema, table.name),
+        (table.schema, table.name, *[None if published is None else list(published)] * 2),
     )
     if not found:
         raise InvalidError("No such table", f"the table {table} does not exist, or has no columns")

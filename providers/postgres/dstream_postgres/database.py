@@ -22,17 +22,26 @@ SET extra_float_digits = 3; SET bytea_output = 'hex'; SET statement_timeout = 0;
 SENDER_TIMEOUT = "SET wal_sender_timeout = '300s'"
 """A sink may hold us up for longer than the usual 60 s; a vanished client is found by TCP keepalives."""
 
+PARAMETERS = {
+    "fallback_application_name": "dstream",
+    "connect_timeout": "15",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+"""What a connection string need not say: a server that has vanished is noticed within a minute."""
+
 
 def connect(dsn: str, *, replication: bool = False) -> psycopg2.extensions.connection:
     """An open connection in autocommit mode with a prepared session. Raises ProviderError."""
     import psycopg2
+    import psycopg2.extensions
     import psycopg2.extras
 
-    options: dict[str, Any] = {"fallback_application_name": "dstream"}
-    if replication:
-        options["connection_factory"] = psycopg2.extras.LogicalReplicationConnection
+    factory = psycopg2.extras.LogicalReplicationConnection if replication else None
     try:
-        connection = psycopg2.connect(dsn, connect_timeout=15, **options)
+        parameters = {**PARAMETERS, **psycopg2.extensions.parse_dsn(dsn)}
+        connection = psycopg2.connect(connection_factory=factory, **parameters)
     except psycopg2.ProgrammingError:
         # libpq repeats the string in its message; what is wrong with it is for the user to see, not for a log.
         raise InvalidError(

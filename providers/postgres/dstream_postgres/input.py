@@ -86,7 +86,7 @@ class _Session:
             self._position = self._go_on(Position.from_json(session.checkpoint_position), source)
         if config.snapshot == "never":
             self._position = replace(self._position, members={**source.members, **self._position.members})
-        self._members = source.members
+        self._source = source
 
     def run(self) -> None:
         import psycopg2
@@ -124,7 +124,8 @@ class _Session:
         again = set(known) if None in lost else {table for table in lost if table in known}
         base = replace(position, slot=source.slot, members=known, tables=kept)
         if None in lost:
-            base = replace(source.start(), members=known)
+            # All is read again, under snapshots that are taken from now on: what has committed before is in them.
+            base = replace(source.start(), members=known, lsn=max(source.slot_confirmed, source.end))
         unread = TableSnapshot("", 0, reading=True, truncate=True)
         members = {table: source.members[table] if table in again else oid for table, oid in known.items()}
         return replace(base, members=members, tables={**base.tables, **dict.fromkeys(again, unread)})
@@ -134,6 +135,7 @@ class _Session:
         from dstream_postgres.snapshot import SnapshotReader, Stopped
 
         config = self._config
+        source = self._source
         reader = SnapshotReader(self._connection(), self._session, config.chunk_rows)
         for table in self._tables:
             name = str(table)
@@ -142,13 +144,15 @@ class _Session:
                 continue
             if self._session.stopping:
                 raise Stopped
-            members = {**self._position.members, name: self._members[name]}
-            shape = shape_of(self._connection(), table, self._keys.get(table, ()))
-            self._position = reader.read(table, shape, replace(self._position, members=members))
+            members = {**self._position.members, name: source.members[name]}
+            shape = shape_of(self._connection(), table, self._keys.get(table, ()), source.columns.get(name))
+            start = replace(self._position, members=members)
+            self._position = reader.read(table, shape, start, source.filters.get(name))
 
     def _follow(self) -> None:
         import psycopg2.errors
 
+        from dstream_postgres.source import verify
         from dstream_postgres.stream import Stream as Changes
 
         config = self._config
@@ -163,6 +167,7 @@ class _Session:
                 tables=self._tables,
                 keys=self._keys,
                 query=self._connection,
+                verify=lambda position: verify(self._connection(), position, self._tables),
                 interval=config.checkpoint_interval / 1000,
                 heartbeat=config.heartbeat / 1000,
             )

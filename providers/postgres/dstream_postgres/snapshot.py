@@ -38,6 +38,10 @@ _FETCH = 2000
 _PATIENCE = 0.05
 
 
+WRITTEN = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END"
+"""Where the log is: no commit record of a visible transaction is behind it."""
+
+
 class Stopped(Exception):
     """The session is to stop; what has been read is in the last checkpoint."""
 
@@ -51,28 +55,30 @@ class SnapshotReader:
         self._chunk_rows = chunk_rows
         self._quiet = False
 
-    def read(self, table: Table, shape: TableShape, position: Position) -> Position:
+    def read(self, table: Table, shape: TableShape, position: Position, where: str | None = None) -> Position:
         """Read a table, again if `position` says that it was interrupted; return the position with it read.
 
-        Raises Stopped, psycopg2.Error.
+        `where` is the publication's row filter, as SQL. Raises Stopped, psycopg2.Error.
         """
         self._wait_for_running_transactions()
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
         try:
             (snapshot,) = rows(self._connection, "SELECT pg_current_snapshot()::text")[0]
-            (here,) = rows(self._connection, "SELECT pg_current_wal_insert_lsn()::text")[0]
+            (here,) = rows(self._connection, f"SELECT ({WRITTEN})::text")[0]
             lsn = parse_lsn(here)
             state = position.tables.get(str(table))
             again = state is not None and (state.truncate or bool(state.snapshot))
             state = TableSnapshot(snapshot, lsn, reading=True, truncate=again)
             position = position.with_table(str(table), state)
             self._store(position)
-            return self._rows(table, shape, position, state, lsn)
+            return self._rows(table, shape, position, state, lsn, where)
         finally:
             self._connection.rollback()
             self._connection.set_session(isolation_level="DEFAULT", readonly=False, autocommit=True)
 
-    def _rows(self, table: Table, shape: TableShape, position: Position, state: TableSnapshot, lsn: int) -> Position:
+    def _rows(
+        self, table: Table, shape: TableShape, position: Position, state: TableSnapshot, lsn: int, where: str | None
+    ) -> Position:
         session = self._session
         encoder = Encoder(str(table), shape.columns, shape.key)
         prefix, end = position_prefix(lsn), b'"}}\n'
@@ -80,7 +86,7 @@ class SnapshotReader:
             session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + end))
         forms = [_text_encoder(form_of(column.type_oid)) for column in shape.columns]
         read = 0
-        with self._open(table, shape) as cursor:
+        with self._open(table, shape, where) as cursor:
             while batch := cursor.fetchmany(min(_FETCH, self._chunk_rows - read % self._chunk_rows)):
                 lines = []
                 for row in batch:
@@ -106,7 +112,7 @@ class SnapshotReader:
             self._session.flush()
             fault("mid_snapshot")
 
-    def _open(self, table: Table, shape: TableShape) -> Any:
+    def _open(self, table: Table, shape: TableShape, where: str | None) -> Any:
         """A server-side cursor over the rows, whose values are PostgreSQL's text."""
         import psycopg2.extensions
 
@@ -115,7 +121,8 @@ class SnapshotReader:
         cursor.itersize = _FETCH
         as_text = psycopg2.extensions.new_type(tuple(set(shape.type_oids)), "DSTREAM_TEXT", lambda text, _: text)
         psycopg2.extensions.register_type(as_text, cursor)
-        cursor.execute(f"SELECT {columns} FROM {table.sql}")  # noqa: S608 - identifiers are quoted
+        condition = f" WHERE {where}" if where else ""  # the server's own text, from its catalog
+        cursor.execute(f"SELECT {columns} FROM {table.sql}{condition}")  # noqa: S608 - identifiers are quoted
         return cursor
 
     def _store(self, position: Position) -> None:

@@ -24,6 +24,10 @@ from dstream_postgres.position import Position
 from dstream_sdk import InvalidError, ProviderError
 
 PLUGIN = "pgoutput"
+FLUSHED = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
+"""Where the log ends that a sender can read, on a primary or a standby."""
+
+_LISTS_SINCE = 150000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,10 @@ class Source:
     publication: str
     publication_oid: int
     members: Mapping[str, int]
+    columns: Mapping[str, tuple[str, ...]]
+    """The published columns of each table, where the server says them (15 and later)."""
+    filters: Mapping[str, str]
+    """The row filter of each table that has one, as SQL."""
     end: int
     """Where the flushed log ends."""
 
@@ -83,26 +91,60 @@ def inspect(
             f"the server removed log that the slot {slot!r} still needed (max_slot_wal_keep_size). Changes are lost: "
             'replace the slot with `dstream apply -replace=...`, and set on_gap = "snapshot" to read the tables again.',
         )
-    published = rows(connection, "SELECT oid::bigint FROM pg_publication WHERE pubname = %s", (publication,))
-    if not published:
-        raise ProviderError(
-            "No publication",
-            f"the publication {publication!r} does not exist in this database. `dstream apply` creates it; changes "
-            "made meanwhile are lost to this task, which `on_gap` decides about.",
-        )
-    members = _members(connection, publication, tables)
+    published = _publication(connection, publication)
     system, timeline = identity
-    (end,) = rows(connection, "SELECT pg_current_wal_flush_lsn()::text")[0]
+    (end,) = rows(connection, f"SELECT ({FLUSHED})::text")[0]
+    (version,) = rows(connection, "SHOW server_version_num")[0]
+    columns, filters = _lists(connection, publication) if int(version) >= _LISTS_SINCE else ({}, {})
     return Source(
         system=system,
         timeline=timeline,
         slot=slot,
         slot_confirmed=parse_lsn(confirmed),
         publication=publication,
-        publication_oid=published[0][0],
-        members=members,
+        publication_oid=published,
+        members=_members(connection, publication, tables),
+        columns=columns,
+        filters=filters,
         end=parse_lsn(end),
     )
+
+
+def verify(connection: Any, position: Position, tables: tuple[Table, ...]) -> None:
+    """Check that a publication is still the one that `position` speaks of, with the same tables. ProviderError if not.
+
+    Version 18 goes on without an error, and without the changes, when a publication is dropped while it is read.
+    """
+    oid = _publication(connection, position.publication)
+    members = _members(connection, position.publication, tables)
+    if oid != position.publication_oid or any(members[table] != one for table, one in position.members.items()):
+        raise ProviderError(
+            "The publication was changed while it was read",
+            f"{position.publication!r}, or a table's entry in it, was dropped and created again; changes made in "
+            "between may be lost. The next session decides by `on_gap`.",
+        )
+
+
+def _publication(connection: Any, name: str) -> int:
+    found = rows(connection, "SELECT oid::bigint FROM pg_publication WHERE pubname = %s", (name,))
+    if not found:
+        raise ProviderError(
+            "No publication",
+            f"the publication {name!r} does not exist in this database. `dstream apply` creates it; changes "
+            "made meanwhile are lost to this task, which `on_gap` decides about.",
+        )
+    return int(found[0][0])
+
+
+def _lists(connection: Any, publication: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Published columns and row filters by table."""
+    found = rows(
+        connection,
+        "SELECT schemaname, tablename, attnames::text[], rowfilter FROM pg_publication_tables WHERE pubname = %s",
+        (publication,),
+    )
+    columns = {str(Table(schema, name)): tuple(names) for schema, name, names, _ in found}
+    return columns, {str(Table(schema, name)): text for schema, name, _, text in found if text}
 
 
 def _members(connection: Any, publication: str, tables: tuple[Table, ...]) -> dict[str, int]:

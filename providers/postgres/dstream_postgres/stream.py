@@ -25,13 +25,15 @@ from dstream_sdk.faults import armed, fault
 _BLOCK = 256
 _POLL = 0.05
 _RECORDS_BETWEEN_CHECKPOINTS = 100_000
+_BETWEEN_CHECKS = 5.0
 
 
 class Stream:
     """One session of reading a slot, from `position` on.
 
     `tables` are followed, others in the publication are ignored. `keys` overrules their keys. `query` opens a
-    connection for catalog questions, of which there are few. `interval` and `heartbeat` are in seconds.
+    connection for catalog questions, of which there are few. `verify` is called now and then to make sure that the
+    publication is still the same. `interval` and `heartbeat` are in seconds.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Stream:
         tables: Sequence[Table],
         keys: Mapping[Table, Sequence[str]],
         query: Callable[[], Any],
+        verify: Callable[[Position], None],
         interval: float,
         heartbeat: float,
     ) -> None:
@@ -53,6 +56,8 @@ class Stream:
         self._tables = frozenset(tables)
         self._keys = keys
         self._query = query
+        self._verify = verify
+        self._verified_at = time.monotonic()
         self._interval = interval
         self._heartbeat = heartbeat
         self._cursor = connection.cursor()
@@ -61,6 +66,7 @@ class Stream:
         self._updates: dict[bytes, Fast] = {}
         self._seen: dict[bytes, Visibility] = {}  # snapshots of relations whose rows were read
         self._checkpointed_at = time.monotonic()
+        self._checkpointed_lsn = position.lsn
         self._records_at_checkpoint = 0
         # The checkpoint that we were started from is stored.
         self._released = position.lsn if session.checkpoint_position is not None else 0
@@ -181,7 +187,8 @@ class Stream:
             self._advance(here)
         done = session.stopping or (end is not None and self._lsn >= end)
         since = now - self._checkpointed_at
-        if done or (changed and since >= self._interval) or since >= self._heartbeat:
+        moved = self._lsn > self._checkpointed_lsn
+        if done or (changed and since >= self._interval) or (moved and since >= self._heartbeat):
             self._checkpoint()
         if done:
             return True
@@ -208,8 +215,12 @@ class Stream:
         return records > 0 and time.monotonic() - self._checkpointed_at >= self._interval
 
     def _checkpoint(self) -> None:
+        if time.monotonic() - self._verified_at >= min(_BETWEEN_CHECKS, self._heartbeat):
+            self._verify(self._position)
+            self._verified_at = time.monotonic()
         self._session.checkpoint(self._position.at(self._lsn).to_json())
         self._checkpointed_at = time.monotonic()
+        self._checkpointed_lsn = self._lsn
         self._records_at_checkpoint = self._session.records
         self.release()
 

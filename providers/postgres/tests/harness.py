@@ -119,11 +119,9 @@ class InputRun:
     def send_committed(self, number: int, checkpoint: Json) -> None:
         assert self.process.stdin is not None
         line = json.dumps({"committed": {"n": number, "checkpoint": checkpoint}}).encode() + b"\n"
-        try:
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or its input was closed
             self.process.stdin.write(line)
             self.process.stdin.flush()
-        except OSError:
-            pass
 
     def wait_for(self, condition: Callable[[InputRun], bool], timeout: float = 30.0) -> None:
         end = time.monotonic() + timeout

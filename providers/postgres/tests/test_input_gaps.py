@@ -78,6 +78,20 @@ def test_lost_changes_fail_the_session_and_with_on_gap_snapshot_the_tables_are_r
     assert [one["data"]["id"] for one in after.envelopes] == [3]
 
 
+def test_a_publication_that_is_made_anew_while_it_is_read_ends_the_session(database: Database):
+    """Version 18 would go on without an error and without the changes in between."""
+    checkpoint = start(database)
+    run = InputRun(database.config("t", heartbeat=50), checkpoint, until=None)
+    database.execute("INSERT INTO t VALUES (10)")
+    run.wait_for(lambda one: len(one.envelopes) == 1)
+    recreate_publication(database)
+    run.finish(30)
+    assert run.process.returncode == 1
+    assert "publication" in run.stderr()
+    refused = InputRun(database.config("t"), run.checkpoint).finish()
+    assert refused.status["diagnostics"][0]["summary"] == "Changes may be lost"
+
+
 def test_another_server_and_a_checkpoint_from_its_future_are_gaps(database: Database):
     checkpoint = start(database)
     other = InputRun(database.config("t"), {**checkpoint, "system": "1"}).finish()
@@ -201,6 +215,9 @@ def test_the_older_major_version_gives_the_same_changes():
         recreate_publication_while_the_slot_lags(database)
         refused = InputRun(database.config("t"), run.checkpoint).finish()
         assert "created again" in refused.status["diagnostics"][0]["detail"]
+        again = InputRun(database.config("t", on_gap="snapshot"), run.checkpoint).finish()
+        assert again.ended, again.stderr()
+        assert [one["data"].get("id") for one in again.envelopes] == [None, 1, 3, 7]
 
 
 def recreate_publication_while_the_slot_lags(database: Database) -> None:
