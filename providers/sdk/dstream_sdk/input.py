@@ -112,9 +112,7 @@ class InputSession:
 
     def emit(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
         """Emit one envelope. Values are what JSON has; others are a TypeError or ValueError."""
-        self._writer.put(
-            b'{"data":' + encode(data) + b',"metadata":' + (encode(metadata) if metadata else b"{}") + b"}\n"
-        )
+        self._writer.put(encode({"data": dict(data), "metadata": dict(metadata or ())}) + b"\n")
         self.records += 1
 
     def emit_bytes(self, lines: bytes, count: int = 1) -> None:
