@@ -119,7 +119,7 @@ class AzureStorage:
     def renew(self, name: str, lease: str) -> None:
         """See `Storage`."""
         headers = {"x-ms-lease-action": "renew", "x-ms-lease-id": lease}
-        answer = self._send("PUT", self._cell(name), {"comp": "lease"}, headers, retry_seconds=self._length / 6)
+        answer = self._hurried(name, headers)
         if answer.code in _LEASE_GONE:
             raise NotOwner
         self._expect(answer, 200, "the lock cannot be renewed")
@@ -127,7 +127,7 @@ class AzureStorage:
     def release(self, name: str, lease: str) -> None:
         """See `Storage`."""
         headers = {"x-ms-lease-action": "release", "x-ms-lease-id": lease}
-        self._send("PUT", self._cell(name), {"comp": "lease"}, headers, retry_seconds=self._length / 6)
+        self._hurried(name, headers)
 
     def break_lease(self, name: str) -> None:
         """See `Storage`."""
@@ -243,11 +243,13 @@ class AzureStorage:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        *,
-        retry_seconds: float | None = None,
     ) -> Answer:
-        path = f"{self._container}/{blob}"
-        return self._service.send(method, path, query, headers, body, retry_seconds=retry_seconds)
+        return self._service.send(method, f"{self._container}/{blob}", query, headers, body)
+
+    def _hurried(self, name: str, headers: Mapping[str, str]) -> Answer:
+        """Send something about a lease that is of no use later than a fraction of its length."""
+        path, limit = f"{self._container}/{self._cell(name)}", self._length / 6
+        return self._service.send("PUT", path, {"comp": "lease"}, headers, retry_seconds=limit, timeout=limit)
 
     def _stored(self, method: str, blob: str) -> Stored:
         answer = self._send(method, blob)

@@ -27,9 +27,9 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from .errors import StateUnavailable
 
 API_VERSION = "2021-12-02"
-CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 RETRY_SECONDS = 40.0
+_SPREAD = random.Random()  # noqa: S311 - spreads retries, guards nothing
 _SIGNED = (
     *("Content-Encoding", "Content-Language", "Content-Length", "Content-MD5", "Content-Type", "Date"),
     *("If-Modified-Since", "If-Match", "If-None-Match", "If-Unmodified-Since", "Range"),
@@ -170,18 +170,19 @@ class BlobService:
         body: bytes = b"",
         *,
         retry_seconds: float | None = None,
+        timeout: float = READ_SECONDS,
     ) -> Answer:
         """Send a request until it is answered with something that does not pass by itself.
 
-        `path` is `container/blob`, not encoded. Raises StateUnavailable after `retry_seconds` of trying, and
-        when access is refused or the container is missing.
+        `path` is `container/blob`, not encoded; `timeout` is for one answer. Raises StateUnavailable after
+        `retry_seconds` of trying, and when access is refused or the container is missing.
         """
         until = time.monotonic() + (self._retry_seconds if retry_seconds is None else retry_seconds)
         pause, repeated = self._first_pause, False
         while True:
             wait = 0.0
             try:
-                answer = self.once(method, path, query or {}, headers or {}, body, repeated=repeated)
+                answer = self.once(method, path, query or {}, headers or {}, body, repeated=repeated, timeout=timeout)
             except (OSError, http.client.HTTPException) as error:
                 repeated = True
                 trouble = f"{self.endpoint} does not answer ({error or type(error).__name__})"
@@ -191,7 +192,7 @@ class BlobService:
                 repeated = True
                 trouble = f"{self.endpoint} answers {answer.status} {answer.code}"
                 wait = _seconds(answer.headers.get("retry-after", ""))
-            wait = max(wait, pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads retries, guards nothing
+            wait = max(wait, pause * _SPREAD.uniform(0.5, 1.5))
             if time.monotonic() + wait > until:
                 raise StateUnavailable(f"{trouble}. Check the network and the account, then run the operation again.")
             time.sleep(wait)
@@ -206,6 +207,7 @@ class BlobService:
         body: bytes,
         *,
         repeated: bool = False,
+        timeout: float = READ_SECONDS,
     ) -> Answer:
         """Send a request once. Raises OSError or HTTPException where no answer came."""
         encoded = f"{self._base}/{quote(path, safe='/~')}"
@@ -215,7 +217,7 @@ class BlobService:
         lines["Content-Length"] = str(len(body))
         self._authorization.sign(method, encoded, parameters, lines)
         target = f"{encoded}?{urlencode(parameters, quote_via=quote)}" if parameters else encoded
-        connection = self._connection()
+        connection = self._connection(timeout)
         try:
             connection.request(method, target, body, lines)
             response = connection.getresponse()
@@ -247,20 +249,24 @@ class BlobService:
             )
         return answer
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            idle = self._idle.pop() if self._idle else None
+        if idle is not None:
+            idle.timeout = timeout
+            if idle.sock is not None:
+                idle.sock.settimeout(timeout)
+            return idle
         proxy = _proxy("https" if self._secure else "http", self._host)
-        host, port = proxy or (self._host, self._port)
+        host, port = (proxy.host, proxy.port) if proxy else (self._host, self._port)
         if self._secure:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=READ_SECONDS, context=self._context()
+                host, port, timeout=timeout, context=self._context()
             )
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=READ_SECONDS)
+            connection = http.client.HTTPConnection(host, port, timeout=timeout)
         if proxy is not None:
-            connection.set_tunnel(self._host, self._port)
+            connection.set_tunnel(self._host, self._port, dict(proxy.headers))
         return connection
 
     def _context(self) -> ssl.SSLContext:
@@ -271,7 +277,16 @@ class BlobService:
         return self._tls
 
 
-def _proxy(scheme: str, host: str) -> tuple[str, int] | None:
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    """A proxy of the environment, with what it wants to be told."""
+
+    host: str
+    port: int
+    headers: Mapping[str, str]
+
+
+def _proxy(scheme: str, host: str) -> _Proxy | None:
     if not any(
         os.environ.get(name) for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
     ):
@@ -283,7 +298,11 @@ def _proxy(scheme: str, host: str) -> tuple[str, int] | None:
     if not address or proxy_bypass(host):
         return None
     parts = urlsplit(address if "://" in address else f"http://{address}")
-    return (parts.hostname or "", parts.port or 8080)
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return _Proxy(parts.hostname or "", parts.port or 8080, headers)
 
 
 def _seconds(text: str) -> float:

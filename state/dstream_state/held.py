@@ -22,7 +22,7 @@ from .journal import Journal, JournalWriter, delete_journal, log_name, read_jour
 from .lease import Lease
 from .meta import Meta
 from .overlays import Overlay
-from .records import Intent, ProcessStarted, Record
+from .records import Intent, ProcessStarted, Record, SetKey
 from .storage import CannotSeal, Changed, Missing, NotOwner, Storage
 
 STATE = "state"
@@ -72,7 +72,7 @@ class StoredHeld:
         self._overlay = Overlay(self._base)
         self._older: dict[str, Journal | None] = dict.fromkeys(meta.journals[:-1])
         self._unsealed: set[str] = set()
-        self._recovered = False
+        self._recovered = self._key_written = False
         self._appended = False
         self._lock = threading.Condition(threading.RLock())
         self._appending = 0
@@ -113,6 +113,9 @@ class StoredHeld:
         self.ensure()
         with self._lock:
             self._appending += 1
+            if not self._exists and not self._key_written:
+                batch.insert(0, SetKey(self._base.hmac_key))
+                self._key_written = True
         written = False
         try:
             self._journal.append(batch)

@@ -133,13 +133,13 @@ class JournalWriter:
                     continue
                 self._ensure()
                 self._put(line)
-        except StateError as error:
-            self._broken = error
         except Refused:
             self._broken = StateConflict(
                 "the journal of this operation was sealed, which means that another process took over the lock. "
                 "What was done until now is recorded; look at `dstream plan` before going on."
             )
+        except StateError as error:
+            self._broken = error
         except BaseException:
             self._broken = StateConflict("an earlier write to the journal did not end; the operation cannot go on.")
             raise

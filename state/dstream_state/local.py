@@ -22,7 +22,7 @@ from pathlib import Path
 from .errors import SettingsError, StateUnavailable
 from .storage import Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
-_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "lustre"})
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "lustre"})
 _SEAL = b'{"sealed":true}\n'
 
 
@@ -50,12 +50,14 @@ class LocalStorage:
 
     def warnings(self) -> list[str]:
         """See `Storage`."""
-        kind = _network_file_system(self._folder)
-        if kind is None:
+        kind = _file_system(self._folder)
+        if kind not in _NETWORK:
             return []
         return [
-            (f"{self._folder} is on a network file system ({kind}), where locks between machines cannot be relied upon. "
-            'Use backend "azurerm" for state that several machines share.')
+            (
+                f"{self._folder} is on a network file system ({kind}), where locks between machines cannot be relied "
+                'upon. Use backend "azurerm" for state that several machines share.'
+            )
         ]
 
     def prepare(self) -> None:
@@ -276,8 +278,13 @@ class LocalStorage:
         return self._folder / f"{name}{suffix}"
 
     def _make(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.is_dir():
+            return
+        if folder == self._place:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            self._make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
     def _owned(self, name: str, lease: str) -> None:
         with self._guard:
@@ -334,19 +341,19 @@ class LocalStorage:
             raise StateUnavailable(f"{error.filename}: {error.strerror}") from error
 
 
-def _network_file_system(folder: Path) -> str | None:
-    """Return the type of the network file system that `folder` is on, as far as the system tells."""
+def _file_system(folder: Path) -> str:
+    """Return the type of the file system that `folder` is on, as far as the system tells."""
     try:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
     except OSError:
-        return None
+        return ""
     path, best, kind = f"{folder.absolute()}/", "", ""
     for line in mounts:
         _, point, found, *_ = line.split()
         point = point.replace("\\040", " ").rstrip("/") + "/"
         if path.startswith(point) and len(point) >= len(best):
             best, kind = point, found
-    return kind if kind in _NETWORK else None
+    return kind
 
 
 def _write_all(fd: int, content: bytes) -> None:

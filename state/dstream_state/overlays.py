@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from .document import Snapshot
 from .objects import ObjectState, OutputState, ProviderState, TaskState
-from .records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
+from .records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result, SetKey
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ class Overlay:
         self.tasks: dict[str, TaskState] = dict(base.tasks)
         self.intents: dict[str, Intent] = dict(base.intents)
         self.processes: list[ProcessStarted] = []
+        self.hmac_key = base.hmac_key
 
     def apply(self, record: Record) -> None:
         """Take in one record. A result whose intent is not outstanding is ignored."""
@@ -48,6 +49,8 @@ class Overlay:
                 _put(self.outputs, record.name, record.output)
             case PutTask():
                 _put(self.tasks, record.address, record.task)
+            case SetKey():
+                self.hmac_key = record.key
 
     def _result(self, result: Result) -> None:
         intent = self.intents.pop(result.intent, None)
@@ -77,6 +80,7 @@ class Overlay:
             serial=base.serial if serial is None else serial,
             epoch=base.epoch if epoch is None else epoch,
             absorbed=base.absorbed if absorbed is None else absorbed,
+            hmac_key=self.hmac_key,
         )
 
 

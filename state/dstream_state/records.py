@@ -228,10 +228,30 @@ class PutTask:
         return cls(form["address"], TaskState.from_json(form["task"]) if form["task"] else None)
 
 
-Record = Intent | Result | ProcessStarted | Put | Drop | PutProvider | PutOutput | PutTask
+@dataclass(frozen=True, slots=True)
+class SetKey:
+    """The key of the fingerprints in the records that follow.
+
+    Written first where there is no snapshot yet.
+    """
+
+    record: ClassVar[str] = "key"
+    key: bytes
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        return {"record": self.record, "key": self.key.hex()}
+
+    @classmethod
+    def from_json(cls, form: Json) -> SetKey:
+        """Return what `to_json` stored."""
+        return cls(bytes.fromhex(form["key"]))
+
+
+Record = Intent | Result | ProcessStarted | Put | Drop | PutProvider | PutOutput | PutTask | SetKey
 
 _KINDS: dict[str, type[Record]] = {
-    kind.record: kind for kind in (Intent, Result, ProcessStarted, Put, Drop, PutProvider, PutOutput, PutTask)
+    kind.record: kind for kind in (Intent, Result, ProcessStarted, Put, Drop, PutProvider, PutOutput, PutTask, SetKey)
 }
 
 

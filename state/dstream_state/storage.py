@@ -18,9 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from .errors import StateError
 
-class StorageError(Exception):
-    """Base of the answers below; the algorithm turns each into an error for the user."""
+
+class StorageError(StateError):
+    """Base of the answers below. The algorithm turns each into an error of its own.
+
+    None should reach a user.
+    """
+
+    def __init__(self) -> None:
+        """Say which answer it is, should it reach a user after all."""
+        super().__init__(f"it gave an answer that does not fit ({type(self).__name__}). Run the operation again.")
 
 
 class Busy(StorageError):

@@ -18,37 +18,39 @@ from .crypt import Sealer, read_records, read_snapshot, records_form, snapshot_b
 from .document import Snapshot
 from .errors import StateConflict, StateError
 from .overlays import overlay
-from .records import Record
+from .records import Intent, Record
 
 ERRORED = "errored.dsstate"
+ORPHANS = "orphans.dsstate"
 _ORPHANS = "orphans"
 
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """A file's content: a snapshot, and records that came after it and are in no journal."""
+    """A file's content: a snapshot, and records that are in no journal.
 
-    snapshot: Snapshot
+    Or such records alone, for their lineage.
+    """
+
+    snapshot: Snapshot | None
     records: tuple[Record, ...] = ()
+    lineage: str = ""
 
 
 def save(path: Path, snapshot: Snapshot, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
     """Write a state file, readable by its owner alone, durably and whole."""
     content = snapshot_bytes(snapshot, sealer)
     if records:
-        form: dict[str, Json] = {_ORPHANS: snapshot.lineage}
-        content += dumps(form | records_form(records, sealer, _context(snapshot.lineage))) + b"\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        content += _records_line(snapshot.lineage, records, sealer)
+    _write(path, content)
+
+
+def save_orphans(path: Path, lineage: str, intents: Sequence[Intent], sealer: Sealer | None = None) -> None:
+    """Save intents whose providers answered after the lock was lost.
+
+    `push` puts them up to be resolved again.
+    """
+    _write(path, _records_line(lineage, intents, sealer))
 
 
 def save_errored(path: Path, held: Held, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
@@ -65,13 +67,13 @@ def load(path: Path, sealer: Sealer | None = None) -> StateFile:
         content = path.read_bytes()
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}.") from error
-    lines = content.split(b"\n")
-    snapshot = read_snapshot(lines[0], sealer, str(path))
-    records: tuple[Record, ...] = ()
-    if len(lines) > 1 and lines[1]:
-        form = loads(lines[1], str(path))
-        records = read_records(form, sealer, _context(snapshot.lineage), str(path))
-    return StateFile(snapshot, records)
+    lines = content.splitlines()
+    if lines and lines[0].startswith(f'{{"{_ORPHANS}":'.encode()):
+        lineage, records = _read_line(lines[0], sealer, str(path))
+        return StateFile(None, records, lineage)
+    snapshot = read_snapshot(lines[0] if lines else b"", sealer, str(path))
+    records = _read_line(lines[1], sealer, str(path))[1] if len(lines) > 1 else ()
+    return StateFile(snapshot, records, snapshot.lineage)
 
 
 def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
@@ -81,6 +83,8 @@ def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
     `force` both are taken as they are. Intents among the file's records stay to be resolved by the next
     operation.
     """
+    if file.snapshot is None:
+        return _push_orphans(held, file)
     current, new = held.snapshot, file.snapshot
     nothing_yet = current.serial == 0 and not current.resources
     if not force and not nothing_yet:
@@ -100,6 +104,46 @@ def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
 def restore(held: Held, past: Snapshot) -> Snapshot:
     """Make an earlier snapshot of the same state the current one; its serial goes on rising."""
     return held.finish(replace(past, lineage=held.snapshot.lineage))
+
+
+def _push_orphans(held: Held, file: StateFile) -> Snapshot:
+    current = held.current()
+    if file.lineage != current.lineage:
+        raise StateConflict(f"the file belongs to the state with lineage {file.lineage}, not to {current.lineage}.")
+    intents = [record for record in file.records if isinstance(record, Intent)]
+    for intent in intents:
+        if intent.action == "create" and intent.address in current.resources:
+            raise StateConflict(
+                f"{intent.address} was created again since. Look for the object of intent {intent.id} "
+                f"({intent.type} {intent.key}) by hand: it may exist a second time. Nothing was changed."
+            )
+    held.append(intents)
+    return held.finish()
+
+
+def _records_line(lineage: str, records: Sequence[Record], sealer: Sealer | None) -> bytes:
+    form: dict[str, Json] = {_ORPHANS: lineage}
+    return dumps(form | records_form(records, sealer, _context(lineage))) + b"\n"
+
+
+def _read_line(line: bytes, sealer: Sealer | None, what: str) -> tuple[str, tuple[Record, ...]]:
+    form = loads(line, what)
+    lineage = str(form[_ORPHANS])
+    return lineage, read_records(form, sealer, _context(lineage), what)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
 
 def _context(lineage: str) -> str:

@@ -38,8 +38,9 @@ class LossyService(BlobService):
         body: bytes,
         *,
         repeated: bool = False,
+        timeout: float = 30,
     ) -> Answer:
-        answer = super().once(method, path, query, headers, body, repeated=repeated)
+        answer = super().once(method, path, query, headers, body, repeated=repeated, timeout=timeout)
         if method in ("PUT", "DELETE") and not repeated:
             raise ConnectionResetError("the answer was lost")
         return answer
@@ -61,11 +62,12 @@ class ThrottledService(BlobService):
         body: bytes,
         *,
         repeated: bool = False,
+        timeout: float = 30,
     ) -> Answer:
         turn = next(self.turns)
         if turn in (503, 429):
             return Answer(turn, {"x-ms-error-code": "ServerBusy"}, b"", repeated)
-        answer = super().once(method, path, query, headers, body, repeated=repeated)
+        answer = super().once(method, path, query, headers, body, repeated=repeated, timeout=timeout)
         return answer if turn is None else Answer(turn, {"x-ms-error-code": "OperationTimedOut"}, b"", repeated)
 
 

@@ -34,7 +34,7 @@ from dstream_state import (
 from dstream_state.codec import dumps, loads
 from dstream_state.crypt import read_snapshot, snapshot_bytes
 from dstream_state.meta import Meta
-from dstream_state.records import Record, from_json
+from dstream_state.records import Record, SetKey, from_json
 from dstream_state.tasks import quote, unquote
 
 numbers = st.integers() | st.decimals(allow_nan=False, allow_infinity=False)
@@ -86,6 +86,7 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(PutProvider, texts, st.none() | providers),
     st.builds(PutOutput, texts, st.none() | outputs),
     st.builds(PutTask, texts, st.none() | tasks),
+    st.builds(SetKey, st.binary(max_size=32)),
 )
 snapshots = st.builds(
     Snapshot,
@@ -204,8 +205,10 @@ def test_a_fingerprint_tells_equal_values_and_their_places() -> None:
             {"azure", "http", "cryptography", "ssl"},
         ),
         (
-            ("from pathlib import Path; from dstream_state import open_backend; open_backend('azurerm', "
-            "{'storage_account_name':'a','container_name':'c','key':'k','access_key':'a2V5'}, root=Path())"),
+            (
+                "from pathlib import Path; from dstream_state import open_backend; open_backend('azurerm', "
+                "{'storage_account_name':'a','container_name':'c','key':'k','access_key':'a2V5'}, root=Path())"
+            ),
             {"azure", "cryptography", "requests"},
         ),
     ],

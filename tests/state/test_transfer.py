@@ -8,7 +8,7 @@ import pytest
 
 from dstream_state import Intent, ObjectState, Put, Snapshot, StateConflict, StateDamaged, StateError, open_backend
 from dstream_state.backend import Backend
-from dstream_state.transfer import ERRORED, StateFile, load, push, restore, save, save_errored
+from dstream_state.transfer import ERRORED, ORPHANS, StateFile, load, push, restore, save, save_errored, save_orphans
 
 
 @pytest.fixture
@@ -81,3 +81,24 @@ def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "odd").write_text("hello")
     with pytest.raises(StateDamaged):
         load(tmp_path / "odd")
+
+
+def test_late_answers_of_a_lost_holder_are_put_up_to_be_resolved(backend: Backend, tmp_path: Path) -> None:
+    lineage = write(backend, "a").lineage
+    late = Intent("1", "create", "c", "p", "t", "k")
+    save_orphans(tmp_path / ORPHANS, lineage, [late])
+    with backend.lock("state push") as held:
+        assert list(push(held, load(tmp_path / ORPHANS)).resources) == ["a"]
+    with backend.lock("apply") as held:
+        assert held.unresolved == (late,)
+    write(backend, "c")
+    with backend.lock("state push") as held, pytest.raises(StateConflict, match="created again"):
+        push(held, load(tmp_path / ORPHANS))
+
+
+def test_the_key_of_fingerprints_survives_a_killed_first_apply(backend: Backend) -> None:
+    with backend.lock("apply") as held:
+        key = held.snapshot.hmac_key
+        held.append([put("a")])
+    with backend.lock("apply") as held:
+        assert held.snapshot.hmac_key == key

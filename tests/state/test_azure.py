@@ -1,0 +1,221 @@
+"""What is special about Azure Blob Storage.
+
+Settings, ways to sign in, what the service says when it says no.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from dstream_state import ObjectState, Put, SettingsError, StateUnavailable, View, open_backend
+from dstream_state.azure_blob import AzureStorage
+from dstream_state.azure_rest import BearerToken, BlobService, SharedKey
+from dstream_state.azure_settings import open_storage
+from dstream_state.stored import StoredBackend
+from tests.services.azurite import ACCOUNT, KEY, Azurite
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def sas(container: str) -> str:
+    """Return a shared access signature for a container (service SAS, version 2020-12-06)."""
+    fields = {"sp": "racwdl", "se": "2099-01-01T00:00:00Z", "sv": "2020-12-06", "sr": "c", "spr": "https,http"}
+    resource = f"/blob/{ACCOUNT}/{container}"
+    lines = [fields["sp"], "", fields["se"], resource, "", "", fields["spr"], fields["sv"], fields["sr"]]
+    text = "\n".join(lines + [""] * 7)
+    digest = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
+    return urlencode(fields | {"sig": base64.b64encode(digest).decode()})
+
+
+def works(settings: Mapping[str, object]) -> None:
+    backend = open_backend("azurerm", settings, root=Path())
+    with backend.lock("apply") as held:
+        held.append([Put("a", ObjectState("p", "t", "k"))])
+        held.finish()
+    snapshot = backend.read().snapshot
+    assert snapshot is not None
+    assert list(snapshot.resources) == ["a"]
+    backend.close()
+
+
+def test_it_works_with_the_accounts_key(azure: Azurite, azure_settings: dict[str, str]) -> None:
+    del azure_settings["connection_string"]
+    works(azure_settings | {"storage_account_name": ACCOUNT, "access_key": KEY, "endpoint": azure.endpoint})
+
+
+def test_it_works_with_a_shared_access_signature(azure: Azurite, azure_settings: dict[str, str]) -> None:
+    token = sas(azure_settings["container_name"])
+    text = f"BlobEndpoint={azure.endpoint};SharedAccessSignature={token}"
+    works(azure_settings | {"connection_string": text})
+    del azure_settings["connection_string"]
+    works(azure_settings | {"key": "other", "sas_token": f"?{token}", "endpoint": azure.endpoint})
+
+
+def test_the_environment_stands_in_for_arguments(
+    azure: Azurite, azure_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = azure_settings.pop("connection_string")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+    works(azure_settings)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "nonsense")
+    monkeypatch.setenv("ARM_ACCESS_KEY", "bm9uc2Vuc2U=")
+    works(azure_settings | {"connection_string": text, "key": "other"})
+
+
+def test_the_state_is_the_blob_that_key_names(azure: Azurite, azure_settings: dict[str, str]) -> None:
+    works(azure_settings)
+    service = BlobService(azure.endpoint, SharedKey(ACCOUNT, KEY))
+    answer = service.send("GET", f"{azure_settings['container_name']}/{azure_settings['key']}")
+    assert answer.body.startswith(b'{"format_version":1,')
+
+
+def test_a_missing_container_is_named_and_prepare_makes_it(azure: Azurite, azure_settings: dict[str, str]) -> None:
+    backend = open_backend("azurerm", azure_settings | {"container_name": "not-there-yet"}, root=Path())
+    for use in (backend.read, lambda: backend.lock("apply")):
+        with pytest.raises(StateUnavailable, match=r"no container 'not-there-yet'.*dstream init"):
+            use()
+    backend.prepare()
+    backend.prepare()
+    assert backend.read() == View(None)
+
+
+def test_a_wrong_key_is_refused_at_once_with_what_may_be_wrong(azure: Azurite, azure_settings: dict[str, str]) -> None:
+    del azure_settings["connection_string"]
+    wrong = {"storage_account_name": ACCOUNT, "access_key": "bm9uc2Vuc2U=", "endpoint": azure.endpoint}
+    started = time.monotonic()
+    with pytest.raises(StateUnavailable, match=r"403 .*key or token may be wrong"):
+        open_backend("azurerm", azure_settings | wrong, root=Path()).read()
+    assert time.monotonic() - started < 20
+
+
+def test_a_service_that_is_away_is_named_after_some_trying() -> None:
+    service = BlobService(NOWHERE, SharedKey(ACCOUNT, KEY), retry_seconds=0.5)
+    with pytest.raises(StateUnavailable, match=f"{NOWHERE} does not answer"):
+        StoredBackend(AzureStorage(service, "c", "k")).read()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"container_name": "c"}, "needs the argument 'key'"),
+        ({"key": "k"}, "needs the argument 'container_name'"),
+        ({"key": "k", "container_name": "c", "bucket": "b"}, "no argument 'bucket'"),
+        ({"key": "k", "container_name": "c", "access_key": "a2V5"}, "needs the argument 'storage_account_name'"),
+        ({"key": "k", "container_name": "c", "storage_account_name": "a", "access_key": "é"}, "not base64"),
+        ({"key": "/k", "container_name": "c"}, "slash"),
+        ({"key": "k", "container_name": "c", "connection_string": "AccountName=a"}, "AccountKey"),
+        ({"key": "k", "container_name": "c", "storage_account_name": "a", "environment": "mars"}, "usgovernment"),
+        ({"key": "k", "container_name": "c", "endpoint": "a.b"}, "it is an address"),
+    ],
+)
+def test_mistakes_in_settings_are_named(settings: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        open_storage(settings, "default", {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({"storage_account_name": "acc", "access_key": "a2V5"}, "https://acc.blob.core.windows.net/c/k"),
+        (
+            {"storage_account_name": "acc", "sas_token": "a=b", "environment": "china"},
+            "https://acc.blob.core.chinacloudapi.cn/c/k",
+        ),
+        ({"storage_account_name": "acc", "use_azuread_auth": "true"}, "https://acc.blob.core.windows.net/c/k"),
+        (
+            {"storage_account_name": "acc", "resource_group_name": "rg", "subscription_id": "s"},
+            "https://acc.blob.core.windows.net/c/k",
+        ),
+        ({"connection_string": "AccountName=x;AccountKey=a2V5;EndpointSuffix=e.test"}, "https://x.blob.e.test/c/k"),
+        ({"connection_string": "UseDevelopmentStorage=true"}, "http://127.0.0.1:10000/devstoreaccount1/c/k"),
+    ],
+)
+def test_settings_lead_to_an_address(settings: dict[str, str], address: str) -> None:
+    storage = open_storage(settings | {"container_name": "c", "key": "k"}, "default", {})
+    assert storage.describe() == address
+    assert storage.at("blue").describe() == f"{address}env:blue"
+
+
+@dataclass
+class Token:
+    token: str
+    expires_on: int
+
+
+class Source:
+    """A credential that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_token(self, *scopes: str) -> Token:
+        self.asked += scopes
+        return Token(f"token-{len(self.asked)}", int(time.time()) + (60 if len(self.asked) == 1 else 3600))
+
+
+@pytest.fixture
+def requests() -> Iterator[tuple[str, list[Mapping[str, str]]]]:
+    """A server that answers every request with an empty blob and notes the headers."""
+    seen: list[Mapping[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            seen.append(dict(self.headers.items()))
+            self.send_response(200)
+            self.send_header("ETag", '"1"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", seen
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_token_is_sent_and_fetched_anew_before_it_ends(requests: tuple[str, list[Mapping[str, str]]]) -> None:
+    endpoint, seen = requests
+    source = Source()
+    service = BlobService(endpoint, BearerToken(source))
+    for _ in range(3):
+        service.send("GET", "c/b")
+    service.close()
+    assert [headers["Authorization"] for headers in seen] == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
+    assert source.asked == ["https://storage.azure.com/.default"] * 2
+
+
+def test_a_failed_sign_in_is_explained(requests: tuple[str, list[Mapping[str, str]]]) -> None:
+    class Nobody(Source):
+        def get_token(self, *scopes: str) -> Token:
+            raise ValueError("no identity here")
+
+    with pytest.raises(StateUnavailable, match="signing in to Azure failed: no identity here"):
+        BlobService(requests[0], BearerToken(Nobody())).send("GET", "c/b")
+
+
+def test_a_proxy_of_the_environment_is_used(
+    requests: tuple[str, list[Mapping[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", NOWHERE)
+    service = BlobService("https://acc.blob.core.windows.net", SharedKey(ACCOUNT, KEY), retry_seconds=0.1)
+    with pytest.raises(StateUnavailable, match="refused"):
+        service.send("GET", "c/b")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("http_proxy", NOWHERE)
+    assert BlobService(requests[0], SharedKey(ACCOUNT, KEY)).send("GET", "c/b").status == 200
