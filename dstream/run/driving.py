@@ -62,13 +62,18 @@ class Driving(Situation):
         self._after_input(pump)
 
     def _open_input(self, acks: bool) -> None:
+        with contextlib.suppress(BrokenPipeError):  # an input that is gone already also closes its stdout
+            self._tell_input(acks)
+
+    def _tell_input(self, acks: bool) -> None:
         if self.input.version < 2:
             self.input.started()
             self._input_ready.set()
             self._record_processes()
-            self._write(self.input, self.input.opening({}))
-            self.input.process.close_stdin()
             self._ready()
+            with contextlib.suppress(BrokenPipeError):
+                self._write(self.input, self.input.opening({}))
+            self.input.process.close_stdin()
             return
         message: dict[str, Any] = {"task": self.flow.task, "checkpoint": self.position, "acks": acks}
         if self.options.until_idle:
@@ -93,7 +98,7 @@ class Driving(Situation):
             if status is not None:
                 return len(line)
             return 3 if line.startswith(b"\xef\xbb\xbf") else 0
-        self._answered(self.input, form, line)
+        self._answered(self.input, form, line.rstrip(b"\r\n"))
         self._input_ready.set()
         self._ready()
         return len(line)

@@ -38,6 +38,7 @@ class Listening(Situation):
                 self._output_line(line)
             if len(rest) > CONTROL_LIMIT:
                 raise ProtocolBroken("output", "wrote a line of more than 16 MiB.")
+        self._output_rest = rest
 
     def _output_line(self, line: bytes) -> None:
         if not self._output_ready.is_set():

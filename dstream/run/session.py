@@ -168,7 +168,8 @@ class Session(Driving, Listening):
         pump = self.pump
         stopping = self._terminated_at is not None
         if pump is None or not self._input_done:
-            when = " before it was ready." if pump is None else " while the input was still writing."
+            when = " in the middle of a line" if self._output_rest else ""
+            when += " before it was ready." if pump is None else " while the input was still writing."
             self._fail((self.output.ended("Output ended early", when),), final=self.output.version < 2)
             return
         if pump.dropped:
