@@ -31,7 +31,22 @@ class Command(click.Command):
             if match and match["name"] in opposites:
                 arg = match["name"] if match["value"] == "true" else opposites[match["name"]]
             rewritten.append(arg)
-        return super().parse_args(ctx, rewritten)
+        try:
+            return super().parse_args(ctx, list(rewritten))
+        except click.NoSuchOption as problem:
+            raise self._unknown_option(ctx, rewritten) or problem from None
+
+    def _unknown_option(self, ctx: click.Context, args: list[str]) -> click.NoSuchOption | None:
+        """Return the error for a whole word such as `-detailled-exitcode`, of which click would name a letter."""
+        import difflib
+
+        names = [name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)]
+        for arg in args:
+            word = arg.partition("=")[0]
+            if len(word) > 2 and word.startswith("-") and not word.startswith("--") and word not in names:
+                near = difflib.get_close_matches(word, [name for name in names if not name.startswith("--")], n=1)
+                return click.NoSuchOption(word, possibilities=near, ctx=ctx)
+        return None
 
 
 def option(name: str, **settings: Any) -> Callable[[F], F]:

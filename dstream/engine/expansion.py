@@ -8,7 +8,7 @@ from typing import Any
 from dstream.addresses import Key
 from dstream.config import Expr
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.lang import Scope, SetValue, contains_unknown, evaluate, sensitive_paths
+from dstream.lang import Scope, SetValue, Unknown, contains_unknown, evaluate, sensitive_paths
 
 _NOT_KNOWN = (
     "What it depends on is known only after apply, so the instances cannot be told yet. Give it keys that are known "
@@ -29,6 +29,17 @@ def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterat
             yield index, {"count": {"index": index}}
     else:
         yield None, {}
+
+
+def lenient_instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Yield instances as `instances` does; where they cannot be known yet, one that stands for all."""
+    expr = for_each if for_each is not None else count
+    if expr is not None and contains_unknown(evaluate(expr, scope)):
+        unknown = Unknown()
+        names = ("key", "value") if for_each is not None else ("index",)
+        yield None, {"each" if for_each is not None else "count": dict.fromkeys(names, unknown)}
+    else:
+        yield from instances(for_each, count, scope)
 
 
 def _each(expr: Expr, scope: Scope) -> Mapping[str, Any]:

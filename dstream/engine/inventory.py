@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
 from dstream.lang import Scope, Unknown
 from dstream.plugins import Binary, ProviderInfo, ProviderSource
@@ -38,13 +38,10 @@ def provider_specs(operation: Operation) -> list[ProviderSpec]:
     scope = unknown_scope(operation)
     specs: dict[str, ProviderSpec] = {}
     for name, block in config.providers.items():
-        spec = make_spec(f"provider.{name}", block.launch, block.config, "resource", scope, config, default=name)
-        specs[spec.name] = spec
+        specs[f"provider.{name}"] = provider_spec(block, scope, config)
     for resource in config.resources.values():
-        name = f"provider.{provider_of(resource)}"
-        if name not in specs:
-            source = ProviderSource("name", provider_of(resource))
-            specs[name] = ProviderSpec(name, source, "resource", range=resource.range)
+        name = provider_of(resource)
+        specs.setdefault(f"provider.{name}", default_spec(name, resource))
     for task in config.tasks.values():
         for key, extra in instances(task.for_each, task.count, scope):
             for side in task_instance(task, key, scope.bind(extra), config).sides:

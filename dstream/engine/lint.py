@@ -6,22 +6,23 @@ arguments are checked against these. What can be known only later (unset environ
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dstream.config import ResourceBlock
-from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, error
+from dstream.config import ResourceBlock, TaskBlock
+from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.blocks import provider_of
-from dstream.engine.expansion import instances
-from dstream.engine.inventory import provider_specs, unknown_scope
+from dstream.engine.expansion import lenient_instances
+from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Given, Operation, open_operation
 from dstream.engine.outputs import output_value
-from dstream.engine.providers import ProviderPool
+from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec
+from dstream.engine.refusals import unknown_type
 from dstream.engine.schemas import check_arguments
+from dstream.engine.tasks import task_instance
 from dstream.engine.wanted import evaluated
-from dstream.lang import Scope, evaluate_body
+from dstream.lang import evaluate_body
 from dstream.plugins import ProviderInfo
 
 
@@ -55,64 +56,107 @@ def lint(given: Given) -> LintResult:
         operation = open_operation(given, lint=True)
     except DiagnosticsError as problem:
         return LintResult(tuple(problem.diagnostics), {})
-    found: list[Diagnostic] = []
     try:
-        _ = operation.graph
-        found.extend(_checks(operation))
+        order = operation.graph.in_order()
     except DiagnosticsError as problem:
-        found.extend(problem.diagnostics)
-    return LintResult(tuple(found), operation.config.sources)
+        return LintResult(tuple(problem.diagnostics), operation.config.sources)
+    checks = _Checks(operation)
+    for name in order:
+        checks.block(name)
+    checks.providers()
+    return LintResult((*checks.found, *_unused(operation)), operation.config.sources)
 
 
-def _checks(operation: Operation) -> list[Diagnostic]:
-    specs = {spec.name: spec for spec in provider_specs(operation)}
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
-    found: list[Diagnostic] = []
-    known = []
-    for spec in specs.values():
+class _Checks:
+    """One pass over the blocks in order of need: a block that needs a broken one is left out."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.config = operation.config
+        self.scope = unknown_scope(operation)
+        self.found: list[Diagnostic] = []
+        self.broken: set[str] = set()
+        self.specs: dict[str, ProviderSpec] = {}
+
+    def block(self, name: str) -> None:
+        """Evaluate one block as far as it can be known."""
+        if any(needed in self.broken for needed in self.operation.graph.needs(name)):
+            self.broken.add(name)
+            return
+        kind, _, rest = name.partition(".")
         try:
-            pool.prepare([spec])
-            known.append(spec)
+            match kind:
+                case "var" | "local":
+                    self.scope.lookup(kind).get(rest)
+                case "provider":
+                    self._spec(provider_spec(self.config.providers[rest], self.scope, self.config))
+                case "task":
+                    self._task(self.config.tasks[rest])
+                case "output":
+                    output_value(self.config.outputs[rest], self.scope)
+                case _:
+                    self._resource(self.config.resources[kind, rest])
         except DiagnosticsError as problem:
-            found.extend(problem.diagnostics)
-    for spec in known:
-        schema = pool.installed(spec).info.config_schema
-        if schema is not None and spec.body is not None:
-            values, _ = evaluated(spec.config)
-            what = f"The provider {pool.installed(spec).info.name}"
-            found.extend(check_arguments(schema, values, spec.body, what, address=spec.name))
-    scope = unknown_scope(operation)
-    for (type_, name), block in operation.config.resources.items():
-        spec = specs[f"provider.{provider_of(block)}"]
-        if spec in known:
-            found.extend(_resource(block, f"{type_}.{name}", pool.installed(spec).info, scope))
-    found.extend(_outputs(operation, scope))
-    return found
+            self.broken.add(name)
+            self.found.extend(problem.diagnostics)
+
+    def _spec(self, spec: ProviderSpec) -> None:
+        self.specs[spec.name] = spec
+
+    def _task(self, block: TaskBlock) -> None:
+        for key, names in lenient_instances(block.for_each, block.count, self.scope):
+            for side in task_instance(block, key, self.scope.bind(names), self.config).sides:
+                self._spec(side.spec)
+
+    def _resource(self, block: ResourceBlock) -> None:
+        name = provider_of(block)
+        if name not in self.config.providers:
+            self.specs.setdefault(f"provider.{name}", default_spec(name, block))
+        for _, names in lenient_instances(block.for_each, block.count, self.scope):
+            evaluate_body(block.body, self.scope.bind(names))
+
+    def providers(self) -> None:
+        """Find the providers, and hold the arguments against their schemas."""
+        pool = ProviderPool(self.operation.root, self.operation.root / DATA_DIR)
+        for spec in self.specs.values():
+            try:
+                pool.prepare([spec])
+            except DiagnosticsError as problem:
+                self.broken.add(spec.name)
+                self.found.extend(problem.diagnostics)
+                continue
+            info = pool.installed(spec).info
+            if info.config_schema is not None and spec.body is not None:
+                values, _ = evaluated(spec.config)
+                what = f"The provider {info.name}"
+                self.found.extend(check_arguments(info.config_schema, values, spec.body, what, address=spec.name))
+        for (type_, name), block in self.config.resources.items():
+            used = self.specs.get(f"provider.{provider_of(block)}")
+            if used is not None and not self.broken & {used.name, f"{type_}.{name}"}:
+                self.found.extend(self._arguments(block, pool.installed(used).info))
+
+    def _arguments(self, block: ResourceBlock, info: ProviderInfo) -> list[Diagnostic]:
+        schema = info.resources.get(block.type)
+        if schema is None:
+            return [unknown_type(block.type, info, block.range)]
+        for _, names in lenient_instances(block.for_each, block.count, self.scope):
+            values, _ = evaluated(evaluate_body(block.body, self.scope.bind(names)))
+            found = check_arguments(schema.schema, values, block.body, block.type, address=f"{block.type}.{block.name}")
+            if found:
+                return found
+        return []
 
 
-def _resource(block: ResourceBlock, address: str, info: ProviderInfo, scope: Scope) -> list[Diagnostic]:
-    schema = info.resources.get(block.type)
-    if schema is None:
-        near = difflib.get_close_matches(block.type, list(info.resources), n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
-        detail = f"The provider {info.name} has no type {block.type}. {hint}"
-        return [error("Unknown resource type", detail, block.range)]
-    found: list[Diagnostic] = []
-    try:
-        for _, names in instances(block.for_each, block.count, scope):
-            values, _ = evaluated(evaluate_body(block.body, scope.bind(names)))
-            found.extend(check_arguments(schema.schema, values, block.body, block.type, address=address))
-            break
-    except DiagnosticsError as problem:
-        found.extend(d for d in problem.diagnostics if not d.summary.startswith("Unknown "))
-    return found
-
-
-def _outputs(operation: Operation, scope: Scope) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    for block in operation.config.outputs.values():
-        try:
-            output_value(block, scope)
-        except DiagnosticsError as problem:
-            found.extend(problem.diagnostics)
+def _unused(operation: Operation) -> list[Diagnostic]:
+    """Return a warning for each local and variable that nothing uses."""
+    graph, config = operation.graph, operation.config
+    found = []
+    for name in graph:
+        kind, _, rest = name.partition(".")
+        if kind == "local" and not graph.needed_by(name):
+            detail = f"Nothing refers to local.{rest}. Take it out, or use it."
+            found.append(warning("Unused local", detail, config.locals[rest].name_range))
+        elif kind == "var" and not graph.needed_by(name):
+            detail = f"Nothing refers to var.{rest}. Take the block out, or use it."
+            found.append(warning("Unused variable", detail, config.variables[rest].range))
     return found

@@ -13,16 +13,16 @@ from typing import Any
 
 from dstream.addresses import Key, ResourceAddress, parse_address
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
-from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
+from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports, exported
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
+from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec, revive
 from dstream.engine.refresh import Reality, Refresh
-from dstream.engine.refusals import exists_already, prevented, unreachable, unresolved
+from dstream.engine.refusals import exists_already, prevented, unknown_type, unreachable, unresolved
 from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
@@ -30,7 +30,6 @@ from dstream.engine.tasks import Derivations, TaskInstance, stream_names, task_i
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
-from dstream.plugins import ProviderSource
 from dstream_state import ObjectState, Snapshot
 
 
@@ -158,7 +157,7 @@ class _Planner:
         for (type_, name), block in self.config.resources.items():
             wanted = provider_of(block)
             if f"{type_}.{name}" in self.selected and wanted not in self.config.providers:
-                self._default_provider(wanted, block)
+                self.specs.setdefault(f"provider.{wanted}", default_spec(wanted, block))
         self._recorded_specs()
         try:
             self.pool.prepare(self.specs.values())
@@ -183,16 +182,8 @@ class _Planner:
             self.problems.extend(problem.diagnostics)
 
     def _provider(self, name: str) -> None:
-        block = self.config.providers[name]
-        spec = make_spec(
-            f"provider.{name}", block.launch, block.config, "resource", self.scope, self.config, default=name
-        )
+        spec = provider_spec(self.config.providers[name], self.scope, self.config)
         self.specs[spec.name] = spec
-
-    def _default_provider(self, name: str, block: ResourceBlock) -> None:
-        spec = f"provider.{name}"
-        if spec not in self.specs:
-            self.specs[spec] = ProviderSpec(spec, ProviderSource("name", name), "resource", range=block.range)
 
     def _task_sides(self, name: str) -> None:
         block = self.config.tasks[name]
@@ -323,14 +314,7 @@ class _Planner:
         found = self.pool.installed(spec)
         rules = rules_of(found.info, type_)
         if rules is None:
-            known = ", ".join(sorted(found.info.resources)) or "none"
-            raise DiagnosticsError(
-                error(
-                    "Unknown resource type",
-                    f"The provider {found.info.name} has no type {type_}. It has: {known}.",
-                    block.range if block is not None else spec.range,
-                )
-            )
+            raise DiagnosticsError(unknown_type(type_, found.info, block.range if block is not None else spec.range))
         return rules
 
     def _task(self, name: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dstream.config import Body, Config, Launch, parse_expression
+from dstream.config import Body, Config, Launch, ProviderBlock, ResourceBlock, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
 from dstream.lang import (
     Scope,
@@ -118,6 +118,17 @@ def make_spec(
         elif body.expr is not None:
             expressions[name] = f"({inline_locals(body.expr, config)}).{name}"
     return ProviderSpec(name, source, role, values, expressions, launch.range, body)
+
+
+def provider_spec(block: ProviderBlock, scope: Scope, config: Config) -> ProviderSpec:
+    """Evaluate a `provider` block to a spec; without a launch, its name is the provider's."""
+    name = f"provider.{block.name}"
+    return make_spec(name, block.launch, block.config, "resource", scope, config, default=block.name)
+
+
+def default_spec(name: str, block: ResourceBlock) -> ProviderSpec:
+    """Return the spec of a provider that has no block: found by its name, without settings."""
+    return ProviderSpec(f"provider.{name}", ProviderSource("name", name), "resource", range=block.range)
 
 
 def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource:

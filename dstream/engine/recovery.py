@@ -28,8 +28,9 @@ def recover(held: Held, intents: Iterable[Intent], spec_for: SpecFor, pool: Prov
     if not pending:
         return
     observer.recovering(len(pending))
+    began = time.time()
     for intent in pending:
-        outcome = _Case(held, intent, spec_for, pool).resolve()
+        outcome = _Case(held, intent, spec_for, pool, began).resolve()
         held.append([outcome])
         observer.recovered(intent.address, _phrase(intent, outcome))
 
@@ -47,7 +48,8 @@ def _phrase(intent: Intent, result: Result) -> str:
 class _Case:
     """One intent without a result."""
 
-    def __init__(self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool) -> None:
+    def __init__(self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool, began: float) -> None:
+        self.began = began
         self.held = held
         self.intent = intent
         self.recorded: ObjectState | None = held.current().resources.get(intent.address)
@@ -103,7 +105,7 @@ class _Case:
 
     def _settled(self, ask: Callable[[], Answer]) -> Answer:
         """Ask until the answer can be believed: what is gone now may still be under way on the far side."""
-        until = min(self.intent.at + self.intent.timeout, time.time() + self.rules.settle)
+        until = min(self.intent.at + self.intent.timeout, self.began + self.rules.settle)
         pause = 0.5
         while True:
             answer = ask()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from dstream.diagnostics import Diagnostic, SourceRange, error
 from dstream.engine.refresh import Reality
 from dstream.plan import Change
+from dstream.plugins import ProviderInfo
 
 
 def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
@@ -60,3 +61,10 @@ def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
         subject,
         address=change.address,
     )
+
+
+def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a resource type that the provider does not have."""
+    near = difflib.get_close_matches(type_, list(info.resources), n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
+    return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)

@@ -82,7 +82,7 @@ def decide(prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: T
 def _planned(prior: Mapping[str, Any], desired: Mapping[str, Any], rules: TypeRules) -> dict[str, Any]:
     after = {name: value for name, value in desired.items() if value is not None}
     for name, value in rules.defaults.items():
-        if name not in after and value is not None:
+        if name not in after and value is not None and name not in rules.computed:
             after[name] = value
     for name in rules.computed:
         if name not in after:

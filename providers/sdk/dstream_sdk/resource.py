@@ -87,8 +87,12 @@ class ResourceType(Generic[C]):
         raise TypeError(f"{type(self).__name__} has no delete method")
 
     def find(self, ctx: ResourceContext[C], intent: str) -> Object | None:
-        """Return the object that `create` with this intent made, None if there is none."""
-        return None
+        """Return the object that `create` with this intent made, None if there surely is none.
+
+        A type that keeps no note of intents cannot know, and does not override this: the host then looks the object
+        up by its identity, if that was known before.
+        """
+        raise InvalidError("Cannot look up an intent", f"{self.type} keeps no note of what created an object")
 
     def import_(self, ctx: ResourceContext[C], identity: Mapping[str, Any]) -> Object | None:
         """Return an object that exists and is to be managed from now on."""
