@@ -31,6 +31,8 @@ class _Batch:
     target: TargetTable
     key_columns: tuple[str, ...]
     columns: frozenset[str]
+    columns_as_sent: tuple[str, ...] = ()
+    """The columns in the order of the last row: comparing these is quicker than comparing sets."""
     upserts: dict[bytes, Row] = field(default_factory=dict)
     deletes: dict[bytes, Row] = field(default_factory=dict)
     appends: list[Row] = field(default_factory=list)
@@ -101,6 +103,14 @@ class Applier:
     def _batch_for(self, row: Row) -> _Batch:
         """The batch of the row's table, into which it can be merged; others are applied first."""
         batch = self._batches.get(row.table)
+        if (
+            batch is not None
+            and row.operation is Operation.UPSERT
+            and row.columns == batch.columns_as_sent
+            and row.key_columns == batch.key_columns
+            and not batch.updates
+        ):
+            return batch
         # The columns of a delete do not matter, only its key does.
         columns = frozenset(row.columns) if row.operation in (Operation.UPSERT, Operation.UPDATE) else None
         if batch is not None:
@@ -116,10 +126,12 @@ class Applier:
             if fits:
                 batch.key_columns = batch.key_columns or row.key_columns
                 batch.columns = batch.columns or columns or frozenset()
+                if columns is not None:
+                    batch.columns_as_sent = row.columns
                 return batch
             self._apply(self._batches.pop(row.table))
         found = self._target.table_for(row if columns is not None else _only_key(row))
-        batch = _Batch(found, row.key_columns, columns or frozenset())
+        batch = _Batch(found, row.key_columns, columns or frozenset(), row.columns if columns is not None else ())
         self._batches[row.table] = batch
         return batch
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+_MEMBERS = ("data", "metadata")
 _DATA, _METADATA, _METADATA_NAME = b'{"data":', b',"metadata":', b'"metadata"'
 
 
@@ -75,9 +76,7 @@ def parse_row(line: bytes, keys: Mapping[str, Sequence[str]]) -> Row:
         key = {name: data[name] for name in names}
     own_key, own_old_key = b"", None
     if key:
-        if any(isinstance(part, float) for part in key.values()) or (
-            old_key and any(isinstance(part, float) for part in old_key.values())
-        ):
+        if _has_float(key) or (old_key and _has_float(old_key)):
             key, old_key = _exact_keys(line, key, old_key)
             own_key, own_old_key = _dump(key), _dump(old_key) if old_key else None
         else:
@@ -98,7 +97,7 @@ def parse_row(line: bytes, keys: Mapping[str, Sequence[str]]) -> Row:
 
 def _data_of(line: bytes, value: Mapping[str, Any]) -> bytes:
     """The text of `data` within the line."""
-    if line.startswith(_DATA) and list(value) == ["data", "metadata"]:
+    if line.startswith(_DATA) and tuple(value) == _MEMBERS:
         cut = line.rfind(_METADATA)
         # Inside a JSON string a quote is escaped, so this is the member's name, unless a key column has that name.
         if line.find(_METADATA_NAME, cut + len(_METADATA)) < 0 and not _nested(value["metadata"]):
@@ -107,9 +106,18 @@ def _data_of(line: bytes, value: Mapping[str, Any]) -> bytes:
 
 
 def _nested(metadata: Any) -> bool:
-    return isinstance(metadata, dict) and any(
-        isinstance(part, dict) and "metadata" in part for part in metadata.values()
-    )
+    # A loop, not any(): this and _has_float run for every row, and a generator costs more than all it does.
+    for part in metadata.values() if isinstance(metadata, dict) else ():
+        if type(part) is dict and "metadata" in part:
+            return True
+    return False
+
+
+def _has_float(key: Mapping[str, Any]) -> bool:
+    for part in key.values():  # noqa: SIM110 - as in _nested
+        if type(part) is float:
+            return True
+    return False
 
 
 class _Exact(json.JSONEncoder):
