@@ -59,7 +59,7 @@ class Lease:
                 pause = min(pause * 1.6, 2.0)
         self._extend(asked)
         if self._storage.lease_seconds is not None:
-            threading.Thread(target=self._keep, name=f"lease {self._cell}", daemon=True).start()
+            self._watch()
 
     def ensure(self) -> None:
         """Raise LeaseLost unless the cell is surely held."""
@@ -116,6 +116,9 @@ class Lease:
         length = self._storage.lease_seconds
         if length is not None:
             self._deadline = asked + length - self._margin
+
+    def _watch(self) -> None:
+        threading.Thread(target=self._keep, name=f"lease {self._cell}", daemon=True).start()
 
     def _keep(self) -> None:
         due = self._clock() + self._every

@@ -21,6 +21,7 @@ import pytest
 
 from dstream_state import Intent, Snapshot, StateError, journal
 from dstream_state.held import StoredHeld
+from dstream_state.lease import Lease
 from dstream_state.memory import MemoryPlace, MemoryStorage
 from dstream_state.meta import Meta
 from dstream_state.stored import StoredBackend
@@ -48,6 +49,12 @@ REQUESTS = frozenset(
         "files",
     }
 )
+
+
+@pytest.fixture(autouse=True)
+def _nobody_renews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time moves by hand here: a thread that renews would have nothing to do."""
+    monkeypatch.setattr(Lease, "_watch", lambda self: None)
 
 
 class Died(BaseException):
