@@ -98,9 +98,9 @@ class _Reading:
                         if found.st_size < self._offsets[path]:
                             self._gap(path, "it has become shorter while it was followed")
                         continue
-                    self._read(path, fd)
+                    self._read(path, fd, replaced=True)
                     os.close(fd)
-                    del self._positions[path]
+                    self._positions.pop(path, None)
                 self._open_file(path)
             except OSError as problem:
                 raise ProviderError("Cannot read file", f"{path}: {problem.strerror}", path="config.path") from None
@@ -129,20 +129,20 @@ class _Reading:
         for path, fd in sorted(self._open.items()):
             self._read(path, fd)
 
-    def _read(self, path: str, fd: int) -> None:
+    def _read(self, path: str, fd: int, replaced: bool = False) -> None:
         session = self._session
         while not session.stopping:
             at = self._offsets[path]
             if session.until_current and at >= self._ends[path]:
                 return
-            block = self._whole_lines(path, fd, at)
+            block = self._whole_lines(path, fd, at, replaced)
             if not block:
                 return
             self._emit(path, block, at)
             self._positions[path] = Position.of(fd, self._offsets[path])
             session.checkpoint(write_checkpoint(self._positions))
 
-    def _whole_lines(self, path: str, fd: int, at: int) -> bytes:
+    def _whole_lines(self, path: str, fd: int, at: int, replaced: bool) -> bytes:
         """Return lines from `at`; more than 1 MiB only for one long line; nothing when none is finished."""
         size = _CHUNK
         while True:
@@ -151,22 +151,11 @@ class _Reading:
             if end:
                 return block[:end]
             if len(block) < size:
-                return self._unfinished(block)
+                growing = self._config.follow and not self._session.until_current and not replaced
+                return b"" if growing else _last_line(block)
             if size >= _LINE_LIMIT:
                 raise ProviderError("Line too long", f"{path}: the line at byte {at} exceeds {_LINE_LIMIT} bytes")
             size *= 4
-
-    def _unfinished(self, line: bytes) -> bytes:
-        """Return the last line of a file that does not end with a newline, if nobody is going to finish
-        it."""
-        if not line.strip() or (self._config.follow and not self._session.until_current):
-            return b""
-        try:
-            parse(line, "", bare=True)
-        except ProviderError:
-            log("the last line is unfinished and was left alone")
-            return b""
-        return line
 
     def _emit(self, path: str, block: bytes, at: int) -> None:
         session = self._session
@@ -192,6 +181,18 @@ class _Reading:
             if found is not None:
                 self._session.emit(found[0], found[1] or table)
             at += len(line) + 1
+
+
+def _last_line(line: bytes) -> bytes:
+    """Return the last line of a file that does not end with a newline if it is whole, else nothing."""
+    if not line.strip():
+        return b""
+    try:
+        parse(line, "", bare=True)
+    except ProviderError:
+        log("the last line is unfinished and was left alone")
+        return b""
+    return line
 
 
 def _paths(pattern: str) -> list[str]:

@@ -132,13 +132,23 @@ def test_a_rotated_file_is_read_to_its_end_before_its_successor(tmp_path: Path) 
             line = provider.read()
             if "checkpoint" in line and found == [1]:
                 with path.open("a") as file:
-                    file.write(rows(2))
+                    file.write(rows(2).rstrip("\n"))
                 path.rename(tmp_path / "in.jsonl.1")
                 (tmp_path / "new").write_text(rows(3, 4))
                 (tmp_path / "new").rename(path)
             if "data" in line:
                 found.append(line["data"]["n"])
         assert found == [1, 2, 3, 4]
+
+
+def test_a_file_that_was_empty_can_be_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("")
+    with start({"path": str(path), "follow": True, "poll_interval": 10}) as provider:
+        provider.read()
+        (tmp_path / "new").write_text(rows(1))
+        (tmp_path / "new").rename(path)
+        assert provider.read()["data"] == {"n": 1}
 
 
 def test_a_file_that_was_replaced_is_not_continued_silently(tmp_path: Path) -> None:
