@@ -29,6 +29,9 @@ from .errors import StateUnavailable
 API_VERSION = "2021-12-02"
 READ_SECONDS = 30.0
 RETRY_SECONDS = 40.0
+SLOWEST_UPLOAD = 50_000.0
+"""Bytes per second: a connection that is slower counts as broken."""
+
 _SPREAD = random.Random()  # noqa: S311 - spreads retries, guards nothing
 _SIGNED = (
     *("Content-Encoding", "Content-Language", "Content-Length", "Content-MD5", "Content-Type", "Date"),
@@ -179,10 +182,13 @@ class BlobService:
         """
         until = time.monotonic() + (self._retry_seconds if retry_seconds is None else retry_seconds)
         pause, repeated = self._first_pause, False
+        patience = len(body) / SLOWEST_UPLOAD
         while True:
             wait = 0.0
             try:
-                answer = self.once(method, path, query or {}, headers or {}, body, repeated=repeated, timeout=timeout)
+                answer = self.once(
+                    method, path, query or {}, headers or {}, body, repeated=repeated, timeout=timeout + patience
+                )
             except (OSError, http.client.HTTPException) as error:
                 repeated = True
                 trouble = f"{self.endpoint} does not answer ({error or type(error).__name__})"

@@ -64,4 +64,9 @@ def _user() -> str:
     for name in ("LOGNAME", "USER", "USERNAME"):
         if value := os.environ.get(name):
             return value
-    return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

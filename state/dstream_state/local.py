@@ -174,7 +174,7 @@ class LocalStorage:
                 raise Exists from None
             try:
                 _write_all(fd, content)
-                os.fsync(fd)
+                _sync(fd)
             finally:
                 os.close(fd)
             _sync_folder(path.parent)
@@ -186,7 +186,7 @@ class LocalStorage:
                 raise Refused
             os.lseek(fd, position, os.SEEK_SET)
             _write_all(fd, content)
-            os.fdatasync(fd)
+            _sync(fd)
 
     def seal(self, name: str) -> None:
         """See `Storage`."""
@@ -200,7 +200,7 @@ class LocalStorage:
                 os.ftruncate(fd, whole)
                 os.lseek(fd, whole, os.SEEK_SET)
                 _write_all(fd, _SEAL)
-                os.fsync(fd)
+                _sync(fd)
         except Refused:
             raise Missing from None
 
@@ -307,7 +307,7 @@ class LocalStorage:
         try:
             try:
                 _write_all(fd, content)
-                os.fsync(fd)
+                _sync(fd)
             finally:
                 os.close(fd)
             temporary.replace(path)
@@ -360,6 +360,14 @@ def _write_all(fd: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _sync(fd: int) -> None:
+    """Return when what was written is on the disk itself; fsync of macOS does not promise that."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(fd)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,6 +16,8 @@ import time
 from functools import cache
 from pathlib import Path
 
+_PROC = Path("/proc/self/stat").exists()
+
 
 @cache
 def this_host() -> str:
@@ -30,10 +32,12 @@ def this_host() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Return when `pid` started, in clock ticks since boot.
+    """Return when `pid` started, in clock ticks since boot; None if it is gone.
 
-    None if it is gone (or the system does not say).
+    Where there is no /proc (macOS), in seconds since 1970, as `ps` says it.
     """
+    if not _PROC:
+        return _started_by_ps(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -44,16 +48,8 @@ def start_time(pid: int) -> int | None:
 
 def alive(pid: int, started: int | None) -> bool:
     """Tell whether the process that had `pid` when it was recorded still runs."""
-    if Path("/proc/self/stat").exists():
-        current = start_time(pid)
-        return current is not None and (started is None or current == started)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    current = start_time(pid)
+    return current is not None and (started is None or current == started)
 
 
 def end(pid: int, started: int | None, *, patience: float = 5.0) -> bool:
@@ -74,3 +70,15 @@ def end(pid: int, started: int | None, *, patience: float = 5.0) -> bool:
     while alive(pid, started) and time.monotonic() < until:
         time.sleep(0.01)
     return not alive(pid, started)
+
+
+def _started_by_ps(pid: int) -> int | None:
+    import calendar
+    import subprocess
+
+    command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "TZ": "UTC"})
+    state, _, moment = done.stdout.strip().partition(" ")
+    if not moment or state.startswith("Z"):
+        return None
+    return calendar.timegm(time.strptime(" ".join(moment.split()), "%a %b %d %H:%M:%S %Y"))

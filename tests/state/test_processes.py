@@ -205,3 +205,19 @@ def test_a_process_with_the_same_pid_and_another_start_time_is_left_alone() -> N
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_start_time_is_known_with_and_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = subprocess.Popen(["sleep", "1000"])
+    try:
+        for proc in (True, False):
+            monkeypatch.setattr(processes, "_PROC", proc)
+            started = processes.start_time(other.pid)
+            assert started is not None
+            assert started == processes.start_time(other.pid)
+            assert processes.alive(other.pid, started)
+            assert not processes.alive(other.pid, started + 1)
+            assert processes.start_time(2**22 + 1) is None
+    finally:
+        other.kill()
+        other.wait()
