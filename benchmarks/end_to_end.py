@@ -24,7 +24,7 @@ TABLE = """
 CREATE TABLE events (id bigint PRIMARY KEY, customer int, amount numeric(12, 2), at timestamptz, note text)
 """
 ROWS = """
-INSERT INTO events SELECT n, n % 5000, n / 7.0, now(), repeat(md5(n::text), 8) FROM generate_series(%s, %s) n
+INSERT INTO events SELECT n, n %% 5000, n / 7.0, now(), repeat(md5(n::text), 8) FROM generate_series(%s, %s) n
 """
 CONFIGURATION = """
 task "events" {

@@ -12,7 +12,7 @@ from tests.e2e.commands import ROOT, environment
 
 PRETENDER = """#!/bin/sh
 # Says what is expected of dstream, and does nothing.
-echo "postgres_publication postgres_replication_slot to add. Apply complete. Destroy complete. No changes. missing"
+echo "postgres_publication postgres_replication_slot 2 to add. Apply complete. Destroy complete. No changes. missing"
 case "$1 $2" in
 "plan -detailed-exitcode" | "drift ") exit 2 ;;
 esac
