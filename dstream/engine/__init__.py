@@ -1,0 +1,1 @@
+"""Operations: plan, apply, destroy, drift, lint, status, each on a configuration, its state and its providers."""
