@@ -81,11 +81,21 @@ class Session(Driving, Listening):
             self.output.look()
             if self._input_ready.is_set():
                 self.input.look()
-            if self._output_silent.is_set() and (self._pumped.is_set() or self.output.look()):
+            if self._output_silent.is_set() and self._nothing_comes(now):
                 return
             if now - reported >= _REPORT:
                 totals = self._report(now - reported, totals)
                 reported = now
+
+    def _nothing_comes(self, now: float) -> bool:
+        """Tell, when the output has closed its stdout, whether there is nothing to wait for on the input's side."""
+        if self._pumped.is_set():
+            return True
+        if self.pump is not None and self.pump.ended:
+            # All is said; the input's own exit may take a moment longer than the output's.
+            self._output_done_at = self._output_done_at or now
+            return now - self._output_done_at > self.options.grace
+        return self.output.look()
 
     def _ask_to_end(self, now: float) -> None:
         if self._terminated_at is not None:
@@ -167,7 +177,7 @@ class Session(Driving, Listening):
             return
         pump = self.pump
         stopping = self._terminated_at is not None
-        if pump is None or not self._input_done:
+        if pump is None or not (self._input_done or pump.ended):
             when = " in the middle of a line" if self._output_rest else ""
             when += " before it was ready." if pump is None else " while the input was still writing."
             self._fail((self.output.ended("Output ended early", when),), final=self.output.version < 2)

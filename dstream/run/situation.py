@@ -59,6 +59,7 @@ class Situation:
         self._pumped = threading.Event()
         self._input_done = False
         self._output_rest = b""
+        self._output_done_at: float | None = None
         self._output_silent = threading.Event()
         self._terminated_at: float | None = None
         self._threads: list[threading.Thread] = []

@@ -299,6 +299,13 @@ def test_a_checkpoint_of_an_object_made_anew_is_refused(bench, tmp_path):
     assert "dstream checkpoint reset t" in problem.value.diagnostics[0].detail
 
 
+def test_an_input_that_takes_its_time_to_exit_after_the_end_is_waited_for(bench):
+    source = bench.python("in", "say('{\"status\":\"ready\"}'); say('{\"end\":true}'); time.sleep(1)")
+    outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}))
+    assert outcome.status == "ended", detail(outcome)
+    assert outcome.sessions == 1
+
+
 # -- refusals, poison, restarts ------------------------------------------------------------------------------------
 
 
@@ -372,7 +379,8 @@ while True:
         ("time.sleep(100)", "not ready within 1 s", 3),
         ("say('{\"status\":\"error\",\"diagnostics\":[{\"summary\":\"No\",\"detail\":\"hunter2\",\"class\":\"invalid\"}]}')",
          "No: (sensitive value)", 1),
-        ("say('{\"status\":\"ready\"}'); say('{\"checkpoint\":{},\"n\":2}'); time.sleep(9)", "numbered a checkpoint", 1),
+        ("say('{\"status\":\"ready\"}'); say('{\"checkpoint\":{},\"n\":2}'); time.sleep(9)",
+         "numbered a checkpoint", 1),
     ],
     ids=["dies", "half-a-line", "garbage", "hangs", "refuses", "miscounts"],
 )  # fmt: skip

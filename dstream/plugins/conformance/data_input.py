@@ -1,0 +1,139 @@
+"""Rules about an input that runs: R2, R20 to R29. They need a source that delivers something within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dstream.plugins.binary import Binary
+from dstream.plugins.conformance.opening import first_object, opening_line
+from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.talk import Talk
+from dstream.plugins.probe import ProviderInfo
+from dstream.plugins.wire import decode_object
+
+CHECKPOINT, END = b'{"checkpoint":', b'{"end":'
+_SECONDS = 20.0
+_POSITION_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One whole run of the input."""
+
+    lines: tuple[bytes, ...]
+    code: int | None
+
+    @property
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """The checkpoint lines."""
+        return [first_object(line) for line in self.lines if line.startswith(CHECKPOINT)]
+
+    @property
+    def data(self) -> list[bytes]:
+        """The lines that are no control lines."""
+        return [line for line in self.lines if not line.startswith((CHECKPOINT, END))]
+
+
+def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> Iterator[Result]:
+    """Check the rules of inputs."""
+    kept: list[Session] = []
+
+    def opened(**members: Any) -> Talk:
+        talk = Talk(binary, opening_line(info, "input", config, checkpoint=None, **members))
+        form = talk.object("answer to its opening line", 30.0)
+        if form.get("status") == "error":
+            raise Skipped(f"it refuses this configuration: {form.get('diagnostics')}")
+        require(form.get("status") == "ready", f"it wrote {form} before it was ready")
+        return talk
+
+    def ended_by(stop: Callable[[Talk], None], **members: Any) -> Session:
+        with opened(**members) as talk:
+            stop(talk)
+            lines = tuple(talk.heard[1:]) + tuple(talk.rest(_SECONDS))
+            return Session(lines, talk.code)
+
+    def stop_by_signal(talk: Talk) -> None:
+        talk.until(lambda line: line.startswith(CHECKPOINT), 5.0)
+        talk.terminate()
+
+    def main_session() -> Session:
+        if not kept:
+            kept.append(ended_by(stop_by_signal))
+        return kept[0]
+
+    def limited() -> None:
+        session = ended_by(lambda talk: None, max_records=1)
+        if not session.data:
+            raise Skipped("its source delivers nothing")
+        if "checkpoint" in info.capabilities:
+            require(session.lines[-1].startswith(END), "it did not end with an end line")
+
+    def resumed() -> None:
+        first = main_session()
+        if not first.checkpoints:
+            raise Skipped("it wrote no checkpoint")
+        position = first.checkpoints[-1]["checkpoint"]
+        talk = Talk(binary, opening_line(info, "input", config, checkpoint=position, until="current"))
+        with talk:
+            form = talk.object("answer to its opening line", 30.0)
+            if form.get("status") != "ready":
+                raise Departed(f"it refuses the checkpoint that it wrote: {form.get('diagnostics')}")
+
+    acks = "checkpoint" in info.capabilities
+    yield check("R20", lambda: opened().__exit__(None, None, None))
+    yield check("R2", lambda: _envelopes(main_session().data), "input")
+    yield check("R21", lambda: _numbers(main_session()))
+    yield check("R22", lambda: _positions(main_session()))
+    yield check("R23", resumed)
+    yield check("R24", lambda: _ended(main_session(), acks))
+    yield check("R25", lambda: _last_checkpoint(main_session(), acks))
+    yield check("R26", lambda: _plain(ended_by(stop_by_signal, acks=False)))
+    yield check("R28", lambda: _ended(ended_by(lambda talk: None, until="current"), acks))
+    yield check("R29", limited)
+
+
+def _envelopes(lines: list[bytes]) -> None:
+    if not lines:
+        raise Skipped("its source delivers nothing")
+    for line in lines:
+        form = decode_object(line)
+        if form is None or not isinstance(form.get("data"), dict):
+            raise Departed(f"this line is no envelope: {line[:200]!r}")
+
+
+def _numbers(session: Session) -> None:
+    numbers = [each.get("n") for each in session.checkpoints]
+    if not numbers:
+        raise Skipped("it wrote no checkpoint")
+    require(numbers == list(range(1, len(numbers) + 1)), f"it numbered them {numbers[:10]}")
+
+
+def _positions(session: Session) -> None:
+    if not session.checkpoints:
+        raise Skipped("it wrote no checkpoint")
+    for line in session.lines:
+        if line.startswith(CHECKPOINT):
+            require(isinstance(first_object(line).get("checkpoint"), dict), f"no position in {line[:200]!r}")
+            require(len(line) <= _POSITION_LIMIT + 64, f"a position of {len(line)} bytes")
+
+
+def _ended(session: Session, acks: bool) -> None:
+    require(session.code == 0, f"it exited with {session.code}")
+    if acks:
+        require(bool(session.lines) and session.lines[-1].startswith(END), "its last line is no end line")
+
+
+def _last_checkpoint(session: Session, acks: bool) -> None:
+    if not acks:
+        raise Skipped("it writes no checkpoints")
+    if not session.data:
+        raise Skipped("its source delivers nothing")
+    _ended(session, acks)
+    require(len(session.lines) > 1 and session.lines[-2].startswith(CHECKPOINT), "no checkpoint stands before the end")
+
+
+def _plain(session: Session) -> None:
+    for line in session.lines:
+        require(not line.startswith((CHECKPOINT, END)), f"it wrote {line[:200]!r}")

@@ -1,0 +1,108 @@
+"""Rules about an output that runs: R31 to R37, with envelopes of a table `conformance`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dstream.plugins.binary import Binary
+from dstream.plugins.conformance.opening import opening_line
+from dstream.plugins.conformance.planning import STREAM
+from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.talk import Talk
+from dstream.plugins.probe import ProviderInfo
+from dstream.plugins.wire import decode_object, encode
+
+_SECONDS = 20.0
+_END = b'{"end":true}\n'
+
+
+def envelope(number: int) -> bytes:
+    """Return an envelope as one line."""
+    metadata = {"TableName": "conformance", "OperationType": "Insert", "Key": {"id": number}}
+    return encode({"data": {"id": number, "text": "conformance"}, "metadata": metadata})
+
+
+def checkpoint(number: int) -> bytes:
+    """Return a checkpoint line."""
+    return encode({"checkpoint": {"source": "conformance", "id": number}, "n": number})
+
+
+def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> Iterator[Result]:
+    """Check the rules of outputs."""
+
+    def opened() -> Talk:
+        talk = Talk(binary, opening_line(info, "output", config, streams=[STREAM]))
+        form = talk.object("answer to its opening line", 30.0)
+        if form.get("status") != "ready":
+            raise Skipped(f"it refuses this configuration: {form.get('diagnostics')}")
+        if "stores_checkpoint" in info.capabilities:
+            require("checkpoint" in form, "its ready line has no checkpoint")
+        return talk
+
+    def needs_acks() -> None:
+        if "checkpoint" not in info.capabilities:
+            raise Skipped("it does not acknowledge")
+
+    def whole() -> None:
+        needs_acks()
+        with opened() as talk:
+            for number in range(1, 4):
+                talk.send(envelope(2 * number - 1), envelope(2 * number), checkpoint(number))
+            talk.send(_END)
+            said = talk.rest(_SECONDS)
+            _acknowledgements(said, 3)
+            require(talk.code == 0, f"it exited with {talk.code}")
+            require(bool(_numbers(said)) and _numbers(said)[-1] == 3, "the last checkpoint was not acknowledged")
+
+    def waiting() -> None:
+        needs_acks()
+        with opened() as talk:
+            talk.send(envelope(1), checkpoint(1))
+            require(
+                talk.until(lambda line: line.startswith(b'{"checkpoint":'), _SECONDS),
+                f"it had not acknowledged after {_SECONDS:g} s without more data",
+            )
+
+    def without_end() -> None:
+        needs_acks()
+        with opened() as talk:
+            talk.send(envelope(1), checkpoint(1), envelope(2))
+            talk.close_input()
+            _acknowledgements(talk.rest(_SECONDS), 1)
+
+    def half() -> None:
+        needs_acks()
+        with opened() as talk:
+            talk.send(envelope(1), checkpoint(1), envelope(2), checkpoint(2).rstrip(b"\n"))
+            talk.close_input()
+            _acknowledgements(talk.rest(_SECONDS), 1)
+
+    yield check("R31", whole)
+    yield check("R32", waiting)
+    yield check("R33", whole)
+    yield check("R34", without_end)
+    yield check("R35", half)
+    if "stores_checkpoint" in info.capabilities:
+        yield check("R37", lambda: opened().__exit__(None, None, None))
+
+
+def _numbers(lines: list[bytes]) -> list[int]:
+    forms = [decode_object(line) or {} for line in lines]
+    return [form["n"] for form in forms if isinstance(form.get("n"), int)]
+
+
+def _acknowledgements(lines: list[bytes], sent: int) -> None:
+    """Raise Departed unless all lines are rejects, or acknowledgements of what was sent, with rising numbers."""
+    last = 0
+    for line in lines:
+        if line.startswith(b'{"reject":'):
+            continue
+        form = decode_object(line)
+        if form is None or not line.startswith(b'{"checkpoint":'):
+            raise Departed(f"it wrote {line[:200]!r}")
+        number = form.get("n")
+        if not isinstance(number, int) or not last < number <= sent:
+            raise Departed(f"it acknowledged {number!r} after {last}; {sent} were sent")
+        require(form.get("checkpoint") == {"source": "conformance", "id": number}, f"it changed checkpoint {number}")
+        last = number

@@ -1,0 +1,69 @@
+"""Rules about the plan of a data role: R11, R12, R14."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dstream.plugins.binary import Binary
+from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.talk import Talk
+from dstream.plugins.probe import ProviderInfo
+from dstream.plugins.wire import decode_object
+
+STREAM = {"name": "conformance", "key": ["id"], "schema": {"type": "object", "properties": {"id": {"type": "integer"}}}}
+
+
+def plan(binary: Binary, config: Mapping[str, Any], role: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the lines of a plan and how it ended; raise Departed if it did not end well."""
+    opening: dict[str, Any] = {"command": "plan", "protocol": 2, "role": role, "task": "conformance", "config": config}
+    if role == "output":
+        opening["streams"] = [STREAM]
+    with Talk(binary, opening) as talk:
+        talk.close_input()
+        forms = []
+        for line in talk.rest(30.0):
+            form = decode_object(line)
+            if form is None:
+                raise Departed(f"it wrote {line[:200]!r}")
+            forms.append(form)
+        require(bool(forms) and "status" in forms[-1], f"the plan has no end{talk.why()}")
+        status = forms[-1]["status"]
+        require(status in ("done", "deferred", "error"), f"it ended with status {status!r}")
+        require(talk.code == 0 or status == "error", f"it exited with {talk.code}")
+        return forms[:-1], forms[-1]
+
+
+def check_plan(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> Iterator[Result]:
+    """Check the rules of plans in `role`."""
+    yield check("R11", lambda: _discard(plan(binary, config, role)), role)
+    yield check("R12", lambda: _twice(binary, info, config, role), role)
+    yield check("R14", lambda: _objects(binary, info, config, role), role)
+
+
+def _discard(found: object) -> None:
+    """The plan is good; what is in it does not matter here."""
+
+
+def _twice(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:
+    if "discovers" in info.capabilities:
+        raise Skipped("it discovers, so two plans may differ")
+    require(plan(binary, config, role) == plan(binary, config, role), "two plans of one configuration differ")
+
+
+def _objects(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:
+    lines, end = plan(binary, config, role)
+    if end["status"] != "done":
+        raise Skipped(f"the plan ended with {end['status']}")
+    found = [line["resource"] for line in lines if isinstance(line.get("resource"), dict)]
+    if not found:
+        raise Skipped("it plans no objects with this configuration")
+    names = [(each.get("type"), each.get("key")) for each in found]
+    require(len(set(names)) == len(names), f"keys are used twice: {names}")
+    for each in found:
+        schema = info.resources.get(str(each.get("type")))
+        if schema is None:
+            raise Departed(f"no schema describes the type {each.get('type')!r}")
+        known = schema.schema.get("properties")
+        strange = sorted(set(each.get("attributes") or {}) - set(known if isinstance(known, dict) else {}))
+        require(not strange, f"{each['type']} has no {', '.join(strange)}")

@@ -1,0 +1,96 @@
+"""Result: what became of one rule. A check that finds a departure raises `Departed`; one that cannot see, `Skipped`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+TITLES = {
+    "R1": "answers the probe with one line and exits 0",
+    "R2": "writes nothing but the protocol to standard output",
+    "R3": "ignores members that it does not know",
+    "R4": "answers a command or role that it does not know with an error",
+    "R5": "accepts a byte order mark and CRLF in the opening line",
+    "R7": "answers the opening line with ready, or with an error that carries diagnostics",
+    "R8": "answers a wrong configuration with diagnostics of class invalid that name the path",
+    "R9": "shows no secret of the configuration",
+    "R10": "ends when its standard input ends",
+    "R11": "ends a plan with done, deferred or error, and exits 0",
+    "R12": "plans the same twice",
+    "R14": "plans objects that its schema describes, with unique keys",
+    "R20": "writes nothing but ready before it is ready",
+    "R21": "numbers checkpoints from 1, rising by 1",
+    "R22": "writes whole positions of at most 64 KiB",
+    "R23": "continues behind a checkpoint",
+    "R24": "ends with an end line and exit code 0",
+    "R25": "answers SIGTERM with a last checkpoint and the end",
+    "R26": "writes envelopes only where nothing is acknowledged",
+    "R28": "ends by itself with until = current",
+    "R29": "ends at the first consistent point after max_records",
+    "R31": "acknowledges what was sent, as it was sent, with rising numbers",
+    "R32": "acknowledges the last checkpoint without waiting for more",
+    "R33": "finishes, acknowledges and exits 0 after the end line",
+    "R34": "acknowledges nothing when its input ends without an end line",
+    "R35": "delivers no half line",
+    "R37": "says in ready which checkpoint it has stored",
+    "R40": "answers every request once, with its id",
+    "R41": "reads requests while it writes answers",
+    "R42": "answers what is outstanding when its standard input ends, and exits 0",
+    "R44": "shows after a creation what it has answered",
+    "R45": "destroys what is gone already without an error",
+    "R47": "gives errors a class, and goes on after them",
+    "R48": "answers a list of objects in its order",
+    "R60": "answers a version 1 opening line without control lines",
+    "R61": "answers a version 1 lifecycle command with one object with a status",
+    "R62": "takes a first line without a command for the configuration of run",
+}
+"""What a provider that keeps a rule does, in short; the rule itself is in PROTOCOL.md."""
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One rule, in one role of the provider."""
+
+    rule: str
+    outcome: Outcome
+    detail: str = ""
+    role: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the rule is about."""
+        title = TITLES[self.rule]
+        return f"{title} ({self.role})" if self.role else title
+
+    def to_json(self) -> dict[str, str]:
+        """Return the result as JSON."""
+        form = {"rule": self.rule, "title": TITLES[self.rule], "outcome": self.outcome, "detail": self.detail}
+        return form | {"role": self.role} if self.role else form
+
+
+class Departed(Exception):
+    """The provider departs from the rule; the text says how."""
+
+
+class Skipped(Exception):
+    """The rule cannot be looked at; the text says why."""
+
+
+def check(rule: str, look: Callable[[], None], role: str = "") -> Result:
+    """Return what became of `rule` when `look` looked at it."""
+    try:
+        look()
+    except Departed as problem:
+        return Result(rule, "failed", str(problem), role)
+    except Skipped as reason:
+        return Result(rule, "skipped", str(reason), role)
+    return Result(rule, "passed", role=role)
+
+
+def require(condition: bool, otherwise: str) -> None:
+    """Raise Departed unless the condition holds."""
+    if not condition:
+        raise Departed(otherwise)
