@@ -6,11 +6,10 @@ output under version 1.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dstream_sdk import Envelope, Output, OutputSession, Provider, setting
+from dstream_sdk import Envelope, Output, OutputSession, Provider, setting, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,7 @@ class Settings:
 class Console(Output[Settings]):
     """Shows what arrives, at once."""
 
+    exact_numbers = True
     _session: OutputSession
     _format: str
 
@@ -42,13 +42,13 @@ class Console(Output[Settings]):
 
     def write_envelopes(self, envelopes: list[Envelope]) -> None:
         """Show envelopes."""
-        show = simple if self._format == "simple" else structured
-        self._session.display("".join([show(each) for each in envelopes]).encode("utf-8", "backslashreplace"))
+        lay_out = simple if self._format == "simple" else structured
+        self._session.display("".join([lay_out(each) for each in envelopes]).encode("utf-8", "backslashreplace"))
 
 
 def simple(envelope: Envelope) -> str:
     """Return one line: the table and operation where they are known, and the data."""
-    return f"{_title(envelope.metadata)}{_text(envelope.data)}\n"
+    return f"{_title(envelope.metadata)}{show(envelope.data)}\n"
 
 
 def structured(envelope: Envelope) -> str:
@@ -62,16 +62,12 @@ def structured(envelope: Envelope) -> str:
 
 def _rows(mark: str, columns: dict[str, Any]) -> list[str]:
     width = max((len(name) for name in columns), default=0)
-    return [f"  {mark}{name:<{width}}  {_text(value)}" for name, value in columns.items()]
+    return [f"  {mark}{name:<{width}}  {show(value)}" for name, value in columns.items()]
 
 
 def _title(metadata: dict[str, Any]) -> str:
     parts = [str(metadata[name]) for name in ("TableName", "OperationType") if metadata.get(name)]
     return " ".join(parts) + "  " if parts else ""
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 
 PROVIDER = Provider("console", distribution="dstream-out-console", output=Console())

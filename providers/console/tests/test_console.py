@@ -40,6 +40,14 @@ def test_simple_is_a_line_with_the_data() -> None:
     assert shown({}, ROW, BARE) == 'orders Update  {"id": 7, "name": "Zoë"}\n{"n": 1}\n'
 
 
+def test_numbers_are_shown_with_the_digits_they_came_with() -> None:
+    with ProviderProcess(ARGV) as provider:
+        provider.send({"command": "run", "protocol": 2, "role": "output", "config": {}, "acks": True})
+        provider.send_text(b'{"data":{"price":99.50,"big":12345678901234567890.125}}\n{"end":true}\n')
+        assert provider.wait() == 0
+        assert provider.stderr() == '{"price": 99.50, "big": 12345678901234567890.125}\n'
+
+
 def test_json_is_the_envelope_as_it_came() -> None:
     assert [json.loads(line) for line in shown({"output_format": "json"}, ROW, BARE).splitlines()] == [ROW, BARE]
 

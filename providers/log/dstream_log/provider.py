@@ -6,12 +6,11 @@ version 1.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from dstream_sdk import Envelope, Output, OutputSession, Provider, setting
+from dstream_sdk import Envelope, Output, OutputSession, Provider, encode, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,7 @@ class Settings:
 class Log(Output[Settings]):
     """Logs what arrives, at once."""
 
+    exact_numbers = True
     _config: Settings
     _session: OutputSession
 
@@ -43,7 +43,7 @@ class Log(Output[Settings]):
 
 def line(envelope: Envelope, now: str, config: Settings) -> str:
     """Return the log line of an envelope received at `now` (an ISO 8601 time)."""
-    data = json.dumps(envelope.data, ensure_ascii=False, separators=(",", ":"))
+    data = encode(envelope.data).decode("utf-8", "backslashreplace")
     if config.max_length and len(data) > config.max_length:
         data = data[: config.max_length] + "…"
     table = envelope.metadata.get("TableName") or "-"

@@ -21,7 +21,7 @@ Standard output belongs to the protocol; print and log to standard error. The pr
 `providers/protocol/PROTOCOL.md`.
 """
 
-from dstream_sdk.channel import UNKNOWN, log
+from dstream_sdk.channel import UNKNOWN, encode, log
 from dstream_sdk.errors import (
     ConflictError,
     Deferred,
@@ -32,6 +32,7 @@ from dstream_sdk.errors import (
     RetriableError,
     SettingsError,
 )
+from dstream_sdk.exact import show
 from dstream_sdk.faults import fault
 from dstream_sdk.input import Input, InputSession
 from dstream_sdk.model import Envelope, Object, PlanContext, Resource, Stream
@@ -63,8 +64,10 @@ __all__ = [
     "SettingsError",
     "Stream",
     "decode",
+    "encode",
     "fault",
     "log",
     "main",
     "setting",
+    "show",
 ]

@@ -120,7 +120,7 @@ class AsyncOutput(Output[C]):
 
     def write(self, lines: list[bytes]) -> None:
         """Run `write_async`."""
-        self._call(self.write_async([parse(line) for line in lines]))
+        self._call(self.write_async([parse(line, self.exact_numbers) for line in lines]))
 
     def flush(self, checkpoint: dict[str, Any] | None) -> None:
         """Run `flush_async`."""

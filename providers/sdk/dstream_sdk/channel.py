@@ -18,6 +18,7 @@ from typing import Any
 
 from dstream_sdk import faults
 from dstream_sdk.errors import HostGone, InvalidError
+from dstream_sdk.exact import marked, unmark
 
 CONTROL_LIMIT = 16 * 1024 * 1024
 """A control line, a request or an opening line is no longer than this, in bytes."""
@@ -27,8 +28,8 @@ _FLUSH_AT = 256 * 1024
 _LATENCY = 0.05
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, absent from fcntl on other systems
 
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=marked)
+_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=marked)
 
 
 def _make_encoder() -> Callable[[Any], str]:
@@ -37,7 +38,7 @@ def _make_encoder() -> Callable[[Any], str]:
     text = getattr(json.encoder, "c_encode_basestring", None)
     if make is None or text is None:
         return _compact.encode
-    once = make(None, _compact.default, text, None, ":", ",", False, False, False)
+    once = make(None, marked, text, None, ":", ",", False, False, False)
     return lambda value: "".join(once(value, 0))
 
 
@@ -45,11 +46,14 @@ _encode = _make_encoder()
 
 
 def encode(value: Any) -> bytes:
-    """Return compact JSON of `value` in UTF-8, keys in the order of the dict; ValueError for NaN and infinity."""
+    """Return compact JSON of `value` in UTF-8, keys in the order of the dict.
+
+    A Decimal is a number with all its digits. ValueError for NaN and infinity, TypeError for what JSON does not have.
+    """
     try:
-        return _encode(value).encode()
+        return unmark(_encode(value)).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
-        return _ascii.encode(value).encode()
+        return unmark(_ascii.encode(value)).encode()
 
 
 def log(message: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from dstream_sdk import faults
@@ -32,6 +32,9 @@ class Output(Generic[C]):
     discovers = False
     """Set when `plan` talks to the network."""
 
+    exact_numbers = False
+    """Set to get numbers with a fraction as Decimal in parsed envelopes, with all their digits, instead of float."""
+
     stores_checkpoint = False
     """Set when `flush` keeps the checkpoint in the transaction of the data, and `open` reads it back."""
 
@@ -51,7 +54,7 @@ class Output(Generic[C]):
 
     def write(self, lines: list[bytes]) -> None:
         """Take whole lines, without their newlines, in order."""
-        self.write_envelopes([parse(line) for line in lines])
+        self.write_envelopes([parse(line, self.exact_numbers) for line in lines])
 
     def write_envelopes(self, envelopes: list[Envelope]) -> None:
         """Take parsed envelopes, in order."""
@@ -111,10 +114,13 @@ class OutputSession:
                 view = view[os.write(2, view) :]
 
 
-def parse(line: bytes) -> Envelope:
-    """Return the envelope of a line. ProviderError when it is not a JSON object with an object `data`."""
+def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
+    """Return the envelope of a line, its fractions as float or as Decimal.
+
+    ProviderError when it is not a JSON object with an object `data`.
+    """
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_float=_decimal() if exact_numbers else None)
     except ValueError as problem:
         raise ProviderError("Not an envelope", f"{problem}; the line begins with {line[:40]!r}") from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
@@ -123,6 +129,12 @@ def parse(line: bytes) -> Envelope:
         )
     metadata = value.get("metadata")
     return Envelope(value["data"], metadata if isinstance(metadata, dict) else {}, line)
+
+
+def _decimal() -> Callable[[str], Any]:
+    from decimal import Decimal
+
+    return Decimal
 
 
 def streams_of(opening: Mapping[str, Any]) -> tuple[Stream, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dstream_sdk import show
 from dstream_sdk.channel import encode, unwrap, wrap
+from dstream_sdk.output import parse
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -46,4 +49,18 @@ def test_what_json_cannot_say_is_an_error(value: float) -> None:
 @pytest.mark.parametrize("value", [{1}, b"x", MappingProxyType({})])
 def test_what_json_does_not_have_is_an_error(value: object) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
+        encode({"a": value})
+
+
+@pytest.mark.parametrize("text", ["99.50", "-0.10", "1E+30", "123456789012345678901234567890.5", "0"])
+def test_a_decimal_keeps_its_digits(text: str) -> None:
+    line = encode({"price": Decimal(text), "note": "number"})
+    assert line.startswith(b'{"price":' + text.encode() + b",")
+    assert show([Decimal(text)]) == f"[{text}]"
+    assert parse(b'{"data":{"price":99.50}}', exact_numbers=True).data == {"price": Decimal("99.50")}
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN1"), Decimal("-Infinity")])
+def test_a_decimal_that_is_no_number_is_an_error(value: Decimal) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
         encode({"a": value})

@@ -1,0 +1,36 @@
+"""Numbers with all their digits: a Decimal is written as the JSON number that it says.
+
+The standard encoder has no way to write a number as given text, so a Decimal becomes a marked string first, and the
+mark and the quotes are taken off the result. The mark is drawn anew in each process: no data can hold it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+MARK = f"number-{os.urandom(8).hex()}:"
+_MARKED = re.compile(f'"{MARK}([^"]*)"')
+
+
+def marked(value: object) -> str:
+    """Return the marked string of a finite Decimal; TypeError for what JSON does not have. For `default=`."""
+    # The type is known by its name: decimal takes 3 ms to import, and who has a Decimal has imported it.
+    if type(value).__name__ == "Decimal":
+        text = str(value)
+        if text[-1:].isdigit() and not text.lstrip("-").startswith(("NaN", "sNaN")):
+            return MARK + text
+        raise ValueError(f"Out of range decimal values are not JSON compliant: {text}")
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def unmark(text: str) -> str:
+    """Return JSON text with its marked strings as numbers."""
+    return _MARKED.sub(r"\1", text) if MARK in text else text
+
+
+def show(value: Any) -> str:
+    """Return JSON text for people: on one line, spaces after `,` and `:`, letters of all languages as they are."""
+    return unmark(json.dumps(value, ensure_ascii=False, default=marked))
