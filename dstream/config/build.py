@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, cast
 
 from dstream.config.source import Source
@@ -142,7 +142,7 @@ class Builder:
         number = Decimal(token.text)
         if digits > _MAX_DIGITS or not number.is_finite() or abs(number.adjusted()) > _MAX_DIGITS:
             return self._too_large(token) if number else 0
-        return int(number) if number == number.to_integral_value() else number
+        return int(number) if number == number.to_integral_value() else number.normalize(Context(prec=digits + 1))
 
     def _too_large(self, token: Token) -> int:
         detail = f"Numbers may have up to {_MAX_DIGITS} digits. For a text, put it into quotation marks."
@@ -160,6 +160,11 @@ class Builder:
     def _object_elem(self, parts: list[Any]) -> tuple[Expr, Expr]:
         key, _, value = parts
         if isinstance(key, Token):
+            if key.type == "FOR":
+                detail = 'The name for starts a for expression here. As a key it stands in quotation marks: "for".'
+                self.diagnostics.append(error("Reserved key", detail, self.source.range(key.start, key.end)))
+            return Literal(self.source, key.start, key.end, key.text), value
+        if isinstance(key, Literal) and (key.value is None or isinstance(key.value, bool)):
             return Literal(self.source, key.start, key.end, key.text), value
         if isinstance(key, Variable):
             return Literal(self.source, key.start, key.end, key.name), value

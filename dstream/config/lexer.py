@@ -400,10 +400,9 @@ class Lexer:
         if character == ";":
             detail = "Semicolons separate nothing here. Put each argument on a line of its own, or a comma in between."
             return LexError(error("Invalid character", detail, self._source.range(pos, after)), after)
-        detail = _CHARACTER_HINTS.get(character)
-        if detail is None:
-            shown = character if character.isprintable() else f"U+{ord(character):04X}"
-            detail = f"The character {shown} means nothing here. Text goes into quotation marks."
+        shown = character if character.isprintable() else f"U+{ord(character):04X}"
+        plain = f"The character {shown} means nothing here. Text goes into quotation marks."
+        detail = _CHARACTER_HINTS.get(character, plain)
         return LexError(error("Invalid character", detail, self._source.range(pos, after)), after)
 
 

@@ -92,7 +92,7 @@ def _words(
     shown = _shown(token)
     wants_value = "INT_LITERAL" in expected
     if token.type in _CLOSERS:
-        return _closer(token, open_brackets, wants_value, previous)
+        return _closer(token, open_brackets, expected, previous)
     if before == "DOT" and token.type == "FLOAT_LITERAL":
         one, _, two = token.text.partition(".")
         return "Invalid index", f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}."
@@ -122,6 +122,8 @@ def _words(
         )
     if "NEWLINE" in expected:
         return _same_line(token, tokens, index)
+    if "COLON" in expected and "EQ" in expected and previous is not None:
+        return "Missing value", f"After the key {previous.text} comes = and its value, not {shown}."
     if "LBRACE" in expected or "EQ" in expected:
         return _neither(token, previous, shown)
     if "NAME" in expected and not open_brackets:
@@ -132,15 +134,19 @@ def _words(
     return "Unexpected text", f"Here is {shown}, where {_wanted(expected)} should come."
 
 
-def _closer(token: Token, open_brackets: list[Token], wants_value: bool, previous: Token | None) -> tuple[str, str]:
+def _closer(
+    token: Token, open_brackets: list[Token], expected: frozenset[str], previous: Token | None
+) -> tuple[str, str]:
     if not open_brackets:
         return "Unexpected closing bracket", f"This {token.text} closes nothing: every bracket before it is closed already."
     opener = _OPENERS[open_brackets[-1].type]
     if _MATCHING[opener] != token.text:
         return "Wrong closing bracket", f"This {token.text} stands where the {opener} before it wants {_MATCHING[opener]}."
-    if wants_value:
+    if "INT_LITERAL" in expected:
         after = f" after {previous.text}" if previous is not None else ""
         return "Missing value", f"A value should come{after}, before {token.text}."
+    if "NEWLINE" not in expected:
+        return "Unexpected closing bracket", f"This {token.text} stands where {_wanted(expected)} should come."
     return (
         "Unexpected closing bracket",
         f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "

@@ -98,11 +98,13 @@ def _read(source: Source, start: int, builder: Builder, symbol: str, mode: str) 
     except ParseError as syntactic:
         if lexical is not None and tokens[syntactic.index].type == END:
             return syntactic.finished, lexical.diagnostic, _line_start(source, lexical)
-        problem, resume = explain(source, tokens, syntactic)
-        return syntactic.finished, problem, resume
+        wrong, resume = explain(source, tokens, syntactic)
+        return syntactic.finished, wrong, resume
     except RecursionError:
         detail = "This text nests more deeply than can be read. Move inner parts into locals."
         return [], error("Nested too deeply", detail, source.range(start, start)), len(source.text)
+    if lexical is not None and not isinstance(made, Body):
+        return [], lexical.diagnostic, len(source.text)
     if lexical is not None:
         return [*made.attributes.values(), *made.blocks], lexical.diagnostic, _line_start(source, lexical)
     return made, None, len(source.text)

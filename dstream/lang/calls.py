@@ -40,12 +40,9 @@ def call(expr: syntax.Call, scope: Scope) -> Value:
             return result
         return _call(function, expr, scope)
     except FunctionError as wrong:
-        at = expr.arguments[wrong.argument].range if _has(expr, wrong.argument) else expr.name_range
+        blamed = expr.arguments[wrong.argument : wrong.argument + 1] if wrong.argument is not None else []
+        at = blamed[0].range if blamed else expr.name_range
         raise problem("Error in a function call", f"{function.usage()}: {_ended(wrong.message)}", at) from None
-
-
-def _has(expr: syntax.Call, index: int | None) -> bool:
-    return index is not None and index < len(expr.arguments)
 
 
 def _ended(message: str) -> str:

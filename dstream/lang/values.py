@@ -46,7 +46,10 @@ UNKNOWN = Unknown()
 
 
 class Sensitive:
-    """A value that must not be shown; `origins` says where it came from: `env NAME`, `var NAME`, `ADDRESS.attribute`."""
+    """A value that must not be shown; `origins` says where it came from.
+
+    They read `env NAME`, `var NAME` or `ADDRESS.attribute`.
+    """
 
     __slots__ = ("origins", "value")
 
@@ -55,8 +58,8 @@ class Sensitive:
         if isinstance(value, Sensitive):
             origins = value.origins.union(origins)
             value = value.value
-        self.value = value
-        self.origins = frozenset(origins)
+        self.value: Value = value
+        self.origins: frozenset[str] = frozenset(origins)
 
     def __repr__(self) -> str:
         """Never show the value."""

@@ -38,7 +38,7 @@ _MODULES: dict[str, str] = {
     "filesha512 md5 rsadecrypt sha1 sha256 sha512 uuid uuidv5",
     "network": "cidrhost cidrnetmask cidrsubnet cidrsubnets",
     "conversion": "issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring type",
-    "special": "can defaults env try",
+    "special": "can env try",
 }
 MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 """The module of each function."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dstream.config.syntax import Expr
-from dstream.diagnostics import DiagnosticsError
+from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.scope import Scope, Surroundings
 from dstream.lang.types import STRING
@@ -15,7 +15,7 @@ def try_(scope: Scope, arguments: list[Expr]) -> Value:
     """Return the first expression that gives no error."""
     from dstream.lang.expressions import evaluate
 
-    problems = []
+    problems: list[Diagnostic] = []
     for argument in arguments:
         try:
             return evaluate(argument, scope)

@@ -1,0 +1,419 @@
+"""Functions of lists, sets, maps and objects. Most look at no element, so that elements may be unknown or sensitive."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.types import ConversionError, to_bool, to_number, to_string, unify
+from dstream.lang.values import (
+    PRECISION,
+    Sensitive,
+    SetValue,
+    Unknown,
+    Value,
+    contains_unknown,
+    kind,
+    mark,
+    number,
+    origins,
+    same,
+    unwrap,
+)
+
+_MAX_ELEMENTS = 1_000_000
+
+
+def _items(value: Value, argument: int, what: str = "a list") -> list[Value]:
+    if isinstance(value, list | tuple | SetValue):
+        return list(value)
+    raise FunctionError(f"{what} is required, not {kind(value)}", argument)
+
+
+def _unified(value: Value, argument: int) -> list[Value]:
+    try:
+        return unify(_items(value, argument))
+    except ConversionError as wrong:
+        raise FunctionError(f"the elements of the list must have one type: {wrong.message}", argument) from None
+
+
+def _whole(value: Value, argument: int, name: str) -> int:
+    if not isinstance(value, int):
+        raise FunctionError(f"{name} must be a whole number", argument)
+    return value
+
+
+@function("list: list")
+def alltrue(items: Value) -> Value:
+    """Tell whether all elements are true."""
+    return all(_flag(item) for item in items)
+
+
+@function("list: list")
+def anytrue(items: Value) -> Value:
+    """Tell whether any element is true."""
+    return any(_flag(item) for item in items)
+
+
+def _flag(item: Value) -> bool:
+    try:
+        return item is not None and to_bool(item)
+    except ConversionError as wrong:
+        raise FunctionError(f"in the list, {wrong.message}", 0) from None
+
+
+@function("list: any, size: number", shallow=True)
+def chunklist(items: Value, size: Value) -> Value:
+    """Return the list in pieces of a size."""
+    elements, length = _items(items, 0), _whole(size, 1, "the size")
+    if length < 0:
+        raise FunctionError("the size must be 0 or more", 1)
+    if length == 0:
+        return [elements]
+    return [elements[start : start + length] for start in range(0, len(elements), length)]
+
+
+@function("values...: any|null", shallow=True, marked=True)
+def coalesce(*values: Value) -> Value:
+    """Return the first value that is neither null nor an empty string."""
+    marks: frozenset[str] | None = None
+    try:
+        unify([unwrap(value) for value in values])
+    except ConversionError as wrong:
+        raise FunctionError(f"the values must have one type: {wrong.message}") from None
+    for value in values:
+        found = origins(value) if isinstance(value, Sensitive) else None
+        plain = unwrap(value)
+        if isinstance(plain, Unknown):
+            return mark(plain, _joined(marks, found))
+        if plain is not None and plain != "":
+            one = unify([plain, *(unwrap(other) for other in values if other is not value)])[0]
+            return mark(one, _joined(marks, found))
+        marks = _joined(marks, found)
+    raise FunctionError("all values are null or empty strings")
+
+
+def _joined(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
+    return right if left is None else left if right is None else left | right
+
+
+@function("lists...: any|null", shallow=True)
+def coalescelist(*lists: Value) -> Value:
+    """Return the first list that is not empty."""
+    for index, one in enumerate(lists):
+        if one is not None and _items(one, index):
+            return one
+    raise FunctionError("all lists are null or empty")
+
+
+@function("list: any", shallow=True)
+def compact(items: Value) -> Value:
+    """Return the list of strings without empty ones and nulls."""
+    made: list[Value] = []
+    for index, item in enumerate(_items(items, 0)):
+        if isinstance(unwrap(item), Unknown):
+            return Unknown()
+        plain = unwrap(item)
+        if plain is None or plain == "":
+            continue
+        try:
+            made.append(mark(to_string(plain), item.origins if isinstance(item, Sensitive) else None))
+        except ConversionError as wrong:
+            raise FunctionError(f"element {index}: {wrong.message}", 0) from None
+    return made
+
+
+@function("lists...: any", shallow=True)
+def concat(*lists: Value) -> Value:
+    """Return the elements of all lists as one list."""
+    if not lists:
+        raise FunctionError("at least one list is needed")
+    return [item for index, one in enumerate(lists) for item in _items(one, index)]
+
+
+@function("list: any, value: any|null")
+def contains(items: Value, value: Value) -> Value:
+    """Tell whether a list has a value."""
+    return any(same(item, value) for item in _items(items, 0))
+
+
+@function("list: any")
+def distinct(items: Value) -> Value:
+    """Return the list without elements that are there earlier."""
+    made: list[Value] = []
+    seen: set[Any] = set()
+    for item in _unified(items, 0):
+        if isinstance(item, str | int) and not isinstance(item, bool):
+            if (type(item), item) in seen:
+                continue
+            seen.add((type(item), item))
+            made.append(item)
+        elif not any(same(item, other) for other in made):
+            made.append(item)
+    return made
+
+
+@function("list: any, index: number", shallow=True)
+def element(items: Value, index: Value) -> Value:
+    """Return an element of the list; the index starts anew at its end."""
+    elements, place = _items(items, 0), _whole(index, 1, "the index")
+    if not elements:
+        raise FunctionError("the list is empty", 0)
+    if place < 0:
+        raise FunctionError("the index must be 0 or more", 1)
+    return elements[place % len(elements)]
+
+
+@function("list: any", shallow=True)
+def flatten(items: Value) -> Value:
+    """Return the list with all lists in it replaced by their elements."""
+    made: list[Value] = []
+    known = _flatten(_items(items, 0), made)
+    return made if known else Unknown()
+
+
+def _flatten(items: list[Value], made: list[Value]) -> bool:
+    known = True
+    for item in items:
+        if isinstance(item, list | tuple | SetValue):
+            known = _flatten(list(item), made) and known
+        elif isinstance(item, Sensitive) and isinstance(item.value, list | tuple | SetValue):
+            inner: list[Value] = []
+            known = _flatten(list(item.value), inner) and known
+            made.extend(Sensitive(one, item.origins) for one in inner)
+        elif isinstance(item, Unknown):
+            known = False
+        else:
+            made.append(item)
+    return known
+
+
+@function("list: any, value: any|null")
+def index(items: Value, value: Value) -> Value:
+    """Return the place of the first element that is equal to a value."""
+    for place, item in enumerate(_items(items, 0)):
+        if same(item, value):
+            return place
+    raise FunctionError("the list has no such value", 1)
+
+
+@function("object: any", shallow=True)
+def keys(value: Value) -> Value:
+    """Return the names in a map or object, in order."""
+    return sorted(_names(value, 0))
+
+
+def _names(value: Value, argument: int) -> dict[str, Value]:
+    if not isinstance(value, dict):
+        raise FunctionError(f"a map or object is required, not {kind(value)}", argument)
+    return value
+
+
+@function("value: any", shallow=True)
+def length(value: Value) -> Value:
+    """Return the number of elements, or of characters in a string."""
+    if isinstance(value, str):
+        from dstream.lang.functions.strings import clusters
+
+        return len(clusters(value))
+    if isinstance(value, SetValue) and contains_unknown(value):
+        return Unknown()
+    if isinstance(value, list | tuple | dict | SetValue):
+        return len(value)
+    raise FunctionError(f"a list, map, object or string is required, not {kind(value)}", 0)
+
+
+@function("map: any, key: string, default?: any|null", shallow=True)
+def lookup(values: Value, key: Value, default: Value = ...) -> Value:
+    """Return what a map has under a key, or the default."""
+    named = _names(values, 0)
+    if key in named:
+        return named[key]
+    if default is not ...:
+        return default
+    raise FunctionError(f'there is no "{key}" in the map, and no default', 1)
+
+
+@function("values: list, keys: list, search: list")
+def matchkeys(values: Value, keys: Value, search: Value) -> Value:
+    """Return the values whose keys, at the same places, are among those searched for."""
+    if len(values) != len(keys):
+        raise FunctionError("values and keys must have the same length", 1)
+    return [value for value, key in zip(values, keys, strict=True) if any(same(key, wanted) for wanted in search)]
+
+
+@function("maps...: any|null", shallow=True)
+def merge(*maps: Value) -> Value:
+    """Return the names of all maps or objects in one; later ones win."""
+    made: dict[str, Value] = {}
+    for argument, one in enumerate(maps):
+        if one is not None:
+            made.update(_names(one, argument))
+    return {name: made[name] for name in sorted(made)}
+
+
+@function("list: any", shallow=True)
+def one(items: Value) -> Value:
+    """Return the only element, or null if there is none."""
+    if items is None:
+        return None
+    elements = _items(items, 0)
+    if len(elements) > 1:
+        raise FunctionError(f"the list has {len(elements)} elements, and may have one at most", 0)
+    return elements[0] if elements else None
+
+
+@function("limits...: number", name="range")
+def range_(*limits: Value) -> Value:
+    """Return the numbers from a start up to a limit by a step."""
+    if not 1 <= len(limits) <= 3:
+        raise FunctionError("it takes one, two or three numbers: range(limit), range(start, limit), range(start, limit, step)")
+    start, limit = (0, limits[0]) if len(limits) == 1 else limits[:2]
+    step = limits[2] if len(limits) == 3 else 1 if start <= limit else -1
+    if step == 0 or (step > 0) != (start < limit) and start != limit:
+        raise FunctionError("the step must lead from the start to the limit", 2)
+    made: list[Value] = []
+    while start < limit if step > 0 else start > limit:
+        if len(made) >= 1024:
+            raise FunctionError("more than 1024 numbers; use a smaller range")
+        made.append(start)
+        start = number(PRECISION.add(start, step)) if not isinstance(start, int) or not isinstance(step, int) else start + step
+    return made
+
+
+@function("list: any", shallow=True)
+def reverse(items: Value) -> Value:
+    """Return the list in reverse order."""
+    return _items(items, 0)[::-1]
+
+
+@function("sets...: any")
+def setintersection(*sets: Value) -> Value:
+    """Return what all sets have."""
+    first, *others = _sets(sets)
+    return SetValue(item for item in first if all(item in other for other in others))
+
+
+@function("sets...: any")
+def setunion(*sets: Value) -> Value:
+    """Return what any of the sets has."""
+    return SetValue(item for one in _sets(sets) for item in one)
+
+
+@function("minuend: any, subtrahend: any")
+def setsubtract(minuend: Value, subtrahend: Value) -> Value:
+    """Return what the first set has and the second has not."""
+    first, second = _sets((minuend, subtrahend))
+    return SetValue(item for item in first if item not in second)
+
+
+def _sets(values: tuple[Value, ...]) -> list[SetValue]:
+    if not values:
+        raise FunctionError("at least one set is needed")
+    lists = [_items(value, argument, "a set") for argument, value in enumerate(values)]
+    try:
+        items = unify([item for one in lists for item in one])
+    except ConversionError as wrong:
+        raise FunctionError(f"the elements of the sets must have one type: {wrong.message}") from None
+    made: list[SetValue] = []
+    for one in lists:
+        made.append(SetValue(items[: len(one)]))
+        items = items[len(one) :]
+    return made
+
+
+@function("sets...: any")
+def setproduct(*sets: Value) -> Value:
+    """Return all combinations of one element from each set."""
+    if len(sets) < 2:
+        raise FunctionError("at least two sets are needed")
+    lists = [_items(value, argument, "a set") for argument, value in enumerate(sets)]
+    total = 1
+    for one in lists:
+        total *= len(one)
+    if total > _MAX_ELEMENTS:
+        raise FunctionError(f"there would be {total} combinations")
+    try:
+        lists = [unify(one) for one in lists]
+    except ConversionError as wrong:
+        raise FunctionError(f"the elements of a set must have one type: {wrong.message}") from None
+    made = [list(combination) for combination in product(*lists)]
+    return SetValue(made) if all(isinstance(value, SetValue) for value in sets) else made
+
+
+@function("list: any, start: number, end: number", name="slice", shallow=True)
+def slice_(items: Value, start: Value, end: Value) -> Value:
+    """Return the elements from one place up to, and without, another."""
+    elements = _items(items, 0)
+    if isinstance(items, SetValue):
+        raise FunctionError("a set has no order; use tolist(...) where one is known", 0)
+    first, last = _whole(start, 1, "the start"), _whole(end, 2, "the end")
+    if not 0 <= first <= len(elements):
+        raise FunctionError(f"the start must be between 0 and {len(elements)}, the length of the list", 1)
+    if not first <= last <= len(elements):
+        raise FunctionError(f"the end must be between the start and {len(elements)}, the length of the list", 2)
+    return elements[first:last]
+
+
+@function("list: strings")
+def sort(items: Value) -> Value:
+    """Return the strings in order."""
+    if None in items:
+        raise FunctionError("a null has no place in an order; take it out with compact(...)", 0)
+    return sorted(items)
+
+
+@function("list: numbers", name="sum")
+def sum_(items: Value) -> Value:
+    """Return the sum of the numbers."""
+    if not items:
+        raise FunctionError("the list is empty, so it has no sum", 0)
+    if None in items:
+        raise FunctionError("the list has a null", 0)
+    total: Any = 0
+    for item in items:
+        value = to_number(item)
+        total = total + value if isinstance(total, int) and isinstance(value, int) else number(PRECISION.add(total, value))
+    return total
+
+
+@function("map: any")
+def transpose(values: Value) -> Value:
+    """Return a map of lists of strings with keys and elements exchanged."""
+    made: dict[str, list[Value]] = {}
+    named = _names(values, 0)
+    for name in sorted(named):
+        for item in _items(named[name], 0):
+            try:
+                made.setdefault(to_string(item), []).append(name)
+            except ConversionError as wrong:
+                raise FunctionError(f'in "{name}", {wrong.message}', 0) from None
+    return {name: sorted(made[name]) for name in sorted(made)}
+
+
+@function("object: any", shallow=True)
+def values(value: Value) -> Value:
+    """Return the values of a map or object in the order of its names."""
+    named = _names(value, 0)
+    return [named[name] for name in sorted(named)]
+
+
+@function("keys: strings, values: any", shallow=True)
+def zipmap(names: Value, items: Value) -> Value:
+    """Return an object of names and values at the same places."""
+    elements = _items(items, 1)
+    if len(names) != len(elements):
+        raise FunctionError(f"there are {len(names)} keys and {len(elements)} values; both must be as many", 1)
+    marks: frozenset[str] | None = None
+    made: dict[str, Value] = {}
+    for name, item in zip(names, elements, strict=True):
+        if isinstance(name, Sensitive):
+            marks = _joined(marks, name.origins)
+        plain = unwrap(name)
+        if isinstance(plain, Unknown):
+            return mark(Unknown(), marks)
+        if plain is None:
+            raise FunctionError("a key is null", 0)
+        made[plain] = item
+    return mark({name: made[name] for name in sorted(made)}, marks)

@@ -1,0 +1,191 @@
+"""Functions that write values as text in some format, and read them back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import gzip
+import io
+import json
+import zlib
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote_plus, unquote_plus
+
+from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.jsonvalue import JsonNumber
+from dstream.lang.values import SetValue, Value, number
+
+_MAX_UNPACKED = 100_000_000
+
+
+@function("string: string")
+def base64encode(text: Value) -> Value:
+    """Return the string's UTF-8 bytes in Base64."""
+    return base64.b64encode(text.encode()).decode()
+
+
+@function("string: string")
+def base64decode(text: Value) -> Value:
+    """Return the UTF-8 text that is written in Base64."""
+    return _utf8(_unbase64(text))
+
+
+@function("string: string")
+def base64gzip(text: Value) -> Value:
+    """Return the string compressed by gzip, in Base64."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+@function("string: string")
+def base64gunzip(text: Value) -> Value:
+    """Return the UTF-8 text that is compressed by gzip, in Base64."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(_unbase64(text))) as file:
+            data = file.read(_MAX_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error):
+        raise FunctionError("the bytes are not compressed by gzip", 0) from None
+    if len(data) > _MAX_UNPACKED:
+        raise FunctionError("the text is too long", 0)
+    return _utf8(data)
+
+
+@function("string: string, encoding: string")
+def textencodebase64(text: Value, encoding: Value) -> Value:
+    """Return the string in a character encoding, in Base64."""
+    try:
+        return base64.b64encode(text.encode(_codec(encoding))).decode()
+    except UnicodeEncodeError:
+        raise FunctionError(f"the string has characters that {encoding} does not have", 0) from None
+
+
+@function("string: string, encoding: string")
+def textdecodebase64(text: Value, encoding: Value) -> Value:
+    """Return the text in a character encoding that is written in Base64."""
+    try:
+        return _unbase64(text).decode(_codec(encoding))
+    except UnicodeDecodeError:
+        raise FunctionError(f"the bytes are no text in {encoding}", 0) from None
+
+
+def _codec(name: str) -> str:
+    import codecs
+
+    try:
+        found = codecs.lookup(name).name
+    except LookupError:
+        raise FunctionError(f'there is no character encoding "{name}"; try UTF-8, UTF-16LE or ISO-8859-1', 1) from None
+    return found
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.splitlines()), validate=True)
+    except (binascii.Error, ValueError):
+        raise FunctionError("the string is not in Base64", 0) from None
+
+
+def _utf8(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise FunctionError("the bytes are no UTF-8 text, and strings here are texts", 0) from None
+
+
+@function("string: string")
+def urlencode(text: Value) -> Value:
+    """Return the string as it stands in the query of a URL."""
+    return quote_plus(text, safe="")
+
+
+@function("string: string")
+def urldecode(text: Value) -> Value:
+    """Return the text that stands in the query of a URL."""
+    import re
+
+    if re.search(r"%(?![0-9a-fA-F]{2})", text):
+        raise FunctionError("a percent sign is not followed by two hexadecimal digits", 0)
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        raise FunctionError("the bytes are no UTF-8 text", 0) from None
+
+
+@function("value: any|null")
+def jsonencode(value: Value) -> Value:
+    """Return the value as JSON."""
+    return json_text(value)
+
+
+def json_text(value: Value) -> str:
+    """Return a known value as JSON, as Terraform writes it: no spaces, names in order, `<`, `>` and `&` escaped."""
+    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        if character in text:
+            text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(value[name]) for name in sorted(value)}
+    if isinstance(value, list | tuple | SetValue):
+        return [_plain(item) for item in value]
+    return JsonNumber(value) if isinstance(value, Decimal) else value
+
+
+@function("string: string")
+def jsondecode(text: Value) -> Value:
+    """Return the value that a JSON text says."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        found = json.loads(text, parse_float=Decimal, parse_constant=refuse)
+    except (ValueError, RecursionError) as wrong:
+        raise FunctionError(f"the string is no JSON: {wrong}", 0) from None
+    return _ordered(found)
+
+
+def _ordered(value: Any) -> Value:
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    return number(value) if isinstance(value, Decimal) else value
+
+
+@function("string: string")
+def csvdecode(text: Value) -> Value:
+    """Return the rows of a CSV text as objects; its first row has the names."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    except csv.Error as wrong:
+        raise FunctionError(f"the string is no CSV: {wrong}", 0) from None
+    if not rows:
+        raise FunctionError("the string has no row with the names of the columns", 0)
+    names = rows[0]
+    if len(set(names)) < len(names):
+        raise FunctionError("two columns have the same name", 0)
+    for line, row in enumerate(rows[1:], 2):
+        if len(row) != len(names):
+            raise FunctionError(f"row {line} has {len(row)} columns, and there are {len(names)} names", 0)
+    return [{name: row[names.index(name)] for name in sorted(names)} for row in rows[1:]]
+
+
+@function("value: any|null")
+def yamlencode(value: Value) -> Value:
+    """Return the value as YAML."""
+    from dstream.lang.functions.yamltext import encoded
+
+    return encoded(value)
+
+
+@function("string: string")
+def yamldecode(text: Value) -> Value:
+    """Return the value that a YAML text says."""
+    from dstream.lang.functions.yamltext import decoded
+
+    return decoded(text)

@@ -1,0 +1,168 @@
+"""Functions of files and paths. Relative paths start at the configuration's folder."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path, PurePosixPath
+
+from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.scope import Surroundings
+from dstream.lang.values import SetValue, Value
+
+_MAX_BYTES = 100_000_000
+
+
+def read(surroundings: Surroundings, name: str) -> bytes:
+    """Return the bytes of a file; raise FunctionError."""
+    path = _path(surroundings, name)
+    try:
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise FunctionError(f"{name} {what}. Paths start at the configuration's folder, {surroundings.root.resolve()}", 0)
+        if path.stat().st_size > _MAX_BYTES:
+            raise FunctionError(f"{name} is too large", 0)
+        return path.read_bytes()
+    except (OSError, ValueError) as wrong:
+        raise FunctionError(f"{name} cannot be read: {wrong}", 0) from None
+
+
+def _path(surroundings: Surroundings, name: str) -> Path:
+    if "\0" in name:
+        raise FunctionError("a path has no null character", 0)
+    expanded = Path(name).expanduser() if name.startswith("~") else Path(name)
+    return surroundings.root / expanded
+
+
+@function("path: string")
+def abspath(path: Value) -> Value:
+    """Return the path from the root of the file system on."""
+    return os.path.abspath(path)  # noqa: PTH100  # Path.absolute keeps `..`, which Terraform takes out
+
+
+@function("path: string")
+def basename(path: Value) -> Value:
+    """Return the last part of the path."""
+    return PurePosixPath(path).name if path.strip("/") else "/" if path else "."
+
+
+@function("path: string")
+def dirname(path: Value) -> Value:
+    """Return the path without its last part."""
+    head = path.rpartition("/")[0]
+    if "/" not in path:
+        return "."
+    return os.path.normpath(head) if head else "/"
+
+
+@function("path: string")
+def pathexpand(path: Value) -> Value:
+    """Return the path with a leading ~ replaced by the home folder."""
+    return os.path.expanduser(path) if path == "~" or path.startswith("~/") else path  # noqa: PTH111  # keeps the rest as it is
+
+
+@function("path: string", surrounded=True)
+def file(surroundings: Surroundings, path: Value) -> Value:
+    """Return the text in a file."""
+    try:
+        return read(surroundings, path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FunctionError(f"{path} is no UTF-8 text; for other files use filebase64(...)", 0) from None
+
+
+@function("path: string", surrounded=True)
+def filebase64(surroundings: Surroundings, path: Value) -> Value:
+    """Return the bytes of a file in Base64."""
+    return base64.b64encode(read(surroundings, path)).decode()
+
+
+@function("path: string", surrounded=True)
+def fileexists(surroundings: Surroundings, path: Value) -> Value:
+    """Tell whether a file exists."""
+    found = _path(surroundings, path)
+    if found.is_dir():
+        raise FunctionError(f"{path} is a folder; fileexists(...) is for files", 0)
+    return found.is_file()
+
+
+@function("path: string, pattern: string", surrounded=True)
+def fileset(surroundings: Surroundings, path: Value, pattern: Value) -> Value:
+    """Return the files in a folder whose paths match a pattern, such as `*.json` or `**/*.hcl`."""
+    root = _path(surroundings, path)
+    matches = _glob(pattern)
+    found: list[str] = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            inner = (Path(folder) / name).relative_to(root).as_posix()
+            if matches(inner):
+                found.append(inner)
+    return SetValue(found)
+
+
+def _glob(pattern: str):  # type: ignore[no-untyped-def]  # a predicate; its type is that of fullmatch
+    import re
+
+    made: list[str] = []
+    index = 0
+    depth = 0
+    while index < len(pattern):
+        if pattern.startswith("**/", index):
+            made.append("(?:[^/]+/)*")
+            index += 3
+        elif pattern.startswith("**", index):
+            made.append(".*")
+            index += 2
+        else:
+            character = pattern[index]
+            if character == "{":
+                depth += 1
+            elif character == "}" and depth:
+                depth -= 1
+            made.append(
+                {"*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")"}.get(character)
+                or ("|" if character == "," and depth else character if character in "[]^-" else re.escape(character))
+            )
+            index += 1
+    try:
+        compiled = re.compile("".join(made).replace("[!", "[^"))
+    except re.error as wrong:
+        raise FunctionError(f"the pattern cannot be read: {wrong}", 1) from None
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+@function("path: string, values: any", surrounded=True)
+def templatefile(surroundings: Surroundings, path: Value, values: Value) -> Value:
+    """Return the template in a file with values put in."""
+    try:
+        text = read(surroundings, path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FunctionError(f"{path} is no UTF-8 text", 0) from None
+    return rendered(surroundings, text, values, path)
+
+
+def rendered(surroundings: Surroundings, text: str, values: Value, name: str) -> Value:
+    """Return a template with values put in; raise FunctionError with the place in the template."""
+    from dstream.config import parse_template
+    from dstream.diagnostics import DiagnosticsError
+    from dstream.lang.expressions import evaluate
+    from dstream.lang.scope import Scope
+    from dstream.lang.types import ConversionError, to_string
+    from dstream.lang.values import unwrap
+
+    if not isinstance(values, dict):
+        raise FunctionError("the values must be an object: { name = value }", 1)
+    try:
+        value = evaluate(parse_template(text, name), Scope(values, surroundings=surroundings))
+    except DiagnosticsError as wrong:
+        first = wrong.diagnostics[0]
+        raise FunctionError(f"at {first.subject}: {first.summary}. {first.detail}", 0) from None
+    try:
+        return to_string(value) if not isinstance(unwrap(value), str) and not _special(value) else value
+    except ConversionError as wrong:
+        raise FunctionError(f"the template gives no text: {wrong.message}", 0) from None
+
+
+def _special(value: Value) -> bool:
+    from dstream.lang.values import Sensitive, Unknown
+
+    return isinstance(value, Sensitive | Unknown)

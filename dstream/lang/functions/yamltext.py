@@ -1,0 +1,128 @@
+"""YAML by PyYAML, with the scalars of YAML 1.2's core schema and the style that Terraform writes."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import yaml
+
+from dstream.lang.functions.registry import FunctionError
+from dstream.lang.jsonvalue import JsonNumber
+from dstream.lang.types import to_string
+from dstream.lang.values import SetValue, Value, number
+
+
+def encoded(value: Value) -> str:
+    """Return a known value as a YAML document: strings in quotation marks, names in order."""
+    text: str = yaml.dump(value, Dumper=_dumper(), default_flow_style=False, width=10**9, allow_unicode=True)
+    return text
+
+
+def decoded(text: str) -> Value:
+    """Return the value of a document; raise FunctionError."""
+    try:
+        found = yaml.load(text, Loader=_loader())  # noqa: S506  # a SafeLoader with fewer scalars, see below
+    except yaml.YAMLError as wrong:
+        raise FunctionError(f"the string is no YAML: {' '.join(str(wrong).split())}", 0) from None
+    except (ValueError, RecursionError) as wrong:
+        raise FunctionError(f"the string is no YAML: {wrong}", 0) from None
+    if found is None and not text.strip():
+        raise FunctionError("the string is empty", 0)
+    return _value(found, 0)
+
+
+def _value(found: Any, depth: int) -> Value:
+    if depth > 500:
+        raise FunctionError("the YAML nests too deeply, or refers to itself", 0)
+    if isinstance(found, dict):
+        named = {_name(key): inner for key, inner in found.items()}
+        return {name: _value(named[name], depth + 1) for name in sorted(named)}
+    if isinstance(found, list):
+        return [_value(item, depth + 1) for item in found]
+    if isinstance(found, Decimal):
+        return number(found)
+    if found is None or isinstance(found, str | int):
+        return found
+    if isinstance(found, datetime.date):
+        return found.isoformat() if isinstance(found, datetime.datetime) else f"{found.isoformat()}T00:00:00Z"
+    raise FunctionError(f"the YAML has {type(found).__name__}, which no value here can be", 0)
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, str | int | Decimal | bool):
+        return to_string(key)
+    raise FunctionError("the YAML has a key that is no string", 0)
+
+
+@cache
+def _loader() -> type[yaml.SafeLoader]:
+    class Loader(yaml.SafeLoader):
+        """Reads scalars as Terraform does: `yes` is true as in YAML 1.1, `0o14` a number as in YAML 1.2."""
+
+        yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # PyYAML's own way to declare them
+
+    resolvers = {
+        "bool": (
+            r"^(?:y|Y|yes|Yes|YES|on|On|ON|true|True|TRUE|n|N|no|No|NO|off|Off|OFF|false|False|FALSE)$", "yYoOtTnNfF"
+        ),
+        "timestamp": (r"^\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?$", "0123456789"),
+        "null": (r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+        "int": (r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
+        "float": (r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
+        "merge": (r"^(?:<<)$", "<"),
+    }
+    for tag, (pattern, first) in resolvers.items():
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+    def whole(loader: yaml.SafeLoader, node: Any) -> int:
+        text = loader.construct_scalar(node)
+        sign = -1 if text.startswith("-") else 1
+        digits = text.lstrip("+-")
+        base = {"0o": 8, "0x": 16}.get(digits[:2].lower())
+        return sign * (int(digits[2:], base) if base else int(digits))
+
+    def truth(loader: yaml.SafeLoader, node: Any) -> bool:
+        return loader.construct_scalar(node).lower() in ("y", "yes", "on", "true")
+
+    def fraction(loader: yaml.SafeLoader, node: Any) -> Decimal:
+        return Decimal(loader.construct_scalar(node))
+
+    Loader.add_constructor("tag:yaml.org,2002:int", whole)
+    Loader.add_constructor("tag:yaml.org,2002:float", fraction)
+    Loader.add_constructor("tag:yaml.org,2002:bool", truth)
+    return Loader
+
+
+@cache
+def _dumper() -> type[yaml.SafeDumper]:
+    class Dumper(yaml.SafeDumper):
+        """Writes strings in quotation marks, longer texts as blocks, and lists flush with their names."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            super().increase_indent(flow, indentless)
+
+    def text(dumper: yaml.SafeDumper, value: str) -> Any:
+        block = "\n" in value and value.strip() and not value.startswith((" ", "\n", "\t"))
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if block else '"')
+
+    def mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> Any:
+        return dumper.represent_mapping("tag:yaml.org,2002:map", sorted(value.items()))
+
+    def sequence(dumper: yaml.SafeDumper, value: Any) -> Any:
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", list(value))
+
+    def fraction(dumper: yaml.SafeDumper, value: Decimal) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:float", repr(JsonNumber(value)))
+
+    Dumper.add_representer(str, text)
+    Dumper.add_representer(dict, mapping)
+    Dumper.add_representer(SetValue, sequence)
+    Dumper.add_representer(Decimal, fraction)
+    return Dumper
