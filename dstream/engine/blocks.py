@@ -6,11 +6,11 @@ Names: `var.x`, `local.x`, `provider.x`, `TYPE.NAME`, `task.x`, `output.x`. Refe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dstream.config import Config, Lifecycle, ResourceBlock, SideBlock, TaskBlock
-from dstream.diagnostics import DiagnosticsError, SourceRange, error
+from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.graph import Dependencies
 from dstream.lang import Reference, references
 
@@ -20,20 +20,31 @@ def provider_of(block: ResourceBlock) -> str:
     return block.provider or block.type.split("_", 1)[0]
 
 
-def block_graph(config: Config) -> Dependencies:
+Needs = Mapping[str, tuple[str, ...]]
+"""What each block needs directly, by name; cheap, since most operations need it before any graph."""
+
+
+def block_needs(config: Config) -> Needs:
+    """Return what each block of the configuration refers to, among what is declared."""
+    return {
+        name: tuple(dict.fromkeys(needed for needed in needs if _declared(config, needed)))
+        for name, _, needs in _blocks(config)
+    }
+
+
+def block_graph(config: Config, needs: Needs) -> Dependencies:
     """Return the graph of the configuration's blocks; raise DiagnosticsError where blocks need each other."""
     graph = Dependencies()
-    ranges: dict[str, SourceRange] = {}
-    for name, declared, needs in _blocks(config):
-        ranges[name] = declared
-        graph.add(name, (needed for needed in needs if _declared(config, needed)))
+    for name, needed in needs.items():
+        graph.add(name, needed)
     loops = graph.loops()
     if loops:
+        ranges = {name: declared for name, declared, _ in _blocks(config)}
         raise DiagnosticsError([_loop(loop, ranges) for loop in loops])
     return graph
 
 
-def _loop(names: list[str], ranges: dict[str, SourceRange]) -> Any:
+def _loop(names: list[str], ranges: dict[str, SourceRange]) -> Diagnostic:
     path = " -> ".join([*names, names[0]])
     places = "\n".join(f"  {name} at {ranges[name]}" for name in names)
     detail = (
@@ -113,18 +124,18 @@ def _declared(config: Config, name: str) -> bool:
             return (kind, rest) in config.resources
 
 
-def object_blocks(graph: Dependencies, names: Iterable[str]) -> list[str]:
+def object_blocks(needs: Needs, names: Iterable[str]) -> list[str]:
     """Return the resources and tasks among what the named blocks need, directly or through locals and providers."""
     found: dict[str, None] = {}
     seen: set[str] = set()
     pending = list(names)
     while pending:
         name = pending.pop()
-        if name in seen or name not in graph:
+        if name in seen or name not in needs:
             continue
         seen.add(name)
         if name.split(".", 1)[0] in ("var", "local", "provider", "output"):
-            pending.extend(graph.needs(name))
+            pending.extend(needs[name])
         else:
             found[name] = None
     return sorted(found)

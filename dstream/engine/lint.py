@@ -80,7 +80,7 @@ class _Checks:
 
     def block(self, name: str) -> None:
         """Evaluate one block as far as it can be known."""
-        if any(needed in self.broken for needed in self.operation.graph.needs(name)):
+        if any(needed in self.broken for needed in self.operation.needs[name]):
             self.broken.add(name)
             return
         kind, _, rest = name.partition(".")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream.config import BackendBlock, Config, load
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.blocks import Needs, block_graph, block_needs
 from dstream.lang import Module, evaluate_body, sensitive_paths, to_json_value
 from dstream.lang.variables import Ask
 from dstream_state import Backend, Snapshot, open_backend
@@ -40,6 +41,7 @@ class Operation:
     module: Module
     workspace: str
     _backend: Backend | None = None
+    _needs: Needs | None = None
     _graph: Dependencies | None = None
 
     @property
@@ -55,12 +57,17 @@ class Operation:
         return self._backend
 
     @property
+    def needs(self) -> Needs:
+        """What each block needs directly."""
+        if self._needs is None:
+            self._needs = block_needs(self.config)
+        return self._needs
+
+    @property
     def graph(self) -> Dependencies:
         """The graph of the configuration's blocks; raises DiagnosticsError on a cycle."""
         if self._graph is None:
-            from dstream.engine.blocks import block_graph
-
-            self._graph = block_graph(self.config)
+            self._graph = block_graph(self.config, self.needs)
         return self._graph
 
 

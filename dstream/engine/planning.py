@@ -7,6 +7,7 @@ collected; a block that needs a broken one is left out, so that one mistake is r
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,7 +75,7 @@ class _Planner:
         self.snapshot = snapshot
         self.pool = pool
         self.options = options
-        self.graph = operation.graph
+        self.blocks = operation.needs
         self.exports = Exports()
         self.scope: Scope = operation.module.scope(resources=self.exports)
         self.refresh = Refresh(pool)
@@ -89,15 +90,15 @@ class _Planner:
         self.broken: set[str] = set()
         self.kept_tasks: set[str] = set()
         self.asked: set[str] = set()
-        self.selected = Selection(options.targets, self.graph, snapshot, destroy=options.destroy)
+        self.selected = Selection(options.targets, operation, snapshot, destroy=options.destroy)
         self._needs: dict[str, tuple[str, ...]] = {}
 
     # -- the pass ----------------------------------------------------------------------------------
 
     def run(self, pending: int) -> Prepared:
-        order = self.graph.in_order()
-        self._start_early(order)
-        for name in order:
+        self._start_early()
+        # Making the graph imports networkx, which takes about as long as a provider takes to start.
+        for name in self.operation.graph.in_order():
             if name in self.selected:
                 self._visit(name)
         self._leftovers()
@@ -126,7 +127,7 @@ class _Planner:
             self.tasks,
             realities,
             self.exports,
-            {name: self.needs(name) for name in self.graph},
+            {name: self.needs(name) for name in self.blocks},
             dict(self._spec_blocks()),
         )
 
@@ -134,26 +135,22 @@ class _Planner:
         """The resource blocks and tasks that a block needs, through locals and providers too."""
         found = self._needs.get(block)
         if found is None:
-            found = tuple(object_blocks(self.graph, self.graph.needs(block)))
+            found = tuple(object_blocks(self.blocks, self.blocks[block]))
             self._needs[block] = found
         return found
 
     # -- what can start at once ---------------------------------------------------------------------
 
-    def _start_early(self, order: Iterable[str]) -> None:
-        """Find all providers whose configuration needs no resource, ask about recorded objects, derive tasks."""
-        ready: list[str] = []
-        for name in order:
+    def _start_early(self) -> None:
+        """Find all providers whose configuration needs no resource, ask about recorded objects, derive tasks.
+
+        What is wrong with a block is reported when its turn comes, so that nothing is reported twice.
+        """
+        for name in self.blocks:
             kind, _, rest = name.partition(".")
-            if name not in self.selected or object_blocks(self.graph, self.graph.needs(name)):
-                continue
-            if kind == "provider":
-                self._guard(name, self._provider, rest)
-            elif kind == "task":
-                self._guard(name, self._task_sides, rest)
-            else:
-                continue
-            ready.append(name)
+            if kind in ("provider", "task") and name in self.selected and not self.needs(name):
+                with contextlib.suppress(DiagnosticsError):
+                    (self._provider if kind == "provider" else self._task_sides)(rest)
         for (type_, name), block in self.config.resources.items():
             wanted = provider_of(block)
             if f"{type_}.{name}" in self.selected and wanted not in self.config.providers:
@@ -172,7 +169,7 @@ class _Planner:
 
     def _guard(self, name: str, step: Callable[[str], None], argument: str) -> None:
         """Run a step of a block; collect its problems, and leave out what needs a broken block."""
-        if any(needed in self.broken for needed in self.graph.needs(name)):
+        if any(needed in self.broken for needed in self.blocks[name]):
             self.broken.add(name)
             return
         try:
@@ -201,10 +198,10 @@ class _Planner:
                 continue
             block = block_of_text(name)
             if (
-                block in self.graph
+                block in self.blocks
                 and block not in self.broken
                 and block in self.selected
-                and (object_blocks(self.graph, self.graph.needs(block)))
+                and (object_blocks(self.blocks, self.blocks[block]))
             ):
                 continue  # its configuration is evaluated later, when what it needs was planned
             recorded = self.snapshot.providers.get(name)
@@ -466,7 +463,7 @@ class _Planner:
         reason = Reason.NOT_IN_CONFIGURATION
         if self.options.destroy:
             reason = Reason.DESTROY
-        elif block.startswith("task.") and block in self.graph:
+        elif block.startswith("task.") and block in self.blocks:
             reason = Reason.NOT_WANTED_BY_TASK
         change = removal_of(address, item, reality, reason, self.key)
         declared = self._declaration(block)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from dstream.addresses import Address, DerivedAddress, TaskAddress, parse_address
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.blocks import Needs
+from dstream.engine.operation import Operation
 from dstream.engine.refusals import unknown_target
-from dstream.graph import Dependencies
 from dstream_state import Snapshot
 
 DEPOSED = "#deposed"
@@ -17,11 +18,12 @@ DEPOSED = "#deposed"
 class Selection:
     """The blocks that targets ask for, with what they need (or, to destroy, what needs them); all without targets."""
 
-    def __init__(self, targets: Iterable[str], graph: Dependencies, snapshot: Snapshot, *, destroy: bool) -> None:
+    def __init__(self, targets: Iterable[str], operation: Operation, snapshot: Snapshot, *, destroy: bool) -> None:
         """Raise DiagnosticsError where a target names nothing."""
-        names = [_target_block(target, graph, snapshot) for target in targets]
+        names = [_target_block(target, operation.needs, snapshot) for target in targets]
         self._names: set[str] | None = None
         if names:
+            graph = operation.graph
             known = [name for name in names if name in graph]
             self._names = set(names) | (graph.dependents(known) if destroy else graph.closure(known))
 
@@ -39,11 +41,11 @@ class Selection:
         return self._names is None or block_of_text(address) in self._names
 
 
-def _target_block(target: str, graph: Dependencies, snapshot: Snapshot) -> str:
+def _target_block(target: str, needs: Needs, snapshot: Snapshot) -> str:
     name = block_of(read_address(target))
     recorded = name in snapshot.tasks or any(block_of_text(text) == name for text in snapshot.resources)
-    if name not in graph and not recorded:
-        raise DiagnosticsError(unknown_target(target, list(graph)))
+    if name not in needs and not recorded:
+        raise DiagnosticsError(unknown_target(target, list(needs)))
     return name
 
 
