@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from dstream_postgres.names import parse_table
+from dstream_postgres.names import Table, parse_table
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError, Output, OutputSession
+from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, Resource
+
+CHECKPOINT = "postgres_checkpoint"
+
+
+def checkpoint_table(config: OutputSettings) -> Table:
+    """The table that keeps checkpoints. Raises InvalidError."""
+    try:
+        return parse_table(config.checkpoint_table)
+    except ValueError as problem:
+        path = "config.checkpoint_table"
+        raise InvalidError("Invalid setting", f"{path}: {problem}", path=path) from None
 
 
 class PostgresOutput(Output[OutputSettings]):
     """Upserts and deletes by Key. What arrives between two checkpoints is one transaction."""
 
     stores_checkpoint = True
+
+    def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
+        """The task's row in the checkpoint table. Talks to no server."""
+        table = str(checkpoint_table(config))
+        yield Resource(CHECKPOINT, context.task, {"task": context.task, "table": table})
 
     def open(self, config: OutputSettings, session: OutputSession) -> None:
         """Connect, take the task's checkpoint row, and look at the tables that are known."""
@@ -23,10 +40,7 @@ class PostgresOutput(Output[OutputSettings]):
         from dstream_postgres.database import connect, error_of
         from dstream_postgres.target import Target
 
-        try:
-            checkpoint_table = parse_table(config.checkpoint_table)
-        except ValueError as problem:
-            raise InvalidError("Invalid setting", f"config.checkpoint_table: {problem}") from None
+        table = checkpoint_table(config)
         self._dsn = config.connection_string
         self._session = session
         self._connection: Any = connect(self._dsn)
@@ -37,11 +51,11 @@ class PostgresOutput(Output[OutputSettings]):
         target = Target(self._connection, config, session.streams)
         self._applier = Applier(self._connection, target, session.reject, deletes=config.deletes == "apply")
         if session.acks and session.task:
-            self._checkpoints = CheckpointRow(self._connection, checkpoint_table, session.task)
+            self._checkpoints = CheckpointRow(self._connection, table, session.task)
             try:
                 session.stored_checkpoint = self._checkpoints.take()
             except psycopg2.Error as problem:
-                raise error_of(problem, f"use the checkpoint table {checkpoint_table}", self._dsn) from None
+                raise error_of(problem, f"use the checkpoint table {table}", self._dsn) from None
 
     def write_block(self, block: bytes) -> None:
         """Take whole lines; they are applied in batches, and committed by `flush`."""

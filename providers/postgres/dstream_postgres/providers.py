@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Provider:
     if name == "OUTPUT":
         from dstream_postgres.output import PostgresOutput
 
-        return Provider("postgres", distribution=DISTRIBUTION, output=PostgresOutput())
+        return Provider("postgres", distribution=DISTRIBUTION, output=PostgresOutput(), resources=resource_types())
     if name == "RESOURCES":
         return Provider("postgres", distribution=DISTRIBUTION, resources=resource_types())
     raise AttributeError(name)

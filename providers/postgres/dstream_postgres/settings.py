@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -103,5 +102,7 @@ def object_name(task: str) -> str:
     name = "dstream_" + re.sub(r"[^a-z0-9_]+", "_", plain) if plain else "dstream"
     if re.fullmatch(r"[a-z0-9_]*", plain) and len(name) <= _LONGEST_NAME:
         return name
+    import hashlib
+
     digest = hashlib.sha256(task.encode()).hexdigest()[:8]
     return f"{name[: _LONGEST_NAME - 9].rstrip('_')}_{digest}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from providers.postgres.tests.harness import Database, InputRun, ResourceRun
+from providers.postgres.tests.harness import Database, InputRun, OutputRun, ResourceRun, plan
 
 PUBLICATION, SLOT, IDENTITY = "postgres_publication", "postgres_replication_slot", "postgres_replica_identity"
 
@@ -124,9 +124,25 @@ def test_a_replica_identity_puts_the_earlier_value_back(session: ResourceRun, da
     assert session.ask("destroy", IDENTITY, key="a", identity={"table": "a"}, **state(changed))["status"] == "ok"
 
 
-def test_what_the_plan_of_an_input_names_is_created_by_its_own_program_and_then_runs(database: Database):
-    from providers.postgres.tests.harness import plan
+def test_a_task_s_checkpoint_row_comes_and_goes_with_the_task(session: ResourceRun, database: Database):
+    kind = "postgres_checkpoint"
+    (planned,) = [one["resource"] for one in plan("out", {"connection_string": "x"}, "my task") if "resource" in one]
+    made = session.ask("init", kind, key=planned["key"], desired=planned["attributes"])
+    assert made["attributes"] == {"task": "my task", "table": "public.dstream_checkpoint"}
+    output = OutputRun({"connection_string": database.dsn}, task="my task")
+    assert output.ready["checkpoint"] is None
+    output.checkpoint({"n": 1})
+    output.end()
+    assert session.ask("init", kind, key="my task", desired=planned["attributes"])["status"] == "ok"
+    assert database.execute("SELECT checkpoint FROM dstream_checkpoint") == [({"n": 1},)]
+    assert session.ask("destroy", kind, key="my task", identity=made["identity"], **state(made))["status"] == "ok"
+    assert session.ask("status", kind, key="my task", identity=made["identity"], **state(made))["status"] == "gone"
+    again = OutputRun({"connection_string": database.dsn}, task="my task")
+    assert again.ready["checkpoint"] is None
+    again.end()
 
+
+def test_what_the_plan_of_an_input_names_is_created_by_its_own_program_and_then_runs(database: Database):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
     task = f"task-{database.name}"
     config = {"connection_string": database.dsn, "tables": ["t"], "replica_identity": "full"}
