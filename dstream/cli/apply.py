@@ -77,14 +77,23 @@ def carry_out(
     from dstream.cli.render.progress import Lines, applied_summary
     from dstream.engine.apply import ApplyOptions, apply
     from dstream.engine.planning import PlanOptions
-    from dstream.engine.stopping import stopping_on_signals
+    from dstream.stopping import Stop, on_signals
 
     paint = paint_for(sys.stdout, wanted=color)
     options = ApplyOptions(
         PlanOptions(destroy, refresh, targets, replace), parallelism, seconds(lock_timeout, "-lock-timeout")
     )
     approval = Approval(paint, auto=auto_approve, allow_data_loss=allow_data_loss, json=json)
-    with stopping_on_signals(lambda text: say(text, stream=sys.stderr)) as stop:
+    stop = Stop()
+
+    def announce() -> None:
+        at_once = "Stopping at once: providers are ended; the next apply finds out what became of their changes."
+        say(
+            at_once if stop.at_once else "Stopping: what is under way is finished and recorded. Again: at once.",
+            stream=sys.stderr,
+        )
+
+    with on_signals(stop), stop.listening(announce):
         outcome = apply(operation, options, approval, Lines(paint, quiet=json), stop)
     if not outcome.approved:
         say(approval.refusal, stream=sys.stderr)

@@ -18,8 +18,8 @@ from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
 from dstream.engine.runners import belongs, runners_paused
-from dstream.engine.stopping import Stop
 from dstream.plan import Plan
+from dstream.stopping import Stop
 from dstream_state import Held, ProcessStarted, Snapshot
 from dstream_state.processes import this_host
 
@@ -62,9 +62,9 @@ def apply(operation: Operation, options: ApplyOptions, approve: Approve, observe
             on_start=lambda pid, started: held.append([ProcessStarted(pid, started, this_host())]),
         )
         held.on_lost(pool.kill)
-        stop.on_second(pool.kill)
         try:
-            return _under_lock(operation, options, approve, observer, stop, held, pool)
+            with stop.listening(lambda: pool.kill() if stop.at_once else None):
+                return _under_lock(operation, options, approve, observer, stop, held, pool)
         finally:
             pool.close()
 

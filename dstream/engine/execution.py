@@ -23,13 +23,13 @@ from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import Path, redact, reveal, told
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
-from dstream.engine.stopping import Stop
 from dstream.engine.tasks import TaskInstance, task_instance
 from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
 from dstream.lang import contains_unknown, to_json_value
 from dstream.plan import Action
 from dstream.plugins import Answer, Request
+from dstream.stopping import Stop
 from dstream_state import (
     Drop,
     Held,

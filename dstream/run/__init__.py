@@ -2,8 +2,8 @@
 
 from dstream.run.flow import Endpoint, Flow, RunOptions, RunOutcome, Totals
 from dstream.run.reporter import Progress, Reporter, Silent
-from dstream.run.stop import Stop, on_signals
 from dstream.run.supervisor import run_flow, run_flows
+from dstream.stopping import Stop, on_signals
 
 __all__ = [
     "Endpoint",

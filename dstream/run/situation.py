@@ -17,7 +17,7 @@ from dstream.run.pump import Pump
 from dstream.run.reporter import Reporter
 from dstream.run.settle import Settler
 from dstream.run.side import Side
-from dstream.run.stop import Stop
+from dstream.stopping import Stop
 
 if TYPE_CHECKING:
     from dstream_state import TaskLease

@@ -10,7 +10,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.run.flow import Flow, RunOptions, RunOutcome, Status, Totals
 from dstream.run.reporter import Reporter
 from dstream.run.session import Session, SessionEnd
-from dstream.run.stop import Stop
+from dstream.stopping import Stop
 
 if TYPE_CHECKING:
     from dstream_state import Holder, TaskLease, TaskStore, TaskView

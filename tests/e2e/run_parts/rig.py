@@ -22,12 +22,14 @@ ROOT = PARTS.parents[2]
 
 
 def provider(script: str, folder: Path, **settings: str) -> str:
-    """Write an executable that starts one of the provider scripts here; return its path."""
+    """Write an executable that starts one of the provider scripts here, or an installed one; return its path."""
     path = folder / script.replace("_", "-")
+    installed = Path(sys.executable).with_name(script)
+    command = f"'{installed}'" if installed.exists() else f"'{sys.executable}' '{PARTS / script}.py'"
     exports = "".join(f"export {name}='{value}'\n" for name, value in settings.items())
     # A fault is for the first session alone: in the next one the same provider does its work.
     once = f"[ -n \"$DSTREAM_PROBE\" ] || if [ -e '{path}.ran' ]; then unset DSTREAM_FAULT; else : >'{path}.ran'; fi\n"
-    path.write_text(f"#!/bin/sh\n{exports}{once}exec '{sys.executable}' '{PARTS / script}.py'\n")
+    path.write_text(f"#!/bin/sh\n{exports}{once}exec {command}\n")
     path.chmod(0o755)
     return str(path)
 

@@ -1,0 +1,181 @@
+"""`dstream apply` and `run` between two PostgreSQL databases while rows change: any of the three processes is killed,
+and the tables end up equal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.postgres import EmbeddedPostgres
+
+DSTREAM = Path(sys.executable).parent / "dstream"
+TABLES = (
+    "CREATE TABLE accounts (id int PRIMARY KEY, version int NOT NULL, amount numeric, big text);"
+    "CREATE TABLE log (a int, b text, at timestamptz DEFAULT clock_timestamp(), PRIMARY KEY (a, b))"
+)
+CONFIGURATION = """
+task "copy" {
+  input {
+    provider = "postgres"
+    config {
+      connection_string   = env("SOURCE_URL")
+      tables              = ["accounts", "log"]
+      slot                = "NAME"
+      snapshot            = "initial"
+      checkpoint_interval = 20
+      chunk_rows          = 50
+    }
+  }
+  output {
+    provider = "postgres"
+    config {
+      connection_string = env("TARGET_URL")
+    }
+  }
+}
+"""
+
+
+class Writer(threading.Thread):
+    """Changes the source's rows at random until it is told to stop."""
+
+    def __init__(self, server: EmbeddedPostgres, database: str, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._server, self._database = server, database
+        self._random = random.Random(seed)
+        self._halt = threading.Event()
+
+    def run(self) -> None:
+        choose = self._random
+        with self._server.connect(self._database, autocommit=False) as connection:
+            cursor = connection.cursor()
+            number = 1000
+            while not self._halt.is_set():
+                for _ in range(choose.randint(1, 5)):
+                    number += 1
+                    key, what = choose.randint(1, 300), choose.random()
+                    if what < 0.5:
+                        cursor.execute(
+                            "UPDATE accounts SET version = version + 1, amount = id / 7.0 WHERE id = %s", (key,)
+                        )
+                    elif what < 0.6:
+                        cursor.execute("DELETE FROM accounts WHERE id = %s", (key,))
+                    elif what < 0.75:
+                        cursor.execute(
+                            "INSERT INTO accounts VALUES (%s, 0, 1.10, repeat(%s, 3000)) ON CONFLICT DO NOTHING",
+                            (key, chr(97 + number % 26)),
+                        )
+                    elif what < 0.8:
+                        cursor.execute("UPDATE accounts SET id = %s WHERE id = %s", (number, key))
+                    else:
+                        cursor.execute("INSERT INTO log VALUES (%s, %s)", (number % 40, f"k{number}"))
+                connection.rollback() if choose.random() < 0.1 else connection.commit()
+                time.sleep(0.005)
+
+    def stop(self) -> None:
+        self._halt.set()
+        self.join(30)
+
+
+@pytest.fixture
+def databases(postgres: EmbeddedPostgres) -> Iterator[tuple[str, str]]:
+    name = uuid.uuid4().hex[:10]
+    made = f"source_{name}", f"target_{name}"
+    for one in made:
+        postgres.create_database(one)
+        postgres.execute(TABLES, dbname=one)
+    yield made
+    for one in made:
+        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (one,))
+    for _ in range(200):
+        slots = "SELECT slot_name, active FROM pg_replication_slots WHERE database = %s"
+        left = postgres.execute(slots, (made[0],))
+        for slot, active in left:
+            if not active:
+                postgres.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+        if not left:
+            break
+        time.sleep(0.05)
+    for one in made:
+        postgres.execute(f"DROP DATABASE {one} WITH (FORCE)")
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if int(task.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(task.parent.name))
+    return found
+
+
+def differences(postgres: EmbeddedPostgres, source: str, target: str) -> list[str]:
+    out = []
+    for table in ("accounts", "log"):
+        sql = f"SELECT md5(t::text), left(t::text, 60) FROM {table} t"
+        here, there = set(postgres.execute(sql, dbname=source)), set(postgres.execute(sql, dbname=target))
+        out += [f"{table} lost: {row}" for row in sorted(here - there)]
+        out += [f"{table} left over: {row}" for row in sorted(there - here)]
+    return out
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the providers' processes in /proc")
+def test_any_of_the_three_processes_is_killed_at_random_and_the_tables_end_up_equal(
+    postgres: EmbeddedPostgres, databases: tuple[str, str], tmp_path: Path
+):
+    source, target = databases
+    (tmp_path / "dstream.hcl").write_text(CONFIGURATION.replace("NAME", source))
+    environment = {
+        **os.environ,
+        "SOURCE_URL": postgres.dsn(source),
+        "TARGET_URL": postgres.dsn(target),
+        "NO_COLOR": "1",
+    }
+    place: dict[str, Any] = {"cwd": tmp_path, "env": environment}
+    postgres.execute(
+        "INSERT INTO accounts SELECT i, 0, i * 1.10, CASE WHEN i % 5 = 0 THEN repeat('x', 3000) END"
+        " FROM generate_series(1, 300) i",
+        dbname=source,
+    )
+    applied = subprocess.run([DSTREAM, "apply", "-auto-approve"], capture_output=True, text=True, **place)
+    assert applied.returncode == 0, applied.stderr
+    choose = random.Random(11)
+    writer = Writer(postgres, source, seed=11)
+    writer.start()
+    killed: dict[str, int] = {"host": 0, "provider": 0}
+    try:
+        for _ in range(5):
+            with (tmp_path / "log").open("ab") as log:
+                host = subprocess.Popen([DSTREAM, "run", "copy"], stdout=log, stderr=log, **place)
+            for _ in range(choose.randint(0, 3)):
+                time.sleep(choose.uniform(0.5, 2.0))
+                if providers := children(host.pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(choose.choice(providers), signal.SIGKILL)
+                        killed["provider"] += 1
+            time.sleep(choose.uniform(0.3, 1.5))
+            host.kill()
+            host.wait(30)
+            killed["host"] += 1
+    finally:
+        writer.stop()
+    last = subprocess.run(
+        [DSTREAM, "run", "copy", "--until-idle"], capture_output=True, text=True, timeout=120, **place
+    )
+    assert last.returncode == 0, last.stderr + (tmp_path / "log").read_text()
+    assert differences(postgres, source, target) == []
+    assert postgres.execute("SELECT count(*) > 0 FROM log", dbname=target) == [(True,)]
+    assert killed["provider"] > 3
