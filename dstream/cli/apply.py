@@ -41,7 +41,7 @@ def command(
     input: bool,
 ) -> int:
     """Create, change and delete what the configuration asks for, for everything or for one TASK."""
-    operation = opened(config, var, var_file)
+    operation = opened(config, var, var_file, ask=input)
     return carry_out(
         operation,
         task_targets(operation, task, target),
@@ -87,11 +87,9 @@ def carry_out(
     stop = Stop()
 
     def announce() -> None:
-        at_once = "Stopping at once: providers are ended; the next apply finds out what became of their changes."
-        say(
-            at_once if stop.at_once else "Stopping: what is under way is finished and recorded. Again: at once.",
-            stream=sys.stderr,
-        )
+        at_once = "Stopping at once. The next apply finds out what became of the changes that were under way."
+        once = "Stopping: what is under way is finished and recorded. Again: at once."
+        say(at_once if stop.at_once else once, stream=sys.stderr)
 
     with on_signals(stop), stop.listening(announce):
         outcome = apply(operation, options, approval, Lines(paint, quiet=json), stop)

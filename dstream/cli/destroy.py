@@ -36,7 +36,7 @@ def command(
     input: bool,
 ) -> int:
     """Delete everything that was applied, or what one TASK needed."""
-    operation = opened(config, var, var_file)
+    operation = opened(config, var, var_file, ask=input)
     return carry_out(
         operation,
         task_targets(operation, task, target),

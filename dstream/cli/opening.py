@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from dstream.config import VariableBlock
 from dstream.engine.operation import Given, Operation, open_operation
 
 
@@ -27,9 +29,17 @@ def workspace() -> str:
     return os.environ.get("DSTREAM_WORKSPACE") or "default"
 
 
-def opened(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
-    """Load the configuration and return the operation on it."""
-    return open_operation(given(config, var, var_file))
+def opened(config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False) -> Operation:
+    """Load the configuration and return the operation on it; with `ask`, missing variables are asked for on a terminal."""
+    asking = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
+    return open_operation(given(config, var, var_file), ask=asking)
+
+
+def ask_for(block: VariableBlock) -> str:
+    """Ask the user for the value of a variable; what is typed for a sensitive one is not shown."""
+    description = f"\n  {block.description}" if block.description else ""
+    text: str = click.prompt(f"var.{block.name}{description}\n  Value", hide_input=block.sensitive, err=True)
+    return text
 
 
 def task_targets(operation: Operation, task: str | None, target: tuple[str, ...]) -> tuple[str, ...]:

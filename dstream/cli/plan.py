@@ -39,7 +39,7 @@ def command(
     input: bool,
 ) -> int:
     """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
-    operation = opened(config, var, var_file)
+    operation = opened(config, var, var_file, ask=input)
     from dstream.engine.plan import plan
     from dstream.engine.planning import PlanOptions
 
