@@ -6,7 +6,9 @@ moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from .codec import Json, dumps, loads
@@ -30,7 +32,8 @@ class Sealer(Protocol):
 
 def snapshot_bytes(snapshot: Snapshot, sealer: Sealer | None) -> bytes:
     """Return the document to store."""
-    data = dumps(snapshot.to_json())
+    with _no_collection():
+        data = dumps(snapshot.to_json())
     if sealer is None:
         return data + b"\n"
     form = {"format_version": FORMAT_VERSION, "lineage": snapshot.lineage, "serial": snapshot.serial}
@@ -43,6 +46,11 @@ def read_snapshot(content: bytes, sealer: Sealer | None, what: str = "The state 
 
     Raise StateDamaged, FormatTooNew, WrongKey, EncryptionRequired.
     """
+    with _no_collection():
+        return _read(content, sealer, what)
+
+
+def _read(content: bytes, sealer: Sealer | None, what: str) -> Snapshot:
     form = loads(content, what)
     if not isinstance(form, dict):
         raise StateDamaged(what, "it is not a JSON object")
@@ -74,6 +82,18 @@ def read_records(form: Json, sealer: Sealer | None, context: str, what: str) -> 
         if forms:
             _clear_allowed(sealer, what)
     return tuple(map(from_json, forms))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at a large document again and again while it is built."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _document_context(lineage: str, serial: int) -> bytes:

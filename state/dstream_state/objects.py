@@ -68,6 +68,7 @@ class ObjectState:
     def from_json(cls, form: Json) -> ObjectState:
         """Return what `to_json` stored."""
         get = form.get
+        dependencies, sensitive = get("dependencies"), get("sensitive")
         return cls(
             form["provider"],
             form["type"],
@@ -75,8 +76,8 @@ class ObjectState:
             get("identity"),
             get("attributes", {}),
             get("private"),
-            tuple(get("dependencies", ())),
-            tuple(map(tuple, get("sensitive", ()))),
+            tuple(dependencies) if dependencies else (),
+            tuple(map(tuple, sensitive)) if sensitive else (),
             get("schema_version", 1),
             get("status", "ok"),
             get("holds_data", False),

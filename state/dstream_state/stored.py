@@ -45,6 +45,7 @@ class StoredBackend:
         """Use `storage`, which is that of `workspace`. `clock` and `max_blocks` are for tests."""
         self.workspace = workspace
         self._storage, self._sealer, self._clock, self._max_blocks = storage, sealer, clock, max_blocks
+        self._last_read: tuple[bytes, Snapshot | None] | None = None
 
     def describe(self) -> str:
         """See `Backend`."""
@@ -170,7 +171,7 @@ class StoredBackend:
 
     def _view(self, content: bytes, meta: Meta) -> View | None:
         """Return what there is to see; None if it changed meanwhile."""
-        snapshot = read_snapshot(content, self._sealer) if content.strip() else None
+        snapshot = self._parsed(content)
         if not meta.journals:
             return View(snapshot, (), meta.holder, meta.lineage)
         base = snapshot or Snapshot(meta.lineage)
@@ -183,6 +184,15 @@ class StoredBackend:
         if Meta.load(self._storage.read_meta(STATE).meta).serial != meta.serial:
             return None
         return View(snapshot, tuple(pending), meta.holder, meta.lineage)
+
+    def _parsed(self, content: bytes) -> Snapshot | None:
+        """Return the snapshot in `content`; an operation that reads, then locks, finds the same one again."""
+        known = self._last_read
+        if known is not None and known[0] == content:
+            return known[1]
+        snapshot = read_snapshot(content, self._sealer) if content.strip() else None
+        self._last_read = content, snapshot
+        return snapshot
 
     def _pending(self, name: str, base: Snapshot) -> list[Record]:
         try:
@@ -215,7 +225,7 @@ class StoredBackend:
         """Make this process the owner: from here on, nothing that an earlier holder writes is accepted."""
         stored = self._storage.read(STATE)
         meta = Meta.load(stored.meta)
-        base = read_snapshot(stored.content, self._sealer) if stored.content.strip() else None
+        base = self._parsed(stored.content)
         lineage = base.lineage if base else meta.lineage or str(uuid.uuid4())
         serial = base.serial if base else 0
         journal = JournalWriter(
