@@ -30,7 +30,7 @@ def workspace() -> str:
 
 
 def opened(config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False) -> Operation:
-    """Load the configuration and return the operation on it; with `ask`, missing variables are asked for on a terminal."""
+    """Load the configuration and return the operation on it; `ask`: for missing variables, on a terminal."""
     asking = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
     return open_operation(given(config, var, var_file), ask=asking)
 
