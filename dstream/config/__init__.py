@@ -1,37 +1,38 @@
 """Configuration: HCL text to typed blocks with their places in the files.
 
 `parse_text` reads a text into a syntax tree, `load` a file or folder into a `Config`. Nothing is evaluated here.
-The types are imported with the package, the parser when it is first used.
+What a name needs is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from dstream.config.blocks import (
-    BackendBlock,
-    CheckBlock,
-    Condition,
-    Config,
-    DstreamBlock,
-    ImportBlock,
-    Launch,
-    Lifecycle,
-    MovedBlock,
-    OutputBlock,
-    ProviderBlock,
-    RemovedBlock,
-    RequiredProvider,
-    ResourceBlock,
-    SideBlock,
-    TaskBlock,
-    VariableBlock,
-)
-from dstream.config.syntax import Attribute, Block, Body, Expr, Node
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dstream.config.blocks import (
+        BackendBlock,
+        CheckBlock,
+        Condition,
+        Config,
+        DstreamBlock,
+        ImportBlock,
+        Launch,
+        Lifecycle,
+        MovedBlock,
+        OutputBlock,
+        ProviderBlock,
+        RemovedBlock,
+        RequiredProvider,
+        ResourceBlock,
+        SideBlock,
+        TaskBlock,
+        VariableBlock,
+    )
     from dstream.config.parser import Parsed
+    from dstream.config.syntax import Attribute, Block, Body, Expr, Node
 
 __all__ = [
     "Attribute",
@@ -63,6 +64,15 @@ __all__ = [
     "parse_text",
 ]
 
+_SYNTAX = ("Attribute", "Block", "Body", "Expr", "Node")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a type when it is asked for, as PEP 562 has it."""
+    if name in __all__:
+        return getattr(import_module("dstream.config.syntax" if name in _SYNTAX else "dstream.config.blocks"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 def load(path: Path) -> Config:
     """Return the configuration in a file, or in all *.hcl files of a folder.
@@ -74,7 +84,7 @@ def load(path: Path) -> Config:
     return load_path(path)
 
 
-def load_text(text: str, filename: str = "dstream.hcl", root: Path = Path()) -> Config:
+def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:
     """Return the configuration that a text is; raise DiagnosticsError like `load`."""
     from dstream.config.load import load_text as load_one
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from dstream.addresses import Address
-from dstream.config.syntax import Attribute, Body, Expr
-from dstream.diagnostics import SourceRange
+from dstream.config.record import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dstream.addresses import Address
+    from dstream.config.syntax import Attribute, Body, Expr
+    from dstream.diagnostics import SourceRange
 
 LaunchKind = Literal["path", "name", "ref", "image"]
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Record):
     """How a provider is found (`provider_path`, `provider`, `provider_ref`, `provider_image`) and its environment."""
 
     kind: LaunchKind | None
@@ -23,8 +26,7 @@ class Launch:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Record):
     """A condition that must hold, and what to say when it does not."""
 
     condition: Expr
@@ -44,8 +46,7 @@ class Lifecycle:
     postconditions: tuple[Condition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RequiredProvider:
+class RequiredProvider(Record):
     """One entry of `required_providers`."""
 
     name: str
@@ -54,8 +55,7 @@ class RequiredProvider:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class BackendBlock:
+class BackendBlock(Record):
     """`backend "TYPE" { ... }`."""
 
     type: str
@@ -63,8 +63,7 @@ class BackendBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class DstreamBlock:
+class DstreamBlock(Record):
     """`dstream { ... }`: settings of the configuration as a whole."""
 
     required_version: str | None
@@ -74,8 +73,7 @@ class DstreamBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderBlock:
+class ProviderBlock(Record):
     """`provider "NAME" { ... }`: how to start and configure a provider of resources."""
 
     name: str
@@ -84,8 +82,7 @@ class ProviderBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class VariableBlock:
+class VariableBlock(Record):
     """`variable "NAME" { ... }`: a value given from outside."""
 
     name: str
@@ -98,8 +95,7 @@ class VariableBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceBlock:
+class ResourceBlock(Record):
     """`resource "TYPE" "NAME" { ... }`; the body is without meta-arguments."""
 
     type: str
@@ -113,8 +109,7 @@ class ResourceBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class SideBlock:
+class SideBlock(Record):
     """`input { ... }` or `output { ... }` of a task."""
 
     label: str | None
@@ -123,8 +118,7 @@ class SideBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class TaskBlock:
+class TaskBlock(Record):
     """`task "NAME" { ... }`: a data flow from an input to one or more outputs."""
 
     name: str
@@ -139,8 +133,7 @@ class TaskBlock:
     transforms: tuple[SideBlock, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OutputBlock:
+class OutputBlock(Record):
     """`output "NAME" { ... }`: a value shown after apply."""
 
     name: str
@@ -152,8 +145,7 @@ class OutputBlock:
     preconditions: tuple[Condition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MovedBlock:
+class MovedBlock(Record):
     """`moved { from = ... to = ... }`: an object has a new address."""
 
     from_: Address
@@ -161,8 +153,7 @@ class MovedBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class RemovedBlock:
+class RemovedBlock(Record):
     """`removed { from = ... }`: an object is no longer declared; `destroy` says whether it goes as well."""
 
     from_: Address
@@ -170,8 +161,7 @@ class RemovedBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class ImportBlock:
+class ImportBlock(Record):
     """`import { to = ... id = ... }`: an object that exists is taken over."""
 
     to: Expr
@@ -180,8 +170,7 @@ class ImportBlock:
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class CheckBlock:
+class CheckBlock(Record):
     """`check "NAME" { assert { ... } }`: what should hold; a warning says when it does not."""
 
     name: str

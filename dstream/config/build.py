@@ -327,8 +327,5 @@ class Builder:
 
 
 _RULES = frozenset(
-    """body attribute block expr_term object object_elem function_call arguments binary_op unary_op conditional
-    get_attr short_index braces_index attr_splat full_splat index_expr_term get_attr_expr_term attr_splat_expr_term
-    full_splat_expr_term for_intro for_cond for_tuple_expr for_object_expr string heredoc_template lone_template
-    interpolation template_if_start template_else template_endif template_for_start template_endfor""".split()
+    ["body", "attribute", "block", "expr_term", "object", "object_elem", "function_call", "arguments", "binary_op", "unary_op", "conditional", "get_attr", "short_index", "braces_index", "attr_splat", "full_splat", "index_expr_term", "get_attr_expr_term", "attr_splat_expr_term", "full_splat_expr_term", "for_intro", "for_cond", "for_tuple_expr", "for_object_expr", "string", "heredoc_template", "lone_template", "interpolation", "template_if_start", "template_else", "template_endif", "template_for_start", "template_endfor"]
 )

@@ -34,7 +34,7 @@ from dstream.config.syntax import Block, Body, Expr, GetAttr, Index, Literal, Ob
 from dstream.diagnostics import Diagnostic, SourceRange, error
 
 RESERVED_NAMES = frozenset(
-    "local locals var each count self path dstream task true false null for in if".split()
+    ["local", "locals", "var", "each", "count", "self", "path", "dstream", "task", "true", "false", "null", "for", "in", "if"]
 )
 """Names that no local may have: they start references or are words of the language."""
 
@@ -46,7 +46,7 @@ _LAUNCHES: dict[str, LaunchKind] = {
     "provider_path": "path", "provider": "name", "provider_ref": "ref", "provider_image": "image",
 }  # fmt: skip
 _MIGRATION = "docs/migration.md"
-_TYPE_ROOTS = frozenset("local var each count self path dstream task output provider".split())
+_TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
 
 
 class Decoder:

@@ -167,6 +167,9 @@ class Lexer:
                 self._push("string", pos)
                 return
             elif kind == "NUMBER":
+                if match["FRACTION"] is not None and text.startswith(".", end) and text[end + 1 : end + 2].isdigit():
+                    detail = "A number has one decimal point. For a text, put it into quotation marks."
+                    raise LexError(error("Invalid number", detail, self._source.range(pos, end + 2)), end + 2)
                 whole = match["FRACTION"] is None and match["EXPONENT"] is None
                 self._emit("INT_LITERAL" if whole else "FLOAT_LITERAL", pos, end)
             elif kind == "HEREDOC":
@@ -241,6 +244,8 @@ class Lexer:
             self._close(operator, top)
         elif operator == "=" and top.kind == "body":
             top.in_expression = True
+        elif operator == "~" and not (top.kind == "interp" and self._text.startswith("}", end)):
+            raise self._bad_character(start)
         elif top.intro:
             top.intro = 3 if operator == "," and top.intro == 2 else 0
         self._emit(_OPERATORS[operator], start, end)
@@ -414,5 +419,6 @@ _CHARACTER_HINTS = {
     "^": "There is no operator ^. For powers use pow(x, y).",
     "\u201c": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
     "\u201d": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
+    "~": "There is no operator ~. To trim white space in templates it stands right after ${ or right before }.",
     "@": 'The character @ means nothing here. Text goes into quotation marks: "text".',
 }

@@ -25,9 +25,9 @@ def load(path: Path) -> Config:
     return decoder.finish()
 
 
-def load_text(text: str, filename: str = "dstream.hcl", root: Path = Path()) -> Config:
+def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:
     """Return the configuration that a text is; raise DiagnosticsError like `load`."""
-    decoder = Decoder(root)
+    decoder = Decoder(root or Path())
     decoder.add(parse_text(text, filename))
     if has_errors(decoder.diagnostics):
         raise ConfigError(decoder.diagnostics, {filename: text})

@@ -19,7 +19,7 @@ _OPENERS = {"LBRACE": "{", "LSQB": "[", "LPAR": "(", "INTERP_START": "${", "DIRE
 _CLOSERS = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
 _MATCHING = {"{": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
 _BINARY = frozenset(
-    "DOUBLE_EQ NEQ LT GT LEQ GEQ MINUS ASTERISK SLASH PERCENT DOUBLE_AMP DOUBLE_PIPE PLUS NOT QMARK".split()
+    ["DOUBLE_EQ", "NEQ", "LT", "GT", "LEQ", "GEQ", "MINUS", "ASTERISK", "SLASH", "PERCENT", "DOUBLE_AMP", "DOUBLE_PIPE", "PLUS", "NOT", "QMARK"]
 )
 
 

@@ -1,21 +1,23 @@
 """The syntax tree: what a configuration says, each node with its place in the text.
 
 Nodes hold the offsets of their text and compute line and column when a diagnostic asks. They are compared by
-identity and never change after the parser made them; they are not frozen, because a file makes tens of thousands.
+identity and do not change after the parser made them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
+from dstream.config.record import Record
 from dstream.config.source import Source
 from dstream.diagnostics import SourceRange
 
+if TYPE_CHECKING:
+    from decimal import Decimal
 
-@dataclass(slots=True, eq=False)
-class Node:
-    """A part of the text of one file, from `start` up to and without `end`."""
+
+class Node(Record):
+    """A part of the text of one file, from `start` up to and without `end`; `fields` has the attributes' names."""
 
     source: Source
     start: int
@@ -32,26 +34,22 @@ class Node:
         return self.source.text[self.start : self.end]
 
 
-@dataclass(slots=True, eq=False)
 class Expr(Node):
     """An expression."""
 
 
-@dataclass(slots=True, eq=False)
 class Literal(Expr):
     """A number, a truth value, null, or a text without template sequences."""
 
-    value: None | bool | int | Decimal | str
+    value: bool | int | Decimal | str | None
 
 
-@dataclass(slots=True, eq=False)
 class Variable(Expr):
     """A name, the start of every reference."""
 
     name: str
 
 
-@dataclass(slots=True, eq=False)
 class GetAttr(Expr):
     """`value.name`."""
 
@@ -65,7 +63,6 @@ class GetAttr(Expr):
         return self.source.range(self.name_start, self.end)
 
 
-@dataclass(slots=True, eq=False)
 class Index(Expr):
     """`value[key]`, or `value.0` in the old style."""
 
@@ -73,12 +70,10 @@ class Index(Expr):
     key: Expr
 
 
-@dataclass(slots=True, eq=False)
 class SplatItem(Expr):
     """The element that a splat is at; stands at the start of `Splat.item`."""
 
 
-@dataclass(slots=True, eq=False)
 class Splat(Expr):
     """`value[*]...` (full) or `value.*...`: `item` is done to each element."""
 
@@ -88,7 +83,6 @@ class Splat(Expr):
     symbol: SplatItem
 
 
-@dataclass(slots=True, eq=False)
 class Call(Expr):
     """A function call; `expands` if the last argument is followed by `...`."""
 
@@ -103,7 +97,6 @@ class Call(Expr):
         return self.source.range(self.start, self.name_end)
 
 
-@dataclass(slots=True, eq=False)
 class Unary(Expr):
     """`-value` or `!value`."""
 
@@ -111,7 +104,6 @@ class Unary(Expr):
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
 class Binary(Expr):
     """Two operands with an operator between them."""
 
@@ -120,7 +112,6 @@ class Binary(Expr):
     right: Expr
 
 
-@dataclass(slots=True, eq=False)
 class Conditional(Expr):
     """`condition ? yes : no`."""
 
@@ -129,28 +120,24 @@ class Conditional(Expr):
     no: Expr
 
 
-@dataclass(slots=True, eq=False)
 class Parentheses(Expr):
     """`(value)`; kept, since `{ (x) = 1 }` differs from `{ x = 1 }`."""
 
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
 class TupleExpr(Expr):
     """`[a, b]`."""
 
     items: list[Expr]
 
 
-@dataclass(slots=True, eq=False)
 class ObjectExpr(Expr):
     """`{ a = b }`; a bare name as a key is a Literal here."""
 
     items: list[tuple[Expr, Expr]]
 
 
-@dataclass(slots=True, eq=False)
 class For(Expr):
     """`[for k, v in collection : value if condition]`, or with a key the one in braces."""
 
@@ -163,21 +150,18 @@ class For(Expr):
     grouping: bool
 
 
-@dataclass(slots=True, eq=False)
 class Template(Expr):
     """A text with sequences in it; the parts' texts make one string."""
 
     parts: list[Expr]
 
 
-@dataclass(slots=True, eq=False)
 class TemplateWrap(Expr):
     """`"${value}"` and nothing else: the value keeps its type."""
 
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
 class TemplateIf(Expr):
     """`%{ if condition }yes%{ else }no%{ endif }`."""
 
@@ -186,7 +170,6 @@ class TemplateIf(Expr):
     no: Template | None
 
 
-@dataclass(slots=True, eq=False)
 class TemplateFor(Expr):
     """`%{ for k, v in collection }body%{ endfor }`."""
 
@@ -196,7 +179,6 @@ class TemplateFor(Expr):
     body: Template
 
 
-@dataclass(slots=True, eq=False)
 class Attribute(Node):
     """`name = expr`."""
 
@@ -210,14 +192,12 @@ class Attribute(Node):
         return self.source.range(self.start, self.name_end)
 
 
-@dataclass(slots=True, eq=False)
 class Label(Node):
     """A label of a block, bare or in quotation marks."""
 
     value: str
 
 
-@dataclass(slots=True, eq=False)
 class Body(Node):
     """Attributes by name and blocks in their order. Of two attributes with one name, the first.
 
@@ -240,7 +220,6 @@ class Body(Node):
         )
 
 
-@dataclass(slots=True, eq=False)
 class Block(Node):
     """`type label label { body }`."""
 

@@ -77,9 +77,11 @@ class TemplateBuilder:
                 _add_lines(pieces, piece)
             else:
                 pieces.append(piece)
+        # As in HCL, strip markers come first: a line break that one takes away starts no line to un-indent.
+        pieces = _strip(pieces)
         if indented:
             _unindent(pieces)
-        return self._assemble(start, end, _strip(pieces))
+        return self._assemble(start, end, pieces)
 
     def bare(self, start: int, end: int, parts: Sequence[Part]) -> Expr:
         """Return the expression of a template that is a whole file."""

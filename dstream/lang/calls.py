@@ -23,7 +23,6 @@ from dstream.lang.values import (
     strip_sensitive,
 )
 
-
 _HIDDEN = "an argument is sensitive, so what is wrong with it is not shown"
 
 

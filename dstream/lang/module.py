@@ -12,8 +12,8 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.lang.expressions import evaluate
 from dstream.lang.reference import references
 from dstream.lang.scope import Namespace, Resources, Scope, Surroundings
-from dstream.lang.types import ANY, ConversionError, Type, convert
 from dstream.lang.typeexpr import parse_type
+from dstream.lang.types import ANY, ConversionError, Type, convert
 from dstream.lang.values import Sensitive, Unknown, Value, unwrap
 from dstream.lang.variables import Ask, Given, collect
 

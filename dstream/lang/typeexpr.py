@@ -6,8 +6,18 @@ from dstream.config.syntax import Call, Expr, Literal, ObjectExpr, Parentheses, 
 from dstream.lang.expressions import evaluate
 from dstream.lang.problems import problem
 from dstream.lang.scope import Scope
-from dstream.lang.types import ANY, BOOL, NUMBER, STRING, Collection, ConversionError, ObjectType, TupleType, Type
-from dstream.lang.types import convert
+from dstream.lang.types import (
+    ANY,
+    BOOL,
+    NUMBER,
+    STRING,
+    Collection,
+    ConversionError,
+    ObjectType,
+    TupleType,
+    Type,
+    convert,
+)
 
 _NAMES: dict[str, Type] = {"string": STRING, "number": NUMBER, "bool": BOOL, "any": ANY}
 _COLLECTIONS = ("list", "set", "map")

@@ -261,7 +261,7 @@ def unify(values: Iterable[Value]) -> list[Value]:
             continue
         found = type_ if first else common(found, type_)
         first = False
-    if found is ANY or isinstance(found, Primitive) and all(_plainly(item, found.name) for item in items):
+    if found is ANY or (isinstance(found, Primitive) and all(_plainly(item, found.name) for item in items)):
         return items
     return [convert_loosely(item, found) for item in items]
 

@@ -271,7 +271,7 @@ def range_(*limits: Value) -> Value:
         raise FunctionError("it takes one, two or three numbers: range(limit), range(start, limit), range(start, limit, step)")
     start, limit = (0, limits[0]) if len(limits) == 1 else limits[:2]
     step = limits[2] if len(limits) == 3 else 1 if start <= limit else -1
-    if step == 0 or (step > 0) != (start < limit) and start != limit:
+    if step == 0 or ((step > 0) != (start < limit) and start != limit):
         raise FunctionError("the step must lead from the start to the limit", 2)
     made: list[Value] = []
     while start < limit if step > 0 else start > limit:

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dstream.lang.functions.registry import FunctionError, function
-from dstream.lang.types import BOOL, LIST, MAP, NUMBER, SET, STRING, Collection, ConversionError, ObjectType, Primitive
-from dstream.lang.types import TupleType, Type, convert, type_of
+from dstream.lang.types import (
+    BOOL,
+    LIST,
+    MAP,
+    NUMBER,
+    SET,
+    STRING,
+    Collection,
+    ConversionError,
+    ObjectType,
+    Primitive,
+    TupleType,
+    Type,
+    convert,
+    type_of,
+)
 from dstream.lang.values import Sensitive, Unknown, Value, contains_sensitive, contains_unknown, kind, strip_sensitive
 
 

@@ -11,7 +11,7 @@ from dstream.lang.scope import Surroundings
 from dstream.lang.values import Value
 
 
-def _digest(name: str, data: bytes) -> "hashlib._Hash":
+def _digest(name: str, data: bytes) -> hashlib._Hash:
     return hashlib.new(name, data, usedforsecurity=False)
 
 

@@ -101,7 +101,7 @@ def title(text: Value) -> Value:
 @function("pattern: string, string: string")
 def regex(pattern: Value, text: Value) -> Value:
     """Return the first match: the text, a list of its groups, or an object of its named groups."""
-    from dstream.lang.functions.patterns import compiled, captured
+    from dstream.lang.functions.patterns import captured, compiled
 
     match = compiled(pattern).search(text)
     if match is None:
@@ -112,7 +112,7 @@ def regex(pattern: Value, text: Value) -> Value:
 @function("pattern: string, string: string")
 def regexall(pattern: Value, text: Value) -> Value:
     """Return all matches, each as `regex` returns one."""
-    from dstream.lang.functions.patterns import compiled, captured
+    from dstream.lang.functions.patterns import captured, compiled
 
     return [captured(match) for match in compiled(pattern).finditer(text)]
 
