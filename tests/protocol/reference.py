@@ -63,7 +63,7 @@ class ReferenceInput(Input[InputSettings]):
             n += 1
             session.emit({"n": n}, {"TableName": config.name})
             session.checkpoint({"source": "reference", "n": n})
-        if config.release and released.wait(10):
+        if config.release and (session.committed or released.wait(10)):
             session.emit({"released": (session.committed or {})["n"]})
         if config.forever and not session.until_current:
             while not session.wait(60):

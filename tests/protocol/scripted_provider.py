@@ -18,7 +18,7 @@ def matches(expected: object, found: object) -> bool:
     if isinstance(expected, dict):
         if expected == {"$any": True}:
             return True
-        return isinstance(found, dict) and all(k in found and matches(v, found[k]) for k, v in expected.items())
+        return isinstance(found, dict) and all(matches(v, found.get(k)) for k, v in expected.items())
     if isinstance(expected, list):
         return isinstance(found, list) and len(expected) == len(found) and all(map(matches, expected, found))
     return type(expected) is type(found) and expected == found

@@ -1,0 +1,159 @@
+"""Golden transcripts of probe, plan, resource sessions and version 1 lifecycle, with the host on its own side.
+
+The provider's side is played by `scripted_provider.py`, which ends with exit code 97 as soon as the host departs from
+the transcript. Transcripts of data flows need two providers: they are held by the tests of the data path.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dstream.diagnostics import DiagnosticsError
+from dstream.plugins import (
+    Answer,
+    Binary,
+    LegacyLifecycle,
+    ProviderInfo,
+    ProviderSource,
+    Request,
+    ResourceSession,
+    derive,
+    probe,
+)
+from dstream_sdk.testing import Transcript, matches, read_transcript
+
+ROOT = Path(__file__).resolve().parents[2] / "providers/protocol/transcripts"
+TRANSCRIPTS = {path.stem: read_transcript(path) for path in sorted(ROOT.glob("*.jsonl"))}
+SCRIPTED = Path(__file__).with_name("scripted_provider.py")
+WAIT = 60.0
+
+
+def named(*beginnings: str) -> list[str]:
+    return [name for name in TRANSCRIPTS if name.startswith(beginnings)]
+
+
+def binary(transcript: Transcript) -> Binary:
+    path = str(ROOT / f"{transcript.name}.jsonl")
+    return Binary((sys.executable, str(SCRIPTED), path), ProviderSource("path", path), transcript.name)
+
+
+def info(transcript: Transcript) -> ProviderInfo:
+    roles = frozenset({"input", "output", "resource"})
+    return ProviderInfo(transcript.protocol, "scripted", "1", roles, frozenset({"bulk_status"}), None, {}, "digest")
+
+
+def said(transcript: Transcript, by: str) -> list[dict[str, Any]]:
+    return [step.value for step in transcript.steps if step.what == by]
+
+
+@pytest.mark.parametrize("name", named("probe-"))
+def test_the_host_understands_the_answer_to_its_probe(name: str) -> None:
+    (answer,) = said(TRANSCRIPTS[name], "provider")
+    found = probe(binary(TRANSCRIPTS[name]))
+    assert found.protocol == 2
+    assert found.roles == frozenset(answer["roles"])
+    assert found.capabilities == frozenset(answer["capabilities"])
+    assert set(found.resources) == set(answer["schema"]["resources"])
+
+
+@pytest.mark.parametrize("name", named("plan-", "host-plan-"))
+def test_the_host_asks_what_a_task_needs(name: str) -> None:
+    transcript = TRANSCRIPTS[name]
+    (opening,) = said(transcript, "host")
+    lines = said(transcript, "provider")
+
+    def ask() -> Any:
+        return derive(
+            binary(transcript),
+            info(transcript),
+            task=opening["task"],
+            role=opening["role"],
+            config_json=opening["config"],
+            streams=opening.get("streams"),
+            timeout=WAIT,
+        )
+
+    if lines[-1].get("status") not in ("done", "deferred"):
+        with pytest.raises(DiagnosticsError) as caught:
+            ask()
+        assert "departed" not in str(caught.value)
+        assert "the host was to do" not in str([each.detail for each in caught.value.diagnostics])
+        return
+    found = ask()
+    assert found.deferred == (tuple(lines[-1]["needs"]) if lines[-1]["status"] == "deferred" else None)
+    assert [each.key for each in found.resources] == [line["resource"]["key"] for line in lines if "resource" in line]
+    assert [each["name"] for each in found.streams] == [line["stream"]["name"] for line in lines if "stream" in line]
+
+
+@pytest.mark.parametrize("name", named("resource-", "host-resource-"))
+def test_the_host_holds_a_resource_session(name: str) -> None:
+    transcript = TRANSCRIPTS[name]
+    opening = said(transcript, "host")[0]
+    session = ResourceSession(binary(transcript), info(transcript), opening["config"])
+    closing = threading.Thread(target=session.close)
+    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    progress: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    try:
+        session.ready()
+        for step in transcript.steps[2:]:
+            if step.what == "host" and step.value["command"] == "cancel":
+                session.cancel()
+            elif step.what == "host":
+                session.submit(request(step.value), answers.put, progress.put)
+            elif step.what == "provider" and step.value["status"] == "progress":
+                assert progress.get(timeout=WAIT).text == step.value["message"]
+            elif step.what in ("provider", "provider_any_order"):
+                expected = step.value if step.what == "provider_any_order" else [step.value]
+                for each in expected:
+                    check(each, answers.get(timeout=WAIT))
+            elif step.what == "provider_dies":
+                answer = answers.get(timeout=WAIT)
+                assert answer.crashed
+                assert answer.error_class == "fatal"
+                assert "the host was to do" not in str(answer.diagnostics)
+            elif step.what == "host_closes":
+                closing.start()  # returns when everything is answered
+    finally:
+        session.close()
+
+
+def request(line: dict[str, Any]) -> Request:
+    """Return the request that a host step shows; the host numbers requests itself, from 1."""
+    return Request(**{member: value for member, value in line.items() if member != "id"})
+
+
+def check(expected: dict[str, Any], answer: Answer) -> None:
+    assert "the host was to do" not in str(answer.diagnostics)
+    assert answer.status == expected["status"], answer
+    for member in ("identity", "attributes", "private"):
+        if member in expected:
+            assert matches(expected[member], getattr(answer, member))
+    if "replace" in expected:
+        assert list(answer.replace) == expected["replace"]
+    if expected["status"] == "error":
+        first = expected["diagnostics"][0]
+        assert answer.error_class == first["class"]
+        assert answer.diagnostics[0].summary == first["summary"]
+        assert answer.retry_after == first.get("retry_after")
+    if "objects" in expected:
+        assert [each.status for each in answer.objects or ()] == [each["status"] for each in expected["objects"]]
+
+
+@pytest.mark.parametrize("name", ["v1-output-lifecycle", *named("host-v1-dotnet", "host-v1-no-infrastructure")])
+def test_the_host_understands_the_lifecycle_of_version_1(name: str) -> None:
+    transcript = TRANSCRIPTS[name]
+    (opening,) = said(transcript, "host")
+    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    lifecycle = LegacyLifecycle(binary(transcript), info(transcript), opening["config"])
+    command = cast("Any", opening["command"])  # the transcript says which; the host has a closed list of them
+    lifecycle.submit(Request(command, type="lifecycle", key="lifecycle", desired={}), answers.put)
+    answer = answers.get(timeout=WAIT)
+    lifecycle.close()
+    assert "the host was to do" not in str(answer.diagnostics)
+    assert answer.status == ("error" if name == "host-v1-dotnet-failed" else "ok"), answer
