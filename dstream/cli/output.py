@@ -22,6 +22,7 @@ def command(
     """Show the values of outputs as of the last apply, or of the one named NAME."""
     from dstream.cli.render.values import SENSITIVE, literal
     from dstream.engine.plan import current_state
+    from dstream.plan import is_fingerprint
 
     outputs = current_state(opened(config, var, var_file))[0].outputs
     if name is None:
@@ -41,9 +42,10 @@ def command(
         known = ", ".join(sorted(outputs)) or "none"
         raise click.ClickException(f"There is no output {name!r} in the state. Outputs: {known}.")
     item = outputs[name]
-    if item.sensitive:
+    if item.sensitive and is_fingerprint(item.value):
         raise click.ClickException(
-            f"Output {name!r} is sensitive: the state holds only its fingerprint. Read it where it comes from."
+            f"Output {name!r} is sensitive: the state holds only its fingerprint, since it is not encrypted. "
+            "Read it where it comes from."
         )
     if raw:
         if not isinstance(item.value, str | int | float | bool):

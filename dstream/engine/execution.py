@@ -360,7 +360,7 @@ class Execution:
             type=running.intent.type,
             key=running.intent.key,
             identity=answer.identity if answer.identity is not None else running.intent.identity,
-            attributes=redact(_wire(clear), paths, self.key),
+            attributes=_wire(clear) if self.operation.encrypted else redact(_wire(clear), paths, self.key),
             private=answer.private if answer.private is not None else running.prior.private if running.prior else None,
             dependencies=wanted.dependencies,
             sensitive=tuple(sorted(paths, key=str)),
@@ -448,7 +448,8 @@ class Execution:
             return None
         if contains_unknown(value):
             return None
-        return OutputState(redact(value, [()], self.key) if sensitive else value, sensitive)
+        kept = value if self.operation.encrypted or not sensitive else redact(value, [()], self.key)
+        return OutputState(kept, sensitive)
 
 
 def _with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any]:

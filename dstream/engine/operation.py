@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dstream.config import BackendBlock, Config, load
-from dstream.diagnostics import DiagnosticsError, error
+from dstream.config import Config, load
+from dstream.engine.backends import open_configured
 from dstream.engine.blocks import Needs, block_graph, block_needs
-from dstream.lang import Module, evaluate_body, sensitive_paths, to_json_value
+from dstream.lang import Module
 from dstream.lang.variables import Ask
-from dstream_state import Backend, Snapshot, open_backend
+from dstream_state import Backend
 
 if TYPE_CHECKING:
     from dstream.graph import Dependencies
@@ -53,8 +52,13 @@ class Operation:
     def backend(self) -> Backend:
         """The backend of the state, opened when it is first asked for."""
         if self._backend is None:
-            self._backend = _open(self.config, self.module, self.workspace)
+            self._backend = open_configured(self.config, self.module, self.workspace)
         return self._backend
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the state is encrypted, so that it may hold secrets."""
+        return self.config.settings is not None and self.config.settings.encryption is not None
 
     @property
     def needs(self) -> Needs:
@@ -87,47 +91,3 @@ def open_operation(given: Given, *, ask: Ask | None = None, lint: bool = False) 
         lint=lint,
     )
     return Operation(config, module, given.workspace)
-
-
-def _open(config: Config, module: Module, workspace: str) -> Backend:
-    block = config.settings.backend if config.settings is not None else None
-    if block is None:
-        return open_backend("local", {}, workspace=workspace, root=config.root)
-    return open_backend(block.type, _settings(block, module), workspace=workspace, root=config.root)
-
-
-def _settings(block: BackendBlock, module: Module) -> dict[str, Any]:
-    values = evaluate_body(block.body, module.scope())
-    sensitive = sensitive_paths(values)
-    for path, origins in sensitive:
-        if not all(origin.startswith("env ") for origin in origins):
-            name = str(path[0]) if path else block.type
-            raise DiagnosticsError(
-                error(
-                    "Sensitive backend argument",
-                    f"The value of {name} is sensitive (from {', '.join(sorted(origins))}), and a backend argument "
-                    'may be sensitive only when it comes straight from the environment: write env("NAME"), leave it '
-                    "out and set the backend's own environment variable, or use nonsensitive(...).",
-                    block.range,
-                )
-            )
-    settings = to_json_value(values)
-    if not isinstance(settings, dict):
-        raise TypeError("a body evaluates to an object")
-    return settings
-
-
-def identity() -> str:
-    """Return who runs this, for the holder of a lock: user and host."""
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
-def empty_snapshot() -> Snapshot:
-    """Return the state of a configuration that was never applied."""
-    return Snapshot.new()

@@ -18,13 +18,16 @@ def output_change(block: OutputBlock, recorded: OutputState | None, scope: Scope
     """Return what happens to an output; its value is redacted where it is sensitive."""
     value, sensitive = output_value(block, scope)
     shown = redact(value, [()], key) if sensitive else value
+    before = None
+    if recorded is not None:
+        before = redact(recorded.value, [()], key) if recorded.sensitive else recorded.value
     if recorded is None:
         action = Action.CREATE
-    elif not contains_unknown(shown) and recorded.value == shown:
+    elif not contains_unknown(shown) and before == shown:
         action = Action.NO_OP
     else:
         action = Action.UPDATE
-    return OutputChange(block.name, action, recorded.value if recorded else None, shown, sensitive)
+    return OutputChange(block.name, action, before, shown, sensitive)
 
 
 def removed_outputs(recorded: Mapping[str, OutputState], blocks: Mapping[str, OutputBlock]) -> Iterator[OutputChange]:

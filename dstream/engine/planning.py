@@ -23,7 +23,7 @@ from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec, revive
 from dstream.engine.refresh import Reality, Refresh
-from dstream.engine.refusals import exists_already, prevented, unknown_type, unreachable, unresolved
+from dstream.engine.refusals import exists_already, needs_encryption, prevented, unknown_type, unreachable, unresolved
 from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
@@ -312,6 +312,9 @@ class _Planner:
         rules = rules_of(found.info, type_)
         if rules is None:
             raise DiagnosticsError(unknown_type(type_, found.info, block.range if block is not None else spec.range))
+        if rules.unreadable and not self.operation.encrypted:
+            subject = block.range if block is not None else spec.range
+            raise DiagnosticsError(needs_encryption(type_, rules.unreadable, subject))
         return rules
 
     def _task(self, name: str) -> None:

@@ -68,3 +68,13 @@ def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) ->
     near = difflib.get_close_matches(type_, list(info.resources), n=1)
     hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
     return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)
+
+
+def needs_encryption(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a type whose secrets can be kept in the state only."""
+    return error(
+        "State must be encrypted",
+        f"{type_} makes up secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep them, "
+        'and it keeps secrets only when it is encrypted: dstream { encryption { passphrase = env("NAME") } }.',
+        subject,
+    )

@@ -22,6 +22,8 @@ class Rules:
     identity_attributes: tuple[str, ...] = ()
     """Attributes that make up the identity, where it is known before the object exists."""
     sensitive_paths: frozenset[Path] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    """Secrets that the provider makes up and never tells again: they need an encrypted state."""
     version: int = 1
     settle: float = 30.0
     """Seconds after which an object that is not there surely was not created by a request that was cut off."""
@@ -48,6 +50,9 @@ def _rules(schema: ResourceSchema) -> Rules:
         holds_data=schema.holds_data,
         identity_attributes=tuple(schema.identity_attributes) if schema.identity == "planned" else (),
         sensitive_paths=frozenset((name,) for name in schema.sensitive),
+        unreadable=frozenset(
+            name for name, kind in schema.sensitive.items() if kind == "write_only" and name in schema.computed
+        ),
         version=schema.version,
         settle=schema.settle,
     )

@@ -1,0 +1,47 @@
+"""Backends: from the `backend` and `encryption` blocks of a configuration to the place where its state lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dstream.config import BackendBlock, Body, Config
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.lang import Module, evaluate_body, sensitive_paths, strip_sensitive, to_json_value
+from dstream_state import Backend, Encryption, open_backend
+
+CREDENTIALS = frozenset(("access_key", "sas_token", "connection_string", "client_secret"))
+"""Backend arguments that are secrets; all others may show in messages, so they may not be sensitive."""
+
+
+def open_configured(config: Config, module: Module, workspace: str) -> Backend:
+    """Return the backend of a configuration, local where it names none; nothing is read or made yet."""
+    settings = config.settings
+    encryption = None
+    if settings is not None and settings.encryption is not None:
+        encryption = Encryption.from_settings(_plain(settings.encryption, module))
+    block = settings.backend if settings is not None else None
+    kind, arguments = ("local", {}) if block is None else (block.type, _arguments(block, module))
+    return open_backend(kind, arguments, workspace=workspace, root=config.root, encryption=encryption)
+
+
+def _plain(body: Body, module: Module) -> dict[str, Any]:
+    value: dict[str, Any] = to_json_value(strip_sensitive(evaluate_body(body, module.scope())))
+    return value
+
+
+def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:
+    values = evaluate_body(block.body, module.scope())
+    for path, origins in sensitive_paths(values):
+        name = str(path[0])
+        if name not in CREDENTIALS:
+            argument = block.body.attributes.get(name)
+            raise DiagnosticsError(
+                error(
+                    "Sensitive backend argument",
+                    f"The value of {name} is sensitive (from {', '.join(sorted(origins))}), and {name} shows in "
+                    f"messages. If it is no secret: {name} = nonsensitive(...).",
+                    argument.range if argument is not None else block.range,
+                )
+            )
+    settings: dict[str, Any] = to_json_value(strip_sensitive(values))
+    return settings
