@@ -18,8 +18,7 @@ def report(problem: Exception) -> int:
     if isinstance(problem, DiagnosticsError):
         diagnostics = problem.diagnostics
     elif isinstance(problem, StateError):
-        summary, _, detail = str(problem).partition("\n")
-        diagnostics = (error(summary, detail),)
+        diagnostics = (error(problem.summary, problem.detail),)
     elif isinstance(problem, OSError) and problem.filename is not None:
         diagnostics = (error("Cannot use a file", f"{problem.filename}: {problem.strerror}"),)
     else:

@@ -74,7 +74,7 @@ def needs_encryption(type_: str, names: Collection[str], subject: SourceRange | 
     """Return the error for a type whose secrets can be kept in the state only."""
     return error(
         "State must be encrypted",
-        f"{type_} makes up secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep them, "
-        'and it keeps secrets only when it is encrypted: dstream { encryption { passphrase = env("NAME") } }.',
+        f"{type_} makes up secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep "
+        'them, and it keeps secrets only when it is encrypted: dstream { encryption { passphrase = env("NAME") } }.',
         subject,
     )
