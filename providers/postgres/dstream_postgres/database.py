@@ -6,6 +6,7 @@ never part of an error.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError, RetriableError
@@ -30,6 +31,10 @@ PARAMETERS = {
     "keepalives_count": "3",
 }
 """What a connection string need not say: a server that has vanished is noticed within a minute."""
+
+_DENIED = ("authentication failed", "permission denied", "must be superuser", "no pg_hba.conf entry", 'role "')
+_NO_DATABASE = re.compile(r'database "[^"]*" does not exist')
+# A refused connection has no SQLSTATE in psycopg2, only the server's text.
 
 
 def connect(dsn: str, *, replication: bool = False) -> psycopg2.extensions.connection:
@@ -76,8 +81,10 @@ def error_of(problem: BaseException, doing: str, dsn: str = "") -> ProviderError
     code = getattr(problem, "pgcode", None) or ""
     text = scrub(" ".join(str(problem).split()), dsn)
     summary = f"Could not {doing}"
-    if code == "42501" or code.startswith("28") or "authentication failed" in text:
+    if code == "42501" or code.startswith("28") or (not code and any(sign in text for sign in _DENIED)):
         return DeniedError(summary, text)
+    if not code and _NO_DATABASE.search(text):
+        return InvalidError(summary, text)
     if code in ("42710", "42P07", "55006", "23505"):
         return ConflictError(summary, text)
     if code.startswith(("08", "40", "53", "57", "58")) or not code:

@@ -62,6 +62,17 @@ class _Session:
         self._query: Any = None
 
     def prepare(self) -> None:
+        """Connect, inspect the source, and decide where to go on. Raises ProviderError."""
+        import psycopg2
+
+        from dstream_postgres.database import error_of
+
+        try:
+            self._prepare()
+        except psycopg2.Error as problem:
+            raise error_of(problem, "inspect the source", self._config.connection_string) from None
+
+    def _prepare(self) -> None:
         from dstream_postgres.database import connect
         from dstream_postgres.position import Position
         from dstream_postgres.source import inspect
@@ -89,6 +100,7 @@ class _Session:
         self._source = source
 
     def run(self) -> None:
+        """Read rows, then changes, until the session is to stop. Raises ProviderError."""
         import psycopg2
 
         from dstream_postgres.database import error_of

@@ -52,7 +52,7 @@ def spawn(role: str, opening: Mapping[str, Any], **environment: str) -> subproce
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={"PATH": os.defpath, **environment},
+        env={**{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}, **environment},
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps(opening).encode() + b"\n")

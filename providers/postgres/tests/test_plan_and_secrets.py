@@ -111,5 +111,16 @@ def test_a_wrong_password_is_denied_and_an_absent_server_is_retriable(database: 
     wrong = database.dsn.replace(database.server.password, "wrong")
     refused = InputRun({**database.config("t"), "connection_string": wrong}).finish().status["diagnostics"][0]
     assert (refused["class"], "wrong" in refused["detail"].split()) == ("denied", False)
+    role = f"role_{database.name}"
+    database.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2secret'")
+    try:
+        weak = database.dsn.replace(f"postgres:{database.server.password}", f"{role}:hunter2secret")
+        may_not = InputRun({**database.config("t"), "connection_string": weak}).finish().status["diagnostics"][0]
+        assert may_not["class"] == "denied"
+        assert "REPLICATION" in may_not["detail"]
+    finally:
+        database.execute(f"DROP ROLE {role}")
+    nowhere = OutputRun({"connection_string": database.dsn.replace(database.name, "nowhere")}).ready["diagnostics"][0]
+    assert nowhere["class"] == "invalid"
     absent = OutputRun({"connection_string": CONFIG["connection_string"]}).ready["diagnostics"][0]
     assert absent["class"] == "retriable"

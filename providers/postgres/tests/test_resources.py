@@ -101,6 +101,17 @@ def test_a_slot_is_created_read_found_missing_and_dropped(session: ResourceRun, 
     assert database.execute("SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s", (name,)) == [(0,)]
 
 
+def test_a_slot_that_cannot_be_created_in_time_is_not_created_later(session: ResourceRun, database: Database):
+    name = f"slot_{database.name}"
+    with database.server.connect(database.name, autocommit=False) as connection:
+        connection.cursor().execute("INSERT INTO a VALUES (1)")  # the server waits for this transaction
+        refused = session.ask("init", SLOT, key=name, desired={"name": name}, timeout=1)
+        assert refused["diagnostics"][0]["class"] == "retriable", refused
+        connection.rollback()
+    assert database.execute("SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s", (name,)) == [(0,)]
+    assert session.ask("init", SLOT, key=name, desired={"name": name}, timeout=30)["status"] == "ok"
+
+
 def test_a_replica_identity_puts_the_earlier_value_back(session: ResourceRun, database: Database):
     def now() -> str:
         return str(database.execute("SELECT relreplident FROM pg_class WHERE oid = 'a'::regclass")[0][0])

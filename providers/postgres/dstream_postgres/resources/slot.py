@@ -69,7 +69,12 @@ class ReplicationSlot(ResourceType[Connection]):
             if failover and int(server.run("SHOW server_version_num")[0][0]) < _FAILOVER_SINCE:
                 raise InvalidError("Not supported", "failover needs PostgreSQL 17 or later", path="failover")
             extra = ", failover => true" if failover else ""
-            server.run(f"SELECT pg_create_logical_replication_slot(%s, %s{extra})", (name, plugin))
+            # Without a limit the server would go on waiting, and create the slot after everybody has left.
+            server.run("SELECT set_config('statement_timeout', %s, false)", (_milliseconds(ctx.remaining()),))
+            try:
+                server.run(f"SELECT pg_create_logical_replication_slot(%s, %s{extra})", (name, plugin))
+            finally:
+                server.run("SET statement_timeout = 0")
             found = _read(server, name)
         if found is None:
             raise ConflictError("Replication slot is gone", f"{name!r} was dropped meanwhile; plan again")
@@ -93,6 +98,10 @@ class ReplicationSlot(ResourceType[Connection]):
                     f"another process reads the slot {name!r}; stop the task that runs on it, then try again",
                 )
             time.sleep(0.2)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "0" if seconds is None else str(max(1, int(seconds * 1000)))
 
 
 def _read(server: Server, name: str) -> Object | None:
