@@ -59,3 +59,14 @@ def test_every_command_is_described_and_every_option_that_is_described_exists():
         options = {option for each in commands if isinstance(each, Command) for p in each.params for option in p.opts}
         described = set(re.findall(r"(?<=`)--?[a-z][a-z-]+", text))
         assert described - options == set(), name
+
+
+def test_the_functions_and_reserved_names_of_the_language_page_are_those_of_the_language():
+    from dstream.config.decode import RESERVED_NAMES
+    from dstream.lang.functions.registry import names
+
+    page = (ROOT / "docs/language.md").read_text()
+    functions = page.split("## Functions")[1].split("\n## ")[0].split(":", 1)[1]
+    assert set(re.findall(r"`(\w+)`", functions)) == set(names())
+    reserved = page.split("None of these")[1]
+    assert set(re.findall(r"`(\w+)`", reserved)) == set(RESERVED_NAMES)
