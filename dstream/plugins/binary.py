@@ -36,6 +36,8 @@ class Binary:
     argv: tuple[str, ...]
     source: ProviderSource
     digest: str
+    folder: str | None = None
+    """Where it runs: the configuration's folder, so that relative paths in a provider's settings start there."""
 
     @property
     def name(self) -> str:
@@ -52,9 +54,9 @@ def resolve(source: ProviderSource, root: Path, role: Role) -> Binary:
     if not source.value:
         raise DiagnosticsError(error("Provider without a source", f"The {role} names an empty {_argument(source)}."))
     if source.kind == "path":
-        return _binary(_at_path(source.value, root), source)
+        return _binary(_at_path(source.value, root), source, root)
     if source.kind == "name":
-        return _binary(_by_name(source.value, role), source)
+        return _binary(_by_name(source.value, role), source, root)
     raise DiagnosticsError(_not_local(source))
 
 
@@ -62,8 +64,8 @@ def _argument(source: ProviderSource) -> str:
     return {"path": "provider_path", "name": "provider", "ref": "provider_ref", "image": "provider_image"}[source.kind]
 
 
-def _binary(path: Path, source: ProviderSource) -> Binary:
-    return Binary((str(path),), source, digest_of(path, neighbours=source.kind == "path"))
+def _binary(path: Path, source: ProviderSource, root: Path) -> Binary:
+    return Binary((str(path),), source, digest_of(path, neighbours=source.kind == "path"), str(root.absolute()))
 
 
 def _at_path(value: str, root: Path) -> Path:

@@ -12,9 +12,8 @@ from typing import Any
 
 from dstream.plugins.binary import Binary
 from dstream.plugins.converse import converse
-from dstream.plugins.environment import provider_environment
 from dstream.plugins.probe import ProviderInfo
-from dstream.plugins.process import begin
+from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import PROTOCOL, decode_object, encode
 
@@ -51,7 +50,7 @@ def deliver(
     if info.protocol >= PROTOCOL:
         lines.append(_END)
     redactor = Redactor(redact)
-    process = begin(binary.name, binary.argv, provider_environment(binary.source.env)).result()
+    process = begin_binary(binary).result()
     said = converse(process, b"".join(lines), timeout=DELIVERY_SECONDS, redactor=redactor)
     confirmed = said.exit_code == 0 and not said.timed_out
     refused = []

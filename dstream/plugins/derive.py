@@ -9,12 +9,11 @@ from typing import Any
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.converse import Conversation, converse
-from dstream.plugins.environment import provider_environment
 from dstream.plugins.exchange import Log
 from dstream.plugins.failures import died, failure, garbage, hung
 from dstream.plugins.pending import Pending
 from dstream.plugins.probe import ProviderInfo
-from dstream.plugins.process import begin
+from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
@@ -86,7 +85,7 @@ def begin_derive(
     opening["config"] = config_json
     if streams is not None:
         opening["streams"] = list(streams)
-    starting = begin(binary.name, binary.argv, provider_environment(binary.source.env), pass_fds)
+    starting = begin_binary(binary, pass_fds)
     redactor = Redactor(redact)
 
     def ask() -> Derivation:

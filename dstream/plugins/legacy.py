@@ -14,11 +14,10 @@ from typing import Any
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.converse import Conversation, converse
-from dstream.plugins.environment import provider_environment
 from dstream.plugins.exchange import Log
 from dstream.plugins.failures import failure
 from dstream.plugins.probe import ProviderInfo
-from dstream.plugins.process import ProviderProcess, begin, describe_exit
+from dstream.plugins.process import ProviderProcess, begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request
 from dstream.plugins.wire import decode_object, encode
@@ -124,9 +123,7 @@ class LegacyLifecycle:
             what = f"{self.name} speaks version 1: it knows init, destroy, status and plan, and no {request.command}."
             return Answer("error", diagnostics=(failure("Provider cannot do this", what),), error_class="invalid")
         opening = encode({"command": request.command, "config": self._config})
-        process = begin(
-            self._binary.name, self._binary.argv, provider_environment(self._binary.source.env), self._pass_fds
-        ).result()
+        process = begin_binary(self._binary, self._pass_fds).result()
         with self._lock:
             self._running[threading.current_thread()] = process
         if self._on_start is not None:

@@ -21,7 +21,7 @@ from dstream.plugins.converse import converse
 from dstream.plugins.environment import provider_environment
 from dstream.plugins.failures import failure, garbage
 from dstream.plugins.pending import Pending
-from dstream.plugins.process import begin
+from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
 from dstream.plugins.schema import ResourceSchema, parse_schema
 from dstream.plugins.wire import PROTOCOL, decode_object, encode
@@ -85,7 +85,7 @@ def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
         return _info(binary, cached)
     environment = provider_environment(binary.source.env, DSTREAM_PROBE="1")
     environment.pop("DSTREAM_FAULT", None)  # faults are about sessions
-    process = begin(binary.name, binary.argv, environment).result()
+    process = begin_binary(binary, environment=environment).result()
     said = converse(
         process, b"", timeout=PROBE_SECONDS, redactor=Redactor(), go_on=lambda line: _is_answer(decode_object(line))
     )

@@ -18,8 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.plugins.binary import Binary
+from dstream.plugins.environment import provider_environment
 from dstream.plugins.watchdog import Watchdog
 
 _watchdog = Watchdog()
@@ -126,22 +129,44 @@ class Starting:
 
 
 def begin(
-    name: str, argv: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int] = ()
+    name: str,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    inherit: Iterable[int] = (),
+    folder: str | None = None,
 ) -> Starting:
-    """Start a provider and return at once. `inherit` are descriptors (of locks) that it keeps open."""
+    """Start a provider in `folder` and return at once. `inherit` are descriptors (of locks) that it keeps open."""
     starting = Starting()
-    _spawner().put((name, tuple(argv), environment, tuple(inherit), starting))
+    _spawner().put(_Job(name, tuple(argv), environment, tuple(inherit), folder, starting))
     return starting
 
 
+def begin_binary(
+    binary: Binary, inherit: Iterable[int] = (), environment: Mapping[str, str] | None = None
+) -> Starting:
+    """Start the program of a provider and return at once, with the environment of its block unless one is given."""
+    seen = provider_environment(binary.source.env) if environment is None else environment
+    return begin(binary.name, binary.argv, seen, inherit, binary.folder)
+
+
 def spawn(
-    name: str, argv: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int] = ()
+    name: str,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    inherit: Iterable[int] = (),
+    folder: str | None = None,
 ) -> ProviderProcess:
     """Start a provider and return when it runs; raise DiagnosticsError if it cannot be started."""
-    return begin(name, argv, environment, inherit).result()
+    return begin(name, argv, environment, inherit, folder).result()
 
 
-_Job = tuple[str, tuple[str, ...], Mapping[str, str], tuple[int, ...], Starting]
+class _Job(NamedTuple):
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    inherit: tuple[int, ...]
+    folder: str | None
+    starting: Starting
 
 
 @cache
@@ -153,7 +178,7 @@ def _spawner() -> SimpleQueue[_Job]:
 
 def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
     while True:
-        name, argv, environment, inherit, starting = jobs.get()
+        name, argv, environment, inherit, folder, starting = jobs.get()
         try:
             popen = subprocess.Popen(
                 [*_with_parent_death_signal(), *argv],
@@ -162,6 +187,7 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 env=environment,
+                cwd=folder,
                 pass_fds=inherit,
                 start_new_session=True,
             )

@@ -14,11 +14,10 @@ from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
-from dstream.plugins.environment import provider_environment
 from dstream.plugins.exchange import Exchange, Log
 from dstream.plugins.failures import died, failure, garbage, hung
 from dstream.plugins.probe import ProviderInfo
-from dstream.plugins.process import begin, describe_exit
+from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
@@ -76,7 +75,7 @@ class ResourceSession:
         self._exchange: Exchange | None = None
         self._ready = threading.Event()
         self._early: list[bytes] = []
-        self._starting = begin(binary.name, binary.argv, provider_environment(binary.source.env), pass_fds)
+        self._starting = begin_binary(binary, pass_fds)
         self._thread = threading.Thread(target=self._run, name=f"session {self.name}", daemon=True)
         self._thread.start()
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.plugins.environment import provider_environment
 from dstream.plugins.failures import failure
-from dstream.plugins.process import ProviderProcess, Starting, begin, describe_exit
+from dstream.plugins.process import ProviderProcess, Starting, begin_binary, describe_exit
 from dstream.plugins.redact import RedactedLines, Redactor, Tail
 from dstream.plugins.wire import encode
 from dstream.run.flow import Endpoint
@@ -61,9 +60,7 @@ class Side:
             if self._shut:
                 raise DiagnosticsError(failure("Session is over", f"{self.program} was not started."))
             if self._starting is None:
-                binary = self.endpoint.binary
-                environment = provider_environment(binary.source.env)
-                self._starting = begin(binary.name, binary.argv, environment, self._inherit)
+                self._starting = begin_binary(self.endpoint.binary, self._inherit)
 
     def started(self) -> ProviderProcess:
         """Wait until the process runs; raise DiagnosticsError if it cannot be started."""

@@ -11,7 +11,7 @@ from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.result import Departed
 from dstream.plugins.environment import provider_environment
 from dstream.plugins.exchange import Exchange
-from dstream.plugins.process import describe_exit, spawn
+from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import decode_object, encode
 
@@ -23,7 +23,8 @@ class Talk:
 
     def __init__(self, binary: Binary, opening: Mapping[str, Any] | bytes | None, **environment: str) -> None:
         """Start the provider and write the opening line."""
-        process = spawn(binary.name, binary.argv, {**provider_environment(binary.source.env), **environment})
+        seen = {**provider_environment(binary.source.env), **environment}
+        process = begin_binary(binary, environment=seen).result()
         self._stderr: list[str] = []
         self._exchange = Exchange(process, Redactor(), self._stderr.append)
         self._lines: list[bytes] = []

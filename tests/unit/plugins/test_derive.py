@@ -36,6 +36,12 @@ def test_the_opening_line_is_whole_and_stdin_is_closed(shell, tmp_path):
     )
 
 
+def test_a_provider_runs_in_the_folder_of_the_configuration(shell, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    ask(shell("""pwd >"$0.folder"; echo '{"status":"done"}'"""))
+    assert (tmp_path / "provider.folder").read_text().strip() == str(tmp_path)
+
+
 def test_an_unknown_value_defers(shell):
     assert ask(shell("""echo '{"status":"deferred","needs":["config.a"]}'""")).deferred == ("config.a",)
 
