@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tty
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ class Stage:
     def _run(self, command: list[str]) -> tuple[str, int]:
         """Run a command, showing its output as it comes; returns the output and the exit code."""
         reading, writing = pty.openpty() if self._terminal else os.pipe()
+        if self._terminal:
+            tty.setraw(writing)  # our own terminal turns newlines into carriage returns and newlines
         with subprocess.Popen(
             command,
             cwd=self.folder,
