@@ -106,7 +106,7 @@ class Execution:
         recorded = {a: o.dependencies for a, o in self.prepared.snapshot.resources.items()}
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
-        records: list[Record] = []
+        records: list[Record] = list(self.prepared.adoptions)
         ended: list[tuple[_Running, bool]] = []
         while True:
             starting = self._startable(steps, records)

@@ -8,17 +8,19 @@ collected; a block that needs a broken one is left out, so that one mistake is r
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dstream.addresses import Key, ResourceAddress, parse_address
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
+from dstream.engine.adoption import adopted, import_identities
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports, exported
+from dstream.engine.moves import apply_moves
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec, revive
@@ -31,7 +33,7 @@ from dstream.engine.tasks import Derivations, TaskInstance, stream_names, task_i
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
-from dstream_state import ObjectState, Snapshot
+from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class PlanOptions:
     refresh: bool = True
     targets: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
+    imports: Mapping[str, Any] = field(default_factory=dict)
+    """Identities of objects to take over, by address, beside those of `import` blocks."""
 
 
 @dataclass(slots=True)
@@ -58,6 +62,10 @@ class Prepared:
     block_needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     spec_blocks: dict[str, str] = field(default_factory=dict)
     """For each provider spec that has to be evaluated again at apply, its block."""
+    adoptions: tuple[Record, ...] = ()
+    """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
+    moved_tasks: dict[str, str] = field(default_factory=dict)
+    """The earlier address of each task that is still recorded under it, by its new one."""
 
 
 def make_plan(
@@ -72,7 +80,9 @@ class _Planner:
     def __init__(self, operation: Operation, snapshot: Snapshot, pool: ProviderPool, options: PlanOptions) -> None:
         self.operation = operation
         self.config = operation.config
-        self.snapshot = snapshot
+        self.moves = apply_moves(snapshot.resources, operation.config.moved)
+        self.snapshot = replace(snapshot, resources=self.moves.resources)
+        self.adopted: dict[str, ObjectState] = {}
         self.pool = pool
         self.options = options
         self.blocks = operation.needs
@@ -86,12 +96,13 @@ class _Planner:
         self.changes: dict[str, Change] = {}
         self.notes: list[TaskNote] = []
         self.outputs: list[OutputChange] = []
-        self.problems: list[Diagnostic] = []
+        self.problems: list[Diagnostic] = list(self.moves.problems)
         self.broken: set[str] = set()
         self.kept_tasks: set[str] = set()
         self.asked: set[str] = set()
-        self.selected = Selection(options.targets, operation, snapshot, destroy=options.destroy)
+        self.selected = Selection(options.targets, operation, self.snapshot, destroy=options.destroy)
         self._needs: dict[str, tuple[str, ...]] = {}
+        self._imports: dict[str, Any] | None = None
 
     # -- the pass ----------------------------------------------------------------------------------
 
@@ -118,7 +129,7 @@ class _Planner:
             serial=self.snapshot.serial,
             pending=pending,
         )
-        realities = {address: self.refresh.reality(address) for address in self.asked}
+        realities = {address: self._reality(address) for address in (*self.asked, *self.moves.origins, *self.adopted)}
         return Prepared(
             plan,
             self.snapshot,
@@ -129,7 +140,19 @@ class _Planner:
             self.exports,
             {name: self.needs(name) for name in self.blocks},
             dict(self._spec_blocks()),
+            tuple(self._adoptions()),
+            {new: old for new, old in self.moves.tasks.items() if old in self.snapshot.tasks},
         )
+
+    def _adoptions(self) -> Iterable[Record]:
+        for new, old in self.moves.origins.items():
+            yield Put(new, self.snapshot.resources[new])
+            yield Drop(old)
+        for address, item in self.adopted.items():
+            yield Put(address, item)
+        for old in self.moves.tasks.values():
+            if old in self.snapshot.tasks:
+                yield PutTask(old, None)
 
     def needs(self, block: str) -> tuple[str, ...]:
         """The resource blocks and tasks that a block needs, through locals and providers too."""
@@ -358,6 +381,8 @@ class _Planner:
         for (spec_name, type_), found in by_spec.items():
             spec = specs[spec_name]
             rules = NO_RULES if type_ == "lifecycle" else self._rules(spec, type_, None)
+            for wanted in found:
+                self.moves.take(wanted.address, wanted.aliases)
             self._check_absent(spec, found, rules)
             for wanted in found:
                 self._change(wanted, spec, rules, Reason.NONE)
@@ -387,7 +412,7 @@ class _Planner:
             return
         fresh: dict[str, ObjectState] = {}
         for wanted in found:
-            if self._recorded(wanted) is None:
+            if self._recorded(wanted) is None and wanted.address not in self.imports:
                 identity = planned_identity(wanted.attributes, rules)
                 if identity is not None:
                     fresh[wanted.address] = ObjectState(spec.name, wanted.type, wanted.key, identity)
@@ -398,16 +423,45 @@ class _Planner:
     def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
         address = wanted.address
         self.wanted[address] = wanted
-        recorded, reality = self._recorded(wanted), self.refresh.reality(address)
+        importing = self._adopt(wanted, spec, rules)
+        recorded, reality = self._recorded(wanted), self._reality(address)
         if recorded is None and reality.exists:
             self.problems.append(exists_already(address))
         self._check_answer(address, recorded, reality)
         asked = Reason.REQUESTED if address in self.options.replace else triggered
         change = change_of(wanted, recorded, reality, rules, asked, self.key)
+        change = replace(change, moved_from=self.moves.origins.get(address), importing=importing)
         if change.action.destroys and wanted.lifecycle.prevent_destroy:
             self.problems.append(prevented(change, wanted.range))
         self.changes[address] = change
         return change
+
+    def _adopt(self, wanted: Wanted, spec: ProviderSpec, rules: Rules) -> Any:
+        """Take over what an `import` block or the command names; return its identity, or None."""
+        address = wanted.address
+        if address not in self.imports or self._recorded(wanted) is not None:
+            return None
+        try:
+            recorded, _ = adopted(wanted, self.imports[address], spec, rules, self.refresh, self.key)
+        except DiagnosticsError as problem:
+            self.problems.extend(problem.diagnostics)
+            return None
+        self.adopted[address] = recorded
+        self.moves.resources[address] = recorded
+        return recorded.identity
+
+    @property
+    def imports(self) -> dict[str, Any]:
+        """The identities of objects to take over, by address."""
+        if self._imports is None:
+            self._imports = {**import_identities(self.config.imports, self.scope), **self.options.imports}
+        return self._imports
+
+    def _reality(self, address: str) -> Reality:
+        """Return what the provider said of an object, which may have been asked for under its earlier address."""
+        if address not in self.asked and address in self.moves.origins:
+            return self.refresh.reality(self.moves.origins[address])
+        return self.refresh.reality(address)
 
     def _check_answer(self, address: str, recorded: ObjectState | None, reality: Reality) -> None:
         if reality.asked and reality.exists is None:
@@ -416,7 +470,7 @@ class _Planner:
             self.problems.append(unresolved(address))
 
     def _export(self, wanted: Wanted, change: Change) -> None:
-        reality = self.refresh.reality(wanted.address)
+        reality = self._reality(wanted.address)
         clear = reveal(change.after, wanted.attributes, reality.attributes)
         address = parse_address(wanted.address)
         if isinstance(address, ResourceAddress):
@@ -453,8 +507,9 @@ class _Planner:
                 continue
             self.changes[address] = self._removal(address, item)
         configured = set() if self.options.destroy else {str(task.address) for task in self.tasks.values()}
+        moved = set(self.moves.tasks.values())
         for address in sorted(self.snapshot.tasks):
-            if address not in configured and self.selected.has(address):
+            if address not in configured and address not in moved and self.selected.has(address):
                 if block_of_text(address) in self.broken:
                     continue
                 self.notes.append(TaskNote(address, applied=False, removed=True))
@@ -469,10 +524,21 @@ class _Planner:
         elif block.startswith("task.") and block in self.blocks:
             reason = Reason.NOT_WANTED_BY_TASK
         change = removal_of(address, item, reality, reason, self.key)
+        if self._released(address):
+            detail = "a removed block says so"
+            change = replace(change, action=Action.FORGET, reason=Reason.NONE, detail=detail)
         declared = self._declaration(block)
         if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
             self.problems.append(prevented(change, declared.range))
         return change
+
+    def _released(self, address: str) -> bool:
+        """Tell whether a `removed` block lets an object stay while it leaves the state."""
+        for block in self.config.removed:
+            prefix = str(block.from_)
+            if not block.destroy and (address == prefix or address.startswith((f"{prefix}.", f"{prefix}["))):
+                return True
+        return False
 
     def _declaration(self, block: str) -> ResourceBlock | TaskBlock | None:
         kind, _, rest = block.partition(".")

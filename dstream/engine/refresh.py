@@ -80,6 +80,14 @@ class Refresh:
             ]
             session.submit(Request(command="status", objects=listed), partial(self._take_batch, batch))
 
+    def imported(self, spec: ProviderSpec, address: str, item: ObjectState) -> Reality:
+        """Ask for an object that is to be taken over, by its identity, and wait for the answer."""
+        with self._changed:
+            self._waiting.add(address)
+        request = Request(command="import", type=item.type, key=item.key, identity=item.identity)
+        self._pool.session(spec).submit(request, partial(self._take, address))
+        return self.reality(address)
+
     def _take(self, address: str, answer: Answer) -> None:
         with self._changed:
             self._answers[address] = reality(answer)

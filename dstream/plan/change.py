@@ -52,6 +52,15 @@ class Change:
     """A sentence on the reason, such as what a deferred object waits for."""
     holds_data: bool = False
     dependencies: tuple[str, ...] = ()
+    moved_from: str | None = None
+    """The earlier address of the object."""
+    importing: Any = None
+    """The identity of an object that exists and is taken over; None where none is."""
+
+    @property
+    def changes_state(self) -> bool:
+        """Whether an apply would do anything about it, if only in the state."""
+        return self.action is not Action.NO_OP or self.moved_from is not None or self.importing is not None
 
     @property
     def loses_data(self) -> bool:

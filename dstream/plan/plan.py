@@ -45,13 +45,15 @@ class Plan:
             "destroy": found[Action.DELETE] + replaced,
             "forget": found[Action.FORGET],
             "deferred": found[Action.DEFERRED],
+            "move": sum(change.moved_from is not None for change in self.changes),
+            "import": sum(change.importing is not None for change in self.changes),
         }
 
     @property
     def has_changes(self) -> bool:
         """Whether an apply would do anything that a user sees: objects, outputs, or a task not yet applied."""
         return (
-            any(change.action is not Action.NO_OP for change in self.changes)
+            any(change.changes_state for change in self.changes)
             or any(change.action is not Action.NO_OP for change in self.outputs)
             or any(not note.applied for note in self.tasks)
         )
@@ -89,6 +91,7 @@ class Plan:
 def _change(change: Change) -> dict[str, Any]:
     return {
         "address": change.address,
+        "previous_address": change.moved_from,
         "type": change.type,
         "key": change.key,
         "provider": change.provider,
@@ -100,6 +103,7 @@ def _change(change: Change) -> dict[str, Any]:
             "before_sensitive": sensitive_part(change.before) or {},
             "after_sensitive": sensitive_part(change.after) or {},
             "replace_paths": [[path] for path in change.replace_paths],
+            "importing": None if change.importing is None else {"identity": change.importing},
         },
         "action_reason": str(change.reason) or None,
         "detail": change.detail or None,

@@ -48,7 +48,7 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
         yield ""
         for drift in plan.drifts:
             yield from drift_lines(drift, paint)
-    shown = [change for change in plan.changes if change.action is not Action.NO_OP]
+    shown = [change for change in plan.changes if change.changes_state]
     if shown:
         yield paint("dstream will do the following:", "bold")
         yield ""
@@ -79,6 +79,9 @@ def summary(plan: Plan, paint: Paint) -> str:
         return paint("No changes.", "bold", "green") + " What exists matches the configuration."
     counts = plan.counts
     parts = [f"{counts['add']} to add", f"{counts['change']} to change", f"{counts['destroy']} to destroy"]
+    for name in ("move", "import"):
+        if counts[name]:
+            parts.append(f"{counts[name]} to {name}")
     if counts["forget"]:
         parts.append(f"{counts['forget']} to forget")
     if counts["deferred"]:
@@ -89,7 +92,15 @@ def summary(plan: Plan, paint: Paint) -> str:
 def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     """Yield the lines that show one change, and an empty one."""
     reason = _REASONS.get(change.reason)
-    yield paint(f"  # {change.address} {_PHRASES[change.action]}", "bold")
+    if change.moved_from is not None:
+        yield paint(f"  # {change.moved_from} has moved to {change.address}", "bold")
+    if change.importing is not None:
+        yield paint(f"  # {change.address} will be imported", "bold")
+    if change.action is Action.NO_OP:
+        yield ""
+        return
+    phrase = "is gone; it will be forgotten" if _forgotten(change) else _PHRASES[change.action]
+    yield paint(f"  # {change.address} {phrase}", "bold")
     if reason:
         yield paint(f"  # ({reason})", "dim")
     if change.detail:
@@ -106,6 +117,10 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     yield from _body(change, paint)
     yield "    }"
     yield ""
+
+
+def _forgotten(change: Change) -> bool:
+    return change.action is Action.FORGET and change.reason is Reason.MISSING
 
 
 def _body(change: Change, paint: Paint) -> Iterator[str]:
