@@ -80,6 +80,26 @@ def test_the_state_is_the_blob_that_key_names(azure: Azurite, azure_settings: di
     assert answer.body.startswith(b'{"format_version":1,')
 
 
+def test_the_official_client_sees_what_is_held_and_what_is_sealed(azure_settings: dict[str, str]) -> None:
+    from azure.storage.blob import ContainerClient
+
+    works(azure_settings)
+    container = ContainerClient.from_connection_string(
+        azure_settings["connection_string"], azure_settings["container_name"]
+    )
+    storage = open_storage(azure_settings, "default", {})
+    storage.create_log("journal/a", b"{}\n")
+    storage.seal("journal/a")
+    with StoredBackend(storage).lock("apply") as held:
+        state = container.get_blob_client(azure_settings["key"]).get_blob_properties()
+        assert (state.lease.state, state.lease.status, state.lease.duration) == ("leased", "locked", "fixed")
+        assert held.holder.id in state.metadata["holder"]
+        journal = container.get_blob_client(f"{azure_settings['key']}.d/journal/a.log").get_blob_properties()
+        assert journal.is_append_blob_sealed
+    assert container.get_blob_client(azure_settings["key"]).get_blob_properties().lease.state == "available"
+    container.close()
+
+
 def test_a_missing_container_is_named_and_prepare_makes_it(azure: Azurite, azure_settings: dict[str, str]) -> None:
     backend = open_backend("azurerm", azure_settings | {"container_name": "not-there-yet"}, root=Path())
     for use in (backend.read, lambda: backend.lock("apply")):
