@@ -17,7 +17,7 @@ from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
-from dstream.engine.runners import belongs, runners_paused
+from dstream.engine.runners import belongs, carry_checkpoints, runners_paused
 from dstream.plan import Plan
 from dstream.stopping import Stop
 from dstream_state import Held, ProcessStarted, Snapshot
@@ -91,6 +91,7 @@ def _under_lock(
         execution.run()
         if execution.cut_off and not stop.at_once:
             recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
+        carry_checkpoints(operation.backend, prepared.moved_tasks, held.holder.operation, options.lock_timeout)
         snapshot = held.finish()
         removed = {note.address.removeprefix("task.") for note in plan.tasks if note.removed}
         for flow, lease in leases.items():

@@ -46,9 +46,8 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
                 moves.problems.append(_taken(address, target, block))
                 continue
             item = moves.resources.pop(address)
-            moves.resources[target] = replace(
-                item, provider=_renamed(item.provider, old, new), key=_key(item, address, target)
-            )
+            key = target if item.key == address else item.key  # a declared object is called by its address
+            moves.resources[target] = replace(item, provider=_renamed(item.provider, old, new), key=key)
             moves.origins[target] = moves.origins.pop(address, address)
         for address, item in moves.resources.items():
             if any(_within(needed, old) for needed in item.dependencies):
@@ -63,11 +62,6 @@ def _within(address: str, prefix: str) -> bool:
 
 def _renamed(address: str, old: str, new: str) -> str:
     return new + address[len(old) :] if _within(address, old) else address
-
-
-def _key(item: ObjectState, old: str, new: str) -> str:
-    """A declared object is called by its address, a derived one by a key that a move leaves alone."""
-    return new if item.key == old else item.key
 
 
 def _taken(old: str, new: str, block: MovedBlock) -> Diagnostic:

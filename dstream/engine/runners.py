@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from dstream.engine.selection import task_of
@@ -26,6 +26,19 @@ def runners_paused(backend: Backend, plan: Plan, operation: str, timeout: float)
                 except StateLocked as problem:
                     raise _running(name, problem.holder) from None
         yield leases
+
+
+def carry_checkpoints(backend: Backend, moved: Mapping[str, str], operation: str, timeout: float) -> None:
+    """Give checkpoints and dead letters of moved tasks their new names; `moved`: earlier addresses by new ones."""
+    for new, old in moved.items():
+        before, after = old.removeprefix("task."), new.removeprefix("task.")
+        for name in backend.tasks():
+            if belongs(name, [before]):
+                try:
+                    with backend.task(name).acquire(operation, timeout) as lease:
+                        lease.move(after + name[len(before) :])
+                except StateLocked as problem:
+                    raise _running(name, problem.holder) from None
 
 
 def _running(flow: str, holder: Holder | None) -> StateLocked:

@@ -79,9 +79,7 @@ def summary(plan: Plan, paint: Paint) -> str:
         return paint("No changes.", "bold", "green") + " What exists matches the configuration."
     counts = plan.counts
     parts = [f"{counts['add']} to add", f"{counts['change']} to change", f"{counts['destroy']} to destroy"]
-    for name in ("move", "import"):
-        if counts[name]:
-            parts.append(f"{counts[name]} to {name}")
+    parts += [f"{counts[name]} to {name}" for name in ("move", "import") if counts[name]]
     if counts["forget"]:
         parts.append(f"{counts['forget']} to forget")
     if counts["deferred"]:
