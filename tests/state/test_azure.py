@@ -62,6 +62,14 @@ def test_it_works_with_a_shared_access_signature(azure: Azurite, azure_settings:
     works(azure_settings | {"key": "other", "sas_token": f"?{token}", "endpoint": azure.endpoint})
 
 
+@pytest.mark.parametrize("key", ["a b/é+%41.dsstate", "env:odd", "x&y=z?#"])
+def test_odd_names_are_no_trouble(azure_settings: dict[str, str], key: str) -> None:
+    works(azure_settings | {"key": key})
+    backend = open_backend("azurerm", azure_settings | {"key": key}, "blue", root=Path())
+    backend.lock("apply").release()
+    assert backend.workspaces() == ["blue", "default"]
+
+
 def test_the_environment_stands_in_for_arguments(
     azure: Azurite, azure_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
