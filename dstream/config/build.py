@@ -182,9 +182,7 @@ class Builder:
         given = parts[paren + 1] if len(parts) - paren == 3 else []
         expands = bool(given) and type(given[-1]) is Token and given[-1].type == "ELLIPSIS"
         arguments = [part for part in given if type(part) is not Token]
-        return Call(
-            self.source, parts[0].start, parts[-1].end, name, arguments, expands, parts[paren - 1].end
-        )
+        return Call(self.source, parts[0].start, parts[-1].end, name, arguments, expands, parts[paren - 1].end)
 
     def _arguments(self, parts: list[Any]) -> list[Any]:
         return parts
@@ -241,9 +239,7 @@ class Builder:
         token = parts[0]
         if isinstance(value, Splat) and not full:
             detail = "A .* cannot stand inside another .*; use [*], which can."
-            self.diagnostics.append(
-                error("Nested splat", detail, self.source.range(token.start, token.end))
-            )
+            self.diagnostics.append(error("Nested splat", detail, self.source.range(token.start, token.end)))
         symbol = SplatItem(self.source, token.start, token.end)
         made: Expr = Splat(self.source, value.start, token.end, value, symbol, full, symbol)
         for step in parts[1:]:
@@ -327,5 +323,39 @@ class Builder:
 
 
 _RULES = frozenset(
-    ["body", "attribute", "block", "expr_term", "object", "object_elem", "function_call", "arguments", "binary_op", "unary_op", "conditional", "get_attr", "short_index", "braces_index", "attr_splat", "full_splat", "index_expr_term", "get_attr_expr_term", "attr_splat_expr_term", "full_splat_expr_term", "for_intro", "for_cond", "for_tuple_expr", "for_object_expr", "string", "heredoc_template", "lone_template", "interpolation", "template_if_start", "template_else", "template_endif", "template_for_start", "template_endfor"]
+    [
+        "body",
+        "attribute",
+        "block",
+        "expr_term",
+        "object",
+        "object_elem",
+        "function_call",
+        "arguments",
+        "binary_op",
+        "unary_op",
+        "conditional",
+        "get_attr",
+        "short_index",
+        "braces_index",
+        "attr_splat",
+        "full_splat",
+        "index_expr_term",
+        "get_attr_expr_term",
+        "attr_splat_expr_term",
+        "full_splat_expr_term",
+        "for_intro",
+        "for_cond",
+        "for_tuple_expr",
+        "for_object_expr",
+        "string",
+        "heredoc_template",
+        "lone_template",
+        "interpolation",
+        "template_if_start",
+        "template_else",
+        "template_endif",
+        "template_for_start",
+        "template_endfor",
+    ]
 )

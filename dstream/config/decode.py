@@ -34,7 +34,23 @@ from dstream.config.syntax import Block, Body, Expr, GetAttr, Index, Literal, Ob
 from dstream.diagnostics import Diagnostic, SourceRange, error
 
 RESERVED_NAMES = frozenset(
-    ["local", "locals", "var", "each", "count", "self", "path", "dstream", "task", "true", "false", "null", "for", "in", "if"]
+    [
+        "local",
+        "locals",
+        "var",
+        "each",
+        "count",
+        "self",
+        "path",
+        "dstream",
+        "task",
+        "true",
+        "false",
+        "null",
+        "for",
+        "in",
+        "if",
+    ]
 )
 """Names that no local may have: they start references or are words of the language."""
 
@@ -108,7 +124,9 @@ class Decoder:
         for node in block.label_nodes:
             text = node.value
             if not text or not (text[0].isalpha() or text[0] == "_") or not text.replace("-", "_").isidentifier():
-                detail = f'"{text}" cannot be a name: names have letters, digits, _ and -, and start with a letter or _.'
+                detail = (
+                    f'"{text}" cannot be a name: names have letters, digits, _ and -, and start with a letter or _.'
+                )
                 self.diagnostics.append(error("Invalid name", detail, node.range))
                 fine = False
         return fine
@@ -215,7 +233,9 @@ class Decoder:
             elif name in self.config.locals:
                 first = self.config.locals[name].name_range
                 if first.filename != attribute.name_range.filename:
-                    detail = f"local.{name} is set at {first} already. Each local has one place; take one of the two out."
+                    detail = (
+                        f"local.{name} is set at {first} already. Each local has one place; take one of the two out."
+                    )
                     self.diagnostics.append(error("Local set twice", detail, attribute.name_range))
                 else:
                     detail = f"local.{name} is set on line {first.start.line} already. Take one of the two out."

@@ -90,8 +90,13 @@ class _Context:
 class Lexer:
     """Reads one text; `tokens` has what was read, also when LexError ended the reading."""
 
-    def __init__(self, source: Source, start: int = 0, *, mode: str = "body") -> None:
-        """Read `source` from an offset; `mode` is body, `(` for a lone expression, or heredoc for a lone template."""
+    def __init__(self, source: Source, start: int = 0, *, mode: str = "body", layout: bool = False) -> None:
+        """Read `source` from an offset; `mode` is body, `(` for a lone expression, or heredoc for a lone template.
+
+        With `layout`, for the formatter, comments and all line breaks are tokens too, and what opens and closes a
+        template has types of its own: OPEN_QUOTE, CLOSE_QUOTE, SEQUENCE_END.
+        """
+        self._layout = layout
         self.tokens: list[Token] = []
         self.stack = [_Context(mode, start)]
         self._source = source
@@ -129,6 +134,12 @@ class Lexer:
 
     def _newline(self, start: int, end: int) -> None:
         top = self.stack[-1]
+        if self._layout:
+            if top.kind == "body":
+                top.in_expression = False
+            if end > start:
+                self._emit("NEWLINE", start, end)
+            return
         if top.kind == "body":
             top.in_expression = False
         elif top.kind != "object":
@@ -163,7 +174,7 @@ class Lexer:
                 if stack[-1].kind in ("string", "heredoc"):
                     return
             elif kind == "DBLQUOTE":
-                self._emit("DBLQUOTE", pos, end)
+                self._emit("OPEN_QUOTE" if self._layout else "DBLQUOTE", pos, end)
                 self._push("string", pos)
                 return
             elif kind == "NUMBER":
@@ -185,6 +196,8 @@ class Lexer:
                     self._pos = pos + 1
             elif kind == "GO":
                 self._bare_go(pos)
+            elif self._layout and kind in ("COMMENT", "INLINE_COMMENT"):
+                self._emit(kind, pos, end)
             pos = self._pos
 
     def _name(self, name: str, start: int, end: int) -> None:
@@ -202,9 +215,8 @@ class Lexer:
             type_ = _LITERALS[name]
         elif name == "for":
             type_ = self._for(top, previous)
-        elif name == "if":
-            if top.kind == "for" and previous in _OPERAND_ENDS:
-                type_ = "IF"
+        elif name == "if" and top.kind == "for" and previous in _OPERAND_ENDS:
+            type_ = "IF"
         if top.kind == "interp" and name in _DIRECTIVES and self._in_directive_start(previous):
             type_ = _DIRECTIVES[name]
             top.intro = 1 if name == "for" else 0
@@ -242,6 +254,9 @@ class Lexer:
             return
         if operator in ")]}":
             self._close(operator, top)
+            if self._layout and operator == "}" and top.kind == "interp":
+                self._emit("SEQUENCE_END", start, end)
+                return
         elif operator == "=" and top.kind == "body":
             top.in_expression = True
         elif operator == "~" and not (top.kind == "interp" and self._text.startswith("}", end)):
@@ -273,7 +288,7 @@ class Lexer:
             self._emit("STRING_CHARS", pos, end)
         elif kind == "CLOSE":
             self.stack.pop()
-            self._emit("DBLQUOTE", pos, end)
+            self._emit("CLOSE_QUOTE" if self._layout else "DBLQUOTE", pos, end)
         elif kind == "GO":
             self._quoted_go(pos)
         else:
@@ -360,8 +375,8 @@ class Lexer:
 
     def _unsupported_go(self, start: int, end: int) -> LexError:
         detail = (
-            f"Of Go's templates, only `{{{{ env \"NAME\" }}}}` is understood, also with `| default \"TEXT\"`, not "
-            f"{self._text[start:end]}. Write an expression instead, such as \"${{upper(env(\"NAME\"))}}\". "
+            f'Of Go\'s templates, only `{{{{ env "NAME" }}}}` is understood, also with `| default "TEXT"`, not '
+            f'{self._text[start:end]}. Write an expression instead, such as "${{upper(env("NAME"))}}". '
             "For two braces as plain text: {{ `{{ so }}` }}."
         )
         return LexError(error("Unsupported template", detail, self._source.range(start, end)), end)

@@ -19,7 +19,23 @@ _OPENERS = {"LBRACE": "{", "LSQB": "[", "LPAR": "(", "INTERP_START": "${", "DIRE
 _CLOSERS = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
 _MATCHING = {"{": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
 _BINARY = frozenset(
-    ["DOUBLE_EQ", "NEQ", "LT", "GT", "LEQ", "GEQ", "MINUS", "ASTERISK", "SLASH", "PERCENT", "DOUBLE_AMP", "DOUBLE_PIPE", "PLUS", "NOT", "QMARK"]
+    [
+        "DOUBLE_EQ",
+        "NEQ",
+        "LT",
+        "GT",
+        "LEQ",
+        "GEQ",
+        "MINUS",
+        "ASTERISK",
+        "SLASH",
+        "PERCENT",
+        "DOUBLE_AMP",
+        "DOUBLE_PIPE",
+        "PLUS",
+        "NOT",
+        "QMARK",
+    ]
 )
 
 
@@ -69,7 +85,9 @@ def _unclosed(source: Source, opener: Token, jump: tuple[Token, Token] | None) -
     subject = source.range(opener.start, opener.end)
     line = subject.start.line
     if jump is None:
-        detail = f"The {bracket} on line {line} has no {closing}: the file ends before one comes. Add it where it belongs."
+        detail = (
+            f"The {bracket} on line {line} has no {closing}: the file ends before one comes. Add it where it belongs."
+        )
         return error("Missing closing bracket", detail, subject), len(source.text)
     where = source.position(jump[1].start).line
     detail = (
@@ -95,9 +113,12 @@ def _words(
         return _closer(token, open_brackets, expected, previous)
     if before == "DOT" and token.type == "FLOAT_LITERAL":
         one, _, two = token.text.partition(".")
-        return "Invalid index", f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}."
+        return (
+            "Invalid index",
+            f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}.",
+        )
     if before == "DOT":
-        return "Invalid reference", f"After the dot comes a name, not {shown}. For other keys use brackets: [\"key\"]."
+        return "Invalid reference", f'After the dot comes a name, not {shown}. For other keys use brackets: ["key"].'
     if token.type == "NEWLINE":
         return _line_end(previous, wants_value, expected)
     if token.type == END:
@@ -138,10 +159,16 @@ def _closer(
     token: Token, open_brackets: list[Token], expected: frozenset[str], previous: Token | None
 ) -> tuple[str, str]:
     if not open_brackets:
-        return "Unexpected closing bracket", f"This {token.text} closes nothing: every bracket before it is closed already."
+        return (
+            "Unexpected closing bracket",
+            f"This {token.text} closes nothing: every bracket before it is closed already.",
+        )
     opener = _OPENERS[open_brackets[-1].type]
     if _MATCHING[opener] != token.text:
-        return "Wrong closing bracket", f"This {token.text} stands where the {opener} before it wants {_MATCHING[opener]}."
+        return (
+            "Wrong closing bracket",
+            f"This {token.text} stands where the {opener} before it wants {_MATCHING[opener]}.",
+        )
     if "INT_LITERAL" in expected:
         after = f" after {previous.text}" if previous is not None else ""
         return "Missing value", f"A value should come{after}, before {token.text}."
@@ -149,8 +176,8 @@ def _closer(
         return "Unexpected closing bracket", f"This {token.text} stands where {_wanted(expected)} should come."
     return (
         "Unexpected closing bracket",
-        f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "
-        "on a line of its own.",
+        (f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "
+        "on a line of its own."),
     )
 
 
@@ -162,25 +189,28 @@ def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str
     if wants_value and before in _BINARY:
         return (
             "Missing value",
-            f"The line ends after {text}, where a value should come. "
-            "An expression goes on over several lines only inside parentheses.",
+            (f"The line ends after {text}, where a value should come. "
+            "An expression goes on over several lines only inside parentheses."),
         )
     if "LBRACE" in expected:
         return (
             "Argument or block expected",
-            f"{text} alone is neither an argument (name = value) nor a block. "
-            "The opening { of a block stands on the same line as its name.",
+            (f"{text} alone is neither an argument (name = value) nor a block. "
+            "The opening { of a block stands on the same line as its name."),
         )
     return "Unexpected line break", f"The line ends after {text}, where {_wanted(expected)} should come."
 
 
 def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, str]:
     if token.type == "NAME" and index + 1 < len(tokens) and tokens[index + 1].type in ("EQ", "LBRACE", "DBLQUOTE"):
-        return "Missing line break", f"Before {token.text}, a line break is missing: each argument and block has a line of its own."
+        return (
+            "Missing line break",
+            f"Before {token.text}, a line break is missing: each argument and block has a line of its own.",
+        )
     return (
         "Missing line break",
-        f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation mark "
-        "is missing; if not, it goes on a line of its own.",
+        (f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation mark "
+        "is missing; if not, it goes on a line of its own."),
     )
 
 
@@ -206,7 +236,8 @@ def _shown(token: Token) -> str:
 
 
 _WORDS = {
-    "NAME": "a name", "EQ": "=", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")", "COLON": ":", "COMMA": "a comma",
+    "NAME": "a name", "EQ": "=", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")", "COLON": ":",
+    "COMMA": "a comma",
     "IN": "in", "NEWLINE": "a line break", "DBLQUOTE": "a text in quotation marks", END: "the end",
     "FOR_OBJECT_ARROW": "=>", "IF": "if", "ENDIF": "endif", "ENDFOR": "endfor", "FOR": "for", "ELSE": "else",
 }  # fmt: skip

@@ -54,10 +54,7 @@ def parse_text(text: str, filename: str) -> Parsed:
             problems.append(problem)
             following = TOP_LEVEL.search(text, max(resume, start) + 1)
             start = following.start() if following is not None else None
-    if len(problems) == 0 and isinstance(found, Body):
-        body = found
-    else:
-        body = builder.make_body(0, len(text), items)
+    body = found if len(problems) == 0 and isinstance(found, Body) else builder.make_body(0, len(text), items)
     diagnostics = sorted([*problems, *builder.diagnostics], key=_place)
     return Parsed(source, body, diagnostics)
 

@@ -91,7 +91,9 @@ class BlockReader:
             return default
         if isinstance(expr, Literal) and (isinstance(expr.value, bool) or expr.value in ("true", "false")):
             return expr.value in (True, "true")
-        self.report("true or false expected", f'"{name}" is read before anything is evaluated: write true or false.', expr)
+        self.report(
+            "true or false expected", f'"{name}" is read before anything is evaluated: write true or false.', expr
+        )
         return default
 
     def references(self, name: str) -> tuple[Expr, ...]:
@@ -141,7 +143,7 @@ class BlockReader:
         attribute, block = self.body.attributes.get(name), self.block_of(name)
         self._arguments.append(name)
         if attribute is not None and block is not None:
-            detail = f'{self.what} has both {name} = ... and {name} {{ ... }}. They mean the same; keep one.'
+            detail = f"{self.what} has both {name} = ... and {name} {{ ... }}. They mean the same; keep one."
             self.report("Block given twice", detail, block)
         if block is not None:
             for label in block.label_nodes:

@@ -20,7 +20,10 @@ class _RecordType(type):
         own = tuple(namespace.get("__annotations__", ()))
         namespace["__slots__"] = own
         base = bases[0] if bases else None
-        defaults = {**getattr(base, "defaults", {}), **{field: namespace.pop(field) for field in own if field in namespace}}
+        defaults = {
+            **getattr(base, "defaults", {}),
+            **{field: namespace.pop(field) for field in own if field in namespace},
+        }
         fields = (*getattr(base, "fields", ()), *own)
         parameters = ", ".join(f"{field}=_defaults[{field!r}]" if field in defaults else field for field in fields)
         lines = "; ".join(f"self.{field} = {field}" for field in fields) or "pass"

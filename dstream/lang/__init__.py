@@ -79,4 +79,3 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(import_module(f"dstream.lang.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-

@@ -77,7 +77,9 @@ def _undeclared(expr: syntax.Variable, scope: Scope) -> DiagnosticsError:
             return problem("Unknown name", detail, expr)
     after = expr.source.text[expr.end : expr.end + 1]
     if after not in (".", "["):
-        detail = f'{name} is no name that can be used here. If it is meant as text, put it into quotation marks: "{name}".'
+        detail = (
+            f'{name} is no name that can be used here. If it is meant as text, put it into quotation marks: "{name}".'
+        )
         return problem("Unknown name", detail, expr)
     known = [other for other in scope.names() if other.isidentifier()]
     detail = f"There is no {name} here: no resource of this type is declared.{choose(name, known, 'name')}"
@@ -116,12 +118,14 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
     if isinstance(value, Unknown):
         return _part_of_unknown(value, name)
     if value is None:
-        detail = f'{expr.value.text} is null, so it has no attribute "{name}". To allow for that: try({expr.text}, null).'
+        detail = (
+            f'{expr.value.text} is null, so it has no attribute "{name}". To allow for that: try({expr.text}, null).'
+        )
         raise problem("Attribute of null", detail, expr)
     if isinstance(value, list | tuple | SetValue):
         detail = (
-            f'{_sentence_kind(value)} has no attribute "{name}". For that of one element write [0].{name}, for those of '
-            f"all [*].{name}."
+            f'{_sentence_kind(value)} has no attribute "{name}". For that of one element write [0].{name}, for those '
+            f"of all [*].{name}."
         )
         raise problem("Unknown attribute", detail, expr.name_range)
     raise problem("Unknown attribute", f'{_sentence_kind(value)} has no attribute "{name}".', expr.name_range)
@@ -159,7 +163,9 @@ def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
     if isinstance(value, Unknown) or isinstance(key, Unknown):
         return Unknown(getattr(getattr(value, "type", None), "element", None))
     if key is None:
-        raise problem("Invalid index", "The index is null. It is a number for a list, a string for an object.", expr.key)
+        raise problem(
+            "Invalid index", "The index is null. It is a number for a list, a string for an object.", expr.key
+        )
     if isinstance(value, dict):
         try:
             name = to_string(key)
@@ -185,7 +191,9 @@ def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: syntax.I
         raise problem("Invalid index", f"A list is indexed by a whole number, not {index}.", expr.key)
     if not 0 <= index < len(value):
         last = f"its last index is {len(value) - 1}" if value else "it is empty"
-        raise problem("Invalid index", f"The list has {_elements(len(value))} ({last}); there is no [{index}].", expr.key)
+        raise problem(
+            "Invalid index", f"The list has {_elements(len(value))} ({last}); there is no [{index}].", expr.key
+        )
     return index
 
 
@@ -475,7 +483,9 @@ def _pairs(collection: Value, expr: syntax.Expr) -> Iterable[tuple[Value, Value]
     if collection is None:
         detail = f"{expr.text} is null. To take that as empty: coalesce({expr.text}, [])."
         raise problem("Null in for", detail, expr)
-    raise problem("Invalid collection in for", f"for goes over a list, set, map or object, not {kind(collection)}.", expr)
+    raise problem(
+        "Invalid collection in for", f"for goes over a list, set, map or object, not {kind(collection)}.", expr
+    )
 
 
 def _filter(condition: syntax.Expr, scope: Scope) -> tuple[bool | None, Marks]:
@@ -527,13 +537,16 @@ class _TextBuilder:
         if isinstance(value, Unknown):
             self.unknown = True
         elif value is None:
-            detail = f'{part.text} is null, which cannot be put into a text. Give a text for that case: {part.text} == null ? "" : {part.text}.'
+            detail = (
+                f"{part.text} is null, which cannot be put into a text. Give a text for that case: "
+                f'{part.text} == null ? "" : {part.text}.'
+            )
             raise problem("Null in a template", detail, part)
         else:
             try:
                 self.texts.append(to_string(value))
             except ConversionError:
-                how = "join(\", \", ...) or jsonencode(...)" if isinstance(value, list) else "jsonencode(...)"
+                how = 'join(", ", ...) or jsonencode(...)' if isinstance(value, list) else "jsonencode(...)"
                 detail = f"{kind(value).capitalize()} cannot be put into a text. Use {how} to say how it reads."
                 raise problem("Invalid value in a template", detail, part) from None
 

@@ -150,7 +150,9 @@ def _fitting(value: Value, type_: Type, block: VariableBlock, where: str) -> Val
     try:
         return convert(value, type_)
     except ConversionError as wrong:
-        detail = f"{where[:1].upper()}{where[1:]} does not fit the type {type_} of var.{block.name}: {wrong.sentence()}."
+        detail = (
+            f"{where[:1].upper()}{where[1:]} does not fit the type {type_} of var.{block.name}: {wrong.sentence()}."
+        )
         raise DiagnosticsError(error("Invalid value for a variable", detail, block.range)) from None
 
 
@@ -194,7 +196,9 @@ class _Locals:
 def _cycle(config: Config, names: list[str]) -> Diagnostic:
     path = " -> ".join(f"local.{name}" for name in [*names, names[0]])
     places = "\n".join(f"  local.{name} at {config.locals[name].name_range}" for name in names)
-    detail = f"{path}\n{places}\nEach needs the next one, so none can be evaluated first. Take one of the references out."
+    detail = (
+        f"{path}\n{places}\nEach needs the next one, so none can be evaluated first. Take one of the references out."
+    )
     return error("Locals in a cycle", detail, config.locals[names[0]].name_range)
 
 
@@ -230,5 +234,3 @@ def _local_cycles(config: Config) -> list[Diagnostic]:
                 on_path.add(following)
                 pending.append(iter(needs[following]))
     return found
-
-

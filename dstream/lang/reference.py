@@ -87,7 +87,9 @@ def _block(block: syntax.Block, bound: frozenset[str]) -> Iterator[Reference]:
         yield from _walk(block.body, bound)
         return
     iterator = block.body.attributes.get("iterator")
-    name = iterator.expr.name if iterator is not None and isinstance(iterator.expr, syntax.Variable) else block.labels[0]
+    name = (
+        iterator.expr.name if iterator is not None and isinstance(iterator.expr, syntax.Variable) else block.labels[0]
+    )
     for attribute in block.body.attributes.values():
         if attribute.name != "iterator":
             yield from _walk(attribute.expr, bound if attribute.name == "for_each" else bound | {name})

@@ -126,5 +126,3 @@ class Scope:
         while scope is not None:
             yield from scope._names
             scope = scope._parent
-
-

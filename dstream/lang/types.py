@@ -320,9 +320,7 @@ def common(left: Type, right: Type) -> Type:
         raise ConversionError(f"a {left} and a {right} have no type in common")
     if isinstance(left, ObjectType) and isinstance(right, ObjectType):
         if left.attributes.keys() == right.attributes.keys():
-            return ObjectType(
-                {name: common(type_, right.attributes[name]) for name, type_ in left.attributes.items()}
-            )
+            return ObjectType({name: common(type_, right.attributes[name]) for name, type_ in left.attributes.items()})
         return Collection("map", _common_of([*left.attributes.values(), *right.attributes.values()]))
     if isinstance(left, TupleType) and isinstance(right, TupleType):
         if len(left.elements) == len(right.elements):

@@ -63,7 +63,9 @@ def collect(
         _read(path, config, given, problems, named=path in files)
     for name, value in variables.items():
         if name not in config.variables:
-            detail = f'-var gives a value for "{name}", which is no variable.{choose(name, config.variables, "variable")}'
+            detail = (
+                f'-var gives a value for "{name}", which is no variable.{choose(name, config.variables, "variable")}'
+            )
             problems.append(error("Unknown variable", detail))
         elif isinstance(value, str):
             given[name] = Given.text(value, f"the value of -var {name}")
@@ -102,5 +104,3 @@ def _read(path: Path, config: Config, given: dict[str, Given], problems: list[Di
             problems.extend(wrong.diagnostics)
             continue
         given[name] = Given(value, None, f"the value at {attribute.name_range}")
-
-

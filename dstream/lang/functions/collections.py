@@ -268,7 +268,9 @@ def one(items: Value) -> Value:
 def range_(*limits: Value) -> Value:
     """Return the numbers from a start up to a limit by a step."""
     if not 1 <= len(limits) <= 3:
-        raise FunctionError("it takes one, two or three numbers: range(limit), range(start, limit), range(start, limit, step)")
+        raise FunctionError(
+            "it takes one, two or three numbers: range(limit), range(start, limit), range(start, limit, step)"
+        )
     start, limit = (0, limits[0]) if len(limits) == 1 else limits[:2]
     step = limits[2] if len(limits) == 3 else 1 if start <= limit else -1
     if step == 0 or ((step > 0) != (start < limit) and start != limit):
@@ -278,7 +280,11 @@ def range_(*limits: Value) -> Value:
         if len(made) >= 1024:
             raise FunctionError("more than 1024 numbers; use a smaller range")
         made.append(start)
-        start = number(PRECISION.add(start, step)) if not isinstance(start, int) or not isinstance(step, int) else start + step
+        start = (
+            number(PRECISION.add(start, step))
+            if not isinstance(start, int) or not isinstance(step, int)
+            else start + step
+        )
     return made
 
 
@@ -374,7 +380,9 @@ def sum_(items: Value) -> Value:
     total: Any = 0
     for item in items:
         value = to_number(item)
-        total = total + value if isinstance(total, int) and isinstance(value, int) else number(PRECISION.add(total, value))
+        total = (
+            total + value if isinstance(total, int) and isinstance(value, int) else number(PRECISION.add(total, value))
+        )
     return total
 
 

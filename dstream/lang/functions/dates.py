@@ -14,7 +14,20 @@ _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _FORMAT = re.compile(r"'(?:[^']|'')*'|([a-zA-Z])\1*|[^a-zA-Z']+|'")
 
 
@@ -112,13 +125,15 @@ def _verb(verb: str, time: datetime) -> str:
     hour12 = (time.hour + 11) % 12 + 1
     values = {
         "YYYY": f"{time.year:04}", "YY": f"{time.year % 100:02}",
-        "MMMM": _MONTHS[time.month - 1], "MMM": _MONTHS[time.month - 1][:3], "MM": f"{time.month:02}", "M": str(time.month),
+        "MMMM": _MONTHS[time.month - 1], "MMM": _MONTHS[time.month - 1][:3], "MM": f"{time.month:02}",
+        "M": str(time.month),
         "DD": f"{time.day:02}", "D": str(time.day), "EEEE": _DAYS[time.weekday()], "EEE": _DAYS[time.weekday()][:3],
         "hh": f"{time.hour:02}", "h": str(time.hour), "HH": f"{hour12:02}", "H": str(hour12),
         "AA": "AM" if time.hour < 12 else "PM", "aa": "am" if time.hour < 12 else "pm",
         "mm": f"{time.minute:02}", "m": str(time.minute), "ss": f"{time.second:02}", "s": str(time.second),
         "ZZZZZ": _zone(time, colon=True, z=False), "ZZZZ": _zone(time, colon=False, z=False),
-        "ZZZ": "UTC" if not time.utcoffset() else _zone(time, colon=False, z=False), "Z": _zone(time, colon=True, z=True),
+        "ZZZ": "UTC" if not time.utcoffset() else _zone(time, colon=False, z=False),
+        "Z": _zone(time, colon=True, z=True),
     }  # fmt: skip
     if verb not in values:
         raise FunctionError(f'there is no "{verb}" in formats of dates. Plain text goes into single quotation marks', 0)

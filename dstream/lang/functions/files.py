@@ -19,7 +19,9 @@ def read(surroundings: Surroundings, name: str) -> bytes:
     try:
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
-            raise FunctionError(f"{name} {what}. Paths start at the configuration's folder, {surroundings.root.resolve()}", 0)
+            raise FunctionError(
+                f"{name} {what}. Paths start at the configuration's folder, {surroundings.root.resolve()}", 0
+            )
         if path.stat().st_size > _MAX_BYTES:
             raise FunctionError(f"{name} is too large", 0)
         return path.read_bytes()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from typing import Any
 
 from dstream.lang.functions.registry import FunctionError
 from dstream.lang.types import ConversionError, to_bool, to_number, to_string
 from dstream.lang.values import Value, kind
 
-_VERB = re.compile(r"%(?:%|(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?P<precision>\d*))?(?:\[(?P<index>\d+)\])?(?P<verb>.)?)", re.DOTALL)
+_VERB = re.compile(
+    r"%(?:%|(?P<flags>[-+ #0]*)(?P<width>\d+)?(?:\.(?P<precision>\d*))?(?:\[(?P<index>\d+)\])?(?P<verb>.)?)", re.DOTALL
+)
 _MAX_WIDTH = 100_000
 
 
@@ -45,7 +48,7 @@ def formatted(spec: str, values: tuple[Value, ...]) -> str:
 
 def _one(match: re.Match[str], value: Value, argument: int) -> str:
     flags, verb = match["flags"], match["verb"]
-    width = int(match["width"]) if match["width"] and match["width"] != "*" else 0
+    width = int(match["width"]) if match["width"] else 0
     precision = int(match["precision"] or 0) if match["precision"] is not None else None
     if width > _MAX_WIDTH or (precision or 0) > _MAX_WIDTH:
         raise FunctionError("the width is too large", 0)
@@ -119,7 +122,7 @@ def _whole(verb: str, flags: str, value: Value) -> str:
 def _fraction(verb: str, flags: str, precision: int | None, value: Value) -> str:
     number = to_number(value)
     sign = _sign(flags, number < 0)
-    size = abs(number)
+    size: Any = abs(number)
     if verb == "f":
         return sign + format(Decimal(size), f".{6 if precision is None else precision}f")
     if verb in ("e", "E"):

@@ -103,7 +103,8 @@ def uuid() -> Value:
 def uuidv5(namespace: Value, name: Value) -> Value:
     """Return the UUID that a name has in a namespace."""
     known = {
-        "dns": uuids.NAMESPACE_DNS, "url": uuids.NAMESPACE_URL, "oid": uuids.NAMESPACE_OID, "x500": uuids.NAMESPACE_X500,
+        "dns": uuids.NAMESPACE_DNS, "url": uuids.NAMESPACE_URL, "oid": uuids.NAMESPACE_OID,
+        "x500": uuids.NAMESPACE_X500,
     }  # fmt: skip
     try:
         space = known.get(namespace) or uuids.UUID(namespace)

@@ -21,7 +21,9 @@ _CLASSES = {
 def compiled(pattern: str) -> re.Pattern[str]:
     """Return a pattern for Python's re; raise FunctionError for what is not RE2."""
     if _UNSUPPORTED.search(pattern.replace("\\\\", "")):
-        raise FunctionError("the pattern has a lookaround or back-reference, which regular expressions here do not have", 0)
+        raise FunctionError(
+            "the pattern has a lookaround or back-reference, which regular expressions here do not have", 0
+        )
     try:
         return re.compile(_translated(pattern), re.ASCII if pattern.isascii() else 0)
     except (re.error, OverflowError, RecursionError) as wrong:

@@ -19,8 +19,7 @@ Implementation = TypeVar("Implementation", bound=Callable[..., Any])
 
 _TYPES: dict[str, Type] = {
     "any": ANY, "string": STRING, "number": NUMBER, "bool": BOOL, "list": LIST, "map": MAP, "set": SET,
-    "strings": Collection("list", STRING), "numbers": Collection("list", NUMBER), "map of strings": Collection("map", STRING),
-    "set of any": SET,
+    "strings": Collection("list", STRING), "numbers": Collection("list", NUMBER),
 }  # fmt: skip
 
 _MODULES: dict[str, str] = {

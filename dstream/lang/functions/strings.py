@@ -105,7 +105,9 @@ def regex(pattern: Value, text: Value) -> Value:
 
     match = compiled(pattern).search(text)
     if match is None:
-        raise FunctionError("the pattern does not match the string; with can(regex(...)) or try(...) that is no error", 1)
+        raise FunctionError(
+            "the pattern does not match the string; with can(regex(...)) or try(...) that is no error", 1
+        )
     return captured(match)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
 
 from dstream.lang.functions.registry import FunctionError
 from dstream.lang.jsonvalue import JsonNumber
@@ -60,16 +60,20 @@ def _name(key: Any) -> str:
 
 @cache
 def _loader() -> type[yaml.SafeLoader]:
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped base
         """Reads scalars as Terraform does: `yes` is true as in YAML 1.1, `0o14` a number as in YAML 1.2."""
 
         yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # PyYAML's own way to declare them
 
     resolvers = {
         "bool": (
-            r"^(?:y|Y|yes|Yes|YES|on|On|ON|true|True|TRUE|n|N|no|No|NO|off|Off|OFF|false|False|FALSE)$", "yYoOtTnNfF"
+            r"^(?:y|Y|yes|Yes|YES|on|On|ON|true|True|TRUE|n|N|no|No|NO|off|Off|OFF|false|False|FALSE)$",
+            "yYoOtTnNfF",
         ),
-        "timestamp": (r"^\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?$", "0123456789"),
+        "timestamp": (
+            r"^\d{4}-\d\d?-\d\d?(?:(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::?\d\d)?))?)?$",
+            "0123456789",
+        ),
         "null": (r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
         "int": (r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
         "float": (r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
@@ -99,7 +103,7 @@ def _loader() -> type[yaml.SafeLoader]:
 
 @cache
 def _dumper() -> type[yaml.SafeDumper]:
-    class Dumper(yaml.SafeDumper):
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # untyped base
         """Writes strings in quotation marks, longer texts as blocks, and lists flush with their names."""
 
         def ignore_aliases(self, data: Any) -> bool:
