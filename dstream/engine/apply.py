@@ -7,7 +7,8 @@ one short write, however large the state is, and nothing is started or reported 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -54,7 +55,16 @@ def apply(operation: Operation, options: ApplyOptions, approve: Approve, observe
     What failed on the way is in the outcome; what succeeded is recorded in any case.
     """
     name = "destroy" if options.plan.destroy else "apply"
-    with operation.backend.lock(name, timeout=options.lock_timeout, on_wait=observer.waiting) as held:
+    with locked_pool(operation, name, options.lock_timeout, observer, stop) as (held, pool):
+        return _under_lock(operation, options, approve, observer, stop, held, pool)
+
+
+@contextmanager
+def locked_pool(
+    operation: Operation, name: str, timeout: float, observer: Observer, stop: Stop
+) -> Iterator[tuple[Held, ProviderPool]]:
+    """Hold the lock of the state, with a pool of providers that are recorded in it and die with it."""
+    with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
         pool = ProviderPool(
             operation.root,
             operation.root / DATA_DIR,
@@ -64,9 +74,14 @@ def apply(operation: Operation, options: ApplyOptions, approve: Approve, observe
         held.on_lost(pool.kill)
         try:
             with stop.listening(lambda: pool.kill() if stop.at_once else None):
-                return _under_lock(operation, options, approve, observer, stop, held, pool)
+                yield held, pool
         finally:
             pool.close()
+
+
+def recover_recorded(operation: Operation, held: Held, pool: ProviderPool, observer: Observer) -> None:
+    """Find out what became of changes that an earlier operation left open, before anything else is done."""
+    recover(held, held.unresolved, lambda name: recorded_spec(operation, held, name), pool, observer)
 
 
 def _under_lock(
@@ -78,7 +93,7 @@ def _under_lock(
     held: Held,
     pool: ProviderPool,
 ) -> Outcome:
-    recover(held, held.unresolved, lambda name: recorded_spec(operation, held, name), pool, observer)
+    recover_recorded(operation, held, pool, observer)
     prepared = make_plan(operation, held.current(), pool, options.plan)
     plan = prepared.plan
     if not plan.has_changes:

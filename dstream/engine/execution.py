@@ -107,6 +107,9 @@ class Execution:
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
         records: list[Record] = list(self.prepared.adoptions)
+        for adoption in self.prepared.adoptions:
+            if isinstance(adoption, Put) and adoption.object.provider in self.specs:
+                self._spec(adoption.object.provider, records)
         ended: list[tuple[_Running, bool]] = []
         while True:
             starting = self._startable(steps, records)

@@ -60,8 +60,6 @@ class Prepared:
     realities: dict[str, Reality] = field(default_factory=dict)
     exports: Exports = field(default_factory=Exports)
     block_needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    spec_blocks: dict[str, str] = field(default_factory=dict)
-    """For each provider spec that has to be evaluated again at apply, its block."""
     adoptions: tuple[Record, ...] = ()
     """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
     moved_tasks: dict[str, str] = field(default_factory=dict)
@@ -139,7 +137,6 @@ class _Planner:
             realities,
             self.exports,
             {name: self.needs(name) for name in self.blocks},
-            dict(self._spec_blocks()),
             tuple(self._adoptions()),
             {new: old for new, old in self.moves.tasks.items() if old in self.snapshot.tasks},
         )
@@ -234,9 +231,6 @@ class _Planner:
                 self.specs[name] = revive(name, recorded, self.scope)
             except DiagnosticsError as problem:
                 self.problems.extend(problem.diagnostics)
-
-    def _spec_blocks(self) -> Iterable[tuple[str, str]]:
-        return ((name, block_of_text(name)) for name, spec in self.specs.items() if spec.unknown)
 
     def _ask(self, specs: Iterable[ProviderSpec]) -> None:
         """Ask each provider about the objects that the state has of it."""

@@ -1,0 +1,39 @@
+"""`dstream import`."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, lock_options, seconds
+from dstream.cli.render.paint import paint_for, say
+
+
+@click.command("import", cls=Command)
+@click.argument("address")
+@click.argument("identity")
+@config_options
+@lock_options
+def command(
+    address: str, identity: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
+) -> None:
+    """Take an object that exists into the state, under ADDRESS, which the configuration has.
+
+    IDENTITY is what its provider knows it by: a name or id, or a JSON object where it has several parts.
+    """
+    operation = opened(config, var, var_file)
+    from dstream.cli.render.progress import Lines
+    from dstream.engine.imports import import_object
+
+    given: object = identity
+    if identity.lstrip().startswith("{"):
+        try:
+            given = json_module.loads(identity)
+        except ValueError as problem:
+            raise click.BadParameter(f"not JSON: {problem}", param_hint="IDENTITY") from None
+    paint = paint_for(sys.stdout)
+    import_object(operation, address, given, seconds(lock_timeout, "-lock-timeout"), Lines(paint))
+    say(f"{paint(address, 'bold')}: imported. `dstream plan` shows what differs from the configuration.")

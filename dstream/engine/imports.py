@@ -1,0 +1,39 @@
+"""Import as a command: one object that exists, taken into the state; nothing else is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.apply import locked_pool, recover_recorded
+from dstream.engine.observer import Observer
+from dstream.engine.operation import Operation
+from dstream.engine.planning import PlanOptions, make_plan
+from dstream.engine.selection import read_address
+from dstream.stopping import Stop
+from dstream_state import Put, PutProvider
+
+
+def import_object(operation: Operation, address: str, identity: Any, lock_timeout: float, observer: Observer) -> None:
+    """Take an object into the state under an address of the configuration; raise DiagnosticsError if that cannot be."""
+    name = str(read_address(address))
+    with locked_pool(operation, "import", lock_timeout, observer, Stop()) as (held, pool):
+        recover_recorded(operation, held, pool, observer)
+        snapshot = held.current()
+        if name in snapshot.resources:
+            raise DiagnosticsError(
+                error(
+                    "Address is taken",
+                    f"The state has one at {name} already. dstream state rm {name} forgets it.",
+                )
+            )
+        prepared = make_plan(operation, snapshot, pool, PlanOptions(targets=(name,), imports={name: identity}))
+        records = [record for record in prepared.adoptions if isinstance(record, Put) and record.address == name]
+        if not records:
+            raise DiagnosticsError(
+                error("Nothing to import to", f"The configuration asks for no object at {name}. Declare it first.")
+            )
+        spec = prepared.specs[records[0].object.provider]
+        provider = PutProvider(spec.name, spec.recorded(pool.installed(spec).info.version))
+        held.append([provider, *records])
+        held.finish()
