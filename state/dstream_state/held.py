@@ -69,10 +69,12 @@ class StoredHeld:
         self._meta, self._tag, self._holder = meta, tag, holder
         self._exists = base is not None
         self._base = base or Snapshot.new(meta.lineage)
+        if base is None:
+            journal.begin_with(SetKey(self._base.hmac_key))
         self._overlay = Overlay(self._base)
         self._older: dict[str, Journal | None] = dict.fromkeys(meta.journals[:-1])
         self._unsealed: set[str] = set()
-        self._recovered = self._key_written = False
+        self._recovered = False
         self._appended = False
         self._lock = threading.Condition(threading.RLock())
         self._appending = 0
@@ -113,9 +115,6 @@ class StoredHeld:
         self.ensure()
         with self._lock:
             self._appending += 1
-            if not self._exists and not self._key_written:
-                batch.insert(0, SetKey(self._base.hmac_key))
-                self._key_written = True
         written = False
         try:
             self._journal.append(batch)

@@ -80,9 +80,14 @@ class JournalWriter:
         self._max_blocks = max_blocks
         self._turn = threading.Condition()
         self._waiting: list[_Ticket] = []
+        self._first: list[Record] = []
         self._writing = False
         self._broken: StateError | None = None
         self._create(name)
+
+    def begin_with(self, record: Record) -> None:
+        """Put `record` in front of whatever is appended first."""
+        self._first.append(record)
 
     def append(self, records: Sequence[Record]) -> None:
         """Return when `records` are durable; raise what the write raised, then and ever after."""
@@ -120,7 +125,8 @@ class JournalWriter:
         if self._broken is not None:
             return self._broken
         try:
-            parts = [records]
+            parts = [[*self._first, *records]]
+            self._first = []
             while parts:
                 part = parts.pop(0)
                 if self._in_log >= self._max_blocks:
