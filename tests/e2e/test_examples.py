@@ -78,3 +78,10 @@ def test_an_unset_environment_variable_is_named_with_its_place(tmp_path):
     assert planned.code == 1
     assert "DATABASE_CONNECTION_STRING" in planned.err
     assert "dstream.hcl:6" in planned.err
+
+
+@pytest.mark.parametrize("program", ["bash-provider/clock.sh", "python-provider/squares.py"])
+def test_the_providers_of_the_readme_keep_the_rules_of_the_protocol(tmp_path, program):
+    tested = dstream(tmp_path, "providers", "test", str(EXAMPLES / program))
+    assert tested.code == 0, tested.said
+    assert " 0 failed" in tested.out
