@@ -253,6 +253,17 @@ def test_a_session_that_was_taken_for_dead_writes_nothing_any_more(database: Dat
     successor.end()
 
 
+def test_what_cannot_be_committed_with_its_checkpoint_is_not_committed(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    output = OutputRun(config(database))
+    database.execute("UPDATE dstream_checkpoint SET epoch = gen_random_uuid()")  # as a later session does
+    output.write(change("Insert", {"id": 1}))
+    with pytest.raises(AssertionError, match="Another session took over"):
+        output.checkpoint({"n": 1})
+    assert rows(database) == []
+    assert database.execute("SELECT checkpoint FROM dstream_checkpoint") == [(None,)]
+
+
 def test_two_tasks_keep_their_checkpoints_apart_even_when_they_start_at_once(database: Database):
     database.execute("CREATE TABLE t (id int PRIMARY KEY)")
     runs = [OutputRun(config(database), task=name) for name in ("one", "two")]
