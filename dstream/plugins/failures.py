@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.plugins.process import describe_exit
 from dstream.plugins.redact import Redactor, Tail
@@ -11,10 +13,15 @@ _SHOWN = 200
 
 def failure(summary: str, detail: str, tail: Tail | None = None) -> Diagnostic:
     """Return an error whose detail ends with what the provider wrote to its stderr last."""
-    text = str(tail) if tail is not None else ""
-    if tail is not None:
-        detail += f"\nThe end of its stderr:\n{_indent(text)}" if text else "\nIt wrote nothing to its stderr."
-    return error(summary, detail)
+    found = error(summary, detail)
+    return found if tail is None else with_tail(found, tail)
+
+
+def with_tail(diagnostic: Diagnostic, tail: Tail) -> Diagnostic:
+    """Return a diagnostic with the end of the provider's stderr added to its detail."""
+    text = str(tail)
+    added = f"The end of its stderr:\n{_indent(text)}" if text else "It wrote nothing to its stderr."
+    return replace(diagnostic, detail=f"{diagnostic.detail}\n{added}")
 
 
 def _indent(text: str) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import Any
 
-from dstream.diagnostics import DiagnosticsError
-from dstream.plugins.failures import failure
+from dstream.diagnostics import error
 from dstream.plugins.wire import decode_object
 from dstream.run.ledger import Sent
 from dstream.run.pump import Pump, RecordTooLong
 from dstream.run.settle import Settler
 from dstream.run.side import Side
 from dstream.run.situation import Situation, refusal, status_of
+
+_GLANCE = 0.001
 
 
 class Driving(Situation):
@@ -47,6 +49,8 @@ class Driving(Situation):
             skip=self._skip,
             on_skipped=self._skipped,
             limit=self._max_records if not acks else None,
+            careful=self._careful,
+            settle=self._settle,
         )
         try:
             pump.run()
@@ -56,7 +60,7 @@ class Driving(Situation):
                 f"The input {self.input.program} wrote a record of more than {limit} bytes, which is the limit. "
                 "Raise max_record_bytes, or leave the record out at its source."
             )
-            self._fail((failure("Record too long", what),), final=True)
+            self._fail(error("Record too long", what), final=True)
             return
         self._input_done = True
         self._after_input(pump)
@@ -94,7 +98,8 @@ class Driving(Situation):
         if self.input.version < 2:
             if status == "error":
                 assert form is not None  # noqa: S101 - it has a status
-                raise DiagnosticsError([refusal(form, self.input)])
+                self._fail(refusal(form, self.input), side=self.input, final=True)
+                raise BrokenPipeError  # ends this thread; the reason is recorded
             if status is not None:
                 return len(line)
             return 3 if line.startswith(b"\xef\xbb\xbf") else 0
@@ -108,6 +113,11 @@ class Driving(Situation):
             self.settler = self.make_settler()
             self._thread("settler", self.settler.run)
         self.reporter.session_started(self.flow, self._number, self.position)
+
+    def _settle(self) -> None:
+        """Wait until what was passed on is acknowledged, or never will be."""
+        while not (self.ledger.all_acknowledged or self._problems or self._output_silent.is_set()):
+            time.sleep(_GLANCE)
 
     def _skipped(self, lines: list[bytes]) -> None:
         self.lease.dead_letters.append([(line, "left out by --skip-records") for line in lines])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.failures import excerpt
 from dstream.plugins.redact import RedactedLines
 from dstream.plugins.wire import CONTROL_LIMIT, complaints, decode_object
@@ -59,7 +58,7 @@ class Listening(Situation):
             form = decode_object(line)
             if form is not None and form.get("status") == "error":
                 found = complaints(form, self.output.redactor, self.output.program)
-                self._fail(tuple(each.diagnostic for each in found))
+                self._fail(*(each.diagnostic for each in found))
                 raise BrokenPipeError
             shown = excerpt(line, self.output.redactor)
             raise ProtocolBroken("output", f"wrote a line that is no part of the protocol: {shown}")
@@ -82,7 +81,8 @@ class Listening(Situation):
                 form = decode_object(line)
                 status = status_of(form)
                 if status == "error" and form is not None:
-                    raise DiagnosticsError([refusal(form, self.output)])
+                    self._fail(refusal(form, self.output), side=self.output, final=True)
+                    raise BrokenPipeError
                 if status != "ready":
                     chunk = pending
             lines.feed(chunk)

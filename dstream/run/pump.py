@@ -39,18 +39,22 @@ class Pump:
         skip: int = 0,
         on_skipped: Callable[[list[bytes]], None] = lambda lines: None,
         limit: int | None = None,
+        careful: int = 0,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         """Move from `source` to `sink`.
 
         `before_write` is called before each write, and stops the pump by raising. `on_checkpoint(line, records)` is
         called for each checkpoint line, before it is written, with the number of records before it.
         `on_first_line(line)` returns how many bytes at its start are not passed on: all of an answer. The first
-        `skip` records are given to `on_skipped` instead. At most `limit` records are passed on.
+        `skip` records are given to `on_skipped` instead. At most `limit` records are passed on. During the first
+        `careful` records, `settle` is called after each checkpoint line, and waits until it is acknowledged.
         """
         self._source, self._sink = source, sink
         self._controls, self._max = controls, max_record_bytes
         self._before_write, self._on_checkpoint, self._on_first_line = before_write, on_checkpoint, on_first_line
         self._skip, self._on_skipped, self._limit = skip, on_skipped, limit
+        self._careful, self._settle = careful, settle
         self.records = 0
         """Records passed on."""
         self.bytes = 0
@@ -99,6 +103,14 @@ class Pump:
         if self._skip and start < cut:
             chunk = self._after_skipping(chunk[start:cut])
             start, cut = 0, len(chunk)
+        while self._controls and self.records < self._careful:
+            at = _next_checkpoint(chunk, start, cut)
+            if at < 0:
+                break
+            end = chunk.index(b"\n", at) + 1
+            self._forward(chunk, start, end)
+            self._settle()
+            start = end
         if start < cut:
             self._forward(chunk, start, cut)
 

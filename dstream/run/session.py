@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
-from dstream.plugins.failures import failure
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error, warning
+from dstream.plugins.failures import with_tail
 from dstream.run.driving import Driving
 from dstream.run.flow import Totals
 from dstream.run.listening import Listening
@@ -50,7 +50,7 @@ class Session(Driving, Listening):
                 self._start()
                 self._watch()
             except DiagnosticsError as problem:
-                self._fail(problem.diagnostics, final=True)
+                self._fail(*problem.diagnostics, final=True)
             finally:
                 self._bring_down()
         return self._end()
@@ -103,7 +103,7 @@ class Session(Driving, Listening):
         self._terminated_at = now
         self.reporter.stopping(self.flow)
         if not self._input_ready.is_set():
-            self._fail(())  # nothing has begun: nothing to finish
+            self._fail()  # nothing has begun: nothing to finish
             self._kill()
         else:
             self.input.terminate()
@@ -123,14 +123,14 @@ class Session(Driving, Listening):
                     return  # it has ended; its pipe says so as well
                 if now - self._started > options.start_timeout * (1 if side is self.output else 2):
                     what = f"The {side.name} {side.program} was not ready within {options.start_timeout:g} s."
-                    self._fail((failure("Provider does not answer", what, side.tail),))
+                    self._fail(error("Provider does not answer", what), side=side)
                 return
         if pump is None:
             return
         if self._pumped.is_set():
             if now - max(self._last_ack, pump.last_moved) > options.drain:
                 what = f"The output {self.output.program} had not finished {options.drain:g} s after the last data."
-                self._fail((failure("Provider does not finish", what, self.output.tail),))
+                self._fail(error("Provider does not finish", what), side=self.output)
         elif options.until_idle and self.input.version < 2 and now - pump.last_moved > options.idle_seconds:
             self._terminated_at = now
             self.input.terminate()
@@ -180,27 +180,27 @@ class Session(Driving, Listening):
         if pump is None or not (self._input_done or pump.ended):
             when = " in the middle of a line" if self._output_rest else ""
             when += " before it was ready." if pump is None else " while the input was still writing."
-            self._fail((self.output.ended("Output ended early", when),), final=self.output.version < 2)
+            self._fail(self.output.ended("Output ended early", when), side=self.output, final=self.output.version < 2)
             return
         if pump.dropped:
             what = f"{pump.dropped} bytes of an unfinished line from {self.input.program} were dropped."
             self.reporter.problem(self.flow, warning("Unfinished line dropped", what))
         if not self._input_ready.is_set():
             rest = " in the middle of a line" if pump.dropped else ""
-            self._fail((self.input.ended("Provider ended early", f"{rest} before it was ready."),))
+            self._fail(self.input.ended("Provider ended early", f"{rest} before it was ready."), side=self.input)
         elif self.flow.acks and not pump.ended:
             if not stopping:
                 how = " without having written its end line."
-                self._fail((self.input.ended("Input ended early", how),))
+                self._fail(self.input.ended("Input ended early", how), side=self.input)
         elif not self.flow.acks and self.input.code != 0 and not stopping and not pump.full:
-            self._fail((self.input.ended("Input ended early", "."),), final=self.input.version < 2)
+            self._fail(self.input.ended("Input ended early", "."), side=self.input, final=self.input.version < 2)
         if self._problems:
             return
         if self.output.code != 0 and not (stopping and self.flow.acks and not pump.ended):
-            self._fail((self.output.ended("Output failed", "."),), final=self.output.version < 2)
+            self._fail(self.output.ended("Output failed", "."), side=self.output, final=self.output.version < 2)
         elif self.flow.acks and pump.ended and not self.ledger.all_acknowledged:
             what = f"The output {self.output.program} ended without acknowledging the last checkpoint."
-            self._fail((failure("Provider broke the protocol", what, self.output.tail),), final=False)
+            self._fail(error("Provider broke the protocol", what), side=self.output)
 
     def _end(self) -> SessionEnd:
         from dstream_state import LeaseLost
@@ -209,6 +209,8 @@ class Session(Driving, Listening):
         stopped = self.stop.requested or self._terminated_at is not None
         kind: Literal["ended", "stopped", "failed", "lost"]
         diagnostics = tuple(self._problems)
+        if self._blamed is not None:
+            diagnostics = tuple(with_tail(each, self._blamed.tail) for each in diagnostics)
         if self._lost is not None:
             kind = "lost"
             why = self._lost.detail if isinstance(self._lost, LeaseLost) else str(self._lost)
@@ -216,7 +218,7 @@ class Session(Driving, Listening):
                 f"{self.flow.name} was stopped at once: {why} Another runner may have it now; what was not stored "
                 "is delivered again."
             )
-            diagnostics = (failure("Lease of the task lost", how),)
+            diagnostics = (error("Lease of the task lost", how),)
         elif self.stop.requested:
             kind = "stopped"
         elif diagnostics:

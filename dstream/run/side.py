@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.plugins.failures import failure
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.plugins.process import ProviderProcess, Starting, begin_binary, describe_exit
 from dstream.plugins.redact import RedactedLines, Redactor, Tail
 from dstream.plugins.wire import encode
@@ -58,7 +57,7 @@ class Side:
         """Start the process, and return at once; raise DiagnosticsError after `shut`."""
         with self._lock:
             if self._shut:
-                raise DiagnosticsError(failure("Session is over", f"{self.program} was not started."))
+                raise DiagnosticsError(error("Session is over", f"{self.program} was not started."))
             if self._starting is None:
                 self._starting = begin_binary(self.endpoint.binary, self._inherit)
 
@@ -126,9 +125,6 @@ class Side:
             self._reader.join(2.0)
         self._process.close()
 
-    def ended(self, summary: str, more: str = "") -> Diagnostic:
-        """Return an error that says how the process ended, with the end of its stderr."""
-        if self._reader is not None:
-            self._reader.join(1.0)
-        detail = f"The {self.name} {self.program} {describe_exit(self.code)}{more or '.'}"
-        return failure(summary, detail, self.tail)
+    def ended(self, summary: str, more: str) -> Diagnostic:
+        """Return an error that says how the process ended; `more` is the end of the sentence."""
+        return error(summary, f"The {self.name} {self.program} {describe_exit(self.code)}{more}")

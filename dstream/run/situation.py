@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.plugins.failures import excerpt, failure
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.plugins.failures import excerpt
 from dstream.plugins.wire import complaints
 from dstream.run.faults import fault
 from dstream.run.flow import Flow, RunOptions
@@ -37,10 +37,14 @@ class Situation:
         number: int = 1,
         max_records: int | None = None,
         skip: int = 0,
+        careful: int = 0,
     ) -> None:
-        """Prepare a session that starts behind the checkpoint of `lease`."""
+        """Prepare a session that starts behind the checkpoint of `lease`.
+
+        The first `careful` records go to the output one checkpoint at a time.
+        """
         self.flow, self.lease, self.options, self.reporter, self.stop = flow, lease, options, reporter, stop
-        self._number, self._max_records, self._skip = number, max_records, skip
+        self._number, self._max_records, self._skip, self._careful = number, max_records, skip, careful
         inherit = lease.inherit_fds
         self.input = Side("input", flow.input, inherit, lambda line: reporter.log(flow, "input", line))
         self.output = Side("output", flow.output, inherit, lambda line: reporter.log(flow, "output", line))
@@ -51,6 +55,7 @@ class Situation:
         self.pump: Pump | None = None
         self._changed = threading.Condition()
         self._problems: list[Diagnostic] = []
+        self._blamed: Side | None = None
         self._final = False
         self._counts = True
         self._lost: Exception | None = None
@@ -79,7 +84,7 @@ class Situation:
             except ProtocolBroken as problem:
                 self._broken(problem)
             except DiagnosticsError as problem:
-                self._fail(problem.diagnostics, final=True)
+                self._fail(*problem.diagnostics, final=True)
             except Exception as problem:  # noqa: BLE001 - the watching thread decides what becomes of it
                 self._failed_with(name, problem)
             finally:
@@ -96,10 +101,10 @@ class Situation:
             self._lost = self._lost or problem
             self._kill()
         elif isinstance(problem, StateError):
-            self._fail((failure(problem.summary, problem.detail),))
+            self._fail(error(problem.summary, problem.detail))
         else:
             what = f"The {name} of {self.flow.name} failed: {type(problem).__name__}: {problem}"
-            self._fail((failure("Run failed", what),))
+            self._fail(error("Run failed", what))
 
     def _notify(self) -> None:
         # Called in signal handlers too, so it must not wait for a lock that the interrupted code may hold.
@@ -120,10 +125,20 @@ class Situation:
         self.input.kill()
         self.output.kill()
 
-    def _fail(self, diagnostics: tuple[Diagnostic, ...], *, final: bool = False, counts: bool = True) -> None:
+    def _fail(
+        self,
+        *diagnostics: Diagnostic,
+        side: Side | None = None,
+        final: bool = False,
+        counts: bool = True,
+    ) -> None:
+        """Note why the session ends, unless there is a reason already.
+
+        `side` is whose fault it is: when it has ended, the end of its stderr is added. See `SessionEnd` for the rest.
+        """
         with self._changed:
             if not self._problems:
-                self._problems.extend(diagnostics)
+                self._problems, self._blamed = list(diagnostics), side
                 self._final, self._counts = final, counts
             self._changed.notify_all()
         self._output_ready.set()
@@ -131,7 +146,7 @@ class Situation:
     def _broken(self, problem: ProtocolBroken) -> None:
         side = self.input if problem.side == "input" else self.output
         what = f"The {side.name} {side.program} {side.redactor.text(problem.text)}"
-        self._fail((failure("Provider broke the protocol", what, side.tail),), final=True)
+        self._fail(error("Provider broke the protocol", what), side=side, final=True)
 
     def _answered(self, side: Side, form: Mapping[str, Any] | None, line: bytes) -> None:
         """Check the answer of a version 2 provider to its opening line."""
@@ -140,7 +155,7 @@ class Situation:
             classes = {each.error_class for each in found}
             retriable = "retriable" in classes
             final = bool(classes & {"invalid", "denied", "conflict", "fatal"}) and not retriable
-            self._fail(tuple(each.diagnostic for each in found), final=final, counts=not retriable)
+            self._fail(*(each.diagnostic for each in found), final=final, counts=not retriable)
             raise BrokenPipeError  # ends the calling thread; the reason is recorded
         if form is None or form.get("status") != "ready":
             what = f"answered its opening line with something else: {excerpt(line, side.redactor)}"
@@ -162,4 +177,4 @@ def refusal(form: Mapping[str, Any], side: Side) -> Diagnostic:
     """Return the error of a version 1 provider that will not run."""
     lowered = {name.lower(): value for name, value in form.items()}
     text = side.redactor.text(str(lowered.get("message") or lowered.get("error") or "it gave no reason"))
-    return failure("Provider reported an error", f"The {side.name} {side.program} refused to run: {text}", side.tail)
+    return error("Provider reported an error", f"The {side.name} {side.program} refused to run: {text}")

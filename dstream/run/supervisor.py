@@ -120,7 +120,7 @@ class _Supervisor:
         self._stop, self._session = stop, session
         self._number = 0
         self._records = self._bytes = self._stored = self._letters = 0
-        self._failures = self._waits = 0
+        self._failures = self._waits = self._careful = 0
         self._skip = options.skip_records
         self._beginning: Mapping[str, Any] | None = None
         self._last: Mapping[str, Any] | None = None
@@ -140,6 +140,8 @@ class _Supervisor:
                 self._failures = self._waits = 0
             self._waits += 1
             self._failures += 1 if end.counts else 0
+            # One checkpoint at a time over what was under way, so that the checkpoint ends right before the culprit.
+            self._careful = max(end.records - end.stored, 1)
             if self._failures >= self._options.attempts:
                 return self._outcome("blocked", end, self._advice(end))
             delay = min(self._options.first_delay * 2 ** (self._waits - 1), self._options.longest_delay)
@@ -163,6 +165,7 @@ class _Supervisor:
             number=self._number,
             max_records=max(limit - self._stored, 1) if limit is not None else None,
             skip=self._skip,
+            careful=self._careful,
         )
         if self._number == 1:
             self._beginning = self._last = session.position
@@ -184,8 +187,8 @@ class _Supervisor:
         name = self._flow.name
         where = f"the same checkpoint ({end.position})" if end.position is not None else "the very beginning"
         what = (
-            f"{self._failures} sessions of {name} ended at {where}, so another one would too. If the first record "
-            f"behind it is at fault, put it aside with: dstream run {name} --skip-records 1 (it is kept: dstream dlq "
-            f"list {name}). If something else is, mend that and run again."
+            f"{self._failures} sessions of {name} ended at {where}, so another one would too. If something outside is "
+            "wrong, mend that and run again. If the first record behind the checkpoint is at fault, put it aside: "
+            f"dstream run {name} --skip-records 1 (or more; they are kept: dstream dlq list {name})."
         )
         return (error("Task is blocked", what), *end.diagnostics)

@@ -44,7 +44,7 @@ class Ledger(Output[Settings]):
     def write_envelopes(self, envelopes):
         for each in envelopes:
             number = each.data["number"]
-            if self.config.break_at and number >= self.config.break_at:
+            if number == self.config.break_at:
                 raise RuntimeError(f"record {number} cannot be written")
             if self.config.refuse and number % self.config.refuse == 0:
                 self.session.reject(each.line, "refused by the test")

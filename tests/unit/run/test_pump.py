@@ -158,6 +158,19 @@ def test_skipped_records_go_elsewhere_and_checkpoints_do_not():
     assert pump.records == 1
 
 
+def test_while_it_is_careful_it_waits_after_each_checkpoint():
+    order = []
+    _, got, _ = pumped(
+        [b'a\nb\n{"checkpoint":{},"n":1}\nc\n{"checkpoint":{},"n":2}\nd\n{"checkpoint":{},"n":3}\ne\n'],
+        careful=3,
+        settle=lambda: order.append("settle"),
+        before_write=lambda: order.append("write"),
+    )
+    assert order == ["write", "settle", "write", "settle", "write"]
+    assert got.endswith(b'd\n{"checkpoint":{},"n":3}\ne\n')
+    assert got.startswith(b"a\nb\n")
+
+
 def test_a_limit_cuts_exactly_where_there_are_no_checkpoints():
     pump, got, _ = pumped([b"a\nb\nc\nd\n"], controls=False, limit=3)
     assert got == b"a\nb\nc\n"
