@@ -25,7 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "console": ("console", "Evaluate expressions"),
     "graph": ("graph", "Show what needs what"),
     "output": ("output", "Show the values of outputs"),
-    "state": ("state", "Look at the state"),
+    "state": ("state", "Look at the state, and mend it by hand"),
     "import": ("import_", "Take an object that exists into the state"),
     "checkpoint": ("checkpoint", "Show, set or reset the position of a task"),
     "dlq": ("dlq", "List, show or replay dead letters"),

@@ -1,21 +1,26 @@
-"""`dstream state list` and `dstream state show`."""
+"""`dstream state`: list, show, mv, rm, pull, push, history, restore."""
 
 from __future__ import annotations
 
 import json as json_module
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.cli.opening import opened
-from dstream.cli.options import Command, config_options, flag
+from dstream.cli.options import Command, config_options, flag, lock_options, seconds
 from dstream.cli.render.paint import paint_for, say
+
+if TYPE_CHECKING:
+    from dstream.cli.render.progress import Lines
 from dstream_state import ObjectState, Snapshot
 
 
 @click.group("state")
 def command() -> None:
-    """Look at the state."""
+    """Look at the state, and mend it by hand."""
 
 
 def _snapshot(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Snapshot:
@@ -93,3 +98,102 @@ def _hidden(item: ObjectState) -> dict[str, object]:
 
     found = redact(dict(item.attributes), item.sensitive, b"shown to nobody")
     return dict(found)
+
+
+@command.command("mv", cls=Command)
+@click.argument("source")
+@click.argument("target")
+@config_options
+@lock_options
+def mv(
+    source: str, target: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
+) -> None:
+    """Give what is at SOURCE (an object, a block, a task) the address TARGET; a `moved` block does it for everybody."""
+    from dstream.engine.surgery import move
+
+    operation = opened(config, var, var_file)
+    for old, new in move(operation, source, target, seconds(lock_timeout, "-lock-timeout"), _lines()):
+        say(f"{old} -> {new}")
+
+
+@command.command("rm", cls=Command)
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@config_options
+@lock_options
+def rm(
+    addresses: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
+) -> None:
+    """Forget objects: they stay as they are, and are no longer managed."""
+    from dstream.engine.surgery import forget
+
+    operation = opened(config, var, var_file)
+    for address in forget(operation, list(addresses), seconds(lock_timeout, "-lock-timeout"), _lines()):
+        say(f"Forgot {address}")
+
+
+@command.command("pull", cls=Command)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@config_options
+def pull_(file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
+    """Write the state to FILE, readable by you alone."""
+    from dstream.engine.surgery import pull
+
+    pull(opened(config, var, var_file), file)
+    say(f"Wrote {file}.")
+
+
+@command.command("push", cls=Command)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@config_options
+@lock_options
+@flag("force", help="Also where lineage or serial do not fit.")
+def push_(
+    file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
+) -> None:
+    """Make the content of FILE the state: one that was pulled, or errored.dsstate."""
+    from dstream.engine.surgery import put_back
+
+    operation = opened(config, var, var_file)
+    snapshot = put_back(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
+    say(f"The state is now that of {file}, serial {snapshot.serial}.")
+
+
+@command.command("history", cls=Command)
+@config_options
+@flag("json", help="As JSON.")
+def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
+    """List the earlier snapshots that are kept."""
+    from dstream.engine.surgery import history
+
+    entries = history(opened(config, var, var_file))
+    if json:
+        say(json_module.dumps([{"serial": entry.serial, "at": entry.at, "size": entry.size} for entry in entries]))
+        return
+    if not entries:
+        say("No earlier snapshots are kept.")
+    for entry in entries:
+        say(f"{entry.serial:>6}  {entry.at}  {entry.size} bytes")
+
+
+@command.command("restore", cls=Command)
+@click.argument("serial", type=int)
+@config_options
+@lock_options
+@flag("force", help="Do not ask.")
+def restore_(
+    serial: int, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
+) -> None:
+    """Make an earlier snapshot the state again. Objects stay as they are: `dstream plan` shows what then differs."""
+    from dstream.engine.surgery import bring_back
+
+    operation = opened(config, var, var_file)
+    if not force:
+        click.confirm(f"Make snapshot {serial} the state? What was applied since is no longer known to it.", abort=True)
+    snapshot = bring_back(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
+    say(f"The state is snapshot {serial} again, as serial {snapshot.serial}.")
+
+
+def _lines() -> Lines:
+    from dstream.cli.render.progress import Lines
+
+    return Lines(paint_for(sys.stdout))

@@ -19,9 +19,10 @@ from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
 from dstream.engine.runners import belongs, carry_checkpoints, runners_paused
+from dstream.engine.surgery import save_unwritten
 from dstream.plan import Plan
 from dstream.stopping import Stop
-from dstream_state import Held, ProcessStarted, Snapshot
+from dstream_state import Held, ProcessStarted, Snapshot, StateUnavailable
 from dstream_state.processes import this_host
 
 Approve = Callable[[Plan], bool]
@@ -107,12 +108,24 @@ def _under_lock(
         if execution.cut_off and not stop.at_once:
             recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
         carry_checkpoints(operation.backend, prepared.moved_tasks, held.holder.operation, options.lock_timeout)
-        snapshot = held.finish()
+        snapshot = _finished(operation, held)
         removed = {note.address.removeprefix("task.") for note in plan.tasks if note.removed}
         for flow, lease in leases.items():
             if belongs(flow, removed) and not belongs(flow, (name.removeprefix("task.") for name in snapshot.tasks)):
                 lease.archive()
     return Outcome(plan, True, execution.counts, tuple(execution.diagnostics), snapshot)
+
+
+def _finished(operation: Operation, held: Held) -> Snapshot:
+    """Write the state; where it cannot be reached, save it beside the configuration and say how it gets back."""
+    try:
+        return held.finish()
+    except StateUnavailable as problem:
+        file = save_unwritten(operation, held)
+        raise StateUnavailable(
+            f"{problem.detail} Everything that was done is in the journal, and is saved in {file}: the next apply "
+            f"reads the journal; should that be lost too, `dstream state push {file.name}` takes the file."
+        ) from problem
 
 
 def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:

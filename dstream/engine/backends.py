@@ -13,12 +13,16 @@ CREDENTIALS = frozenset(("access_key", "sas_token", "connection_string", "client
 """Backend arguments that are secrets; all others may show in messages, so they may not be sensitive."""
 
 
-def open_configured(config: Config, module: Module, workspace: str) -> Backend:
+def configured_encryption(config: Config, module: Module) -> Encryption | None:
+    """Return the encryption that the configuration asks for, None where the state is in clear."""
+    if config.settings is None or config.settings.encryption is None:
+        return None
+    return Encryption.from_settings(_plain(config.settings.encryption, module))
+
+
+def open_configured(config: Config, module: Module, workspace: str, encryption: Encryption | None) -> Backend:
     """Return the backend of a configuration, local where it names none; nothing is read or made yet."""
     settings = config.settings
-    encryption = None
-    if settings is not None and settings.encryption is not None:
-        encryption = Encryption.from_settings(_plain(settings.encryption, module))
     block = settings.backend if settings is not None else None
     kind, arguments = ("local", {}) if block is None else (block.type, _arguments(block, module))
     return open_backend(kind, arguments, workspace=workspace, root=config.root, encryption=encryption)

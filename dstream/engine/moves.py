@@ -40,28 +40,30 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
         old, new = str(block.from_), str(block.to)
         if isinstance(block.from_, TaskAddress):
             moves.tasks[new] = moves.tasks.pop(old, old)
-        for address in [each for each in moves.resources if _within(each, old)]:
+        for address in [each for each in moves.resources if within(each, old)]:
             target = new + address[len(old) :]
             if target in moves.resources:
                 moves.problems.append(_taken(address, target, block))
                 continue
             item = moves.resources.pop(address)
             key = target if item.key == address else item.key  # a declared object is called by its address
-            moves.resources[target] = replace(item, provider=_renamed(item.provider, old, new), key=key)
+            moves.resources[target] = replace(item, provider=renamed(item.provider, old, new), key=key)
             moves.origins[target] = moves.origins.pop(address, address)
         for address, item in moves.resources.items():
-            if any(_within(needed, old) for needed in item.dependencies):
-                needs = tuple(_renamed(needed, old, new) for needed in item.dependencies)
+            if any(within(needed, old) for needed in item.dependencies):
+                needs = tuple(renamed(needed, old, new) for needed in item.dependencies)
                 moves.resources[address] = replace(item, dependencies=needs)
     return moves
 
 
-def _within(address: str, prefix: str) -> bool:
+def within(address: str, prefix: str) -> bool:
+    """Tell whether an address is another, or one of what is below it."""
     return address == prefix or address.startswith((f"{prefix}.", f"{prefix}["))
 
 
-def _renamed(address: str, old: str, new: str) -> str:
-    return new + address[len(old) :] if _within(address, old) else address
+def renamed(address: str, old: str, new: str) -> str:
+    """Return an address with `new` in place of `old` at its start, or as it is if it does not start so."""
+    return new + address[len(old) :] if within(address, old) else address
 
 
 def _taken(old: str, new: str, block: MovedBlock) -> Diagnostic:

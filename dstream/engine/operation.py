@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dstream.config import Config, load
-from dstream.engine.backends import open_configured
+from dstream.engine.backends import configured_encryption, open_configured
 from dstream.engine.blocks import Needs, block_graph, block_needs
 from dstream.lang import Module
 from dstream.lang.variables import Ask
-from dstream_state import Backend
+from dstream_state import Backend, Encryption
 
 if TYPE_CHECKING:
     from dstream.graph import Dependencies
@@ -39,6 +39,7 @@ class Operation:
     config: Config
     module: Module
     workspace: str
+    _encryption: Encryption | None = None
     _backend: Backend | None = None
     _needs: Needs | None = None
     _graph: Dependencies | None = None
@@ -52,8 +53,15 @@ class Operation:
     def backend(self) -> Backend:
         """The backend of the state, opened when it is first asked for."""
         if self._backend is None:
-            self._backend = open_configured(self.config, self.module, self.workspace)
+            self._backend = open_configured(self.config, self.module, self.workspace, self.encryption)
         return self._backend
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """What the state is encrypted with; its key is made once."""
+        if self._encryption is None and self.encrypted:
+            self._encryption = configured_encryption(self.config, self.module)
+        return self._encryption
 
     @property
     def encrypted(self) -> bool:

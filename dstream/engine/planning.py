@@ -20,7 +20,7 @@ from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports, exported
-from dstream.engine.moves import apply_moves
+from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec, revive
@@ -528,11 +528,7 @@ class _Planner:
 
     def _released(self, address: str) -> bool:
         """Tell whether a `removed` block lets an object stay while it leaves the state."""
-        for block in self.config.removed:
-            prefix = str(block.from_)
-            if not block.destroy and (address == prefix or address.startswith((f"{prefix}.", f"{prefix}["))):
-                return True
-        return False
+        return any(not block.destroy and within(address, str(block.from_)) for block in self.config.removed)
 
     def _declaration(self, block: str) -> ResourceBlock | TaskBlock | None:
         kind, _, rest = block.partition(".")

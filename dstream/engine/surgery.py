@@ -1,0 +1,113 @@
+"""Surgery on the state by hand: move, forget, take out, put back; no provider is asked and no object is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.moves import renamed, within
+from dstream.engine.observer import Observer
+from dstream.engine.operation import Operation
+from dstream.engine.plan import current_state
+from dstream.engine.runners import carry_checkpoints
+from dstream.engine.selection import read_address
+from dstream_state import Drop, Held, HistoryEntry, Put, PutTask, Record, Snapshot
+from dstream_state.transfer import load, push, restore, save, save_errored
+
+ERRORED = "errored.dsstate"
+
+
+@contextmanager
+def locked(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
+    """Hold the lock of the state, and no provider."""
+    with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
+        yield held
+
+
+def move(operation: Operation, source: str, target: str, timeout: float, observer: Observer) -> list[tuple[str, str]]:
+    """Give objects (an object, the instances of a block, all of a task) new addresses; return old and new of each."""
+    old, new = str(read_address(source)), str(read_address(target))
+    with locked(operation, "state mv", timeout, observer) as held:
+        snapshot = held.current()
+        found = [address for address in snapshot.resources if within(address, old)]
+        task = old in snapshot.tasks
+        if not found and not task:
+            raise DiagnosticsError(_missing(old, snapshot))
+        moved = [(address, renamed(address, old, new)) for address in sorted(found)]
+        taken = [target for _, target in moved if target in snapshot.resources]
+        if taken:
+            detail = f"The state has an object at {taken[0]} already; nothing was moved."
+            raise DiagnosticsError(error("Address is taken", detail))
+        records: list[Record] = []
+        for address, item in snapshot.resources.items():
+            needs = tuple(renamed(needed, old, new) for needed in item.dependencies)
+            key = renamed(address, old, new) if item.key == address else item.key
+            fresh = replace(item, provider=renamed(item.provider, old, new), key=key, dependencies=needs)
+            if address in found:
+                records += [Put(renamed(address, old, new), fresh), Drop(address)]
+            elif needs != item.dependencies:
+                records.append(Put(address, fresh))
+        if task:
+            records += [PutTask(new, snapshot.tasks[old]), PutTask(old, None)]
+            carry_checkpoints(operation.backend, {new: old}, "state mv", timeout)
+        held.append(records)
+        held.finish()
+    return moved
+
+
+def forget(operation: Operation, addresses: list[str], timeout: float, observer: Observer) -> list[str]:
+    """Take objects out of the state while they stay as they are; return their addresses."""
+    with locked(operation, "state rm", timeout, observer) as held:
+        snapshot = held.current()
+        found: list[str] = []
+        for address in addresses:
+            name = str(read_address(address))
+            below = [each for each in snapshot.resources if within(each, name)]
+            if not below:
+                raise DiagnosticsError(_missing(name, snapshot))
+            found += [each for each in sorted(below) if each not in found]
+        held.append([Drop(address) for address in found])
+        held.finish()
+    return found
+
+
+def _missing(address: str, snapshot: Snapshot) -> Diagnostic:
+    import difflib
+
+    near = difflib.get_close_matches(address, list(snapshot.resources), n=1)
+    hint = f"Did you mean {near[0]}?" if near else "`dstream state list` lists what there is."
+    return error("Unknown address", f"The state has no {address}. {hint}")
+
+
+def pull(operation: Operation, file: Path) -> None:
+    """Write the state to a file that `put_back` takes, encrypted where the state is."""
+    save(file, current_state(operation)[0], operation.encryption)
+
+
+def put_back(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
+    """Make a file's content the state: one that was pulled, or one that was saved when the state was out of reach."""
+    content = load(file, operation.encryption)
+    with locked(operation, "state push", timeout, observer) as held:
+        return push(held, content, force=force)
+
+
+def history(operation: Operation) -> list[HistoryEntry]:
+    """Return the kept snapshots, newest first."""
+    return operation.backend.history()
+
+
+def bring_back(operation: Operation, serial: int, timeout: float, observer: Observer) -> Snapshot:
+    """Make an earlier snapshot the state again."""
+    past = operation.backend.past(serial)
+    with locked(operation, "state restore", timeout, observer) as held:
+        return restore(held, past)
+
+
+def save_unwritten(operation: Operation, held: Held) -> Path:
+    """Save what could not be written at the end of an operation beside the configuration, and return where."""
+    file = operation.root / ERRORED
+    save_errored(file, held, operation.encryption)
+    return file
