@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstream_state import (
@@ -103,16 +103,23 @@ snapshots = st.builds(
 )
 
 
+calmly = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine, making an example takes as long as it takes."""
+
+
+@calmly
 @given(snapshots)
 def test_a_snapshot_is_read_as_it_was_written(snapshot: Snapshot) -> None:
     assert read_snapshot(snapshot_bytes(snapshot, None), None) == snapshot
 
 
+@calmly
 @given(records)
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:
     assert from_json(loads(dumps(record.to_json()), "it")) == record
 
 
+@calmly
 @given(values)
 def test_numbers_keep_every_digit(value: Any) -> None:
     text = dumps(value)
@@ -160,6 +167,7 @@ def test_a_failed_create_that_left_something_is_recorded() -> None:
     assert overlay(Snapshot.new(), [intent, Result("1", "error", tainted)]).resources == {"a": tainted}
 
 
+@calmly
 @given(st.text())
 def test_any_text_names_a_task(name: str) -> None:
     try:
