@@ -111,12 +111,12 @@ def make_spec(
     values = evaluate_body(body, scope)
     expressions = {}
     for path, _ in sensitive_paths(values):
-        name = str(path[0])
-        argument = body.attributes.get(name)
-        if argument is not None:
-            expressions[name] = inline_locals(argument.expr, config)
+        argument = str(path[0])
+        attribute = body.attributes.get(argument)
+        if attribute is not None:
+            expressions[argument] = inline_locals(attribute.expr, config)
         elif body.expr is not None:
-            expressions[name] = f"({inline_locals(body.expr, config)}).{name}"
+            expressions[argument] = f"({inline_locals(body.expr, config)}).{argument}"
     return ProviderSpec(name, source, role, values, expressions, launch.range, body)
 
 
