@@ -85,6 +85,8 @@ class _Context:
     intro: int = 0
     """Inside a `for` up to `in`: 1 wants the first name, 2 has it, 3 wants the second, 4 has it."""
     marker: str = ""
+    closing: re.Match[str] | None = None
+    """The next line that closes this heredoc, as far as was looked."""
 
 
 class Lexer:
@@ -313,7 +315,9 @@ class Lexer:
             if pattern is None:
                 pattern = re.compile(rf"^[^\S\n]*{re.escape(top.marker)}[^\S\n]*$", re.MULTILINE)
                 self._heredoc_ends[top.marker] = pattern
-            closing = pattern.search(text, pos)
+            closing = top.closing
+            if closing is None or closing.start() < pos:
+                closing = top.closing = pattern.search(text, pos)
             if closing is None:
                 raise self._unterminated_heredoc(top)
             stop = closing.start()

@@ -34,6 +34,11 @@ class Sequence_:
     expr: Expr | None = None
     names: tuple[str, ...] = ()
 
+    @property
+    def strips(self) -> bool:
+        """Whether it has a strip marker."""
+        return self.strips_before or self.strips_after
+
 
 @dataclass(slots=True)
 class _Text:
@@ -71,9 +76,10 @@ class TemplateBuilder:
     def heredoc(self, start: int, end: int, parts: Sequence[Part], *, indented: bool) -> Expr:
         """Return the expression of a heredoc; `indented` is the form that starts with `<<-`."""
         pieces: list[_Text | Sequence_ | Expr] = []
+        by_line = indented or any(isinstance(part, Sequence_) and part.strips for part in parts)
         for part in parts:
             piece = self._piece(part, quoted=False)
-            if isinstance(piece, _Text):
+            if isinstance(piece, _Text) and by_line:
                 _add_lines(pieces, piece)
             else:
                 pieces.append(piece)
