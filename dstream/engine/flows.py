@@ -13,7 +13,7 @@ from dstream.engine.exports import Exports, exported
 from dstream.engine.operation import Operation
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.secrets import has_withheld, reveal
-from dstream.engine.tasks import Derivations, Side, TaskInstance, task_instance
+from dstream.engine.tasks import Derivations, Side, TaskInstance, flow_name, task_instance
 from dstream.run import Endpoint, Flow
 from dstream_state import Snapshot
 
@@ -30,12 +30,6 @@ def task_block(operation: Operation, name: str) -> TaskBlock:
         hint = f"Did you mean {near[0]}?" if near else f"Tasks: {', '.join(names) or 'none'}."
         raise DiagnosticsError(error("Unknown task", f"There is no task {bare!r} in the configuration. {hint}"))
     return block
-
-
-def flow_name(task: TaskAddress, label: str | None) -> str:
-    """Return the name of a flow: that of the task, and after a slash the label of the output."""
-    name = str(task).removeprefix("task.")
-    return name if label is None else f"{name}/{label}"
 
 
 def flow_names(operation: Operation, task: str) -> list[str]:
@@ -105,10 +99,10 @@ def make_flows(
 def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> Flow:
     return Flow(
         name=flow_name(task.address, output.label),
-        task=str(task.address).removeprefix("task."),
+        task=flow_name(task.address, output.label),
         input=_endpoint(task.input.spec, pool),
         output=_endpoint(output.spec, pool),
-        streams=tuple(task.streams),
+        streams=task.streams[flow_name(task.address, output.label)],
         fingerprint=task.fingerprint(pool, key),
     )
 

@@ -141,7 +141,10 @@ class _Checks:
             return [unknown_type(block.type, info, block.range)]
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
             values, _ = evaluated(evaluate_body(block.body, self.scope.bind(names)))
-            found = check_arguments(schema.schema, values, block.body, block.type, address=f"{block.type}.{block.name}")
+            needed = [name for name in schema.schema.get("required", ()) if name not in schema.computed]
+            form = {**schema.schema, "required": needed}
+            address = f"{block.type}.{block.name}"
+            found = check_arguments(form, values, block.body, block.type, address=address)
             if found:
                 return found
         return []

@@ -393,7 +393,7 @@ class _Planner:
         recorded = self.snapshot.tasks.get(address)
         unknown = any(side.spec.unknown for side in task.sides)
         applied = not unknown and recorded is not None and recorded.fingerprint == task.fingerprint(self.pool, self.key)
-        self.notes.append(TaskNote(address, applied, streams=stream_names(task.streams), notes=tuple(notes)))
+        self.notes.append(TaskNote(address, applied, streams=stream_names(task), notes=tuple(notes)))
 
     # -- one object ---------------------------------------------------------------------------------
 

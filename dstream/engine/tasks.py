@@ -1,6 +1,8 @@
 """Tasks: the providers of each side, and the objects that they ask for.
 
-A task's input is asked what it needs and which streams it delivers; each output is asked in turn, with the streams.
+A task is one flow for each of its outputs, and each flow has an input process, and so a source position, of its own.
+For each flow the input is asked what it needs and which streams it delivers, then the output, with the streams. They
+are told the name of the flow, by which they name what may not be shared.
 The answer of a version 1 output is one opaque object, its lifecycle; a version 1 input is never asked.
 """
 
@@ -18,7 +20,7 @@ from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
 from dstream.engine.secrets import Path
 from dstream.engine.wanted import Wanted, evaluated
 from dstream.lang import Scope, from_json_value
-from dstream.plugins import DerivedResource, derive
+from dstream.plugins import Derivation, DerivedResource, derive
 from dstream_state import fingerprint
 
 LIFECYCLE = "lifecycle"
@@ -41,7 +43,8 @@ class TaskInstance:
     block: TaskBlock
     input: Side
     outputs: tuple[Side, ...]
-    streams: list[Mapping[str, Any]] = field(default_factory=list)
+    streams: dict[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    """What the input delivers, by the name of the flow."""
     wanted: list[Wanted] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
@@ -65,6 +68,12 @@ class TaskInstance:
             for side in self.sides
         ]
         return fingerprint(key, ("task", str(self.address)), parts)
+
+
+def flow_name(task: TaskAddress, label: str | None) -> str:
+    """Return the name of a flow: that of the task, and after a slash the label of the output."""
+    name = str(task).removeprefix("task.")
+    return name if label is None else f"{name}/{label}"
 
 
 def side_name(task: TaskAddress, role: str, label: str | None) -> str:
@@ -116,18 +125,22 @@ class Derivations:
 
     def _ask(self, task: TaskInstance) -> None:
         try:
-            self._side(task, task.input)
             for output in task.outputs:
-                self._side(task, output)
+                flow = flow_name(task.address, output.label)
+                answer = self._side(task, task.input, flow, ())
+                task.streams[flow] = answer.streams if answer is not None else ()
+                self._side(task, output, flow, task.streams[flow])
         except DiagnosticsError as problem:
             task.problems.extend(_named(problem.diagnostics, task))
 
-    def _side(self, task: TaskInstance, side: Side) -> None:
+    def _side(
+        self, task: TaskInstance, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]
+    ) -> Derivation | None:
         found = self._pool.installed(side.spec)
         if found.info.protocol < 2:
             if side.role == "output":
                 task.wanted.append(self._lifecycle(task, side, found.info.version))
-            return
+            return None
         if side.role not in found.info.roles:
             raise DiagnosticsError(
                 error(
@@ -140,18 +153,32 @@ class Derivations:
         answer = derive(
             found.binary,
             found.info,
-            task=str(task.address.name),
+            task=flow,
             role=side.role,
             config_json=side.spec.wire(),
-            streams=task.streams if side.role == "output" else None,
+            streams=streams if side.role == "output" else None,
             redact=side.spec.secrets,
         )
         if answer.deferred:
             task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
-            return
-        if side.role == "input":
-            task.streams.extend(answer.streams)
-        task.wanted.extend(self._wanted(task, side, item) for item in answer.resources)
+            return None
+        for item in answer.resources:
+            self._add(task, self._wanted(task, side, item))
+        return answer
+
+    def _add(self, task: TaskInstance, wanted: Wanted) -> None:
+        """Add an object; one that several flows ask for in the same way is one object."""
+        same = next((each for each in task.wanted if each.address == wanted.address), None)
+        if same is None:
+            task.wanted.append(wanted)
+        elif same.attributes != wanted.attributes:
+            raise DiagnosticsError(
+                error(
+                    "Flows of a task need different objects of one name",
+                    f"{wanted.address} is asked for with different attributes.",
+                    task.block.range,
+                )
+            )
 
     def _wanted(self, task: TaskInstance, side: Side, item: DerivedResource) -> Wanted:
         def address(type_: str, key: str) -> str:
@@ -199,6 +226,7 @@ def _named(diagnostics: Iterable[Diagnostic], task: TaskInstance) -> list[Diagno
     ]
 
 
-def stream_names(streams: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names of streams."""
-    return tuple(str(stream.get("name", "?")) for stream in streams)
+def stream_names(task: TaskInstance) -> tuple[str, ...]:
+    """Return the names of all streams of a task."""
+    names = (str(stream.get("name", "?")) for streams in task.streams.values() for stream in streams)
+    return tuple(dict.fromkeys(names))
