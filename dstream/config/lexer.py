@@ -243,6 +243,8 @@ class Lexer:
         return previous == "DIRECTIVE_START"
 
     def _operator(self, operator: str, start: int, end: int) -> None:
+        if operator == "/" and self._text.startswith("*", end):
+            raise self._bad_character(start)
         stack = self.stack
         top = stack[-1]
         if operator == "{":

@@ -6,6 +6,7 @@ After a syntax error, reading goes on at the next line that starts a block or an
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,7 +51,7 @@ def parse_text(text: str, filename: str) -> Parsed:
             items.extend([*cast(Body, found).attributes.values(), *cast(Body, found).blocks])
             start = None
         else:
-            items.extend(item for item in cast("list[Any]", found) if isinstance(item, Attribute | Block))
+            items.extend(_items(found))
             problems.append(problem)
             following = TOP_LEVEL.search(text, max(resume, start) + 1)
             start = following.start() if following is not None else None
@@ -111,6 +112,17 @@ def _line_start(source: Source, problem: LexError) -> int:
     """Return the offset to go on behind: for what has no end, the line after the one where it started."""
     subject = problem.diagnostic.subject
     return min(problem.resume, subject.start.offset) if subject is not None else problem.resume
+
+
+def _items(found: list[Any]) -> Iterator[Attribute | Block]:
+    """Yield what was complete at the top level when an error came."""
+    for part in found:
+        if isinstance(part, Attribute | Block):
+            yield part
+        elif isinstance(part, list):
+            yield from _items(part)
+        elif isinstance(part, Token) and part.type == "LBRACE":
+            return  # what follows belongs to a block that is not complete
 
 
 def _place(diagnostic: Diagnostic) -> int:

@@ -1,0 +1,133 @@
+"""Reading text: exact places, recovery, and what python-hcl2's own grammar gets wrong."""
+
+import pytest
+
+from dstream.config import parse_expression, parse_text
+from dstream.config.syntax import Node
+from dstream.diagnostics import DiagnosticsError
+from dstream.lang import Scope, evaluate
+
+REJECTED_BY_THE_BASE_GRAMMAR = [
+    "a = length(x)-10", "a = 5 -33", "a = x[0] -1.5", "a = !!x", "a = --1", "a = !-x", 'a = "${~ x ~}"',
+    'a = "${ \n x }"', 'a = "${ /* c */ x }"', "a = (\n1\n- 2\n)", "a = (x\n.y)", "a = /* x */ 1", "a /* x */ = 1",
+    "a = { x = /* c */ 1 }", "a = ns::f(1)", "é = ü", "a = <<_EOT\nx\n_EOT\n", "a = <<E\nx\nE  \n", 'a = "$${"',
+    'a = "$${"\nb = "x"', "\ufeffa = 1", "a = x[ * ]", "a = 1\na {\n}",
+]  # fmt: skip
+ACCEPTED_BY_THE_BASE_GRAMMAR = [
+    "a = 1 b = 2", "b {} a = 1", "a = {x = 1 y = 2}", "b\n{\n}", "a = 1\n + 2", 'a = "x\ny"', 'a = "\\q"',
+    'a = "\\uu2022"', 'b "${x}" {}', "a = 1\na = 2", 'a = "%{ endif }"', "a = <<E\n${\nE\n", "a = x.0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REJECTED_BY_THE_BASE_GRAMMAR)
+def test_valid_text_is_read(text):
+    assert parse_text(text, "x").diagnostics == []
+
+
+@pytest.mark.parametrize("text", ACCEPTED_BY_THE_BASE_GRAMMAR)
+def test_invalid_text_is_refused(text):
+    assert parse_text(text, "x").diagnostics != []
+
+
+def value(text, **names):
+    return evaluate(parse_expression(text, "x"), Scope(names))
+
+
+def test_an_escaped_sequence_keeps_the_interpolation_inside():
+    assert value('"$${foo${bar}}"', bar="X") == "${fooX}"
+
+
+def test_places_count_characters_also_in_templates_and_heredocs():
+    text = 'é = "ü😀${ä}"\nb = <<-E\n  ö ${f(x)}\nE\n'
+    body = parse_text(text, "f.hcl").body
+    inner = body.attributes["é"].expr.parts[1]
+    assert (inner.range.start.line, inner.range.start.column, inner.range.start.offset) == (1, 10, 9)
+    call = next(part for part in body.attributes["b"].expr.parts if type(part).__name__ == "Call")
+    assert (str(call.range), call.range.end.column, call.text) == ("f.hcl:3:7", 11, "f(x)")
+
+
+def test_every_node_knows_its_own_text():
+    text = 'a = [for k, v in x.y[0] : "${k}-${f(v...)}" if !(k == -1 ? true : b.*.c)]\nb "l" {\n  c = { d = 1 }\n}\n'
+
+    def walk(node):
+        assert isinstance(node, Node)
+        assert text[node.start : node.end] == node.text
+        for name in node.fields[3:]:
+            part = getattr(node, name)
+            for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else [part]:
+                for one in inner if isinstance(inner, tuple) else [inner]:
+                    if isinstance(one, Node):
+                        assert node.start <= one.start <= one.end <= node.end
+                        walk(one)
+
+    walk(parse_text(text, "x").body)
+
+
+def test_an_operation_ends_where_its_last_operand_ends():
+    expr = parse_text("a = 1 + 2\n\n# c\n\nb = 3\n", "x").body.attributes["a"].expr
+    assert expr.text == "1 + 2"
+
+
+def test_independent_errors_are_reported_in_one_run():
+    text = 'a = \nb = 1\nc = [1 2]\ntask "x" {\n  y = "abc\n}\nd = 2\ne = )\n'
+    parsed = parse_text(text, "x")
+    assert [d.subject.start.line for d in parsed.diagnostics] == [1, 3, 5, 8]
+    assert parsed.body.attributes.keys() >= {"b", "d"}
+
+
+def test_a_missing_brace_is_reported_where_it_is_missing():
+    text = 'task "a" {\n  input {\n  }\n\ntask "b" {\n  x = 1\n}\n'
+    (diagnostic,) = parse_text(text, "x").diagnostics
+    assert str(diagnostic.subject) == "x:1:10"
+    assert "On line 5" in diagnostic.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "summary", "says"),
+    [
+        ("a = { b = 1; c = 2 }", "Invalid character", "Semicolons separate nothing"),
+        ("a = 'x'", "Invalid character", "double ones"),
+        ('a = "x', "Unterminated string", "closing quotation mark"),
+        ("a = <<E\nx\n", "Unterminated heredoc", "closing marker E"),
+        ("a = /* x", "Unterminated comment", "*/"),
+        ("a: 1", "Invalid argument", "name = value"),
+        ("a = 1 +\nb = 2", "Missing value", "parentheses"),
+        ("a = f(1 2)", "Missing comma", "arguments"),
+        ("a = [1 2]", "Missing comma", "list"),
+        ("a = {b = 1 c = 2}", "Missing separator", "line break"),
+        ("a\n{\n}", "Argument or block expected", "same line"),
+        ("a = b = c", "Unexpected =", "=="),
+        ("a = x.0.1", "Invalid index", "[0][1]"),
+        ("}", "Unexpected closing bracket", "closes nothing"),
+        ("a = (1]", "Wrong closing bracket", "wants )"),
+        ("a = x & y", "Invalid character", "&&"),
+        ("a = 1\na = 2", "Argument set twice", "line 1"),
+        ("a = {x.y = 1}", "Ambiguous key", "(x.y)"),
+        ('a = "{{ nope }}"', "Unsupported template", "env"),
+        ("a = 1.5.5", "Invalid number", "one decimal point"),
+        ("a = 1e999999", "Number out of range", "digits"),
+    ],
+)
+def test_a_mistake_is_explained(text, summary, says):
+    diagnostic = parse_text(text, "x").diagnostics[0]
+    assert diagnostic.summary == summary
+    assert says in diagnostic.detail
+    assert diagnostic.subject is not None
+
+
+def test_a_thousand_nested_lists_and_a_megabyte_of_heredoc_are_read():
+    deep = parse_text("a = " + "[" * 1000 + "]" * 1000, "x")
+    assert deep.diagnostics == []
+    long = parse_text("a = <<E\n" + ("x ${1}" + "y" * 94 + "\n") * 10_000 + "E\n", "x")
+    assert len(evaluate(long.body.attributes["a"].expr, Scope())) == 980_000
+
+
+def test_too_deep_nesting_is_an_error_not_a_crash():
+    assert parse_text("a = " + "[" * 100_000, "x").diagnostics[0].summary == "Nested too deeply"
+    assert value("-" * 10_000 + "1") == 1
+    assert value("+".join(["1"] * 10_000)) == 10_000
+
+
+def test_a_lone_expression_takes_all_of_the_text():
+    with pytest.raises(DiagnosticsError):
+        parse_expression("1 2", "x")
