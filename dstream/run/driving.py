@@ -149,7 +149,7 @@ class Driving(Situation):
         )
 
     def _on_stored(self, sent: Sent) -> None:
-        self.position, self._stored_records, self._stored_any = sent.position, sent.records, True
+        self.position, self._stored_records = sent.position, sent.records
         self.reporter.stored(self.flow, sent.position)
 
     def _record_processes(self) -> None:

@@ -44,18 +44,20 @@ class Session(Driving, Listening):
 
     def run(self) -> SessionEnd:
         """Run until the input has ended, a stop is done, or something fails."""
-        self.lease.on_lost(self.lease_lost)
         with self.stop.listening(self._notify):
             try:
                 self._start()
                 self._watch()
             except DiagnosticsError as problem:
                 self._fail(*problem.diagnostics, final=True)
+            except Exception as problem:  # noqa: BLE001 - it becomes the session's end, after all is brought down
+                self._failed_with("start", problem)
             finally:
                 self._bring_down()
         return self._end()
 
     def _start(self) -> None:
+        self.lease.ensure()
         self.output.begin()
         if self.input.version >= 2:
             self.input.begin()  # it waits for its opening line; a version 1 input may stream at once
@@ -68,7 +70,6 @@ class Session(Driving, Listening):
 
     def _watch(self) -> None:
         """Return when both providers are done, or something is wrong."""
-        reported, totals = time.monotonic(), (0, 0)
         while not (self._problems or self._lost):
             with self._changed:
                 self._changed.wait(_LOOK)
@@ -83,9 +84,8 @@ class Session(Driving, Listening):
                 self.input.look()
             if self._output_silent.is_set() and self._nothing_comes(now):
                 return
-            if now - reported >= _REPORT:
-                totals = self._report(now - reported, totals)
-                reported = now
+            if now - self._reported_at >= _REPORT:
+                self._report(now)
 
     def _nothing_comes(self, now: float) -> bool:
         """Tell, when the output has closed its stdout, whether there is nothing to wait for on the input's side."""
@@ -135,15 +135,15 @@ class Session(Driving, Listening):
             self._terminated_at = now
             self.input.terminate()
 
-    def _report(self, seconds: float, before: tuple[int, int]) -> tuple[int, int]:
-        pump = self.pump
-        if pump is None:
-            return before
+    def _report(self, now: float) -> None:
+        pump, seconds, before = self.pump, now - self._reported_at, self._reported
+        if pump is None or seconds <= 0:
+            return
         letters = self.settler.dead_letters if self.settler else 0
         totals = Totals(pump.records, pump.bytes, self._stored_records, letters)
         rate = ((pump.records - before[0]) / seconds, (pump.bytes - before[1]) / seconds)
         self.reporter.progress(self.flow, Progress(totals, *rate))
-        return pump.records, pump.bytes
+        self._reported_at, self._reported = now, (pump.records, pump.bytes)
 
     def _bring_down(self) -> None:
         """End both providers, take in what the output acknowledged, and settle it."""
@@ -162,6 +162,7 @@ class Session(Driving, Listening):
             thread.join(60.0)
         for side in (self.input, self.output):
             side.finish()
+        self._report(time.monotonic())
 
     def _wait_for_exits(self) -> None:
         """Give those who have closed their pipes the time to end by themselves."""

@@ -70,8 +70,8 @@ class Situation:
         self._threads: list[threading.Thread] = []
         self._started = time.monotonic()
         self._last_ack = self._started
+        self._reported_at, self._reported = self._started, (0, 0)
         self._stored_records = 0
-        self._stored_any = False
 
     def make_ledger(self) -> Ledger:
         """Return the ledger of this session."""

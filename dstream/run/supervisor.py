@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from dstream.stopping import Stop
 
 if TYPE_CHECKING:
     from dstream_state import Holder, TaskLease, TaskStore, TaskView
+
+
+_SLICE = 0.5
+"""How long to wait for a lease without looking whether a stop was asked for."""
 
 
 def run_flow(
@@ -30,16 +35,33 @@ def run_flow(
     Takes the lease of the task for all of the time, after ending what an earlier, killed runner has left behind.
     """
     stop = stop or Stop()
-    end_leftovers(store.read())
-
-    def on_wait(holder: Holder | None) -> None:
-        end_leftovers(store.read())
-        reporter.waiting(flow, holder.describe() if holder is not None else "another process")
-
-    # An orphan may hold the lock that it inherited: it is given a moment to disappear.
-    with store.acquire("run", max(options.lock_timeout, 2.0), on_wait) as lease:
+    with _acquired(flow, store, options, reporter, stop) as lease:
         _check_objects(flow, lease)
         return _Supervisor(flow, lease, options, reporter, stop, session).run()
+
+
+def _acquired(flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop) -> TaskLease:
+    """Return the lease of the task; raise StateLocked when it is not free in time or a stop is asked for."""
+    from dstream_state import StateLocked
+
+    told = False
+
+    def on_wait(holder: Holder | None) -> None:
+        nonlocal told
+        end_leftovers(store.read())
+        if not told:
+            told = True
+            reporter.waiting(flow, holder.describe() if holder is not None else "another process")
+
+    end_leftovers(store.read())
+    # An orphan may hold the lock that it inherited: it is given a moment to disappear.
+    until = time.monotonic() + max(options.lock_timeout, 2.0)
+    while True:
+        try:
+            return store.acquire("run", min(_SLICE, max(until - time.monotonic(), 0.0)), on_wait)
+        except StateLocked:
+            if stop.requested or time.monotonic() >= until:
+                raise
 
 
 def run_flows(
@@ -119,6 +141,8 @@ class _Supervisor:
         self._flow, self._lease, self._options, self._reporter = flow, lease, options, reporter
         self._stop, self._session = stop, session
         self._number = 0
+        self._current: Session | None = None
+        lease.on_lost(self._lost)
         self._records = self._bytes = self._stored = self._letters = 0
         self._failures = self._waits = self._careful = 0
         self._skip = options.skip_records
@@ -149,6 +173,10 @@ class _Supervisor:
             if self._stop.wait(delay):
                 return self._outcome("stopped", end, ())
 
+    def _lost(self) -> None:
+        if self._current is not None:
+            self._current.lease_lost()
+
     def _restarts(self) -> bool:
         """A version 1 provider ends its task when it ends; nobody knows what it has delivered."""
         return self._flow.input.info.protocol >= 2 and self._flow.output.info.protocol >= 2
@@ -169,6 +197,7 @@ class _Supervisor:
         )
         if self._number == 1:
             self._beginning = self._last = session.position
+        self._current = session
         end = session.run()
         self._records += end.records
         self._bytes += end.bytes

@@ -456,3 +456,12 @@ def test_leftovers_of_a_killed_host_are_ended_first(tmp_path):
     rig.run_to_the_end()
     assert rig.check() == []
     assert not any(alive(each.pid, each.started) for each in view.processes)
+
+
+def test_waiting_for_another_runner_ends_when_a_stop_is_asked_for(bench, tmp_path):
+    stop = Stop()
+    threading.Timer(0.5, stop.request).start()
+    started = time.monotonic()
+    with bench.store.acquire("run"), pytest.raises(StateLocked):
+        bench.run(moving(bench, tmp_path), stop, lock_timeout=600)
+    assert time.monotonic() - started < 60

@@ -74,12 +74,19 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
         first = main_session()
         if not first.checkpoints:
             raise Skipped("it wrote no checkpoint")
-        position = first.checkpoints[-1]["checkpoint"]
-        talk = Talk(binary, opening_line(info, "input", config, checkpoint=position, until="current"))
-        with talk:
+        with opened() as talk:
+            talk.until(lambda line: line.startswith(CHECKPOINT), _SECONDS)
+            position = first_object(talk.heard[-1]).get("checkpoint")
+            following = talk.line(_SECONDS)
+            talk.kill()
+        with Talk(binary, opening_line(info, "input", config, checkpoint=position, until="current")) as talk:
             form = talk.object("answer to its opening line", 30.0)
             if form.get("status") != "ready":
                 raise Departed(f"it refuses the checkpoint that it wrote: {form.get('diagnostics')}")
+            data = following is not None and not following.startswith((CHECKPOINT, END))
+            again = talk.line(_SECONDS)
+            if data and again is not None and again.startswith(END):
+                raise Departed("killed after a checkpoint, it ends at once behind it, though there was more")
 
     acks = "checkpoint" in info.capabilities
     yield check("R20", lambda: opened().__exit__(None, None, None))

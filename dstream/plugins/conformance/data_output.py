@@ -78,13 +78,26 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) 
             talk.close_input()
             _acknowledgements(talk.rest(_SECONDS), 1)
 
+    def stored() -> None:
+        with opened() as talk:
+            talk.send(envelope(1), checkpoint(1), envelope(2), checkpoint(2))
+            acknowledged = b'{"checkpoint":'
+            require(talk.until(lambda line: line.startswith(acknowledged), _SECONDS), f"no acknowledgement{talk.why()}")
+            number = _numbers([talk.heard[-1]])[0]
+            talk.kill()
+        with opened() as talk:
+            found = (decode_object(talk.heard[0]) or {}).get("checkpoint")
+            kept = found.get("id") if isinstance(found, dict) else None
+            if not isinstance(kept, int) or kept < number:
+                raise Departed(f"it acknowledged checkpoint {number}, was killed, and then had {found}")
+
     yield check("R31", whole)
     yield check("R32", waiting)
     yield check("R33", whole)
     yield check("R34", without_end)
     yield check("R35", half)
     if "stores_checkpoint" in info.capabilities:
-        yield check("R37", lambda: opened().__exit__(None, None, None))
+        yield check("R37", stored)
 
 
 def _numbers(lines: list[bytes]) -> list[int]:

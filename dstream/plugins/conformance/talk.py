@@ -48,6 +48,11 @@ class Talk:
         """Send SIGTERM."""
         self._exchange.process.terminate()
 
+    def kill(self) -> None:
+        """End the provider without a warning (SIGKILL)."""
+        self._exchange.process.kill()
+        self._exchange.process.wait(5.0)
+
     def line(self, seconds: float = PATIENCE) -> bytes | None:
         """Return the next line; None when stdout has ended or nothing came in time."""
         until = time.monotonic() + seconds
