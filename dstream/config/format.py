@@ -95,6 +95,10 @@ def _rewritten(words: list[_Word]) -> list[_Word]:
             found = _sole_interpolation(words, index)
             if found is not None:
                 inside, index = found
+                while inside[0].type == "OPEN_QUOTE" and (deeper := _sole_interpolation(inside, 0)) is not None:
+                    if deeper[1] < len(inside):
+                        break
+                    inside = deeper[0]
                 made.extend(inside)
                 continue
         if context.body and not context.in_expression and word.type in _NAMES and made and made[-1].type in _LABELLED:

@@ -176,8 +176,10 @@ def _closer(
         return "Unexpected closing bracket", f"This {token.text} stands where {_wanted(expected)} should come."
     return (
         "Unexpected closing bracket",
-        (f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "
-        "on a line of its own."),
+        (
+            f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "
+            "on a line of its own."
+        ),
     )
 
 
@@ -189,14 +191,18 @@ def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str
     if wants_value and before in _BINARY:
         return (
             "Missing value",
-            (f"The line ends after {text}, where a value should come. "
-            "An expression goes on over several lines only inside parentheses."),
+            (
+                f"The line ends after {text}, where a value should come. "
+                "An expression goes on over several lines only inside parentheses."
+            ),
         )
     if "LBRACE" in expected:
         return (
             "Argument or block expected",
-            (f"{text} alone is neither an argument (name = value) nor a block. "
-            "The opening { of a block stands on the same line as its name."),
+            (
+                f"{text} alone is neither an argument (name = value) nor a block. "
+                "The opening { of a block stands on the same line as its name."
+            ),
         )
     return "Unexpected line break", f"The line ends after {text}, where {_wanted(expected)} should come."
 
@@ -209,8 +215,10 @@ def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, 
         )
     return (
         "Missing line break",
-        (f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation mark "
-        "is missing; if not, it goes on a line of its own."),
+        (
+            f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation mark "
+            "is missing; if not, it goes on a line of its own."
+        ),
     )
 
 

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from json.encoder import encode_basestring as _string
 from typing import Any
 
+from dstream.lang.types import to_string
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, number
 
 
 class JsonNumber(float):
-    """A number that is not whole, written to JSON with all its digits; `json` prints it as its text."""
+    """A number with more digits than a float keeps: `write_json` writes all of them, `json` the nearest float."""
 
-    __slots__ = ("text",)
+    text: str
 
     def __new__(cls, value: Decimal) -> JsonNumber:
         """Take the number."""
         made = super().__new__(cls, value)
-        made.text = _digits(value)  # type: ignore[attr-defined]  # the slot above
+        made.text = format(value, "f")
         return made
 
-    def __repr__(self) -> str:
-        """Return all digits; Python's json module prints floats by this."""
-        return str(self.text)  # type: ignore[attr-defined]  # the slot above
+
+def write_json(value: Any) -> str:
+    """Return JSON values as text: no spaces, names in order, numbers with all their digits."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_string(name)}:{write_json(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(write_json, value)) + "]"
+    if isinstance(value, JsonNumber):
+        return value.text
+    if isinstance(value, str):
+        return _string(value)
+    return json.dumps(value) if not isinstance(value, int) or isinstance(value, bool) else to_string(value)
 
 
 def to_json_value(value: Value) -> Any:
@@ -53,10 +65,6 @@ def _number(value: Decimal) -> Any:
         return int(value)
     as_float = float(value)
     return as_float if Decimal(repr(as_float)) == value else JsonNumber(value)
-
-
-def _digits(value: Decimal) -> str:
-    return format(value, "f")
 
 
 def from_json_value(value: Any) -> Value:

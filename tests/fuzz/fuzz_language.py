@@ -17,12 +17,8 @@ from dstream.lang import Module, evaluate, evaluate_body, inline_locals, referen
 from tests.conformance.cases import cases
 
 COUNT = 10_000
-WORDS = (
-    '= { } [ ] ( ) " ${ %{ ~ } , . : :: ... => == != < > <= >= && || ! ? + - * / % \n \t \r \ufeff # // /* */ << <<- <<E\n E\n '
-    "$$ %% {{ }} {{env`X`}} \\ \\n \\u00e9 ' ` ; @ é \U0001f600 \x00 for in if else endif endfor true false null "
-    "locals local.a var.b task resource output input config env(\"X\") 0 1 1.5 1e9 1e99999 a b _x [*] .* each.key"
-).split(" ")
-CONFIGURATION = '''
+WORDS = ['=', '{', '}', '[', ']', '(', ')', '"', '${', '%{', '~', '}', ',', '.', ':', '::', '...', '=>', '==', '!=', '<', '>', '<=', '>=', '&&', '||', '!', '?', '+', '-', '*', '/', '%', '\n', '\t', '\r', '\ufeff', '#', '//', '/*', '*/', '<<', '<<-', '<<E\n', 'E\n', '$$', '%%', '{{', '}}', '{{env`X`}}', '\\', '\\n', '\\u00e9', "'", '`', ';', '@', 'é', '😀', '\x00', 'for', 'in', 'if', 'else', 'endif', 'endfor', 'true', 'false', 'null', 'locals', 'local.a', 'var.b', 'task', 'resource', 'output', 'input', 'config', 'env("X")', '0', '1', '1.5', '1e9', '1e99999', 'a', 'b', '_x', '[*]', '.*', 'each.key']
+CONFIGURATION = """
 locals {
   a = ["x", "y"]
   b = "${length(local.a)} {{ env "X" }}"
@@ -44,7 +40,7 @@ task "t" {
     config = { tables = local.c, text = upper(local.d) }
   }
 }
-'''
+"""
 
 
 def edited(random_: random.Random, text: str) -> str:
@@ -103,7 +99,9 @@ def run(count: int, seed: int) -> None:
     """Check many texts; on a fault, print the text and raise."""
     random_ = random.Random(seed)
     seeds = [CONFIGURATION, *(case.text for case in cases("bodies.txt"))]
-    seeds.extend(f"locals {{\n  x = {case.text}\n}}\n" for case in cases("layout.txt", "expressions.txt", "functions_*.txt"))
+    seeds.extend(
+        f"locals {{\n  x = {case.text}\n}}\n" for case in cases("layout.txt", "expressions.txt", "functions_*.txt")
+    )
     for number in range(count):
         text = words(random_) if number % 3 == 0 else edited(random_, random_.choice(seeds))
         try:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from dstream.lang.functions.registry import FunctionError, function
-from dstream.lang.jsonvalue import JsonNumber
+from dstream.lang.jsonvalue import JsonNumber, write_json
 from dstream.lang.values import SetValue, Value, number
 
 _MAX_UNPACKED = 100_000_000
@@ -120,7 +120,7 @@ def jsonencode(value: Value) -> Value:
 
 def json_text(value: Value) -> str:
     """Return a known value as JSON, as Terraform writes it: no spaces, names in order, `<`, `>` and `&` escaped."""
-    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    text = write_json(_plain(value))
     for character in "<>&\u2028\u2029":
         if character in text:
             text = text.replace(character, f"\\u{ord(character):04x}")

@@ -11,7 +11,6 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
 
 from dstream.lang.functions.registry import FunctionError
-from dstream.lang.jsonvalue import JsonNumber
 from dstream.lang.types import to_string
 from dstream.lang.values import SetValue, Value, number
 
@@ -123,7 +122,7 @@ def _dumper() -> type[yaml.SafeDumper]:
         return dumper.represent_sequence("tag:yaml.org,2002:seq", list(value))
 
     def fraction(dumper: yaml.SafeDumper, value: Decimal) -> Any:
-        return dumper.represent_scalar("tag:yaml.org,2002:float", repr(JsonNumber(value)))
+        return dumper.represent_scalar("tag:yaml.org,2002:float", to_string(value))
 
     Dumper.add_representer(str, text)
     Dumper.add_representer(dict, mapping)
