@@ -1,0 +1,134 @@
+"""Lists, objects and `for` expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dstream.config import syntax
+from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
+from dstream.lang.operators import OperatorError, truth
+from dstream.lang.problems import problem, sentence
+from dstream.lang.scope import Scope
+from dstream.lang.types import ConversionError, to_string
+from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
+
+
+def _tuple(expr: syntax.TupleExpr, scope: Scope) -> Value:
+    return [evaluate_inner(item, scope) for item in expr.items]
+
+
+def _object(expr: syntax.ObjectExpr, scope: Scope) -> Value:
+    made: dict[str, Value] = {}
+    marks: Marks = None
+    unknown = False
+    for key_expr, value_expr in expr.items:
+        if isinstance(key_expr, syntax.Literal) and isinstance(key_expr.value, str):
+            made[key_expr.value] = evaluate_inner(value_expr, scope)
+            continue
+        key = evaluate_inner(key_expr, scope)
+        if isinstance(key, Sensitive):
+            marks = key.origins if marks is None else marks | key.origins
+            key = key.value
+        value = evaluate_inner(value_expr, scope)
+        if isinstance(key, Unknown):
+            unknown = True
+        else:
+            made[_key(key, key_expr)] = value
+    return mark(Unknown() if unknown else _sorted(made), marks)
+
+
+def _sorted(made: dict[str, Value]) -> dict[str, Value]:
+    return {name: made[name] for name in sorted(made)}
+
+
+def _key(key: Value, expr: syntax.Expr) -> str:
+    if key is None:
+        raise problem("Invalid key", "The key is null. Keys are strings.", expr)
+    try:
+        return to_string(key)
+    except ConversionError:
+        raise problem("Invalid key", f"Keys are strings, and this is {kind(key)}.", expr) from None
+
+
+def _for(expr: syntax.For, scope: Scope) -> Value:
+    collection = evaluate_inner(expr.collection, scope)
+    marks: Marks = None
+    if isinstance(collection, Sensitive):
+        marks, collection = collection.origins, collection.value
+    if isinstance(collection, Unknown):
+        return mark(Unknown(), marks)
+    items: list[Value] = []
+    groups: dict[str, list[Value]] = {}
+    made: dict[str, Value] = {}
+    unknown = False
+    for key, value in pairs(collection, expr.collection):
+        names = {expr.value_name: value} if expr.key_name is None else {expr.key_name: key, expr.value_name: value}
+        inner = scope.bind(names)
+        if expr.condition is not None:
+            taken, more = _filter(expr.condition, inner)
+            marks = more if marks is None else marks | more if more is not None else marks
+            if taken is None:
+                unknown = True
+                continue
+            if not taken:
+                continue
+        result = evaluate_inner(expr.value, inner)
+        if expr.key is None:
+            items.append(result)
+            continue
+        name = evaluate_inner(expr.key, inner)
+        if isinstance(name, Sensitive):
+            marks = name.origins if marks is None else marks | name.origins
+            name = name.value
+        if isinstance(name, Unknown):
+            unknown = True
+            continue
+        text = _key(name, expr.key)
+        if expr.grouping:
+            groups.setdefault(text, []).append(result)
+        elif text in made:
+            shown = f'the key "{text}"' if marks is None else "the same key, which is sensitive"
+            detail = (
+                f"Two elements have {shown}. Make the keys differ, or gather the values of equal keys in "
+                "lists by ... after the value: {for ... : key => value...}."
+            )
+            raise problem("Duplicate key", detail, expr.key)
+        else:
+            made[text] = result
+    if unknown:
+        return mark(Unknown(), marks)
+    if expr.key is None:
+        return mark(items, marks)
+    return mark(_sorted(dict(groups) if expr.grouping else made), marks)
+
+
+def pairs(collection: Value, expr: syntax.Expr) -> Iterable[tuple[Value, Value]]:
+    """Return the keys and values that a `for` goes over; raise DiagnosticsError at `expr`."""
+    if isinstance(collection, dict):
+        return ((key, collection[key]) for key in sorted(collection))
+    if isinstance(collection, list | tuple):
+        return enumerate(collection)
+    if isinstance(collection, SetValue):
+        return ((item, item) for item in collection)
+    if collection is None:
+        detail = f"{expr.text} is null. To take that as empty: coalesce({expr.text}, [])."
+        raise problem("Null in for", detail, expr)
+    raise problem(
+        "Invalid collection in for", f"for goes over a list, set, map or object, not {kind(collection)}.", expr
+    )
+
+
+def _filter(condition: syntax.Expr, scope: Scope) -> tuple[bool | None, Marks]:
+    value = evaluate_inner(condition, scope)
+    marks: Marks = None
+    if isinstance(value, Sensitive):
+        marks, value = value.origins, value.value
+    if isinstance(value, Unknown):
+        return None, marks
+    try:
+        return truth("the condition after if", value), marks
+    except OperatorError as wrong:
+        raise problem("Invalid condition", sentence(wrong.message), condition) from None
+
+
+EVALUATORS.update({syntax.TupleExpr: _tuple, syntax.ObjectExpr: _object, syntax.For: _for})

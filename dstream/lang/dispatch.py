@@ -1,0 +1,24 @@
+"""Dispatch: which function evaluates which kind of expression.
+
+The modules that evaluate register themselves in `EVALUATORS`; they call `evaluate_inner` for parts of an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from dstream.config.syntax import Expr
+from dstream.lang.scope import Scope
+from dstream.lang.values import Value
+
+Marks: TypeAlias = frozenset[str] | None
+"""The origins of a sensitive value; None for one that is not sensitive."""
+
+EVALUATORS: dict[type, Callable[[Any, Scope], Value]] = {}
+"""By kind of expression, what evaluates it."""
+
+
+def evaluate_inner(expr: Expr, scope: Scope) -> Value:
+    """Return the value of a part of an expression; raise DiagnosticsError."""
+    return EVALUATORS[type(expr)](expr, scope)

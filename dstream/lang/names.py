@@ -1,0 +1,196 @@
+"""Names, attributes, indexes and splats: the parts of values."""
+
+from __future__ import annotations
+
+from dstream.config import syntax
+from dstream.diagnostics import DiagnosticsError
+from dstream.lang import operators
+from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
+from dstream.lang.problems import choose, hidden, problem
+from dstream.lang.scope import Namespace, Scope
+from dstream.lang.types import ConversionError, to_number, to_string
+from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
+
+
+def _variable(expr: syntax.Variable, scope: Scope) -> Value:
+    found = _lookup(expr, scope)
+    return found.all() if isinstance(found, Namespace) else found
+
+
+def _lookup(expr: syntax.Variable, scope: Scope) -> Value | Namespace:
+    try:
+        return scope.lookup(expr.name)
+    except KeyError:
+        raise _undeclared(expr, scope) from None
+
+
+def _undeclared(expr: syntax.Variable, scope: Scope) -> DiagnosticsError:
+    name = expr.name
+    for space in ("local", "var"):
+        try:
+            members = scope.lookup(space)
+        except KeyError:
+            continue
+        if isinstance(members, Namespace) and name in members.names():
+            detail = f"There is no {name} here, but there is {space}.{name}. Did you mean that?"
+            return problem("Unknown name", detail, expr)
+    after = expr.source.text[expr.end : expr.end + 1]
+    if after not in (".", "["):
+        detail = (
+            f'{name} is no name that can be used here. If it is meant as text, put it into quotation marks: "{name}".'
+        )
+        return problem("Unknown name", detail, expr)
+    known = [other for other in scope.names() if other.isidentifier()]
+    detail = f"There is no {name} here: no resource of this type is declared.{choose(name, known, 'name')}"
+    return problem("Unknown name", detail, expr)
+
+
+def _get_attr(expr: syntax.GetAttr, scope: Scope) -> Value:
+    if isinstance(expr.value, syntax.Variable):
+        value = _lookup(expr.value, scope)
+        if isinstance(value, Namespace):
+            return _member(value, expr, scope)
+    else:
+        value = evaluate_inner(expr.value, scope)
+    return _attribute(value, expr)
+
+
+def _member(space: Namespace, expr: syntax.GetAttr, scope: Scope) -> Value:
+    try:
+        return space.get(expr.name)
+    except KeyError:
+        detail = f"There is no {expr.text}.{choose(expr.name, space.names(), space.what)}"
+        raise problem(f"Unknown {space.what}", detail, expr) from None
+
+
+def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
+    name = expr.name
+    if isinstance(value, Sensitive):
+        if isinstance(value.value, dict) and name not in value.value:
+            raise problem("Unknown attribute", f'This sensitive object has no attribute "{name}".', expr.name_range)
+        return Sensitive(_attribute(value.value, expr), value.origins)
+    if isinstance(value, dict):
+        if name in value:
+            return value[name]
+        detail = f'This object has no attribute "{name}".{choose(name, value, "attribute")}'
+        raise problem("Unknown attribute", detail, expr.name_range)
+    if isinstance(value, Unknown):
+        return _part_of_unknown(value, name)
+    if value is None:
+        detail = (
+            f'{expr.value.text} is null, so it has no attribute "{name}". To allow for that: try({expr.text}, null).'
+        )
+        raise problem("Attribute of null", detail, expr)
+    if isinstance(value, list | tuple | SetValue):
+        detail = (
+            f'{_sentence_kind(value)} has no attribute "{name}". For that of one element write [0].{name}, for those '
+            f"of all [*].{name}."
+        )
+        raise problem("Unknown attribute", detail, expr.name_range)
+    raise problem("Unknown attribute", f'{_sentence_kind(value)} has no attribute "{name}".', expr.name_range)
+
+
+def _part_of_unknown(value: Unknown, name: str) -> Value:
+    inner = getattr(value.type, "attributes", None)
+    if isinstance(inner, dict) and name in inner:
+        return Unknown(inner[name])
+    return Unknown(getattr(value.type, "element", None))
+
+
+def _sentence_kind(value: Value) -> str:
+    return kind(value).capitalize()
+
+
+def _index(expr: syntax.Index, scope: Scope) -> Value:
+    if isinstance(expr.value, syntax.Variable):
+        value = _lookup(expr.value, scope)
+        if isinstance(value, Namespace):
+            value = value.all()
+    else:
+        value = evaluate_inner(expr.value, scope)
+    key = evaluate_inner(expr.key, scope)
+    value, key, marks = operators.operands(value, key)
+    if marks is not None:
+        with hidden("Invalid index", "The list, object or index is sensitive, and there is no such element.", expr):
+            return Sensitive(_element(value, key, expr), marks)
+    return _element(value, key, expr)
+
+
+def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
+    if value is None:
+        raise problem("Element of null", f"{expr.value.text} is null, so it has no elements.", expr)
+    if isinstance(value, Unknown) or isinstance(key, Unknown):
+        return Unknown(getattr(getattr(value, "type", None), "element", None))
+    if key is None:
+        raise problem(
+            "Invalid index", "The index is null. It is a number for a list, a string for an object.", expr.key
+        )
+    if isinstance(value, dict):
+        try:
+            name = to_string(key)
+        except ConversionError:
+            raise problem("Invalid index", f"An object is indexed by a string, not {kind(key)}.", expr.key) from None
+        if name in value:
+            return value[name]
+        raise problem("Invalid index", f'There is no "{name}" in this object.{choose(name, value, "key")}', expr.key)
+    if isinstance(value, list | tuple):
+        return value[_position(value, key, expr)]
+    if isinstance(value, SetValue):
+        detail = "The elements of a set have no index. Use tolist(...) where an order is known, or one(...)."
+        raise problem("Invalid index", detail, expr)
+    raise problem("Invalid index", f"{_sentence_kind(value)} has no elements.", expr)
+
+
+def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: syntax.Index) -> int:
+    try:
+        index = to_number(key)
+    except ConversionError:
+        raise problem("Invalid index", f"A list is indexed by a number, not {kind(key)}.", expr.key) from None
+    if not isinstance(index, int):
+        raise problem("Invalid index", f"A list is indexed by a whole number, not {index}.", expr.key)
+    if not 0 <= index < len(value):
+        last = f"its last index is {len(value) - 1}" if value else "it is empty"
+        raise problem(
+            "Invalid index", f"The list has {_elements(len(value))} ({last}); there is no [{index}].", expr.key
+        )
+    return index
+
+
+def _elements(count: int) -> str:
+    return "1 element" if count == 1 else f"{count} elements"
+
+
+# Splats
+
+
+def _splat(expr: syntax.Splat, scope: Scope) -> Value:
+    value = evaluate_inner(expr.value, scope)
+    marks: Marks = None
+    if isinstance(value, Sensitive):
+        marks, value = value.origins, value.value
+    if value is None:
+        return mark([], marks)
+    if isinstance(value, Unknown):
+        return mark(Unknown(), marks)
+    items = list(value) if isinstance(value, list | tuple | SetValue) else [value]
+    name = _splat_name(expr.symbol)
+    return mark([evaluate_inner(expr.item, scope.bind({name: item})) for item in items], marks)
+
+
+def _splat_item(expr: syntax.SplatItem, scope: Scope) -> Value:
+    return scope.lookup(_splat_name(expr))
+
+
+def _splat_name(symbol: syntax.SplatItem) -> str:
+    return f"[*]{symbol.start}"
+
+
+EVALUATORS.update(
+    {
+        syntax.Variable: _variable,
+        syntax.GetAttr: _get_attr,
+        syntax.Index: _index,
+        syntax.Splat: _splat,
+        syntax.SplatItem: _splat_item,
+    }
+)

@@ -1,0 +1,183 @@
+"""Operators and conditionals, as expressions have them."""
+
+from __future__ import annotations
+
+from dstream.config import syntax
+from dstream.diagnostics import DiagnosticsError
+from dstream.lang import operators
+from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
+from dstream.lang.operators import OperatorError, truth
+from dstream.lang.problems import hidden, problem, sentence
+from dstream.lang.scope import Scope
+from dstream.lang.types import (
+    ANY,
+    BOOL,
+    NUMBER,
+    ConversionError,
+    Primitive,
+    common,
+    convert_loosely,
+    to_number,
+    type_of,
+)
+from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark, origins
+
+
+def _parentheses(expr: syntax.Parentheses, scope: Scope) -> Value:
+    return evaluate_inner(expr.value, scope)
+
+
+def _unary(expr: syntax.Unary, scope: Scope) -> Value:
+    value = evaluate_inner(expr.value, scope)
+    if isinstance(value, Sensitive):
+        detail = f"What follows {expr.operator} is sensitive, and not what {expr.operator} takes."
+        with hidden("Invalid operand", detail, expr):
+            return Sensitive(_unary_of(expr, value.value), value.origins)
+    return _unary_of(expr, value)
+
+
+def _unary_of(expr: syntax.Unary, value: Value) -> Value:
+    if isinstance(value, Unknown):
+        return Unknown(NUMBER if expr.operator == "-" else BOOL)
+    if expr.operator == "-":
+        try:
+            if value is None:
+                raise ConversionError("a number is required, not null")
+            return -to_number(value)
+        except ConversionError as wrong:
+            raise problem("Invalid operand", sentence(f"after -, {wrong.message}"), expr.value) from None
+    try:
+        return not truth("what follows !", value)
+    except OperatorError as wrong:
+        raise problem("Invalid operand", sentence(wrong.message), expr.value) from None
+
+
+def _binary(expr: syntax.Binary, scope: Scope) -> Value:
+    # A long chain such as a + b + c nests to the left; going down in a loop keeps it flat.
+    chain = []
+    leftmost: syntax.Expr = expr
+    while isinstance(leftmost, syntax.Binary):
+        chain.append(leftmost)
+        leftmost = leftmost.left
+    value = evaluate_inner(leftmost, scope)
+    for node in reversed(chain):
+        value = _logical(node, value, scope) if node.operator in ("&&", "||") else _operate(node, value, scope)
+    return value
+
+
+def _logical(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
+    decides = expr.operator == "||"
+    marks: Marks = None
+    try:
+        if isinstance(left, Sensitive):
+            marks, left = left.origins, left.value
+        known = not isinstance(left, Unknown)
+        if known and truth(f"the left side of {expr.operator}", left, 0) == decides:
+            return mark(decides, marks)
+        right = evaluate_inner(expr.right, scope)
+        _, right, more = operators.operands(None, right)
+        marks = more if marks is None else marks | more if more is not None else marks
+        if isinstance(right, Unknown):
+            return mark(Unknown(BOOL), marks)
+        result = truth(f"the right side of {expr.operator}", right, 1)
+        if known or result == decides:
+            return mark(result, marks)
+        return mark(Unknown(BOOL), marks)
+    except OperatorError as wrong:
+        raise problem("Invalid operand", sentence(wrong.message), expr.right if wrong.side else expr.left) from None
+
+
+def _operate(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
+    right = evaluate_inner(expr.right, scope)
+    left, right, marks = operators.operands(left, right)
+    operator = expr.operator
+    if operator in ("==", "!="):
+        return _compare(operator, left, right, marks)
+    if isinstance(left, Unknown) or isinstance(right, Unknown):
+        return mark(Unknown(operators.RESULTS[operator]), marks)
+    if marks is not None:
+        detail = f"{operator} takes two numbers; one side is sensitive, so what it is instead is not shown."
+        with hidden("Invalid operand", detail, expr):
+            return Sensitive(_operation(expr, left, right), marks)
+    return _operation(expr, left, right)
+
+
+def _operation(expr: syntax.Binary, left: Value, right: Value) -> Value:
+    operator = expr.operator
+    try:
+        if operator in ("<", ">", "<=", ">="):
+            return operators.ordered(operator, left, right)
+        return operators.arithmetic(operator, left, right)
+    except OperatorError as wrong:
+        at = expr if wrong.side is None else expr.right if wrong.side else expr.left
+        raise problem("Invalid operand", sentence(wrong.message), at) from None
+
+
+def _compare(operator: str, left: Value, right: Value, marks: Marks) -> Value:
+    if isinstance(left, dict | list | tuple | SetValue) or isinstance(right, dict | list | tuple | SetValue):
+        for inner in (origins(left), origins(right)):
+            if inner is not None:
+                marks = inner if marks is None else marks | inner
+    result = operators.equal(left, right)
+    if result is None:
+        return mark(Unknown(BOOL), marks)
+    return mark(result == (operator == "=="), marks)
+
+
+def _conditional(expr: syntax.Conditional, scope: Scope) -> Value:
+    condition = evaluate_inner(expr.condition, scope)
+    marks: Marks = None
+    if isinstance(condition, Sensitive):
+        marks, condition = condition.origins, condition.value
+    if isinstance(condition, Unknown):
+        return mark(_either(expr, scope), marks)
+    try:
+        chosen_yes = truth("the condition", condition)
+    except OperatorError as wrong:
+        raise problem("Invalid condition", sentence(wrong.message), expr.condition) from None
+    chosen, other = (expr.yes, expr.no) if chosen_yes else (expr.no, expr.yes)
+    value = evaluate_inner(chosen, scope)
+    try:
+        counterpart = evaluate_inner(other, scope)
+    except DiagnosticsError:
+        return mark(value, marks)  # the branch that is not taken may fail, and then has no say in the type
+    return mark(_unified(expr, value, counterpart), marks)
+
+
+def _either(expr: syntax.Conditional, scope: Scope) -> Value:
+    yes, no = evaluate_inner(expr.yes, scope), evaluate_inner(expr.no, scope)
+    yes, no, marks = operators.operands(yes, no)
+    _unified(expr, yes, no)
+    try:
+        type_ = common(type_of(yes), type_of(no))
+    except ConversionError:
+        type_ = ANY
+    return mark(Unknown(None if type_ is ANY else type_), marks)
+
+
+def _unified(expr: syntax.Conditional, value: Value, other: Value) -> Value:
+    """Return the chosen value as the type that both branches can have."""
+    mine, theirs = type_of(value), type_of(other)
+    if mine is ANY or theirs is ANY or mine == theirs:
+        return value
+    try:
+        shared = common(mine, theirs)
+        if isinstance(shared, Primitive) and mine == shared:
+            return value
+        return convert_loosely(value, shared)
+    except ConversionError as wrong:
+        detail = (
+            f"Both results of a conditional need a type in common, but {wrong.message}: "
+            f"the one that is taken here is {kind(value)}, the other one {kind(other)}."
+        )
+        raise problem("Results of different types", detail, expr) from None
+
+
+EVALUATORS.update(
+    {
+        syntax.Parentheses: _parentheses,
+        syntax.Unary: _unary,
+        syntax.Binary: _binary,
+        syntax.Conditional: _conditional,
+    }
+)
