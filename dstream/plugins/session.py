@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from queue import SimpleQueue
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
@@ -107,6 +108,12 @@ class ResourceSession:
             done(_crash(refused))
         else:
             self._wake()
+
+    def ask(self, request: Request) -> Answer:
+        """Send a request and wait for its answer. Not to be called in a callback."""
+        answers: SimpleQueue[Answer] = SimpleQueue()
+        self.submit(request, answers.put)
+        return answers.get()
 
     def cancel(self) -> None:
         """Ask the provider to give up what is outstanding; what has not been sent is answered with an error."""

@@ -42,6 +42,7 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
 
     def opened(**members: Any) -> Talk:
         talk = Talk(binary, opening_line(info, "input", config, checkpoint=None, **members))
+        talk.commits = True
         form = talk.object("answer to its opening line", 30.0)
         if form.get("status") == "error":
             raise Skipped(f"it refuses this configuration: {form.get('diagnostics')}")
@@ -55,7 +56,7 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
             return Session(lines, talk.code)
 
     def stop_by_signal(talk: Talk) -> None:
-        talk.until(lambda line: line.startswith(CHECKPOINT), 5.0)
+        _checkpoint_after_data(talk, 5.0)
         talk.terminate()
 
     def main_session() -> Session:
@@ -75,11 +76,13 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
         if not first.checkpoints:
             raise Skipped("it wrote no checkpoint")
         with opened() as talk:
-            talk.until(lambda line: line.startswith(CHECKPOINT), _SECONDS)
+            if not _checkpoint_after_data(talk, _SECONDS):
+                raise Skipped("no checkpoint follows any data")
             position = first_object(talk.heard[-1]).get("checkpoint")
             following = talk.line(_SECONDS)
             talk.kill()
-        with Talk(binary, opening_line(info, "input", config, checkpoint=position, until="current")) as talk:
+        with Talk(binary, opening_line(info, "input", config, checkpoint=position)) as talk:
+            talk.commits = True
             form = talk.object("answer to its opening line", 30.0)
             if form.get("status") != "ready":
                 raise Departed(f"it refuses the checkpoint that it wrote: {form.get('diagnostics')}")
@@ -99,6 +102,18 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
     yield check("R26", lambda: _plain(ended_by(stop_by_signal, acks=False)))
     yield check("R28", lambda: _ended(ended_by(lambda talk: None, until="current"), acks))
     yield check("R29", limited)
+
+
+def _checkpoint_after_data(talk: Talk, seconds: float) -> bool:
+    """Take lines up to the first checkpoint that follows data; return whether there was one in time."""
+    data = False
+
+    def found(line: bytes) -> bool:
+        nonlocal data
+        data = data or not line.startswith((CHECKPOINT, END))
+        return data and line.startswith(CHECKPOINT)
+
+    return talk.until(found, seconds)
 
 
 def _envelopes(lines: list[bytes]) -> None:

@@ -13,6 +13,7 @@ from dstream.plugins.conformance.opening import check_opening
 from dstream.plugins.conformance.planning import check_plan
 from dstream.plugins.conformance.resources import check_resources
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.standing import objects_in_place
 from dstream.plugins.conformance.talk import Talk
 from dstream.plugins.conformance.version1 import check_version_1
 from dstream.plugins.probe import ProviderInfo, probe
@@ -41,18 +42,15 @@ def _all(binary: Binary, config: Mapping[str, Any]) -> Iterator[Result]:
 
 
 def _version_2(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> Iterator[Result]:
-    for role in ("input", "output", "resource"):
-        if role in info.roles:
-            yield from check_opening(binary, info, config, role)
-    for role in ("input", "output"):
+    if "resource" in info.roles:
+        yield from check_opening(binary, info, config, "resource")
+        yield from check_resources(binary, info, config)
+    for role, look in (("input", check_input), ("output", check_output)):
         if role in info.roles:
             yield from check_plan(binary, info, config, role)
-    if "input" in info.roles:
-        yield from check_input(binary, info, config)
-    if "output" in info.roles:
-        yield from check_output(binary, info, config)
-    if "resource" in info.roles:
-        yield from check_resources(binary, info, config)
+            with objects_in_place(binary, info, config, role):
+                yield from check_opening(binary, info, config, role)
+                yield from look(binary, info, config)
 
 
 def _probe(binary: Binary) -> None:

@@ -16,6 +16,7 @@ from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import decode_object, encode
 
 PATIENCE = 10.0
+_CHECKPOINT = b'{"checkpoint":'
 
 
 class Talk:
@@ -30,6 +31,8 @@ class Talk:
         self._lines: list[bytes] = []
         self.heard: list[bytes] = []
         """All lines that were taken."""
+        self.commits = False
+        """Whether to commit each checkpoint as soon as it is read, as a host does that has stored it."""
         self.code: int | None = None
         if isinstance(opening, bytes):
             self._exchange.send(opening)
@@ -60,8 +63,11 @@ class Talk:
             self._lines += self._exchange.step(until - time.monotonic())
         if not self._lines:
             return None
-        self.heard.append(self._lines.pop(0))
-        return self.heard[-1]
+        line = self._lines.pop(0)
+        self.heard.append(line)
+        if line.startswith(_CHECKPOINT) and self.commits and (form := decode_object(line)) is not None:
+            self.send({"committed": {"n": form.get("n"), "checkpoint": form.get("checkpoint")}})
+        return line
 
     def object(self, what: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Return the next line as an object; raise Departed if there is none."""
