@@ -14,7 +14,8 @@ def test_the_postgresql_provider_keeps_the_rules(postgres, role):
     postgres.create_database(name)
     config = {"connection_string": postgres.dsn(name)}
     if role == "input":
-        postgres.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50)", dbname=name)
+        rows = "INSERT INTO t SELECT generate_series(1, 50)"
+        postgres.execute(f"CREATE TABLE t (id int PRIMARY KEY); {rows}", dbname=name)
         config |= {"tables": ["t"], "snapshot": "initial"}
     else:
         config |= {"create_tables": True}
