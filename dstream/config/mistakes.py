@@ -177,8 +177,8 @@ def _closer(
     return (
         "Unexpected closing bracket",
         (
-            f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket stands "
-            "on a line of its own."
+            f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket "
+            "stands on a line of its own."
         ),
     )
 
@@ -216,8 +216,8 @@ def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, 
     return (
         "Missing line break",
         (
-            f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation mark "
-            "is missing; if not, it goes on a line of its own."
+            f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation "
+            "mark is missing; if not, it goes on a line of its own."
         ),
     )
 

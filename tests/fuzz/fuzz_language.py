@@ -17,7 +17,14 @@ from dstream.lang import Module, evaluate, evaluate_body, inline_locals, referen
 from tests.conformance.cases import cases
 
 COUNT = 10_000
-WORDS = ['=', '{', '}', '[', ']', '(', ')', '"', '${', '%{', '~', '}', ',', '.', ':', '::', '...', '=>', '==', '!=', '<', '>', '<=', '>=', '&&', '||', '!', '?', '+', '-', '*', '/', '%', '\n', '\t', '\r', '\ufeff', '#', '//', '/*', '*/', '<<', '<<-', '<<E\n', 'E\n', '$$', '%%', '{{', '}}', '{{env`X`}}', '\\', '\\n', '\\u00e9', "'", '`', ';', '@', 'é', '😀', '\x00', 'for', 'in', 'if', 'else', 'endif', 'endfor', 'true', 'false', 'null', 'locals', 'local.a', 'var.b', 'task', 'resource', 'output', 'input', 'config', 'env("X")', '0', '1', '1.5', '1e9', '1e99999', 'a', 'b', '_x', '[*]', '.*', 'each.key']
+WORDS = [
+    '=', '{', '}', '[', ']', '(', ')', '"', '${', '%{', '~', '}', ',', '.', ':', '::', '...', '=>', '==', '!=',
+    '<', '>', '<=', '>=', '&&', '||', '!', '?', '+', '-', '*', '/', '%', '\n', '\t', '\r', '\ufeff', '#', '//',
+    '/*', '*/', '<<', '<<-', '<<E\n', 'E\n', '$$', '%%', '{{', '}}', '{{env`X`}}', '\\', '\\n', '\\u00e9', "'",
+    '`', ';', '@', 'é', '😀', '\x00', 'for', 'in', 'if', 'else', 'endif', 'endfor', 'true', 'false', 'null',
+    'locals', 'local.a', 'var.b', 'task', 'resource', 'output', 'input', 'config', 'env("X")', '0', '1', '1.5',
+    '1e9', '1e99999', 'a', 'b', '_x', '[*]', '.*', 'each.key',
+]  # fmt: skip
 CONFIGURATION = """
 locals {
   a = ["x", "y"]

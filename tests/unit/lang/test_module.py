@@ -30,11 +30,13 @@ def local(text, name, **given):
 @pytest.mark.parametrize(
     ("type_", "given", "value"),
     [
-        ("string", "x", "x"), ("string", "[1]", "[1]"), ("number", "1.5", None), ("bool", "true", True), ("any", "x", "x"),
+        ("string", "x", "x"), ("string", "[1]", "[1]"), ("number", "1.5", None), ("bool", "true", True), ("any",
+        "x", "x"),
         ("list(string)", '["a", 1]', ["a", "1"]), ("set(number)", "[2, 1, 2]", SetValue([1, 2])),
         ("map(bool)", '{ a = "true" }', {"a": True}), ("tuple([string, number])", '[1, "2"]', ["1", 2]),
         ("object({ a = string, b = optional(number, 5) })", "{ a = 1, c = 2 }", {"a": "1", "b": 5}),
-        ("object({ a = optional(string) })", "{}", {"a": None}), ("list(object({ a = number }))", '[{ a = "1" }]', [{"a": 1}]),
+        ("object({ a = optional(string) })", "{}", {"a": None}), ("list(object({ a = number }))",
+        '[{ a = "1" }]', [{"a": 1}]),
         ("list(any)", '[1, "a"]', ["1", "a"]), ("map(list(string))", "{ a = [1] }", {"a": ["1"]}),
     ],
 )  # fmt: skip
@@ -46,9 +48,11 @@ def test_a_value_given_as_text_becomes_the_type(type_, given, value):
 @pytest.mark.parametrize(
     ("type_", "given", "says"),
     [
-        ("number", "x", "a number is required"), ("bool", "yes", "true or false"), ("list(number)", '["a"]', "[0]: a number"),
+        ("number", "x", "a number is required"), ("bool", "yes", "true or false"), ("list(number)",
+        '["a"]', "[0]: a number"),
         ("object({ a = string })", "{}", '"a" required'), ("map(string)", "[1]", "a map is required, not a list"),
-        ("tuple([string])", "[]", "1 elements is required"), ("object({ a = object({ b = number }) })", "{ a = { b = [] } }", "a.b"),
+        ("tuple([string])", "[]", "1 elements is required"), ("object({ a = object({ b = number }) })",
+        "{ a = { b = [] } }", "a.b"),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_explained(type_, given, says):

@@ -42,9 +42,11 @@ def test_what_needs_an_unknown_value_is_unknown(text):
     ("text", "known"),
     [
         ("length(l)", 3), ("l[0]", 1), ("false && u", False), ("true || u", True), ("u || true", True),
-        ("try(u, 1) == 1 ? 1 : 1", None), ("keys({ a = u })", ["a"]), ("[u][*]", None), ("{ a = u }.a == u ? 1 : 1", None),
+        ("try(u, 1) == 1 ? 1 : 1", None), ("keys({ a = u })", ["a"]), ("[u][*]", None),
+        ("{ a = u }.a == u ? 1 : 1", None),
         ("merge({ a = u }, { b = 1 }).b", 1), ("false ? u : 1", 1), ("reverse(l)[0]", 3), ("element(l, 0)", 1),
-        ("[1, u] == [2, u]", False), ("lookup({ a = 1, b = u }, \"a\")", 1), ("zipmap([\"a\"], [u])[\"a\"] == 1 ? 1 : 1", None),
+        ("[1, u] == [2, u]", False), ("lookup({ a = 1, b = u }, \"a\")", 1),
+        ("zipmap([\"a\"], [u])[\"a\"] == 1 ? 1 : 1", None),
     ],
 )  # fmt: skip
 def test_what_does_not_need_it_is_known(text, known):
@@ -56,14 +58,16 @@ def test_what_does_not_need_it_is_known(text, known):
     "text",
     [
         "s", '"a${s}"', "n + 1", "s == 1", "n > 1 ? 1 : 2", "upper(s)", "sl[0]", "so.nothing == null ? 1 : 2",
-        "[for x in sl : x]", '{ "${s}" = 1 }', "join(\",\", [s])", "-n", "s != null && true", "{ for x in sl : x => x }",
+        "[for x in sl : x]", '{ "${s}" = 1 }', "join(\",\", [s])", "-n", "s != null && true",
+        "{ for x in sl : x => x }",
         '"%{ if n > 1 }a%{ endif }"', '"%{ for x in sl }a%{ endfor }"', "jsonencode(o)", "toset([s])", "length(s)",
         "sl[*]", "[for x in [1] : x if n > 1]", "coalesce(s, \"x\")", "contains([s], \"x\")", 'env("SET")', "o.a",
     ],
 )  # fmt: skip
 def test_what_needs_a_sensitive_value_is_sensitive(text):
     if "nothing" in text:
-        pytest.raises(DiagnosticsError, value, text)
+        with pytest.raises(DiagnosticsError):
+            value(text)
     else:
         assert isinstance(value(text), Sensitive)
 
@@ -91,9 +95,11 @@ def test_a_sensitive_unknown_is_both():
     [
         "1 + s", "s + 1", "-s", "!s", "so.nothing", 'so["nothing"]', "sl[9]", "sl[s]", "{ for x in [1, 2] : s => x }",
         "tonumber(s)", "parseint(s, 10)", "jsondecode(s)", "s ? 1 : 2", "s && true", "abs(s)", "cidrhost(s, 1)",
-        "timeadd(s, \"1h\")", "regex(\"x\", s)", "tobool([s])", "max([s]...)", "formatdate(\"YYYY\", s)", "base64decode(s)",
+        "timeadd(s, \"1h\")", "regex(\"x\", s)", "tobool([s])", "max([s]...)", "formatdate(\"YYYY\", s)",
+        "base64decode(s)",
         "lookup(so, \"x\")", "uuidv5(s, \"x\")", "index(sl, \"q\")", "[for x in n : x]", "s.a", "s[0]", "file(s)",
-        "format(\"%d\", s)", "setproduct(s, [])", "o.a.b", "sum([s])", "transpose({ a = [[s]] })", "{ for x in sl : x.y => 1 }",
+        "format(\"%d\", s)", "setproduct(s, [])", "o.a.b", "sum([s])", "transpose({ a = [[s]] })",
+        "{ for x in sl : x.y => 1 }",
         "o.a < 1", "\"a${so}\"", "textencodebase64(\"x\", s)", "templatestring(s, {}).x",
     ],
 )  # fmt: skip
