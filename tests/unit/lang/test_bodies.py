@@ -90,7 +90,7 @@ def test_references_of_a_body_leave_out_iterators():
 def test_locals_are_inlined_so_that_the_text_means_the_same():
     text = (
         'locals {\n  a = 1 + 2\n  b = "${local.a}-{{ env "X" }}"\n  c = local.a * local.a\n'
-        '  d = [for x in [local.b] : x]\n'
+        "  d = [for x in [local.b] : x]\n"
         "  e = <<-E\n    ${local.a}\n  E\n  f = upper(local.e)\n}\n"
     )
     config = load_text(text)
