@@ -6,7 +6,7 @@ most of the time that a short configuration takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dstream.config.grammar import table
@@ -19,9 +19,10 @@ Build = Callable[[list[Any]], Any]
 class ParseError(Exception):
     """No rule allows a token where it stands."""
 
-    def __init__(self, index: int, expected: frozenset[str], finished: list[Any]) -> None:
-        """Take the token's index, the terminals that are allowed there, and the parts that were complete."""
+    def __init__(self, index: int, token: Token, expected: frozenset[str], finished: list[Any]) -> None:
+        """Take the token and its index, the terminals that are allowed there, and the parts that were complete."""
         self.index = index
+        self.token = token
         self.expected = expected
         self.finished = finished
         super().__init__(f"unexpected token {index}")
@@ -31,7 +32,7 @@ class _Splice(list[Any]):
     """Parts that become parts of whatever they stand in."""
 
 
-def run(tokens: Sequence[Token], start: str, builders: Mapping[str, Build]) -> Any:
+def run(tokens: Iterable[Token], start: str, builders: Mapping[str, Build]) -> Any:
     """Parse tokens from a start symbol and return what its builder made; raise ParseError.
 
     `builders` maps the name of a rule to what makes something of its parts; a rule without one keeps a single part
@@ -48,7 +49,7 @@ def run(tokens: Sequence[Token], start: str, builders: Mapping[str, Build]) -> A
         while True:
             action = actions[states[-1]].get(type_)
             if action is None:
-                raise ParseError(index, _expected(states, end), values)
+                raise ParseError(index, token, _expected(states, end), values)
             if action >= 0:
                 states.append(action)
                 values.append(token)
@@ -75,7 +76,7 @@ def run(tokens: Sequence[Token], start: str, builders: Mapping[str, Build]) -> A
             states.append(gotos[states[-1]][origin])
             if type_ == END and states[-1] == end:
                 return values[-1]
-    raise ParseError(len(tokens) - 1, _expected(states, end), values)
+    raise ValueError("the tokens have no end")
 
 
 def _splice(parts: list[Any]) -> _Splice:

@@ -9,6 +9,7 @@ and the parts of every template as tokens of their own.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dstream.config.source import Source
@@ -108,9 +109,19 @@ class Lexer:
 
     def run(self) -> list[Token]:
         """Return all tokens, the last one being END; raise LexError where the text makes none."""
+        for _ in self.stream():
+            pass
+        return self.tokens
+
+    def stream(self) -> Iterator[Token]:
+        """Yield tokens as they are read, so that a reader who stops early has not read the whole text.
+
+        The last one is END. Raises LexError where the text makes no token.
+        """
         size = len(self._text)
         if self._pos == 0 and self._text.startswith("\ufeff"):
             self._pos = 1
+        sent = 0
         while self._pos < size:
             kind = self.stack[-1].kind
             if kind == "string":
@@ -119,6 +130,13 @@ class Lexer:
                 self._heredoc()
             else:
                 self._normal()
+            ready = self.tokens[sent:]
+            sent += len(ready)
+            yield from ready
+        self._end(size)
+        yield from self.tokens[sent:]
+
+    def _end(self, size: int) -> None:
         top = self.stack[-1]
         if top.kind == "string":
             raise self._unterminated_string(top.opened, size)
@@ -127,7 +145,6 @@ class Lexer:
         if len(self.stack) == 1 and top.kind == "body":
             self._newline(size, size)
         self._emit(END, size, size)
-        return self.tokens
 
     # What is emitted
 
@@ -171,6 +188,8 @@ class Lexer:
                 self._name(match.group(), pos, end)
             elif kind == "NEWLINE":
                 self._newline(pos, end)
+                if len(stack) == 1 and stack[0].kind == "body":
+                    return  # so that `stream` can yield what a top-level line has
             elif kind == "OPERATOR":
                 self._operator(match.group(), pos, end)
                 if stack[-1].kind in ("string", "heredoc"):

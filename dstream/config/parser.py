@@ -20,6 +20,8 @@ from dstream.config.tokens import END, Token
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 
 _RECURSION = 40_000
+_MAX_PROBLEMS = 100
+"""After so many errors, what comes is no configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def parse_text(text: str, filename: str) -> Parsed:
         else:
             items.extend(_items(found))
             problems.append(problem)
+            if len(problems) == _MAX_PROBLEMS:
+                break
             following = TOP_LEVEL.search(text, max(resume, start) + 1)
             start = following.start() if following is not None else None
     body = found if len(problems) == 0 and isinstance(found, Body) else builder.make_body(0, len(text), items)
@@ -81,26 +85,43 @@ def _lone(text: str, filename: str, start: str, mode: str) -> Any:
     return found
 
 
+class _Reading:
+    """The tokens of a text from an offset on; what makes no token ends them, and is kept as `problem`."""
+
+    def __init__(self, source: Source, start: int, mode: str) -> None:
+        self.lexer = Lexer(source, start, mode=mode)
+        self.problem: LexError | None = None
+        self._size = len(source.text)
+
+    def tokens(self) -> Iterator[Token]:
+        sent = 0
+        try:
+            for token in self.lexer.stream():
+                sent += 1
+                yield token
+        except LexError as problem:
+            self.problem = problem
+            subject = problem.diagnostic.subject
+            at = subject.start.offset if subject is not None else self._size
+            self.lexer.tokens.append(Token(END, "", at, at))
+            yield from self.lexer.tokens[sent:]
+
+
 def _read(source: Source, start: int, builder: Builder, symbol: str, mode: str) -> tuple[Any, Diagnostic | None, int]:
     """Return what was made, or what was complete, the problem and the offset that reading reached."""
-    lexer = Lexer(source, start, mode=mode)
-    lexical: LexError | None = None
+    reading = _Reading(source, start, mode)
     try:
-        tokens = lexer.run()
-    except LexError as problem:
-        lexical = problem
-        at = problem.diagnostic.subject.start.offset if problem.diagnostic.subject is not None else len(source.text)
-        tokens = [*lexer.tokens, Token(END, "", at, at)]
-    try:
-        made = run(tokens, symbol, builder.builders)
+        made = run(reading.tokens(), symbol, builder.builders)
     except ParseError as syntactic:
-        if lexical is not None and tokens[syntactic.index].type == END:
+        lexical = reading.problem
+        if lexical is not None and syntactic.token.type == END:
             return syntactic.finished, lexical.diagnostic, _line_start(source, lexical)
-        wrong, resume = explain(source, tokens, syntactic)
+        wrong, resume = explain(source, reading.lexer.tokens, syntactic)
         return syntactic.finished, wrong, resume
     except RecursionError:
         detail = "This text nests more deeply than can be read. Move inner parts into locals."
         return [], error("Nested too deeply", detail, source.range(start, start)), len(source.text)
+    lexical = reading.problem
     if lexical is not None and not isinstance(made, Body):
         return [], lexical.diagnostic, len(source.text)
     if lexical is not None:

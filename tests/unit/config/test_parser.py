@@ -131,3 +131,8 @@ def test_too_deep_nesting_is_an_error_not_a_crash():
 def test_a_lone_expression_takes_all_of_the_text():
     with pytest.raises(DiagnosticsError):
         parse_expression("1 2", "x")
+
+
+@pytest.mark.parametrize("line", ["a = \n", "a {\n", 'a = "x\n', "a = <<E\n", "a = 1 @\n", "}\n", "a = [\n", "a = 1\n"])
+def test_a_text_full_of_errors_is_read_in_no_time(line):
+    assert 1 <= len(parse_text(line * 2000, "x").diagnostics) < 2000
