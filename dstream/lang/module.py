@@ -80,12 +80,12 @@ class Module:
         type_ = parse_type(block.type) if block.type is not None else ANY
         value: Value = _UNSET
         if given is not None:
-            value = _fitting(given.value(type_), type_, block, given.where)
+            value = _fitting(given, type_, block)
         if (value is _UNSET or (value is None and not block.nullable)) and block.default is not None:
             value = self._default(block, type_)
         if value is _UNSET and ask is not None:
             asked = Given.text(ask(block), f"the value given for var.{block.name}")
-            value = _fitting(asked.value(type_), type_, block, asked.where)
+            value = _fitting(asked, type_, block)
         if value is _UNSET:
             if not self._lint:
                 raise DiagnosticsError(_missing(block))
@@ -146,10 +146,16 @@ def _shown(value: Value) -> str:
     return f" The value is {text}." if len(text) <= 80 and "\n" not in text else ""
 
 
-def _fitting(value: Value, type_: Type, block: VariableBlock, where: str) -> Value:
+def _fitting(given: Given, type_: Type, block: VariableBlock) -> Value:
+    where = given.where
     try:
-        return convert(value, type_)
-    except ConversionError as wrong:
+        return convert(given.value(type_), type_)
+    except (ConversionError, DiagnosticsError) as wrong:
+        if block.sensitive:
+            detail = f"{where[:1].upper()}{where[1:]} is sensitive, and does not fit the type {type_} of var.{block.name}."
+            raise DiagnosticsError(error("Invalid value for a variable", detail, block.range)) from None
+        if isinstance(wrong, DiagnosticsError):
+            raise
         detail = (
             f"{where[:1].upper()}{where[1:]} does not fit the type {type_} of var.{block.name}: {wrong.sentence()}."
         )

@@ -45,6 +45,8 @@ class _TextBuilder:
         if isinstance(value, Unknown):
             self.unknown = True
         elif value is None:
+            if part.text == "null":
+                raise problem("Null in a template", "null cannot be put into a text.", part)
             detail = (
                 f"{part.text} is null, which cannot be put into a text. Give a text for that case: "
                 f'{part.text} == null ? "" : {part.text}.'
