@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dstream.config.lexer import Lexer, LexError
+from dstream.config.lexer import Lexer
+from dstream.config.lexical import LexError
 from dstream.config.parser import parse_text
 from dstream.config.source import Source
 from dstream.config.tokens import END, Token

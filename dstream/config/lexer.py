@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dstream.config import lexical
+from dstream.config.lexical import LexError
 from dstream.config.source import Source
 from dstream.config.tokens import END, Token
-from dstream.diagnostics import Diagnostic, error
+from dstream.diagnostics import error
 
 MAX_DEPTH = 2500
 """How deep brackets may nest: far more than anyone writes, and shallow enough for every recursive reader."""
@@ -64,16 +66,6 @@ GO_ACTION = re.compile(
 )
 """The Go template actions that configurations contain: `{{ env "X" }}` with any of three quotes, and a literal."""
 _GO_OTHER = re.compile(r"\{\{[^{}\"\n]*\}\}")
-
-
-class LexError(Exception):
-    """The text from here on has no tokens; `resume` is an offset behind what is wrong."""
-
-    def __init__(self, diagnostic: Diagnostic, resume: int) -> None:
-        """Take the diagnostic for the user, and where to go on."""
-        self.diagnostic = diagnostic
-        self.resume = resume
-        super().__init__(diagnostic.summary)
 
 
 @dataclass(slots=True)
@@ -139,9 +131,9 @@ class Lexer:
     def _end(self, size: int) -> None:
         top = self.stack[-1]
         if top.kind == "string":
-            raise self._unterminated_string(top.opened, size)
+            raise lexical.unterminated_string(self._source, top.opened, size)
         if top.kind == "heredoc" and top.marker:
-            raise self._unterminated_heredoc(top)
+            raise lexical.unterminated_heredoc(self._source, top.opened, top.marker)
         if len(self.stack) == 1 and top.kind == "body":
             self._newline(size, size)
         self._emit(END, size, size)
@@ -181,7 +173,7 @@ class Lexer:
         while pos < size:
             match = match_at(text, pos)
             if match is None:
-                raise self._bad_character(pos)
+                raise lexical.bad_character(self._source, pos)
             kind, end = match.lastgroup, match.end()
             self._pos = end
             if kind == "NAME":
@@ -263,7 +255,7 @@ class Lexer:
 
     def _operator(self, operator: str, start: int, end: int) -> None:
         if operator == "/" and self._text.startswith("*", end):
-            raise self._bad_character(start)
+            raise lexical.bad_character(self._source, start)
         stack = self.stack
         top = stack[-1]
         if operator == "{":
@@ -283,7 +275,7 @@ class Lexer:
         elif operator == "=" and top.kind == "body":
             top.in_expression = True
         elif operator == "~" and not (top.kind == "interp" and self._text.startswith("}", end)):
-            raise self._bad_character(start)
+            raise lexical.bad_character(self._source, start)
         elif top.intro:
             top.intro = 3 if operator == "," and top.intro == 2 else 0
         self._emit(_OPERATORS[operator], start, end)
@@ -304,7 +296,7 @@ class Lexer:
         text, pos = self._text, self._pos
         match = _QUOTED.match(text, pos)
         if match is None:
-            raise self._bad_quoted(pos)
+            raise lexical.bad_quoted(self._source, pos, self.stack[-1].opened)
         kind, end = match.lastgroup, match.end()
         self._pos = end
         if kind == "CHARS":
@@ -340,7 +332,7 @@ class Lexer:
             if closing is None or closing.start() < pos:
                 closing = top.closing = pattern.search(text, pos)
             if closing is None:
-                raise self._unterminated_heredoc(top)
+                raise lexical.unterminated_heredoc(self._source, top.opened, top.marker)
             stop = closing.start()
         while True:
             special = _SPECIAL.search(text, self._pos, stop)
@@ -378,7 +370,7 @@ class Lexer:
             return
         other = _GO_OTHER.match(self._text, pos)
         if other is not None:
-            raise self._unsupported_go(pos, other.end())
+            raise lexical.unsupported_go(self._source, pos, other.end())
         self._pos = pos + 2
         self._emit("STRING_CHARS", pos, self._pos)
 
@@ -390,75 +382,8 @@ class Lexer:
             return
         other = re.compile(r"\{\{-?\s*[a-zA-Z.`\"$][^\n]*\}\}").match(self._text, pos)
         if other is not None and self.stack[-1].kind != "body":
-            raise self._unsupported_go(pos, other.end())
+            raise lexical.unsupported_go(self._source, pos, other.end())
         if other is not None and (self.stack[-1].in_expression or len(self.stack) == 1):
-            raise self._unsupported_go(pos, other.end())
+            raise lexical.unsupported_go(self._source, pos, other.end())
         self._operator("{", pos, pos + 1)
         self._pos = pos + 1
-
-    # What can be wrong
-
-    def _unsupported_go(self, start: int, end: int) -> LexError:
-        detail = (
-            f'Of Go\'s templates, only `{{{{ env "NAME" }}}}` is understood, also with `| default "TEXT"`, not '
-            f'{self._text[start:end]}. Write an expression instead, such as "${{upper(env("NAME"))}}". '
-            "For two braces as plain text: {{ `{{ so }}` }}."
-        )
-        return LexError(error("Unsupported template", detail, self._source.range(start, end)), end)
-
-    def _unterminated_string(self, opened: int, end: int) -> LexError:
-        detail = (
-            'This text has no closing quotation mark on its line. Add the closing ", or \\n for a line break; '
-            "for a text of several lines use a heredoc:\n  <<-EOT\n    ...\n  EOT"
-        )
-        return LexError(error("Unterminated string", detail, self._source.range(opened, end)), end)
-
-    def _unterminated_heredoc(self, top: _Context) -> LexError:
-        line_end = self._text.find("\n", top.opened)
-        detail = (
-            f"No line has only the closing marker {top.marker}. A heredoc ends at a line with its marker and nothing "
-            "else but space."
-        )
-        subject = self._source.range(top.opened, line_end if line_end >= 0 else len(self._text))
-        return LexError(error("Unterminated heredoc", detail, subject), max(line_end, top.opened + 2))
-
-    def _bad_quoted(self, pos: int) -> LexError:
-        if self._text[pos] == "\n":
-            return self._unterminated_string(self.stack[-1].opened, pos)
-        escape = self._text[pos : pos + 2]
-        if escape in ("\\u", "\\U"):
-            digits = "four" if escape == "\\u" else "eight"
-            detail = f"{escape} is followed by {digits} hexadecimal digits that name a Unicode character."
-            return LexError(error("Invalid escape", detail, self._source.range(pos, pos + 2)), pos + 2)
-        detail = (
-            f'{escape} means nothing in a text. Escapes are \\n, \\r, \\t, \\", \\\\, \\uNNNN and \\UNNNNNNNN; '
-            "a backslash itself is written twice: \\\\."
-        )
-        return LexError(error("Invalid escape", detail, self._source.range(pos, pos + 2)), pos + 2)
-
-    def _bad_character(self, pos: int) -> LexError:
-        character = self._text[pos]
-        after = pos + 1
-        if self._text.startswith("/*", pos):
-            detail = "This comment has no end. Add */ where it ends."
-            return LexError(error("Unterminated comment", detail, self._source.range(pos, pos + 2)), len(self._text))
-        if character == ";":
-            detail = "Semicolons separate nothing here. Put each argument on a line of its own, or a comma in between."
-            return LexError(error("Invalid character", detail, self._source.range(pos, after)), after)
-        shown = character if character.isprintable() else f"U+{ord(character):04X}"
-        plain = f"The character {shown} means nothing here. Text goes into quotation marks."
-        detail = _CHARACTER_HINTS.get(character, plain)
-        return LexError(error("Invalid character", detail, self._source.range(pos, after)), after)
-
-
-_CHARACTER_HINTS = {
-    "'": 'Single quotes mean nothing here. Texts are written with double ones: "text".',
-    "`": 'Backticks mean nothing here. Texts are written with double quotes: "text".',
-    "&": 'There is no operator &. "And" is written &&.',
-    "|": 'There is no operator |. "Or" is written ||.',
-    "^": "There is no operator ^. For powers use pow(x, y).",
-    "\u201c": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
-    "\u201d": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
-    "~": "There is no operator ~. To trim white space in templates it stands right after ${ or right before }.",
-    "@": 'The character @ means nothing here. Text goes into quotation marks: "text".',
-}

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from dstream.config.build import Builder
 from dstream.config.lalr import ParseError, run
-from dstream.config.lexer import Lexer, LexError
+from dstream.config.lexer import Lexer
+from dstream.config.lexical import LexError
 from dstream.config.mistakes import TOP_LEVEL, explain
 from dstream.config.source import Source
 from dstream.config.syntax import Attribute, Block, Body, Expr
