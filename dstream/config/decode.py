@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from dstream.addresses import Address, parse_address
+from dstream.config import parts
 from dstream.config.blocks import (
     BackendBlock,
     CheckBlock,
-    Condition,
     Config,
     DstreamBlock,
     ImportBlock,
-    Launch,
-    LaunchKind,
-    Lifecycle,
     MovedBlock,
     OutputBlock,
     ProviderBlock,
     RemovedBlock,
     RequiredProvider,
     ResourceBlock,
-    SideBlock,
     TaskBlock,
     VariableBlock,
 )
 from dstream.config.parser import Parsed
 from dstream.config.reading import BlockReader, nearest
-from dstream.config.syntax import Block, Body, Expr, GetAttr, Index, Literal, ObjectExpr, TupleExpr, Variable
+from dstream.config.sides import check_type, sides
+from dstream.config.syntax import Block, Literal, ObjectExpr
 from dstream.diagnostics import Diagnostic, SourceRange, error
 
 RESERVED_NAMES = frozenset(
@@ -58,10 +53,6 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "dstream": (), "provider": ("NAME",), "variable": ("NAME",), "locals": (), "resource": ("TYPE", "NAME"),
     "task": ("NAME",), "output": ("NAME",), "moved": (), "import": (), "removed": (), "check": ("NAME",),
 }  # fmt: skip
-_LAUNCHES: dict[str, LaunchKind] = {
-    "provider_path": "path", "provider": "name", "provider_ref": "ref", "provider_image": "image",
-}  # fmt: skip
-_MIGRATION = "docs/migration.md"
 _TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
 
 
@@ -193,7 +184,7 @@ class Decoder:
         if not self._declare(block, "provider", name):
             return
         reader = BlockReader(f'provider "{name}"', block, self.diagnostics)
-        launch = self._launch(reader)
+        launch = parts.launch(reader)
         config = reader.settings("config")
         reader.finish()
         self.config.providers[name] = ProviderBlock(name, launch, config, block.header_range)
@@ -252,7 +243,7 @@ class Decoder:
         if not self._declare(block, "resource", type_, name):
             return
         reader = BlockReader(f'resource "{type_}" "{name}"', block, self.diagnostics)
-        for_each, count = self._repetition(reader)
+        for_each, count = parts.repetition(reader)
         self.config.resources[type_, name] = ResourceBlock(
             type_,
             name,
@@ -260,8 +251,8 @@ class Decoder:
             for_each,
             count,
             reader.references("depends_on"),
-            self._provider_name(reader),
-            self._lifecycle(reader),
+            parts.provider_name(reader),
+            parts.lifecycle(reader),
             block.header_range,
         )
 
@@ -270,12 +261,12 @@ class Decoder:
         if not self._declare(block, "task", name):
             return
         reader = BlockReader(f'task "{name}"', block, self.diagnostics)
-        self._task_type(reader)
-        for_each, count = self._repetition(reader)
-        inputs = self._sides(reader, "input")
-        outputs = self._sides(reader, "output")
+        check_type(reader)
+        for_each, count = parts.repetition(reader)
+        inputs = sides(reader, "input")
+        outputs = sides(reader, "output")
         depends_on = reader.references("depends_on")
-        lifecycle = self._lifecycle(reader)
+        lifecycle = parts.lifecycle(reader)
         reader.finish()
         for wanted, found in (("input", inputs), ("output", outputs)):
             if not found:
@@ -290,49 +281,6 @@ class Decoder:
         self.config.tasks[name] = TaskBlock(
             name, "providers", inputs[0], tuple(outputs), for_each, count, depends_on, lifecycle, block.header_range
         )
-
-    def _task_type(self, reader: BlockReader) -> None:
-        expr = reader.optional("type")
-        if expr is None or (isinstance(expr, Literal) and expr.value in ("", "providers")):
-            return
-        if isinstance(expr, Literal) and expr.value == "plugin":
-            detail = (
-                'Tasks of type "plugin" belong to earlier versions. Write an input and an output block, each with '
-                f"its provider, and leave the type out; {_MIGRATION} shows how."
-            )
-            reader.report("Plugin tasks are no more", detail, expr)
-            return
-        reader.report("Invalid task type", 'The type of a task is "providers", or is left out.', expr)
-
-    def _sides(self, task: BlockReader, role: str) -> list[SideBlock]:
-        sides: list[SideBlock] = []
-        blocks = task.blocks(role)
-        labels: set[str | None] = set()
-        for block in blocks:
-            label = block.labels[0] if block.labels else None
-            if len(block.labels) > (1 if role == "output" else 0):
-                detail = f"An {role} block of a task takes {'one label at most' if role == 'output' else 'no label'}."
-                self.diagnostics.append(error("Wrong number of labels", detail, block.header_range))
-            if role == "output" and len(blocks) > 1 and (label is None or label in labels):
-                detail = (
-                    "A task with several outputs tells them apart by labels, each used once: "
-                    'output "audit" { ... }, output "main" { ... }.'
-                )
-                self.diagnostics.append(error("Output needs a label", detail, block.header_range))
-            labels.add(label)
-            what = f'the {role} "{label}" of {task.what}' if label else f"the {role} of {task.what}"
-            reader = BlockReader(what, block, self.diagnostics)
-            launch = self._launch(reader)
-            if launch.kind is None:
-                detail = (
-                    f"{what} does not say which provider it uses. Set one of provider_path (a program), provider "
-                    "(a name), provider_ref or provider_image."
-                )
-                self.diagnostics.append(error("Missing provider", detail, block.header_range))
-            config = reader.settings("config")
-            reader.finish()
-            sides.append(SideBlock(label, launch, config, block.header_range))
-        return sides
 
     def _output(self, block: Block) -> None:
         name = block.labels[0]
@@ -352,14 +300,14 @@ class Decoder:
 
     def _moved(self, block: Block) -> None:
         reader = BlockReader("the moved block", block, self.diagnostics)
-        from_, to = self._address(reader, "from"), self._address(reader, "to")
+        from_, to = parts.address(reader, "from"), parts.address(reader, "to")
         reader.finish()
         if from_ is not None and to is not None:
             self.config.moved.append(MovedBlock(from_, to, block.header_range))
 
     def _removed(self, block: Block) -> None:
         reader = BlockReader("the removed block", block, self.diagnostics)
-        from_ = self._address(reader, "from")
+        from_ = parts.address(reader, "from")
         destroy = True
         lifecycle = reader.block_of("lifecycle")
         if lifecycle is not None:
@@ -389,92 +337,6 @@ class Decoder:
             self.diagnostics.append(error("Missing assert", detail, block.header_range))
         self.config.checks.append(CheckBlock(name, asserts, block.header_range))
 
-    # Parts of blocks
-
-    def _launch(self, reader: BlockReader) -> Launch:
-        given = [(name, expr) for name in _LAUNCHES if (expr := reader.optional(name)) is not None]
-        env = reader.optional("env")
-        for name, expr in given[1:]:
-            detail = f"{reader.what} has both {given[0][0]} and {name}. A provider comes from one place; keep one."
-            reader.report("More than one provider", detail, expr)
-        if not given:
-            return Launch(None, None, env, reader.block.header_range)
-        name, source = given[0]
-        return Launch(_LAUNCHES[name], source, env, source.range)
-
-    def _repetition(self, reader: BlockReader) -> tuple[Expr | None, Expr | None]:
-        for_each, count = reader.optional("for_each"), reader.optional("count")
-        if for_each is not None and count is not None:
-            reader.report("for_each and count together", f"{reader.what} has both for_each and count; keep one.", count)
-        return for_each, count
-
-    def _provider_name(self, reader: BlockReader) -> str | None:
-        expr = reader.optional("provider")
-        if expr is None:
-            return None
-        if isinstance(expr, Literal) and isinstance(expr.value, str):
-            return expr.value
-        if isinstance(expr, Variable):
-            return expr.name
-        if isinstance(expr, GetAttr) and isinstance(expr.value, Variable) and expr.value.name == "provider":
-            return expr.name
-        reader.report("Invalid provider", 'Name a provider block: provider = "NAME".', expr)
-        return None
-
-    def _lifecycle(self, reader: BlockReader) -> Lifecycle:
-        block = reader.block_of("lifecycle")
-        if block is None:
-            return Lifecycle()
-        inner = BlockReader("the lifecycle block", block, self.diagnostics)
-        lifecycle = Lifecycle(
-            inner.flag("prevent_destroy", False),
-            self._ignored(inner),
-            inner.flag("create_before_destroy", False),
-            inner.references("replace_triggered_by"),
-            inner.conditions("precondition"),
-            inner.conditions("postcondition"),
-        )
-        inner.finish()
-        return lifecycle
-
-    def _ignored(self, reader: BlockReader) -> Any:
-        expr = reader.optional("ignore_changes")
-        if expr is None:
-            return []
-        if isinstance(expr, Variable) and expr.name == "all":
-            return "all"
-        if isinstance(expr, TupleExpr):
-            names = [_attribute_path(item) for item in expr.items]
-            if None not in names:
-                return names
-        reader.report(
-            "Invalid ignore_changes", "ignore_changes lists attributes, as [name, tags], or is the word all.", expr
-        )
-        return []
-
-    def _address(self, reader: BlockReader, name: str) -> Address | None:
-        expr = reader.required(name)
-        if expr is None:
-            return None
-        try:
-            return parse_address("".join(expr.text.split()) if '"' not in expr.text else expr.text)
-        except ValueError as problem:
-            reader.report("Invalid address", f"{problem}.", expr)
-            return None
-
-
-def _attribute_path(expr: Expr) -> str | None:
-    if isinstance(expr, Variable):
-        return expr.name
-    if isinstance(expr, Literal) and isinstance(expr.value, str):
-        return expr.value
-    if isinstance(expr, GetAttr | Index) and _attribute_path(expr.value) is not None:
-        return expr.text
-    return None
-
 
 def _count(number: int) -> str:
     return "no label" if number == 0 else "one label" if number == 1 else f"{number} labels"
-
-
-__all__ = ["RESERVED_NAMES", "Body", "Condition", "Decoder"]

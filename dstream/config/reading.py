@@ -46,7 +46,7 @@ class BlockReader:
         self.what = what
         self.block = block
         self.body: Body = block.body
-        self._diagnostics = diagnostics
+        self.diagnostics = diagnostics
         self._arguments: list[str] = []
         self._blocks: list[str] = []
 
@@ -59,7 +59,7 @@ class BlockReader:
             if isinstance(node, Attribute)
             else node.range
         )
-        self._diagnostics.append(error(summary, detail, place))
+        self.diagnostics.append(error(summary, detail, place))
 
     def optional(self, name: str) -> Expr | None:
         """Return an argument's expression, if it is there."""
@@ -131,7 +131,7 @@ class BlockReader:
         """Return nested blocks with `condition` and `error_message`."""
         found = []
         for block in self.blocks(type_):
-            reader = BlockReader(f'the "{type_}" block', block, self._diagnostics)
+            reader = BlockReader(f'the "{type_}" block', block, self.diagnostics)
             condition, message = reader.required("condition"), reader.required("error_message")
             reader.finish()
             if condition is not None and message is not None:
