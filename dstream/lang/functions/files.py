@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from dstream.lang.functions.registry import FunctionError, function
@@ -101,7 +102,7 @@ def fileset(surroundings: Surroundings, path: Value, pattern: Value) -> Value:
     return SetValue(found)
 
 
-def _glob(pattern: str):  # type: ignore[no-untyped-def]  # a predicate; its type is that of fullmatch
+def _glob(pattern: str) -> Callable[[str], bool]:
     import re
 
     made: list[str] = []
