@@ -152,7 +152,10 @@ def _fitting(given: Given, type_: Type, block: VariableBlock) -> Value:
         return convert(given.value(type_), type_)
     except (ConversionError, DiagnosticsError) as wrong:
         if block.sensitive:
-            detail = f"{where[:1].upper()}{where[1:]} is sensitive, and does not fit the type {type_} of var.{block.name}."
+            detail = (
+                f"{where[:1].upper()}{where[1:]} is sensitive, so it is not shown. "
+                f"It does not fit the type {type_} of var.{block.name}."
+            )
             raise DiagnosticsError(error("Invalid value for a variable", detail, block.range)) from None
         if isinstance(wrong, DiagnosticsError):
             raise
