@@ -1,6 +1,6 @@
 """Stream: reads pgoutput from the slot, encodes changes, and writes checkpoints between transactions.
 
-The loop is the provider's hot path: one call of psycopg2 and one of a compiled encoder per change, everything else
+The loop is the provider's hot path: one read and one call of a compiled encoder per change, everything else
 happens per transaction or per block of lines.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from dstream_postgres import messages
 from dstream_postgres.catalog import base_types, primary_key
+from dstream_postgres.copyboth import CopyBoth
 from dstream_postgres.database import rows
 from dstream_postgres.encoder import Column, Encoder, Fast, Values
 from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
@@ -81,11 +82,12 @@ class Stream:
             f" (proto_version '1', publication_names '{publication}')",
             decode=False,
         )
-        self.release(force=True)
+        self._stream = CopyBoth(self._connection)
+        self._stream.confirm(self._released, self._lsn)
 
     def run(self, end: int | None) -> None:
         """Read until the session is to stop, or everything up to the LSN `end` has been emitted."""
-        read = self._cursor.read_message
+        read = self._stream.read
         session = self._session
         inserts, updates = self._inserts, self._updates
         lines: list[bytes] = []
@@ -95,8 +97,8 @@ class Stream:
         skip: frozenset[bytes] = frozenset()
         between = True
         while True:
-            message = read()
-            if message is None:
+            payload = read()
+            if payload is None:
                 if lines:
                     session.emit_bytes(b"".join(lines), len(lines))
                     lines.clear()
@@ -105,7 +107,6 @@ class Stream:
                 if not between:
                     select.select([self._connection], [], [], _POLL)
                 continue
-            payload = message.payload
             kind = payload[0]
             if kind == INSERT:
                 fast = inserts.get(payload[1:5])
@@ -166,22 +167,20 @@ class Stream:
                 session.emit_bytes(b"".join(lines), len(lines))
                 lines.clear()
 
-    def release(self, force: bool = False) -> None:
+    def release(self) -> None:
         """Tell the server how far changes are stored behind us; it may forget what is before."""
         committed = self._session.committed
         lsn = parse_lsn(committed["lsn"]) if committed is not None else 0
-        if lsn > self._released or force:
-            self._released = max(lsn, self._released)
-            self._cursor.send_feedback(
-                write_lsn=self._lsn, flush_lsn=self._released, apply_lsn=self._released, force=True
-            )
+        if lsn > self._released:
+            self._released = lsn
+            self._stream.confirm(lsn, self._lsn)
 
     def _pause(self, end: int | None) -> bool:
         """Nothing is there to read, between two transactions: checkpoint, release, wait. True: it is the end."""
         session = self._session
         now = time.monotonic()
         # Between transactions the server has sent all that committed before the place a keepalive names.
-        here = self._cursor.wal_end
+        here = self._stream.wal_end
         changed = session.records > self._records_at_checkpoint
         if here > self._lsn:
             self._advance(here)
@@ -195,7 +194,7 @@ class Stream:
         self.release()
         if end is not None and now - self._asked_at >= _POLL:
             self._asked_at = now
-            self._cursor.send_feedback(write_lsn=self._lsn, flush_lsn=self._released, reply=True, force=True)
+            self._stream.confirm(self._released, self._lsn, reply=True)
         session.flush()
         select.select([self._connection, session.stop_fd], [], [], _POLL)
         return False

@@ -139,6 +139,22 @@ def test_the_slot_moves_on_committed_only(database: Database):
     run.stop()
 
 
+def test_an_idle_session_does_not_move_the_slot_ahead_of_the_stored_checkpoint(database: Database):
+    """A client that confirms whatever a keepalive names would make the next session see a gap that is none."""
+    checkpoint = start(database)
+    database.execute("CREATE TABLE busy (v int)")
+    run = InputRun(database.config("t", heartbeat=60_000), checkpoint, until=None)
+    run.wait_for(lambda one: one.status.get("status") == "ready")
+    for number in range(20):
+        database.execute("INSERT INTO busy VALUES (%s)", (number,))
+        time.sleep(0.05)
+    assert run.checkpoint == checkpoint
+    run.kill()
+    assert confirmed(database) == checkpoint["lsn"]
+    again = InputRun(database.config("t"), checkpoint).finish()
+    assert again.ended, again.status
+
+
 def test_an_idle_table_beside_a_busy_database_does_not_hold_the_log_back(database: Database):
     checkpoint = start(database)
     database.execute("CREATE TABLE busy (v text)")
