@@ -111,6 +111,10 @@ class _Session:
             self._follow()
         except Stopped:
             return
+        except UnicodeDecodeError as problem:
+            raise ProviderError(
+                "Not UTF-8", f"the database has text in an encoding that is not known ({problem.reason}): convert it"
+            ) from None
         except psycopg2.Error as problem:
             raise error_of(problem, "read the changes", self._config.connection_string) from None
 
