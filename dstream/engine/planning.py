@@ -7,7 +7,6 @@ collected; a block that needs a broken one is left out, so that one mistake is r
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,13 +22,14 @@ from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
-from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec, revive
-from dstream.engine.refresh import Reality, Refresh
+from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.refresh import Reality
 from dstream.engine.refusals import exists_already, needs_encryption, prevented, unknown_type, unreachable, unresolved
 from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import reveal, told
+from dstream.engine.secrets import reveal
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
-from dstream.engine.tasks import Derivations, TaskInstance, stream_names, task_instance
+from dstream.engine.sources import Sources
+from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
@@ -86,10 +86,6 @@ class _Planner:
         self.blocks = operation.needs
         self.exports = Exports()
         self.scope: Scope = operation.module.scope(resources=self.exports)
-        self.refresh = Refresh(pool)
-        self.derivations = Derivations(pool, lambda task: self.needs(str(task.address.block)))
-        self.specs: dict[str, ProviderSpec] = {}
-        self.tasks: dict[str, TaskInstance] = {}
         self.wanted: dict[str, Wanted] = {}
         self.changes: dict[str, Change] = {}
         self.notes: list[TaskNote] = []
@@ -97,15 +93,26 @@ class _Planner:
         self.problems: list[Diagnostic] = list(self.moves.problems)
         self.broken: set[str] = set()
         self.kept_tasks: set[str] = set()
-        self.asked: set[str] = set()
         self.selected = Selection(options.targets, operation, self.snapshot, destroy=options.destroy)
         self._needs: dict[str, tuple[str, ...]] = {}
+        self.sources = Sources(
+            operation,
+            self.snapshot,
+            pool,
+            self.scope,
+            self.selected,
+            self.needs,
+            asks=options.refresh,
+            derives=not options.destroy,
+        )
+        self.specs, self.tasks = self.sources.specs, self.sources.tasks
+        self.asked, self.refresh = self.sources.asked, self.sources.refresh
         self._imports: dict[str, Any] | None = None
 
     # -- the pass ----------------------------------------------------------------------------------
 
     def run(self, pending: int) -> Prepared:
-        self._start_early()
+        self.problems += self.sources.start_early()
         # Making the graph imports networkx, which takes about as long as a provider takes to start.
         for name in self.operation.graph.in_order():
             if name in self.selected:
@@ -159,34 +166,6 @@ class _Planner:
             self._needs[block] = found
         return found
 
-    # -- what can start at once ---------------------------------------------------------------------
-
-    def _start_early(self) -> None:
-        """Find all providers whose configuration needs no resource, ask about recorded objects, derive tasks.
-
-        What is wrong with a block is reported when its turn comes, so that nothing is reported twice.
-        """
-        for name in self.blocks:
-            kind, _, rest = name.partition(".")
-            if kind in ("provider", "task") and name in self.selected and not self.needs(name):
-                with contextlib.suppress(DiagnosticsError):
-                    (self._provider if kind == "provider" else self._task_sides)(rest)
-        for (type_, name), block in self.config.resources.items():
-            wanted = provider_of(block)
-            if f"{type_}.{name}" in self.selected and wanted not in self.config.providers:
-                self.specs.setdefault(f"provider.{wanted}", default_spec(wanted, block))
-        self._recorded_specs()
-        try:
-            self.pool.prepare(self.specs.values())
-        except DiagnosticsError as problem:
-            self.problems.extend(problem.diagnostics)
-            raise DiagnosticsError(self.problems) from None
-        if not self.options.destroy:
-            for task in self.tasks.values():
-                if not any(side.spec.unknown for side in task.sides):
-                    self.derivations.start(task)
-        self._ask(spec for spec in self.specs.values() if not spec.unknown)
-
     def _guard(self, name: str, step: Callable[[str], None], argument: str) -> None:
         """Run a step of a block; collect its problems, and leave out what needs a broken block."""
         if any(needed in self.broken for needed in self.blocks[name]):
@@ -197,54 +176,6 @@ class _Planner:
         except DiagnosticsError as problem:
             self.broken.add(name)
             self.problems.extend(problem.diagnostics)
-
-    def _provider(self, name: str) -> None:
-        spec = provider_spec(self.config.providers[name], self.scope, self.config)
-        self.specs[spec.name] = spec
-
-    def _task_sides(self, name: str) -> None:
-        block = self.config.tasks[name]
-        for key, names in instances(block.for_each, block.count, self.scope):
-            task = task_instance(block, key, self.scope.bind(names), self.config)
-            self.tasks[str(task.address)] = task
-            for side in task.sides:
-                self.specs[side.spec.name] = side.spec
-
-    def _recorded_specs(self) -> None:
-        """Add the providers of recorded objects whose block is gone."""
-        for address, item in self.snapshot.resources.items():
-            name = item.provider
-            if name in self.specs or not self.selected.has(address):
-                continue
-            block = block_of_text(name)
-            if (
-                block in self.blocks
-                and block not in self.broken
-                and block in self.selected
-                and (object_blocks(self.blocks, self.blocks[block]))
-            ):
-                continue  # its configuration is evaluated later, when what it needs was planned
-            recorded = self.snapshot.providers.get(name)
-            if recorded is None:
-                continue
-            try:
-                self.specs[name] = revive(name, recorded, self.scope)
-            except DiagnosticsError as problem:
-                self.problems.extend(problem.diagnostics)
-
-    def _ask(self, specs: Iterable[ProviderSpec]) -> None:
-        """Ask each provider about the objects that the state has of it."""
-        if not self.options.refresh:
-            return
-        by_spec: dict[str, dict[str, ObjectState]] = {}
-        for address, item in self.snapshot.resources.items():
-            if item.status in ("ok", "tainted") and address not in self.asked and self.selected.has(address):
-                by_spec.setdefault(item.provider, {})[address] = item
-        for spec in specs:
-            objects = by_spec.get(spec.name)
-            if objects:
-                self.asked.update(objects)
-                self.refresh.ask(spec, objects, {a: told(o.attributes, None, (), self.key) for a, o in objects.items()})
 
     @property
     def key(self) -> bytes:
@@ -258,8 +189,7 @@ class _Planner:
             case "var" | "local":
                 self._guard(name, self._value, name)
             case "provider":
-                if f"provider.{rest}" not in self.specs and name not in self.broken:
-                    self._guard(name, self._late_provider, rest)
+                self._guard(name, self.sources.add_provider, rest)
             case "task":
                 self._guard(name, self._task, rest)
             case "output":
@@ -273,13 +203,6 @@ class _Planner:
     def _value(self, name: str) -> None:
         kind, _, rest = name.partition(".")
         self.scope.lookup(kind).get(rest)
-
-    def _late_provider(self, name: str) -> None:
-        self._provider(name)
-        spec = self.specs[f"provider.{name}"]
-        self.pool.prepare([spec])
-        if not spec.unknown:
-            self._ask([spec])
 
     def _resource(self, name: str) -> None:
         type_, _, label = name.partition(".")
@@ -336,17 +259,10 @@ class _Planner:
 
     def _task(self, name: str) -> None:
         block_name = f"task.{name}"
-        if not any(task.address.name == name for task in self.tasks.values()):
-            self._task_sides(name)
-            own = [task for task in self.tasks.values() if task.address.name == name]
-            specs = [side.spec for task in own for side in task.sides]
-            self.pool.prepare(specs)
-            self._ask(spec for spec in specs if not spec.unknown)
-        if self.options.destroy:
-            return
-        for task in self.tasks.values():
-            if task.address.name == name:
-                self.derivations.finish(task)
+        own = self.sources.add_task(name)
+        if not self.options.destroy:
+            for task in own:
+                self.sources.derivations.finish(task)
                 self._derived(task, block_name)
 
     def _derived(self, task: TaskInstance, block_name: str) -> None:
@@ -410,9 +326,7 @@ class _Planner:
                 identity = planned_identity(wanted.attributes, rules)
                 if identity is not None:
                     fresh[wanted.address] = ObjectState(spec.name, wanted.type, wanted.key, identity)
-        if fresh:
-            self.asked.update(fresh)
-            self.refresh.ask(spec, fresh, dict.fromkeys(fresh))
+        self.sources.ask_absent(spec, fresh)
 
     def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
         address = wanted.address
