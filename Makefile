@@ -11,7 +11,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
 setup: ## Make or refresh the environment .venv (every other target does)
-	@PYTHON='$(PYTHON)' sh scripts/setup.sh
+	@PYTHON='$(PYTHON)' sh .ci/setup.sh
 
 demo: setup ## The main job as a story: PostgreSQL to JSON Lines, on this machine alone
 	@$(RUN) -m examples.demo
@@ -35,7 +35,7 @@ fuzz: setup ## Feed the parsers odd input for a long time
 	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 tests/fuzz --timeout 3600 $(ARGS)
 
 lock: setup ## Renew requirements.lock from the pyproject.toml files
-	$(RUN) scripts/lock.py
+	$(RUN) .ci/lock.py
 
 clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -30,9 +30,9 @@ esac
 def machine(tmp_path):
     """A machine with make and a shell, and the project in a folder whose name has spaces."""
     project = tmp_path / "my  project"
-    for name in ("scripts", "providers/counter"):
+    for name in (".ci", "providers/counter"):
         (project / name).mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", "scripts/setup.sh"):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", ".ci/setup.sh"):
         shutil.copy(ROOT / name, project / name)
     shutil.copy(ROOT / "providers/counter/pyproject.toml", project / "providers/counter")
     programs = tmp_path / "bin"

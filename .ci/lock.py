@@ -1,7 +1,7 @@
 """Renew requirements.lock: every third-party package that the environment needs, pinned and hashed, for all platforms.
 
 The input is the dependencies of the root and of each provider, and the root's group `dev`; our own packages are
-left out, since scripts/setup.sh installs them from this folder. Needs the program `uv` on the PATH or in .venv
+left out, since .ci/setup.sh installs them from this folder. Needs the program `uv` on the PATH or in .venv
 (`.venv/bin/python -m pip install uv`); nobody but who changes dependencies needs it.
 """
 
