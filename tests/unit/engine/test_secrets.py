@@ -1,0 +1,43 @@
+"""Secrets never stand in a plan, and are told to a provider only where they are known anyway."""
+
+from dstream.engine.secrets import WITHHELD, fingerprint_paths, has_withheld, redact, reveal, told
+from dstream.lang import Unknown
+
+KEY = b"k" * 32
+PATHS = {("password",), ("servers", 0, "token")}
+CLEAR = {"user": "u", "password": "hunter2", "servers": [{"token": "t0ken", "host": "h"}]}
+
+
+def test_a_sensitive_value_becomes_a_fingerprint_and_nothing_else_changes() -> None:
+    redacted = redact(CLEAR, PATHS, KEY)
+    assert "hunter2" not in str(redacted)
+    assert "t0ken" not in str(redacted)
+    assert redacted["user"] == "u"
+    assert redacted["servers"][0]["host"] == "h"
+    assert fingerprint_paths(redacted) == PATHS
+
+
+def test_equal_values_have_equal_fingerprints_under_one_key_at_one_place_only() -> None:
+    assert redact(CLEAR, PATHS, KEY) == redact(dict(CLEAR), PATHS, KEY)
+    assert redact(CLEAR, PATHS, KEY) != redact(CLEAR, PATHS, b"j" * 32)
+    assert redact({"a": "x"}, {("a",)}, KEY)["a"] != redact({"b": "x"}, {("b",)}, KEY)["b"]
+
+
+def test_what_is_unknown_or_absent_has_no_fingerprint() -> None:
+    assert redact({"password": None}, PATHS, KEY) == {"password": None}
+    assert isinstance(redact({"password": Unknown()}, PATHS, KEY)["password"], Unknown)
+
+
+def test_revealing_takes_the_first_clear_value_and_withholds_what_nobody_knows() -> None:
+    redacted = redact(CLEAR, PATHS, KEY)
+    assert reveal(redacted, CLEAR) == CLEAR
+    assert reveal(redacted)["password"] == WITHHELD
+    assert has_withheld(reveal(redacted))
+
+
+def test_a_provider_is_told_a_prior_secret_only_if_it_is_the_desired_one() -> None:
+    prior = redact(CLEAR, PATHS, KEY)
+    assert told(prior, CLEAR, PATHS, KEY) == CLEAR
+    changed = CLEAR | {"password": "other"}
+    assert told(prior, changed, PATHS, KEY)["password"] == WITHHELD
+    assert told(prior, None, (), KEY)["password"] == WITHHELD

@@ -1,0 +1,70 @@
+"""In which order a plan is carried out."""
+
+from collections.abc import Iterable, Mapping
+
+from dstream.engine.steps import build_steps
+from dstream.graph import Walk
+from dstream.plan import Action, Change
+
+
+def change(address: str, action: Action, *needs: str) -> Change:
+    return Change(address, action, "provider.t", "t", dependencies=needs)
+
+
+def order(
+    changes: Iterable[Change],
+    blocks: Mapping[str, tuple[str, ...]],
+    recorded: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[str]:
+    graph, steps = build_steps(changes, blocks, recorded or {})
+    assert graph.loops() == []
+    walk, done = Walk(graph), []
+    while (name := walk.take()) is not None:
+        walk.done(name)
+        if name in steps:
+            done.append(name)
+    assert walk.finished
+    return done
+
+
+BLOCKS = {"t.b": ("t.a",), "t.a": ()}
+RECORDED = {"t.b": ("t.a",), "t.a": ()}
+
+
+def test_what_is_needed_is_created_first() -> None:
+    made = order([change("t.b", Action.CREATE), change("t.a", Action.CREATE)], BLOCKS)
+    assert made == ["create t.a", "create t.b"]
+
+
+def test_what_is_needed_is_destroyed_last() -> None:
+    gone = order([change("t.a", Action.DELETE), change("t.b", Action.DELETE)], {}, RECORDED)
+    assert gone == ["destroy t.b", "destroy t.a"]
+
+
+def test_replacing_both_destroys_backwards_and_creates_forwards() -> None:
+    made = order([change("t.a", Action.REPLACE), change("t.b", Action.REPLACE)], BLOCKS, RECORDED)
+    assert made == ["destroy t.b", "destroy t.a", "create t.a", "create t.b"]
+
+
+def test_the_new_one_first_lets_dependents_change_over_before_the_old_one_goes() -> None:
+    made = order([change("t.a", Action.CREATE_THEN_DELETE), change("t.b", Action.UPDATE)], BLOCKS, RECORDED)
+    assert made == ["create t.a", "update t.b", "destroy t.a"]
+
+
+def test_a_dependent_lets_go_before_what_it_needed_is_destroyed() -> None:
+    made = order([change("t.a", Action.DELETE), change("t.b", Action.UPDATE)], {"t.b": ()}, RECORDED)
+    assert made == ["update t.b", "destroy t.a"]
+
+
+def test_objects_of_one_task_follow_their_own_dependencies() -> None:
+    slot, publication = "task.t.input.slot", "task.t.input.publication"
+    made = order([change(slot, Action.CREATE, publication), change(publication, Action.CREATE)], {"task.t": ()})
+    assert made == [f"create {publication}", f"create {slot}"]
+    recorded = {slot: (publication,), publication: ()}
+    gone = order([change(publication, Action.DELETE), change(slot, Action.DELETE)], {}, recorded)
+    assert gone == [f"destroy {slot}", f"destroy {publication}"]
+
+
+def test_an_unchanged_block_between_two_changed_ones_keeps_their_order() -> None:
+    blocks = {"t.c": ("t.b",), "t.b": ("t.a",), "t.a": ()}
+    assert order([change("t.c", Action.CREATE), change("t.a", Action.CREATE)], blocks) == ["create t.a", "create t.c"]
