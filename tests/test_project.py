@@ -1,5 +1,6 @@
 """The project as a whole: one version, a lock file in step with the packages' metadata."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,14 +11,16 @@ from pathlib import Path
 import pytest
 
 import dstream
-from scripts.lock import metadata_files, requirement_name, requirements
 
 ROOT = Path(__file__).resolve().parent.parent
+_spec = importlib.util.spec_from_file_location("lock", ROOT / ".ci" / "lock.py")
+lock = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(lock)
 
 
 def test_every_direct_requirement_is_pinned_in_the_lock_file():
     pinned = set(re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    assert {requirement_name(one) for one in requirements(ROOT)} <= pinned, "run `make lock`"
+    assert {lock.requirement_name(one) for one in lock.requirements(ROOT)} <= pinned, "run `make lock`"
 
 
 def test_every_pinned_package_has_hashes_and_no_index_is_named():
@@ -28,7 +31,7 @@ def test_every_pinned_package_has_hashes_and_no_index_is_named():
     assert "://" not in text
 
 
-@pytest.mark.parametrize("path", metadata_files(ROOT), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", lock.metadata_files(ROOT), ids=lambda path: path.parent.name)
 def test_each_package_takes_its_version_from_the_one_place(path):
     metadata = tomllib.loads(path.read_text())
     assert "version" in metadata["project"]["dynamic"]
