@@ -51,7 +51,7 @@ def _ended(message: str) -> str:
 def _near(name: str) -> str:
     said = choose(name, registry.names(), "function")
     near, _, _ = said.partition(" There are:")
-    return near or " The functions are listed in docs/functions.md."
+    return near or " The functions are listed in docs/language.md."
 
 
 def _call(function: Function, expr: syntax.Call, scope: Scope) -> Value:
