@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.commands import dstream
 
-PICKY = f"""#!{sys.executable}
+PICKY = """
 import pathlib
 from dstream_sdk import Output, Provider, main
 
@@ -50,7 +50,8 @@ def values(folder: Path) -> list[int]:
 
 def counting(folder: Path, text: str = COUNT) -> None:
     program = folder / "picky-output"
-    program.write_text(PICKY)
+    (folder / "picky.py").write_text(PICKY)
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{folder}/picky.py'\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     (folder / "dstream.hcl").write_text(text)
     applied = dstream(folder, "apply", "-auto-approve")
