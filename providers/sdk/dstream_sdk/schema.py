@@ -68,6 +68,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
         return dataclasses.MISSING
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         return dataclasses.asdict(default)
+    if isinstance(default, set | frozenset):
+        return sorted(default)
     return list(default) if isinstance(default, tuple) else default
 
 
@@ -83,6 +85,10 @@ def _describe(kind: Any, note: About, strict: bool) -> dict[str, Any]:
     if origin in (list, tuple) or kind in (list, tuple):
         items = _describe(arguments[0], About(), strict) if arguments else {}
         return {"type": "array", "items": items}
+    if origin in (set, frozenset) or kind in (set, frozenset):
+        items = _describe(arguments[0], About(), strict) if arguments else {}
+        # In a configuration an item that is given twice does no harm.
+        return {"type": "array", "items": items, **({"uniqueItems": True} if strict else {})}
     if origin is dict or kind is dict:
         return {
             "type": "object",

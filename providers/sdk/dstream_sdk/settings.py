@@ -5,7 +5,7 @@ leniency that configurations in the field rely on: `maxCount` is `max_count`, fu
 numbers and booleans may be strings. The JSON Schema of the same dataclass is made by `dstream_sdk.schema`.
 
 Field types: str, int, float, bool, Decimal, Any, Literal of strings, `X | None`, list[X], tuple[X, ...],
-dict[str, X], and other dataclasses.
+set[X] and frozenset[X] (lists whose order means nothing), dict[str, X], and other dataclasses.
 """
 
 from __future__ import annotations
@@ -183,13 +183,13 @@ class _Decoder:
                 return value
             self._wrong(path, f"expected one of {', '.join(map(str, arguments))}")
             return None
-        if origin in (list, tuple) or kind in (list, tuple):
+        if (origin or kind) in (list, tuple, set, frozenset):
             item = arguments[0] if arguments else Any
             if not isinstance(value, list | tuple):
                 self._wrong(path, f"expected a list, found {_kind(value)}")
                 return None
             made = [self.convert(item, each, f"{path}[{at}]") for at, each in enumerate(value)]
-            return made if (origin or kind) is list else tuple(made)
+            return (origin or kind)(made)
         if origin is dict or kind is dict:
             item = arguments[1] if arguments else Any
             if not isinstance(value, Mapping):

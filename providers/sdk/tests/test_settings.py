@@ -158,3 +158,14 @@ def test_the_schema_refuses_what_the_provider_refuses_and_little_more(config: di
             return
         refused = True
     assert Draft202012Validator(make_schema(Settings)).is_valid(config) is not refused
+
+
+def test_a_set_is_a_list_whose_order_means_nothing() -> None:
+    @dataclass
+    class Tagged:
+        tags: frozenset[str] = frozenset({"b", "a"})
+
+    assert decode(Tagged, {"tags": ["x", "y", "x"]}).tags == {"x", "y"}
+    assert make_schema(Tagged, strict=True)["properties"]["tags"]["uniqueItems"] is True
+    assert make_schema(Tagged)["properties"]["tags"]["default"] == ["a", "b"]
+    assert "uniqueItems" not in make_schema(Tagged)["properties"]["tags"]
