@@ -15,15 +15,28 @@ from dstream_state import ObjectState
 
 
 def change_of(
-    wanted: Wanted, recorded: ObjectState | None, reality: Reality, rules: Rules, asked: Reason, key: bytes
+    wanted: Wanted,
+    recorded: ObjectState | None,
+    reality: Reality,
+    rules: Rules,
+    asked: Reason,
+    key: bytes,
+    *,
+    new_first: bool,
 ) -> Change:
-    """Return what takes an object to what is wanted; `asked` is a reason to replace it even without a difference."""
+    """Return what takes an object to what is wanted.
+
+    `asked` is a reason to replace it even without a difference; with `new_first`, a replacement makes the new object
+    before it destroys the old one.
+    """
     prior = prior_attributes(recorded, reality, wanted.sensitive, key)
     desired = redact(wanted.attributes, wanted.sensitive, key)
     reason = Reason.TAINTED if recorded is not None and recorded.status == "tainted" else asked
     lifecycle = wanted.lifecycle
     ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
-    wishes = Wishes(ignored, lifecycle.create_before_destroy, reason if prior is not None else Reason.NONE)
+    if reason is Reason.TAINTED and same_identity(wanted, recorded, rules):
+        new_first = False  # what is not whole stands where the new one has to
+    wishes = Wishes(ignored, new_first, reason if prior is not None else Reason.NONE)
     decision = decide(prior, desired, rules, wishes)
     missing = recorded is not None and prior is None
     return Change(
@@ -110,3 +123,11 @@ def planned_identity(attributes: Mapping[str, Any], rules: Rules) -> dict[str, A
     """Return the identity that the attributes give an object, or None while one of them is not known."""
     identity = {name: attributes.get(name, rules.defaults.get(name)) for name in rules.identity_attributes}
     return None if not identity or contains_unknown(identity) or None in identity.values() else identity
+
+
+def same_identity(wanted: Wanted, recorded: ObjectState | None, rules: Rules) -> bool:
+    """Tell whether a new object would have the identity of the recorded one, so that both cannot exist together."""
+    planned = planned_identity(wanted.attributes, rules)
+    if planned is None or recorded is None or not isinstance(recorded.identity, Mapping):
+        return False
+    return all(recorded.identity.get(name) == value for name, value in planned.items())

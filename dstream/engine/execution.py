@@ -20,14 +20,14 @@ from dstream.engine.outputs import output_value
 from dstream.engine.planning import Prepared
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
 from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import Path, redact, reveal, told
+from dstream.engine.secrets import Path, has_withheld, redact, reveal, told
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
 from dstream.engine.tasks import TaskInstance, task_instance
 from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
 from dstream.lang import contains_unknown, to_json_value
-from dstream.plan import Action
+from dstream.plan import Action, Change
 from dstream.plugins import Answer, Request
 from dstream.stopping import Stop
 from dstream_state import (
@@ -169,6 +169,8 @@ class Execution:
         wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
         if wanted is not None and wanted.unknown:
             wanted = self._evaluated_again(wanted)
+        if wanted is not None:
+            wanted = self._ignoring(wanted, change)
         if step.kind == "create" and change.action is Action.CREATE_THEN_DELETE and prior is not None:
             records += [Put(change.address + DEPOSED, prior), Drop(change.address)]
             self.objects[change.address + DEPOSED] = self.objects.pop(change.address)
@@ -231,6 +233,24 @@ class Execution:
                 )
             )
         return replace(wanted, attributes=attributes, sensitive=wanted.sensitive | paths)
+
+    def _ignoring(self, wanted: Wanted, change: Change) -> Wanted:
+        """Return what is wanted with the ignored attributes as they are.
+
+        A secret that nobody can tell is as it is configured: a provider takes nothing else for it.
+        """
+        ignored = wanted.lifecycle.ignore_changes
+        if change.before is None or not ignored:
+            return wanted
+        reality = self.prepared.realities.get(wanted.address)
+        real = reveal(change.before, reality.attributes if reality is not None else None)
+        attributes = dict(wanted.attributes)
+        for name in attributes.keys() | real.keys() if ignored == "all" else ignored:
+            if name not in real:
+                attributes.pop(name, None)
+            elif not has_withheld(real[name]):
+                attributes[name] = real[name]
+        return replace(wanted, attributes=attributes)
 
     def _spec(self, name: str, records: list[Record]) -> ProviderSpec:
         spec = self.specs[name]
@@ -337,8 +357,16 @@ class Execution:
         records.append(Result(running.intent.id, "error", item_or_none, _text(answer.diagnostics)))
         if item_or_none is not None:
             self.objects[running.intent.address] = item_or_none
+        elif running.step.kind == "create" and running.step.change.action is Action.CREATE_THEN_DELETE:
+            records += self._back_in_place(running.step.change.address)
         self._fail(running.step, answer.diagnostics)
         return False
+
+    def _back_in_place(self, address: str) -> list[Record]:
+        """The new object was not made: the earlier one is what it was."""
+        item = self.objects.pop(address + DEPOSED)
+        self.objects[address] = item
+        return [Put(address, item), Drop(address + DEPOSED)]
 
     def _retry(self, running: _Running, answer: Answer) -> bool:
         if running.attempts >= _RETRIES or self.stop.requested:
@@ -402,6 +430,15 @@ class Execution:
 
     def _finish(self) -> None:
         """Record what is no change of an object: tasks that are now applied, outputs, providers out of use."""
+        if not self.walk.finished and not self.stop.requested:
+            loops = "; ".join(" -> ".join([*loop, loop[0]]) for loop in self.walk.loops())
+            self.diagnostics.append(
+                error(
+                    "Steps wait for each other",
+                    f"{loops}. What did not wait is done and recorded. Take create_before_destroy out of one of these, "
+                    "or apply them one after the other with -target.",
+                )
+            )
         if self.stop.at_once:
             return
         records: list[Record] = []

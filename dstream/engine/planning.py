@@ -16,7 +16,7 @@ from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.adoption import adopted, import_identities
 from dstream.engine.blocks import block_name, object_blocks, provider_of
-from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of
+from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of, same_identity
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
@@ -24,7 +24,16 @@ from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.refresh import Reality
-from dstream.engine.refusals import exists_already, needs_encryption, prevented, unknown_type, unreachable, unresolved
+from dstream.engine.refusals import (
+    cannot_be_first,
+    exists_already,
+    needs_encryption,
+    prevented,
+    unknown_target,
+    unknown_type,
+    unreachable,
+    unresolved,
+)
 from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import reveal
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
@@ -93,6 +102,7 @@ class _Planner:
         self.problems: list[Diagnostic] = list(self.moves.problems)
         self.broken: set[str] = set()
         self.kept_tasks: set[str] = set()
+        self.replaced = {str(read_address(text)) for text in options.replace}
         self.selected = Selection(options.targets, operation, self.snapshot, destroy=options.destroy)
         self._needs: dict[str, tuple[str, ...]] = {}
         self.sources = Sources(
@@ -108,6 +118,7 @@ class _Planner:
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
         self._imports: dict[str, Any] | None = None
+        self._new_first: set[str] | None = None
 
     # -- the pass ----------------------------------------------------------------------------------
 
@@ -118,6 +129,8 @@ class _Planner:
             if name in self.selected:
                 self._visit(name)
         self._leftovers()
+        known = list(self.changes)
+        self.problems += (unknown_target(each, known) for each in self.replaced if each not in self.changes)
         if not self.options.destroy and self.selected.everything:
             self.outputs += removed_outputs(self.snapshot.outputs, self.config.outputs)
         drifts = self._drifts()
@@ -157,6 +170,17 @@ class _Planner:
         for old in self.moves.tasks.values():
             if old in self.snapshot.tasks:
                 yield PutTask(old, None)
+
+    @property
+    def new_first(self) -> set[str]:
+        """The blocks whose replacements make the new object first: by their lifecycle, or because one that needs them
+        does so, which can be made before its old object is gone only if what it needs can."""
+        if self._new_first is None:
+            lifecycles = {f"{type_}.{name}": block.lifecycle for (type_, name), block in self.config.resources.items()}
+            lifecycles |= {f"task.{name}": block.lifecycle for name, block in self.config.tasks.items()}
+            asking = [name for name, lifecycle in lifecycles.items() if lifecycle.create_before_destroy]
+            self._new_first = self.operation.graph.closure(asking) if asking else set()
+        return self._new_first
 
     def needs(self, block: str) -> tuple[str, ...]:
         """The resource blocks and tasks that a block needs, through locals and providers too."""
@@ -336,8 +360,11 @@ class _Planner:
         if recorded is None and reality.exists:
             self.problems.append(exists_already(address))
         self._check_answer(address, recorded, reality)
-        asked = Reason.REQUESTED if address in self.options.replace else triggered
-        change = change_of(wanted, recorded, reality, rules, asked, self.key)
+        asked = Reason.REQUESTED if address in self.replaced else triggered
+        new_first = wanted.block in self.new_first
+        change = change_of(wanted, recorded, reality, rules, asked, self.key, new_first=new_first)
+        if change.action is Action.CREATE_THEN_DELETE and same_identity(wanted, recorded, rules):
+            self.problems.append(cannot_be_first(change, wanted, rules))
         change = replace(change, moved_from=self.moves.origins.get(address), importing=importing)
         if change.action.destroys and wanted.lifecycle.prevent_destroy:
             self.problems.append(prevented(change, wanted.range))

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, SourceRange, error
 from dstream.engine.refresh import Reality
+from dstream.engine.rules import Rules
+from dstream.engine.wanted import Wanted
 from dstream.plan import Change
 from dstream.plugins import ProviderInfo
 
@@ -59,6 +61,20 @@ def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
         + (f" ({', '.join(change.replace_paths)})" if change.replace_paths else "")
         + " as it was.",
         subject,
+        address=change.address,
+    )
+
+
+def cannot_be_first(change: Change, wanted: Wanted, rules: Rules) -> Diagnostic:
+    """Return the error for a replacement whose new object would have the identity of the old one."""
+    names = ", ".join(rules.identity_attributes)
+    whose = "its lifecycle says" if wanted.lifecycle.create_before_destroy else "a block that needs it says"
+    return error(
+        "Cannot create before destroy",
+        f"{change.address} has to be replaced, and {whose} create_before_destroy, but the new object would be "
+        f"identified by the same {names} as the old one, so both cannot exist. Give the new one another {names}, or "
+        "take create_before_destroy out.",
+        wanted.range,
         address=change.address,
     )
 

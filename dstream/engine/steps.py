@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from dstream.engine.selection import block_of_text
+from dstream.engine.selection import DEPOSED, block_of_text
 from dstream.graph import Dependencies
 from dstream.plan import Action, Change
 
@@ -79,6 +79,9 @@ def build_steps(
             graph.add(step.name, [f"destroy {address}"])
         if step.deposed:
             graph.add(step.name, [f"create {address}"])
+        elif step.kind == "create" and f"destroy {address}{DEPOSED}" in steps:
+            # There is room for one earlier object beside the present one.
+            graph.add(step.name, [f"destroy {address}{DEPOSED}"])
     _removals(graph, by_block, by_address, recorded_needs)
     return graph, steps
 
@@ -113,8 +116,14 @@ def _removals(
                 fences.add(needed)
     for needed in fences:
         for target in by_block[needed]:
-            if target.kind == "destroy":
+            if target.kind == "destroy" and not _makes_room(target, by_address):
                 graph.add(target.name, [f"released {needed}"])
+
+
+def _makes_room(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
+    """Tell whether a step destroys an object that an earlier replacement left, because another replacement follows."""
+    address = step.change.address
+    return address.endswith(DEPOSED) and address.removesuffix(DEPOSED) in by_address
 
 
 def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:
@@ -125,7 +134,8 @@ def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:
 
 
 def _before_block(dependents: Iterable[Step], targets: Iterable[Step]) -> Iterable[str]:
-    gone = all(target.change.action is Action.DELETE for target in targets)
+    going = [target for target in targets if target.kind == "destroy"]
+    gone = all(target.deposed or target.change.action is Action.DELETE for target in going)
     for step in dependents:
         if step.kind == "destroy" or (gone and step.kind == "update"):
             yield step.name

@@ -15,7 +15,7 @@ class Walk:
     """The state of one pass over a graph, from what needs nothing to what needs most."""
 
     def __init__(self, graph: Dependencies) -> None:
-        """Start a walk over a graph without loops; every node is a step."""
+        """Start a walk; every node is a step. One that is in a loop, or needs one that is, never starts."""
         self._graph = graph
         self._waits = {node: len(graph.needs(node)) for node in graph}
         self._ready = deque(node for node, count in self._waits.items() if not count)
@@ -56,6 +56,10 @@ class Walk:
     def skipped(self) -> dict[str, str]:
         """The skipped steps, each with the failed step that is the cause."""
         return dict(self._skipped)
+
+    def loops(self) -> list[list[str]]:
+        """Return the loops of the graph; a walk over a graph with one cannot finish."""
+        return self._graph.loops()
 
     @property
     def finished(self) -> bool:
