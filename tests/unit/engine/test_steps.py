@@ -68,3 +68,34 @@ def test_objects_of_one_task_follow_their_own_dependencies() -> None:
 def test_an_unchanged_block_between_two_changed_ones_keeps_their_order() -> None:
     blocks = {"t.c": ("t.b",), "t.b": ("t.a",), "t.a": ()}
     assert order([change("t.c", Action.CREATE), change("t.a", Action.CREATE)], blocks) == ["create t.a", "create t.c"]
+
+
+KEYED = {"t.a": (), "t.b": ("t.a",)}
+
+
+def test_instances_of_a_block_wait_for_its_dependents_to_let_go_of_the_old_ones() -> None:
+    made = order(
+        [change('t.a["x"]', Action.CREATE_THEN_DELETE), change("t.b", Action.UPDATE)],
+        KEYED,
+        {"t.b": ("t.a",), 't.a["x"]': ()},
+    )
+    assert made == ['create t.a["x"]', "update t.b", 'destroy t.a["x"]']
+
+
+def test_an_instance_that_goes_while_another_comes_is_let_go_of_first() -> None:
+    made = order(
+        [change('t.a["x"]', Action.DELETE), change('t.a["y"]', Action.CREATE), change("t.b", Action.UPDATE)],
+        KEYED,
+        {"t.b": ("t.a",), 't.a["x"]': ()},
+    )
+    assert made == ['create t.a["y"]', "update t.b", 'destroy t.a["x"]']
+
+
+def test_an_old_object_that_is_still_there_makes_room_before_the_next_one_becomes_old() -> None:
+    changes = [
+        change('t.a["x"]', Action.CREATE_THEN_DELETE),
+        change('t.a["x"]#deposed', Action.DELETE),
+        change("t.b", Action.UPDATE),
+    ]
+    made = order(changes, KEYED, {"t.b": ("t.a",), 't.a["x"]': (), 't.a["x"]#deposed': ()})
+    assert made == ['destroy t.a["x"]#deposed', 'create t.a["x"]', "update t.b", 'destroy t.a["x"]']

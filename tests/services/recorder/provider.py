@@ -1,0 +1,339 @@
+"""The recording provider: objects are files in a folder, calls are lines of a log, and it fails as it is told.
+
+It runs as a process of its own, without site-packages, and imports nothing but the SDK. What it does beyond its
+duty stands in `behaviour/COMMAND NAME.json`: see `Recorder.on`.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import dstream_sdk as sdk
+
+SETTLE = 0.3
+"""Seconds after which a call that was cut off has no more effect."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every role of the recorder is configured with."""
+
+    folder: str = sdk.setting(description="where objects, calls and behaviour are")
+    password: str = sdk.setting("", sensitive=True)
+    region: str = ""
+    tables: list[str] = field(default_factory=list)
+    size: int = 1
+    bad: str = sdk.setting("", description="a table that a task is refused for")
+
+
+class Store:
+    """The folder, as the provider uses it."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.lock = threading.Lock()
+
+    def log(self, command: str, kind: str, name: str, **more: Any) -> None:
+        line = json.dumps({"command": command, "type": kind, "name": name, "pid": os.getpid(), **more})
+        with (self.folder / "calls.jsonl").open("ab") as file:
+            file.write(line.encode() + b"\n")
+
+    def behaviour(self, command: str, name: str) -> dict[str, Any]:
+        path = self.folder / "behaviour" / f"{command} {name}.json"
+        with self.lock:
+            if not path.exists():
+                return {}
+            found: dict[str, Any] = json.loads(path.read_text())
+            times = found.get("times")
+            if times is not None:
+                found["times"] = times - 1
+                path.write_text(json.dumps(found)) if times > 1 else path.unlink()
+        return found
+
+    def path(self, kind: str, name: str) -> Path:
+        return self.folder / "objects" / f"{kind} {name.replace('/', '_')}.json"
+
+    def read(self, kind: str, name: str) -> dict[str, Any] | None:
+        path = self.path(kind, name)
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def write(self, kind: str, name: str, content: dict[str, Any]) -> None:
+        path = self.path(kind, name)
+        fresh = path.with_name(f".{path.name}.{threading.get_ident()}")
+        fresh.write_text(json.dumps(content))
+        fresh.replace(path)
+
+
+ERRORS = {
+    "retriable": sdk.RetriableError,
+    "invalid": sdk.InvalidError,
+    "conflict": sdk.ConflictError,
+    "denied": sdk.DeniedError,
+    "fatal": sdk.ProviderError,
+}
+
+
+class Act:
+    """What the test wants of one call: before the duty is done, and after it."""
+
+    def __init__(self, store: Store, command: str, name: str) -> None:
+        self.wanted = store.behaviour(command, name)
+        self.store, self.command, self.name = store, command, name
+
+    def before(self) -> None:
+        if "gate" in self.wanted:
+            gate = self.store.folder / self.wanted["gate"]
+            while not gate.exists():
+                time.sleep(0.01)
+        time.sleep(self.wanted.get("slow", 0.0))
+        if self.wanted.get("crash") == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "fail" in self.wanted and not self.wanted.get("made"):
+            self._fail(None)
+
+    def after(self, found: sdk.Object | None) -> None:
+        if self.wanted.get("crash") == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "fail" in self.wanted and self.wanted.get("made"):
+            self._fail(found)
+
+    def _fail(self, found: sdk.Object | None) -> None:
+        detail = f"told to fail with {self.wanted['fail']} at {self.command} of {self.name}"
+        raise ERRORS[self.wanted["fail"]]("Told to fail", detail, object=found, retry_after=self.wanted.get("retry"))
+
+
+@dataclass
+class Plain:
+    """Attributes of most types."""
+
+    name: str
+    size: int = 1
+    zone: str = "here"
+    note: str | None = None
+    tags: frozenset[str] = frozenset()
+    labels: dict[str, str] | None = None
+    uid: str | None = None
+
+
+class Recorded(sdk.ResourceType[Settings]):
+    """A type with a planned identity: its name."""
+
+    type = "rec_planned"
+    attributes = Plain
+    computed = ("uid",)
+    replace = ("name", "zone")
+    identity = "planned"
+    identity_attributes = ("name",)
+    settle = SETTLE
+
+    def open(self, config: Settings) -> None:
+        self.store = Store(config.folder)
+
+    def object(self, stored: dict[str, Any]) -> sdk.Object:
+        return sdk.Object({"name": stored["attributes"]["name"]}, stored["attributes"], {"serial": stored["serial"]})
+
+    def file(self, identity: Any) -> str:
+        return str(identity["name"])
+
+    def read(self, ctx: Any, identity: Any, prior: Any) -> sdk.Object | None:
+        name = self.file(identity)
+        self.store.log("read", self.type, name, prior=None if prior is None else prior.attributes)
+        Act(self.store, "read", name).before()
+        stored = self.store.read(self.type, name)
+        return None if stored is None else self.object(stored)
+
+    def create(self, ctx: Any, desired: Any, intent: str | None) -> sdk.Object:
+        name = desired["name"]
+        self.store.log("create", self.type, name, desired=desired, region=ctx.config.region, key=ctx.key)
+        act = Act(self.store, "create", name)
+        act.before()
+        found = self.make(desired, intent)
+        act.after(found)
+        self.store.log("created", self.type, name)
+        return found
+
+    def make(self, desired: Any, intent: str | None) -> sdk.Object:
+        name = desired["name"]
+        if self.store.path(self.type, name).exists():
+            raise sdk.ConflictError("Exists", f"there is a {name} already")
+        stored = {"attributes": {**desired, "uid": f"uid-of-{name}"}, "intent": intent, "serial": 1}
+        self.store.write(self.type, name, stored)
+        return self.object(stored)
+
+    def update(self, ctx: Any, prior: sdk.Object, desired: Any) -> sdk.Object:
+        name = self.file(prior.identity)
+        self.store.log("update", self.type, name, desired=desired, prior=prior.attributes)
+        act = Act(self.store, "update", name)
+        act.before()
+        stored = self.store.read(self.type, name)
+        if stored is None:
+            raise sdk.ConflictError("Gone", f"there is no {name}")
+        stored = {
+            **stored,
+            "attributes": {**desired, "uid": stored["attributes"]["uid"]},
+            "serial": stored["serial"] + 1,
+        }
+        self.store.write(self.type, name, stored)
+        found = self.object(stored)
+        act.after(found)
+        self.store.log("updated", self.type, name)
+        return found
+
+    def delete(self, ctx: Any, prior: sdk.Object) -> None:
+        name = self.file(prior.identity)
+        self.store.log("delete", self.type, name, password=ctx.config.password)
+        act = Act(self.store, "delete", name)
+        act.before()
+        self.store.path(self.type, name).unlink(missing_ok=True)
+        act.after(None)
+        self.store.log("deleted", self.type, name)
+
+
+class Table(Recorded):
+    """One that holds data."""
+
+    type = "rec_table"
+    holds_data = True
+
+
+class Blind(Recorded):
+    """One whose identity is given when it is created, and that keeps no note of who created it."""
+
+    type = "rec_blind"
+    identity = "assigned"
+    identity_attributes = ()
+
+    def object(self, stored: dict[str, Any]) -> sdk.Object:
+        return sdk.Object({"id": stored["id"]}, stored["attributes"])
+
+    def file(self, identity: Any) -> str:
+        return str(identity["id"])
+
+    def make(self, desired: Any, intent: str | None) -> sdk.Object:
+        number = f"{desired['name']}-{os.urandom(4).hex()}"
+        attributes = {**desired, "uid": f"uid-of-{desired['name']}"}
+        stored = {"id": number, "attributes": attributes, "intent": intent, "serial": 1}
+        self.store.write(self.type, number, stored)
+        return self.object(stored)
+
+
+class Marked(Blind):
+    """One whose identity is given when it is created, and that keeps the intent with it."""
+
+    type = "rec_marked"
+
+    def find(self, ctx: Any, intent: str) -> sdk.Object | None:
+        self.store.log("find", self.type, ctx.key, intent=intent)
+        for path in (self.store.folder / "objects").glob(f"{self.type} *.json"):
+            stored = json.loads(path.read_text())
+            if stored["intent"] == intent:
+                return self.object(stored)
+        return None
+
+
+@dataclass
+class Secretive:
+    """Attributes with secrets."""
+
+    name: str
+    password: str
+    size: int = 1
+    token: str | None = None
+    """Made up by the target, and told again."""
+
+
+class Secret(Recorded):
+    """One that is given a secret, which it never tells, and makes up another, which it tells."""
+
+    type = "rec_secret"
+    attributes = Secretive
+    computed = ("token",)
+    sensitive: ClassVar = {"password": "write_only", "token": "readable"}
+    replace = ("name",)
+
+    def object(self, stored: dict[str, Any]) -> sdk.Object:
+        shown = {name: value for name, value in stored["attributes"].items() if name not in ("password", "uid")}
+        return sdk.Object(
+            {"name": shown["name"]},
+            {**shown, "password": {"$withheld": True}, "token": f"token-of-{shown['name']}-5ecret"},
+        )
+
+
+@dataclass
+class Generated:
+    """Attributes of which one is made up and told once."""
+
+    name: str
+    key: str | None = None
+
+
+class Generator(Recorded):
+    """One that makes up a secret and never tells it again."""
+
+    type = "rec_generated"
+    attributes = Generated
+    computed = ("key",)
+    sensitive: ClassVar = {"key": "write_only"}
+    replace = ("name",)
+
+
+KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator())
+
+
+def asked_for(config: Settings) -> list[sdk.Resource]:
+    """What a side of a task needs: a container, a part of it for each table, and a marked one after all of them."""
+    if config.bad:
+        raise sdk.InvalidError("Cannot be moved", f"the table {config.bad} has no key", path="config.bad")
+    tables = config.tables
+    parts = [
+        sdk.Resource(
+            "rec_planned",
+            table,
+            {"name": f"part-{table}", "size": config.size},
+            depends_on=[("rec_table", "box")],
+            aliases=[("rec_planned", f"old-{table}")],
+        )
+        for table in tables
+    ]
+    return [sdk.Resource("rec_table", "box", {"name": f"box-{config.region or 'x'}", "size": config.size}), *parts]
+
+
+class In(sdk.Input[Settings]):
+    """An input that delivers a stream for each table and needs a marked object."""
+
+    def plan(self, config: Settings, context: Any) -> Any:
+        for table in config.tables:
+            yield sdk.Stream(table, ["id"], {"type": "object"})
+        yield sdk.Resource("rec_marked", "slot", {"name": f"slot-{context.task}"})
+
+    def run(self, config: Settings, session: Any) -> None:
+        session.emit({"table": "none"})
+
+
+class Out(sdk.Output[Settings]):
+    """An output that needs an object for each table, its own or the streams'."""
+
+    def plan(self, config: Settings, context: Any) -> Any:
+        yield from asked_for(config)
+        for stream in context.streams:
+            yield sdk.Resource("rec_planned", f"stream-{stream.name}", {"name": f"stream-{stream.name}"})
+
+    def open(self, config: Settings, session: Any) -> None:
+        """Nothing to open."""
+
+    def write(self, lines: list[bytes]) -> None:
+        """Keep nothing."""
+
+    def flush(self, checkpoint: Any) -> None:
+        """Nothing to flush."""
+
+
+def run(role: str) -> None:
+    """Be the recorder as an input, an output or neither."""
+    parts = {"in": {"input": In()}, "out": {"output": Out()}, "resource": {}}[role]
+    sdk.main(sdk.Provider("rec", "1.0", resources=KINDS, **parts))
