@@ -12,7 +12,7 @@ from typing import Any
 from dstream.addresses import ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.comparison import planned_identity
-from dstream.engine.expansion import instances
+from dstream.engine.expansion import instance_names
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
@@ -279,11 +279,7 @@ class Execution:
 
     def _task_again(self, task: TaskInstance) -> TaskInstance:
         """Evaluate the sides of a task once more, when what was unknown is known."""
-        names = next(
-            names
-            for key, names in instances(task.block.for_each, task.block.count, self.scope)
-            if key == task.address.key
-        )
+        names = instance_names(task.block.for_each, task.block.count, self.scope, task.address.key)
         return task_instance(task.block, task.address.key, self.scope.bind(names), self.operation.config)
 
     def _start(self, running: _Running) -> None:

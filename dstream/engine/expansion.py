@@ -31,6 +31,11 @@ def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterat
         yield None, {}
 
 
+def instance_names(for_each: Expr | None, count: Expr | None, scope: Scope, key: Key) -> dict[str, Any]:
+    """Return the names (`each`, `count`) of one instance, in a scope where more of their values may be known."""
+    return next(names for each, names in instances(for_each, count, scope) if each == key)
+
+
 def lenient_instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:
     """Yield instances as `instances` does; where they cannot be known yet, one that stands for all."""
     expr = for_each if for_each is not None else count

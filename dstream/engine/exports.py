@@ -31,18 +31,20 @@ class Exports:
         self._types.setdefault(type_, {})[name] = Unknown()
 
     def set(self, type_: str, name: str, key: Key, value: Any) -> None:
-        """Set the value of one instance; indexes come in order."""
+        """Set the value of one instance. Instances of lower indexes that are not set are unknown."""
         names = self._types.setdefault(type_, {})
+        known = names.get(name)
         if key is None:
             names[name] = value
         elif isinstance(key, int):
-            items = names[name]
-            if key < len(items):
-                items[key] = value
-            else:
-                items.append(value)
+            items = known if isinstance(known, list) else []
+            items += [Unknown()] * (key + 1 - len(items))
+            items[key] = value
+            names[name] = items
         else:
-            names[name][key] = value
+            if not isinstance(known, dict):
+                names[name] = known = {}
+            known[key] = value
 
     def __call__(self, root: str) -> Mapping[str, Any]:
         """Return the blocks of a type by name, as the scope of an expression asks for them."""

@@ -17,7 +17,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.adoption import adopted, import_identities
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of, same_identity
-from dstream.engine.expansion import instances
+from dstream.engine.expansion import instance_names, instances
 from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
@@ -40,7 +40,7 @@ from dstream.engine.selection import Selection, block_of_text, read_address, tas
 from dstream.engine.sources import Sources
 from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
-from dstream.lang import Scope, evaluate_body, references
+from dstream.lang import Scope, contains_unknown, evaluate_body, references
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
 from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
@@ -213,7 +213,7 @@ class _Planner:
             case "var" | "local":
                 self._guard(name, self._value, name)
             case "provider":
-                self._guard(name, self.sources.add_provider, rest)
+                self._guard(name, self._provider, rest)
             case "task":
                 self._guard(name, self._task, rest)
             case "output":
@@ -228,14 +228,23 @@ class _Planner:
         kind, _, rest = name.partition(".")
         self.scope.lookup(kind).get(rest)
 
+    def _provider(self, name: str) -> None:
+        try:
+            self.sources.add_provider(name)
+        except DiagnosticsError:
+            # What its configuration needs may never have been created: what it has itself is destroyed all the same.
+            if not self.options.destroy or f"provider.{name}" in self.specs:
+                raise
+            self.sources.add_recorded(name)
+
     def _resource(self, name: str) -> None:
         type_, _, label = name.partition(".")
         block = self.config.resources[type_, label]
-        spec = self.specs[f"provider.{provider_of(block)}"]
-        self.exports.declare(type_, label, keyed=block.for_each is not None, counted=block.count is not None)
         if self.options.destroy:
             self._export_recorded(block)
             return
+        spec = self.specs[f"provider.{provider_of(block)}"]
+        self.exports.declare(type_, label, keyed=block.for_each is not None, counted=block.count is not None)
         rules = self._rules(spec, type_, block)
         found = [
             self._declared(block, key, names, spec, rules)
@@ -253,7 +262,8 @@ class _Planner:
         address = str(ResourceAddress(block.type, block.name, key))
 
         def evaluate_in(scope: Scope) -> Evaluated:
-            return evaluated(evaluate_body(block.body, scope.bind(names)))
+            now = instance_names(block.for_each, block.count, scope, key) if contains_unknown(names) else names
+            return evaluated(evaluate_body(block.body, scope.bind(now)))
 
         attributes, paths = evaluate_in(self.scope)
         return Wanted(
@@ -413,7 +423,11 @@ class _Planner:
             self.exports.set(address.type, address.name, address.key, value)
 
     def _export_recorded(self, block: ResourceBlock) -> None:
-        """Give expressions the recorded attributes, where nothing will be planned (destroy)."""
+        """Give expressions the recorded attributes, where nothing will be planned (destroy).
+
+        Recorded instances may have other keys than the block, if it was written anew and not applied.
+        """
+        self.exports.unknown(block.type, block.name)
         for text, item in self.snapshot.resources.items():
             address = read_address(text)
             if isinstance(address, ResourceAddress) and (address.type, address.name) == (block.type, block.name):

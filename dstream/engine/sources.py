@@ -85,6 +85,14 @@ class Sources:
             self._evaluate_provider(name)
             self._join([self.specs[f"provider.{name}"]])
 
+    def add_recorded(self, name: str) -> None:
+        """Take a provider as the state recorded it, if it did; raise DiagnosticsError where that has a lost secret."""
+        recorded = self._snapshot.providers.get(f"provider.{name}")
+        if recorded is not None:
+            spec = revive(f"provider.{name}", recorded, self._scope)
+            self.specs[spec.name] = spec
+            self._join([spec])
+
     def add_task(self, name: str) -> list[TaskInstance]:
         """Evaluate a task whose turn it is, unless that was done early; return its instances."""
         if not any(task.address.name == name for task in self.tasks.values()):
