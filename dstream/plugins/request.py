@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from dstream.diagnostics import Diagnostic, Severity
+from dstream.lang import from_json_value
 from dstream.plugins.failures import failure
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import ErrorClass, complaints
@@ -44,6 +45,7 @@ class Answer:
     status: Status
     identity: Any = None
     attributes: Mapping[str, Any] | None = None
+    """Values of the language; what the provider withholds is `{"$withheld": true}`."""
     private: Any = None
     replace: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -90,7 +92,7 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
     return Answer(
         status,
         identity=form.get("identity"),
-        attributes=attributes if isinstance(attributes, dict) else None,
+        attributes=from_json_value(attributes) if isinstance(attributes, dict) else None,
         private=form.get("private"),
         replace=tuple(str(each) for each in replace) if isinstance(replace, list) else (),
         diagnostics=tuple(each.diagnostic for each in found),

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 
 from dstream.diagnostics import DiagnosticsError
+from dstream.lang import from_json_value
 from dstream.plugins import (
     Answer,
     Binary,
@@ -133,7 +134,9 @@ def check(expected: dict[str, Any], answer: Answer) -> None:
     assert answer.status == expected["status"], answer
     for member in ("identity", "attributes", "private"):
         if member in expected:
-            assert matches(expected[member], getattr(answer, member))
+            # Attributes are read: what travels inside of "$object" is an object like any other.
+            wanted = from_json_value(expected[member]) if member == "attributes" else expected[member]
+            assert matches(wanted, getattr(answer, member))
     if "replace" in expected:
         assert list(answer.replace) == expected["replace"]
     if expected["status"] == "error":

@@ -212,6 +212,8 @@ class Writer:
 
 def wrap(value: Any) -> Any:
     """Return `value` as it travels: a mapping with a key that starts with `$` inside `{"$object": ...}`."""
+    if value is WITHHELD:
+        return {"$withheld": True}
     if isinstance(value, Mapping):
         out = {key: wrap(item) for key, item in value.items()}
         return {"$object": out} if any(key.startswith("$") for key in out) else out
@@ -221,11 +223,13 @@ def wrap(value: Any) -> Any:
 
 
 def unwrap(value: Any) -> Any:
-    """Return what `wrap` was given; `{"$unknown": true}` becomes UNKNOWN."""
+    """Return what `wrap` was given; `{"$unknown": true}` becomes UNKNOWN, `{"$withheld": true}` WITHHELD."""
     if isinstance(value, dict):
         if len(value) == 1:
             if value.get("$unknown") is True:
                 return UNKNOWN
+            if value.get("$withheld") is True:
+                return WITHHELD
             inner = value.get("$object")
             if isinstance(inner, dict):
                 return {key: unwrap(item) for key, item in inner.items()}
@@ -246,3 +250,16 @@ class _Unknown:
 
 UNKNOWN = _Unknown()
 """A configuration value that is known only after apply; a plan sees it, a run never does."""
+
+
+class _Withheld:
+    """The one value that stands for a secret that whoever speaks does not have."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "WITHHELD"
+
+
+WITHHELD = _Withheld()
+"""A sensitive attribute in `prior` that may differ from what is desired, or one that an object never tells again."""
