@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.execution import Execution
+from dstream.engine.execution import Execution, provider_records
 from dstream.engine.observer import Observer
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
@@ -98,6 +98,8 @@ def _under_lock(
     prepared = make_plan(operation, held.current(), pool, options.plan)
     plan = prepared.plan
     if not plan.has_changes:
+        if records := provider_records(prepared, pool):
+            held.append(records)
         return Outcome(plan, True, snapshot=held.finish())
     if not approve(plan):
         held.finish()

@@ -55,7 +55,7 @@ def _compare(operation: Operation, snapshot: Snapshot, pool: ProviderPool, pendi
         try:
             spec = _spec(operation, snapshot, name)
             pool.prepare([spec])
-            refresh.ask(spec, objects, {a: told(o.attributes, None, (), snapshot.hmac_key) for a, o in objects.items()})
+            refresh.ask(spec, objects, {a: told(o.attributes, (), snapshot.hmac_key) for a, o in objects.items()})
             info = pool.installed(spec).info
             for item in objects.values():
                 rules = rules_of(info, item.type)
@@ -79,7 +79,7 @@ def _compare(operation: Operation, snapshot: Snapshot, pool: ProviderPool, pendi
 
 
 def _spec(operation: Operation, snapshot: Snapshot, name: str) -> ProviderSpec:
-    """Return a provider as the configuration has it now, else as the state recorded it."""
+    """Return a provider as the state recorded it; it is brought up to date by every apply."""
     scope = operation.module.scope(resources=lambda root: {})
     recorded = snapshot.providers.get(name)
     if recorded is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dstream.addresses import ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.comparison import planned_identity
+from dstream.engine.comparison import planned_identity, prior_attributes
 from dstream.engine.expansion import instance_names
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
@@ -19,11 +19,12 @@ from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_value
 from dstream.engine.planning import Prepared
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.refresh import NOT_ASKED
 from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import Path, has_withheld, redact, reveal, told
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
-from dstream.engine.tasks import TaskInstance, task_instance
+from dstream.engine.tasks import LIFECYCLE, TaskInstance, task_instance
 from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
 from dstream.lang import contains_unknown, to_json_value
@@ -106,7 +107,7 @@ class Execution:
         recorded = {a: o.dependencies for a, o in self.prepared.snapshot.resources.items()}
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
-        records: list[Record] = list(self.prepared.adoptions)
+        records: list[Record] = [*self.prepared.adoptions, *provider_records(self.prepared, self.pool)]
         for adoption in self.prepared.adoptions:
             if isinstance(adoption, Put) and adoption.object.provider in self.specs:
                 self._spec(adoption.object.provider, records)
@@ -180,7 +181,7 @@ class Execution:
         identity = prior.identity if prior is not None else None
         if wanted is not None and identity is None:
             identity = planned_identity(wanted.attributes, rules)
-        desired = None if wanted is None else _wire(_with_defaults(wanted.attributes, rules))
+        desired = None if wanted is None else _with_defaults(wanted.attributes, rules)
         redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
         intent = Intent(
             id=str(uuid.uuid4()),
@@ -200,7 +201,7 @@ class Execution:
             type=change.type,
             key=change.key or change.address,
             identity=identity,
-            desired=desired,
+            desired=None if desired is None else to_json_value(desired),
             prior=self._told(prior, wanted, change.address),
             private=prior.private if prior is not None else None,
             intent=intent.id,
@@ -211,11 +212,11 @@ class Execution:
     def _told(self, prior: ObjectState | None, wanted: Wanted | None, address: str) -> Any:
         if prior is None:
             return None
-        reality = self.prepared.realities.get(address)
-        before = redact(prior.attributes, prior.sensitive, self.key)
-        if reality is not None and reality.exists and reality.attributes is not None:
-            before = redact(reality.attributes, prior.sensitive, self.key)
-        return _wire(told(before, wanted.attributes if wanted else None, wanted.sensitive if wanted else (), self.key))
+        reality = self.prepared.realities.get(address, NOT_ASKED)
+        paths = {*prior.sensitive, *(wanted.sensitive if wanted is not None else ())}
+        before = prior_attributes(prior, reality, paths, self.key) or {}
+        wished = wanted.attributes if wanted is not None else None
+        return told(before, paths, self.key, wished, prior.attributes, reality.attributes)
 
     def _evaluated_again(self, wanted: Wanted) -> Wanted:
         if wanted.evaluate is None:
@@ -348,6 +349,12 @@ class Execution:
             self.walk.done(running.step.name)
             self._count(running)
             return True
+        if running.intent.type == LIFECYCLE and running.step.kind == "update":
+            # Nobody can ask version 1 how far it came: what it has is not what was applied before, so it is done again.
+            forgotten = replace(self.objects[running.intent.address], attributes={})
+            records.append(Result(running.intent.id, "error", forgotten, _text(answer.diagnostics)))
+            self._fail(running.step, answer.diagnostics)
+            return False
         created = running.step.kind == "create" and answer.identity is not None
         item_or_none = self._object(running, answer, "tainted") if created else None
         records.append(Result(running.intent.id, "error", item_or_none, _text(answer.diagnostics)))
@@ -387,7 +394,7 @@ class Execution:
             type=running.intent.type,
             key=running.intent.key,
             identity=answer.identity if answer.identity is not None else running.intent.identity,
-            attributes=_wire(clear) if self.operation.encrypted else redact(_wire(clear), paths, self.key),
+            attributes=clear if self.operation.encrypted else redact(clear, paths, self.key),
             private=answer.private if answer.private is not None else running.prior.private if running.prior else None,
             dependencies=wanted.dependencies,
             sensitive=tuple(sorted(paths, key=str)),
@@ -494,16 +501,25 @@ def _with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any
     return found
 
 
+def provider_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
+    """Return what the state has to know anew of providers whose objects it has, though none of them may change."""
+    snapshot = prepared.snapshot
+    found: list[Record] = []
+    for name in sorted({item.provider for item in snapshot.resources.values()}):
+        spec = prepared.specs.get(name)
+        if spec is not None and not spec.unknown:
+            recorded = spec.recorded(pool.installed(spec).info.version)
+            if snapshot.providers.get(name) != recorded:
+                found.append(PutProvider(name, recorded))
+    return found
+
+
 def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a provider answered, with the desired value in place of what it withheld."""
     return {
         name: clear.get(name) if isinstance(inner, Mapping) and "$withheld" in inner else inner
         for name, inner in value.items()
     }
-
-
-def _wire(value: Any) -> Any:
-    return to_json_value(value)
 
 
 def _text(diagnostics: tuple[Diagnostic, ...]) -> str:

@@ -29,6 +29,7 @@ from dstream.engine.refusals import (
     exists_already,
     needs_encryption,
     prevented,
+    sensitive_identity,
     unknown_target,
     unknown_type,
     unreachable,
@@ -365,6 +366,8 @@ class _Planner:
     def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
         address = wanted.address
         self.wanted[address] = wanted
+        secret = {str(path[0]) for path in wanted.sensitive} & set(rules.identity_attributes)
+        self.problems += (sensitive_identity(wanted, name) for name in sorted(secret))
         importing = self._adopt(wanted, spec, rules)
         recorded, reality = self._recorded(wanted), self._reality(address)
         if recorded is None and reality.exists:

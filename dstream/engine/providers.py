@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from dstream.config import Body, Config, Launch, ProviderBlock, ResourceBlock, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
+from dstream.engine.wanted import plain
 from dstream.lang import (
     Scope,
     contains_unknown,
@@ -75,7 +76,7 @@ class ProviderSpec:
         origins: dict[str, set[str]] = {}
         for path, from_ in sensitive_paths(self.config):
             origins.setdefault(str(path[0]), set()).update(from_)
-        clear = self.wire()
+        clear: dict[str, Any] = plain(strip_sensitive(self.config))
         config = {
             name: {"$expression": self.expressions.get(name, ""), "origins": sorted(origins[name])}
             if name in origins

@@ -15,7 +15,7 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.observer import Observer
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.rules import Rules, rules_of
-from dstream.engine.secrets import Path, redact, reveal
+from dstream.engine.secrets import Path, redact, told
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream_state import Held, Intent, ObjectState, Result
 
@@ -63,7 +63,8 @@ class _Case:
         """Return what became of the intent."""
         if isinstance(self.session, LegacyLifecycle):
             # Version 1 cannot be asked; its init and destroy are repeatable by convention: the next plan does it again.
-            return Result(self.intent.id, "error", self.recorded, "was cut off; it is done again")
+            again = replace(self.recorded, attributes={}) if self.recorded is not None else None
+            return Result(self.intent.id, "error", again, "was cut off; it is done again")
         if self.intent.action == "create":
             return self._create()
         answer = self._settled(lambda: self._status(self.intent.identity))
@@ -116,7 +117,8 @@ class _Case:
             pause = min(pause * 2, 5)
 
     def _status(self, identity: object) -> Answer:
-        prior = reveal(self.recorded.attributes) if self.recorded is not None else None
+        key = self.held.snapshot.hmac_key
+        prior = told(self.recorded.attributes, (), key) if self.recorded is not None else None
         private = self.recorded.private if self.recorded is not None else None
         return self._ask(
             Request(

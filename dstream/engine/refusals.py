@@ -79,6 +79,17 @@ def cannot_be_first(change: Change, wanted: Wanted, rules: Rules) -> Diagnostic:
     )
 
 
+def sensitive_identity(wanted: Wanted, name: str) -> Diagnostic:
+    """Return the error for a secret that would identify an object, and so be stored and shown."""
+    return error(
+        "Sensitive identity",
+        f"{name} identifies {wanted.address}, so it is stored and shown, and its value is sensitive. "
+        f"If it is no secret: {name} = nonsensitive(...).",
+        wanted.range,
+        address=wanted.address,
+    )
+
+
 def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a resource type that the provider does not have."""
     near = difflib.get_close_matches(type_, list(info.resources), n=1)

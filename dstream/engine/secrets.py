@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dstream.lang import Unknown
+from dstream.lang import Unknown, to_json_value
 from dstream.plan import is_fingerprint
 from dstream_state import fingerprint
 
@@ -26,7 +26,7 @@ def redact(value: Any, paths: Iterable[Path], key: bytes) -> Any:
 
 def _redact(value: Any, paths: frozenset[Path], key: bytes, here: Path) -> Any:
     if here in paths:
-        if value is None or isinstance(value, Unknown) or is_fingerprint(value):
+        if value is None or isinstance(value, Unknown) or is_fingerprint(value) or value == WITHHELD:
             return value
         return {"$hmac": fingerprint(key, here, value)}
     if not any(path[: len(here)] == here for path in paths):
@@ -67,28 +67,40 @@ def _child(value: Any, step: str | int) -> Any:
     return None
 
 
-def told(prior: Mapping[str, Any], desired: Mapping[str, Any] | None, paths: Iterable[Path], key: bytes) -> Any:
-    """Return redacted prior attributes as a provider is told them.
+def told(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: Any) -> Any:
+    """Return redacted prior attributes as a provider is told them, as they travel.
 
-    A sensitive value whose fingerprint is that of the desired value is filled in; any other is withheld.
+    A sensitive value whose fingerprint is that of a `known` clear value is filled in; any other is withheld.
     """
-    if desired is None:
-        return reveal(prior)
-    return _told(prior, desired, redact(desired, paths, key))
+    paths = frozenset(paths)
+    candidates = [(clear, redact(clear, paths, key)) for clear in known if clear is not None]
+    return _on_wire(_told(prior, candidates))
 
 
-def _told(prior: Any, desired: Any, desired_redacted: Any) -> Any:
+def _told(prior: Any, candidates: list[tuple[Any, Any]]) -> Any:
     if is_fingerprint(prior):
-        return desired if prior == desired_redacted else WITHHELD
+        return next((clear for clear, redacted in candidates if redacted == prior and clear != prior), WITHHELD)
     if isinstance(prior, Mapping):
-        return {
-            name: _told(inner, _child(desired, name), _child(desired_redacted, name)) for name, inner in prior.items()
-        }
+        items: Iterable[tuple[str | int, Any]] = prior.items()
+        return {step: _told(inner, _below(candidates, step)) for step, inner in items}
     if isinstance(prior, list | tuple):
-        return [
-            _told(inner, _child(desired, index), _child(desired_redacted, index)) for index, inner in enumerate(prior)
-        ]
+        return [_told(inner, _below(candidates, index)) for index, inner in enumerate(prior)]
     return prior
+
+
+def _below(candidates: list[tuple[Any, Any]], step: str | int) -> list[tuple[Any, Any]]:
+    return [(_child(clear, step), _child(redacted, step)) for clear, redacted in candidates]
+
+
+def _on_wire(value: Any) -> Any:
+    if value == WITHHELD:
+        return WITHHELD
+    if isinstance(value, Mapping):
+        made = {name: _on_wire(inner) for name, inner in value.items()}
+        return {"$object": made} if any(name.startswith("$") for name in made) else made
+    if isinstance(value, list | tuple):
+        return [_on_wire(inner) for inner in value]
+    return to_json_value(value)
 
 
 def has_withheld(value: Any) -> bool:

@@ -154,5 +154,5 @@ class Sources:
             objects = by_spec.get(spec.name)
             if objects and not spec.unknown:
                 self.asked.update(objects)
-                prior = {a: told(o.attributes, None, (), self._snapshot.hmac_key) for a, o in objects.items()}
+                prior = {a: told(o.attributes, (), self._snapshot.hmac_key) for a, o in objects.items()}
                 self.refresh.ask(spec, objects, prior)

@@ -37,7 +37,16 @@ def test_revealing_takes_the_first_clear_value_and_withholds_what_nobody_knows()
 
 def test_a_provider_is_told_a_prior_secret_only_if_it_is_the_desired_one() -> None:
     prior = redact(CLEAR, PATHS, KEY)
-    assert told(prior, CLEAR, PATHS, KEY) == CLEAR
+    assert told(prior, PATHS, KEY, CLEAR) == CLEAR
     changed = CLEAR | {"password": "other"}
-    assert told(prior, changed, PATHS, KEY)["password"] == WITHHELD
-    assert told(prior, None, (), KEY)["password"] == WITHHELD
+    assert told(prior, PATHS, KEY, changed)["password"] == WITHHELD
+    assert told(prior, PATHS, KEY, changed, CLEAR) == CLEAR
+    assert told(prior, (), KEY)["password"] == WITHHELD
+
+
+def test_what_a_provider_withholds_stays_withheld_and_what_looks_like_a_marker_is_wrapped() -> None:
+    assert redact({"password": WITHHELD}, PATHS, KEY) == {"password": WITHHELD}
+    assert told({"password": WITHHELD, "labels": {"$x": 1}}, PATHS, KEY) == {
+        "password": WITHHELD,
+        "labels": {"$object": {"$x": 1}},
+    }
