@@ -39,7 +39,8 @@ class Store:
         self.lock = threading.Lock()
 
     def log(self, command: str, kind: str, name: str, **more: Any) -> None:
-        line = json.dumps({"command": command, "type": kind, "name": name, "pid": os.getpid(), **more})
+        form = {"command": command, "type": kind, "name": name, "pid": os.getpid(), **more}
+        line = json.dumps(form, default=lambda _: {"$withheld": True})
         with (self.folder / "calls.jsonl").open("ab") as file:
             file.write(line.encode() + b"\n")
 
@@ -260,7 +261,7 @@ class Secret(Recorded):
         shown = {name: value for name, value in stored["attributes"].items() if name not in ("password", "uid")}
         return sdk.Object(
             {"name": shown["name"]},
-            {**shown, "password": {"$withheld": True}, "token": f"token-of-{shown['name']}-5ecret"},
+            {**shown, "password": sdk.WITHHELD, "token": f"token-of-{shown['name']}-5ecret"},
         )
 
 
@@ -280,6 +281,14 @@ class Generator(Recorded):
     computed = ("key",)
     sensitive: ClassVar = {"key": "write_only"}
     replace = ("name",)
+
+    def object(self, stored: dict[str, Any]) -> sdk.Object:
+        name = stored["attributes"]["name"]
+        return sdk.Object({"name": name}, {"name": name, "key": sdk.WITHHELD})
+
+    def make(self, desired: Any, intent: str | None) -> sdk.Object:
+        made = super().make(desired, intent)
+        return sdk.Object(made.identity, {**made.attributes, "key": f"key-of-{desired['name']}-5ecret"})
 
 
 KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator())
