@@ -108,7 +108,10 @@ def _under_lock(
         execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
         execution.run()
         if execution.cut_off and not stop.at_once:
-            recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
+            try:
+                recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
+            except DiagnosticsError as problem:
+                execution.diagnostics.extend(problem.diagnostics)
         carry_checkpoints(operation.backend, prepared.moved_tasks, held.holder.operation, options.lock_timeout)
         snapshot = _finished(operation, held)
         removed = {note.address.removeprefix("task.") for note in plan.tasks if note.removed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 import uuid
@@ -64,6 +65,8 @@ class _Running:
     began: float
     attempts: int = 0
     not_before: float = 0.0
+    last: Answer | None = None
+    """What the provider said when it failed for now."""
 
 
 class Execution:
@@ -96,7 +99,7 @@ class Execution:
         self.cut_off: list[Intent] = []
         """Changes whose provider ended before it answered."""
         self.counts = {"add": 0, "change": 0, "destroy": 0}
-        self._answers: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[str, Answer] | None] = queue.SimpleQueue()
         self._running: dict[str, _Running] = {}
         self._delayed: list[_Running] = []
         self._recorded_specs: set[str] = set()
@@ -104,6 +107,11 @@ class Execution:
 
     def run(self) -> None:
         """Carry out the steps; what fails is in `diagnostics`. Raises StateError when nothing more can be recorded."""
+        with self.stop.listening(lambda: self._answers.put(None)):
+            self._run()
+        self._finish()
+
+    def _run(self) -> None:
         recorded = {a: o.dependencies for a, o in self.prepared.snapshot.resources.items()}
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
@@ -122,8 +130,10 @@ class Execution:
             ended = []
             for running in starting:
                 self._start(running)
-            self._start_delayed()
+            self._start_delayed(records)
             if not self._running and not self._delayed:
+                if records:
+                    continue
                 if self.stop.requested or self.walk.finished or not starting:
                     break
                 continue
@@ -132,7 +142,6 @@ class Execution:
                 kept = self._take(running, answer, records)
                 if kept is not None:
                     ended.append((running, kept))
-        self._finish()
 
     # -- starting ------------------------------------------------------------------------------------
 
@@ -292,23 +301,29 @@ class Execution:
         session = self.pool.session(self.specs[running.step.change.provider])
         session.submit(running.request, lambda answer: self._answers.put((name, answer)))
 
-    def _start_delayed(self) -> None:
+    def _start_delayed(self, records: list[Record]) -> None:
+        """Start those again whose time has come; on the way to a stop, what they were last told is how they end."""
         now = time.monotonic()
-        for running in [each for each in self._delayed if each.not_before <= now]:
+        for running in [each for each in self._delayed if each.not_before <= now or self.stop.requested]:
             self._delayed.remove(running)
-            self._start(running)
+            if self.stop.requested and running.last is not None:
+                self._take(running, running.last, records)
+            else:
+                self._start(running)
 
     def _arrived(self) -> list[tuple[str, Answer]]:
-        """Wait for one answer and return all that are there; nothing when a delayed step is due first."""
+        """Wait for an answer and return all that are there; none when a delayed step is due, or a stop asked for."""
         wait = None
         if self._delayed:
             wait = max(0.0, min(each.not_before for each in self._delayed) - time.monotonic())
-        try:
-            found = [self._answers.get(timeout=wait)]
+        found: list[tuple[str, Answer]] = []
+        with contextlib.suppress(queue.Empty):
+            arrived = self._answers.get(timeout=wait)
             while True:
-                found.append(self._answers.get_nowait())
-        except queue.Empty:
-            return found if "found" in locals() else []
+                if arrived is not None:
+                    found.append(arrived)
+                arrived = self._answers.get_nowait()
+        return found
 
     # -- ending --------------------------------------------------------------------------------------
 
@@ -375,6 +390,7 @@ class Execution:
         if running.attempts >= _RETRIES or self.stop.requested:
             return False
         running.attempts += 1
+        running.last = answer
         pause = answer.retry_after if answer.retry_after is not None else min(2.0**running.attempts, 30.0) / 2
         running.not_before = time.monotonic() + pause
         self._delayed.append(running)

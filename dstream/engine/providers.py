@@ -36,6 +36,8 @@ from dstream.plugins import (
 from dstream_state import ProviderState
 
 Role = Literal["input", "output", "resource"]
+_RESTARTS = 3
+"""How often a process that died is started anew, beyond the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,8 @@ class ProviderPool:
         self._inherit_fds = inherit_fds
         self._installed: dict[tuple[ProviderSource, Role], Installed] = {}
         self._sessions: dict[str, ResourceSession | LegacyLifecycle] = {}
+        self._restarts: dict[str, int] = {}
+        self._killed = False
 
     def prepare(self, specs: Iterable[ProviderSpec]) -> None:
         """Find and probe the providers of several specs at once; raise DiagnosticsError with all that failed."""
@@ -259,8 +263,14 @@ class ProviderPool:
         return self._installed[where]
 
     def session(self, spec: ProviderSpec) -> ResourceSession | LegacyLifecycle:
-        """Return the process that serves the objects of a spec, started if it is not; its configuration is known."""
+        """Return the process that serves the objects of a spec; its configuration is known.
+
+        It is started if it is not, and again if it has died, but not for ever.
+        """
         session = self._sessions.get(spec.name)
+        if isinstance(session, ResourceSession) and session.died and self._restarts.get(spec.name, 0) < _RESTARTS:
+            self._restarts[spec.name] = self._restarts.get(spec.name, 0) + 1
+            session = None
         if session is None:
             found = self.installed(spec)
             kind = ResourceSession if found.info.protocol >= 2 else LegacyLifecycle
@@ -274,6 +284,8 @@ class ProviderPool:
                 on_start=self._on_start,
             )
             self._sessions[spec.name] = session
+            if self._killed:
+                session.kill()
         return session
 
     @property
@@ -288,8 +300,9 @@ class ProviderPool:
         self._sessions.clear()
 
     def kill(self) -> None:
-        """Kill all processes at once."""
-        for session in self._sessions.values():
+        """Kill all processes at once; none serves any more."""
+        self._killed = True
+        for session in list(self._sessions.values()):
             session.kill()
 
 

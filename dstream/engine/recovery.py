@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from dstream.diagnostics import DiagnosticsError, error
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.observer import Observer
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.rules import Rules, rules_of
@@ -23,16 +23,23 @@ SpecFor = Callable[[str], ProviderSpec]
 
 
 def recover(held: Held, intents: Iterable[Intent], spec_for: SpecFor, pool: ProviderPool, observer: Observer) -> None:
-    """Record a result for each intent; raise DiagnosticsError where a provider cannot be asked at all."""
+    """Record a result for each intent; raise DiagnosticsError, after all others, for those whose provider is silent."""
     pending = list(intents)
     if not pending:
         return
     observer.recovering(len(pending))
     began = time.time()
+    problems: list[Diagnostic] = []
     for intent in pending:
-        outcome = _Case(held, intent, spec_for, pool, began).resolve()
+        try:
+            outcome = _Case(held, intent, spec_for, pool, began).resolve()
+        except DiagnosticsError as problem:
+            problems += (replace(each, address=each.address or intent.address) for each in problem.diagnostics)
+            continue
         held.append([outcome])
         observer.recovered(intent.address, _phrase(intent, outcome))
+    if problems:
+        raise DiagnosticsError(problems)
 
 
 def _phrase(intent: Intent, result: Result) -> str:
@@ -43,6 +50,11 @@ def _phrase(intent: Intent, result: Result) -> str:
     if intent.action == "destroy":
         return "was destroyed" if result.object is None else "was not destroyed"
     return "is as its provider says now" if result.object is not None else "is gone"
+
+
+def _silent(answer: Answer) -> bool:
+    """Tell whether an answer is none: another time the provider may say what became of the change."""
+    return answer.crashed or not answer.asked or answer.error_class in ("retriable", "denied", "conflict")
 
 
 class _Case:
@@ -86,13 +98,14 @@ class _Case:
                 )
             )
         )
-        if answer.status == "error" and self.intent.planned and self.intent.identity is not None:
+        known = self.intent.planned and self.intent.identity is not None
+        if answer.status == "error" and not _silent(answer) and known:
             answer = self._settled(lambda: self._status(self.intent.identity))
         if answer.status == "gone":
             return Result(self.intent.id, "gone")
         if answer.status == "ok":
             return Result(self.intent.id, "ok", self._object(answer))
-        if answer.crashed:
+        if _silent(answer):
             raise self._cannot_ask(answer)
         lost = ObjectState(
             self.intent.provider,
@@ -140,7 +153,7 @@ class _Case:
             answers.append(answer)
             answered.set()
 
-        self.session.submit(request, take)
+        self.pool.session(self.spec).submit(request, take)
         answered.wait()
         return answers[0]
 

@@ -53,6 +53,8 @@ class Answer:
     retry_after: float | None = None
     crashed: bool = False
     """The process ended without answering: nobody knows what became of the request."""
+    asked: bool = True
+    """Whether the request reached the process at all."""
     objects: tuple[Answer, ...] | None = None
     text: str = field(default="")
     """What a version 1 provider says to the user, or a progress message."""

@@ -72,6 +72,7 @@ class ResourceSession:
         self._next = 1
         self._closing = False
         self._killed = False
+        self._served = False
         self._broken: tuple[Diagnostic, ...] | None = None
         self._exchange: Exchange | None = None
         self._ready = threading.Event()
@@ -86,6 +87,11 @@ class ResourceSession:
         exchange = self._exchange
         return exchange.process.pid if exchange is not None else None
 
+    @property
+    def died(self) -> bool:
+        """Whether the process was ready and ended by itself; another one may do better."""
+        return self._served and self._broken is not None and not self._closing and not self._killed
+
     def ready(self) -> None:
         """Wait until the provider is ready; raise DiagnosticsError if it will never be."""
         self._ready.wait()
@@ -95,7 +101,8 @@ class ResourceSession:
     def submit(self, request: Request, done: Done, progress: Done | None = None) -> None:
         """Send a request when there is room; `done` gets the one answer, `progress` what comes before it.
 
-        After a crash or `close`, `done` gets an error at once.
+        What was not sent, because the process had ended or `close` was called, is answered with an error that is no
+        crash: the provider has surely done nothing about it.
         """
         item = _Outstanding(request, done, progress)
         with self._lock:
@@ -105,7 +112,7 @@ class ResourceSession:
             if refused is None:
                 self._waiting.append(item)
         if refused is not None:
-            done(_crash(refused))
+            done(_unsent(refused))
         else:
             self._wake()
 
@@ -122,7 +129,7 @@ class ResourceSession:
             self._waiting.clear()
             exchange = self._exchange
         for item in waiting:
-            item.done(Answer("error", diagnostics=(failure("Cancelled", f"{self.name} was not asked."),)))
+            item.done(_unsent((failure("Cancelled", f"{self.name} was not asked."),)))
         if exchange is not None and self._ready.is_set():
             exchange.send(b"".join(encode({"id": number, "command": "cancel"}) for number in flying))
 
@@ -165,6 +172,7 @@ class ResourceSession:
                 raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped at once."))
             exchange.send(self._opening)
             self._await_ready(exchange)
+            self._served = True
             self._ready.set()
             self._serve(exchange)
         except Exception as problem:  # noqa: BLE001 - as above
@@ -284,12 +292,14 @@ class ResourceSession:
             if self._broken is None:
                 self._broken = diagnostics
             broken = self._broken
-            orphans = [*self._flying.values(), *self._waiting]
+            sent, unsent = list(self._flying.values()), list(self._waiting)
             self._flying.clear()
             self._waiting.clear()
         self._ready.set()
-        for item in orphans:
+        for item in sent:
             item.done(_crash(broken))
+        for item in unsent:
+            item.done(_unsent(broken))
 
 
 def _describe(request: Request) -> str:
@@ -300,6 +310,10 @@ def _diagnostics(problem: Exception) -> tuple[Diagnostic, ...]:
     if isinstance(problem, DiagnosticsError):
         return problem.diagnostics
     return (failure("Provider session failed", f"{type(problem).__name__}: {problem}"),)
+
+
+def _unsent(diagnostics: tuple[Diagnostic, ...]) -> Answer:
+    return Answer("error", diagnostics=diagnostics, error_class="fatal", asked=False)
 
 
 def _crash(diagnostics: tuple[Diagnostic, ...]) -> Answer:
