@@ -230,6 +230,7 @@ class Marked(Blind):
 
     def find(self, ctx: Any, intent: str) -> sdk.Object | None:
         self.store.log("find", self.type, ctx.key, intent=intent)
+        Act(self.store, "find", ctx.key).before()
         for path in (self.store.folder / "objects").glob(f"{self.type} *.json"):
             stored = json.loads(path.read_text())
             if stored["intent"] == intent:
