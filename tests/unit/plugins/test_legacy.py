@@ -59,7 +59,7 @@ def test_a_provider_without_infrastructure_says_nothing(shell):
 
 
 def test_a_line_of_data_ends_the_process_and_is_an_error(shell, tmp_path):
-    binary = shell("""while :; do echo '{"data":{"a":1}}'; echo x >>"$0.count"; sleep 0.05; done""")
+    binary = shell("""while :; do echo x >>"$0.count"; echo '{"data":{"a":1}}'; sleep 0.05; done""")
     answer = ask(binary)
     assert answer.crashed
     assert answer.diagnostics[0].summary == "Provider streams instead of answering"
