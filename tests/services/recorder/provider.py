@@ -48,6 +48,8 @@ class Store:
         path = self.folder / "behaviour" / f"{command} {name}.json"
         with self.lock:
             if not path.exists():
+                path = path.with_name(f"{command} any.json")
+            if not path.exists():
                 return {}
             found: dict[str, Any] = json.loads(path.read_text())
             times = found.get("times")

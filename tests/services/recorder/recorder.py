@@ -93,7 +93,7 @@ class Recorder:
     # -- what is to go wrong -------------------------------------------------------------------------
 
     def on(self, command: str, name: str, **behaviour: Any) -> None:
-        """Say what happens at the next `times` (default: all) calls of a command about a name.
+        """Say what happens at the next `times` (default: all) calls of a command about a name, or about `any`.
 
         `fail`: an error of that class, with `retry` its retry_after, and with `made` only after it is done, with the
         object in the error. `slow`: seconds before. `crash`: "before" or "after" it is done. `gate`: wait until

@@ -1,0 +1,101 @@
+"""A process that applies, or destroys, a world's configuration, and kills itself at a named point.
+
+Called as `applying.py FOLDER apply|destroy POINT PASSAGE`: it dies at the PASSAGE-th time that it comes to POINT, one of
+    intent      an intent is durable, its provider has not been asked
+    asked       a provider was just asked for a change
+    answered    a provider has answered, and nothing is recorded
+    recorded    a result is durable, nothing that depends on it has begun
+    finishing   everything is recorded, the state is not written
+    finished    the state is written, the lock is not released
+    recovering  a change of an earlier process is about to be looked up
+    recovered   what became of it is durable
+    never
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[3])]
+
+from dstream.engine import recovery
+from dstream.engine.apply import ApplyOptions, apply
+from dstream.engine.operation import Given, open_operation
+from dstream.engine.planning import PlanOptions
+from dstream.plugins import Request, ResourceSession
+from dstream.stopping import Stop
+from dstream_state import Intent, Result
+from dstream_state.held import StoredHeld
+from tests.services.recorder.world import Told
+
+POINT, PASSAGE = sys.argv[3], int(sys.argv[4])
+_passed = 0
+
+
+def passing(point: str) -> None:
+    """Die, if this is where."""
+    global _passed
+    if point == POINT:
+        _passed += 1
+        if _passed == PASSAGE:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def around(owner: Any, name: str, before: Callable[..., None], after: Callable[..., None]) -> None:
+    """Have two functions called around a method, with its arguments."""
+    original = getattr(owner, name)
+
+    def wrapped(self: Any, *arguments: Any, **named: Any) -> Any:
+        before(*arguments)
+        result = original(self, *arguments, **named)
+        after(*arguments)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def holds(kind: type, point: str) -> Callable[..., None]:
+    """Return what passes a point for a batch of records that has one of a kind."""
+
+    def check(records: Any) -> None:
+        for record in records:
+            if isinstance(record, kind):
+                passing(point)
+
+    return check
+
+
+def both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that calls both."""
+
+    def call(*arguments: Any) -> None:
+        first(*arguments)
+        second(*arguments)
+
+    return call
+
+
+def asked(request: Request, *_: Any) -> None:
+    """Pass `asked` for a request that changes something."""
+    if request.command in ("init", "destroy"):
+        passing("asked")
+
+
+def nothing(*_: Any) -> None:
+    """Do nothing."""
+
+
+around(StoredHeld, "append", holds(Result, "answered"), both(holds(Intent, "intent"), holds(Result, "recorded")))
+around(StoredHeld, "finish", lambda *_: passing("finishing"), lambda *_: passing("finished"))
+around(ResourceSession, "submit", nothing, asked)
+around(recovery._Case, "resolve", lambda: passing("recovering"), nothing)
+around(Told, "recovered", lambda *_: passing("recovered"), nothing)
+
+if __name__ == "__main__":
+    operation = open_operation(Given(config=Path(sys.argv[1])))
+    options = ApplyOptions(PlanOptions(destroy=sys.argv[2] == "destroy"), lock_timeout=20)
+    outcome = apply(operation, options, lambda plan: True, Told(), Stop())
+    sys.exit(1 if outcome.diagnostics else 0)
