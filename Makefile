@@ -22,6 +22,7 @@ test: setup ## Run the tests, with a real PostgreSQL and Azurite of their own
 
 check: setup ## Lint, type-check and hold the import contracts
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
 

@@ -95,10 +95,14 @@ def main() -> int:
             pumped.append(with_pump(path, size))
     for name, times in (("cat", catted), ("pump", pumped)):
         median = statistics.median(times)
-        print(f"{name:<5} {LINES / median / 1e6:5.2f} M lines/s  {size / median / 1e6:6.0f} MB/s  "
-              f"median {median:.2f} s of {', '.join(f'{each:.2f}' for each in times)}")
-    print(f"pump / cat: {statistics.median(catted) / statistics.median(pumped):.2f} (at least 1.0 is the aim; "
-          f"{os.cpu_count()} cores)")
+        print(
+            f"{name:<5} {LINES / median / 1e6:5.2f} M lines/s  {size / median / 1e6:6.0f} MB/s  "
+            f"median {median:.2f} s of {', '.join(f'{each:.2f}' for each in times)}"
+        )
+    print(
+        f"pump / cat: {statistics.median(catted) / statistics.median(pumped):.2f} (at least 1.0 is the aim; "
+        f"{os.cpu_count()} cores)"
+    )
     return 0
 
 

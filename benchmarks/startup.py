@@ -90,7 +90,10 @@ def cases(folder: Path, azurite: Azurite, server: EmbeddedPostgres) -> list[Case
         service.create_container("bench")
     demo = (ROOT / "examples/postgres-to-jsonl/dstream.hcl").read_text()
     for name, text in (
-        ("local", TWO_TASKS), ("azurerm", BACKEND + TWO_TASKS), ("demo", demo), ("demo-azurerm", BACKEND + demo)
+        ("local", TWO_TASKS),
+        ("azurerm", BACKEND + TWO_TASKS),
+        ("demo", demo),
+        ("demo-azurerm", BACKEND + demo),
     ):
         (folder / name).mkdir()
         (folder / name / "dstream.hcl").write_text(text.replace("bench.json", f"{name}.json"))

@@ -1,11 +1,11 @@
 """Address: names one task, resource or instance, as users type it and as state and plan record it.
 
-    postgres_publication.orders                     a resource block, or its only instance
-    postgres_publication.orders["eu"]               an instance of `for_each`; [0] of `count`
-    task.copy                                       a task; task.copy["eu"] an instance of it
-    task.copy.output.asb_queue["Orders_cdc_events"] an object that the task's output asked for
-    task.copy.output["audit"].asb_queue["Orders"]   the same, of a labelled output
-    task.copy.output.lifecycle                      the opaque resource of a version 1 output
+postgres_publication.orders                     a resource block, or its only instance
+postgres_publication.orders["eu"]               an instance of `for_each`; [0] of `count`
+task.copy                                       a task; task.copy["eu"] an instance of it
+task.copy.output.asb_queue["Orders_cdc_events"] an object that the task's output asked for
+task.copy.output["audit"].asb_queue["Orders"]   the same, of a labelled output
+task.copy.output.lifecycle                      the opaque resource of a version 1 output
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def parse_address(text: str) -> Address:
             return task
         label = _read(match["label"])
         if label is not None and not isinstance(label, str):
-            raise ValueError(f"{text!r}: the label of an output is a string, as in output[\"audit\"]")
+            raise ValueError(f'{text!r}: the label of an output is a string, as in output["audit"]')
         side: Side = "input" if match["side"] == "input" else "output"
         return DerivedAddress(task, side, label, match["type"], _read(match["key"]))
     if match := _RESOURCE.fullmatch(text):
         return ResourceAddress(match["type"], match["name"], _read(match["key"]))
     raise ValueError(
-        f'{text!r} is not an address; examples: task.copy, postgres_publication.orders, '
+        f"{text!r} is not an address; examples: task.copy, postgres_publication.orders, "
         'task.copy.output.asb_queue["Orders_cdc_events"]'
     )

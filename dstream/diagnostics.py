@@ -90,9 +90,7 @@ class DiagnosticsError(Exception):
 
     def __init__(self, diagnostics: Iterable[Diagnostic] | Diagnostic) -> None:
         """Take one diagnostic or several."""
-        self.diagnostics = (
-            (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
-        )
+        self.diagnostics = (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
         super().__init__("; ".join(f"{d.subject}: {d.summary}" if d.subject else d.summary for d in self.diagnostics))
 
 

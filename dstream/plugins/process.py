@@ -141,9 +141,7 @@ def begin(
     return starting
 
 
-def begin_binary(
-    binary: Binary, inherit: Iterable[int] = (), environment: Mapping[str, str] | None = None
-) -> Starting:
+def begin_binary(binary: Binary, inherit: Iterable[int] = (), environment: Mapping[str, str] | None = None) -> Starting:
     """Start the program of a provider and return at once, with the environment of its block unless one is given."""
     seen = provider_environment(binary.source.env) if environment is None else environment
     return begin(binary.name, binary.argv, seen, inherit, binary.folder)

@@ -40,8 +40,10 @@ class Flow:
     @property
     def acks(self) -> bool:
         """Whether delivery is confirmed: the input writes checkpoints and the output acknowledges them."""
-        return self.input.info.protocol >= 2 and "checkpoint" in self.input.info.capabilities and (
-            self.output.info.acknowledges
+        return (
+            self.input.info.protocol >= 2
+            and "checkpoint" in self.input.info.capabilities
+            and (self.output.info.acknowledges)
         )
 
     @property

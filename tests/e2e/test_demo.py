@@ -22,7 +22,12 @@ esac
 def test_the_demo_tells_its_story_to_the_end():
     done = subprocess.run(
         [sys.executable, "-m", "examples.demo"],
-        cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110,
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     typed = [line for line in done.stdout.splitlines() if line.startswith("$ dstream")]

@@ -27,7 +27,7 @@ WRONG = [
     ("a local that is not there", task(settings="interval = local.intervall") + "locals { interval = 5 }", ["local"]),
     ("a circle of locals", "locals {\n  a = local.b\n  b = local.a\n}\n", ["local.a", "local.b"]),
     ("two blocks of locals", "locals {}\nlocals {}\n", ["locals"]),
-    ("a block inside locals", 'locals {\n  a {}\n}\n', [":2"]),
+    ("a block inside locals", "locals {\n  a {}\n}\n", [":2"]),
     ("a provider that is not there", task("no-such-thing"), ["dstream-in-no-such-thing"]),
     ("a setting that is not there", task(settings="intervall = 5"), ["interval"]),
     ("a setting of the wrong type", task(settings='interval = "soon"'), ["interval"]),

@@ -117,8 +117,11 @@ SINK = 'read -r opening; echo "$opening" >"$0.opening"; cat >"$0.got"'
 
 
 def test_a_pair_of_shell_scripts_moves_data_that_is_not_confirmed(bench, tmp_path):
-    source = bench.shell("in", """read -r opening; cat >"$0.rest"
-echo '{"data":{"a":1},"metadata":{}}'; echo '{"data":{"a":2},"metadata":{}}'""")
+    source = bench.shell(
+        "in",
+        """read -r opening; cat >"$0.rest"
+echo '{"data":{"a":1},"metadata":{}}'; echo '{"data":{"a":2},"metadata":{}}'""",
+    )
     sink = bench.shell("out", SINK + '; echo "wrote it"')
     flow = bench.flow(source, sink, {"tables": ["T"]}, {"to": "file"})
     outcome = bench.run(flow)
@@ -188,8 +191,11 @@ def test_max_records_cuts_a_version_1_input_exactly(bench, tmp_path):
 
 
 def test_a_version_1_input_can_feed_a_version_2_output(bench):
-    source = bench.shell("in", """cat >/dev/null
-for n in 1 2 3; do echo "{\\"data\\":{\\"number\\":$n},\\"metadata\\":{\\"Key\\":{\\"key\\":1}}}"; done""")
+    source = bench.shell(
+        "in",
+        """cat >/dev/null
+for n in 1 2 3; do echo "{\\"data\\":{\\"number\\":$n},\\"metadata\\":{\\"Key\\":{\\"key\\":1}}}"; done""",
+    )
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}))
     assert outcome.status == "ended", detail(outcome)
     assert bench.numbers() == [1, 2, 3]
@@ -232,8 +238,10 @@ def test_a_graceful_stop_stores_the_last_checkpoint_and_repeats_nothing(bench, t
 
 
 def test_the_second_request_ends_at_once(bench, tmp_path):
-    source = bench.python("in", "say('{\"status\":\"ready\"}')\nimport signal\nsignal.signal(15, lambda *_: None)\n"
-                                "while True: time.sleep(1)")
+    source = bench.python(
+        "in",
+        'say(\'{"status":"ready"}\')\nimport signal\nsignal.signal(15, lambda *_: None)\nwhile True: time.sleep(1)',
+    )
     stop = Stop()
     bench.notes.soon = [(0.1, stop.request), (0.4, stop.request)]
     started = time.monotonic()
@@ -243,8 +251,10 @@ def test_the_second_request_ends_at_once(bench, tmp_path):
 
 
 def test_an_input_that_ignores_the_stop_is_killed_after_the_grace_period(bench):
-    source = bench.python("in", "say('{\"status\":\"ready\"}')\nimport signal\nsignal.signal(15, lambda *_: None)\n"
-                                "while True: time.sleep(1)")
+    source = bench.python(
+        "in",
+        'say(\'{"status":"ready"}\')\nimport signal\nsignal.signal(15, lambda *_: None)\nwhile True: time.sleep(1)',
+    )
     stop = Stop()
     bench.notes.soon = [(0.1, stop.request)]
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), stop, grace=0.5)
@@ -300,7 +310,7 @@ def test_a_checkpoint_of_an_object_made_anew_is_refused(bench, tmp_path):
 
 
 def test_an_input_that_takes_its_time_to_exit_after_the_end_is_waited_for(bench):
-    source = bench.python("in", "say('{\"status\":\"ready\"}'); say('{\"end\":true}'); time.sleep(1)")
+    source = bench.python("in", 'say(\'{"status":"ready"}\'); say(\'{"end":true}\'); time.sleep(1)')
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}))
     assert outcome.status == "ended", detail(outcome)
     assert outcome.sessions == 1
@@ -347,7 +357,9 @@ def test_skipped_records_become_dead_letters_and_the_rest_goes_on(bench, tmp_pat
 
 def test_only_progress_counts(bench, tmp_path):
     """Ten deaths with progress in between do not block the task."""
-    source = bench.python("in", """
+    source = bench.python(
+        "in",
+        """
 say('{"status":"ready"}')
 start = (opening["checkpoint"] or {"number": 0})["number"]
 for n in range(start + 1, start + 4):
@@ -360,7 +372,8 @@ while True:
     line = sys.stdin.readline()
     if not line: sys.exit()
     if json.loads(line)["committed"]["checkpoint"]["number"] == start + 3: sys.exit(1)
-""")
+""",
+    )
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}))
     assert outcome.status == "ended", detail(outcome)
     assert outcome.sessions == 11
@@ -388,7 +401,7 @@ def test_what_a_provider_does_wrong_is_said_clearly(bench, side, body, says, ses
         body = body.replace('"n\\":2', '"n\\":9')
         says = "never sent"
     bad = bench.python("bad", "sys.stderr.write('a hint, and hunter2\\n'); sys.stderr.flush()\n" + body)
-    good = bench.python("good", "say('{\"status\":\"ready\"}')\nsys.stdin.read()")
+    good = bench.python("good", 'say(\'{"status":"ready"}\')\nsys.stdin.read()')
     flow = bench.flow(*((bad, good) if side == "input" else (good, bad)), secrets=("hunter2",))
     outcome = bench.run(flow, start_timeout=1)
     assert outcome.status == ("failed" if sessions == 1 else "blocked"), detail(outcome)
@@ -403,11 +416,14 @@ def test_what_a_provider_does_wrong_is_said_clearly(bench, side, body, says, ses
 
 def test_a_retriable_refusal_is_retried_without_end(bench, tmp_path):
     flag = tmp_path / "up"
-    source = bench.python("in", f"""
+    source = bench.python(
+        "in",
+        f"""
 if not os.path.exists({str(flag)!r}):
     say('{{"status":"error","diagnostics":[{{"summary":"Not up yet","class":"retriable"}}]}}'); sys.exit(1)
 say('{{"status":"ready"}}'); say('{{"end":true}}')
-""")
+""",
+    )
     threading.Timer(2.0, flag.touch).start()
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), longest_delay=0.1)
     assert outcome.status == "ended", detail(outcome)
@@ -416,7 +432,7 @@ say('{{"status":"ready"}}'); say('{{"end":true}}')
 
 def test_a_record_beyond_the_limit_ends_the_task_with_advice(bench):
     long = "say('{\"data\":\"' + 'x' * 5000 + '\"}')"
-    source = bench.python("in", f"say('{{\"status\":\"ready\"}}'); {long}; time.sleep(100)")
+    source = bench.python("in", f'say(\'{{"status":"ready"}}\'); {long}; time.sleep(100)')
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), max_record_bytes=1000)
     assert outcome.status == "failed"
     assert "max_record_bytes" in detail(outcome)

@@ -63,8 +63,17 @@ def test_a_secret_is_in_no_output_and_in_no_file_although_a_provider_shouts_it(t
     env = {"PLANTED": SECRET, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
     said = ""
     for arguments in (
-        ["plan"], ["plan", "-json"], ["apply", "-auto-approve"], ["plan"], ["state", "list"], ["output"],
-        ["output", "-json"], ["run", "leaky", "--until-idle"], ["status"], ["drift"], ["destroy", "-auto-approve"],
+        ["plan"],
+        ["plan", "-json"],
+        ["apply", "-auto-approve"],
+        ["plan"],
+        ["state", "list"],
+        ["output"],
+        ["output", "-json"],
+        ["run", "leaky", "--until-idle"],
+        ["status"],
+        ["drift"],
+        ["destroy", "-auto-approve"],
     ):
         done = dstream(tmp_path, *arguments, env=env)
         said += f"\n$ dstream {' '.join(arguments)}\n{done.said}"
@@ -81,8 +90,13 @@ def test_the_password_of_a_database_is_in_no_output_and_in_no_file(shop, tmp_pat
     assert password in shop.environment["DATABASE_URL"]
     said = ""
     for arguments in (
-        ["plan"], ["plan", "-json"], ["apply", "-auto-approve"], ["plan", "-json"], ["drift", "-json"],
-        ["state", "list"], ["destroy", "-auto-approve", "-allow-data-loss"],
+        ["plan"],
+        ["plan", "-json"],
+        ["apply", "-auto-approve"],
+        ["plan", "-json"],
+        ["drift", "-json"],
+        ["state", "list"],
+        ["destroy", "-auto-approve", "-allow-data-loss"],
     ):
         done = shop.dstream(*arguments)
         assert done.code in (0, 2), done.said

@@ -308,9 +308,7 @@ class EmbeddedPostgres:
         if self._account is None or open_to_all(*needed):
             return found.tree
         package = self.folder / "server" / found.tree.parent.name
-        shutil.copytree(
-            found.tree, package / found.tree.name, ignore=shutil.ignore_patterns("include", "pgxs", "*.a")
-        )
+        shutil.copytree(found.tree, package / found.tree.name, ignore=shutil.ignore_patterns("include", "pgxs", "*.a"))
         shutil.copytree(found.libraries, package.parent / found.libraries.name)
         for path in (package.parent, *package.parent.rglob("*")):
             if not path.is_symlink():

@@ -55,4 +55,3 @@ def test_the_locked_packages_name_no_registry() -> None:
     text = (HERE / "package-lock.json").read_text()
     assert '"resolved"' not in text
     assert '"azurite": "3.37.0"' in text
-

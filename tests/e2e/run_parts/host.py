@@ -1,6 +1,6 @@
 """A host process of its own, so that it can be killed: runs one flow as a specification says, prints the outcome.
 
-    python host.py SPEC.json          members: root, name, input, output ({path, config, env}), options, mutant
+python host.py SPEC.json          members: root, name, input, output ({path, config, env}), options, mutant
 """
 
 from __future__ import annotations
@@ -85,8 +85,13 @@ def main() -> None:
     root = Path(spec["root"])
     name = spec["name"]
     try:
-        flow = Flow(name, name, endpoint(spec["input"], "input", root), endpoint(spec["output"], "output", root),
-                    tuple(spec.get("streams", ())))
+        flow = Flow(
+            name,
+            name,
+            endpoint(spec["input"], "input", root),
+            endpoint(spec["output"], "output", root),
+            tuple(spec.get("streams", ())),
+        )
         store = open_backend("local", {}, root=root).task(name)
         if "lease_ends_after" in spec:
             store = ShortLived(store, spec["lease_ends_after"])
@@ -98,8 +103,16 @@ def main() -> None:
     except DiagnosticsError as problem:
         print(json.dumps({"status": "failed", "details": [each.detail for each in problem.diagnostics]}), flush=True)
         sys.exit(1)
-    print(json.dumps({"status": outcome.status, "records": outcome.totals.records,
-                      "details": [f"{each.summary}: {each.detail}" for each in outcome.diagnostics]}), flush=True)
+    print(
+        json.dumps(
+            {
+                "status": outcome.status,
+                "records": outcome.totals.records,
+                "details": [f"{each.summary}: {each.detail}" for each in outcome.diagnostics],
+            }
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -77,8 +77,13 @@ class InputAlone(Session):
         ledger._outstanding.clear()
         self._open_input(True)
         new = Pump(
-            self.input.process.stdout, self.output.process.stdin, controls=True, max_record_bytes=1 << 24,
-            before_write=self.lease.ensure, on_checkpoint=ledger.sent, on_first_line=self._first_line,
+            self.input.process.stdout,
+            self.output.process.stdin,
+            controls=True,
+            max_record_bytes=1 << 24,
+            before_write=self.lease.ensure,
+            on_checkpoint=ledger.sent,
+            on_first_line=self._first_line,
         )
         self.pump = new
         new.run()

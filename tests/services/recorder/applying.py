@@ -1,6 +1,6 @@
 """A process that applies, or destroys, a world's configuration, and kills itself at a named point.
 
-Called as `applying.py FOLDER apply|destroy POINT PASSAGE`: it dies at the PASSAGE-th time that it comes to POINT, one of
+Called with `FOLDER apply|destroy POINT PASSAGE`, it dies at the PASSAGE-th time that it comes to POINT, one of
     intent      an intent is durable, its provider has not been asked
     asked       a provider was just asked for a change
     answered    a provider has answered, and nothing is recorded
@@ -18,8 +18,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[3])]
 
 from dstream.engine import recovery
 from dstream.engine.apply import ApplyOptions, apply

@@ -18,7 +18,8 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.engine.surgery import forget
 from tests.services.recorder.world import Told, World, said
 
-PROGRAM = Path(__file__).resolve().parents[2] / "services/recorder/applying.py"
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = "tests.services.recorder.applying"
 EACH = """
 resource "{kind}" "{name}" {{
   for_each = toset({keys})
@@ -78,8 +79,8 @@ class Killed:
         world.recorder.on("delete", "any", slow=0.01)
 
     def start(self, what: str, point: str = "never", passage: int = 1) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, str(PROGRAM), str(self.world.folder), what, point, str(passage)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        command = [sys.executable, "-m", PROGRAM, str(self.world.folder), what, point, str(passage)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def at_point(self, what: str, point: str, passage: int) -> None:
         """Have an engine die at a named point."""

@@ -28,7 +28,7 @@ ANSWER = {
 
 
 def answering(shell, answer, log=""):
-    return shell(f"{log}\n[ \"$DSTREAM_PROBE\" = 1 ] && [ -z \"$(cat)\" ] && echo '{json.dumps(answer)}'\n")
+    return shell(f'{log}\n[ "$DSTREAM_PROBE" = 1 ] && [ -z "$(cat)" ] && echo \'{json.dumps(answer)}\'\n')
 
 
 def test_a_version_2_provider_says_what_it_is(shell):
@@ -115,8 +115,8 @@ def test_several_are_asked_at_once_and_all_problems_are_told(shell, tmp_path):
     good = answering(shell, ANSWER)
     meeting = tmp_path.parent / f"{tmp_path.name}-meeting"
     meeting.mkdir()
-    meet = f"touch {meeting}/$$; until [ $(ls {meeting} | wc -l) = 2 ]; do sleep 0.01; done; echo '{json.dumps(ANSWER)}'"
-    both = [shell(f"# {number}\n{meet}", f"both{number}") for number in range(2)]
+    meet = f"touch {meeting}/$$; until [ $(ls {meeting} | wc -l) = 2 ]; do sleep 0.01; done"
+    both = [shell(f"{meet}; echo '{json.dumps(ANSWER)}'", f"both{number}") for number in range(2)]
     assert [info.version for info in probe_many([good, *both, good])] == ["1.2"] * 4
     broken = [shell(f"printf '{{\"protocol\":2,{number}'", f"broken{number}") for number in range(2)]
     with pytest.raises(DiagnosticsError) as problem:

@@ -137,7 +137,7 @@ sys.exit(3)
     ("body", "summary"),
     [
         ("print('hello', flush=True); time.sleep(100)", "Provider broke the protocol"),
-        ("sys.stdin.readline(); os.write(1, b'{\"id\":1,\"sta'); sys.exit(1)", "Provider wrote half a line"),
+        ('sys.stdin.readline(); os.write(1, b\'{"id":1,"sta\'); sys.exit(1)', "Provider wrote half a line"),
         ("sys.stdin.readline(); say(status='ok')", "Provider broke the protocol"),
     ],
 )
