@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = """#!{python} -S
+# The first line of a script cannot name a program whose path has a space. Its third line, which ends the string that
+# the second begins, is never read by the shell: it has handed over to Python.
+SHEBANG = """#!/bin/sh
+'''exec' "{python}" -S "$0" "$@"
+' '''
+"""
+PROGRAM = (
+    SHEBANG
+    + """
 import sys
 sys.path[:0] = [{root!r}, {sdk!r}]
 from tests.services.recorder.provider import run
 run({role!r})
 """
+)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import threading
 
 from dstream.plan import Action, Reason
 from dstream_state import Checkpoint
+from tests.services.recorder.recorder import SHEBANG
 from tests.services.recorder.world import World, actions, change, refused, said
 
 OUT = "task.copy.output"
@@ -190,7 +191,9 @@ def test_a_lifecycle_holds_for_all_objects_of_a_task(world: World) -> None:
     assert len(found) == 2
 
 
-V1 = """#!{python} -S
+V1 = (
+    SHEBANG
+    + """
 import json, os, sys
 if os.environ.get("DSTREAM_PROBE"):
     sys.exit(3)
@@ -200,6 +203,7 @@ with open({log!r}, "a") as file:
 status = "failed" if opening["config"].get("n") == 13 else "success"
 print(json.dumps({{"Status": status, "Resources": ["queue-1"], "Message": "as told"}}))
 """
+)
 
 
 def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_the_end(world: World) -> None:
