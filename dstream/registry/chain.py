@@ -1,0 +1,102 @@
+"""Chain: the mirrors of a registry in their order, then the registry itself, as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from dstream.registry.client import RegistryClient
+from dstream.registry.content import Descriptor, Manifest
+from dstream.registry.failures import Denied, NotThere, RegistryError, Unreachable
+from dstream.registry.folder import Folder
+from dstream.registry.settings import Settings
+from dstream.registry.source import Progress, Source
+from dstream.registry.transport import Transport
+
+T = TypeVar("T")
+
+
+class Chain:
+    """Asks one source after the other until one has it. Content that is not what it should be ends the search."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        """Ask `sources` in this order; there is at least one."""
+        self.sources = sources
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the last source, which is the registry itself unless only mirrors may be asked."""
+        return self.sources[-1].place
+
+    def manifest(self, repository: str, wanted: str) -> Manifest:
+        """Return a manifest by tag or digest."""
+        return self._first(lambda source: source.manifest(repository, wanted))
+
+    def tags(self, repository: str) -> list[str]:
+        """Return the tags of a repository, of the first source that has it."""
+        return self._first(lambda source: _some_tags(source, repository))
+
+    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
+        """Write a blob to a file."""
+        self._first(lambda source: source.blob(repository, wanted, target, progress))
+
+    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+        """Return a small blob."""
+        return self._first(lambda source: source.blob_bytes(repository, wanted))
+
+    def referrers(self, repository: str, digest: str) -> list[Descriptor]:
+        """Return what refers to a manifest, of the first source that knows of any."""
+        for source in self.sources[:-1]:
+            try:
+                if found := source.referrers(repository, digest):
+                    return found
+            except (NotThere, Unreachable, Denied):
+                continue
+        return self.sources[-1].referrers(repository, digest)
+
+    def _first(self, ask: Callable[[Source], T]) -> T:
+        problems: list[RegistryError] = []
+        for source in self.sources:
+            try:
+                return ask(source)
+            except (NotThere, Unreachable, Denied) as problem:
+                problems.append(problem)
+        last = problems[-1]
+        if len(problems) == 1:
+            raise last
+        details = " ".join(problem.diagnostics[0].detail for problem in problems)
+        raise type(last)(last.diagnostics[0].summary, details)
+
+
+def _some_tags(source: Source, repository: str) -> list[str]:
+    tags = source.tags(repository)
+    if not tags:
+        raise NotThere("Not in the registry", f"{source.place} has no tags of {repository}.")
+    return tags
+
+
+def source_of(registry: str, settings: Settings, transport: Transport) -> Chain:
+    """Return what a registry's content is read from, as the settings of the machine say."""
+    own = settings.of(registry)
+    sources: list[Source] = [_mirror(text, registry, transport) for text in own.mirrors]
+    if not own.only_mirrors or not sources:
+        sources.append(RegistryClient(host_of(registry), transport))
+    return Chain(sources)
+
+
+def host_of(registry: str) -> str:
+    """Return the host that serves a registry: that of docker.io is called differently."""
+    return "registry-1.docker.io" if registry in ("docker.io", "index.docker.io") else registry
+
+
+def is_folder(mirror: str) -> bool:
+    """Tell whether a mirror is a folder."""
+    return mirror.startswith(("/", "./", "../", "~"))
+
+
+def _mirror(text: str, registry: str, transport: Transport) -> Source:
+    if is_folder(text):
+        return Folder(Path(text).expanduser(), registry)
+    host, _, prefix = text.removeprefix("oci://").partition("/")
+    return RegistryClient(host_of(host), transport, prefix.replace("{registry}", registry.replace(":", "_")))
