@@ -1,73 +1,77 @@
 """Dependencies: a directed graph of names, each pointing at what it needs.
 
 Nodes are strings: addresses of blocks (`task.copy`, `local.tables`, `postgres_publication.orders`) or steps of
-an operation. networkx is imported when the first graph is made, since its import costs more than a small plan.
+an operation. Both directions are kept as plain lists, so that 100,000 steps take little room and a question costs as
+much as its answer is long. networkx is imported when there are loops to tell: its import costs more than a small plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
 
 
 class Dependencies:
     """A directed graph in which `add("a", ["b"])` says that a needs b."""
 
+    __slots__ = ("_needed_by", "_needs")
+
     def __init__(self) -> None:
         """Make an empty graph."""
-        import networkx
-
-        self._graph: Any = networkx.DiGraph()
+        # An edge that was added twice is there twice; whoever asks is told once.
+        self._needs: dict[str, list[str]] = {}
+        self._needed_by: dict[str, list[str]] = {}
 
     def add(self, node: str, needs: Iterable[str] = ()) -> None:
         """Add a node, if it is missing, and an edge to each thing it needs."""
-        self._graph.add_node(node)
-        self._graph.add_edges_from((node, needed) for needed in needs)
+        own = self._needs.get(node)
+        if own is None:
+            own = self._needs[node] = []
+            self._needed_by[node] = []
+        for needed in needs:
+            if needed not in self._needs:
+                self._needs[needed] = []
+                self._needed_by[needed] = []
+            own.append(needed)
+            self._needed_by[needed].append(node)
 
     def __contains__(self, node: str) -> bool:
         """Tell whether the graph has the node."""
-        return node in self._graph
+        return node in self._needs
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the nodes, in the order in which they were added."""
-        return iter(self._graph)
+        return iter(self._needs)
 
     def needs(self, node: str) -> list[str]:
         """Return what the node needs directly."""
-        return list(self._graph.successors(node))
+        return list(dict.fromkeys(self._needs[node]))
 
     def needed_by(self, node: str) -> list[str]:
         """Return what needs the node directly."""
-        return list(self._graph.predecessors(node))
+        return list(dict.fromkeys(self._needed_by[node]))
 
     def closure(self, nodes: Iterable[str]) -> set[str]:
         """Return the nodes and everything that they need, directly or not."""
-        import networkx
-
-        found = set(nodes)
-        for node in list(found):
-            found |= networkx.descendants(self._graph, node)
-        return found
+        return _reached(nodes, self._needs)
 
     def dependents(self, nodes: Iterable[str]) -> set[str]:
         """Return the nodes and everything that needs them, directly or not."""
-        import networkx
-
-        found = set(nodes)
-        for node in list(found):
-            found |= networkx.ancestors(self._graph, node)
-        return found
+        return _reached(nodes, self._needed_by)
 
     def loops(self) -> list[list[str]]:
         """Return one loop of each group of nodes that need each other, each starting at its smallest name.
 
         A loop ["a", "b"] says that a needs b and b needs a. Empty when the graph has none.
         """
+        if len(self.in_order()) == len(self._needs):
+            return []
         import networkx
 
+        graph = networkx.DiGraph(self._needs)
         found: list[list[str]] = []
-        for group in networkx.strongly_connected_components(self._graph):
-            part = self._graph.subgraph(group)
+        for group in networkx.strongly_connected_components(graph):
+            part = graph.subgraph(group)
             start = min(group)
             if len(group) == 1 and not part.has_edge(start, start):
                 continue
@@ -80,10 +84,30 @@ class Dependencies:
     def in_order(self) -> list[str]:
         """Return the nodes so that each comes after all it needs; ties in the order in which they were added.
 
-        The graph must have no loop.
+        A node that is in a loop, or needs one that is, is left out.
         """
-        import networkx
+        names = list(self._needs)
+        place = {name: index for index, name in enumerate(names)}
+        waits = [len(needs) for needs in self._needs.values()]
+        ready = [index for index, count in enumerate(waits) if not count]  # in order, so a heap already
+        found: list[str] = []
+        while ready:
+            name = names[heapq.heappop(ready)]
+            found.append(name)
+            for dependent in self._needed_by[name]:
+                index = place[dependent]
+                waits[index] -= 1
+                if not waits[index]:
+                    heapq.heappush(ready, index)
+        return found
 
-        place = {node: index for index, node in enumerate(self._graph)}
-        reverse = self._graph.reverse(copy=False)
-        return list(networkx.lexicographical_topological_sort(reverse, key=place.__getitem__))
+
+def _reached(nodes: Iterable[str], edges: Mapping[str, list[str]]) -> set[str]:
+    found = set(nodes)
+    pending = list(found)
+    while pending:
+        for following in edges[pending.pop()]:
+            if following not in found:
+                found.add(following)
+                pending.append(following)
+    return found
