@@ -13,6 +13,8 @@ from dstream.cli.render.paint import say
 @click.argument("task", required=False)
 @config_options
 @lock_options
+@flag("upgrade", help="Lock the newest providers that the constraints allow, and what tags mean now.")
+@option("lockfile", metavar="MODE", help="readonly: fail if the lock file would have to change.")
 @flag("auto-approve", help="With TASK: do not ask.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 @option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="With TASK: changes at the same time.")
@@ -22,15 +24,22 @@ def command(
     var: tuple[str, ...],
     var_file: tuple[str, ...],
     lock_timeout: str,
+    upgrade: bool,
+    lockfile: str | None,
     auto_approve: bool,
     color: bool,
     parallelism: int,
 ) -> int:
-    """Find the providers and prepare the place of the state; nothing else is changed.
+    """Find and lock the providers, and prepare the place of the state; nothing else is changed.
 
     With TASK, do what `dstream apply TASK` does: `init TASK` is its older name.
     """
+    from dstream.cli.locking import lenient, lock
+    from dstream.engine.locking import recorded_sources
+
     operation = opened(config, var, var_file)
+    operation.backend.prepare()
+    lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, keep=recorded_sources(operation))
     if task is not None:
         from dstream.cli.apply import carry_out
 
@@ -49,7 +58,6 @@ def command(
         )
     from dstream.engine.inventory import configured_providers
 
-    operation.backend.prepare()
     say(f"State: {operation.backend.describe()}")
     for used in configured_providers(operation):
         say(f"Provider {used.name}: {used.info.name} {used.info.version}, protocol {used.info.protocol}")

@@ -41,7 +41,7 @@ def provider_specs(operation: Operation) -> list[ProviderSpec]:
         specs[f"provider.{name}"] = provider_spec(block, scope, config)
     for resource in config.resources.values():
         name = provider_of(resource)
-        specs.setdefault(f"provider.{name}", default_spec(name, resource))
+        specs.setdefault(f"provider.{name}", default_spec(name, resource, config))
     for task in config.tasks.values():
         for key, extra in instances(task.for_each, task.count, scope):
             for side in task_instance(task, key, scope.bind(extra), config).sides:

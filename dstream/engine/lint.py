@@ -111,7 +111,7 @@ class _Checks:
     def _resource(self, block: ResourceBlock) -> None:
         name = provider_of(block)
         if name not in self.config.providers:
-            self.specs.setdefault(f"provider.{name}", default_spec(name, block))
+            self.specs.setdefault(f"provider.{name}", default_spec(name, block, self.config))
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
             evaluate_body(block.body, self.scope.bind(names))
 

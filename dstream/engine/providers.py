@@ -110,7 +110,7 @@ def make_spec(
     name: str, launch: Launch, body: Body, role: Role, scope: Scope, config: Config, *, default: str | None = None
 ) -> ProviderSpec:
     """Evaluate a launch and a `config` block to a spec; `default` is the provider's name where none is given."""
-    source = _source(launch, scope, default)
+    source = source_of(launch, scope, config, default)
     values = evaluate_body(body, scope)
     expressions = {}
     for path, _ in sensitive_paths(values):
@@ -129,12 +129,21 @@ def provider_spec(block: ProviderBlock, scope: Scope, config: Config) -> Provide
     return make_spec(name, block.launch, block.config, "resource", scope, config, default=block.name)
 
 
-def default_spec(name: str, block: ResourceBlock) -> ProviderSpec:
+def default_spec(name: str, block: ResourceBlock, config: Config) -> ProviderSpec:
     """Return the spec of a provider that has no block: found by its name, without settings."""
-    return ProviderSpec(f"provider.{name}", ProviderSource("name", name), "resource", range=block.range)
+    return ProviderSpec(f"provider.{name}", _named(name, (), config), "resource", range=block.range)
 
 
-def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource:
+def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
+    """Return what a name means: what `required_providers` says of it, else an installed program."""
+    required = config.settings.required_providers.get(name) if config.settings is not None else None
+    if required is None:
+        return ProviderSource("name", name, env)
+    return ProviderSource("ref", required.source, env)
+
+
+def source_of(launch: Launch, scope: Scope, config: Config, default: str | None = None) -> ProviderSource:
+    """Evaluate where a provider comes from; `default` is its name where nothing is said."""
     if launch.kind is None or launch.source is None:
         if default is None:
             raise DiagnosticsError(
@@ -145,7 +154,7 @@ def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource
                     launch.range,
                 )
             )
-        return ProviderSource("name", default, _env(launch, scope))
+        return _named(default, _env(launch, scope), config)
     value = evaluate(launch.source, scope)
     if sensitive_paths(value):
         raise DiagnosticsError(
@@ -160,6 +169,8 @@ def _source(launch: Launch, scope: Scope, default: str | None) -> ProviderSource
         raise DiagnosticsError(
             error("Wrong provider source", "A provider's source is a text that is known at plan.", launch.source.range)
         )
+    if launch.kind == "name":
+        return _named(value, _env(launch, scope), config)
     return ProviderSource(launch.kind, value, _env(launch, scope))
 
 

@@ -66,7 +66,7 @@ class Sources:
         for (type_, name), block in self._config.resources.items():
             wanted = provider_of(block)
             if f"{type_}.{name}" in self._selected and wanted not in self._config.providers:
-                self.specs.setdefault(f"provider.{wanted}", default_spec(wanted, block))
+                self.specs.setdefault(f"provider.{wanted}", default_spec(wanted, block, self._config))
         problems = self._recorded_specs()
         try:
             self._pool.prepare(self.specs.values())

@@ -1,12 +1,13 @@
 """Provider processes and the wire: find a provider, ask what it is, ask what a task needs, manage its objects."""
 
-from dstream.plugins.binary import Binary, ProviderSource, resolve
+from dstream.plugins.binary import Binary, ProviderSource
 from dstream.plugins.derive import Derivation, DerivedResource, begin_derive, derive
 from dstream.plugins.legacy import LegacyLifecycle
 from dstream.plugins.pending import Pending
 from dstream.plugins.probe import ProviderInfo, begin_probe, probe, probe_many
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request
+from dstream.plugins.resolve import resolve
 from dstream.plugins.schema import ResourceSchema
 from dstream.plugins.session import ResourceSession
 

@@ -80,9 +80,15 @@ def begin_probe(binary: Binary, *, cache_dir: Path | None = None) -> Pending[Pro
 
 
 def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
-    cached = _read(binary, cache_dir)
+    cached = binary.answer or _read(binary, cache_dir)
     if cached is not None:
         return _info(binary, cached)
+    form = ask(binary, cache_dir=cache_dir)
+    return _info(binary, form)
+
+
+def ask(binary: Binary, *, cache_dir: Path | None = None) -> Mapping[str, Any]:
+    """Start a provider and return its answer to the probe as it is; `{"protocol": 1}` where it has none."""
     environment = provider_environment(binary.source.env, DSTREAM_PROBE="1")
     environment.pop("DSTREAM_FAULT", None)  # faults are about sessions
     process = begin_binary(binary, environment=environment).result()
@@ -97,11 +103,11 @@ def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
         raise garbage(binary.name, "a whole answer to the probe", first, Redactor(), said.tail)
     else:
         form = {"protocol": 1}
-    info = _info(binary, form)
+    _info(binary, form)
     # A provider that was slow, or crashed, may answer the next time.
-    if info.protocol >= PROTOCOL or not (said.timed_out or (said.exit_code or 0) < 0) or said.stopped:
+    if form["protocol"] >= PROTOCOL or not (said.timed_out or (said.exit_code or 0) < 0) or said.stopped:
         _write(binary, cache_dir, form)
-    return info
+    return form
 
 
 def _is_answer(form: Mapping[str, Any] | None) -> bool:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dstream.registry.artifact import Artifact, read_artifact
 from dstream.registry.cache import Cache, default_cache
-from dstream.registry.chain import Chain, source_of
-from dstream.registry.content import Descriptor, Manifest, matches
+from dstream.registry.content import Manifest, matches
 from dstream.registry.failures import NotThere, RegistryError, Tampered, Unreachable
 from dstream.registry.lockfile import Locked
 from dstream.registry.platforms import Platform, this_platform
 from dstream.registry.reference import Reference, parse_reference
 from dstream.registry.settings import Settings, load_settings
-from dstream.registry.transport import Transport
 from dstream.registry.trust import Policy
 from dstream.registry.versions import newest, parse_constraint, parse_version, versions_of
+
+if TYPE_CHECKING:
+    from dstream.registry.chain import Chain
+    from dstream.registry.transport import Transport
 
 Report = Callable[[str, int, int], None]
 """Called during a download with what is loaded, the bytes that are there and the bytes that there will be."""
@@ -52,6 +55,10 @@ class Installer:
     def source(self, registry: str) -> Chain:
         """Return what a registry's content is read from."""
         if registry not in self._sources:
+            # The HTTP library takes longer to load than a cached provider to find.
+            from dstream.registry.chain import source_of
+            from dstream.registry.transport import Transport
+
             self._transport = self._transport or Transport(self.settings)
             self._sources[registry] = source_of(registry, self.settings, self._transport)
         return self._sources[registry]
@@ -92,7 +99,9 @@ class Installer:
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
         """Return what a manifest of a repository holds."""
-        return read_artifact(_CacheFirst(self.cache, self.source(reference.registry)), reference.repository, manifest)
+        from dstream.registry.cached import CacheFirst
+
+        return read_artifact(CacheFirst(self.cache, self.source(reference.registry)), reference.repository, manifest)
 
     def _fits(self, wanted: Wanted, previous: Locked) -> bool:
         reference = wanted.reference
@@ -205,30 +214,6 @@ class Installer:
             )
             raise RegistryError("Provider is not there for this platform", detail)
         return digest
-
-
-class _CacheFirst(Chain):
-    """A source whose manifests come from the cache where they are named by digest."""
-
-    def __init__(self, cache: Cache, source: Chain) -> None:
-        super().__init__(source.sources)
-        self._cache = cache
-
-    def manifest(self, repository: str, wanted: str) -> Manifest:
-        cached = self._cache.manifest(wanted) if wanted.startswith("sha") else None
-        if cached is not None:
-            return cached
-        found = super().manifest(repository, wanted)
-        self._cache.keep(found.raw)
-        return found
-
-    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
-        path = self._cache.path(wanted.digest)
-        if matches(path, wanted.digest):
-            return path.read_bytes()
-        raw = super().blob_bytes(repository, wanted)
-        self._cache.keep(raw)
-        return raw
 
 
 def installer(report: Report | None = None) -> Installer:

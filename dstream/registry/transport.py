@@ -14,7 +14,6 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -28,6 +27,7 @@ from dstream.registry.settings import Settings
 
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
 _REDIRECTS = 5
+_DRAINED = 1 << 16
 _TRIES = 4
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 30.0
@@ -44,6 +44,7 @@ class Transport:
         self._settings = settings
         self._sleep = sleep
         self._schemes: dict[str, str] = {}
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     def scheme(self, host: str) -> str:
         """Return "https", or "http" for a host that may be spoken to so and speaks no TLS."""
@@ -72,8 +73,9 @@ class Transport:
         try:
             yield response
         finally:
-            # What was not read would have to be read before the connection is of use again.
-            if response.closed or response.length_remaining in (0, None):
+            # What was not read has to be, before the connection is of use again.
+            if (response.length_remaining or 0) <= _DRAINED:
+                response.drain_conn()
                 response.release_conn()
             else:
                 response.close()
@@ -136,12 +138,17 @@ class Transport:
             "retries": False,
             "timeout": urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
         }
-        pool = _pool(_proxy_for(url))
+        pool = self._pool(_proxy_for(url))
         if isinstance(body, Path):
             options["headers"]["Content-Length"] = str(body.stat().st_size)
             with body.open("rb") as file:
                 return pool.request(method, url, body=file, **options)
         return pool.request(method, url, body=body, **options)
+
+    def _pool(self, proxy: str | None) -> urllib3.PoolManager:
+        if proxy not in self._pools:
+            self._pools[proxy] = _new_pool(proxy)
+        return self._pools[proxy]
 
     def _plain_allowed(self, host: str) -> bool:
         return self._settings.insecure(host) or is_loopback(host)
@@ -168,8 +175,7 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-@cache
-def _pool(proxy: str | None) -> urllib3.PoolManager:
+def _new_pool(proxy: str | None) -> urllib3.PoolManager:
     context = ssl.create_default_context()
     if proxy is None:
         return urllib3.PoolManager(num_pools=8, maxsize=4, ssl_context=context)

@@ -1,16 +1,17 @@
-"""Trust."""
+"""Trust: whose signatures a configuration accepts."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from dstream.registry.chain import Chain
-from dstream.registry.content import Manifest
-from dstream.registry.reference import Reference
+if TYPE_CHECKING:
+    from dstream.registry.content import Manifest
+    from dstream.registry.reference import Reference
+    from dstream.registry.source import Source
 
 
 class Policy(Protocol):
-    """x."""
+    """Verifies signatures."""
 
-    def verify(self, source: Chain, reference: Reference, manifest: Manifest) -> str:
-        """x."""
+    def verify(self, source: Source, reference: Reference, manifest: Manifest) -> str:
+        """Return who has signed a manifest; raise RegistryError where nobody has who is trusted."""

@@ -1,0 +1,52 @@
+"""Locking for the commands `init`, `providers lock` and `providers pull`: do it, and tell what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dstream.cli.opening import given
+from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.engine.locking import Locking
+    from dstream.engine.operation import Operation
+
+
+def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
+    """Open a configuration without asking for what only its providers would need."""
+    from dstream.engine.operation import open_operation
+
+    return open_operation(given(config, var, var_file), lint=True)
+
+
+def lock(operation: Operation, *, upgrade: bool, mode: str | None, keep: tuple[str, ...] | None) -> Locking:
+    """Bring the lock file up to date, and tell what was done; raise ClickException for an unknown mode.
+
+    `keep` are sources besides the configuration's that stay locked; None keeps all.
+    """
+    from dstream.cli.render.loading import Loading
+    from dstream.engine.locking import lock_providers, wanted_providers
+    from dstream.registry.install import installer
+
+    if mode not in (None, "readonly"):
+        raise click.BadParameter(f"{mode!r} is not known; readonly is", param_hint="-lockfile")
+    if mode and upgrade:
+        raise click.UsageError("-upgrade changes the lock file, and -lockfile=readonly forbids that.")
+    wanted = wanted_providers(operation)
+    names = None if keep is None else (*keep, *(each.source for each in wanted))
+    result = lock_providers(
+        operation.root, wanted, installer(Loading()), upgrade=upgrade, readonly=mode == "readonly", keep=names
+    )
+    for each in wanted:
+        locked = result.lock.providers[each.source]
+        before = (result.upgraded or {}).get(each.source)
+        how = "locked" if each.source in result.added else f"was {before}" if before else "as locked"
+        signed = f", signed by {locked.signed_by}" if locked.signed_by else ""
+        say(f"Provider {each.source}: {locked.version or locked.tag or locked.manifest} ({how}{signed})")
+    for source in result.removed:
+        say(f"Provider {source}: no longer locked")
+    if result.changed:
+        say("\n.dstream.lock.hcl was written. Commit it, so that everybody runs the same providers.\n")
+    return result

@@ -1,0 +1,44 @@
+"""`dstream providers`: find, fetch, lock, publish, mirror, make and test providers. One file for each command."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "list": ("list", "List what is configured, locked, cached and installed"),
+    "search": ("search", "Search the index of providers, or a registry"),
+    "pull": ("pull", "Fetch a provider into the cache"),
+    "lock": ("lock", "Write the lock file, and nothing else"),
+    "publish": ("publish", "Push a provider to a registry"),
+    "sign": ("sign", "Sign a provider in a registry with a key"),
+    "mirror": ("mirror", "Copy locked providers to a folder or a registry"),
+    "prune": ("prune", "Remove what is not used from the cache"),
+    "new": ("new", "Make a provider package to start from"),
+    "schema": ("schema", "Show what providers take"),
+    "test": ("test", "Hold a provider against the rules of the protocol"),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = importlib.import_module(f"dstream.cli.providers.{entry[0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group("providers", cls=_Lazy)
+def command() -> None:
+    """Find, fetch, lock, publish, mirror, make and test providers."""

@@ -1,0 +1,37 @@
+"""`dstream providers lock`."""
+
+from __future__ import annotations
+
+import click
+
+from dstream.cli.options import Command, config_options, flag, option
+from dstream.cli.render.paint import say
+
+
+@click.command("lock", cls=Command)
+@config_options
+@flag("upgrade", help="Lock the newest providers that the constraints allow, and what tags mean now.")
+@option("lockfile", metavar="MODE", help="readonly: fail if the lock file would have to change.")
+@option("platform", metavar="OS_ARCH", multiple=True, help="Fetch for this platform too, as linux_arm64.")
+def command(
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    upgrade: bool,
+    lockfile: str | None,
+    platform: tuple[str, ...],
+) -> None:
+    """Write the lock file; the state is not touched.
+
+    The digests of all platforms are locked in any case; -platform also fetches, for a cache that others use.
+    """
+    from dstream.cli.locking import lenient, lock
+    from dstream.cli.render.loading import Loading
+    from dstream.engine.locking import fetch_platforms
+    from dstream.registry.install import installer
+    from dstream.registry.platforms import parse_platform
+
+    result = lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, keep=None)
+    fetch_platforms(result.lock, [parse_platform(each) for each in platform], installer(Loading()))
+    if not result.changed:
+        say("The lock file is up to date.")

@@ -1,0 +1,44 @@
+"""`dstream providers test`: the conformance kit."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+
+import click
+
+from dstream.cli.options import Command, flag, option
+from dstream.cli.providers.schema import named_binary
+from dstream.cli.render.paint import paint_for, say
+
+
+@click.command("test", cls=Command)
+@click.argument("provider", metavar="PATH-OR-NAME")
+@option("role", type=click.Choice(["input", "output", "resource"]), help="Which executable of a name is meant.")
+@option("provider-config", metavar="JSON", default="{}", help="The configuration to test with, a JSON object.")
+@flag("json", help="As JSON.")
+def command(provider: str, role: str | None, provider_config: str, json: bool) -> int:
+    """Hold a provider against the rules of the protocol. The configuration should point at nothing that matters."""
+    from dstream.plugins.conformance import run_kit
+
+    try:
+        settings = json_module.loads(provider_config)
+    except ValueError as problem:
+        raise click.BadParameter(f"not JSON: {problem}", param_hint="-provider-config") from None
+    if not isinstance(settings, dict):
+        raise click.BadParameter("it is a JSON object", param_hint="-provider-config")
+    results = run_kit(named_binary(provider, role), settings)
+    failed = [result for result in results if result.outcome == "failed"]
+    if json:
+        say(json_module.dumps([result.to_json() for result in results], ensure_ascii=False))
+        return 1 if failed else 0
+    paint = paint_for(sys.stdout)
+    colours = {"passed": "green", "failed": "red", "skipped": "dim"}
+    for result in results:
+        say(f"{paint(result.outcome, colours[result.outcome]):<7}  {result.rule}  {result.title}")
+        if result.outcome == "failed" and result.detail:
+            for line in result.detail.splitlines():
+                say(f"           {line}")
+    counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in colours}
+    say(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped.")
+    return 1 if failed else 0

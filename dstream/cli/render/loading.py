@@ -1,0 +1,32 @@
+"""Loading: how far downloads are, on a terminal as one line that changes, elsewhere one line when each is done."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from dstream.cli.render.paint import say
+
+_MIB = 1024 * 1024
+
+
+class Loading:
+    """A report for downloads, from any thread."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded yet."""
+        self._terminal = sys.stderr.isatty()
+        self._lock = threading.Lock()
+        self._shown = -1
+
+    def __call__(self, what: str, done: int, size: int) -> None:
+        """Show that `done` of `size` bytes of `what` are there."""
+        percent = 100 * done // size if size else 100
+        with self._lock:
+            if self._terminal and percent != self._shown:
+                self._shown = percent
+                text = f"\r  {what}: {done / _MIB:.1f} of {size / _MIB:.1f} MiB ({percent} %)"
+                sys.stderr.write(text + ("\n" if done >= size else ""))
+                sys.stderr.flush()
+            elif not self._terminal and done >= size:
+                say(f"  {what}: {size / _MIB:.1f} MiB", stream=sys.stderr)

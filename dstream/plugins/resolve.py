@@ -1,0 +1,104 @@
+"""resolve: which executable a block means, found without ever asking the current folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.plugins.binary import Binary, ProviderSource, Role
+from dstream.plugins.digest import digest_of
+
+_PREFIX: dict[str, tuple[str, ...]] = {
+    "input": ("dstream-in-",),
+    "output": ("dstream-out-",),
+    "resource": ("dstream-resource-", "dstream-in-", "dstream-out-"),
+}
+
+
+def resolve(source: ProviderSource, root: Path, role: Role) -> Binary:
+    """Return the executable of `source`; raise DiagnosticsError if there is none.
+
+    A path is relative to `root`, the configuration's folder. A name is looked up beside the running Python, then
+    on PATH; empty and relative entries of PATH are passed over, so nothing in the current folder is ever started.
+    """
+    if not source.value:
+        raise DiagnosticsError(error("Provider without a source", f"The {role} names an empty {source.argument}."))
+    if source.kind == "path":
+        return _binary(_at_path(source.value, root), source, root)
+    if source.kind == "name":
+        return _binary(_by_name(source.value, role), source, root)
+    if source.kind == "ref":
+        return _from_registry(source, root)
+    raise DiagnosticsError(_image_diagnostic(source))
+
+
+def _binary(path: Path, source: ProviderSource, root: Path) -> Binary:
+    return Binary((str(path),), source, digest_of(path, neighbours=source.kind == "path"), str(root.absolute()))
+
+
+def _at_path(value: str, root: Path) -> Path:
+    path = Path(os.path.normpath(root / Path(value).expanduser())).absolute()
+    if path.is_dir():
+        raise DiagnosticsError(
+            error("Provider is a folder", f"provider_path {value!r} is the folder {path}. Name the executable in it.")
+        )
+    if not path.exists():
+        detail = f"provider_path {value!r} (from the configuration's folder) means {path}, and there is no such file."
+        raise DiagnosticsError(error("Provider not found", detail))
+    if not os.access(path, os.X_OK):
+        raise DiagnosticsError(
+            error("Provider is not executable", f"{path} may not be executed. Mend it with: chmod +x {path}")
+        )
+    return path
+
+
+def _by_name(name: str, role: Role) -> Path:
+    if "/" in name or "\\" in name or name.startswith("."):
+        detail = f"provider = {name!r} is a path. A name has no slash; for a path, write provider_path = {name!r}."
+        raise DiagnosticsError(error("Provider name is a path", detail))
+    folders = [str(Path(sys.executable).parent)]
+    folders += [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+    executables = [prefix + name for prefix in _PREFIX[role]]
+    for executable in executables:
+        for folder in folders:
+            found = Path(folder, executable)
+            if found.is_file() and os.access(found, os.X_OK):
+                return found
+    detail = (
+        f"provider = {name!r} as {role} means the executable {' or '.join(executables)}, which is neither beside "
+        f"{sys.executable} nor on PATH. Install it, mend the name, or use provider_path for a file of your own."
+    )
+    raise DiagnosticsError(error("Provider not found", detail))
+
+
+def _from_registry(source: ProviderSource, root: Path) -> Binary:
+    """Return what the lock file names, from the cache; what is missing there is fetched, by its digest."""
+    from dstream.registry.install import installer
+    from dstream.registry.lockfile import read_lock
+
+    locked = read_lock(root).providers.get(source.value)
+    if locked is None:
+        raise DiagnosticsError(
+            error(
+                "Provider is not locked",
+                f"{source.value} is not in the lock file .dstream.lock.hcl, and nothing from a registry is executed "
+                "that is not. Choose a version, and lock it, with: dstream init",
+            )
+        )
+    if source.signed and not locked.signed_by:
+        raise DiagnosticsError(
+            error(
+                "Provider is not signed",
+                f"The trust block wants a signature of {source.value}, and the lock file has it without one. "
+                "Check it, and note who has signed, with: dstream init",
+            )
+        )
+    here = installer()
+    path = here.executable(locked)
+    return Binary((str(path),), source, locked.platforms[str(here.platform)], str(root.absolute()), locked.probe)
+
+
+def _image_diagnostic(source: ProviderSource) -> Diagnostic:
+    return error("Provider source not supported", source.value)
