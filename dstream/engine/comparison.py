@@ -109,12 +109,14 @@ def drift_of(
 
 def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a provider answered, with each withheld value as it was recorded."""
+    if answer == before:
+        return dict(before)
     found = dict(answer)
     for name, value in answer.items():
-        if isinstance(value, Mapping) and "$withheld" in value:
+        if isinstance(value, dict) and "$withheld" in value:
             found[name] = before.get(name)
     for name, value in before.items():
-        if name not in found and isinstance(value, Mapping) and "$hmac" in value:
+        if name not in found and isinstance(value, dict) and "$hmac" in value:
             found[name] = value
     return found
 

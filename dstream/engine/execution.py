@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dstream.addresses import ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.comparison import planned_identity, prior_attributes
-from dstream.engine.expansion import instance_names
+from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
@@ -103,6 +102,7 @@ class Execution:
         self._running: dict[str, _Running] = {}
         self._delayed: list[_Running] = []
         self._recorded_specs: set[str] = set()
+        self._task_names: dict[str, InstanceNames] = {}
         self._failed_blocks: set[str] = set()
 
     def run(self) -> None:
@@ -289,8 +289,9 @@ class Execution:
 
     def _task_again(self, task: TaskInstance) -> TaskInstance:
         """Evaluate the sides of a task once more, when what was unknown is known."""
-        names = instance_names(task.block.for_each, task.block.count, self.scope, task.address.key)
-        return task_instance(task.block, task.address.key, self.scope.bind(names), self.operation.config)
+        block = task.block
+        names = self._task_names.setdefault(block.name, InstanceNames(block.for_each, block.count)).of(self.scope)
+        return task_instance(block, task.address.key, self.scope.bind(names[task.address.key]), self.operation.config)
 
     def _start(self, running: _Running) -> None:
         self.held.ensure()
@@ -421,10 +422,15 @@ class Execution:
         )
 
     def _export(self, running: _Running, answer: Answer, item: ObjectState) -> None:
-        address = parse_address(running.step.change.address)
-        if isinstance(address, ResourceAddress) and running.wanted is not None:
-            clear = reveal(item.attributes, running.wanted.attributes, answer.attributes)
-            self.exports.set(address.type, address.name, address.key, exported(clear, item.sensitive, str(address)))
+        wanted = running.wanted
+        if wanted is None or wanted.block.startswith("task."):
+            return
+
+        def make() -> Any:
+            clear = reveal(item.attributes, wanted.attributes, answer.attributes)
+            return exported(clear, item.sensitive, wanted.address)
+
+        self.exports.set(wanted.type, wanted.block.partition(".")[2], wanted.instance, make)
 
     def _count(self, running: _Running) -> None:
         self.counts[{"create": "add", "update": "change", "destroy": "destroy"}[running.step.kind]] += 1

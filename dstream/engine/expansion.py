@@ -31,9 +31,25 @@ def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterat
         yield None, {}
 
 
-def instance_names(for_each: Expr | None, count: Expr | None, scope: Scope, key: Key) -> dict[str, Any]:
-    """Return the names (`each`, `count`) of one instance, in a scope where more of their values may be known."""
-    return next(names for each, names in instances(for_each, count, scope) if each == key)
+class InstanceNames:
+    """The names (`each`, `count`) of the instances of one block, by key, evaluated once in each scope.
+
+    In the scope of an apply more of their values are known than in that of its plan: when the first instance is
+    evaluated there, all that the block needs is done.
+    """
+
+    def __init__(self, for_each: Expr | None, count: Expr | None) -> None:
+        """Take what the block says."""
+        self._for_each, self._count = for_each, count
+        self._scope: Scope | None = None
+        self._names: dict[Key, dict[str, Any]] = {}
+
+    def of(self, scope: Scope) -> Mapping[Key, dict[str, Any]]:
+        """Return the names by key, in order; raises as `instances`."""
+        if self._scope is not scope:
+            self._names = dict(instances(self._for_each, self._count, scope))
+            self._scope = scope
+        return self._names
 
 
 def lenient_instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:

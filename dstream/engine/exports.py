@@ -1,12 +1,12 @@
 """Exports: the values of resources as expressions see them, such as `postgres_publication.orders.name`.
 
 A plan fills them with planned attributes, in which unknown values stand for what only apply will know; an apply
-replaces each as it becomes real.
+replaces each as it becomes real. A value is made when an expression first asks for its type: most are never asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dstream.addresses import Key
@@ -20,18 +20,25 @@ class Exports:
     def __init__(self) -> None:
         """Start with none."""
         self._types: dict[str, dict[str, Any]] = {}
+        self._unmade: dict[str, dict[str, dict[Key, Callable[[], Any]]]] = {}
+        """What makes the values that nobody asked for yet, by type, name and key."""
 
     def declare(self, type_: str, name: str, *, keyed: bool, counted: bool) -> None:
         """Say that a block exists, and whether its instances have keys (for_each) or indexes (count)."""
         value: Any = [] if counted else {} if keyed else Unknown()
+        self._unmade.setdefault(type_, {}).pop(name, None)
         self._types.setdefault(type_, {})[name] = value
 
     def unknown(self, type_: str, name: str) -> None:
         """Say that nothing can be known of a block yet."""
+        self._unmade.setdefault(type_, {}).pop(name, None)
         self._types.setdefault(type_, {})[name] = Unknown()
 
-    def set(self, type_: str, name: str, key: Key, value: Any) -> None:
-        """Set the value of one instance. Instances of lower indexes that are not set are unknown."""
+    def set(self, type_: str, name: str, key: Key, make: Callable[[], Any]) -> None:
+        """Set the value of one instance, as what makes it. Instances of lower indexes that are not set are unknown."""
+        self._unmade.setdefault(type_, {}).setdefault(name, {})[key] = make
+
+    def _put(self, type_: str, name: str, key: Key, value: Any) -> None:
         names = self._types.setdefault(type_, {})
         known = names.get(name)
         if key is None:
@@ -48,6 +55,12 @@ class Exports:
 
     def __call__(self, root: str) -> Mapping[str, Any]:
         """Return the blocks of a type by name, as the scope of an expression asks for them."""
+        unmade = self._unmade.get(root)
+        if unmade:
+            for name, instances in unmade.items():
+                for key, make in instances.items():
+                    self._put(root, name, key, make())
+            unmade.clear()
         return self._types.get(root, {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from dstream.addresses import ResourceAddress, TaskAddress, parse_address
@@ -61,7 +62,7 @@ def recorded_exports(snapshot: Snapshot, operation: Operation) -> Exports:
         address = parse_address(text)
         if isinstance(address, ResourceAddress) and (address.type, address.name) in operation.config.resources:
             clear = reveal(item.attributes)
-            exports.set(address.type, address.name, address.key, exported(clear, item.sensitive, text))
+            exports.set(address.type, address.name, address.key, partial(exported, clear, item.sensitive, text))
     return exports
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from dstream.addresses import Key, ResourceAddress, parse_address
+from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.adoption import adopted, import_identities
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of, same_identity
-from dstream.engine.expansion import instance_names, instances
+from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
@@ -41,7 +42,7 @@ from dstream.engine.selection import Selection, block_of_text, read_address, tas
 from dstream.engine.sources import Sources
 from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
-from dstream.lang import Scope, contains_unknown, evaluate_body, references
+from dstream.lang import Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
 from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
@@ -103,6 +104,8 @@ class _Planner:
         self.problems: list[Diagnostic] = list(self.moves.problems)
         self.broken: set[str] = set()
         self.kept_tasks: set[str] = set()
+        self.changed_blocks: set[str] = set()
+        """Blocks of which an object that exists is changed, for `replace_triggered_by`."""
         self.replaced = {str(read_address(text)) for text in options.replace}
         self.selected = Selection(options.targets, operation, self.snapshot, destroy=options.destroy)
         self._needs: dict[str, tuple[str, ...]] = {}
@@ -118,14 +121,15 @@ class _Planner:
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
+        self._rules_of: dict[tuple[str, str], Rules] = {}
         self._imports: dict[str, Any] | None = None
+        self._by_block: dict[str, list[str]] | None = None
         self._new_first: set[str] | None = None
 
     # -- the pass ----------------------------------------------------------------------------------
 
     def run(self, pending: int) -> Prepared:
         self.problems += self.sources.start_early()
-        # Making the graph imports networkx, which takes about as long as a provider takes to start.
         for name in self.operation.graph.in_order():
             if name in self.selected:
                 self._visit(name)
@@ -247,24 +251,23 @@ class _Planner:
         spec = self.specs[f"provider.{provider_of(block)}"]
         self.exports.declare(type_, label, keyed=block.for_each is not None, counted=block.count is not None)
         rules = self._rules(spec, type_, block)
-        found = [
-            self._declared(block, key, names, spec, rules)
-            for key, names in instances(block.for_each, block.count, self.scope)
-        ]
+        names = InstanceNames(block.for_each, block.count)
+        found = [self._declared(block, key, names, spec, rules) for key in names.of(self.scope)]
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
         for wanted in found:
             change = self._change(wanted, spec, rules, triggered)
-            self._export(wanted, change)
+            self.exports.set(type_, label, wanted.instance, partial(self._exported, wanted, change))
 
     def _declared(
-        self, block: ResourceBlock, key: Key, names: dict[str, Any], spec: ProviderSpec, rules: Rules
+        self, block: ResourceBlock, key: Key, names: InstanceNames, spec: ProviderSpec, rules: Rules
     ) -> Wanted:
         address = str(ResourceAddress(block.type, block.name, key))
 
+        planned = names.of(self.scope)[key]
+
         def evaluate_in(scope: Scope) -> Evaluated:
-            now = instance_names(block.for_each, block.count, scope, key) if contains_unknown(names) else names
-            return evaluated(evaluate_body(block.body, scope.bind(now)))
+            return evaluated(evaluate_body(block.body, scope.bind(names.of(scope).get(key, planned))))
 
         attributes, paths = evaluate_in(self.scope)
         return Wanted(
@@ -283,6 +286,9 @@ class _Planner:
         )
 
     def _rules(self, spec: ProviderSpec, type_: str, block: ResourceBlock | None) -> Rules:
+        known = self._rules_of.get((spec.name, type_))
+        if known is not None:
+            return known
         found = self.pool.installed(spec)
         rules = rules_of(found.info, type_)
         if rules is None:
@@ -290,6 +296,7 @@ class _Planner:
         if rules.unreadable and not self.operation.encrypted:
             subject = block.range if block is not None else spec.range
             raise DiagnosticsError(needs_encryption(type_, rules.unreadable, subject))
+        self._rules_of[spec.name, type_] = rules
         return rules
 
     def _task(self, name: str) -> None:
@@ -311,6 +318,7 @@ class _Planner:
         if task.deferred or any(wanted.unknown for wanted in task.wanted if wanted.type != "lifecycle"):
             waits = ", ".join(task.deferred) or "attributes that are known after apply"
             self.kept_tasks.add(address)
+            self.changed_blocks.add(block_name)
             self.changes[address] = Change(
                 address,
                 Action.DEFERRED,
@@ -366,8 +374,9 @@ class _Planner:
     def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
         address = wanted.address
         self.wanted[address] = wanted
-        secret = {str(path[0]) for path in wanted.sensitive} & set(rules.identity_attributes)
-        self.problems += (sensitive_identity(wanted, name) for name in sorted(secret))
+        if wanted.sensitive:
+            secret = {str(path[0]) for path in wanted.sensitive} & set(rules.identity_attributes)
+            self.problems += (sensitive_identity(wanted, name) for name in sorted(secret))
         importing = self._adopt(wanted, spec, rules)
         recorded, reality = self._recorded(wanted), self._reality(address)
         if recorded is None and reality.exists:
@@ -378,7 +387,10 @@ class _Planner:
         change = change_of(wanted, recorded, reality, rules, asked, self.key, new_first=new_first)
         if change.action is Action.CREATE_THEN_DELETE and same_identity(wanted, recorded, rules):
             self.problems.append(cannot_be_first(change, wanted, rules))
-        change = replace(change, moved_from=self.moves.origins.get(address), importing=importing)
+        if importing is not None or address in self.moves.origins:
+            change = replace(change, moved_from=self.moves.origins.get(address), importing=importing)
+        if change.action not in (Action.NO_OP, Action.CREATE):
+            self.changed_blocks.add(wanted.block)
         if change.action.destroys and wanted.lifecycle.prevent_destroy:
             self.problems.append(prevented(change, wanted.range))
         self.changes[address] = change
@@ -417,13 +429,10 @@ class _Planner:
         if recorded is not None and recorded.status in ("unresolved", "pending"):
             self.problems.append(unresolved(address))
 
-    def _export(self, wanted: Wanted, change: Change) -> None:
+    def _exported(self, wanted: Wanted, change: Change) -> Any:
         reality = self._reality(wanted.address)
         clear = reveal(change.after, wanted.attributes, reality.attributes)
-        address = parse_address(wanted.address)
-        if isinstance(address, ResourceAddress):
-            value = exported(clear, wanted.sensitive, wanted.address)
-            self.exports.set(address.type, address.name, address.key, value)
+        return exported(clear, wanted.sensitive, wanted.address)
 
     def _export_recorded(self, block: ResourceBlock) -> None:
         """Give expressions the recorded attributes, where nothing will be planned (destroy).
@@ -431,20 +440,31 @@ class _Planner:
         Recorded instances may have other keys than the block, if it was written anew and not applied.
         """
         self.exports.unknown(block.type, block.name)
-        for text, item in self.snapshot.resources.items():
+        for text in self.recorded_by_block.get(f"{block.type}.{block.name}", ()):
             address = read_address(text)
-            if isinstance(address, ResourceAddress) and (address.type, address.name) == (block.type, block.name):
-                reality = self.refresh.reality(text)
-                clear = reveal(item.attributes, reality.attributes)
-                self.exports.set(address.type, address.name, address.key, exported(clear, item.sensitive, text))
+            if isinstance(address, ResourceAddress):
+                make = partial(self._recorded_export, text)
+                self.exports.set(address.type, address.name, address.key, make)
+
+    def _recorded_export(self, address: str) -> Any:
+        item = self.snapshot.resources[address]
+        clear = reveal(item.attributes, self.refresh.reality(address).attributes)
+        return exported(clear, item.sensitive, address)
+
+    @property
+    def recorded_by_block(self) -> dict[str, list[str]]:
+        """The addresses of recorded objects by the block that they come from."""
+        if self._by_block is None:
+            self._by_block = {}
+            for address in self.snapshot.resources:
+                self._by_block.setdefault(block_of_text(address), []).append(address)
+        return self._by_block
 
     def _triggered(self, lifecycle: Lifecycle) -> Reason:
         for expr in lifecycle.replace_triggered_by:
             for reference in references(expr):
-                name = block_name(reference)
-                for change in self.changes.values():
-                    if block_of_text(change.address) == name and change.action not in (Action.NO_OP, Action.CREATE):
-                        return Reason.TRIGGERED
+                if block_name(reference) in self.changed_blocks:
+                    return Reason.TRIGGERED
         return Reason.NONE
 
     # -- what is left -------------------------------------------------------------------------------
@@ -508,6 +528,9 @@ class _Planner:
         return found
 
     def _unordered(self, item: ObjectState) -> Collection[str]:
-        spec = self.specs.get(item.provider)
-        rules = rules_of(self.pool.installed(spec).info, item.type) if spec is not None else None
-        return rules.unordered if rules is not None else ()
+        known = self._rules_of.get((item.provider, item.type))
+        if known is None:
+            spec = self.specs.get(item.provider)
+            rules = rules_of(self.pool.installed(spec).info, item.type) if spec is not None else None
+            known = self._rules_of[item.provider, item.type] = rules or NO_RULES
+        return known.unordered

@@ -58,7 +58,12 @@ def contains_unknown(value: Any) -> bool:
 
 
 def changed_names(before: Mapping[str, Any], after: Mapping[str, Any], unordered: Collection[str] = ()) -> list[str]:
-    """Return the names of the top-level attributes that differ, sorted; null and absent are the same."""
+    """Return the names of the top-level attributes that differ, sorted; null and absent are the same.
+
+    `before` is real, so it holds nothing unknown.
+    """
+    if before == after:
+        return []
     return sorted(
         name
         for name in before.keys() | after.keys()
