@@ -123,6 +123,7 @@ def lock_providers(
 
 def _probed(locked: Locked, previous: Locked | None, installer: Installer, root: Path) -> Locked:
     """Fetch a provider, and note what it says of itself, unless that is known of the same content."""
+    installer.fetch(locked)  # anew where the cache was damaged
     path = installer.executable(locked)
     if previous is not None and previous.probe is not None and previous.manifest == locked.manifest:
         return replace(locked, probe=previous.probe)

@@ -26,6 +26,9 @@ Report = Callable[[str, int, int], None]
 """Called during a download with what is loaded, the bytes that are there and the bytes that there will be."""
 
 
+_VERSION = "org.opencontainers.image.version"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A provider that a configuration names: by a reference, or by a source and the versions it may have."""
@@ -74,15 +77,16 @@ class Installer:
         keep = previous if previous is not None and not upgrade and self._fits(wanted, previous) else None
         if keep is not None:
             self._check_tag(reference, keep)
-            manifest = self._manifest(reference.at(digest=keep.manifest))
+            manifest = self.manifest(reference.at(digest=keep.manifest))
             tag = keep.tag
         else:
             tag = reference.tag or ""
             if not reference.digest and not tag:
                 tag = self._newest(reference, wanted.constraints)
-            manifest = self._manifest(reference if reference.digest else reference.at(tag=tag))
+            manifest = self.manifest(reference if reference.digest else reference.at(tag=tag))
         artifact = self.artifact(reference, manifest)
-        version = parse_version(tag)
+        # Of a tag such as latest, or a digest, whoever published it says which version it is.
+        version = parse_version(tag) or parse_version(manifest.annotations.get(_VERSION, ""))
         digests = {str(platform): each.digest for platform, each in sorted(artifact.executables.items())}
         if keep is not None and digests != dict(keep.platforms):
             raise RegistryError(
@@ -149,7 +153,7 @@ class Installer:
             raise RegistryError("No version matches", detail)
         return found.tag
 
-    def _manifest(self, reference: Reference) -> Manifest:
+    def manifest(self, reference: Reference) -> Manifest:
         """Return a manifest: by digest from the cache if it is there, by tag as the registry says now."""
         if reference.digest:
             cached = self.cache.manifest(reference.digest)
@@ -192,7 +196,7 @@ class Installer:
         path = self.cache.path(digest)
         if path.exists() and matches(path, digest):
             return path
-        artifact = self.artifact(reference, self._manifest(reference))
+        artifact = self.artifact(reference, self.manifest(reference))
         descriptor = artifact.executable(platform, what)
         if descriptor.digest != digest:
             raise Tampered(

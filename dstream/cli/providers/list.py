@@ -1,0 +1,72 @@
+"""`dstream providers list`."""
+
+from __future__ import annotations
+
+import json as json_module
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from dstream.cli.options import Command, config_options, flag
+from dstream.cli.render.paint import say
+from dstream.cli.render.table import table
+
+
+@click.command("list", cls=Command)
+@config_options
+@flag("configured", help="Those that the configuration uses.")
+@flag("locked", help="Those that the lock file names.")
+@flag("cached", help="Those that were fetched from registries.")
+@flag("installed", help="The programs on this machine.")
+@flag("json", help="As JSON.")
+def command(
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    configured: bool,
+    locked: bool,
+    cached: bool,
+    installed: bool,
+    json: bool,
+) -> None:
+    """List providers with their kinds and versions: all there are, or those of the places that are named.
+
+    What a provider would need to run (variables, environment) need not be set.
+    """
+    from dstream.cli.locking import lenient
+    from dstream.engine import stock
+
+    root = Path(config) if Path(config).is_dir() else Path(config).parent
+    every = not (configured or locked or cached or installed)
+    has_config = not Path(config).is_dir() or any(not each.name.startswith(".") for each in root.glob("*.hcl"))
+    found = []
+    if configured or (every and has_config):
+        found += stock.configured(lenient(config, var, var_file))
+    if locked or every:
+        found += stock.locked(root)
+    if cached or every:
+        found += stock.cached()
+    if installed or every:
+        found += stock.installed()
+    if json:
+        say(json_module.dumps([asdict(each) for each in found], ensure_ascii=False))
+        return
+    if not found:
+        say("There are no providers.")
+        return
+    rows = [("WHERE", "PROVIDER", "VERSION", "KINDS", "PROTOCOL", "SOURCE", "")]
+    rows += [
+        (
+            each.place,
+            each.name or "-",
+            each.version or "-",
+            ", ".join(each.kinds) or "-",
+            str(each.protocol or "-"),
+            each.source,
+            each.note,
+        )
+        for each in found
+    ]
+    for line in table(rows):
+        say(line)

@@ -1,0 +1,45 @@
+"""`dstream providers mirror`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dstream.cli.options import Command, option
+from dstream.cli.render.paint import say
+
+
+@click.command("mirror", cls=Command)
+@click.argument("target")
+@click.option("-c", "-config", "--config", "config", metavar="PATH", default=".", help="The configuration.")
+@option("platform", metavar="OS_ARCH", multiple=True, help="To a folder: only for this platform.")
+def command(target: str, config: str, platform: tuple[str, ...]) -> None:
+    """Copy everything that the lock file names to a folder (/srv/mirror, ./mirror) or a registry (HOST/PREFIX).
+
+    Nothing is changed on the way, so the same lock file holds for the mirror.
+    """
+    from dstream.cli.render.loading import Loading
+    from dstream.registry.chain import is_folder
+    from dstream.registry.install import installer
+    from dstream.registry.lockfile import read_lock
+    from dstream.registry.mirroring import mirror, target_of
+    from dstream.registry.platforms import parse_platform
+    from dstream.registry.reference import parse_reference
+    from dstream.registry.settings import load_settings
+    from dstream.registry.transport import Transport
+
+    root = Path(config) if Path(config).is_dir() else Path(config).parent
+    lock = read_lock(root)
+    if not lock.providers:
+        raise click.ClickException(f"{root}/.dstream.lock.hcl names no providers. Write it first: dstream init")
+    platforms = [parse_platform(each) for each in platform] or None
+    here, transport = installer(Loading()), Transport(load_settings())
+    for locked in lock.providers.values():
+        copied = mirror(here, locked, target_of(target, parse_reference(locked.source), transport), platforms)
+        say(f"{locked.source} {locked.tag}: {copied.digest}")
+    shown = Path(target).expanduser().absolute() if is_folder(target) else target
+    say(
+        "\nTo use the mirror, and nothing else, write into ~/.dstream/config.hcl:\n\n"
+        f'  registry "*" {{\n    mirrors      = ["{shown}"]\n    only_mirrors = true\n  }}'
+    )

@@ -1,0 +1,39 @@
+"""`dstream providers prune`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from dstream.cli.options import Command, flag, option
+from dstream.cli.render.paint import say
+
+_DAY = 86400
+
+
+@click.command("prune", cls=Command)
+@option("unused-for", metavar="DAYS", type=click.IntRange(min=0), default=30, help="Default: 30 days.")
+@flag("dry-run", help="Only tell what would be removed.")
+def command(unused_for: int, dry_run: bool) -> None:
+    """Remove providers from the cache that were not used for some time, and the manifests nobody has asked for.
+
+    What the lock file of the current folder names stays. Everything can be fetched again.
+    """
+    from dstream.registry.cache import default_cache
+    from dstream.registry.lockfile import read_lock
+
+    cache, lock = default_cache(), read_lock(Path())
+    kept = {digest for each in lock.providers.values() for digest in (each.manifest, *each.platforms.values())}
+    limit = time.time() - unused_for * _DAY
+    freed = count = 0
+    found = cache.content()
+    for each in found:
+        if each.digest in kept or each.used > limit:
+            continue
+        count, freed = count + 1, freed + each.size
+        say(f"{'would remove' if dry_run else 'removed'} {each.digest}{f' ({each.name})' if each.name else ''}")
+        if not dry_run:
+            cache.remove(each.digest)
+    say(f"{count} of {len(found)} {'would be ' if dry_run else ''}removed, {freed / 1048576:.1f} MiB")

@@ -1,0 +1,71 @@
+"""`dstream providers search`."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Any
+
+import click
+
+from dstream.cli.options import Command, flag, option
+from dstream.cli.render.paint import say
+from dstream.cli.render.table import table
+
+
+@click.command("search", cls=Command)
+@click.argument("words", nargs=-1)
+@option("kind", type=click.Choice(["input", "output", "resource"]), help="Only providers of this kind.")
+@option("registry", metavar="HOST", help="Search the catalogue of a registry instead of the index.")
+@flag("versions", help="Ask the registries which versions there are.")
+@flag("json", help="As JSON.")
+def command(words: tuple[str, ...], kind: str | None, registry: str | None, versions: bool, json: bool) -> None:
+    """Search for providers, by words that all have to occur in name, source or description.
+
+    The index is a static file; DSTREAM_PROVIDER_INDEX, or `index` in ~/.dstream/config.hcl, names another than the one
+    that comes along. With -registry, the repositories of a registry that lists them are searched.
+    """
+    from dstream.registry.index import load_index, search
+    from dstream.registry.settings import load_settings
+
+    settings = load_settings()
+    if registry is not None:
+        from dstream.registry.chain import host_of
+        from dstream.registry.client import RegistryClient
+        from dstream.registry.transport import Transport
+
+        names = RegistryClient(host_of(registry), Transport(settings)).catalog()
+        wanted = [word.lower() for word in words]
+        rows: list[dict[str, Any]] = [
+            {"source": f"{registry}/{name}"} for name in names if all(word in name for word in wanted)
+        ]
+    else:
+        rows = [each.to_json() for each in search(load_index(settings), words, kind)]
+    if versions:
+        for row in rows:
+            row["versions"] = _versions(str(row["source"]))
+    if json:
+        say(json_module.dumps(rows, ensure_ascii=False))
+        return
+    if not rows:
+        say("Nothing found. The index is searched by words; -registry HOST searches a registry that lists what it has.")
+        return
+    columns = [column for column in ("name", "tier", "kinds", "source", "versions", "description") if column in rows[0]]
+    cells = [
+        [", ".join(row[column]) if isinstance(row[column], list | tuple) else str(row[column]) for column in columns]
+        for row in rows
+    ]
+    for line in table([[column.upper() for column in columns], *cells]):
+        say(line)
+
+
+def _versions(source: str) -> list[str]:
+    from dstream.diagnostics import DiagnosticsError
+    from dstream.registry.install import installer
+    from dstream.registry.reference import parse_reference
+    from dstream.registry.versions import versions_of
+
+    reference = parse_reference(source)
+    try:
+        return [each.tag for each in versions_of(installer().source(reference.registry).tags(reference.repository))]
+    except DiagnosticsError as problem:
+        return [f"({problem.diagnostics[0].summary})"]

@@ -1,0 +1,113 @@
+"""The index of providers: a static JSON file that anybody can serve, and search without a server of its own.
+
+    {"format": 1, "providers": [{"name": "dstream/counter", "tier": "official", "kinds": ["input"],
+                                 "source": "ghcr.io/katasec/dstream-in-counter",
+                                 "description": "...", "homepage": "..."}]}
+
+`name` is NAMESPACE/NAME; namespaces of the tier "official" are the project's own, all others are "community". The
+index that comes with dstream is `dstream/registry/index.json`; a setting or DSTREAM_PROVIDER_INDEX names another file
+or URL. docs/providers-distribution.md says how to submit an entry.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dstream.registry.failures import RegistryError
+from dstream.registry.reference import parse_reference
+from dstream.registry.settings import Settings
+
+BUNDLED = Path(__file__).parent / "index.json"
+TIERS = ("official", "community")
+KINDS = ("input", "output", "resource")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
+_MAX = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One provider that somebody offers."""
+
+    name: str
+    tier: str
+    source: str
+    kinds: tuple[str, ...]
+    description: str
+    homepage: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as it stands in an index."""
+        return asdict(self)
+
+
+def load_index(settings: Settings) -> list[Entry]:
+    """Return the entries of the index that is set, or of the one that comes along."""
+    place = settings.index or str(BUNDLED)
+    if place.startswith(("https://", "http://")):
+        raw = _download(place, settings)
+    else:
+        try:
+            raw = Path(place).expanduser().read_bytes()
+        except OSError as problem:
+            raise RegistryError("Index cannot be read", f"{place}: {problem.strerror}.") from problem
+    return parse_index(raw, place)
+
+
+def parse_index(raw: bytes, place: str) -> list[Entry]:
+    """Return the entries of an index; raise RegistryError naming the first that is wrong."""
+    try:
+        form = json.loads(raw)
+        entries = form["providers"]
+        if form["format"] != 1 or not isinstance(entries, list):
+            raise ValueError("the format is not 1")
+    except (ValueError, KeyError, TypeError) as problem:
+        raise RegistryError("Index cannot be read", f"{place} is no index of providers: {problem}.") from problem
+    return [_entry(each, place) for each in entries]
+
+
+def search(entries: Iterable[Entry], words: Iterable[str], kind: str | None = None) -> list[Entry]:
+    """Return the entries in which every word occurs, the official ones first, then by name."""
+    lowered = [word.lower() for word in words]
+    found = [
+        each
+        for each in entries
+        if (kind is None or kind in each.kinds)
+        and all(word in f"{each.name} {each.description} {each.source}".lower() for word in lowered)
+    ]
+    return sorted(found, key=lambda each: (TIERS.index(each.tier), each.name))
+
+
+def _entry(form: Any, place: str) -> Entry:
+    if not isinstance(form, dict):
+        raise RegistryError("Index cannot be read", f"{place} holds an entry that is no object.")
+    name, tier, source = (str(form.get(key, "")) for key in ("name", "tier", "source"))
+    kinds = form.get("kinds")
+    if not _NAME.fullmatch(name):
+        why = "its name is not NAMESPACE/NAME in small letters, digits and dashes"
+    elif tier not in TIERS:
+        why = f"its tier is none of {', '.join(TIERS)}"
+    elif not isinstance(kinds, list) or not kinds or not set(kinds) <= set(KINDS):
+        why = f"its kinds are not among {', '.join(KINDS)}"
+    elif not form.get("description"):
+        why = "it has no description"
+    else:
+        parse_reference(source)
+        return Entry(name, tier, source, tuple(kinds), str(form["description"]), str(form.get("homepage", "")))
+    raise RegistryError("Index cannot be read", f"{place}: {name or form}: {why}.")
+
+
+def _download(url: str, settings: Settings) -> bytes:
+    from dstream.registry.transport import Transport
+
+    transport = Transport(settings)
+    if not transport.may_see_secrets(url):
+        raise RegistryError("Index cannot be read", f"{url}: it could be changed on the way; use https.")
+    with transport.send("GET", url, {"Accept": "application/json"}) as response:
+        if response.status != 200:
+            raise RegistryError("Index cannot be read", f"{url} answers {response.status}.")
+        return response.read(_MAX)

@@ -1,0 +1,129 @@
+"""Mirroring: what a lock file names, copied unchanged to a folder or another registry, for use without the first."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from dstream.registry.artifact import Artifact
+from dstream.registry.chain import Chain, host_of, is_folder
+from dstream.registry.client import RegistryClient
+from dstream.registry.content import Descriptor, Manifest
+from dstream.registry.folder import Folder
+from dstream.registry.install import Installer
+from dstream.registry.lockfile import Locked
+from dstream.registry.platforms import Platform
+from dstream.registry.pushing import Pusher
+from dstream.registry.reference import Reference, parse_reference
+from dstream.registry.transport import Transport
+
+
+class Target(Protocol):
+    """What one repository is copied to."""
+
+    partial: bool
+    """Whether a manifest may be there without all that it points to."""
+
+    def blob(self, descriptor: Descriptor, content: Path) -> None:
+        """Keep a blob, which was checked."""
+
+    def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Keep a manifest, under a tag as well if one is given."""
+
+
+class FolderTarget:
+    """A repository in a mirror folder."""
+
+    partial = True
+
+    def __init__(self, root: Path, reference: Reference) -> None:
+        """Write below `root`."""
+        self._folder, self._repository = Folder(root, reference.registry), reference.repository
+
+    def blob(self, descriptor: Descriptor, content: Path) -> None:
+        """Keep a blob, which was checked."""
+        path = self._folder.path_for(self._repository, descriptor.digest)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            copy = Path(folder, "blob")
+            copy.write_bytes(content.read_bytes())
+            copy.replace(path)
+
+    def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Keep a manifest, and its place in the list of referrers if it has a subject."""
+        self._folder.put(self._repository, manifest.raw)
+        if tag is not None:
+            self._folder.tag(self._repository, manifest, tag)
+
+
+class RegistryTarget:
+    """A repository in another registry."""
+
+    partial = False
+
+    def __init__(self, text: str, reference: Reference, transport: Transport) -> None:
+        """Push to `text`, HOST/PREFIX, in which `{registry}` stands for the registry that is mirrored."""
+        host, _, prefix = text.removeprefix("oci://").partition("/")
+        prefix = prefix.replace("{registry}", reference.registry.replace(":", "_"))
+        self._pusher = Pusher(RegistryClient(host_of(host), transport, prefix), reference.repository)
+
+    def blob(self, descriptor: Descriptor, content: Path) -> None:
+        """Push a blob."""
+        self._pusher.blob(content)
+
+    def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Push a manifest."""
+        self._pusher.manifest(manifest, tag)
+
+
+def target_of(text: str, reference: Reference, transport: Transport) -> Target:
+    """Return what a mirror's name means for one repository."""
+    if is_folder(text):
+        return FolderTarget(Path(text).expanduser(), reference)
+    return RegistryTarget(text, reference, transport)
+
+
+def mirror(
+    installer: Installer, locked: Locked, target: Target, platforms: Iterable[Platform] | None = None
+) -> Artifact:
+    """Copy a locked provider with what refers to it (signatures, lists of parts); return what was copied.
+
+    With `platforms`, executables of others are left out where the target allows that. Manifests are copied byte for
+    byte, so their digests, and the lock file, hold for the mirror as well.
+    """
+    reference = parse_reference(locked.source).at(digest=locked.manifest)
+    source = installer.source(reference.registry)
+    artifact = installer.artifact(reference, installer.manifest(reference))
+    wanted = set(platforms) if platforms is not None and target.partial else set(artifact.executables)
+    for platform, descriptor in artifact.executables.items():
+        if platform in wanted:
+            target.blob(descriptor, installer.cache.fetch(source, reference.repository, descriptor))
+    for manifest in (*artifact.parts, artifact.manifest):
+        _small(installer, source, reference, target, manifest)
+        target.manifest(manifest)
+    _referrers(installer, source, reference, target, artifact.manifest)
+    if locked.tag:
+        target.manifest(artifact.manifest, locked.tag)
+    return artifact
+
+
+def _referrers(installer: Installer, source: Chain, reference: Reference, target: Target, subject: Manifest) -> None:
+    found = source.referrers(reference.repository, subject.digest)
+    for each in found:
+        manifest = source.manifest(reference.repository, each.digest)
+        for layer in manifest.descriptors("layers"):
+            target.blob(layer, installer.cache.fetch(source, reference.repository, layer))
+        _small(installer, source, reference, target, manifest)
+        target.manifest(manifest)
+    if found and target.partial:  # a folder has no list of its own, so it gets the one under the fallback tag
+        from dstream.registry.pushing import index_of
+
+        target.manifest(index_of(found), subject.digest.replace(":", "-", 1))
+
+
+def _small(installer: Installer, source: Chain, reference: Reference, target: Target, manifest: Manifest) -> None:
+    """Copy the configuration object of a manifest."""
+    config = manifest.one("config")
+    if config is not None:
+        target.blob(config, installer.cache.fetch(source, reference.repository, config))
