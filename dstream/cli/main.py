@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -89,6 +90,8 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(args: list[str]) -> int:
+    # Much is made and kept until the end, hardly anything in cycles: the collector would look through it in vain.
+    gc.set_threshold(200_000, 20, 100)
     try:
         result: Any = root.main(args, prog_name="dstream", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -102,6 +104,8 @@ class Execution:
         self._running: dict[str, _Running] = {}
         self._delayed: list[_Running] = []
         self._recorded_specs: set[str] = set()
+        self._rules_of: dict[tuple[str, str], Rules] = {}
+        self._ids = _fresh_ids()
         self._task_names: dict[str, InstanceNames] = {}
         self._failed_blocks: set[str] = set()
 
@@ -128,8 +132,7 @@ class Execution:
             for done, succeeded in ended:
                 self._tell(done, succeeded)
             ended = []
-            for running in starting:
-                self._start(running)
+            self._start(starting)
             self._start_delayed(records)
             if not self._running and not self._delayed:
                 if records:
@@ -174,7 +177,7 @@ class Execution:
     def _prepare(self, step: Step, records: list[Record]) -> _Running:
         change = step.change
         spec = self._spec(change.provider, records)
-        rules = rules_of(self.pool.installed(spec).info, change.type) or NO_RULES
+        rules = self._rules(spec, change.type)
         prior = self.objects.get(change.address + DEPOSED if step.deposed else change.address)
         wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
         if wanted is not None and wanted.unknown:
@@ -193,7 +196,7 @@ class Execution:
         desired = None if wanted is None else _with_defaults(wanted.attributes, rules)
         redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
         intent = Intent(
-            id=str(uuid.uuid4()),
+            id=next(self._ids),
             action=step.kind,
             address=change.address + (DEPOSED if step.deposed else ""),
             provider=spec.name,
@@ -217,6 +220,13 @@ class Execution:
             timeout=TIMEOUT,
         )
         return _Running(step, intent, request, wanted, prior, rules, time.monotonic())
+
+    def _rules(self, spec: ProviderSpec, type_: str) -> Rules:
+        known = self._rules_of.get((spec.name, type_))
+        if known is None:
+            known = rules_of(self.pool.installed(spec).info, type_) or NO_RULES
+            self._rules_of[spec.name, type_] = known
+        return known
 
     def _told(self, prior: ObjectState | None, wanted: Wanted | None, address: str) -> Any:
         if prior is None:
@@ -293,14 +303,22 @@ class Execution:
         names = self._task_names.setdefault(block.name, InstanceNames(block.for_each, block.count)).of(self.scope)
         return task_instance(block, task.address.key, self.scope.bind(names[task.address.key]), self.operation.config)
 
-    def _start(self, running: _Running) -> None:
-        self.held.ensure()
-        name = running.step.name
-        self._running[name] = running
-        if not running.attempts:
-            self.observer.started(running.step.change.address, running.step.kind)
-        session = self.pool.session(self.specs[running.step.change.provider])
-        session.submit(running.request, lambda answer: self._answers.put((name, answer)))
+    def _start(self, starting: list[_Running]) -> None:
+        """Have the providers work on steps; those of one provider are sent together."""
+        by_provider: dict[str, list[tuple[Request, Callable[[Answer], None]]]] = {}
+        for running in starting:
+            name = running.step.name
+            self._running[name] = running
+            if not running.attempts:
+                self.observer.started(running.step.change.address, running.step.kind)
+            requests = by_provider.setdefault(running.step.change.provider, [])
+            requests.append((running.request, partial(self._arrives, name)))
+        for provider, requests in by_provider.items():
+            self.held.ensure()
+            self.pool.session(self.specs[provider]).submit_all(requests)
+
+    def _arrives(self, name: str, answer: Answer) -> None:
+        self._answers.put((name, answer))
 
     def _start_delayed(self, records: list[Record]) -> None:
         """Start those again whose time has come; on the way to a stop, what they were last told is how they end."""
@@ -310,7 +328,7 @@ class Execution:
             if self.stop.requested and running.last is not None:
                 self._take(running, running.last, records)
             else:
-                self._start(running)
+                self._start([running])
 
     def _arrived(self) -> list[tuple[str, Answer]]:
         """Wait for an answer and return all that are there; none when a delayed step is due, or a stop asked for."""
@@ -515,6 +533,14 @@ class Execution:
             return None
         kept = value if self.operation.encrypted or not sensitive else redact(value, [()], self.key)
         return OutputState(kept, sensitive)
+
+
+def _fresh_ids() -> Iterator[str]:
+    """Yield random UUIDs; what is random is taken from the system for many at a time."""
+    while True:
+        noise = os.urandom(16 * 256)
+        for start in range(0, len(noise), 16):
+            yield str(uuid.UUID(bytes=noise[start : start + 16], version=4))
 
 
 def _with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any]:

@@ -106,6 +106,9 @@ class Refresh:
 
     def reality(self, address: str) -> Reality:
         """Wait for the answer about an address and return it; `NOT_ASKED` where nobody was asked."""
+        known = self._answers.get(address)
+        if known is not None and address not in self._waiting:
+            return known
         with self._changed:
             while address in self._waiting:
                 self._changed.wait()

@@ -73,8 +73,8 @@ def told(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: An
     A sensitive value whose fingerprint is that of a `known` clear value is filled in; any other is withheld.
     """
     paths = frozenset(paths)
-    candidates = [(clear, redact(clear, paths, key)) for clear in known if clear is not None]
-    return _on_wire(_told(prior, candidates))
+    candidates = [(clear, redact(clear, paths, key)) for clear in known if clear is not None] if paths else []
+    return _on_wire(_told(prior, candidates) if candidates else prior)
 
 
 def _told(prior: Any, candidates: list[tuple[Any, Any]]) -> Any:
@@ -93,11 +93,14 @@ def _below(candidates: list[tuple[Any, Any]], step: str | int) -> list[tuple[Any
 
 
 def _on_wire(value: Any) -> Any:
-    if value == WITHHELD:
-        return WITHHELD
+    """Return redacted attributes as they travel; what is left of fingerprints is withheld."""
+    if isinstance(value, str | int) or value is None:
+        return value
     if isinstance(value, Mapping):
+        if is_fingerprint(value) or value == WITHHELD:
+            return WITHHELD
         made = {name: _on_wire(inner) for name, inner in value.items()}
-        return {"$object": made} if any(name.startswith("$") for name in made) else made
+        return {"$object": made} if any(name[:1] == "$" for name in made) else made
     if isinstance(value, list | tuple):
         return [_on_wire(inner) for inner in value]
     return to_json_value(value)

@@ -42,7 +42,7 @@ def to_json_value(value: Value) -> Any:
     Unknown becomes `{"$unknown": true}`. An object with a name that starts with `$` is wrapped as
     `{"$object": {...}}`, so that no value can be mistaken for such a marker.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, int | str):
         return value
     if isinstance(value, Decimal):
         return _number(value)
@@ -69,6 +69,8 @@ def _number(value: Decimal) -> Any:
 
 def from_json_value(value: Any) -> Value:
     """Return what `to_json_value` made JSON of; sensitive marks and sets are lost."""
+    if isinstance(value, str | int) or value is None:
+        return value
     if isinstance(value, float):
         return number(Decimal(repr(value)))
     if isinstance(value, Decimal):
@@ -76,9 +78,11 @@ def from_json_value(value: Any) -> Value:
     if isinstance(value, list | tuple):
         return [from_json_value(inner) for inner in value]
     if isinstance(value, dict):
-        if value.keys() == {"$unknown"}:
-            return Unknown()
-        if value.keys() == {"$object"} and isinstance(value["$object"], dict):
-            value = value["$object"]
+        if len(value) == 1:
+            if "$unknown" in value:
+                return Unknown()
+            inner = value.get("$object")
+            if isinstance(inner, dict):
+                value = inner
         return {name: from_json_value(inner) for name, inner in value.items()}
     return value

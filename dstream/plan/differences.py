@@ -48,12 +48,14 @@ def same(before: Any, after: Any, *, unordered: bool = False) -> bool:
 
 def contains_unknown(value: Any) -> bool:
     """Tell whether a value is unknown, or has an unknown somewhere inside."""
+    if isinstance(value, str | int) or value is None:
+        return False
     if isinstance(value, Unknown):
         return True
     if isinstance(value, Mapping):
-        return any(contains_unknown(inner) for inner in value.values())
+        return any(map(contains_unknown, value.values()))
     if isinstance(value, list | tuple):
-        return any(contains_unknown(inner) for inner in value)
+        return any(map(contains_unknown, value))
     return False
 
 

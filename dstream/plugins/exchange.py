@@ -40,6 +40,8 @@ class Exchange:
         self._closing = False
         self._stdin_open = True
         self._closed = False
+        self._woken = False
+        """Whether the pipe that wakes has something in it."""
         self._wake_read, self._wake_write = os.pipe()
         for descriptor in (process.stdin, process.stdout, process.stderr, self._wake_read, self._wake_write):
             os.set_blocking(descriptor, False)
@@ -51,9 +53,13 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """Write `data` as soon as the process takes it; returns at once."""
+        self.put(data)
+        self.wake()
+
+    def put(self, data: bytes) -> None:
+        """Write `data` in the next `step`; for the thread that makes the steps."""
         with self._lock:
             self._outgoing += data
-        self.wake()
 
     def finish(self) -> None:
         """Close the process's standard input once all is written."""
@@ -64,7 +70,9 @@ class Exchange:
     def wake(self) -> None:
         """Make a waiting `step` return."""
         with self._lock, contextlib.suppress(OSError):
-            os.write(self._wake_write, b"x")
+            if not self._woken:
+                self._woken = True
+                os.write(self._wake_write, b"x")
 
     @property
     def outgoing(self) -> int:
@@ -87,7 +95,8 @@ class Exchange:
             self.process.poll()
         ready = {descriptor for descriptor, _ in events}
         if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
+            with self._lock, contextlib.suppress(BlockingIOError):
+                self._woken = False
                 os.read(self._wake_read, 4096)
         if self.process.stderr in ready:
             self._read_errors()

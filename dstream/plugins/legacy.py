@@ -7,7 +7,7 @@ neither reads nor changes them. What it answers to `plan` and `status` is text f
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,11 @@ class LegacyLifecycle:
         with self._lock:
             self._running[thread] = None
         thread.start()
+
+    def submit_all(self, requests: Sequence[tuple[Request, Callable[[Answer], None]]]) -> None:
+        """Submit several requests."""
+        for request, done in requests:
+            self.submit(request, done)
 
     def cancel(self) -> None:
         """Ask running commands to end (SIGTERM)."""

@@ -83,9 +83,11 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
         said = redactor.text(repr(status))
         detail = f"{provider} answered with status {said}; known are ok, gone, error and progress."
         return Answer("error", diagnostics=(failure("Provider broke the protocol", detail),), error_class="fatal")
+    if status == "ok" and not form.keys() - _PLAIN:
+        # Nothing but the object: most answers are this, and there may be a great many.
+        return Answer(status, form.get("identity"), _attributes(form), form.get("private"))
     found = complaints(form, redactor, provider)
     worst = next((each for each in found if each.diagnostic.severity is Severity.ERROR), None)
-    attributes = form.get("attributes")
     objects = form.get("objects")
     replace = form.get("replace")
     retry = worst.retry_after if worst is not None else None
@@ -94,7 +96,7 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
     return Answer(
         status,
         identity=form.get("identity"),
-        attributes=from_json_value(attributes) if isinstance(attributes, dict) else None,
+        attributes=_attributes(form),
         private=form.get("private"),
         replace=tuple(str(each) for each in replace) if isinstance(replace, list) else (),
         diagnostics=tuple(each.diagnostic for each in found),
@@ -105,6 +107,14 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
         else None,
         text=redactor.text(str(form.get("message") or "")),
     )
+
+
+_PLAIN = frozenset({"id", "status", "identity", "attributes", "private"})
+
+
+def _attributes(form: Mapping[str, Any]) -> dict[str, Any] | None:
+    attributes = form.get("attributes")
+    return from_json_value(attributes) if isinstance(attributes, dict) else None
 
 
 def _class(form: Mapping[str, Any], of_diagnostic: ErrorClass | None) -> ErrorClass:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -104,17 +104,22 @@ class ResourceSession:
         What was not sent, because the process had ended or `close` was called, is answered with an error that is no
         crash: the provider has surely done nothing about it.
         """
-        item = _Outstanding(request, done, progress)
+        self.submit_all([(request, done)], progress)
+
+    def submit_all(self, requests: Sequence[tuple[Request, Done]], progress: Done | None = None) -> None:
+        """Do what `submit` does with several requests, which travel together as far as there is room."""
+        items = [_Outstanding(request, done, progress) for request, done in requests]
         with self._lock:
             refused = self._broken
             if refused is None and self._closing:
                 refused = (failure("Provider session is closed", f"{self.name} takes no more requests."),)
             if refused is None:
-                self._waiting.append(item)
-        if refused is not None:
-            done(_unsent(refused))
-        else:
+                self._waiting.extend(items)
+        if refused is None:
             self._wake()
+            return
+        for item in items:
+            item.done(_unsent(refused))
 
     def ask(self, request: Request) -> Answer:
         """Send a request and wait for its answer. Not to be called in a callback."""
@@ -241,7 +246,7 @@ class ResourceSession:
                 self._flying[number] = item
                 out.append(encode(write_request(number, item.request)))
         if out:
-            exchange.send(b"".join(out))
+            exchange.put(b"".join(out))
 
     def _answered(self, exchange: Exchange, line: bytes) -> None:
         form = decode_object(line)

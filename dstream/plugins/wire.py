@@ -33,6 +33,7 @@ class _Exact(json.JSONEncoder):
         return super().default(o)
 
 
+_decoder = json.JSONDecoder(parse_float=Decimal)
 _encoder = _Exact(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -46,7 +47,7 @@ def encode(value: object) -> bytes:
 
 def decode(line: bytes) -> Any:
     """Return the value of a line; numbers with a fraction become Decimal. Raises ValueError if it is not JSON."""
-    return json.loads(line, parse_float=Decimal)
+    return _decoder.decode(line.decode("utf-8", "surrogatepass"))
 
 
 def decode_object(line: bytes) -> dict[str, Any] | None:

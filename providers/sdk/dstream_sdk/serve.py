@@ -92,7 +92,11 @@ class Server:
             with self._lock:
                 self._contexts.pop(number, None)
             try:
-                self._send({"id": number, **answer})
+                line = encode({"id": number, **answer})
+                if self._queue.empty():
+                    self._writer.send(line)
+                else:
+                    self._writer.put(line + b"\n")  # with what comes next, or in a moment
             except HostGone:
                 return
             except (TypeError, ValueError) as problem:

@@ -15,7 +15,7 @@ Called with `FOLDER apply|destroy POINT PASSAGE`, it dies at the PASSAGE-th time
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,11 @@ def both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..
     return call
 
 
-def asked(request: Request, *_: Any) -> None:
-    """Pass `asked` for a request that changes something."""
-    if request.command in ("init", "destroy"):
-        passing("asked")
+def asked(requests: Sequence[tuple[Request, Any]], *_: Any) -> None:
+    """Pass `asked` for each request that changes something."""
+    for request, _done in requests:
+        if request.command in ("init", "destroy"):
+            passing("asked")
 
 
 def nothing(*_: Any) -> None:
@@ -88,7 +89,7 @@ def nothing(*_: Any) -> None:
 
 around(StoredHeld, "append", holds(Result, "answered"), both(holds(Intent, "intent"), holds(Result, "recorded")))
 around(StoredHeld, "finish", lambda *_: passing("finishing"), lambda *_: passing("finished"))
-around(ResourceSession, "submit", nothing, asked)
+around(ResourceSession, "submit_all", nothing, asked)
 around(recovery._Case, "resolve", lambda: passing("recovering"), nothing)
 around(Told, "recovered", lambda *_: passing("recovered"), nothing)
 

@@ -84,7 +84,8 @@ class Recorder:
         """Return the calls so far, all or those of some commands, in their order."""
         path = self.folder / "calls.jsonl"
         found = []
-        for line in path.read_text().splitlines() if path.exists() else ():
+        text = path.read_text() if path.exists() else ""
+        for line in text.split("\n")[:-1]:  # a last line without its end is still being written
             form = json.loads(line)
             call = Call(form.pop("command"), form.pop("type"), form.pop("name"), form)
             if not commands or call.command in commands:
