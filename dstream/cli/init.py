@@ -14,6 +14,7 @@ from dstream.cli.render.paint import say
 @config_options
 @lock_options
 @flag("upgrade", help="Lock the newest providers that the constraints allow, and what tags mean now.")
+@flag("pull-images", help="Ask the registries for images that are here already, too.")
 @option("lockfile", metavar="MODE", help="readonly: fail if the lock file would have to change.")
 @flag("auto-approve", help="With TASK: do not ask.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
@@ -25,6 +26,7 @@ def command(
     var_file: tuple[str, ...],
     lock_timeout: str,
     upgrade: bool,
+    pull_images: bool,
     lockfile: str | None,
     auto_approve: bool,
     color: bool,
@@ -39,7 +41,13 @@ def command(
 
     operation = opened(config, var, var_file)
     operation.backend.prepare()
-    lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, keep=recorded_sources(operation))
+    lock(
+        lenient(config, var, var_file),
+        upgrade=upgrade,
+        mode=lockfile,
+        keep=recorded_sources(operation),
+        pull=pull_images,
+    )
     if task is not None:
         from dstream.cli.apply import carry_out
 

@@ -21,13 +21,15 @@ def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Ope
     return open_operation(given(config, var, var_file), lint=True)
 
 
-def lock(operation: Operation, *, upgrade: bool, mode: str | None, keep: tuple[str, ...] | None) -> Locking:
+def lock(
+    operation: Operation, *, upgrade: bool, mode: str | None, keep: tuple[str, ...] | None, pull: bool = False
+) -> Locking:
     """Bring the lock file up to date, and tell what was done; raise ClickException for an unknown mode.
 
     `keep` are sources besides the configuration's that stay locked; None keeps all.
     """
     from dstream.cli.render.loading import Loading
-    from dstream.engine.locking import lock_providers, wanted_providers
+    from dstream.engine.locking import lock_providers, used_sources, wanted_providers
     from dstream.registry.install import installer
 
     if mode not in (None, "readonly"):
@@ -35,9 +37,17 @@ def lock(operation: Operation, *, upgrade: bool, mode: str | None, keep: tuple[s
     if mode and upgrade:
         raise click.UsageError("-upgrade changes the lock file, and -lockfile=readonly forbids that.")
     wanted = wanted_providers(operation)
-    names = None if keep is None else (*keep, *(each.source for each in wanted))
+    images = [source for source in used_sources(operation) if source.kind == "image"]
+    sources = (*(each.source for each in wanted), *(each.value for each in images))
     result = lock_providers(
-        operation.root, wanted, installer(Loading()), upgrade=upgrade, readonly=mode == "readonly", keep=names
+        operation.root,
+        wanted,
+        installer(Loading()),
+        upgrade=upgrade,
+        readonly=mode == "readonly",
+        keep=None if keep is None else (*keep, *sources),
+        images=images,
+        pull=pull,
     )
     for each in wanted:
         locked = result.lock.providers[each.source]
@@ -45,6 +55,9 @@ def lock(operation: Operation, *, upgrade: bool, mode: str | None, keep: tuple[s
         how = "locked" if each.source in result.added else f"was {before}" if before else "as locked"
         signed = f", signed by {locked.signed_by}" if locked.signed_by else ""
         say(f"Provider {each.source}: {locked.version or locked.tag or locked.manifest} ({how}{signed})")
+    for image in images:
+        locked_image = result.lock.images.get(image.value)
+        say(f"Image {image.value}: {locked_image.digest if locked_image else 'built on this machine, not locked'}")
     for source in result.removed:
         say(f"Provider {source}: no longer locked")
     if result.changed:

@@ -24,6 +24,8 @@ class Launch(Record):
     source: Expr | None
     env: Expr | None
     range: SourceRange
+    container: Body | None = None
+    """The limits of a container."""
 
 
 class Condition(Record):

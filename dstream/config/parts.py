@@ -18,13 +18,17 @@ def launch(reader: BlockReader) -> Launch:
     """Return how a provider is started; `kind` is None if nothing says so."""
     given = [(name, expr) for name in _LAUNCHES if (expr := reader.optional(name)) is not None]
     env = reader.optional("env")
+    container = reader.block_of("container")
     for name, expr in given[1:]:
         detail = f"{reader.what} has both {given[0][0]} and {name}. A provider comes from one place; keep one."
         reader.report("More than one provider", detail, expr)
     if not given:
         return Launch(None, None, env, reader.block.header_range)
     name, source = given[0]
-    return Launch(_LAUNCHES[name], source, env, source.range)
+    if container is not None and name != "provider_image":
+        detail = f"A container block limits what runs in an image; {reader.what} has {name}. Take one of them out."
+        reader.report("Container without an image", detail, container)
+    return Launch(_LAUNCHES[name], source, env, source.range, container.body if container is not None else None)
 
 
 def repetition(reader: BlockReader) -> tuple[Expr | None, Expr | None]:

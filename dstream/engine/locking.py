@@ -14,9 +14,11 @@ from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import default_spec, source_of
 from dstream.plugins import Binary, ProviderSource
+from dstream.plugins.container import Container, find_engine, find_image, pull_image
 from dstream.plugins.probe import ask
+from dstream.registry.images import image_name
 from dstream.registry.install import Installer, Wanted
-from dstream.registry.lockfile import Locked, LockFile, read_lock, write_lock
+from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.platforms import Platform
 
 
@@ -94,21 +96,31 @@ def lock_providers(
     upgrade: bool = False,
     readonly: bool = False,
     keep: Iterable[str] | None = None,
+    images: Iterable[ProviderSource] = (),
+    pull: bool = False,
 ) -> Locking:
     """Choose, fetch and probe what is wanted, and write the lock file of `root`; raise DiagnosticsError otherwise.
 
     Entries of other sources are removed unless they are in `keep`; None keeps all. With `readonly`, a lock file that
-    would have to change is an error, and is left as it is.
+    would have to change is an error, and is left as it is. Images are pulled where they are missing, with `pull` also
+    where a newer one may be there; one that was built on this machine, and is in no registry, is not locked.
     """
     before = read_lock(root)
     kept = before.providers if keep is None else {s: e for s, e in before.providers.items() if s in set(keep)}
-    now = replace(before, providers=dict(kept))
+    kept_images = before.images if keep is None else {s: e for s, e in before.images.items() if s in set(keep)}
+    now = replace(before, providers=dict(kept), images=dict(kept_images))
     problems: list[Diagnostic] = []
     for each in wanted:
         previous = before.providers.get(each.source)
         try:
             locked = installer.lock(each, previous, upgrade=upgrade)
             now = now.with_provider(_probed(locked, previous, installer, root))
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
+    for source in images:
+        try:
+            image = _image(source, before.images.get(source.value), root, upgrade=upgrade, pull=pull)
+            now = now.with_image(image) if image is not None else now
         except DiagnosticsError as problem:
             problems.extend(problem.diagnostics)
     if problems:
@@ -132,6 +144,28 @@ def _probed(locked: Locked, previous: Locked | None, installer: Installer, root:
     return replace(locked, probe=ask(binary, cache_dir=root / DATA_DIR))
 
 
+def _image(
+    source: ProviderSource, previous: LockedImage | None, root: Path, *, upgrade: bool, pull: bool
+) -> LockedImage | None:
+    """Return what to lock for an image, pulled and probed; None for one that is on this machine alone."""
+    engine, name = find_engine(), image_name(source.value)
+    if previous is not None and not upgrade:
+        wanted = f"{name}@{previous.digest}"
+        if find_image(engine, wanted) is None:
+            pull_image(engine, wanted)
+        return previous
+    found = find_image(engine, source.value)
+    if found is None or ((pull or upgrade) and found.digests):
+        pull_image(engine, source.value)
+        found = find_image(engine, source.value)
+    digest = found.digest_at(name) if found is not None else None
+    if found is None or digest is None:
+        return None
+    container = Container(engine, found.id, source.container, root.absolute())
+    binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
+    return LockedImage(source.value, digest, ask(binary, cache_dir=root / DATA_DIR))
+
+
 def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: Installer) -> None:
     """Put the executables of a lock file for several platforms into the cache."""
     for locked in lock.providers.values():
@@ -140,23 +174,25 @@ def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: In
 
 
 def _compared(before: LockFile, now: LockFile) -> Locking:
-    both = before.providers.keys() & now.providers.keys()
+    old, new = (
+        {
+            **{s: (e.manifest, e.version or e.tag) for s, e in lock.providers.items()},
+            **{s: (e.digest, e.digest) for s, e in lock.images.items()},
+        }
+        for lock in (before, now)
+    )
     return Locking(
         now,
         False,
-        tuple(sorted(now.providers.keys() - before.providers.keys())),
-        {
-            source: before.providers[source].version or before.providers[source].tag
-            for source in sorted(both)
-            if before.providers[source].manifest != now.providers[source].manifest
-        },
-        tuple(sorted(before.providers.keys() - now.providers.keys())),
+        tuple(sorted(new.keys() - old.keys())),
+        {source: old[source][1] for source in sorted(old.keys() & new.keys()) if old[source][0] != new[source][0]},
+        tuple(sorted(old.keys() - new.keys())),
     )
 
 
 def _difference(result: Locking) -> str:
     parts = [f"{source} is not in it" for source in result.added]
-    parts += [f"{source} would be {result.lock.providers[source].version}" for source in result.upgraded or ()]
+    parts += [f"{source} would be another than {version}" for source, version in (result.upgraded or {}).items()]
     parts += [f"{source} is no longer used" for source in result.removed]
     what = "; ".join(parts) or "its text is not what it would be"
     return (

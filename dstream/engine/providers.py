@@ -7,7 +7,7 @@ state calls it: `provider.postgres`, `task.copy.input`, `task.copy.output["audit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from dstream.plugins import (
     probe_many,
     resolve,
 )
+from dstream.plugins.container import Limits
 from dstream_state import ProviderState
 
 Role = Literal["input", "output", "resource"]
@@ -85,7 +86,9 @@ class ProviderSpec:
             else value
             for name, value in clear.items()
         }
-        source = {"kind": self.source.kind, "value": self.source.value, "env": list(self.source.env)}
+        source: dict[str, Any] = {"kind": self.source.kind, "value": self.source.value, "env": list(self.source.env)}
+        if self.source.container != Limits():
+            source["container"] = asdict(self.source.container)
         return ProviderState(source=source, version=version, config=config, role=self.role)
 
 
@@ -171,7 +174,41 @@ def source_of(launch: Launch, scope: Scope, config: Config, default: str | None 
         )
     if launch.kind == "name":
         return _named(value, _env(launch, scope), config)
-    return ProviderSource(launch.kind, value, _env(launch, scope))
+    limits = Limits() if launch.container is None else _container(launch.container, scope)
+    return ProviderSource(launch.kind, value, _env(launch, scope), limits)
+
+
+def _container(body: Body, scope: Scope) -> Limits:
+    """Evaluate a `container` block."""
+    values = to_json_value(strip_sensitive(evaluate_body(body, scope)))
+    try:
+        return _limits(values if isinstance(values, dict) else {})
+    except (TypeError, ValueError) as problem:
+        detail = (
+            f"{problem}. A container block takes network, memory (as 512m), cpus, user (as 1000:1000), pids, read_only "
+            'and volumes (as ["./data:/data"]), with values that are known at plan.'
+        )
+        raise DiagnosticsError(error("Wrong container block", detail, body.range)) from problem
+
+
+def _limits(form: Mapping[str, Any]) -> Limits:
+    """Return the limits that JSON values are; raise TypeError or ValueError for others."""
+    known = {"network": str, "memory": str, "cpus": str, "user": str, "pids": int, "read_only": bool}
+    given: dict[str, Any] = {}
+    for name, value in form.items():
+        if name == "volumes":
+            if not isinstance(value, list | tuple) or not all(isinstance(v, str) and ":" in v for v in value):
+                raise ValueError("volumes is a list of texts with a colon")
+            given[name] = tuple(value)
+        elif name not in known:
+            raise ValueError(f"{name} is not known")
+        elif isinstance(value, known[name]) and isinstance(value, bool) == (name == "read_only"):
+            given[name] = value
+        elif known[name] is str and isinstance(value, int | float) and not isinstance(value, bool):
+            given[name] = str(value)
+        else:
+            raise ValueError(f"{name} has the wrong type")
+    return Limits(**given)
 
 
 def _env(launch: Launch, scope: Scope) -> tuple[str, ...]:
@@ -209,7 +246,9 @@ def revive(name: str, recorded: ProviderState, scope: Scope) -> ProviderSpec:
             values[argument] = value
     return ProviderSpec(
         name,
-        ProviderSource(source["kind"], source["value"], tuple(source.get("env", ()))),
+        ProviderSource(
+            source["kind"], source["value"], tuple(source.get("env", ())), _limits(source.get("container") or {})
+        ),
         recorded.role,  # type: ignore[arg-type]  # written by `recorded` above
         values,
         expressions,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dstream.plugins.container import Container, Limits
+
 Role = Literal["input", "output", "resource"]
 
 
@@ -18,6 +20,8 @@ class ProviderSource:
     value: str
     env: tuple[str, ...] = ()
     """Names of environment variables that it may see besides the usual ones."""
+    container: Limits = field(default_factory=Limits)
+    """What it may do, if it is an image."""
     signed: bool = False
     """Whether the configuration trusts it only with a signature."""
 
@@ -40,7 +44,10 @@ class Binary:
     answer: Mapping[str, Any] | None = field(default=None, compare=False)
     """What the lock file says that it answers to the probe."""
 
+    container: Container | None = None
+    """The image that it is; `argv` is then the engine and the image."""
+
     @property
     def name(self) -> str:
-        """What messages call it: the name of the executable."""
-        return Path(self.argv[0]).name
+        """What messages call it: the name of the executable, or the image."""
+        return Path(self.argv[0]).name if self.container is None else self.source.value

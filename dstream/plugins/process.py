@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,14 +31,15 @@ _watchdog = Watchdog()
 class ProviderProcess:
     """One running provider: three pipes, an exit code, and ways to end it and all that it started."""
 
-    def __init__(self, name: str, popen: subprocess.Popen[bytes]) -> None:
-        """Take over a process that leads its own session."""
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], ended: Callable[[], None] | None = None) -> None:
+        """Take over a process that leads its own session; `ended` is called once when it has ended or is killed."""
         assert popen.stdin and popen.stdout and popen.stderr  # noqa: S101 - it is always started with three pipes
         self.name = name
         self.pid = popen.pid
         self.started = _start_time(popen.pid)
         """When it started as the kernel counts it; with the pid it names the process for good. None if unknown."""
         self._popen = popen
+        self._ended = ended
         self._lock = threading.Lock()
         self.stdin, self.stdout, self.stderr = (pipe.fileno() for pipe in (popen.stdin, popen.stdout, popen.stderr))
         self._open = {0: popen.stdin, 1: popen.stdout, 2: popen.stderr}
@@ -51,6 +52,7 @@ class ProviderProcess:
                 self._signal_group(signal.SIGKILL)
                 self._popen.wait()
                 _watchdog.remove(self.pid)
+                self._tell_ended()
             return self._popen.returncode
 
     def _exited(self) -> bool:
@@ -81,6 +83,12 @@ class ProviderProcess:
         with self._lock:
             if self._popen.returncode is None:
                 self._signal_group(signal.SIGKILL)
+                self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -134,17 +142,24 @@ def begin(
     environment: Mapping[str, str],
     inherit: Iterable[int] = (),
     folder: str | None = None,
+    ended: Callable[[], None] | None = None,
 ) -> Starting:
-    """Start a provider in `folder` and return at once. `inherit` are descriptors (of locks) that it keeps open."""
+    """Start a provider in `folder` and return at once. `inherit` are descriptors (of locks) that it keeps open.
+
+    `ended` is called once when the process has ended, or is killed.
+    """
     starting = Starting()
-    _spawner().put(_Job(name, tuple(argv), environment, tuple(inherit), folder, starting))
+    _spawner().put(_Job(name, tuple(argv), environment, tuple(inherit), folder, ended, starting))
     return starting
 
 
 def begin_binary(binary: Binary, inherit: Iterable[int] = (), environment: Mapping[str, str] | None = None) -> Starting:
     """Start the program of a provider and return at once, with the environment of its block unless one is given."""
     seen = provider_environment(binary.source.env) if environment is None else environment
-    return begin(binary.name, binary.argv, seen, inherit, binary.folder)
+    if binary.container is None:
+        return begin(binary.name, binary.argv, seen, inherit, binary.folder)
+    run = binary.container.command(seen, binary.source.env)
+    return begin(binary.name, run.argv, run.environment, inherit, binary.folder, run.remove)
 
 
 def spawn(
@@ -164,6 +179,7 @@ class _Job(NamedTuple):
     environment: Mapping[str, str]
     inherit: tuple[int, ...]
     folder: str | None
+    ended: Callable[[], None] | None
     starting: Starting
 
 
@@ -176,7 +192,7 @@ def _spawner() -> SimpleQueue[_Job]:
 
 def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
     while True:
-        name, argv, environment, inherit, folder, starting = jobs.get()
+        name, argv, environment, inherit, folder, ended, starting = jobs.get()
         try:
             popen = subprocess.Popen(
                 [*_with_parent_death_signal(), *argv],
@@ -190,7 +206,7 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
                 start_new_session=True,
             )
             _watchdog.add(popen.pid)
-            starting.set(ProviderProcess(name, popen))
+            starting.set(ProviderProcess(name, popen, ended))
         except OSError as problem:
             detail = f"{argv[0]}: {problem.strerror or problem}. Check that it is a program for this machine."
             starting.set(None, DiagnosticsError(error("Provider cannot be started", detail)))

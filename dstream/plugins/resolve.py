@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.diagnostics import DiagnosticsError, error
 from dstream.plugins.binary import Binary, ProviderSource, Role
 from dstream.plugins.digest import digest_of
 
@@ -31,7 +31,7 @@ def resolve(source: ProviderSource, root: Path, role: Role) -> Binary:
         return _binary(_by_name(source.value, role), source, root)
     if source.kind == "ref":
         return _from_registry(source, root)
-    raise DiagnosticsError(_image_diagnostic(source))
+    return _image(source, root)
 
 
 def _binary(path: Path, source: ProviderSource, root: Path) -> Binary:
@@ -100,5 +100,29 @@ def _from_registry(source: ProviderSource, root: Path) -> Binary:
     return Binary((str(path),), source, locked.platforms[str(here.platform)], str(root.absolute()), locked.probe)
 
 
-def _image_diagnostic(source: ProviderSource) -> Diagnostic:
-    return error("Provider source not supported", source.value)
+def _image(source: ProviderSource, root: Path) -> Binary:
+    """Return an image that is on this machine: the one that the lock file names, or one that was built here.
+
+    Containers that earlier, killed commands have left behind are removed first.
+    """
+    from dstream.plugins.container import Container, find_engine, find_image, remove_leftovers
+    from dstream.registry.images import image_name
+    from dstream.registry.lockfile import read_lock
+
+    engine = find_engine()
+    remove_leftovers(engine)
+    locked = read_lock(root).images.get(source.value)
+    wanted = source.value if locked is None else f"{image_name(source.value)}@{locked.digest}"
+    found = find_image(engine, wanted)
+    if found is None:
+        detail = f"{wanted} is not on this machine. Pull it with: dstream init -pull-images"
+        raise DiagnosticsError(error("Image is not here", detail))
+    if locked is None and found.digests:
+        detail = (
+            f"{source.value} is not in the lock file .dstream.lock.hcl, and nothing from a registry is executed that "
+            "is not. Lock it with: dstream init"
+        )
+        raise DiagnosticsError(error("Image is not locked", detail))
+    container = Container(engine, found.id if locked is None else wanted, source.container, root.absolute())
+    answer = locked.probe if locked is not None else None
+    return Binary((engine, wanted), source, found.id, str(root.absolute()), answer, container)

@@ -1,0 +1,208 @@
+"""Containers: a provider in an image, run by docker or podman with stdin and stdout as the protocol.
+
+What is relied on of the two command lines (docker 20.10, podman 4.3 and later agree on it): `run --rm -i --name
+--label --log-driver --network --memory --cpus --pids-limit --user --read-only --tmpfs --volume --cap-drop
+--security-opt --env NAME`, `ps -a --filter label= --format`, `rm -f`, `image inspect --format`, `pull`.
+
+Each run has a name of its own, so that it can be removed whatever becomes of the client: killing that does not end a
+container which ignores the end of its input. A container also carries who has started it; the next command removes
+those whose starter is gone. No log driver: the default one writes all of stdout to a file, at a sixth of the speed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from dstream.diagnostics import DiagnosticsError, error
+
+_OWNER = "dev.dstream.owner"
+_PASSED = frozenset({"TZ", "LANG", "LANGUAGE"})
+_PASSED_PREFIXES = ("DSTREAM_", "LC_")
+_CLIENT = ("DOCKER_", "CONTAINER_", "CONTAINERS_", "XDG_RUNTIME_DIR", "BUILDAH_", "STORAGE_")
+_ASK_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a container may do, as the `container` block of a provider says it; empty means the engine's default."""
+
+    network: str = ""
+    memory: str = ""
+    cpus: str = ""
+    user: str = ""
+    pids: int = 1024
+    read_only: bool = True
+    volumes: tuple[str, ...] = ()
+    """As `./data:/data` or `./data:/data:ro`; relative to the configuration's folder."""
+
+    def arguments(self, root: Path) -> list[str]:
+        """Return the options of `run` for these limits."""
+        found = ["--pids-limit", str(self.pids)]
+        for option in ("network", "memory", "cpus", "user"):
+            if value := getattr(self, option):
+                found += [f"--{option}", value]
+        if self.read_only:
+            found += ["--read-only", "--tmpfs", "/tmp"]  # noqa: S108 - inside the container
+        for volume in self.volumes:
+            source, _, rest = volume.partition(":")
+            place = str((root / source).absolute()) if source.startswith((".", "/")) else source
+            found += ["--volume", f"{place}:{rest}"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How to start an image: the program of the engine, the image by its digest, its limits."""
+
+    engine: str
+    image: str
+    limits: Limits
+    root: Path
+
+    def command(self, environment: Mapping[str, str], allowed: tuple[str, ...]) -> Run:
+        """Return one run: its command line, under a name that nothing else has.
+
+        `environment` is what the provider would see as a process: of that, the container gets the variables that its
+        block names (`allowed`), locale and time zone, and ours. They are named, not written out, on the command line.
+        """
+        name = f"dstream-{uuid.uuid4().hex[:16]}"
+        argv = [self.engine, "run", "--rm", "--interactive", "--name", name, "--log-driver", "none"]
+        argv += ["--label", f"{_OWNER}={_me()}", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        argv += self.limits.arguments(self.root)
+        for variable in sorted(environment):
+            if variable in allowed or variable in _PASSED or variable.startswith(_PASSED_PREFIXES):
+                argv += ["--env", variable]
+        client = {key: value for key, value in os.environ.items() if key.startswith(_CLIENT)}
+        return Run(name, (*argv, self.image), {**environment, **client}, lambda: remove(self.engine, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a container: `remove` ends and removes it, and returns at once."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    remove: Callable[[], None]
+
+
+def remove(engine: str, name: str) -> None:
+    """Let the engine remove a container; it does so even if this program ends before."""
+    with contextlib.suppress(OSError):
+        subprocess.Popen(
+            [engine, "rm", "-f", name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+@cache
+def find_engine() -> str:
+    """Return the program of docker or podman, whichever answers; raise DiagnosticsError if none does.
+
+    DSTREAM_CONTAINER_ENGINE names one, and then no other is tried.
+    """
+    wanted = os.environ.get("DSTREAM_CONTAINER_ENGINE")
+    problems = []
+    for name in (wanted,) if wanted else ("docker", "podman"):
+        program = shutil.which(name)
+        if program is None:
+            problems.append(f"{name} is not installed.")
+            continue
+        done = _ask(
+            program, "version", "--format", "{{.Server.Version}}" if "docker" in name else "{{.Client.Version}}"
+        )
+        if done.returncode == 0:
+            return program
+        problems.append(f"{name}: {_last_line(done.stderr) or 'does not answer'}")
+    detail = (
+        f"A provider_image needs docker or podman. {' '.join(problems)} Start the engine, or name the one to use with "
+        "DSTREAM_CONTAINER_ENGINE."
+    )
+    raise DiagnosticsError(error("No container engine", detail))
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image on this machine: its id, and the digests under which registries have it."""
+
+    id: str
+    digests: tuple[str, ...]
+
+    def digest_at(self, name: str) -> str | None:
+        """Return the digest under which the repository `name` has it."""
+        for each in self.digests:
+            repository, _, digest = each.partition("@")
+            # docker.io/library/x is called x by docker.
+            if repository == name or f"/{repository}".endswith(f"/{name}") or f"/{name}".endswith(f"/{repository}"):
+                return digest
+        return None
+
+
+def find_image(engine: str, image: str) -> Image | None:
+    """Return an image if it is on this machine."""
+    done = _ask(engine, "image", "inspect", "--format", "{{json .Id}} {{json .RepoDigests}}", image)
+    if done.returncode:
+        return None
+    id_, _, digests = done.stdout.strip().partition(" ")
+    name = json.loads(id_)
+    return Image(name if ":" in name else f"sha256:{name}", tuple(json.loads(digests) or ()))
+
+
+def pull_image(engine: str, image: str) -> None:
+    """Let the engine pull an image, with its own login and its progress on our stderr."""
+    done = subprocess.run([engine, "pull", "--quiet", image], capture_output=True, text=True, check=False)
+    if done.returncode:
+        detail = f"{Path(engine).name} pull {image}: {_last_line(done.stderr)}"
+        raise DiagnosticsError(error("Image cannot be pulled", detail))
+
+
+@cache
+def remove_leftovers(engine: str) -> tuple[str, ...]:
+    """Remove the containers of commands on this machine that are gone; return their names. Once per command."""
+    from dstream_state.processes import alive, this_host
+
+    done = _ask(
+        engine, "ps", "-a", "--filter", f"label={_OWNER}", "--format", f'{{{{.Names}}}} {{{{.Label "{_OWNER}"}}}}'
+    )
+    gone = []
+    for line in done.stdout.splitlines():
+        name, _, owner = line.strip().partition(" ")
+        host, pid, started = (*owner.rsplit(" ", 2), "", "")[:3]
+        if host == this_host() and pid.isdigit() and not alive(int(pid), int(started) if started.isdigit() else None):
+            gone.append(name)
+    if gone:
+        _ask(engine, "rm", "-f", *gone)
+    return tuple(gone)
+
+
+@cache
+def _me() -> str:
+    from dstream_state.processes import start_time, this_host
+
+    return f"{this_host()} {os.getpid()} {start_time(os.getpid())}"
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return subprocess.CompletedProcess(command, 1, "", str(problem))
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,217 @@
+"""A container engine for tests: the one of this machine, or docker started by hand for as long as the tests run.
+
+    with engine() as environment: ...       # what a client needs in its environment
+    images(environment, {"name:tag": ("dstream-in-counter", "dstream_counter")})
+
+An engine that answers is used as it is. Otherwise, as root on Debian, docker's daemon is started with a folder of its
+own, without a bridge and without touching the firewall; where the machine does not have it, its packages are
+downloaded to `.cache/docker` and unpacked there. Where none of this can be done, EngineMissing says why, and the tests
+are skipped. Images are made of this machine's Python, so that nothing has to be pulled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import dstream_sdk
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "docker"
+PACKAGES = ("docker.io", "containerd", "runc", "tini", "libnfnetlink0", "libnetfilter-conntrack3", "libnftnl11")
+_LEFT_OUT = ("test", "tests", "idlelib", "lib2to3", "tkinter", "ensurepip", "site-packages", "turtledemo")
+
+
+class EngineMissing(RuntimeError):
+    """There is no container engine on this machine, and none can be started."""
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[dict[str, str]]:
+    """Yield the environment in which `docker` or `podman` answers; raise EngineMissing where that cannot be had."""
+    for name, side in (("docker", "Server"), ("podman", "Client")):
+        program = shutil.which(name)
+        if program and _run([program, "version", "--format", f"{{{{.{side}.Version}}}}"]).returncode == 0:
+            yield {"DSTREAM_CONTAINER_ENGINE": program}
+            return
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        raise EngineMissing("no docker or podman answers, and only root can start one")
+    programs = _programs()
+    with tempfile.TemporaryDirectory(prefix="dsdk-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        environment = {
+            "DOCKER_HOST": f"unix://{folder}/docker.sock",
+            "DSTREAM_CONTAINER_ENGINE": str(programs / "docker"),
+            "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        }
+        command = [str(programs / "dockerd"), "--data-root", f"{folder}/data", "--exec-root", f"{folder}/run"]
+        command += ["-H", f"unix://{folder}/docker.sock", "-p", f"{folder}/pid", "--iptables=false"]
+        command += ["--ip-masq=false", "--ip-forward=false", "--bridge=none"]
+        libraries = sorted({str(each.parent) for each in CACHE.rglob("*.so.*")})
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment, "LD_LIBRARY_PATH": os.pathsep.join(libraries)},
+                start_new_session=True,
+            )
+        try:
+            if not _answers(process, environment):
+                said = (folder / "log").read_text()[-300:]
+                raise EngineMissing(f"docker's daemon does not start on this machine: {said}")
+            yield environment
+        finally:
+            process.terminate()  # it ends its containerd and unmounts what it has mounted
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+
+
+@functools.cache
+def _programs() -> Path:
+    """Return a folder with docker, dockerd and what they start."""
+    dockerd = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    needed = ("docker", "dockerd", "containerd", "runc")
+    if dockerd and all(shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin") for name in needed):
+        return _linked(CACHE / "system", {name: str(shutil.which(name, path="/usr/bin:/usr/sbin")) for name in needed})
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with (CACHE.parent / ".docker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Test workers start at the same time; one of them fetches.
+        if not (CACHE / "usr" / "sbin" / "dockerd").exists():
+            _fetch()
+    folders = ("bin", "sbin", "bin", "sbin")
+    places = {name: CACHE / "usr" / folder / name for name, folder in zip(needed, folders, strict=True)}
+    extra = {each.name: str(each) for each in (CACHE / "usr" / "bin").iterdir()}
+    return _linked(CACHE / "unpacked", {**extra, **{name: str(place) for name, place in places.items()}})
+
+
+def _linked(folder: Path, programs: dict[str, str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, place in programs.items():
+        link = folder / name
+        if not link.is_symlink() and place != "None":
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(place)
+    return folder
+
+
+def _fetch() -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise EngineMissing("no docker or podman answers, and this is no Debian to fetch one from")
+    with tempfile.TemporaryDirectory() as folder:
+        done = _run(["apt-get", "download", *PACKAGES], folder)
+        if done.returncode:
+            _run(["apt-get", "update"], folder)  # a fresh machine has no lists yet
+            done = _run(["apt-get", "download", *PACKAGES], folder)
+        packages = sorted(Path(folder).glob("*.deb"))
+        if done.returncode or len(packages) < len(PACKAGES):
+            raise EngineMissing(f"docker cannot be fetched: {done.stderr.strip()[-200:]}")
+        for package in packages:
+            _run(["dpkg-deb", "-x", str(package), str(CACHE)], folder)
+
+
+def _answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        if _run([environment["DSTREAM_CONTAINER_ENGINE"], "version"], environment=environment).returncode == 0:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def images(environment: dict[str, str], wanted: dict[str, tuple[str, str]]) -> None:
+    """Make images that run a module of an installed distribution, with this machine's Python and the SDK.
+
+    `wanted` has the distribution and the module for each tag. They share one layer, which holds all of them.
+    """
+    folders = [_metadata("dstream-sdk"), Path(dstream_sdk.__file__).parent]
+    for name, module in wanted.values():
+        folders += [_metadata(name), Path(str(importlib.import_module(module).__file__)).parent]
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            _add_python(archive)
+            for folder in folders:
+                archive.add(folder, f"packages/{folder.name}", filter=_slim)
+        file.seek(0)
+        variables = "ENV PYTHONHOME=/python LD_LIBRARY_PATH=/lib:/python/lib PYTHONPATH=/packages"
+        base = _engine(environment, "import", "--change", variables, "--change", "USER 65534", "-", stdin=file)
+    for tag, (_, module) in wanted.items():
+        entry = f'ENTRYPOINT ["/python/bin/python", "-m", "{module}"]'
+        container = _engine(environment, "create", "--network", "none", base, "/none")
+        _engine(environment, "commit", "--change", entry, "--change", "CMD []", container, tag)
+        _engine(environment, "rm", container)
+
+
+def _metadata(name: str) -> Path:
+    from importlib.metadata import distribution
+
+    return Path(str(distribution(name)._path))  # type: ignore[attr-defined]  # there is no public name
+
+
+def _engine(environment: dict[str, str], *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> str:
+    command = [environment["DSTREAM_CONTAINER_ENGINE"], *arguments]
+    done = subprocess.run(command, stdin=stdin, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def _add_python(archive: tarfile.TarFile) -> None:
+    python = Path(sys.executable).resolve()
+    archive.add(python, "python/bin/python")
+    library = Path(sysconfig.get_path("stdlib"))
+    archive.add(library, f"python/lib/{library.name}", filter=_slim)
+    modules = Path(sysconfig.get_config_var("DESTSHARED") or library / "lib-dynload")
+    seen: set[str] = set()
+    for program in (python, *modules.glob("*.so")):
+        for line in _run(["ldd", str(program)]).stdout.splitlines():
+            match = re.search(r"(?:(\S+) => )?(/\S+) \(0x", line)
+            if match and match[2] not in seen:
+                seen.add(match[2])
+                inside = match[2].lstrip("/") if "ld-linux" in match[2] else f"lib/{match[1] or Path(match[2]).name}"
+                archive.add(Path(match[2]).resolve(), inside)
+    for folder in ("tmp", "proc", "dev", "sys", "etc"):
+        entry = tarfile.TarInfo(folder)
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o777 if folder == "tmp" else 0o755
+        archive.addfile(entry)
+
+
+def _slim(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    parts = Path(entry.name).parts
+    if any(part in _LEFT_OUT or part.startswith("config-3") for part in parts) or entry.name.endswith(".a"):
+        return None
+    return entry
+
+
+def _run(
+    command: list[str], folder: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return subprocess.CompletedProcess(command, 1, "", str(problem))
