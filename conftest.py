@@ -1,6 +1,7 @@
 """Real services that any test may ask for, each started once per test process and stopped at its end."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,3 +27,21 @@ def azurite() -> Iterator[Any]:
 
     with azurite_server() as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Add up what the kill tests counted, over all workers, and show it."""
+    rows: dict[str, Counter[str]] = {}
+    for report in terminalreporter.getreports(""):  # those of the teardown, which is when a test has counted
+        for name, counts in report.user_properties:
+            if name == "kill counts":
+                for place, found in counts.items():
+                    rows.setdefault(place, Counter()).update(found)
+    if not rows:
+        return
+    terminalreporter.section("kills")
+    places = sorted(rows)
+    terminalreporter.line(f"{'':56}" + "".join(f"{place:>9}" for place in places) + "      all")
+    for what in sorted(set().union(*rows.values())):
+        numbers = [rows[place][what] for place in places]
+        terminalreporter.line(f"{what:56}" + "".join(f"{number:9}" for number in [*numbers, sum(numbers)]))

@@ -9,10 +9,18 @@ Called with `FOLDER apply|destroy POINT PASSAGE`, it dies at the PASSAGE-th time
     finished    the state is written, the lock is not released
     recovering  a change of an earlier process is about to be looked up
     recovered   what became of it is durable
+    mid_write   half of what a file is to hold is written (local state: journal, metadata, state)
+    written     the file is written whole, and is not in its place
+    mid_request half of a request to the blob service that changes something is sent
+    unanswered  the blob service has answered such a request, and nobody has read the answer
+    mid_state, state_written, state_unanswered
+                the same when it is the state itself that is written, wherever it is
     never
 """
 
+import http.client
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +33,7 @@ from dstream.engine.operation import Given, open_operation
 from dstream.engine.planning import PlanOptions
 from dstream.plugins import Request, ResourceSession
 from dstream.stopping import Stop
-from dstream_state import Intent, Result
+from dstream_state import Intent, Result, local
 from dstream_state.held import StoredHeld
 from tests.services.recorder.world import Told
 
@@ -92,6 +100,62 @@ around(StoredHeld, "finish", lambda *_: passing("finishing"), lambda *_: passing
 around(ResourceSession, "submit_all", nothing, asked)
 around(recovery._Case, "resolve", lambda: passing("recovering"), nothing)
 around(Told, "recovered", lambda *_: passing("recovered"), nothing)
+
+
+def is_state(content: Any) -> bool:
+    """Tell whether this is the state document."""
+    return isinstance(content, bytes) and content.startswith(b'{"format_version"')
+
+
+def dying(*points: str) -> bool:
+    """Tell whether this is where it dies."""
+    return POINT in points and _passed + 1 == PASSAGE
+
+
+def half_written(fd: int, content: bytes) -> None:
+    """Write as the local backend does, and die halfway, if this is where."""
+    halfway = ("mid_write", "mid_state") if is_state(content) else ("mid_write",)
+    if dying(*halfway):
+        os.write(fd, content[: len(content) // 2])
+    for point in halfway:
+        passing(point)
+    whole_write(fd, content)
+    passing("written")
+    if is_state(content):
+        passing("state_written")
+
+
+whole_write = local._write_all
+local._write_all = half_written
+
+
+def half_sent(self: http.client.HTTPConnection, data: Any) -> None:
+    """Send as any client of HTTP does, and die halfway, if this is where."""
+    global sent_state
+    if self._method in CHANGING:  # type: ignore[attr-defined]  # since there was HTTP in Python
+        sent_state = is_state(data)
+        halfway = ("mid_request", "mid_state") if sent_state else ("mid_request",)
+        if dying(*halfway) and isinstance(data, bytes):
+            whole_send(self, data[: len(data) // 2])
+        for point in halfway:
+            passing(point)
+    whole_send(self, data)
+
+
+def unread(self: http.client.HTTPConnection, *arguments: Any) -> Any:
+    """Die when the answer to a change is there, if this is where."""
+    points = ("unanswered", "state_unanswered") if sent_state else ("unanswered",)
+    if POINT in points and self._method in CHANGING:  # type: ignore[attr-defined]  # as above
+        select.select([self.sock], [], [], 20)
+        passing(POINT)
+    return answer(self, *arguments)
+
+
+sent_state = False
+CHANGING = ("PUT", "POST", "DELETE")
+whole_send, answer = http.client.HTTPConnection.send, http.client.HTTPConnection.getresponse
+http.client.HTTPConnection.send = half_sent  # type: ignore[method-assign]  # that is what this program is for
+http.client.HTTPConnection.getresponse = unread  # type: ignore[method-assign]  # as above
 
 if __name__ == "__main__":
     operation = open_operation(Given(config=Path(sys.argv[1])))

@@ -92,13 +92,15 @@ class World:
         self.recorder = Recorder(folder)
         self.told = Told()
         self.stop = Stop()
+        self.backend = ""
+        """A `dstream` block that says where the state is; beside the configuration without one."""
 
     # -- the configuration ---------------------------------------------------------------------------
 
     def write(self, text: str, *, config: str = "") -> None:
         """Write the configuration: a `provider "rec"` block, with more settings in `config`, and `text`."""
         block = PROVIDER.format(folder=self.recorder.folder, more=f"\n    {config}" if config else "")
-        (self.folder / "dstream.hcl").write_text(block + text)
+        (self.folder / "dstream.hcl").write_text(self.backend + block + text)
 
     def task(self, *tables: str, name: str = "copy", more: str = "") -> str:
         """Return a task that moves tables with the recorder on both sides; `more` are settings of its output."""
@@ -115,11 +117,18 @@ class World:
         """Return the plan."""
         return plan(self.operation(**(variables or {})), PlanOptions(**options)).plan
 
-    def attempt(self, *, parallelism: int = 10, variables: dict[str, str] | None = None, **options: Any) -> Outcome:
+    def attempt(
+        self,
+        *,
+        parallelism: int = 10,
+        variables: dict[str, str] | None = None,
+        lock_timeout: float = 20,
+        **options: Any,
+    ) -> Outcome:
         """Apply, whatever comes of it."""
         self.told, self.stop = Told(on_started=self.told.on_started), Stop()
         operation = self.operation(**(variables or {}))
-        made = ApplyOptions(PlanOptions(**options), parallelism, lock_timeout=20)
+        made = ApplyOptions(PlanOptions(**options), parallelism, lock_timeout=lock_timeout)
         return apply(operation, made, lambda plan: True, self.told, self.stop)
 
     def apply(self, text: str | None = None, **options: Any) -> Outcome:
