@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstream.addresses import Address
-    from dstream.config.syntax import Attribute, Body, Expr
+    from dstream.config.syntax import Attribute, Block, Body, Expr
     from dstream.diagnostics import SourceRange
 
 LaunchKind = Literal["path", "name", "ref", "image"]
@@ -73,6 +73,8 @@ class DstreamBlock(Record):
     backend: BackendBlock | None
     encryption: Body | None
     range: SourceRange
+    trust: tuple[Block, ...] = ()
+    """Whose signatures providers from registries need, by patterns of their names."""
 
 
 class ProviderBlock(Record):

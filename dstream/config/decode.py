@@ -143,6 +143,7 @@ class Decoder:
         required = reader.block_of("required_providers")
         backend = reader.block_of("backend")
         encryption = reader.block_of("encryption")
+        trust = tuple(reader.blocks("trust"))
         reader.finish()
         found: BackendBlock | None = None
         if backend is not None:
@@ -156,6 +157,7 @@ class Decoder:
             found,
             encryption.body if encryption is not None else None,
             block.header_range,
+            trust,
         )
 
     def _required_providers(self, block: Block) -> dict[str, RequiredProvider]:

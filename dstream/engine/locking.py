@@ -13,6 +13,7 @@ from dstream.engine.expansion import lenient_instances
 from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import default_spec, source_of
+from dstream.engine.trusting import policies
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, pull_image
 from dstream.plugins.probe import ask
@@ -20,6 +21,8 @@ from dstream.registry.images import image_name
 from dstream.registry.install import Installer, Wanted
 from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.platforms import Platform
+from dstream.registry.reference import parse_reference
+from dstream.registry.trust import policy_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,12 @@ def wanted_providers(operation: Operation) -> list[Wanted]:
         given = constraints.setdefault(required.source, [])
         if required.version and required.version not in given:
             given.append(required.version)
+    trusted = policies(operation.config)
     wanted: dict[str, Wanted] = {}
     for source in used_sources(operation):
         if source.kind == "ref":
-            wanted[source.value] = Wanted(source.value, ", ".join(constraints.get(source.value, ())))
+            policy = policy_for(trusted, parse_reference(source.value))
+            wanted[source.value] = Wanted(source.value, ", ".join(constraints.get(source.value, ())), policy)
     return list(wanted.values())
 
 

@@ -142,7 +142,19 @@ def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
     required = config.settings.required_providers.get(name) if config.settings is not None else None
     if required is None:
         return ProviderSource("name", name, env)
-    return ProviderSource("ref", required.source, env)
+    return _in_registry(required.source, env, config)
+
+
+def _in_registry(value: str, env: tuple[str, ...], config: Config) -> ProviderSource:
+    """Return a provider in a registry, and whether a trust block wants a signature of it."""
+    if config.settings is None or not config.settings.trust:
+        return ProviderSource("ref", value, env)
+    from dstream.engine.trusting import policies
+    from dstream.registry.reference import parse_reference
+    from dstream.registry.trust import policy_for
+
+    signed = policy_for(policies(config), parse_reference(value)) is not None
+    return ProviderSource("ref", value, env, signed=signed)
 
 
 def source_of(launch: Launch, scope: Scope, config: Config, default: str | None = None) -> ProviderSource:
@@ -174,6 +186,8 @@ def source_of(launch: Launch, scope: Scope, config: Config, default: str | None 
         )
     if launch.kind == "name":
         return _named(value, _env(launch, scope), config)
+    if launch.kind == "ref":
+        return _in_registry(value, _env(launch, scope), config)
     limits = Limits() if launch.container is None else _container(launch.container, scope)
     return ProviderSource(launch.kind, value, _env(launch, scope), limits)
 

@@ -1,0 +1,49 @@
+"""`dstream providers sign`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from dstream.cli.options import Command, option
+from dstream.cli.render.paint import say
+
+
+@click.command("sign", cls=Command)
+@click.argument("reference")
+@option("key", metavar="FILE", required=True, type=click.Path(path_type=Path), help="A private key in PEM.")
+def command(reference: str, key: Path) -> None:
+    """Sign what a reference means, with a key; the signature goes to the registry, beside it.
+
+    DSTREAM_KEY_PASSWORD has the password of an encrypted key. Make a key with: openssl genpkey -algorithm ed25519.
+    The signature is one that cosign makes and verifies, too (cosign verify --key).
+    """
+    import base64
+    from dataclasses import replace
+
+    from dstream.registry import trust
+    from dstream.registry.chain import host_of
+    from dstream.registry.client import RegistryClient
+    from dstream.registry.pushing import EMPTY, Pusher, artifact_manifest
+    from dstream.registry.reference import parse_reference
+    from dstream.registry.settings import load_settings
+    from dstream.registry.transport import Transport
+
+    where = parse_reference(reference)
+    if where.wanted is None:
+        raise click.UsageError(f"Say which version is meant: {where.name}:TAG or {where.name}@DIGEST.")
+    client = RegistryClient(host_of(where.registry), Transport(load_settings()))
+    subject = client.manifest(where.repository, where.wanted)
+    payload = trust.payload_for(where, subject.digest)
+    password = os.environ.get("DSTREAM_KEY_PASSWORD")
+    signature = trust.sign(key, password.encode() if password else None, payload)
+    pusher = Pusher(client, where.repository)
+    pusher.blob(b"{}", EMPTY.media_type)
+    text = base64.b64encode(signature).decode()
+    layer = replace(pusher.blob(payload, trust.PAYLOAD_TYPE), annotations={trust.SIGNATURE: text})
+    manifest = artifact_manifest(trust.COSIGN_TYPE, [layer], subject=subject.descriptor)
+    pusher.manifest(manifest)
+    pusher.manifest(manifest, f"{subject.digest.replace(':', '-', 1)}.sig")
+    say(f"{where.name}@{subject.digest} is signed.")

@@ -1,0 +1,132 @@
+"""Signatures: what a trust block wants is checked when a provider is locked, and asked for when it is run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from dstream.registry import trust
+from tests.registry.conftest import User
+from tests.services.registry import Registry
+
+
+def make_keys(folder: Path, kind: str) -> tuple[Path, Path]:
+    """Write a private and a public key."""
+    private = {
+        "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+    }[kind]()
+    password = serialization.BestAvailableEncryption(b"pass word") if kind == "rsa" else serialization.NoEncryption()
+    secret, public = folder / f"{kind}.pem", folder / f"{kind}.pub"
+    secret.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, password))
+    public.write_bytes(
+        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return secret, public
+
+
+def trusting(user: User, source: str, *keys: Path, pattern: str) -> None:
+    names = ", ".join(f'"{key}"' for key in keys)
+    head = f'dstream {{\n  trust "{pattern}" {{\n    keys = [{names}]\n  }}\n}}'
+    user.configure(f'provider_ref = "{source}:v1.0.0"', head=head)
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "ed25519", "rsa"])
+def test_a_signature_holds_for_its_payload_and_its_key_alone(tmp_path: Path, kind: str) -> None:
+    secret, public = make_keys(tmp_path, kind)
+    _, other = make_keys(tmp_path, "ecdsa" if kind != "ecdsa" else "ed25519")
+    signature = trust.sign(secret, b"pass word" if kind == "rsa" else None, b"payload")
+    assert trust.is_signed_by(public, b"payload", signature)
+    assert not trust.is_signed_by(public, b"another", signature)
+    assert not trust.is_signed_by(other, b"payload", signature)
+
+
+def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User, open_registry: Registry) -> None:
+    source = f"{open_registry.host}/signed/dstream-in-count"
+    secret, public = make_keys(user.home, "rsa")
+    _, other = make_keys(user.home, "ed25519")
+    digest = user.publish(f"{source}:v1.0.0", "one")
+    trusting(user, source, other, public, pattern=f"{open_registry.host}/signed*")
+    unsigned = user.dstream("init")
+    assert unsigned.code == 1
+    assert "Signature is missing" in unsigned.said
+    assert not user.lock.exists()
+    user.done(
+        "providers",
+        "sign",
+        f"{source}:v1.0.0",
+        "-key",
+        str(secret),
+        DSTREAM_KEY_PASSWORD="pass word" if kind == "rsa" else "",
+    )
+    assert "signed by key SHA256:" in user.done("init")
+    user.done("plan", DSTREAM_OFFLINE="1")
+    trusting(user, source, other, pattern="*")
+    assert "by others or for other content" in " ".join(user.dstream("init").said.split())
+    # A signature of other content does not count: here the first version's, moved to the second.
+    second = user.publish(f"{source}:v1.0.0", "two")
+    _move_signature(open_registry, source, digest, second)
+    trusting(user, source, public, pattern="*")
+    ended = user.dstream("init", "-upgrade")
+    assert ended.code == 1
+    assert "Signature is missing" in ended.said
+
+
+def _move_signature(server: Registry, source: str, old: str, new: str) -> None:
+    from dstream.registry.client import RegistryClient
+    from dstream.registry.pushing import Pusher
+    from dstream.registry.settings import Settings
+    from dstream.registry.transport import Transport
+
+    client = RegistryClient(server.host, Transport(Settings()))
+    repository = source.removeprefix(f"{server.host}/")
+    signature = client.manifest(repository, f"{old.replace(':', '-')}.sig")
+    Pusher(client, repository).manifest(signature, f"{new.replace(':', '-')}.sig")
+
+
+def test_a_trust_block_added_later_holds_for_what_is_locked_already(user: User, open_registry: Registry) -> None:
+    source = f"{open_registry.host}/later/dstream-in-count"
+    secret, public = make_keys(user.home, "ecdsa")
+    user.publish(f"{source}:v1.0.0", "one")
+    user.configure(f'provider_ref = "{source}:v1.0.0"')
+    user.done("init")
+    trusting(user, source, public, pattern="*/later/*")
+    ended = user.dstream("plan")
+    assert ended.code == 1
+    assert "Provider is not signed" in ended.said
+    user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
+    user.done("init")
+    user.done("plan")
+    trusting(user, source, public, pattern="elsewhere.example/*")  # a block about others asks for nothing here
+    user.done("init")
+
+
+def test_a_mirror_has_the_signatures_too(user: User, open_registry: Registry) -> None:
+    source = f"{open_registry.host}/mirrored-signed/dstream-in-count"
+    secret, public = make_keys(user.home, "ed25519")
+    user.publish(f"{source}:v1.0.0", "one")
+    user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
+    trusting(user, source, public, pattern="*")
+    user.done("init")
+    user.done("providers", "mirror", str(user.home / "mirror"))
+    shutil.rmtree(user.cache)
+    user.lock.unlink()
+    settings = user.home / ".dstream" / "config.hcl"
+    settings.write_text(f'registry "*" {{\n  mirrors = ["{user.home}/mirror"]\n  only_mirrors = true\n}}\n')
+    assert "signed by key" in user.done("init")
+
+
+def test_a_broken_trust_block_is_an_error(user: User) -> None:
+    for inside in ('keys = "x"', "", 'keys = ["a.pub"]\n colour = 1', "keys = [var.x]"):
+        head = f'dstream {{\n  trust "*" {{\n    {inside}\n  }}\n}}'
+        user.configure('provider_ref = "ghcr.io/x/y:v1"', head=head)
+        ended = user.dstream("init")
+        assert ended.code == 1
+        assert "trust block" in ended.said or "Value expected" in ended.said
+    user.configure('provider_ref = "ghcr.io/x/y:v1"', head='dstream {\n  trust "*" {\n    keys = ["none.pub"]\n  }\n}')
+    assert "Provider is not locked" in user.dstream("plan").said
