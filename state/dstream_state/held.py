@@ -155,7 +155,7 @@ class StoredHeld:
             self._overlay = Overlay(wanted)
             self._write_over(self._late_records())
             self._appended = False
-            self._remove(self._journal.name)
+            self._remove(self._journal.logs)
             self._done = True
             if self._base.serial % SWEEP_EVERY == 0:
                 self._sweep()
@@ -260,7 +260,8 @@ class StoredHeld:
     def _delete_older(self, name: str) -> bool:
         journal = self._older[name]
         if name not in self._unsealed or journal is None:
-            self._remove(name)
+            if journal is not None:
+                self._remove([log for log, _ in journal.logs])
             return True
         try:
             for log, tag in reversed(journal.logs):
@@ -269,9 +270,11 @@ class StoredHeld:
             return False
         return True
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, logs: Sequence[str]) -> None:
+        """Delete the logs of a journal, the last one first, so that none is left unreachable."""
         with contextlib.suppress(StateError):  # It is absorbed: whoever is next deletes it.
-            delete_journal(self._storage, name)
+            for log in reversed(logs):
+                self._storage.delete_log(log_name(log))
 
     def _write(self) -> None:
         absorbed = {name: journal.last for name, journal in self._older.items() if journal is not None}
