@@ -27,10 +27,13 @@ _TASK = re.compile(
 _RESOURCE = re.compile(rf"(?P<type>{_NAME})\.(?P<name>{_NAME})(?P<key>{_KEY})?")
 
 
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _show(key: Key) -> str:
     if key is None:
         return ""
-    return f"[{key}]" if isinstance(key, int) else f"[{json.dumps(key, ensure_ascii=False)}]"
+    return f"[{key}]" if isinstance(key, int) else f"[{_quoted(key)}]"
 
 
 def _read(text: str | None) -> Key:

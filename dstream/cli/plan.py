@@ -9,7 +9,7 @@ import click
 
 from dstream.cli.opening import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say, say_lines
 
 
 @click.command("plan", cls=Command)
@@ -56,6 +56,5 @@ def command(
             say(diagnostics_text(prepared.plan.diagnostics, operation.config.sources, paint), stream=sys.stderr)
         if prepared.plan.pending:
             say(f"An apply is under way or was cut off: {prepared.plan.pending} records are taken as done.\n")
-        for line in plan_lines(prepared.plan, paint):
-            say(line)
+        say_lines(plan_lines(prepared.plan, paint))
     return 2 if detailed_exitcode and prepared.plan.has_changes else 0

@@ -565,7 +565,7 @@ def provider_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
 def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a provider answered, with the desired value in place of what it withheld."""
     return {
-        name: clear.get(name) if isinstance(inner, Mapping) and "$withheld" in inner else inner
+        name: clear.get(name) if isinstance(inner, dict) and "$withheld" in inner else inner
         for name, inner in value.items()
     }
 

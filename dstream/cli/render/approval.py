@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from dstream.cli.render.paint import Paint, say
+from dstream.cli.render.paint import Paint, say, say_lines
 from dstream.cli.render.plan import plan_lines
 from dstream.engine.apply import Outcome
 from dstream.plan import Plan
@@ -27,8 +27,7 @@ class Approval:
         if self._json:
             say(json.dumps({"type": "plan", "plan": plan.to_json()}, ensure_ascii=False, default=str))
         else:
-            for line in plan_lines(plan, self._paint):
-                say(line)
+            say_lines(plan_lines(plan, self._paint))
             say()
         losing = [change.address for change in plan.changes if change.loses_data]
         if self._auto:

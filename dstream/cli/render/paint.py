@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TextIO
 
 _CODES = {
@@ -43,3 +45,10 @@ def say(text: str = "", *, stream: TextIO | None = None) -> None:
     target = sys.stdout if stream is None else stream
     target.write(text + "\n")
     target.flush()
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Write lines to the standard output, many at once: a large plan has 100,000 of them."""
+    rest = iter(lines)
+    while some := list(islice(rest, 500)):
+        say("\n".join(some))

@@ -13,6 +13,7 @@ from dstream.plan import is_fingerprint
 
 UNKNOWN = "(known after apply)"
 SENSITIVE = "(sensitive value)"
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _BARE = re.compile(r"[^\W\d][\w-]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -24,7 +25,7 @@ def attribute_name(name: str) -> str:
 
 def quoted(text: str) -> str:
     """Return the text as a quoted HCL string that means just this text; control characters are escaped."""
-    escaped = json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+    escaped = _quoted(text).replace("${", "$${").replace("%{", "%%{")
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped)
 
 
