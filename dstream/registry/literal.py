@@ -20,7 +20,7 @@ def literal(expr: Expr) -> Any:
             return "".join(str(literal(part)) for part in expr.parts)
         case Unary() if expr.operator == "-":
             value = literal(expr.value)
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int | Decimal) and not isinstance(value, bool):
                 return -value
         case TupleExpr():
             return [literal(item) for item in expr.items]
@@ -35,8 +35,8 @@ def literal(expr: Expr) -> Any:
     raise DiagnosticsError(error("Value expected", detail, expr.range))
 
 
-def _number(value: Decimal) -> int | float:
-    return int(value) if value == value.to_integral_value() else float(value)
+def _number(value: Decimal) -> int | Decimal:
+    return int(value) if value == value.to_integral_value() else value
 
 
 def written(value: Any, indent: int = 0) -> str:
@@ -58,7 +58,7 @@ def written(value: Any, indent: int = 0) -> str:
         if not any(isinstance(each, Mapping | list | tuple) for each in value):
             return "[" + ", ".join(written(each) for each in value) + "]"
         return "[\n" + "".join(f"{inner}{written(each, indent + 1)},\n" for each in value) + f"{outer}]"
-    return json.dumps(value)
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
 
 
 def quoted(text: str) -> str:

@@ -62,7 +62,7 @@ def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User,
         f"{source}:v1.0.0",
         "-key",
         str(secret),
-        DSTREAM_KEY_PASSWORD="pass word" if kind == "rsa" else "",
+        DSTREAM_KEY_PASSWORD="pass word",
     )
     assert "signed by key SHA256:" in user.done("init")
     user.done("plan", DSTREAM_OFFLINE="1")

@@ -87,7 +87,7 @@ def _wrong(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: 
     if not isinstance(properties, dict) or not properties:
         raise Skipped("its schema names no settings")
     # An object is a wrong value for every setting whose schema does not speak of objects.
-    typed = [name for name, each in properties.items() if '"object"' not in json.dumps(each)]
+    typed = [name for name, each in properties.items() if '"object"' not in json.dumps(each, default=str)]
     if not typed:
         raise Skipped("no setting has a type that a wrong value could be given for")
     with Talk(binary, opening_line(info, role, {**config, typed[0]: {"wrong": True}})) as talk:
