@@ -101,7 +101,8 @@ def _removals(
     recorded_needs: Mapping[str, Iterable[str]],
 ) -> None:
     """Destroy an object only when those that needed it are destroyed, or no longer need it."""
-    fences: set[str] = set()
+    fences: dict[str, bool] = {}
+    """For each needed block, whether what it loses is gone for good, so that those that need it have to let go."""
     for address, needs in recorded_needs.items():
         own = by_address.get(address, ())
         for needed in needs:
@@ -111,9 +112,9 @@ def _removals(
                     graph.add(target.name, _before(target, own))
             elif needed in by_block:
                 # One fence for each needed block, so that n objects needing m others make n + m edges.
-                fence = f"released {needed}"
-                graph.add(fence, _before_block(own, by_block[needed]))
-                fences.add(needed)
+                if needed not in fences:
+                    fences[needed] = _for_good(by_block[needed])
+                graph.add(f"released {needed}", _letting_go(own, gone=fences[needed]))
     for needed in fences:
         for target in by_block[needed]:
             if target.kind == "destroy" and not _makes_room(target, by_address):
@@ -127,15 +128,16 @@ def _makes_room(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
 
 
 def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:
-    gone = target.change.action is Action.DELETE or target.deposed
-    for step in dependents:
-        if step.kind == "destroy" or (gone and step.kind == "update"):
-            yield step.name
+    return _letting_go(dependents, gone=_for_good([target]))
 
 
-def _before_block(dependents: Iterable[Step], targets: Iterable[Step]) -> Iterable[str]:
-    going = [target for target in targets if target.kind == "destroy"]
-    gone = all(target.deposed or target.change.action is Action.DELETE for target in going)
+def _for_good(targets: Iterable[Step]) -> bool:
+    """Tell whether nothing takes the place of what is destroyed."""
+    going = (target for target in targets if target.kind == "destroy")
+    return all(target.deposed or target.change.action is Action.DELETE for target in going)
+
+
+def _letting_go(dependents: Iterable[Step], *, gone: bool) -> Iterable[str]:
     for step in dependents:
         if step.kind == "destroy" or (gone and step.kind == "update"):
             yield step.name
