@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.asking import Prior, meanings
 from dstream.engine.comparison import planned_identity, prior_attributes
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import exported
@@ -182,6 +183,8 @@ class Execution:
         wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
         if wanted is not None and wanted.unknown:
             wanted = self._evaluated_again(wanted)
+            if rules.plans and wanted.unknown is False:
+                wanted = self._planned_again(wanted, spec, rules, prior if step.kind == "update" else None)
         if wanted is not None:
             wanted = self._ignoring(wanted, change)
         if step.kind == "create" and change.action is Action.CREATE_THEN_DELETE and prior is not None:
@@ -215,7 +218,8 @@ class Execution:
             identity=identity,
             desired=None if desired is None else to_json_value(desired),
             prior=self._told(prior, wanted, change.address),
-            private=prior.private if prior is not None else None,
+            private=self._private(prior, change.address),
+            sensitive=None if wanted is None else [list(path) for path in sorted(wanted.sensitive, key=str)] or None,
             intent=intent.id,
             timeout=TIMEOUT,
         )
@@ -227,6 +231,23 @@ class Execution:
             known = rules_of(self.pool.installed(spec).info, type_) or NO_RULES
             self._rules_of[spec.name, type_] = known
         return known
+
+    def _private(self, prior: ObjectState | None, address: str) -> Any:
+        """Return the provider's own note on an object: as it was refreshed, else as it was recorded."""
+        if prior is None:
+            return None
+        reality = self.prepared.realities.get(address, NOT_ASKED)
+        return reality.private if reality.private is not None else prior.private
+
+    def _planned_again(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, prior: ObjectState | None) -> Wanted:
+        """Have the provider plan once more what could not be planned whole; names that it generated then stay."""
+        planned = self.prepared.wanted[wanted.address].attributes
+        kept = {name: value for name, value in planned.items() if not contains_unknown(value)}
+        before = None
+        if prior is not None:
+            before = Prior(prior.identity, prior.attributes, self._private(prior, wanted.address))
+        wish = replace(wanted, attributes={**kept, **wanted.attributes})
+        return meanings(self.pool.session(spec), [(wish, before)], rules, self.key)[0].wanted
 
     def _told(self, prior: ObjectState | None, wanted: Wanted | None, address: str) -> Any:
         if prior is None:

@@ -16,8 +16,16 @@ from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.adoption import adopted, import_identities
+from dstream.engine.asking import Meaning, Prior, meanings
 from dstream.engine.blocks import block_name, object_blocks, provider_of
-from dstream.engine.comparison import change_of, drift_of, planned_identity, removal_of, same_identity
+from dstream.engine.comparison import (
+    change_of,
+    drift_of,
+    planned_identity,
+    prior_attributes,
+    removal_of,
+    same_identity,
+)
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
@@ -122,6 +130,7 @@ class _Planner:
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
         self._rules_of: dict[tuple[str, str], Rules] = {}
+        self._meant: dict[str, Meaning] = {}
         self._imports: dict[str, Any] | None = None
         self._by_block: dict[str, list[str]] | None = None
         self._new_first: set[str] | None = None
@@ -253,6 +262,7 @@ class _Planner:
         rules = self._rules(spec, type_, block)
         names = InstanceNames(block.for_each, block.count)
         found = [self._declared(block, key, names, spec, rules) for key in names.of(self.scope)]
+        found = self._as_provider_plans(spec, found, rules)
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
         for wanted in found:
@@ -336,6 +346,7 @@ class _Planner:
             rules = NO_RULES if type_ == "lifecycle" else self._rules(spec, type_, None)
             for wanted in found:
                 self.moves.take(wanted.address, wanted.aliases)
+            found = self._as_provider_plans(spec, found, rules)
             self._check_absent(spec, found, rules)
             for wanted in found:
                 self._change(wanted, spec, rules, Reason.NONE)
@@ -353,6 +364,26 @@ class _Planner:
         unknown = any(side.spec.unknown for side in task.sides)
         applied = not unknown and recorded is not None and recorded.fingerprint == task.fingerprint(self.pool, self.key)
         self.notes.append(TaskNote(address, applied, streams=stream_names(task), notes=tuple(notes)))
+
+    def _as_provider_plans(self, spec: ProviderSpec, found: list[Wanted], rules: Rules) -> list[Wanted]:
+        """Return what is wanted with what its provider says about it, where the type's schema has it asked."""
+        if not rules.plans or spec.unknown:
+            return found
+        asked = [wanted for wanted in found if wanted.address not in self.imports or self._recorded(wanted)]
+        session = self.pool.session(spec)
+        answers = meanings(session, [(each, self._prior(each)) for each in asked], rules, self.key)
+        made = {each.wanted.address: each for each in answers}
+        self._meant.update(made)
+        return [made[each.address].wanted if each.address in made else each for each in found]
+
+    def _prior(self, wanted: Wanted) -> Prior | None:
+        """Return an object as its provider is told of it, None if there is none."""
+        recorded, reality = self._recorded(wanted), self._reality(wanted.address)
+        attributes = prior_attributes(recorded, reality, wanted.sensitive, self.key)
+        if recorded is None or attributes is None:
+            return None
+        private = reality.private if reality.private is not None else recorded.private
+        return Prior(recorded.identity, attributes, private, reality.attributes)
 
     # -- one object ---------------------------------------------------------------------------------
 
@@ -378,12 +409,17 @@ class _Planner:
             secret = {str(path[0]) for path in wanted.sensitive} & set(rules.identity_attributes)
             self.problems += (sensitive_identity(wanted, name) for name in sorted(secret))
         importing = self._adopt(wanted, spec, rules)
+        if importing is not None:
+            [wanted] = self._as_provider_plans(spec, [wanted], rules)
+            self.wanted[address] = wanted
+        if address in self._meant:
+            rules = self._meant[address].rules
         recorded, reality = self._recorded(wanted), self._reality(address)
         if recorded is None and reality.exists:
             self.problems.append(exists_already(address))
         self._check_answer(address, recorded, reality)
         asked = Reason.REQUESTED if address in self.replaced else triggered
-        new_first = wanted.block in self.new_first
+        new_first = wanted.block in self.new_first or wanted.lifecycle.create_before_destroy
         change = change_of(wanted, recorded, reality, rules, asked, self.key, new_first=new_first)
         if change.action is Action.CREATE_THEN_DELETE and same_identity(wanted, recorded, rules):
             self.problems.append(cannot_be_first(change, wanted, rules))

@@ -6,8 +6,9 @@ state calls it: `provider.postgres`, `task.copy.input`, `task.copy.output["audit
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from dstream.plugins import (
     resolve,
 )
 from dstream.plugins.container import Limits
+from dstream.plugins.describe import DESCRIBES, DescribedTypes
 from dstream_state import ProviderState
 
 Role = Literal["input", "output", "resource"]
@@ -297,6 +299,8 @@ class ProviderPool:
         self._cache = cache
         self._inherit_fds = inherit_fds
         self._installed: dict[tuple[ProviderSource, Role], Installed] = {}
+        self._described: dict[str, tuple[dict[str, Any], Installed]] = {}
+        self._describing = threading.Lock()
         self._sessions: dict[str, ResourceSession | LegacyLifecycle] = {}
         self._restarts: dict[str, int] = {}
         self._killed = False
@@ -324,7 +328,17 @@ class ProviderPool:
         where = (spec.source, spec.role)
         if where not in self._installed:
             self.prepare([spec])
-        return self._installed[where]
+        found = self._installed[where]
+        if DESCRIBES not in found.info.capabilities:
+            return found
+        config = spec.wire()
+        with self._describing:
+            known = self._described.get(spec.name)
+            if known is None or known[0] != config:
+                types = DescribedTypes(found.binary, found.info.resources, config, redact=spec.secrets)
+                known = (config, Installed(found.binary, replace(found.info, resources=types)))
+                self._described[spec.name] = known
+            return known[1]
 
     def session(self, spec: ProviderSpec) -> ResourceSession | LegacyLifecycle:
         """Return the process that serves the objects of a spec; its configuration is known.
@@ -371,6 +385,4 @@ class ProviderPool:
 
 
 def _at_range(problem: DiagnosticsError, spec: ProviderSpec) -> list[Any]:
-    from dataclasses import replace
-
     return [replace(d, subject=d.subject or spec.range, address=d.address or spec.name) for d in problem.diagnostics]

@@ -27,6 +27,8 @@ class Rules:
     version: int = 1
     settle: float = 30.0
     """Seconds after which an object that is not there surely was not created by a request that was cut off."""
+    plans: bool = False
+    """Whether the provider is asked what a change means."""
 
 
 NO_RULES = Rules()
@@ -55,4 +57,5 @@ def _rules(schema: ResourceSchema) -> Rules:
         ),
         version=schema.version,
         settle=schema.settle,
+        plans=schema.plans,
     )

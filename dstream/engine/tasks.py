@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dstream.addresses import DerivedAddress, Key, TaskAddress
-from dstream.config import Config, SideBlock, TaskBlock
+from dstream.config import Config, Lifecycle, SideBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
 from dstream.engine.secrets import Path
 from dstream.engine.wanted import Wanted, evaluated
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import Derivation, DerivedResource, derive
+from dstream.plugins.describe import fetch
 from dstream_state import fingerprint
 
 LIFECYCLE = "lifecycle"
@@ -162,6 +163,7 @@ class Derivations:
         if answer.deferred:
             task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
             return None
+        fetch(found.info.resources, {item.type for item in answer.resources})
         for item in answer.resources:
             self._add(task, self._wanted(task, side, item))
         return answer
@@ -195,9 +197,9 @@ class Derivations:
             type=item.type,
             key=item.key,
             attributes=from_json_value(item.attributes),
-            sensitive=sensitive,
+            sensitive=sensitive | frozenset(item.sensitive),
             dependencies=(*self._needs(task), *(address(*pair) for pair in item.depends_on)),
-            lifecycle=task.block.lifecycle,
+            lifecycle=_lifecycle_of(task.block.lifecycle, item),
             range=task.block.range,
             aliases=tuple(address(*pair) for pair in item.aliases),
         )
@@ -218,9 +220,20 @@ class Derivations:
         )
 
 
-def _named(diagnostics: Iterable[Diagnostic], task: TaskInstance) -> list[Diagnostic]:
-    from dataclasses import replace
+def _lifecycle_of(task: Lifecycle, item: DerivedResource) -> Lifecycle:
+    """Return the lifecycle of an object: the task's, and what its provider asks for this one."""
+    ignored: Any = task.ignore_changes
+    if ignored != "all" and item.ignore_changes:
+        ignored = list(dict.fromkeys((*ignored, *item.ignore_changes)))
+    return replace(
+        task,
+        prevent_destroy=task.prevent_destroy or item.prevent_destroy,
+        ignore_changes=ignored,
+        create_before_destroy=task.create_before_destroy or item.create_before_destroy,
+    )
 
+
+def _named(diagnostics: Iterable[Diagnostic], task: TaskInstance) -> list[Diagnostic]:
     return [
         replace(d, address=d.address or str(task.address), subject=d.subject or task.block.range) for d in diagnostics
     ]

@@ -33,6 +33,11 @@ class DerivedResource:
     """(type, key) of objects of the same side that must exist first."""
     aliases: tuple[tuple[str, str], ...] = ()
     """(type, key) that the same object had earlier."""
+    sensitive: tuple[tuple[str | int, ...], ...] = ()
+    """Places in the attributes whose values are secret, beside those that the type's schema names."""
+    prevent_destroy: bool = False
+    ignore_changes: tuple[str, ...] = ()
+    create_before_destroy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,18 @@ def _resource(form: Mapping[str, Any]) -> DerivedResource:
     type_, key, attributes = form["type"], form["key"], form.get("attributes") or {}
     if not (isinstance(type_, str) and type_ and isinstance(key, str) and isinstance(attributes, dict)):
         raise ValueError("type and key are texts, attributes is an object")
-    return DerivedResource(type_, key, attributes, _pairs(form.get("depends_on")), _pairs(form.get("aliases")))
+    lifecycle = form.get("lifecycle") or {}
+    return DerivedResource(
+        type_,
+        key,
+        attributes,
+        _pairs(form.get("depends_on")),
+        _pairs(form.get("aliases")),
+        tuple(tuple(path) for path in form.get("sensitive") or ()),
+        lifecycle.get("prevent_destroy") is True,
+        tuple(str(name) for name in lifecycle.get("ignore_changes") or ()),
+        lifecycle.get("create_before_destroy") is True,
+    )
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:

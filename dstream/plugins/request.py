@@ -36,6 +36,8 @@ class Request:
     """With `upgrade`: the schema version of `prior`."""
     objects: Sequence[Mapping[str, Any]] | None = None
     """Objects with members type, key, identity, prior and private."""
+    sensitive: Sequence[Sequence[str | int]] | None = None
+    """Places in `desired` whose values are secret: a provider that keeps notes of its own leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Answer:
 def write_request(number: int, request: Request) -> dict[str, Any]:
     """Return a request as it travels; members that say nothing are left out."""
     form: dict[str, Any] = {"id": number, "command": request.command}
-    members = ("type", "key", "identity", "desired", "prior", "private", "intent", "timeout", "version")
+    members = ("type", "key", "identity", "desired", "prior", "private", "intent", "timeout", "version", "sensitive")
     for member in members:
         value = getattr(request, member)
         if value is not None and value != "":

@@ -21,6 +21,7 @@ Standard output belongs to the protocol; print and log to standard error. The pr
 `providers/protocol/PROTOCOL.md`.
 """
 
+from dstream_sdk.catalog import Catalog
 from dstream_sdk.channel import UNKNOWN, WITHHELD, encode, log
 from dstream_sdk.errors import (
     ConflictError,
@@ -44,6 +45,7 @@ from dstream_sdk.settings import decode, setting
 __all__ = [
     "UNKNOWN",
     "WITHHELD",
+    "Catalog",
     "ConflictError",
     "Deferred",
     "DeniedError",

@@ -214,6 +214,8 @@ def wrap(value: Any) -> Any:
     """Return `value` as it travels: a mapping with a key that starts with `$` inside `{"$object": ...}`."""
     if value is WITHHELD:
         return {"$withheld": True}
+    if value is UNKNOWN:
+        return {"$unknown": True}
     if isinstance(value, Mapping):
         out = {key: wrap(item) for key, item in value.items()}
         return {"$object": out} if any(key.startswith("$") for key in out) else out

@@ -46,14 +46,20 @@ def _line(found: Resource | Stream) -> bytes:
         if found.schema is not None:
             stream["schema"] = dict(found.schema)
         return encode({"stream": stream})
-    return encode(
-        {
-            "resource": {
-                "type": found.type,
-                "key": found.key,
-                "attributes": wrap(found.attributes),
-                "depends_on": [list(pair) for pair in found.depends_on],
-                "aliases": [list(pair) for pair in found.aliases],
-            }
-        }
-    )
+    resource: dict[str, Any] = {
+        "type": found.type,
+        "key": found.key,
+        "attributes": wrap(found.attributes),
+        "depends_on": [list(pair) for pair in found.depends_on],
+        "aliases": [list(pair) for pair in found.aliases],
+    }
+    if found.sensitive:
+        resource["sensitive"] = [list(path) for path in found.sensitive]
+    lifecycle = {
+        "prevent_destroy": found.prevent_destroy,
+        "ignore_changes": list(found.ignore_changes),
+        "create_before_destroy": found.create_before_destroy,
+    }
+    if any(lifecycle.values()):
+        resource["lifecycle"] = {name: value for name, value in lifecycle.items() if value}
+    return encode({"resource": resource})

@@ -20,6 +20,12 @@ class Resource:
     attributes: Mapping[str, Any]
     depends_on: Sequence[tuple[str, str]] = ()
     aliases: Sequence[tuple[str, str]] = ()
+    sensitive: Sequence[Sequence[str | int]] = ()
+    """Places in the attributes whose values are secret, beside those that the type's schema names."""
+    prevent_destroy: bool = False
+    ignore_changes: Sequence[str] = ()
+    """Names of attributes that are left as they are once the object exists."""
+    create_before_destroy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

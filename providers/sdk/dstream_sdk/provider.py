@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dstream_sdk.catalog import Catalog
 from dstream_sdk.channel import LineReader, Writer, encode, log, take_over, unwrap
 from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.handshake import refuse
@@ -35,6 +36,8 @@ class Provider:
     output: Output[Any] | None = None
     resources: Sequence[ResourceType[Any]] = ()
     distribution: str = ""
+    catalog: Catalog[Any] | None = None
+    """Resource types beside `resources`, described when the host asks for them."""
 
     def release(self) -> str:
         """Return the version."""
@@ -46,12 +49,13 @@ class Provider:
 
     def roles(self) -> list[str]:
         """Return the roles it can play."""
-        found = (("input", self.input), ("output", self.output), ("resource", self.resources))
+        managed = self.resources or self.catalog
+        found = (("input", self.input), ("output", self.output), ("resource", managed))
         return [role for role, part in found if part]
 
     def config(self) -> type[Any]:
         """Return the dataclass of its configuration: of its data role, else of its first resource type."""
-        part = self.input or self.output or next(iter(self.resources), None)
+        part = self.input or self.output or next(iter(self.resources), None) or self.catalog
         return dict if part is None else config_type(part)
 
     def capabilities(self) -> list[str]:
@@ -63,6 +67,8 @@ class Provider:
             out.append("stores_checkpoint")
         if any(overrides(kind, "read_many") for kind in self.resources):
             out.append("bulk_status")
+        if self.catalog is not None:
+            out.append("describes")
         return out
 
 
@@ -166,7 +172,12 @@ def _version_2(
         from dstream_sdk.serve import Server
 
         kinds = {kind.type: kind for kind in provider.resources}
-        return Server(kinds, decode(provider.config(), given), reader, writer).run
+        return Server(kinds, decode(provider.config(), given), reader, writer, provider.catalog).run
+    if command == "schema" and role == "resource" and provider.catalog is not None:
+        from dstream_sdk.catalog import describe_types
+
+        catalog = provider.catalog
+        return lambda: describe_types(catalog, opening, given, writer)
     raise InvalidError("No such command", f"{command!r} is not a command of role {role} in protocol 2")
 
 

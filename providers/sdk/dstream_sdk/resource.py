@@ -23,6 +23,9 @@ class ResourceContext(Generic[C]):
         self.key: str = str(request.get("key") or "")
         self.intent: str | None = request.get("intent")
         """A UUID of this change: store it as idempotency token or marker where the target can."""
+        paths = request.get("sensitive")
+        self.sensitive: tuple[tuple[str | int, ...], ...] = tuple(map(tuple, paths)) if isinstance(paths, list) else ()
+        """Places in `desired` whose values are secret: they may not be in `private`, which the state keeps in clear."""
         timeout = request.get("timeout")
         self.timeout: float | None = float(timeout) if timeout else None
         """Seconds from the request's arrival until the host gives it up; None: no limit."""
@@ -107,6 +110,8 @@ class ResourceType(Generic[C]):
     ) -> tuple[Mapping[str, Any], Sequence[str]]:
         """Return the attributes that `desired` will lead to and the names of those that force replacement.
 
+        A name that is left out will be gone; UNKNOWN is what is known after apply. `desired` of the `create` or
+        `update` that follows is what was returned here, without the UNKNOWN ones.
         Only asked when it is overridden; otherwise the host plans from the schema.
         """
         return desired, ()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import Any
 
+from dstream_sdk.catalog import Catalog
 from dstream_sdk.channel import LineReader, Writer, encode, log, unwrap, wrap
 from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.model import Object
@@ -24,9 +25,17 @@ MAX_IN_FLIGHT = 16
 class Server:
     """Answers requests about the objects of one provider, with one configuration."""
 
-    def __init__(self, kinds: Mapping[str, ResourceType[Any]], config: Any, reader: LineReader, writer: Writer) -> None:
-        """Take the types by name, the decoded configuration and the two ends of the wire."""
-        self._kinds, self._config, self._reader, self._writer = kinds, config, reader, writer
+    def __init__(
+        self,
+        kinds: Mapping[str, ResourceType[Any]],
+        config: Any,
+        reader: LineReader,
+        writer: Writer,
+        catalog: Catalog[Any] | None = None,
+    ) -> None:
+        """Take the types by name, the decoded configuration, the two ends of the wire, and where more types are."""
+        self._kinds, self._config, self._reader, self._writer = dict(kinds), config, reader, writer
+        self._catalog = catalog
         self._queue: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._contexts: dict[Any, ResourceContext[Any]] = {}
@@ -60,6 +69,8 @@ class Server:
             worker.join()
         for name in self._opened:
             self._kinds[name].close()
+        if self._catalog is not None:
+            self._catalog.close()
         return 0
 
     def _parse(self, line: bytes) -> dict[str, Any] | None:
@@ -106,10 +117,13 @@ class Server:
 
     def _kind(self, request: Mapping[str, Any]) -> ResourceType[Any]:
         name = str(request.get("type"))
-        kind = self._kinds.get(name)
-        if kind is None:
-            raise InvalidError("No such resource type", f"{name}; there are: {', '.join(sorted(self._kinds))}")
         with self._opening:
+            kind = self._kinds.get(name)
+            if kind is None and self._catalog is not None:
+                kind = self._catalog.kind(self._config, name)
+            if kind is None:
+                raise InvalidError("No such resource type", f"{name}; there are: {', '.join(sorted(self._kinds))}")
+            self._kinds[name] = kind
             if name not in self._opened:
                 kind.open(self._config)
                 self._opened.add(name)
