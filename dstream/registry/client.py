@@ -33,7 +33,7 @@ from dstream.registry.reference import DIGEST
 from dstream.registry.source import Progress
 from dstream.registry.transport import Transport
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _MAX_SMALL = 16 << 20
 _PAGES = 1000
 _RESUMES = 5

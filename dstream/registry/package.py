@@ -72,15 +72,17 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
                 "for each platform (PyInstaller, Nuitka), and publish them with -binary linux_amd64=FILE.",
             )
         found = list(distributions(path=[str(site)]))
-        mine, (name, reference) = _program(found, package, program)
+        mine, (script, reference) = _program(found, package, program)
         module, _, function = reference.partition(":")
         raw = _zip(site, _MAIN.format(module=module, function=function))
+        # Metadata is read when it is asked for, so while the folder is there.
+        parts = tuple(sorted((_part(each) for each in found), key=lambda part: part.name))
+        version, summary = mine.version, _said(mine, "Summary")
     target.mkdir(parents=True, exist_ok=True)
-    path = target / name
+    path = target / script
     path.write_bytes(raw)
     path.chmod(0o755)
-    parts = tuple(sorted((_part(each) for each in found), key=lambda part: part.name))
-    return Built(name, mine.version, _said(mine, "Summary"), path, parts)
+    return Built(script, version, summary, path, parts)
 
 
 def _install(package: Path, site: Path) -> None:

@@ -1,4 +1,4 @@
-"""The client against a registry that misbehaves: what comes is right or refused, and nothing is told to the wrong one."""
+"""The client against a registry that misbehaves: what comes is right or refused; logins stay where they belong."""
 
 from __future__ import annotations
 

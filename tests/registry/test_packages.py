@@ -1,0 +1,94 @@
+"""A provider package outside the tree: built against the SDK's wheel, held against the kit, published and run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import ROOT, dstream
+from tests.registry.conftest import User
+from tests.services.registry import Registry
+
+BUILD = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet")
+
+
+def pip(*arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the SDK's wheel."""
+    folder = tmp_path_factory.mktemp("wheels")
+    pip("wheel", *BUILD, "--wheel-dir", folder, ROOT / "providers" / "sdk")
+    assert list(folder.glob("dstream_sdk-*.whl"))
+    return folder
+
+
+def test_a_package_outside_the_tree_builds_against_the_sdks_wheel_and_passes_the_kit(
+    tmp_path: Path, wheels: Path
+) -> None:
+    made = dstream(tmp_path, "providers", "new", "far-away", "-kind", "in")
+    assert made.code == 0, made.said
+    pip("wheel", *BUILD, "--wheel-dir", tmp_path, tmp_path / "dstream-in-far-away")
+    venv.create(tmp_path / "fresh", symlinks=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    pip(
+        "--python", python, "install", "--no-index", "--find-links", wheels, *tmp_path.glob("dstream_in_far_away-*.whl")
+    )
+    program = tmp_path / "fresh" / "bin" / "dstream-in-far-away"
+    tested = dstream(tmp_path, "providers", "test", str(program), timeout=110)
+    assert tested.code == 0, tested.said
+    assert re.search(r"[1-9]\d* passed, 0 failed", tested.said)
+
+
+def test_a_package_is_published_as_one_file_that_runs_from_the_registry(
+    user: User, open_registry: Registry, wheels: Path
+) -> None:
+    user.done("providers", "new", "packed", "-kind", "in")
+    source = f"{open_registry.host}/packed/dstream-in-packed"
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
+    epoch = {**offline, "SOURCE_DATE_EPOCH": "1700000000"}
+    said = user.done("providers", "publish", source, "dstream-in-packed", **epoch)
+    assert f"{source}:v0.1.0" in said
+    digest = re.search(r"sha256:\w+", said)
+    assert digest is not None
+    again = user.done("providers", "publish", source, "dstream-in-packed", **epoch)
+    assert digest[0] in again  # the same source makes the same bytes
+    user.configure(f'provider_ref = "{source}:v0.1.0"', count=0)
+    path = user.folder / "dstream.hcl"
+    path.write_text(path.read_text().replace("interval = 0", "count = 2").replace("max_count = 0", ""))
+    user.done("init")
+    assert re.findall(r'"n": (\d+)', user.done("run", "-unapplied")) == ["1", "2"]
+    listed = user.done("providers", "search", "packed", "-registry", open_registry.host, "-json")
+    assert source in listed
+
+
+def test_what_cannot_be_packed_is_explained(user: User, open_registry: Registry, wheels: Path) -> None:
+    reference = f"{open_registry.host}/x/y:v1.0.0"
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
+    user.done("providers", "new", "odd", "-kind", "in")
+    project = user.folder / "dstream-in-odd" / "pyproject.toml"
+    good = project.read_text()
+    native = user.folder / "dstream-in-odd" / "dstream_in_odd" / "fast.so"
+    native.write_bytes(b"\x7fELF")
+    compiled = user.dstream("providers", "publish", reference, "dstream-in-odd", **offline)
+    assert compiled.code == 1
+    assert "Package has compiled parts" in compiled.said
+    native.unlink()
+    project.write_text(good.replace("dstream-in-odd = ", "something = "))
+    assert "No provider package" in user.dstream("providers", "publish", reference, "dstream-in-odd", **offline).said
+    project.write_text(good.replace('dependencies = ["dstream-sdk"]', 'dependencies = ["no-such-thing-at-all"]'))
+    missing = user.dstream("providers", "publish", reference, "dstream-in-odd", **offline)
+    assert "Package cannot be installed" in missing.said
+    assert "no-such-thing-at-all" in missing.said
+    assert user.dstream("providers", "publish", reference, "nowhere").code == 1
+    assert user.dstream("providers", "publish", reference).code != 0
+    assert user.dstream("providers", "publish", reference, "-binary", "linux_amd64=none").code != 0
