@@ -19,6 +19,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Create, change and delete what the configuration asks for"),
     "destroy": ("destroy", "Delete everything that was applied"),
     "run": ("run", "Run the data flow of tasks"),
+    "logs": ("logs", "Show what a run in the background has printed"),
+    "stop": ("stop", "Stop tasks that run on this machine"),
     "status": ("status", "Show what is deployed and what is running"),
     "drift": ("drift", "Report what was changed outside"),
     "lint": ("lint", "Check the configuration"),
@@ -30,7 +32,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("import_", "Take an object that exists into the state"),
     "checkpoint": ("checkpoint", "Show, set or reset the position of a task"),
     "dlq": ("dlq", "List, show or replay dead letters"),
-    "providers": ("providers", "List, inspect and test providers"),
+    "providers": ("providers", "Find, fetch, lock, publish, make and test providers"),
     "force-unlock": ("force_unlock", "Release a lock that its holder left behind"),
     "version": ("version", "Show the version"),
 }

@@ -25,6 +25,7 @@ from dstream.cli.render.paint import paint_for, say
     help="Put this many records into the dead letters instead of delivering them.",
 )
 @option("grace", metavar="DURATION", default="30s", help="How long a graceful stop may take.")
+@flag("detach", help="Run in the background; see `dstream logs`, `status` and `stop`.")
 @flag("apply", help="Apply the tasks first; asks as `dstream apply` does.")
 @flag("auto-approve", help="With -apply: do not ask.")
 @flag("unapplied", help="Run also what was never applied, or was changed since.")
@@ -41,6 +42,7 @@ def command(
     max_records: int | None,
     skip_records: int,
     grace: str,
+    detach: bool,
     apply: bool,
     auto_approve: bool,
     unapplied: bool,
@@ -58,6 +60,8 @@ def command(
     if not tasks and len(names) != 1:
         known = ", ".join(names) or "none"
         raise click.ClickException(f"Name the task to run. Tasks: {known}.")
+    if detach and apply and not auto_approve:
+        raise click.UsageError("In the background nobody can be asked: apply first, or add -auto-approve.")
     if apply:
         from dstream.cli.apply import carry_out
 
@@ -76,8 +80,20 @@ def command(
         )
         if code:
             return code
+    if detach:
+        from dstream.cli.detaching import run_detached
+
+        settings = {
+            "lock-timeout": lock_timeout,
+            "max-records": max_records,
+            "skip-records": skip_records,
+            "grace": grace,
+        }
+        flags = {"until-idle": until_idle, "unapplied": unapplied, "json": json, "quiet": quiet}
+        return run_detached(operation, names, (config, var, var_file), settings, flags)
     from dstream.cli.render.running import Events, summary_lines
     from dstream.engine.flows import make_flows
+    from dstream.engine.notes import Noting
     from dstream.engine.operation import DATA_DIR
     from dstream.engine.plan import current_state
     from dstream.engine.providers import ProviderPool
@@ -95,9 +111,12 @@ def command(
     )
     paint = paint_for(sys.stderr, wanted=color)
     events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
+    noting = Noting(operation.root, flows, events)
     stop = Stop()
     with on_signals(stop):
-        outcomes = run_flows([(flow, operation.backend.task(flow.name)) for flow in flows], options, events, stop)
+        outcomes = run_flows([(flow, operation.backend.task(flow.name)) for flow in flows], options, noting, stop)
+    for flow, outcome in zip(flows, outcomes, strict=True):
+        noting.ended(flow, outcome)
     events.close()
     for line in summary_lines(flows, outcomes, paint, json=json):
         say(line, stream=sys.stderr)

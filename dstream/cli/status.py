@@ -22,6 +22,7 @@ def command(
 ) -> None:
     """Show what is deployed and what is running, from the state alone; no provider is asked."""
     operation = opened(config, var, var_file)
+    from dstream.cli.render.notes import note_lines
     from dstream.engine.status import status
 
     targets = task_targets(operation, task, ())
@@ -47,11 +48,16 @@ def command(
                 f"  {flow.name}: {stored}{runner}"
                 + (f", {flow.dead_letters} dead letters" if flow.dead_letters else "")
             )
+            if detailed and flow.note is not None:
+                for line in note_lines(flow.note, running=flow.holder is not None):
+                    say(f"    {line}")
             if detailed and flow.position is not None:
                 say(f"    position {json_module.dumps(flow.position, ensure_ascii=False, default=str)}")
             if detailed:
                 for process in flow.processes:
                     say(f"    process {process}")
+                for container in flow.containers:
+                    say(f"    {container}")
         if detailed:
             for address in entry.addresses:
                 say(f"  {address}")

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dstream.engine.flows import flow_names
+from dstream.engine.looking import containers_of, memory_of
+from dstream.engine.notes import Note, read_note
 from dstream.engine.operation import Operation
 from dstream.engine.plan import current_state
-from dstream_state import Snapshot
+from dstream_state import ProcessStarted, Snapshot
 from dstream_state.processes import alive, this_host
 
 
@@ -23,6 +25,9 @@ class FlowStatus:
     position: Any
     dead_letters: int
     processes: tuple[str, ...]
+    note: Note | None = None
+    """How its latest run on this machine is doing, or has ended."""
+    containers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,15 @@ def _flow(operation: Operation, name: str) -> FlowStatus:
         view.checkpoint.at if view.checkpoint is not None else None,
         view.checkpoint.position if view.checkpoint is not None else None,
         len(store.dead_letters.list()),
-        tuple(f"pid {process.pid} on {process.host}" for process in view.processes) if running else (),
+        tuple(_process(process) for process in view.processes) if running else (),
+        read_note(operation.root, name),
+        containers_of(holder) if running and holder is not None else (),
     )
+
+
+def _process(process: ProcessStarted) -> str:
+    memory = memory_of(process.pid) if process.host == this_host() else None
+    return f"pid {process.pid} on {process.host}" + (f", {memory / 1048576:.1f} MiB" if memory is not None else "")
 
 
 def _runs(holder: Any) -> bool:

@@ -187,11 +187,32 @@ def remove_leftovers(engine: str) -> tuple[str, ...]:
     return tuple(gone)
 
 
+def running_of(engine: str, pid: int, started: int | None) -> tuple[str, ...]:
+    """Return the containers that a process of this machine has started, each as a line: id, image, memory, name."""
+    label = f"label={_OWNER}={_owner(pid, started)}"
+    done = _ask(engine, "ps", "--no-trunc", "--filter", label, "--format", "{{.ID}} {{.Image}} {{.Names}}")
+    found = [line.split(" ") for line in done.stdout.splitlines()]
+    if not found:
+        return ()
+    ids = [each[0] for each in found]
+    stats = _ask(engine, "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}", *ids)
+    memory = dict(line.split(" ", 1) for line in stats.stdout.splitlines() if " " in line)
+    return tuple(
+        f"container {id_[:12]} of {image}, {memory.get(id_, 'memory unknown')}, {name}" for id_, image, name in found
+    )
+
+
+def _owner(pid: int, started: int | None) -> str:
+    from dstream_state.processes import this_host
+
+    return f"{this_host()} {pid} {started}"
+
+
 @cache
 def _me() -> str:
-    from dstream_state.processes import start_time, this_host
+    from dstream_state.processes import start_time
 
-    return f"{this_host()} {os.getpid()} {start_time(os.getpid())}"
+    return _owner(os.getpid(), start_time(os.getpid()))
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,52 @@
+"""Detaching: `dstream run -detach` starts the same command again in the background, one for each task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.engine.operation import Operation
+
+_PATIENCE = 60.0
+_TAIL = 20
+
+
+def run_detached(
+    operation: Operation,
+    tasks: tuple[str, ...],
+    given: tuple[str, tuple[str, ...], tuple[str, ...]],
+    settings: Mapping[str, object],
+    flags: Mapping[str, bool],
+) -> int:
+    """Start a run of each task in the background, and return when all are underway; 1 if one has failed by then."""
+    from dstream.engine.detached import runner_of, start_detached
+    from dstream.engine.flows import flow_names
+
+    config, var, var_file = given
+    common = ["-config", config, *(word for text in var for word in ("-var", text))]
+    common += [word for name in var_file for word in ("-var-file", name)]
+    common += [word for name, value in settings.items() if value is not None for word in (f"-{name}", str(value))]
+    common += [f"-{name}" for name, value in flags.items() if value]
+    code = 0
+    for task in tasks:
+        name = task.removeprefix("task.")
+        flows = flow_names(operation, name)
+        holder = next((found for flow in flows if (found := runner_of(operation, flow))), None)
+        if holder is not None:
+            say(f"{name}: is run by {holder.describe()} already", stream=sys.stderr)
+            code = 1
+            continue
+        started = start_detached(operation.root, name, flows, ["run", name, *common], _PATIENCE)
+        if started.code is None:
+            say(f"{name}: runs in the background, pid {started.pid}, log {started.log}")
+        elif started.code == 0:
+            say(f"{name}: has run to its end; log {started.log}")
+        else:
+            code = 1
+            lines = started.log.read_text("utf-8", "replace").splitlines()[-_TAIL:]
+            say("\n".join([f"{name}: ended with exit code {started.code}:", *lines]), stream=sys.stderr)
+    return code

@@ -1,0 +1,57 @@
+"""`dstream logs`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, flag, option
+
+
+@click.command("logs", cls=Command)
+@click.argument("task")
+@config_options
+@click.option("-f", "-follow", "--follow", "follow", is_flag=True, help="Go on showing what comes, until it ends.")
+@option("n", metavar="LINES", type=click.IntRange(min=0), help="Only this many lines from the end.")
+@flag("previous", help="Those of the run before.")
+def command(
+    task: str,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    follow: bool,
+    n: int | None,
+    previous: bool,
+) -> None:
+    """Show what a detached run of a task has printed: what its providers log, restarts, the summary."""
+    from dstream.engine.detached import runner_of
+    from dstream.engine.flows import flow_names
+    from dstream.engine.notes import log_path
+
+    operation = opened(config, var, var_file)
+    name = task.removeprefix("task.")
+    flows = flow_names(operation, name)
+    path = log_path(operation.root, name)
+    path = path.with_name(f"{path.name}.1") if previous else path
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file if n is None else deque(file, maxlen=n):
+                sys.stdout.write(line)
+            sys.stdout.flush()
+            while follow and not previous:
+                text = file.read()
+                if text:
+                    sys.stdout.write(text)
+                    sys.stdout.flush()
+                elif not any(runner_of(operation, flow) for flow in flows):
+                    sys.stdout.write(file.read())
+                    break
+                else:
+                    time.sleep(0.2)
+    except FileNotFoundError:
+        detail = f"There is no log of {name}. Runs in the background have one: dstream run {name} -detach"
+        raise click.ClickException(detail) from None

@@ -1,0 +1,106 @@
+"""Runs in the background: started, looked at, stopped, killed."""
+
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.e2e.commands import dstream
+
+CONFIG = """
+task "count" {
+  input {
+    provider = "counter"
+    config {
+      interval  = 20
+      max_count = MAX
+    }
+  }
+  output {
+    provider = "console"
+  }
+}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A configuration with an endless task, applied; whatever still runs at the end is killed."""
+    write(tmp_path, 0)
+    assert dstream(tmp_path, "apply", "-auto-approve").code == 0
+    yield tmp_path
+    dstream(tmp_path, "stop", "count", "-force")
+
+
+def write(folder, most):
+    (folder / "dstream.hcl").write_text(CONFIG.replace("MAX", str(most)))
+
+
+def pid_of(said: str) -> int:
+    match = re.search(r"pid (\d+)", said)
+    assert match, said
+    return int(match[1])
+
+
+def until(condition, what):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"waited in vain: {what}")
+
+
+def test_a_task_runs_in_the_background_until_it_is_stopped(folder):
+    started = dstream(folder, "run", "count", "-detach")
+    assert started.code == 0, started.said
+    assert "runs in the background" in started.out
+    until(lambda: '{"value": 5' in dstream(folder, "logs", "count").out, "the log shows records")
+    assert len(dstream(folder, "logs", "count", "-n", "2").out.splitlines()) == 2
+    until(lambda: "last checkpoint" in dstream(folder, "status", "-detailed").out, "a checkpoint")
+    shown = dstream(folder, "status", "-detailed").out
+    assert re.search(r"task\.count: running", shown)
+    assert re.search(r"running, up \d+s.*, 0 restarts", shown)
+    assert re.search(r"\d+ records \(\d+ B\), \d+ records/s", shown)
+    assert re.search(r"input name counter, sha256:\w+", shown)
+    assert re.search(r"process pid \d+ on .*, [\d.]+ MiB", shown)
+    again = dstream(folder, "run", "count", "-detach")
+    assert again.code == 1
+    assert "is run by" in again.said
+    stopped = dstream(folder, "stop", "count")
+    assert (stopped.code, stopped.out) == (0, "count: stopped\n")
+    assert "count: does not run" in dstream(folder, "stop", "count").out
+    assert "stopped, started" in dstream(folder, "status", "-detailed").out
+    followed = dstream(folder, "logs", "count", "-follow")  # ends, since nothing runs
+    assert "count: stopped" in followed.out
+    form = json.loads(dstream(folder, "status", "-json").out)
+    assert form["tasks"][0]["flows"][0]["note"]["state"] == "stopped"
+
+
+def test_a_killed_run_is_told_from_a_stopped_one_and_its_providers_are_gone(folder):
+    pid = pid_of(dstream(folder, "run", "count", "-detach").out)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: "running" not in dstream(folder, "status").out, "the task does not run")
+    assert "was killed, started" in dstream(folder, "status", "-detailed").out
+    assert dstream(folder, "run", "count", "-detach").code == 0
+    assert (folder / ".dstream" / "run" / "count.log.1").exists()
+    assert dstream(folder, "logs", "count", "-previous").code == 0
+    forced = dstream(folder, "stop", "count", "-force")
+    assert forced.out == "count: stopped\n"
+
+
+def test_what_fails_at_once_is_said_at_once(tmp_path):
+    write(tmp_path, 3)
+    never = dstream(tmp_path, "run", "count", "-detach")
+    assert never.code == 1
+    assert "Task was never applied" in never.said
+    ended = dstream(tmp_path, "run", "count", "-detach", "-unapplied")
+    assert ended.code == 0, ended.said
+    assert "There is no log" not in dstream(tmp_path, "logs", "count").said
+    missing = dstream(tmp_path, "logs", "nothing")
+    assert missing.code == 1
+    assert "no task" in missing.said
+    asking = dstream(tmp_path, "run", "count", "-detach", "-apply")
+    assert "nobody can be asked" in asking.said
