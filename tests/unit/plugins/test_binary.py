@@ -60,7 +60,6 @@ def test_resources_may_come_with_a_data_provider(tmp_path, monkeypatch):
         (ProviderSource("path", ""), "Provider without a source"),
         (ProviderSource("name", "./here"), "Provider name is a path"),
         (ProviderSource("ref", "ghcr.io/x/y:v1"), "Provider is not locked"),
-    
     ],
 )
 def test_what_cannot_be_started_is_explained(tmp_path, source, summary):
