@@ -5,13 +5,20 @@ Terraform's argument names and environment variables, made into a storage.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable, Mapping
-from typing import cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .azure_blob import AzureStorage
-from .azure_rest import AccessToken, Authorization, BearerToken, BlobService, SasToken, SharedKey, TokenSource
+from .azure_service import BlobService
 from .errors import SettingsError, StateUnavailable
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken, TokenCredential
+
+    from .azure_service import Credential
 
 ARGUMENTS: Mapping[str, str] = {
     "storage_account_name": "",
@@ -56,13 +63,23 @@ def open_storage(
             raise SettingsError(f'backend "azurerm" needs the argument {name!r}.')
     if found["key"].startswith("/") or found["key"].endswith("/"):
         raise SettingsError(f"key = {found['key']!r}: the name of a blob neither starts nor ends with a slash.")
-    endpoint, authorization = _access(found, settings)
-    return AzureStorage(BlobService(endpoint, authorization), found["container_name"], found["key"], workspace)
+    access = _access(found, settings)
+    return AzureStorage(
+        BlobService(access.endpoint, found["container_name"], access.credential), found["key"], workspace
+    )
 
 
-def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> tuple[str, Authorization]:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the account is, and what makes the credential: that takes an import, so it waits for the first request."""
+
+    endpoint: str
+    credential: Callable[[], Credential]
+
+
+def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> Access:
     # What the configuration says goes before what the environment says.
-    ways: dict[str, Callable[[Mapping[str, str]], tuple[str, Authorization]]] = {
+    ways: dict[str, Callable[[Mapping[str, str]], Access]] = {
         "connection_string": _by_connection_string,
         "access_key": _by_key,
         "sas_token": _by_sas,
@@ -75,7 +92,7 @@ def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> tuple[str,
     return _by_identity(found)
 
 
-def _by_connection_string(found: Mapping[str, str]) -> tuple[str, Authorization]:
+def _by_connection_string(found: Mapping[str, str]) -> Access:
     text = found["connection_string"]
     parts = dict(part.partition("=")[::2] for part in text.split(";") if "=" in part)
     if parts.get("UseDevelopmentStorage", "").lower() == "true":
@@ -86,32 +103,51 @@ def _by_connection_string(found: Mapping[str, str]) -> tuple[str, Authorization]
         f"{parts.get('EndpointSuffix', 'core.windows.net')}"
     )
     if "AccountKey" in parts and account:
-        return endpoint, _key(account, parts["AccountKey"])
+        return Access(endpoint, _key(account, parts["AccountKey"]))
     if "SharedAccessSignature" in parts and (account or "BlobEndpoint" in parts):
-        return endpoint, SasToken(parts["SharedAccessSignature"])
+        return Access(endpoint, _sas(parts["SharedAccessSignature"]))
     raise SettingsError(
         "connection_string has neither AccountName and AccountKey, nor a SharedAccessSignature. Copy it whole from the "
         "storage account's page 'Access keys'."
     )
 
 
-def _by_key(found: Mapping[str, str]) -> tuple[str, Authorization]:
-    return _endpoint(found), _key(_account(found), found["access_key"])
+def _by_key(found: Mapping[str, str]) -> Access:
+    return Access(_endpoint(found), _key(_account(found), found["access_key"]))
 
 
-def _by_sas(found: Mapping[str, str]) -> tuple[str, Authorization]:
-    return _endpoint(found), SasToken(found["sas_token"])
+def _by_sas(found: Mapping[str, str]) -> Access:
+    return Access(_endpoint(found), _sas(found["sas_token"]))
 
 
-def _by_identity(found: Mapping[str, str]) -> tuple[str, Authorization]:
-    return _endpoint(found), BearerToken(_LateCredential(found))
+def _by_identity(found: Mapping[str, str]) -> Access:
+    endpoint = _endpoint(found)
+    if not endpoint.startswith("https://"):
+        raise SettingsError(f"endpoint = {endpoint!r}: signing in with Microsoft Entra ID (Azure AD) needs https.")
+    return Access(endpoint, lambda: _LateCredential(found))
 
 
-def _key(account: str, key: str) -> SharedKey:
+def _key(account: str, key: str) -> Callable[[], Credential]:
     try:
-        return SharedKey(account, key)
+        base64.b64decode(key, validate=True)
     except ValueError:
         raise SettingsError("the access key is not base64; copy it whole from the page 'Access keys'.") from None
+
+    def make() -> Credential:
+        from azure.core.credentials import AzureNamedKeyCredential
+
+        return AzureNamedKeyCredential(account, key)
+
+    return make
+
+
+def _sas(token: str) -> Callable[[], Credential]:
+    def make() -> Credential:
+        from azure.core.credentials import AzureSasCredential
+
+        return AzureSasCredential(token.strip().removeprefix("?"))
+
+    return make
 
 
 def _account(found: Mapping[str, str]) -> str:
@@ -138,24 +174,25 @@ class _LateCredential:
 
     def __init__(self, found: Mapping[str, str]) -> None:
         self._found = found
-        self._source: TokenSource | None = None
+        self._source: TokenCredential | None = None
 
-    def get_token(self, *scopes: str) -> AccessToken:
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """Return a token, by client secret if there is one, else by whatever DefaultAzureCredential finds."""
-        if self._source is None:
-            self._source = self._make()
-        return self._source.get_token(*scopes)
-
-    def _make(self) -> TokenSource:
         try:
-            from azure.identity import ClientSecretCredential, DefaultAzureCredential
+            if self._source is None:
+                self._source = self._make()
+            return self._source.get_token(*scopes, **options)
         except ImportError as error:
             raise StateUnavailable(
                 "signing in to Azure needs the package azure-identity: pip install azure-identity."
             ) from error
+        except Exception as error:  # azure-identity promises no base class
+            raise StateUnavailable(f"signing in to Azure failed: {error}") from error
+
+    def _make(self) -> TokenCredential:
+        from azure.identity import ClientSecretCredential, DefaultAzureCredential
+
         found = self._found
         if found["tenant_id"] and found["client_id"] and found["client_secret"]:
-            secret = ClientSecretCredential(found["tenant_id"], found["client_id"], found["client_secret"])
-            return cast(TokenSource, secret)
-        client = found["client_id"] or None
-        return cast(TokenSource, DefaultAzureCredential(managed_identity_client_id=client))
+            return ClientSecretCredential(found["tenant_id"], found["client_id"], found["client_secret"])
+        return DefaultAzureCredential(managed_identity_client_id=found["client_id"] or None)

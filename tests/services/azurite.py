@@ -17,6 +17,7 @@ import importlib.util
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -39,16 +40,18 @@ class Azurite:
 
     port: int
     clock_file: Path
+    scheme: str = "http"
 
     @property
     def endpoint(self) -> str:
         """The address of the blob service, account included."""
-        return f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+        return f"{self.scheme}://127.0.0.1:{self.port}/{ACCOUNT}"
 
     @property
     def connection_string(self) -> str:
         """What clients are given."""
-        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={self.endpoint};"
+        account = f"DefaultEndpointsProtocol={self.scheme};AccountName={ACCOUNT};AccountKey={KEY}"
+        return f"{account};BlobEndpoint={self.endpoint};"
 
     def travel(self, seconds: float) -> None:
         """Put the server's clock forward."""
@@ -66,8 +69,14 @@ def azurite() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def azurite_server() -> Iterator[Azurite]:
-    """Run a server for as long as the context lasts."""
+def azurite_server(certificate: Path | None = None, key: Path | None = None) -> Iterator[Azurite]:
+    """Run a server for as long as the context lasts.
+
+    With a certificate and its key (both PEM), it speaks https, and takes tokens of Microsoft Entra ID unverified.
+    """
+    scheme, options = "http", []
+    if certificate is not None:
+        scheme, options = "https", ["--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
     program = ensure_azurite()
     node, _ = find_node()
     with tempfile.TemporaryDirectory(prefix="dsaz-") as folder:
@@ -75,10 +84,12 @@ def azurite_server() -> Iterator[Azurite]:
         clock_file.write_text("0")
         for attempt in range(5):
             port = _free_port()
-            process = _start([node, "--require", str(HERE / "clock.js"), str(program)], port, Path(folder), clock_file)
+            command = [node, "--require", str(HERE / "clock.js"), str(program), *options]
+            process = _start(command, port, Path(folder), clock_file)
+            server = Azurite(port, clock_file, scheme)
             try:
-                if _answers(process, port):
-                    yield Azurite(port, clock_file)
+                if _answers(process, server.endpoint):
+                    yield server
                     return
             finally:
                 process.kill()
@@ -155,11 +166,13 @@ def _start(command: list[str], port: int, folder: Path, clock_file: Path) -> sub
         )
 
 
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+def _answers(process: subprocess.Popen[bytes], endpoint: str) -> bool:
     until = time.monotonic() + 60
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     while time.monotonic() < until and process.poll() is None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/{ACCOUNT}?comp=list", timeout=5).close()
+            urllib.request.urlopen(f"{endpoint}?comp=list", timeout=5, context=unverified).close()
         except urllib.error.HTTPError as error:
             if "Azurite" in error.headers.get("Server", ""):
                 return True

@@ -8,22 +8,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+import trustme
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import BlobClient, ContainerClient
 
 from dstream_state import ObjectState, Put, SettingsError, StateUnavailable, View, open_backend
 from dstream_state.azure_blob import AzureStorage
-from dstream_state.azure_rest import BearerToken, BlobService, SharedKey
+from dstream_state.azure_service import BlobService
 from dstream_state.azure_settings import open_storage
 from dstream_state.stored import StoredBackend
-from tests.services.azurite import ACCOUNT, KEY, Azurite
+from tests.services.azurite import ACCOUNT, KEY, Azurite, azurite_server
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -83,14 +86,13 @@ def test_the_environment_stands_in_for_arguments(
 
 def test_the_state_is_the_blob_that_key_names(azure: Azurite, azure_settings: dict[str, str]) -> None:
     works(azure_settings)
-    service = BlobService(azure.endpoint, SharedKey(ACCOUNT, KEY))
-    answer = service.send("GET", f"{azure_settings['container_name']}/{azure_settings['key']}")
-    assert answer.body.startswith(b'{"format_version":1,')
+    with BlobClient.from_connection_string(
+        azure_settings["connection_string"], azure_settings["container_name"], azure_settings["key"]
+    ) as blob:
+        assert blob.download_blob().readall().startswith(b'{"format_version":1,')
 
 
-def test_the_official_client_sees_what_is_held_and_what_is_sealed(azure_settings: dict[str, str]) -> None:
-    from azure.storage.blob import ContainerClient
-
+def test_another_client_sees_what_is_held_and_what_is_sealed(azure_settings: dict[str, str]) -> None:
     works(azure_settings)
     container = ContainerClient.from_connection_string(
         azure_settings["connection_string"], azure_settings["container_name"]
@@ -128,9 +130,8 @@ def test_a_wrong_key_is_refused_at_once_with_what_may_be_wrong(azure: Azurite, a
 
 
 def test_a_service_that_is_away_is_named_after_some_trying() -> None:
-    service = BlobService(NOWHERE, SharedKey(ACCOUNT, KEY), retry_seconds=0.5)
     with pytest.raises(StateUnavailable, match=f"{NOWHERE} does not answer"):
-        StoredBackend(AzureStorage(service, "c", "k")).read()
+        StoredBackend(AzureStorage(service(NOWHERE), "k")).read()
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,7 @@ def test_a_service_that_is_away_is_named_after_some_trying() -> None:
         ({"key": "k", "container_name": "c", "connection_string": "AccountName=a"}, "AccountKey"),
         ({"key": "k", "container_name": "c", "storage_account_name": "a", "environment": "mars"}, "usgovernment"),
         ({"key": "k", "container_name": "c", "endpoint": "a.b"}, "it is an address"),
+        ({"key": "k", "container_name": "c", "endpoint": "http://a.b", "use_azuread_auth": "true"}, "needs https"),
     ],
 )
 def test_mistakes_in_settings_are_named(settings: dict[str, str], says: str) -> None:
@@ -175,75 +177,89 @@ def test_settings_lead_to_an_address(settings: dict[str, str], address: str) -> 
     assert storage.at("blue").describe() == f"{address}env:blue"
 
 
-@dataclass
-class Token:
-    token: str
-    expires_on: int
-
-
-class Source:
-    """A credential that counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def get_token(self, *scopes: str) -> Token:
-        self.asked += scopes
-        return Token(f"token-{len(self.asked)}", int(time.time()) + (60 if len(self.asked) == 1 else 3600))
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 and its key; whoever made it is trusted."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    return tmp_path / "cert.pem", tmp_path / "key.pem"
 
 
 @pytest.fixture
-def requests() -> Iterator[tuple[str, list[Mapping[str, str]]]]:
-    """A server that answers every request with an empty blob and notes the headers."""
-    seen: list[Mapping[str, str]] = []
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The identity endpoint of a virtual machine, which gives tokens; yields the resources it was asked for."""
+    asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
         def do_GET(self) -> None:
-            seen.append(dict(self.headers.items()))
+            resource = parse_qs(urlsplit(self.path).query)["resource"][0]
+            asked.append(resource)
+            answer = json.dumps(
+                {
+                    "access_token": token(resource),
+                    "expires_on": str(int(time.time()) + 3600),
+                    "resource": resource,
+                    "token_type": "Bearer",
+                }
+            ).encode()
             self.send_response(200)
-            self.send_header("ETag", '"1"')
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", seen
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "of this machine")
+    yield asked
     server.shutdown()
     server.server_close()
 
 
-def test_a_token_is_sent_and_fetched_anew_before_it_ends(requests: tuple[str, list[Mapping[str, str]]]) -> None:
-    endpoint, seen = requests
-    source = Source()
-    service = BlobService(endpoint, BearerToken(source))
-    for _ in range(3):
-        service.send("GET", "c/b")
-    service.close()
-    assert [headers["Authorization"] for headers in seen] == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
-    assert source.asked == ["https://storage.azure.com/.default"] * 2
+def token(resource: str) -> str:
+    """Return a token as Microsoft Entra ID gives them (RFC 7519), signed by nobody whom anybody knows."""
+    now = int(time.time())
+    issuer = "https://sts.windows.net/00000000-0000-0000-0000-000000000001/"
+    claims = {"aud": resource, "iss": issuer, "iat": now - 5, "nbf": now - 5, "exp": now + 3600}
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256", "typ": "JWT"}, claims)
+    ]
+    digest = hmac.new(b"nobody", b".".join(parts), hashlib.sha256).digest()
+    return b".".join([*parts, base64.urlsafe_b64encode(digest).rstrip(b"=")]).decode()
 
 
-def test_a_failed_sign_in_is_explained(requests: tuple[str, list[Mapping[str, str]]]) -> None:
-    class Nobody(Source):
-        def get_token(self, *scopes: str) -> Token:
-            raise ValueError("no identity here")
+def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path], identity: list[str]) -> None:
+    with azurite_server(*certificate) as server:
+        settings = {"container_name": "c", "key": "k", "endpoint": server.endpoint, "use_azuread_auth": True}
+        open_backend("azurerm", settings, root=Path()).prepare()
+        works(settings)
+    assert set(identity) == {"https://storage.azure.com"}
 
-    with pytest.raises(StateUnavailable, match="signing in to Azure failed: no identity here"):
-        BlobService(requests[0], BearerToken(Nobody())).send("GET", "c/b")
+
+def test_a_failed_sign_in_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    settings = {"container_name": "c", "key": "k", "storage_account_name": "a", "use_azuread_auth": True}
+    with pytest.raises(StateUnavailable, match=r"signing in to Azure failed: .*EnvironmentCredential"):
+        open_backend("azurerm", settings, root=Path()).read()
 
 
-def test_a_proxy_of_the_environment_is_used(
-    requests: tuple[str, list[Mapping[str, str]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_of_the_environment_is_used(azure: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", NOWHERE)
-    service = BlobService("https://acc.blob.core.windows.net", SharedKey(ACCOUNT, KEY), retry_seconds=0.1)
-    with pytest.raises(StateUnavailable, match="refused"):
-        service.send("GET", "c/b")
+    with pytest.raises(StateUnavailable, match="proxy"):
+        AzureStorage(service("https://acc.blob.core.windows.net"), "k").get("x")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("http_proxy", NOWHERE)
-    assert BlobService(requests[0], SharedKey(ACCOUNT, KEY)).send("GET", "c/b").status == 200
+    AzureStorage(service(azure.endpoint, "proxied"), "k").prepare()
+
+
+def service(endpoint: str, container: str = "c") -> BlobService:
+    return BlobService(endpoint, container, lambda: AzureNamedKeyCredential(ACCOUNT, KEY), retry_seconds=0.5)
