@@ -1,0 +1,80 @@
+"""The workflows do what the Makefile does, and are well formed."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def steps(path):
+    form = yaml.safe_load(path.read_text())
+    return [step for job in form["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_what_a_workflow_runs_is_a_target_of_the_makefile(path):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = [step["run"].split()[1] for step in steps(path) if step.get("run", "").startswith("make ")]
+    assert made
+    assert set(made) <= targets
+    others = [step["run"] for step in steps(path) if "run" in step and not step["run"].startswith("make ")]
+    assert all(text.startswith(("gh release", "mkdir wheels")) for text in others)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_has_no_more_rights_than_it_needs(path):
+    form = yaml.safe_load(path.read_text())
+    assert form["permissions"] == {"contents": "read"}
+    assert "pull_request_target" not in path.read_text()
+    for step in steps(path):  # what a tag or a title says never becomes part of a script
+        assert "${{" not in step.get("run", "")
+
+
+def test_actionlint_finds_nothing():
+    program = shutil.which("actionlint") or shutil.which("actionlint", path=str(ROOT / ".cache" / "bin"))
+    if program is None:
+        pytest.skip("actionlint is not here; get it with: go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7")
+    done = subprocess.run([program, *map(str, WORKFLOWS)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "tag", "right"),
+    [("1.2.3", "v1.2.3", True), ("1.2.3b1", "v1.2.3-beta.1", True), ("1.2.3", "v1.2.4", False), ("1.2", "v1.2", False)],
+)
+def test_a_tag_has_to_be_the_version(tmp_path, version, tag, right):
+    for name in ("dstream", ".ci"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dstream" / "__init__.py").write_text(f'__version__ = "{version}"\n')
+    shutil.copy(ROOT / ".ci" / "release.py", tmp_path / ".ci")
+    program = "import runpy; runpy.run_path('.ci/release.py')['tag']()"
+    environment = {**os.environ, "TAG": tag}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode == 0) == right, done.stderr
+
+
+def test_notes_and_checksums_are_made_of_the_changelog_and_the_files(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "changelog.d").mkdir()
+    (tmp_path / "changelog.d" / "1.md").write_text("- a fragment\n")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 2.0.0\n\n- new\n\n## 1.0.0\n\n- old\n")
+    shutil.copy(ROOT / ".ci" / "release.py", tmp_path / ".ci")
+    for target in ("notes", "checksums"):
+        subprocess.run([sys.executable, ".ci/release.py", target], cwd=tmp_path, check=True)
+    notes = tmp_path / "dist" / "NOTES.md"
+    assert notes.read_text() == "- new\n\n- a fragment\n"
+    assert (
+        tmp_path / "dist" / "SHA256SUMS"
+    ).read_text() == f"{hashlib.sha256(notes.read_bytes()).hexdigest()}  NOTES.md\n"
