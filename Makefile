@@ -16,8 +16,12 @@ setup: ## Make or refresh the environment .venv (every other target does)
 demo: setup ## The main job as a story: PostgreSQL to JSON Lines, on this machine alone
 	@$(RUN) -m examples.demo
 
-test: setup ## Run the tests, with a real PostgreSQL and Azurite of their own
+azure: setup ## Add to .venv what the tests over pulumi-azure-native need (`make test` does)
+	@PYTHON='$(PYTHON)' sh .ci/setup.sh azure
+
+test: azure ## Run the tests, with a real PostgreSQL and Azurite of their own
 	@$(RUN) -m tests.services.azurite --install
+	@$(RUN) -m tests.services.registry --install
 	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 $(ARGS)
 
 check: setup ## Lint, type-check and hold the import contracts
@@ -38,8 +42,23 @@ fuzz: setup ## Feed the parsers odd input for a long time
 lock: setup ## Renew requirements.lock from the pyproject.toml files
 	$(RUN) .ci/lock.py
 
+build: setup ## Build wheels and single files of engine, SDK and providers to dist/
+	$(RUN) .ci/release.py build
+
+images: setup ## Build images of the providers (ENGINE=docker|podman; PUSH=1 pushes to REGISTRY)
+	$(RUN) .ci/release.py images
+
+publish: setup ## Push the providers in dist/ to REGISTRY
+	$(RUN) .ci/release.py publish
+
+notes: setup ## Write the release notes to dist/NOTES.md
+	$(RUN) .ci/release.py notes
+
+checksums: setup ## Write dist/SHA256SUMS
+	$(RUN) .ci/release.py checksums
+
 clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test check bench soak fuzz lock clean
+.PHONY: help setup demo azure test check bench soak fuzz lock build images publish notes checksums clean

@@ -1,7 +1,8 @@
 """Renew requirements.lock: every third-party package that the environment needs, pinned and hashed, for all platforms.
 
 The input is the dependencies of the root and of each provider, and the root's group `dev`; our own packages are
-left out, since .ci/setup.sh installs them from this folder. Needs the program `uv` on the PATH or in .venv
+left out, since .ci/setup.sh installs them from this folder. What is in the root's group `azure` is large and only
+wanted by the tests: it has requirements-azure.lock for itself, with the same versions of what both need. Needs the program `uv` on the PATH or in .venv
 (`.venv/bin/python -m pip install uv`); nobody but who changes dependencies needs it.
 """
 
@@ -15,8 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def large_requirements(root: Path) -> set[str]:
+    """The requirements of the group `azure`."""
+    return set(tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]["azure"])
+
+
 def requirements(root: Path) -> set[str]:
-    """The direct third-party requirements of all packages of the project."""
+    """The direct third-party requirements of all packages of the project, but for the large ones."""
     packages = [tomllib.loads(path.read_text()) for path in metadata_files(root)]
     ours = {package["project"]["name"] for package in packages}
     wanted = set(packages[0].get("dependency-groups", {}).get("dev", []))
@@ -25,7 +31,8 @@ def requirements(root: Path) -> set[str]:
         wanted |= {*project.get("dependencies", []), *package["build-system"]["requires"]}
         for extra in project.get("optional-dependencies", {}).values():
             wanted |= set(extra)
-    return {one for one in wanted if requirement_name(one) not in ours}
+    left_out = ours | {requirement_name(one) for one in large_requirements(root)}
+    return {one for one in wanted if requirement_name(one) not in left_out}
 
 
 def metadata_files(root: Path) -> list[Path]:
@@ -38,17 +45,22 @@ def requirement_name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]).lower()
 
 
+def compile_lock(uv: str, wanted: set[str], target: str, *options: str) -> int:
+    """Write one lock file; return uv's exit code."""
+    command = [uv, "pip", "compile", "-", "--universal", "--generate-hashes", "--python-version", "3.11"]
+    command += ["--no-annotate", "--no-header", "--no-emit-index-url", "--quiet", *options, "--output-file", target]
+    return subprocess.run(command, input="\n".join(sorted(wanted)), text=True, cwd=ROOT, check=False).returncode
+
+
 def main() -> int:
-    """Write requirements.lock; the exit code is uv's."""
+    """Write both lock files; the exit code is uv's."""
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
         print("make lock needs uv: .venv/bin/python -m pip install uv", file=sys.stderr)
         return 1
-    command = [uv, "pip", "compile", "-", "--universal", "--generate-hashes", "--python-version", "3.11"]
-    command += ["--no-annotate", "--no-header", "--no-emit-index-url", "--quiet", *sys.argv[1:]]
-    command += ["--output-file", "requirements.lock"]
-    text = "\n".join(sorted(requirements(ROOT)))
-    return subprocess.run(command, input=text, text=True, cwd=ROOT, check=False).returncode
+    return compile_lock(uv, requirements(ROOT), "requirements.lock", *sys.argv[1:]) or compile_lock(
+        uv, large_requirements(ROOT), "requirements-azure.lock", "-c", "requirements.lock"
+    )
 
 
 if __name__ == "__main__":

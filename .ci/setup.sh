@@ -3,13 +3,38 @@
 #
 # Needs: Python 3.11 to 3.14 with venv, and a package index the first time. A stamp in .venv, keyed by the
 # lock file, the packages' metadata and this folder's path, makes later runs quick and possible offline.
-# PYTHON=/path/to/python3.12 chooses the interpreter.
+# PYTHON=/path/to/python3.12 chooses the interpreter. With the word `azure`, what requirements-azure.lock adds comes too.
 set -eu
 cd "$(dirname "$0")/.."
 
 stamp=.venv/dstream-stamp
 key="$(pwd) $(cat requirements.lock pyproject.toml providers/*/pyproject.toml | cksum)"
+
+# $1: the lock file. Hashes are checked; nothing is installed that it does not name.
+install_locked() {
+    .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r "$1" || failed "$1"
+}
+
+failed() {
+    echo "The packages of $1 could not be installed; the lines above say why. The first time needs a package index." >&2
+    exit 1
+}
+
+# Whatever the user has configured for pip (an index, a proxy, certificates) stays in force, except what
+# would install somewhere else than .venv.
+unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT
+PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_USER PIP_DISABLE_PIP_VERSION_CHECK
+
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && .venv/bin/python -c '' 2>/dev/null; then
+    if [ "${1:-}" = azure ]; then
+        large=$(cksum <requirements-azure.lock)
+        if [ "$(cat "$stamp-azure" 2>/dev/null)" != "$large" ]; then
+            echo "Installing pulumi-azure-native for the tests: the first time takes about a minute."
+            PIP_NO_COMPILE=1 install_locked requirements-azure.lock
+            echo "$large" >"$stamp-azure"
+        fi
+    fi
     exit 0
 fi
 
@@ -34,12 +59,6 @@ if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
     exit 1
 fi
 
-# Whatever the user has configured for pip (an index, a proxy, certificates) stays in force, except what
-# would install somewhere else than .venv.
-unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT
-PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
-export PIP_USER PIP_DISABLE_PIP_VERSION_CHECK
-
 # An environment that was moved, half made, or whose interpreter is gone is made anew.
 if [ -d .venv ]; then
     made_for=$(sed 's/ [0-9]* [0-9]*$//' "$stamp" 2>/dev/null || true)
@@ -55,15 +74,11 @@ rm -f "$stamp"
 # The path is noted at once, so that an interrupted installation is taken up where it stopped.
 echo "$(pwd) 0 0" >"$stamp"
 
-failed() {
-    echo "The packages of requirements.lock could not be installed; the lines above say why. The first time needs a package index." >&2
-    exit 1
-}
-.venv/bin/python -m pip install --quiet --require-hashes -r requirements.lock || failed
+install_locked requirements.lock
 
 set -- -e .
 for metadata in providers/*/pyproject.toml; do
     set -- "$@" -e "${metadata%/pyproject.toml}"
 done
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "$@" || failed
+.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "$@" || failed pyproject.toml
 echo "$key" >"$stamp"

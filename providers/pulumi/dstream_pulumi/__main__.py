@@ -1,0 +1,12 @@
+"""The executable `dstream-resource-pulumi`."""
+
+from dstream_sdk import main
+
+
+def run() -> None:
+    """Manage objects of a Pulumi provider plugin."""
+    main("dstream_pulumi.provider:PROVIDER")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,185 @@
+"""Client: one plugin, started and configured, spoken to by `pulumirpc.ResourceProvider`.
+
+grpc and the stubs of the `pulumi` package are imported while the plugin starts. A plugin that dies while it changes an
+object takes this process along: what became of the change is then for the engine to find out, as after any kill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dstream_pulumi.engine import Engine
+from dstream_pulumi.failures import explain
+from dstream_pulumi.process import PluginProcess
+from dstream_pulumi.wire import to_struct
+from dstream_sdk import InvalidError, ProviderError, log
+
+_MEGABYTES = 400 * 1024 * 1024
+"""As Pulumi's own limit for one message."""
+_LATE = 20.0
+"""Seconds that an answer may take longer than the plugin was given."""
+_CHANGES = frozenset({"Create", "Update", "Delete"})
+CUT_OFF = 70
+"""Exit code when a plugin died in the middle of a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a configured plugin says of itself."""
+
+    secrets: bool = False
+    preview: bool = False
+
+
+class Client:
+    """A plugin. Calls may come from several threads."""
+
+    def __init__(self, executable: Path) -> None:
+        """Start the plugin."""
+        self._engine = Engine()
+        self._process = PluginProcess(executable, self._engine.address)
+        import grpc
+        from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+        self._engine.serve()
+        self.messages = provider_pb2
+        self._grpc = grpc
+        self._name = executable.name
+        self._abilities: Abilities | None = None
+        self._lock = threading.Lock()
+        options = [("grpc.max_receive_message_length", _MEGABYTES), ("grpc.max_send_message_length", _MEGABYTES)]
+        self._channel = grpc.insecure_channel(self._process.address(), options=options)
+        self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+
+    def schema(self) -> str:
+        """Return the schema as JSON text."""
+        answer = self.call("GetSchema", self.messages.GetSchemaRequest(version=0), "GetSchema")
+        return str(answer.schema)
+
+    def configure(self, urn: str, settings: Mapping[str, Any]) -> Abilities:
+        """Check and set the plugin's configuration, once; raise ProviderError if it refuses."""
+        with self._lock:
+            if self._abilities is None:
+                self._abilities = self._configure(urn, settings)
+            return self._abilities
+
+    def _configure(self, urn: str, settings: Mapping[str, Any]) -> Abilities:
+        p = self.messages
+        try:
+            hello = self._stub.Handshake(
+                p.ProviderHandshakeRequest(engine_address=self._engine.address, configure_with_urn=True),
+                timeout=_LATE,
+            )
+            secrets = bool(hello.accept_secrets)
+        except self._grpc.RpcError as problem:
+            if problem.code() != self._grpc.StatusCode.UNIMPLEMENTED:
+                raise self._failed("Handshake", "Handshake", problem) from problem
+            secrets = False
+        news = to_struct({name: _text(value) for name, value in settings.items()})
+        checked = self._optional("CheckConfig", p.CheckRequest(urn=urn, news=news, name="default", type=_type(urn)))
+        if checked is not None:
+            refuse(checked.failures, "config.settings")
+            self._optional("DiffConfig", p.DiffRequest(urn=urn, olds=checked.inputs, news=checked.inputs))
+            news = checked.inputs
+        package = _type(urn).rpartition(":")[2]
+        texts = {f"{package}:config:{name}": _text(value) for name, value in settings.items()}
+        answer = self.call(
+            "Configure",
+            p.ConfigureRequest(
+                variables=texts, args=news, acceptSecrets=True, acceptResources=False, sends_old_inputs=True,
+                sends_old_inputs_to_delete=True,
+            ),
+            "Configure",
+        )  # fmt: skip
+        return Abilities(secrets or bool(answer.acceptSecrets), bool(answer.supportsPreview))
+
+    def _optional(self, method: str, request: Any) -> Any:
+        try:
+            return getattr(self._stub, method)(request, timeout=_LATE)
+        except self._grpc.RpcError as problem:
+            if problem.code() == self._grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise self._failed(method, method, problem) from problem
+
+    def call(
+        self,
+        method: str,
+        request: Any,
+        what: str,
+        *,
+        timeout: float | None = None,
+        partial: Callable[[Any], ProviderError | None] | None = None,
+    ) -> Any:
+        """Call a method and return its answer; `timeout` is in seconds. Raise ProviderError.
+
+        `partial` makes an error of a failed call that says what exists all the same.
+        """
+        changes = method in _CHANGES and not getattr(request, "preview", False)
+        try:
+            return getattr(self._stub, method)(request, timeout=None if timeout is None else timeout + _LATE)
+        except self._grpc.RpcError as problem:
+            code = problem.code()
+            cut_off = code == self._grpc.StatusCode.DEADLINE_EXCEEDED
+            if code in (self._grpc.StatusCode.UNAVAILABLE, self._grpc.StatusCode.CANCELLED):
+                cut_off = self._process.gone()
+            if changes and cut_off:
+                log(f"{self._name} gave no answer to {what}; nobody knows what became of it")
+                os._exit(CUT_OFF)
+            found = partial(problem) if partial is not None else None
+            raise found or self._failed(method, what, problem) from problem
+
+    def _failed(self, method: str, what: str, problem: Any) -> ProviderError:
+        if not self._process.alive():
+            detail = "\n".join(self._process.tail)
+            return ProviderError("Plugin ended", f"{self._name} ended during {what}. {detail}".rstrip())
+        return explain(problem, what)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the plugin still runs."""
+        return self._process.alive()
+
+    @property
+    def pid(self) -> int:
+        """The plugin's process id."""
+        return self._process.pid
+
+    def cancel(self) -> None:
+        """Ask the plugin to give up what it is doing."""
+        from google.protobuf.empty_pb2 import Empty
+
+        try:
+            self._stub.Cancel(Empty(), timeout=_LATE)
+        except self._grpc.RpcError as problem:
+            log(f"{self._name}: {problem.details()}")
+
+    def close(self) -> None:
+        """End the plugin."""
+        self._channel.close()
+        self._process.end()
+        self._engine.close()
+
+
+def refuse(failures: Any, where: str) -> None:
+    """Raise InvalidError for what a check found wrong."""
+    if failures:
+        said = "; ".join(f"{each.property}: {each.reason}" if each.property else each.reason for each in failures)
+        path = f"{where}.{failures[0].property}" if failures[0].property else where
+        raise InvalidError("Plugin refuses a property", said, path=path)
+
+
+def _text(value: Any) -> str:
+    """Return a setting as plugins want it: JSON text unless it is a text."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def _type(urn: str) -> str:
+    return urn.split("::")[2]

@@ -1,0 +1,100 @@
+"""A resource type of a plugin: its shapes, and its description as the protocol has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dstream_pulumi.names import type_name
+from dstream_pulumi.schemas import Schema
+from dstream_pulumi.shapes import Member, json_schema, members_of
+
+_IMPORT = re.compile(r"^\$? *pulumi import (\S+) \S+ (\S+)", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One resource type."""
+
+    type: str
+    token: str
+    inputs: Mapping[str, Member]
+    outputs: Mapping[str, Member]
+    required: tuple[str, ...]
+    template: str
+    """What ids look like, as `/subscriptions/{subscriptionId}/...`; "" where the schema does not say."""
+    description: str
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """All properties by their name on Pulumi's side, as inputs where they are both."""
+        return {**self.outputs, **self.inputs}
+
+    def planned_id(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+        """Return the id that an object with these inputs gets, None if that cannot be told before it exists."""
+        values = {**settings, **inputs}
+        names = _PLACEHOLDER.findall(self.template)
+        known = {name: values.get(name) for name in names}
+        if not names or not all(isinstance(value, str) and value for value in known.values()):
+            return None
+        return _PLACEHOLDER.sub(lambda match: str(known[match[1]]), self.template)
+
+    def form(self, *, holds_data: bool) -> dict[str, Any]:
+        """Return the description, as the probe has it."""
+        properties: dict[str, Any] = {"id": {"type": "string"}}
+        for member in self.members.values():
+            properties[member.name] = json_schema(member.shape)
+            if member.description:
+                properties[member.name]["description"] = member.description.split("\n")[0][:200]
+        needed = {self.inputs[name].name for name in self.required if name in self.inputs}
+        computed = {member.name for member in self.outputs.values()} - needed | {"id"}
+        given = {member.name for member in self.inputs.values()}
+        secrets = {member.name for member in self.members.values() if member.secret}
+        return {
+            "version": 1,
+            "schema": {
+                "type": "object",
+                "properties": properties,
+                "required": sorted(needed),
+                "additionalProperties": False,
+                "description": self.description.split("\n")[0][:300],
+            },
+            "computed": sorted(computed - (secrets & given)),
+            "sensitive": dict.fromkeys(sorted(secrets), "write_only"),
+            "replace": sorted(member.name for member in self.inputs.values() if member.replaces),
+            "identity": "planned" if self.template else "assigned",
+            "identity_attributes": ["id"] if self.template else [],
+            "holds_data": holds_data,
+            "plans": True,
+            "settle": 30.0,
+        }
+
+
+def described(schema: Schema, type_: str) -> Described | None:
+    """Return a type by its name in configurations (or its token), None if the plugin has none of it."""
+    found = schema.resource(type_)
+    if found is None:
+        return None
+    token, body = found
+    outputs = members_of(body.get("properties") or {}, schema.type)
+    inputs = members_of(body.get("inputProperties") or {}, schema.type)
+    text = str(body.get("description") or "")
+    shown = _IMPORT.search(text)
+    template = shown[2] if shown is not None and shown[1] == token and _PLACEHOLDER.search(shown[2]) else ""
+    secrets = {name for name, member in {**outputs, **inputs}.items() if member.secret}
+    return Described(
+        type_name(token),
+        token,
+        {name: _secret(member, name in secrets) for name, member in inputs.items()},
+        {name: _secret(member, name in secrets) for name, member in outputs.items()},
+        tuple(body.get("requiredInputs") or ()),
+        template,
+        text,
+    )
+
+
+def _secret(member: Member, secret: bool) -> Member:
+    return Member(member.name, member.shape, secret, member.replaces, member.description)

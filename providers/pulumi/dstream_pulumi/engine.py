@@ -1,0 +1,48 @@
+"""The engine's side of a plugin: the service `pulumirpc.Engine`, to which plugins send their log."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from dstream_sdk import log
+
+_WARNING = 2
+"""Of `pulumirpc.LogSeverity`: debug 0, info 1, warning 2, error 3."""
+
+
+class Engine:
+    """Listens on an address that is known before grpc is imported, so that a plugin can start meanwhile."""
+
+    def __init__(self) -> None:
+        """Choose the address."""
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._reserved.getsockname()[1]}"
+        self._server: Any = None
+
+    def serve(self) -> None:
+        """Begin to serve."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        import grpc
+        from google.protobuf.empty_pb2 import Empty
+        from pulumi.runtime.proto import engine_pb2_grpc
+
+        class Servicer(engine_pb2_grpc.EngineServicer):
+            def Log(self, request: Any, context: Any) -> Empty:
+                if request.severity >= _WARNING:
+                    log(request.message.rstrip())
+                return Empty()
+
+        self._server = grpc.server(ThreadPoolExecutor(1))
+        engine_pb2_grpc.add_EngineServicer_to_server(Servicer(), self._server)  # type: ignore[no-untyped-call]  # generated
+        self._server.add_insecure_port(self.address)
+        self._reserved.close()
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.stop(0)

@@ -1,0 +1,58 @@
+"""Failures of calls to a plugin, as errors of the protocol.
+
+Many plugins answer every error with the status UNKNOWN and a text, so that the text of a few well-known ones counts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError, RetriableError
+
+if TYPE_CHECKING:
+    import grpc
+    from pulumi.runtime.proto import provider_pb2
+
+_STATUS_DETAILS = "grpc-status-details-bin"
+_BY_TEXT: tuple[tuple[type[ProviderError], re.Pattern[str]], ...] = (
+    (ConflictError, re.compile(r"already exist|Code=\"?Conflict|StatusCode=409", re.IGNORECASE)),
+    (RetriableError, re.compile(r"too ?many ?requests|throttl|StatusCode=(429|503)", re.IGNORECASE)),
+    (DeniedError, re.compile(r"AuthorizationFailed|Unauthorized|Forbidden|StatusCode=(401|403)", re.IGNORECASE)),
+    (InvalidError, re.compile(r"Code=\"?BadRequest|InvalidParameter|StatusCode=400", re.IGNORECASE)),
+)
+
+
+def explain(problem: grpc.RpcError, what: str) -> ProviderError:
+    """Return the error that a failed call is; `what` is what was asked, as `Create of Queue orders`."""
+    import grpc
+
+    kinds: dict[grpc.StatusCode, type[ProviderError]] = {
+        grpc.StatusCode.INVALID_ARGUMENT: InvalidError,
+        grpc.StatusCode.ALREADY_EXISTS: ConflictError,
+        grpc.StatusCode.ABORTED: RetriableError,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: RetriableError,
+        grpc.StatusCode.UNAVAILABLE: RetriableError,
+        grpc.StatusCode.PERMISSION_DENIED: DeniedError,
+        grpc.StatusCode.UNAUTHENTICATED: DeniedError,
+        grpc.StatusCode.UNIMPLEMENTED: InvalidError,
+    }
+    code, text = problem.code(), problem.details() or ""
+    kind = kinds.get(code)
+    if kind is None:
+        kind = next((kind for kind, pattern in _BY_TEXT if pattern.search(text)), ProviderError)
+    return kind("Plugin reported an error", f"{what}: {text or code.name}")
+
+
+def partial_state(problem: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed | None:
+    """Return what exists in spite of the error: the plugin created or changed an object that then failed to become ready."""
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # generated code without types
+    from pulumi.runtime.proto import provider_pb2
+
+    for name, value in problem.trailing_metadata() or ():
+        if name == _STATUS_DETAILS:
+            status = Status.FromString(value)
+            for detail in status.details:
+                if detail.type_url.endswith("pulumirpc.ErrorResourceInitFailed"):
+                    return provider_pb2.ErrorResourceInitFailed.FromString(detail.value)
+    return None

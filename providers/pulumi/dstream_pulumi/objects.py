@@ -1,0 +1,321 @@
+"""PluginType: one resource type of a plugin, served as the protocol wants it.
+
+Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff says what changes and what that replaces,
+a preview of Create what can be known before. Where an object is replaced, Check is asked anew without the old inputs,
+so that generated names are new ones.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dstream_pulumi.described import Described
+from dstream_pulumi.names import logical_name
+from dstream_pulumi.notes import make_note, mark_secrets, read_note, texts_at, unwrap_secrets
+from dstream_pulumi.translate import to_attributes, to_properties
+from dstream_pulumi.wire import from_struct, to_struct
+from dstream_sdk import UNKNOWN, WITHHELD, Object, ProviderError, ResourceContext, ResourceType, fault
+
+if TYPE_CHECKING:
+    from dstream_pulumi.client import Client
+    from dstream_pulumi.running import Running
+
+_NO_DIFFERENCE = 1
+"""Of `DiffResponse.changes`: unknown 0, none 1, some 2."""
+_REPLACING = frozenset({1, 3, 5})
+"""Of `PropertyDiff.Kind`: add, delete and update that replace."""
+
+
+class PluginType(ResourceType[Any]):
+    """Objects of one type of a plugin."""
+
+    def __init__(self, about: Described, running: Running) -> None:
+        """Take the type's description, and what gives the plugin when it is needed."""
+        self._about, self._running = about, running
+        self._members = about.members
+
+    # -- what the protocol asks ------------------------------------------------------------------
+
+    def plan(
+        self, ctx: ResourceContext[Any], prior: Object | None, desired: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Sequence[str]]:
+        """Return the attributes as they will be, and what forces replacement."""
+        client = self._client()
+        wish = self._wish(desired)
+        if prior is None:
+            return self._new(ctx, client, wish), ()
+        old_inputs, old_outputs = self._recorded(prior, desired)
+        checked = self._check(ctx, client, wish, old_inputs)
+        changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
+        if replaces:
+            return self._new(ctx, client, wish), [self._name(name) for name in sorted(replaces)]
+        return self._same(prior, desired, checked, changed), ()
+
+    def create(self, ctx: ResourceContext[Any], desired: Mapping[str, Any], intent: str | None) -> Object:
+        """Create the object."""
+        client = self._client()
+        inputs, hidden = self._inputs(ctx, client, desired, {})
+        fault("before_create")
+        answer = client.call(
+            "Create",
+            client.messages.CreateRequest(
+                properties=self._struct(inputs, hidden), timeout=ctx.remaining() or 0, **self._named(ctx)
+            ),
+            self._what("Create", ctx),
+            timeout=ctx.remaining(),
+            partial=lambda problem: self._partial(problem, inputs, hidden, None, ""),
+        )
+        fault("after_create")
+        return self._object(answer.id, inputs, from_struct(answer.properties), hidden, None)
+
+    def update(self, ctx: ResourceContext[Any], prior: Object, desired: Mapping[str, Any]) -> Object:
+        """Change the object."""
+        client = self._client()
+        old_inputs, old_outputs = self._recorded(prior, desired)
+        inputs, hidden = self._inputs(ctx, client, desired, old_inputs)
+        id_ = self._id(prior.identity)
+        answer = client.call(
+            "Update",
+            client.messages.UpdateRequest(
+                id=id_,
+                olds=self._struct(old_outputs, hidden),
+                old_inputs=self._struct(old_inputs, hidden),
+                news=self._struct(inputs, hidden),
+                timeout=ctx.remaining() or 0,
+                **self._named(ctx),
+            ),
+            self._what("Update", ctx),
+            timeout=ctx.remaining(),
+            partial=lambda problem: self._partial(problem, inputs, hidden, prior, id_),
+        )
+        fault("after_update")
+        return self._object(id_, inputs, from_struct(answer.properties), hidden, prior)
+
+    def delete(self, ctx: ResourceContext[Any], prior: Object) -> None:
+        """Delete the object."""
+        client = self._client()
+        old_inputs, old_outputs = self._recorded(prior, {})
+        client.call(
+            "Delete",
+            client.messages.DeleteRequest(
+                id=self._id(prior.identity),
+                properties=to_struct(old_outputs),
+                old_inputs=to_struct(old_inputs),
+                timeout=ctx.remaining() or 0,
+                **self._named(ctx),
+            ),
+            self._what("Delete", ctx),
+            timeout=ctx.remaining(),
+        )
+        fault("after_delete")
+
+    def read(self, ctx: ResourceContext[Any], identity: Mapping[str, Any], prior: Object | None) -> Object | None:
+        """Return the object as it is."""
+        client = self._client()
+        old_inputs, old_outputs = self._recorded(prior, {}) if prior is not None else ({}, {})
+        answer = client.call(
+            "Read",
+            client.messages.ReadRequest(
+                id=self._id(identity),
+                properties=to_struct(old_outputs),
+                inputs=to_struct(old_inputs),
+                **self._named(ctx),
+            ),
+            self._what("Read", ctx),
+            timeout=ctx.remaining(),
+        )
+        if not answer.id:
+            return None
+        inputs, outputs = from_struct(answer.inputs) or old_inputs, from_struct(answer.properties)
+        if not inputs:
+            # The plugin does not say what was asked for: the properties that can be asked for are taken for it.
+            inputs = {name: value for name, value in outputs.items() if name in self._about.inputs}
+        return self._object(answer.id, inputs, outputs, frozenset(), prior)
+
+    # -- planning --------------------------------------------------------------------------------
+
+    def _new(self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of an object that is to be created."""
+        checked = self._check(ctx, client, wish, {})
+        attributes = to_attributes(self._about.inputs, checked)
+        outputs: dict[str, Any] = {}
+        if self._running.abilities.preview:
+            answer = client.call(
+                "Create",
+                client.messages.CreateRequest(properties=to_struct(checked), preview=True, **self._named(ctx)),
+                self._what("Preview", ctx),
+                timeout=ctx.remaining(),
+            )
+            outputs = to_attributes(self._about.outputs, from_struct(answer.properties))
+        for member in self._about.outputs.values():
+            if member.name not in attributes:
+                told = outputs.get(member.name)
+                attributes[member.name] = UNKNOWN if told is None or _has_unknown(told) else told
+        planned = self._about.planned_id(_known(checked), self._running.settings)
+        attributes["id"] = UNKNOWN if planned is None else planned
+        return attributes
+
+    def _same(
+        self, prior: Object, desired: Mapping[str, Any], checked: Mapping[str, Any], changed: frozenset[str]
+    ) -> dict[str, Any]:
+        """Return the attributes of an object that stays, with the properties `changed` as they are wished."""
+        found = to_attributes(self._about.inputs, checked)
+        kept = {self._name(name) for name in checked if name not in changed}
+        for name in kept:
+            before = prior.attributes.get(name, WITHHELD)
+            if before is not WITHHELD and before is not None:
+                found[name] = before
+            elif name in desired:
+                found[name] = desired[name]
+        gone = {self._name(name) for name in changed}
+        for name in prior.attributes:
+            if name not in found and name not in gone:
+                found[name] = UNKNOWN
+        if "id" in prior.attributes:
+            found["id"] = prior.attributes["id"]
+        return found
+
+    def _check(
+        self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any], olds: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        from dstream_pulumi.client import refuse
+
+        answer = client.call(
+            "Check",
+            client.messages.CheckRequest(
+                olds=to_struct(olds), news=to_struct(wish), randomSeed=random.token_bytes(32), **self._named(ctx)
+            ),
+            self._what("Check", ctx),
+            timeout=ctx.remaining(),
+        )
+        refuse(answer.failures, "attributes")
+        plain: dict[str, Any] = unwrap_secrets(from_struct(answer.inputs))[0]
+        return plain
+
+    def _diff(
+        self,
+        ctx: ResourceContext[Any],
+        client: Client,
+        prior: Object,
+        olds: tuple[Mapping[str, Any], Mapping[str, Any]],
+        checked: Mapping[str, Any],
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the top-level properties that change, and those of them that force replacement."""
+        answer = client.call(
+            "Diff",
+            client.messages.DiffRequest(
+                id=self._id(prior.identity),
+                olds=to_struct(olds[1]),
+                old_inputs=to_struct(olds[0]),
+                news=to_struct(checked),
+                **self._named(ctx),
+            ),
+            self._what("Diff", ctx),
+            timeout=ctx.remaining(),
+        )
+        differ = {name for name in {*olds[0], *checked} if olds[0].get(name) != checked.get(name)}
+        if answer.changes == _NO_DIFFERENCE:
+            return frozenset(), frozenset()
+        detailed = {_top(path): each.kind for path, each in answer.detailedDiff.items()}
+        changed = {_top(path) for path in answer.diffs} | detailed.keys() | {_top(path) for path in answer.replaces}
+        replaces = {_top(path) for path in answer.replaces}
+        replaces |= {name for name, kind in detailed.items() if kind in _REPLACING}
+        return frozenset(changed or differ), frozenset(replaces)
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def _wish(self, desired: Mapping[str, Any]) -> dict[str, Any]:
+        return to_properties(self._about.inputs, desired)
+
+    def _inputs(
+        self, ctx: ResourceContext[Any], client: Client, desired: Mapping[str, Any], olds: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], frozenset[str]]:
+        """Return the inputs of a change, checked once more, and the secret texts among them."""
+        secret = [member.name for member in self._members.values() if member.secret]
+        hidden = {*texts_at(desired, ctx.sensitive), *texts_at(desired, [(name,) for name in secret])}
+        return self._check(ctx, client, self._wish(desired), olds), frozenset(hidden)
+
+    def _struct(self, values: Mapping[str, Any], hidden: frozenset[str]) -> Any:
+        return to_struct(mark_secrets(values, hidden) if self._running.abilities.secrets and hidden else values)
+
+    def _recorded(self, prior: Object, desired: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the last inputs and outputs, with the secrets that are at hand."""
+        inputs, outputs = read_note(prior.private, [desired, prior.attributes, self._running.settings])
+        if not outputs:
+            outputs = to_properties(self._members, prior.attributes)
+        return inputs, outputs
+
+    def _object(
+        self, id_: str, inputs: dict[str, Any], outputs: dict[str, Any], hidden: frozenset[str], prior: Object | None
+    ) -> Object:
+        plain, marked = unwrap_secrets(outputs)
+        wished = to_attributes(self._about.inputs, unwrap_secrets(inputs)[0])
+        real = to_attributes(self._members, plain)
+        attributes = {**wished, **{name: value for name, value in real.items() if value is not None}, "id": id_}
+        shown = {member.name for member in self._members.values() if not member.secret}
+        for path in marked:
+            name = self._name(str(path[0]))
+            # Not a secret by the schema, so the host does not guard it: only what was wished as a secret may be told.
+            if name in shown and name in attributes and name not in wished:
+                attributes[name] = WITHHELD
+        hidden |= frozenset(texts_at(attributes, [(m.name,) for m in self._members.values() if m.secret]))
+        attributes = {name: WITHHELD if _has_unknown(value) else value for name, value in attributes.items()}
+        note = make_note(inputs, outputs, hidden, prior.private if prior is not None else None)
+        return Object({"id": id_}, attributes, note)
+
+    def _partial(
+        self, problem: Any, inputs: dict[str, Any], hidden: frozenset[str], prior: Object | None, id_: str
+    ) -> ProviderError | None:
+        from dstream_pulumi.failures import partial_state
+
+        found = partial_state(problem)
+        if found is None:
+            return None
+        made = self._object(
+            found.id or id_, from_struct(found.inputs) or inputs, from_struct(found.properties), hidden, prior
+        )
+        detail = "; ".join(found.reasons) or problem.details() or "the plugin gave no reason"
+        return ProviderError("Object exists, but did not become ready", detail, object=made)
+
+    # -- words -----------------------------------------------------------------------------------
+
+    def _client(self) -> Client:
+        return self._running.client()
+
+    def _named(self, ctx: ResourceContext[Any]) -> dict[str, Any]:
+        name = logical_name(self._about.type, ctx.key)
+        return {"urn": self._running.urn(self._about.token, name), "name": name, "type": self._about.token}
+
+    def _what(self, method: str, ctx: ResourceContext[Any]) -> str:
+        return f"{method} of {ctx.key or self._about.type}"
+
+    def _name(self, property_: str) -> str:
+        member = self._members.get(property_)
+        return member.name if member is not None else property_
+
+    @staticmethod
+    def _id(identity: Mapping[str, Any]) -> str:
+        return str(identity.get("id") or "")
+
+
+def _top(path: str) -> str:
+    """Return the first step of a property path such as `sku.name`, `rules[0]` or `["odd name"].x`."""
+    if path.startswith('["'):
+        return path[2:].partition('"]')[0]
+    return path.partition(".")[0].partition("[")[0]
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    from dstream_pulumi.signatures import is_unknown
+
+    return {name: value for name, value in values.items() if not is_unknown(value)}
+
+
+def _has_unknown(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_unknown, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_unknown, value))
+    return value is UNKNOWN

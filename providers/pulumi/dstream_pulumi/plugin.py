@@ -1,0 +1,68 @@
+"""Plugin: which provider plugin, and where its executable is found.
+
+An executable `pulumi-resource-NAME` is looked for on PATH, then where `dstream providers pull` and Pulumi's own CLI put
+plugins: `$PULUMI_HOME/plugins/resource-NAME-vVERSION/` (https://www.pulumi.com/docs/iac/concepts/plugins/).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dstream_sdk import InvalidError
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A provider plugin: `azure-native` in version `3.29.0`. Without a version, what is on PATH or the newest one."""
+
+    name: str
+    version: str = ""
+    path: str = ""
+    """The executable itself, instead of a search."""
+
+    @property
+    def executable(self) -> str:
+        """The name of its executable."""
+        return f"pulumi-resource-{self.name}"
+
+    def find(self, home: str = "") -> Path:
+        """Return the executable; raise InvalidError that says where it was looked for. `home` is PULUMI_HOME."""
+        if self.path:
+            given = Path(self.path).expanduser()
+            if given.is_file() and os.access(given, os.X_OK):
+                return given.absolute()
+            raise InvalidError("Plugin not found", f"{given} is no executable file.", path="config.path")
+        folders = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+        found = shutil.which(self.executable, path=os.pathsep.join(folders))
+        if found:
+            return Path(found)
+        plugins = plugin_home(home) / "plugins"
+        candidates = (
+            [plugins / f"resource-{self.name}-v{self.version}"] if self.version else _newest(plugins, self.name)
+        )
+        for folder in candidates:
+            if (folder / self.executable).is_file():
+                return folder / self.executable
+        wanted = f"{self.name}@{self.version}" if self.version else self.name
+        raise InvalidError(
+            "Plugin not found",
+            f"{self.executable} is neither on PATH nor in {candidates[0] if candidates else plugins}. "
+            f"Get it with: dstream providers pull pulumi/{wanted}",
+            path="config.plugin",
+        )
+
+
+def plugin_home(given: str = "") -> Path:
+    """Return the folder that Pulumi keeps its plugins under: as given, else PULUMI_HOME, else ~/.pulumi."""
+    return Path(given or os.environ.get("PULUMI_HOME", "") or "~/.pulumi").expanduser()
+
+
+def _newest(plugins: Path, name: str) -> list[Path]:
+    def order(folder: Path) -> list[tuple[int, str]]:
+        parts = folder.name.rpartition("-v")[2].replace("-", ".").split(".")
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+    return sorted(plugins.glob(f"resource-{name}-v[0-9]*"), key=order, reverse=True)

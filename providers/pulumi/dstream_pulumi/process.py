@@ -1,0 +1,108 @@
+"""The process of a plugin: started as Pulumi starts it, ended with us.
+
+`pulumi-resource-NAME ENGINE` prints the port that it serves `pulumirpc.ResourceProvider` on as its first line.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from dstream_sdk import ProviderError, log
+
+START_SECONDS = 30.0
+_END_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Return what a child does before it becomes the plugin: on Linux, ask to be killed when we are gone."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+    return ask
+
+
+class PluginProcess:
+    """A running plugin. Starting it returns at once; `address` waits for the port."""
+
+    def __init__(self, executable: Path, engine: str) -> None:
+        """Start the executable with the address of the engine, which receives its log."""
+        self.name = executable.name
+        self.tail: deque[str] = deque(maxlen=20)
+        try:
+            self._process = subprocess.Popen(
+                [str(executable), engine],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+                preexec_fn=_die_with_parent(),
+            )
+        except OSError as problem:
+            raise ProviderError("Plugin cannot be started", f"{executable}: {problem.strerror}") from problem
+        self._port: int | None = None
+        self._started = threading.Event()
+        for target in (self._read_port, self._read_log):
+            threading.Thread(target=target, name=f"{target.__name__} {self.name}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def address(self) -> str:
+        """Return where it serves; raise ProviderError if it never does."""
+        self._started.wait(START_SECONDS)
+        if self._port is None:
+            detail = "\n".join(self.tail) or "It said nothing."
+            raise ProviderError("Plugin did not start", f"{self.name} printed no port. {detail}")
+        return f"127.0.0.1:{self._port}"
+
+    def alive(self) -> bool:
+        """Tell whether it still runs."""
+        return self._process.poll() is None
+
+    def gone(self, seconds: float = 1.0) -> bool:
+        """Tell whether it has ended, giving it a moment to."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self) -> None:
+        """End it: asked first, then killed."""
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read_port(self) -> None:
+        stdout = self._process.stdout
+        if stdout is not None:
+            line = stdout.readline().strip()
+            self._port = int(line) if line.isdigit() else None
+            self._started.set()
+            for rest in stdout:
+                log(rest.decode(errors="replace").rstrip())
+
+    def _read_log(self) -> None:
+        if self._process.stderr is not None:
+            for line in self._process.stderr:
+                text = line.decode(errors="replace").rstrip()
+                self.tail.append(text)
+                log(text)

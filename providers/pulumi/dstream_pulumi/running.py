@@ -1,0 +1,87 @@
+"""Running: a plugin under one configuration, started when it is first needed and again when it has died."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dstream_pulumi.described import Described, described
+from dstream_pulumi.plugin import Plugin
+from dstream_pulumi.schemas import Schema, open_schema, settings_as_pulumi
+
+if TYPE_CHECKING:
+    from dstream_pulumi.client import Abilities, Client
+
+_STACK, _PROJECT = "dstream", "dstream"
+
+
+class Running:
+    """One plugin with its settings. Any thread may ask."""
+
+    def __init__(self, plugin: Plugin, settings: Mapping[str, Any], home: str = "") -> None:
+        """Take the plugin and its settings, in snake_case or with Pulumi's names."""
+        self.plugin = plugin
+        self._given = settings
+        self._home = home
+        self._lock = threading.RLock()
+        self._client: Client | None = None
+        self._schema: Schema | None = None
+        self._abilities: Abilities | None = None
+
+    def describe(self, type_: str) -> Described | None:
+        """Return a type of the plugin, None if it has none of that name."""
+        with self._lock:
+            return described(self._opened(), type_)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings with Pulumi's names."""
+        with self._lock:
+            return settings_as_pulumi(self._opened(), self._given)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the configured plugin can do."""
+        self.client()
+        with self._lock:
+            if self._abilities is None:
+                raise AssertionError("a client is configured before it is handed out")
+            return self._abilities
+
+    def client(self) -> Client:
+        """Return the plugin, configured; raise ProviderError."""
+        with self._lock:
+            client = self._started()
+            settings = {name: value for name, value in self.settings.items() if value not in (None, "")}
+            version = (self.plugin.version or "0").replace(".", "_")
+            urn = self.urn(f"pulumi:providers:{self.plugin.name}", f"default_{version}")
+            if self.plugin.version:
+                settings.setdefault("version", self.plugin.version)
+            self._abilities = client.configure(urn, settings)
+            return client
+
+    def urn(self, token: str, name: str) -> str:
+        """Return the URN of an object, which plugins take its type and name from."""
+        return f"urn:pulumi:{_STACK}::{_PROJECT}::{token}::{name}"
+
+    def close(self) -> None:
+        """End the plugin."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+            if self._schema is not None:
+                self._schema.close()
+
+    def _started(self) -> Client:
+        if self._client is None or not self._client.alive:
+            from dstream_pulumi.client import Client
+
+            self._client = Client(self.plugin.find(self._home))
+        return self._client
+
+    def _opened(self) -> Schema:
+        if self._schema is None:
+            executable = self.plugin.find(self._home)
+            self._schema = open_schema(self.plugin, executable, lambda: self._started().schema())
+        return self._schema

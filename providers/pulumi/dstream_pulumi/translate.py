@@ -1,0 +1,130 @@
+"""Translation of values between configurations and Pulumi's properties, led by the plugin's schema.
+
+UNKNOWN and secrets keep their marks. Assets are written as a path or URL, or as an object with `path`, `uri`, `text` or
+`assets`; Pulumi wants them with a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dstream_pulumi.shapes import ANY, Member, Shape
+from dstream_pulumi.signatures import (
+    ARCHIVE,
+    ASSET,
+    OUTPUT,
+    RESOURCE,
+    SECRET,
+    SIGNATURE,
+    UNKNOWN_TEXT,
+    is_unknown,
+    signature,
+)
+from dstream_sdk import UNKNOWN, WITHHELD, InvalidError
+
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".jar")
+
+
+def to_properties(members: Mapping[str, Member], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties that attributes are; names that are no member are left out, and nulls."""
+    names = {member.name: (name, member.shape) for name, member in members.items()}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in names and value is not None and value is not WITHHELD:
+            property_, shape = names[name]
+            found[property_] = to_pulumi(shape, value)
+    return found
+
+
+def to_pulumi(shape: Shape, value: Any) -> Any:
+    """Return a value of a configuration as Pulumi has it."""
+    if value is UNKNOWN:
+        return UNKNOWN_TEXT
+    if shape.kind == "asset":
+        return _asset(value)
+    if shape.kind == "object" and isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping):
+        if shape.kind == "object":
+            names = {member.name: (name, member.shape) for name, member in shape.members.items()}
+            pairs = [(*names.get(name, (name, ANY)), inner) for name, inner in value.items() if inner is not None]
+            return {name: to_pulumi(inner_shape, inner) for name, inner_shape, inner in pairs}
+        item = shape.item if shape.kind == "map" and shape.item else ANY
+        return {name: to_pulumi(item, inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        item = shape.item if shape.kind == "list" and shape.item else ANY
+        return [to_pulumi(item, inner) for inner in value]
+    return value
+
+
+def to_attributes(members: Mapping[str, Member], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that properties are; what the schema does not name is left out."""
+    return {
+        members[name].name: from_pulumi(members[name].shape, value)
+        for name, value in properties.items()
+        if name in members
+    }
+
+
+def from_pulumi(shape: Shape, value: Any) -> Any:
+    """Return a value of Pulumi as configurations have it; a secret's mark is lost."""
+    if is_unknown(value):
+        return UNKNOWN
+    kind = signature(value)
+    if kind in (SECRET, OUTPUT):
+        return from_pulumi(shape, value["value"]) if "value" in value else UNKNOWN
+    if kind == RESOURCE:
+        return value.get("id") or value.get("urn")
+    if kind in (ASSET, ARCHIVE):
+        return {name: inner for name, inner in value.items() if name != SIGNATURE}
+    if isinstance(value, Mapping):
+        if shape.kind == "object":
+            pairs = [(shape.members.get(name), name, inner) for name, inner in value.items()]
+            return {
+                (member.name if member else name): from_pulumi(member.shape if member else ANY, inner)
+                for member, name, inner in pairs
+            }
+        item = shape.item if shape.kind == "map" and shape.item else ANY
+        return {name: from_pulumi(item, inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        item = shape.item if shape.kind == "list" and shape.item else ANY
+        return [from_pulumi(item, inner) for inner in value]
+    return value
+
+
+def _asset(value: Any) -> Any:
+    if isinstance(value, str):
+        value = {"uri": value} if "://" in value else {"path": value}
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, Mapping) or not {"path", "uri", "text", "assets"} & value.keys():
+        raise InvalidError("Wrong asset", "An asset is a path, a URL, or an object with path, uri, text or assets.")
+    if "assets" in value:
+        inner = {name: _asset(each) for name, each in dict(value["assets"]).items()}
+        digest = hashlib.sha256(repr(sorted((name, each.get("hash")) for name, each in inner.items())).encode())
+        return {SIGNATURE: ARCHIVE, "assets": inner, "hash": digest.hexdigest()}
+    if "text" in value:
+        text = str(value["text"])
+        return {SIGNATURE: ASSET, "text": text, "hash": hashlib.sha256(text.encode()).hexdigest()}
+    if "uri" in value:
+        kind = ARCHIVE if str(value["uri"]).endswith(_ARCHIVES) else ASSET
+        return {SIGNATURE: kind, "uri": value["uri"], "hash": hashlib.sha256(str(value["uri"]).encode()).hexdigest()}
+    path = Path(str(value["path"])).expanduser()
+    if not path.exists():
+        raise InvalidError("Asset not found", f"{path} (from the configuration's folder) does not exist.")
+    kind = ARCHIVE if path.is_dir() or str(path).endswith(_ARCHIVES) else ASSET
+    return {SIGNATURE: kind, "path": str(path), "hash": _digest(path)}
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of a file, or of all files of a folder by name."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    for each in sorted(path.rglob("*")):
+        if each.is_file():
+            found.update(f"{each.relative_to(path)}\0".encode() + hashlib.sha256(each.read_bytes()).digest())
+    return found.hexdigest()
