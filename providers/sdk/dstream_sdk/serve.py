@@ -6,6 +6,7 @@ workers handle them, at most 16 at a time. At the end of the input what is outst
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -67,6 +68,8 @@ class Server:
             self._queue.put(None)
         for worker in workers:
             worker.join()
+        with contextlib.suppress(HostGone):
+            self._writer.flush()  # what a worker has left to the next one
         for name in self._opened:
             self._kinds[name].close()
         if self._catalog is not None:
