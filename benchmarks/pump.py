@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from dstream.run.pump import Pump, widen
+from dstream.run.pump import Pump
+from dstream.run.transfer import widen
 
 LINE = b'{"data":{"id":%d,"text":"' + b"x" * 430 + b'"},"metadata":{"TableName":"t","Key":{"id":1}}}\n'
 LINES = 2_000_000

@@ -1,26 +1,21 @@
 """The pump: moves bytes from the input's stdout to the output's stdin, whole lines only, without parsing a record.
 
-Large reads, one write per read; per read it looks for the last newline, counts newlines and, where delivery is
-confirmed, finds the control lines by their prefix. An unfinished line is held back: at the input's death it is
-dropped and reported, never delivered.
+Large chunks; in each it looks for the last newline, counts newlines and, where delivery is confirmed, finds the
+control lines by their prefix. An unfinished line is held back: at the input's death it is dropped and reported,
+never delivered.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import cast
 
-CHUNK = 256 * 1024
-PIPE_SIZE = 1024 * 1024
-"""Reads of a quarter of the pipe stay in the processor's cache: 256 KiB moved a quarter more than 1 MiB did."""
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, absent from fcntl on other systems
+from dstream.run.transfer import CHUNK, Copying, Transfer, transfer
+
 CHECKPOINT = b'{"checkpoint":'
 END = b'{"end":'
 _NEXT_CHECKPOINT = b"\n" + CHECKPOINT
-_NEXT_LENGTH = len(_NEXT_CHECKPOINT)
 
 
 class RecordTooLong(Exception):
@@ -45,6 +40,7 @@ class Pump:
         limit: int | None = None,
         careful: int = 0,
         settle: Callable[[], None] = lambda: None,
+        connect: Callable[[int, int], Transfer] = transfer,
     ) -> None:
         """Move from `source` to `sink`.
 
@@ -53,8 +49,10 @@ class Pump:
         `on_first_line(line)` returns how many bytes at its start are not passed on: all of an answer. The first
         `skip` records are given to `on_skipped` instead. At most `limit` records are passed on. During the first
         `careful` records, `settle` is called after each checkpoint line, and waits until it is acknowledged.
+        `connect` says how bytes get from one to the other.
         """
-        self._source, self._sink = source, sink
+        self._source, self._sink, self._connect = source, sink, connect
+        self._copying = Copying(source, sink)  # for lines that are in the pump's hands already
         self._controls, self._max = controls, max_record_bytes
         self._before_write, self._on_checkpoint, self._on_first_line = before_write, on_checkpoint, on_first_line
         self._skip, self._on_skipped, self._limit = skip, on_skipped, limit
@@ -69,55 +67,65 @@ class Pump:
         self.full = False
         """Whether `limit` was reached."""
         self.last_moved = time.monotonic()
-        self._contains = _search()
+        self._find = _search()
 
     def run(self) -> None:
         """Move until the input closes its stdout or `limit` is reached.
 
         Raises RecordTooLong, BrokenPipeError when the output is gone, and what the callbacks raise.
         """
+        pipe = self._connect(self._source, self._sink)
+        try:
+            self._run(pipe)
+        finally:
+            pipe.close()
+
+    def _run(self, pipe: Transfer) -> None:
         held: list[bytes] = []
         size = 0
-        while not self.full and (chunk := os.read(self._source, CHUNK)):
-            cut = chunk.rfind(b"\n") + 1
-            if not cut:
-                held.append(chunk)
-                size += len(chunk)
+        while not self.full and (chunk := pipe.peek()):
+            start, cut = 0, chunk.rfind(b"\n") + 1
+            if held and cut:
+                start = chunk.index(b"\n") + 1
+                if size + start > self._max + 1:
+                    raise RecordTooLong
+                pipe.drop(start)
+                line = b"".join((*held, chunk[:start]))
+                self._take(line, 0, len(line), self._copying)
+                held, size = [], 0
+            if self._max < CHUNK and max(map(len, chunk[start:cut].split(b"\n"))) > self._max:
+                raise RecordTooLong
+            if start < cut:
+                self._take(chunk, start, cut, pipe)
+            if cut < len(chunk) and not self.full:
+                pipe.drop(len(chunk) - cut)
+                held.append(chunk[cut:])
+                size += len(chunk) - cut
                 if size > self._max:
                     raise RecordTooLong
-                continue
-            if held:
-                if size + chunk.index(b"\n") > self._max:
-                    raise RecordTooLong
-                held.append(chunk)
-                chunk = b"".join(held)
-                cut += size
-            if self._max < CHUNK and max(map(len, chunk[:cut].split(b"\n"))) > self._max:
-                raise RecordTooLong
-            held = [chunk[cut:]] if cut < len(chunk) else []
-            size = len(chunk) - cut
-            self._take(chunk, cut)
         self.dropped = size
 
-    def _take(self, chunk: bytes, cut: int) -> None:
-        """Pass on the whole lines `chunk[:cut]`, after what has to be looked at line by line."""
-        start = 0
+    def _take(self, chunk: bytes, start: int, cut: int, pipe: Transfer) -> None:
+        """Pass on the whole lines `chunk[start:cut]` of `pipe`, after what has to be looked at line by line."""
         if self._on_first_line is not None:
-            start = self._on_first_line(chunk[: chunk.index(b"\n") + 1])
+            size = self._on_first_line(chunk[start : chunk.index(b"\n", start) + 1])
             self._on_first_line = None
+            pipe.drop(size)
+            start += size
         if self._skip and start < cut:
-            chunk = self._after_skipping(chunk[start:cut])
+            pipe.drop(cut - start)
+            chunk, pipe = self._after_skipping(chunk[start:cut]), self._copying
             start, cut = 0, len(chunk)
         while self._controls and self.records < self._careful:
-            at = _next_checkpoint(chunk, start, cut)
+            at = self._next_checkpoint(chunk, start, cut)
             if at < 0:
                 break
             end = chunk.index(b"\n", at) + 1
-            self._forward(chunk, start, end)
+            self._forward(chunk, start, end, pipe)
             self._settle()
             start = end
         if start < cut:
-            self._forward(chunk, start, cut)
+            self._forward(chunk, start, cut, pipe)
 
     def _after_skipping(self, block: bytes) -> bytes:
         kept, skipped = [], []
@@ -131,36 +139,32 @@ class Pump:
             self._on_skipped(skipped)
         return b"".join(kept)
 
-    def _forward(self, chunk: bytes, start: int, cut: int) -> None:
-        # Nothing behind the last whole line has a newline, so the whole chunk can be counted.
-        records = chunk.count(b"\n", start, cut) if start or chunk.find(b"\n", cut) >= 0 else _newlines(chunk)
+    def _forward(self, chunk: bytes, start: int, cut: int, pipe: Transfer) -> None:
+        records = _newlines(chunk, start, cut)
         if self._limit is not None and not self._controls and self.records + records >= self._limit:
             cut = _cut_after(chunk, start, self._limit - self.records)
             records = self._limit - self.records
             self.full = True
-        if self._controls and self._may_have_controls(chunk):
+        if self._controls and self._may_have_controls(chunk, start, cut):
             records = self._look_for_controls(chunk, start, cut, records)
         self._before_write()
-        view = memoryview(chunk)[start:cut]
-        while view:
-            view = view[os.write(self._sink, view) :]
+        pipe.forward(chunk, start, cut)
         self.records += records
         self.bytes += cut - start
         self.last_moved = time.monotonic()
 
-    def _may_have_controls(self, chunk: bytes) -> bool:
-        """Tell, at the speed of memory, whether some line of `chunk` may begin like a control line."""
-        if chunk.startswith((CHECKPOINT, END)) or self._contains(chunk, len(chunk), _NEXT_CHECKPOINT, _NEXT_LENGTH):
+    def _may_have_controls(self, chunk: bytes, start: int, cut: int) -> bool:
+        """Tell, at the speed of memory, whether some line of `chunk[start:cut]` may begin like a control line."""
+        if chunk.startswith(END, start) or self._next_checkpoint(chunk, start, cut) >= 0:
             return True
-        last = chunk.rfind(b"\n", 0, chunk.rfind(b"\n")) + 1
-        return chunk.startswith(END, last)
+        return chunk.startswith(END, max(chunk.rfind(b"\n", start, cut - 1) + 1, start))
 
     def _look_for_controls(self, chunk: bytes, start: int, cut: int, lines: int) -> int:
         """Report checkpoint lines and notice the end line; return the number of records among `lines`."""
         controls, passed, before = 0, start, self.records
-        while (at := _next_checkpoint(chunk, passed, cut)) >= 0:
+        while (at := self._next_checkpoint(chunk, passed, cut)) >= 0:
             newline = chunk.index(b"\n", at)
-            before += chunk.count(b"\n", passed, at)
+            before += _newlines(chunk, passed, at)
             passed = newline + 1
             controls += 1
             self._on_checkpoint(chunk[at:newline], before)
@@ -170,35 +174,48 @@ class Pump:
             controls += 1
         return lines - controls
 
+    def _next_checkpoint(self, chunk: bytes, start: int, cut: int) -> int:
+        """Return where the first checkpoint line begins, at or after the line start `start`, or -1."""
+        if chunk.startswith(CHECKPOINT, start, cut):
+            return start
+        at = self._find(chunk, _NEXT_CHECKPOINT, start, cut)
+        return at + 1 if at >= 0 else -1
 
-def _newlines(chunk: bytes) -> int:
-    """Count newlines, five times as fast as `count`: `replace` searches with the C library's memchr."""
-    return len(chunk) - len(chunk.replace(b"\n", b""))
+
+def _newlines(chunk: bytes, start: int, cut: int) -> int:
+    """Count newlines in `chunk[start:cut]`.
+
+    `replace` searches with the C library's memchr, and counts those of a whole five times as fast as `count` does.
+    """
+    outside = start + len(chunk) - cut
+    if outside > len(chunk) // 4:
+        part = chunk[start:cut]
+        return len(part) - len(part.replace(b"\n", b""))
+    every = len(chunk) - len(chunk.replace(b"\n", b""))
+    return every - chunk.count(b"\n", 0, start) - chunk.count(b"\n", cut)
 
 
 @cache
-def _search() -> Callable[[bytes, int, bytes, int], object]:
-    """Return a function (text, its length, pattern, its length) whose value is true if the text contains the pattern.
+def _search() -> Callable[[bytes, bytes, int, int], int]:
+    """Return `bytes.find` as a function (text, pattern, start, end), by the C library's memmem where there is one.
 
-    The C library's memmem is two to four times as fast as `bytes.find`, and the pump's speed is that of this search.
+    That is two to four times as fast, and a good part of the pump's work.
     """
     import ctypes
 
     try:
         memmem = ctypes.CDLL(None).memmem
     except (OSError, AttributeError):
-        return lambda text, _, pattern, __: pattern in text
-    memmem.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+        return bytes.find
+    memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
     memmem.restype = ctypes.c_void_p
-    return cast("Callable[[bytes, int, bytes, int], object]", memmem)
 
+    def find(text: bytes, pattern: bytes, start: int, end: int) -> int:
+        first = ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p).value or 0
+        at = memmem(first + start, end - start, pattern, len(pattern))
+        return -1 if at is None else int(at) - first
 
-def _next_checkpoint(chunk: bytes, start: int, cut: int) -> int:
-    """Return where the first checkpoint line begins, at or after the line start `start`, or -1."""
-    if chunk.startswith(CHECKPOINT, start, cut):
-        return start
-    at = chunk.find(_NEXT_CHECKPOINT, start, cut)
-    return at + 1 if at >= 0 else -1
+    return find
 
 
 def _cut_after(chunk: bytes, start: int, lines: int) -> int:
@@ -206,14 +223,3 @@ def _cut_after(chunk: bytes, start: int, lines: int) -> int:
     for _ in range(lines):
         at = chunk.index(b"\n", at) + 1
     return at
-
-
-def widen(descriptor: int) -> None:
-    """Ask for a pipe of 1 MiB, so that fewer and larger reads and writes pass; no matter if refused."""
-    import contextlib
-    import fcntl
-    import sys
-
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, _SET_PIPE_SIZE, PIPE_SIZE)

@@ -13,7 +13,7 @@ from dstream.plugins.process import ProviderProcess, Starting, begin_binary, des
 from dstream.plugins.redact import RedactedLines, Redactor, Tail
 from dstream.plugins.wire import encode
 from dstream.run.flow import Endpoint
-from dstream.run.pump import widen
+from dstream.run.transfer import widen
 
 SideName = Literal["input", "output"]
 _CHUNK = 64 * 1024

@@ -1,5 +1,6 @@
 """The pump: whole lines only, nothing parsed, everything counted."""
 
+import functools
 import os
 import threading
 
@@ -8,12 +9,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dstream.run.pump import Pump, RecordTooLong
+from dstream.run.transfer import Copying, Splicing, transfer, widen
+
+WAYS = [Copying, Splicing] if hasattr(os, "splice") else [Copying]
 
 
-def pumped(chunks, *, controls=True, max_record_bytes=1 << 20, **options):
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.__name__)
+def connect(request):
+    """Everything holds for each way in which bytes are passed on."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pumped(connect):
+    """The function `send`, with one way of passing bytes on."""
+    return functools.partial(send, connect)
+
+
+def widened():
+    """A pipe as large as those between providers are."""
+    ends = os.pipe()
+    widen(ends[0])
+    return ends
+
+
+def send(connect, chunks, *, controls=True, max_record_bytes=1 << 20, **options):
     """Send chunks through a pump; return it, what came out, and the checkpoints with the records before them."""
-    source, to_pump = os.pipe()
-    from_pump, sink = os.pipe()
+    source, to_pump = widened()
+    from_pump, sink = widened()
     checkpoints = []
     got = []
 
@@ -29,7 +52,11 @@ def pumped(chunks, *, controls=True, max_record_bytes=1 << 20, **options):
     threads = [threading.Thread(target=write), threading.Thread(target=read)]
     for thread in threads:
         thread.start()
-    usual = {"before_write": lambda: None, "on_checkpoint": lambda line, records: checkpoints.append((line, records))}
+    usual = {
+        "connect": connect,
+        "before_write": lambda: None,
+        "on_checkpoint": lambda line, records: checkpoints.append((line, records)),
+    }
     pump = Pump(source, sink, controls=controls, max_record_bytes=max_record_bytes, **{**usual, **options})
     try:
         pump.run()
@@ -57,7 +84,7 @@ LINES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(LINES, st.lists(st.integers(1, 50), max_size=20), st.binary(max_size=20))
-def test_whole_lines_pass_unchanged_however_they_are_cut(lines, cuts, tail):
+def test_whole_lines_pass_unchanged_however_they_are_cut(pumped, lines, cuts, tail):
     tail = tail.replace(b"\n", b"")
     stream = b"".join(line + b"\n" for line in lines) + tail
     chunks, at = [], 0
@@ -80,21 +107,21 @@ def test_whole_lines_pass_unchanged_however_they_are_cut(lines, cuts, tail):
     assert [records for _, records in checkpoints] == expected
 
 
-def test_a_megabyte_and_more_passes():
+def test_a_megabyte_and_more_passes(pumped):
     stream = b'{"data":{"text":"' + b"x" * 300 + b'"}}\n'
     pump, got, _ = pumped([stream * 20_000])
     assert len(got) == len(stream) * 20_000
     assert pump.records == 20_000
 
 
-def test_the_end_line_is_noticed():
+def test_the_end_line_is_noticed(pumped):
     assert pumped([b'{"data":{}}\n{"end":true}\n'])[0].ended
     assert pumped([b'{"data":{}}\n', b'{"end":', b"true}\n"])[0].ended
     assert not pumped([b'{"data":{}}\n{"end":true}'])[0].ended
     assert pumped([b'{"data":{}}\n{"end":true}\n'])[0].records == 1
 
 
-def test_without_acknowledgements_there_are_no_control_lines():
+def test_without_acknowledgements_there_are_no_control_lines(pumped):
     pump, got, checkpoints = pumped([b'{"checkpoint":{},"n":1}\n'], controls=False)
     assert (pump.records, checkpoints) == (1, [])
     assert got
@@ -104,12 +131,12 @@ LONG = b"x" * 600
 
 
 @pytest.mark.parametrize("chunks", [[LONG, LONG + b"\n"], [LONG + LONG], [b"ab\n" + LONG + LONG + b"\nab\n"]])
-def test_a_record_beyond_the_limit_ends_it(chunks):
+def test_a_record_beyond_the_limit_ends_it(pumped, chunks):
     with pytest.raises(RecordTooLong):
         pumped(chunks, max_record_bytes=1000)
 
 
-def test_the_lease_is_asked_before_each_write():
+def test_the_lease_is_asked_before_each_write(connect):
     asked = []
 
     def ensure():
@@ -117,11 +144,17 @@ def test_the_lease_is_asked_before_each_write():
         if len(asked) == 2:
             raise RuntimeError("lost")
 
-    source, to_pump = os.pipe()
-    from_pump, sink = os.pipe()
+    source, to_pump = widened()
+    from_pump, sink = widened()
     pump = Pump(
-        source, sink, controls=True, max_record_bytes=1000, before_write=ensure, on_checkpoint=lambda *_: None
-    )  # fmt: skip
+        source,
+        sink,
+        controls=True,
+        max_record_bytes=1000,
+        before_write=ensure,
+        on_checkpoint=lambda *_: None,
+        connect=connect,
+    )
     os.write(to_pump, b"one\n")
 
     def run():
@@ -138,7 +171,27 @@ def test_the_lease_is_asked_before_each_write():
     assert pump.records == 1
 
 
-def test_an_answer_at_the_start_is_not_passed_on():
+def test_between_pipes_pages_are_moved_and_elsewhere_bytes_are_copied(tmp_path):
+    ends = [*widened(), *widened()]
+    if hasattr(os, "splice"):
+        between = transfer(ends[0], ends[3])
+        assert isinstance(between, Splicing)
+        between.close()
+    with (tmp_path / "file").open("wb") as file:
+        assert isinstance(transfer(ends[0], file.fileno()), Copying)
+    for end in ends:
+        os.close(end)
+
+
+@pytest.mark.parametrize("first", [b'{"status":"ready"}\n', b'{"status":"rea'])
+def test_an_answer_that_comes_alone_takes_nothing_else_away(pumped, first):
+    rest = (b'{"status":"ready"}\n')[len(first) :]
+    pump, got, _ = pumped([first, rest + b'{"data":{"n":1}}\n{"data":{"n":2}}\n'], on_first_line=len)
+    assert got == b'{"data":{"n":1}}\n{"data":{"n":2}}\n'
+    assert pump.records == 2
+
+
+def test_an_answer_at_the_start_is_not_passed_on(pumped):
     seen = []
     _, got, _ = pumped(
         [b'{"status":"rea', b'dy"}\n{"data":{}}\n'], on_first_line=lambda line: seen.append(line) or len(line)
@@ -147,7 +200,7 @@ def test_an_answer_at_the_start_is_not_passed_on():
     assert got == b'{"data":{}}\n'
 
 
-def test_skipped_records_go_elsewhere_and_checkpoints_do_not():
+def test_skipped_records_go_elsewhere_and_checkpoints_do_not(pumped):
     skipped = []
     pump, got, checkpoints = pumped(
         [b'a\nb\n{"checkpoint":{},"n":1}\nc\nd\n'], skip=3, on_skipped=skipped.extend
@@ -158,7 +211,7 @@ def test_skipped_records_go_elsewhere_and_checkpoints_do_not():
     assert pump.records == 1
 
 
-def test_while_it_is_careful_it_waits_after_each_checkpoint():
+def test_while_it_is_careful_it_waits_after_each_checkpoint(pumped):
     order = []
     _, got, _ = pumped(
         [b'a\nb\n{"checkpoint":{},"n":1}\nc\n{"checkpoint":{},"n":2}\nd\n{"checkpoint":{},"n":3}\ne\n'],
@@ -171,7 +224,7 @@ def test_while_it_is_careful_it_waits_after_each_checkpoint():
     assert got.startswith(b"a\nb\n")
 
 
-def test_a_limit_cuts_exactly_where_there_are_no_checkpoints():
+def test_a_limit_cuts_exactly_where_there_are_no_checkpoints(pumped):
     pump, got, _ = pumped([b"a\nb\nc\nd\n"], controls=False, limit=3)
     assert got == b"a\nb\nc\n"
     assert pump.full
