@@ -55,7 +55,7 @@ class Client:
         self._lock = threading.Lock()
         options = [("grpc.max_receive_message_length", _MEGABYTES), ("grpc.max_send_message_length", _MEGABYTES)]
         self._channel = grpc.insecure_channel(self._process.address(), options=options)
-        self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
 
     def schema(self) -> str:
         """Return the schema as JSON text."""

@@ -37,7 +37,7 @@ class Engine:
                 return Empty()
 
         self._server = grpc.server(ThreadPoolExecutor(1))
-        engine_pb2_grpc.add_EngineServicer_to_server(Servicer(), self._server)  # type: ignore[no-untyped-call]  # generated
+        engine_pb2_grpc.add_EngineServicer_to_server(Servicer(), self._server)
         self._server.add_insecure_port(self.address)
         self._reserved.close()
         self._server.start()

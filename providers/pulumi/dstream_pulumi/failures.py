@@ -45,13 +45,12 @@ def explain(problem: grpc.RpcError, what: str) -> ProviderError:
 
 
 def partial_state(problem: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed | None:
-    """Return what exists in spite of the error: the plugin created or changed an object that then failed to become ready."""
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # generated code without types
-    from pulumi.runtime.proto import provider_pb2
+    """Return what exists in spite of the error: an object that was created or changed, but did not become ready."""
+    from pulumi.runtime.proto import provider_pb2, status_pb2
 
-    for name, value in problem.trailing_metadata() or ():
-        if name == _STATUS_DETAILS:
-            status = Status.FromString(value)
+    for entry in problem.trailing_metadata() or ():
+        if entry.key == _STATUS_DETAILS:
+            status = status_pb2.Status.FromString(entry.value)
             for detail in status.details:
                 if detail.type_url.endswith("pulumirpc.ErrorResourceInitFailed"):
                     return provider_pb2.ErrorResourceInitFailed.FromString(detail.value)

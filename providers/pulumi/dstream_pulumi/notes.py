@@ -1,8 +1,8 @@
 """Notes: what the state keeps for a plugin beside the attributes, without secrets.
 
-A plugin is given an object's last inputs and outputs as it returned them. The note holds both, with every secret replaced by a
-salted digest of its value; when the note is used, a digest is replaced by the one value at hand (what is desired, what
-is recorded in an encrypted state) that has it, and left out where none has.
+A plugin is given an object's last inputs and outputs as it returned them. The note holds both, with every secret
+replaced by a salted digest of its value; when the note is used, a digest is replaced by the one value at hand (what is
+desired, what is recorded in an encrypted state) that has it, and left out where none has.
 """
 
 from __future__ import annotations

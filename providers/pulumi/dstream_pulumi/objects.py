@@ -1,8 +1,8 @@
 """PluginType: one resource type of a plugin, served as the protocol wants it.
 
-Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff says what changes and what that replaces,
-a preview of Create what can be known before. Where an object is replaced, Check is asked anew without the old inputs,
-so that generated names are new ones.
+Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff says what changes and what that
+replaces, a preview of Create what can be known before. Where an object is replaced, Check is asked anew without the old
+inputs, so that generated names are new ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shapes: what a plugin's schema says about values, for translation in both directions and for JSON Schema.
 
-The package schema is Pulumi's (https://www.pulumi.com/docs/iac/guides/building-extending/packages/schema/). Names of object members are snake_case in
-configurations and as in the schema on Pulumi's side; keys of maps are data and stay.
+The package schema is Pulumi's (https://www.pulumi.com/docs/iac/guides/building-extending/packages/schema/). Names of
+object members are snake_case in configurations and as in the schema on Pulumi's side; keys of maps are data and stay.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON values as `google.protobuf.Struct`, and back. Numbers are doubles on this wire; whole ones come back as integers."""
+"""JSON values as `google.protobuf.Struct`, and back. Numbers are doubles there; whole ones come back as integers."""
 
 from __future__ import annotations
 
