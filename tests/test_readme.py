@@ -45,7 +45,7 @@ def test_every_block_of_hcl_in_the_documentation_is_right():
 
 
 def test_every_command_is_described_and_every_option_that_is_described_exists():
-    from click import Command, Context, Group
+    from click import Context, Group
 
     from dstream.cli.main import root
 
@@ -55,8 +55,9 @@ def test_every_command_is_described_and_every_option_that_is_described_exists():
     assert set(sections) == set(root.list_commands(context))
     for name, text in sections.items():
         command = root.get_command(context, name)
-        commands = list(command.commands.values()) if isinstance(command, Group) else [command]
-        options = {option for each in commands if isinstance(each, Command) for p in each.params for option in p.opts}
+        group = command if isinstance(command, Group) else None
+        commands = [group.get_command(context, each) for each in group.list_commands(context)] if group else [command]
+        options = {option for each in commands if each for p in each.params for option in (*p.opts, *p.secondary_opts)}
         described = set(re.findall(r"(?<=`)--?[a-z][a-z-]+", text))
         assert described - options == set(), name
 

@@ -2,10 +2,13 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import EXAMPLES, dstream, example
+
+TESTS = Path(__file__).resolve().parent.parent
 
 
 def records(text: str) -> list[dict]:
@@ -13,9 +16,14 @@ def records(text: str) -> list[dict]:
     return [json.loads(line)["data"] for line in text.splitlines() if line.startswith('{"data"')]
 
 
-def test_each_example_is_run_by_a_test_here():
-    tested = {"counter-to-console", "postgres-to-jsonl", "seed", "bash-provider", "python-provider", "demo"}
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"} == tested
+def test_each_example_is_run_by_a_test():
+    here = ("counter-to-console", "seed", "bash-provider", "python-provider")
+    tested = dict.fromkeys(here, "e2e/test_examples.py")
+    tested |= {"demo": "e2e/test_demo.py", "postgres-to-jsonl": "e2e/conftest.py"}
+    tested |= {"oci-validation": "registry/test_images.py"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(tested)
+    missing = [name for name, where in tested.items() if name not in (TESTS / where).read_text().split("tested |=")[-1]]
+    assert missing == []
 
 
 def test_the_counter_counts_on_the_console_and_a_variable_says_how_far(tmp_path):
