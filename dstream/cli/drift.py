@@ -8,30 +8,38 @@ import sys
 import click
 
 from dstream.cli.opening import opened
-from dstream.cli.options import Command, config_options, flag
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.options import Command, config_options, flag, option
+from dstream.cli.render.paint import paint_for, say, say_lines
 
 
 @click.command("drift", cls=Command)
 @config_options
-@flag("json", help="As JSON.")
+@option("format", type=click.Choice(["text", "markdown", "json"]), default="text", help="How to show it.")
+@flag("json", help="The same as -format json.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
-def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, color: bool) -> int:
-    """Report what was changed outside since the last apply.
+def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format: str, json: bool, color: bool) -> int:
+    """Report what was changed outside since the last apply, is missing, or is still to be applied.
 
-    Exits with 0: none, 2: something was changed or is missing, 1: an error, or something could not be asked.
+    Exits with 2: something was changed or is missing, 1: an error, or something could not be asked (also if there is
+    drift), 0: neither. What is pending in the configuration alone is no drift.
     """
     operation = opened(config, var, var_file)
     from dstream.cli.render.drift import drift_json, report_lines
     from dstream.engine.drift import find_drift
-    from dstream.plan import DriftKind
 
     report = find_drift(operation)
-    if json:
+    if json or format == "json":
         say(json_module.dumps(drift_json(report), ensure_ascii=False, default=str))
+    elif format == "markdown":
+        from dstream.cli.render.drift_markdown import report_markdown
+
+        sys.stdout.write(report_markdown(report))
+        sys.stdout.flush()
     else:
-        for line in report_lines(report, paint_for(sys.stdout, wanted=color)):
-            say(line)
-    if report.of(DriftKind.UNREACHABLE):
-        return 1
-    return 2 if report.drifts else 0
+        say_lines(report_lines(report, paint_for(sys.stdout, wanted=color)))
+    if report.diagnostics:
+        from dstream.cli.render.diagnostics import diagnostics_text
+
+        paint = paint_for(sys.stderr, wanted=color)
+        say(diagnostics_text(report.diagnostics, operation.config.sources, paint), stream=sys.stderr)
+    return report.exit_code

@@ -75,6 +75,8 @@ class DstreamBlock(Record):
     range: SourceRange
     trust: tuple[Block, ...] = ()
     """Whose signatures providers from registries need, by patterns of their names."""
+    drift: Block | None = None
+    """Which differences from the recorded state are to be expected, until when."""
 
 
 class ProviderBlock(Record):

@@ -144,6 +144,7 @@ class Decoder:
         backend = reader.block_of("backend")
         encryption = reader.block_of("encryption")
         trust = tuple(reader.blocks("trust"))
+        drift = reader.block_of("drift")
         reader.finish()
         found: BackendBlock | None = None
         if backend is not None:
@@ -158,6 +159,7 @@ class Decoder:
             encryption.body if encryption is not None else None,
             block.header_range,
             trust,
+            drift,
         )
 
     def _required_providers(self, block: Block) -> dict[str, RequiredProvider]:

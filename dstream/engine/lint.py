@@ -14,6 +14,7 @@ from dstream.config import ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import lenient_instances
+from dstream.engine.ignoring import ignore_rules
 from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Given, Operation, open_operation
 from dstream.engine.outputs import output_value
@@ -64,6 +65,7 @@ def lint(given: Given) -> LintResult:
     for name in order:
         checks.block(name)
     checks.providers()
+    checks.settings()
     return LintResult((*checks.found, *_unused(operation)), operation.config.sources)
 
 
@@ -114,6 +116,13 @@ class _Checks:
             self.specs.setdefault(f"provider.{name}", default_spec(name, block, self.config))
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
             evaluate_body(block.body, self.scope.bind(names))
+
+    def settings(self) -> None:
+        """Read what is in the `dstream` block and concerns no provider."""
+        try:
+            ignore_rules(self.config)
+        except DiagnosticsError as problem:
+            self.found.extend(problem.diagnostics)
 
     def providers(self) -> None:
         """Find the providers, and hold the arguments against their schemas."""

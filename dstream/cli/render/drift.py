@@ -7,43 +7,114 @@ from typing import Any
 
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
-from dstream.engine.drift import DriftReport
+from dstream.engine.drift import DriftReport, Pending
+from dstream.engine.ignoring import IgnoreRule
 from dstream.plan import DriftKind
 from dstream.plan.plan import drift_json as one_json
 
+FORMAT_VERSION = "1.1"
+
 
 def report_lines(report: DriftReport, paint: Paint) -> Iterator[str]:
-    """Yield the lines of a report: each object that is not as recorded, and the counts."""
-    if report.pending:
-        yield f"An apply is under way or was cut off: {report.pending} records are taken as done."
+    """Yield the lines of a report: what is not as recorded, what is expected, what is pending, and the counts."""
+    if report.unfinished:
+        yield f"An apply is under way or was cut off: {report.unfinished} records are taken as done."
         yield ""
     for drift in report.drifts:
         yield from drift_lines(drift, paint)
-    for address in report.unasked:
-        yield paint(f"  # {address} cannot be asked: its provider speaks version 1", "dim")
-    changed, missing = len(report.of(DriftKind.CHANGED)), len(report.of(DriftKind.MISSING))
-    unreachable = len(report.of(DriftKind.UNREACHABLE))
-    if not report.drifts:
-        yield paint("No drift.", "bold", "green") + f" {report.asked} objects are as they were applied."
-        return
-    parts = [f"{changed} changed", f"{missing} missing"]
-    if unreachable:
-        parts.append(f"{unreachable} could not be asked")
-    yield paint("Drift:", "bold", "yellow") + f" {', '.join(parts)}, of {report.asked} objects."
-    if changed or missing:
+    for address, why in report.unasked.items():
+        yield paint(f"  # {address} cannot be asked: {why}", "dim")
+    for expected in report.expected:
+        until = "; ".join(f"{rule.owner}, until {rule.expires}" for rule in expected.rules)
+        yield paint(f"  # {expected.address}: expected changes of {', '.join(expected.attributes)} ({until})", "dim")
+    for line in rule_notes(report):
+        yield paint(f"  ! {line}", "yellow")
+    for line in pending_lines(report.pending):
+        yield f"  {line}"
+    if report.unasked or report.expected or report.expired or report.unused or report.pending:
+        yield ""
+    verdict = summary(report)
+    title, _, rest = verdict.partition(":" if report.drifts else ".")
+    yield paint(title + (":" if report.drifts else "."), "bold", "yellow" if report.drifts else "green") + rest
+    if report.of(DriftKind.CHANGED) or report.of(DriftKind.MISSING):
         yield "`dstream plan` shows what apply would do about it."
+
+
+def rule_notes(report: DriftReport) -> Iterator[str]:
+    """Yield what is to be said about ignore rules themselves."""
+    for rule in report.expired:
+        yield f"{_place(rule)} expired on {rule.expires} and hides nothing any more; its owner is {rule.owner}"
+    for rule in report.unused:
+        yield f"{_place(rule)} is about no recorded object; its owner is {rule.owner}"
+
+
+def _place(rule: IgnoreRule) -> str:
+    return f"The ignore rule for {', '.join(rule.addresses)} ({rule.range})"
+
+
+def pending_lines(pending: Pending) -> Iterator[str]:
+    """Yield a line for each thing that the configuration asks for and that was not applied."""
+    for change in pending.changes:
+        moved = f" (moved from {change.moved_from})" if change.moved_from else ""
+        yield f"pending: {change.action.symbol} {change.address}{moved}"
+    for output in pending.outputs:
+        yield f"pending: {output.action.symbol} output.{output.name}"
+    for note in pending.tasks:
+        yield f"pending: {'-' if note.removed else '~'} {note.address}"
+
+
+def summary(report: DriftReport) -> str:
+    """Return how much there is of each class, as one line."""
+    counts = {
+        "changed": len(report.of(DriftKind.CHANGED)),
+        "missing": len(report.of(DriftKind.MISSING)),
+        "could not be asked": len(report.of(DriftKind.UNREACHABLE)),
+        "expected": len(report.expected),
+        "pending in the configuration": len(report.pending),
+    }
+    parts = [f"{count} {name}" for name, count in counts.items() if count or name in ("changed", "missing")]
+    objects = "1 object" if report.asked == 1 else f"{report.asked} objects"
+    if report.drifts:
+        return f"Drift: {', '.join(parts)}, of {objects}."
+    other = "".join(f", {part}" for part in parts[2:])
+    return f"No drift. {objects} {'is' if report.asked == 1 else 'are'} as applied{other}."
 
 
 def drift_json(report: DriftReport) -> dict[str, Any]:
     """Return the report as JSON values."""
+    pending = report.pending
     return {
-        "format_version": "1.0",
+        "format_version": FORMAT_VERSION,
         "summary": {
             "asked": report.asked,
             "changed": len(report.of(DriftKind.CHANGED)),
             "missing": len(report.of(DriftKind.MISSING)),
             "unreachable": len(report.of(DriftKind.UNREACHABLE)),
+            "expected": len(report.expected),
+            "pending": len(pending),
+            "expired_rules": len(report.expired),
         },
+        "exit_code": report.exit_code,
         "resource_drift": [one_json(drift) for drift in report.drifts],
         "unasked": list(report.unasked),
+        "expected": [
+            {
+                "address": each.address,
+                "attributes": list(each.attributes),
+                "rules": [rule.to_json() for rule in each.rules],
+            }
+            for each in report.expected
+        ],
+        "expired_rules": [rule.to_json() for rule in report.expired],
+        "unused_rules": [rule.to_json() for rule in report.unused],
+        "pending": {
+            "resources": [
+                {"address": change.address, "type": change.type, "actions": change.action.steps}
+                for change in pending.changes
+            ],
+            "outputs": [{"name": output.name, "actions": output.action.steps} for output in pending.outputs],
+            "tasks": [{"address": note.address, "removed": note.removed} for note in pending.tasks],
+        },
+        "unfinished_records": report.unfinished,
+        "diagnostics": [diagnostic.to_json() for diagnostic in report.diagnostics],
     }

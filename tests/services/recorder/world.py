@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,9 @@ class World:
         assert outcome.diagnostics == (), said(outcome.diagnostics)
         return outcome
 
-    def drift(self) -> DriftReport:
+    def drift(self, today: date | None = None) -> DriftReport:
         """Return the drift."""
-        return find_drift(self.operation())
+        return find_drift(self.operation(), today)
 
     # -- what is recorded ----------------------------------------------------------------------------
 

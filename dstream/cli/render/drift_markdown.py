@@ -1,0 +1,77 @@
+"""A drift report as Markdown, for a comment or an issue: the same report always gives the same bytes, and fits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dstream.cli.render.drift import pending_lines, rule_notes, summary
+from dstream.cli.render.paint import Paint
+from dstream.cli.render.plan import drift_lines
+from dstream.engine.drift import DriftReport
+from dstream.plan import DriftKind
+
+LIMIT = 60_000
+"""Characters; a comment on GitHub may have 65,536."""
+_ROOM = 300
+"""Characters kept for what was cut."""
+_TITLES = {
+    DriftKind.MISSING: "Missing",
+    DriftKind.CHANGED: "Changed outside",
+    DriftKind.UNREACHABLE: "Could not be asked",
+}
+
+
+def report_markdown(report: DriftReport) -> str:
+    """Return the report, what is missing first; what does not fit is counted at the end."""
+    text, cut = f"### {summary(report)}\n", 0
+    for part in _parts(report):
+        if len(text) + len(part) > LIMIT - _ROOM:
+            cut += 1
+        else:
+            text += part
+    return text + (f"\n_{cut} entries were cut; `dstream drift` shows all._\n" if cut else "")
+
+
+def _parts(report: DriftReport) -> Iterator[str]:
+    if report.unfinished:
+        yield f"\nAn apply is under way or was cut off: {report.unfinished} records are taken as done.\n"
+    for kind, title in _TITLES.items():
+        found = report.of(kind)
+        if found:
+            yield f"\n#### {title}: {len(found)}\n"
+        for drift in found:
+            body = "\n".join(drift_lines(drift, Paint(enabled=False))).rstrip()
+            yield f"\n{fenced(body)}\n"
+    yield from _listed("Pending in the configuration", list(pending_lines(report.pending)), strip="pending: ")
+    expected = [
+        f"{each.address}: {', '.join(each.attributes)} "
+        f"({'; '.join(f'{rule.owner}, until {rule.expires}' for rule in each.rules)})"
+        for each in report.expected
+    ]
+    yield from _listed("Expected by ignore rules", expected)
+    yield from _listed("Ignore rules to look at", list(rule_notes(report)))
+    yield from _listed("Nobody to ask", [f"{address}: {why}" for address, why in report.unasked.items()])
+    problems = [f"{d.summary}: {d.detail}" if d.detail else d.summary for d in report.diagnostics]
+    yield from _listed("What is pending could not be found out", problems)
+
+
+def _listed(title: str, lines: list[str], strip: str = "") -> Iterator[str]:
+    if lines:
+        yield f"\n#### {title}: {len(lines)}\n\n"
+    for line in lines:
+        yield f"- {code(line.removeprefix(strip))}\n"
+
+
+def fenced(text: str) -> str:
+    """Return a text as a block of code that nothing in it can end."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}diff\n{text}\n{fence}"
+
+
+def code(text: str) -> str:
+    """Return a text as one line of code that nothing in it can end."""
+    line = " ".join(text.split("\n"))
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{space}{line}{space}{ticks}"
