@@ -16,6 +16,8 @@ class Stop:
         self._count = 0
         self._listeners: list[Callable[[], None]] = []
         self._event = threading.Event()
+        self.idle = False
+        """Nothing is under way that a stop would cut off: a signal then ends the operation by KeyboardInterrupt."""
 
     @property
     def requested(self) -> bool:
@@ -51,8 +53,14 @@ class Stop:
 @contextlib.contextmanager
 def on_signals(stop: Stop) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into requests while the block runs; only the main thread may enter it."""
+
+    def take(*_: object) -> None:
+        if stop.idle:
+            raise KeyboardInterrupt
+        stop.request()
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.request()) for number in numbers}
+    before = {number: signal.signal(number, take) for number in numbers}
     try:
         yield
     finally:

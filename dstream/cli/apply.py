@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
+from dstream.cli.failure import diagnostics_of
 from dstream.cli.opening import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.stage import hello
 from dstream.engine.operation import Operation
 
 
@@ -41,6 +44,7 @@ def command(
     input: bool,
 ) -> int:
     """Create, change and delete what the configuration asks for, for everything or for one TASK."""
+    begin("Planning", json=json)
     operation = opened(config, var, var_file, ask=input)
     return carry_out(
         operation,
@@ -55,6 +59,16 @@ def command(
         json=json,
         color=color,
     )
+
+
+def begin(what: str, *, json: bool) -> None:
+    """Say at once that something has begun."""
+    if json:
+        from dstream.cli.render.events import version
+
+        version()
+    else:
+        hello(what)
 
 
 def carry_out(
@@ -74,7 +88,7 @@ def carry_out(
     """Plan, ask and apply; return the exit code."""
     from dstream.cli.render.approval import Approval
     from dstream.cli.render.diagnostics import diagnostics_text
-    from dstream.cli.render.progress import Lines, applied_summary
+    from dstream.cli.render.progress import Spoken, applied_summary, progress_for
     from dstream.engine.apply import ApplyOptions, apply
     from dstream.engine.planning import PlanOptions
     from dstream.stopping import Stop, on_signals
@@ -83,33 +97,66 @@ def carry_out(
     options = ApplyOptions(
         PlanOptions(destroy, refresh, targets, replace), parallelism, seconds(lock_timeout, "-lock-timeout")
     )
-    approval = Approval(paint, auto=auto_approve, allow_data_loss=allow_data_loss, json=json)
-    stop = Stop()
+    events = None
+    if json:
+        from dstream.cli.render.events import Events
+
+        events = Events()
+    progress = Spoken(events) if events is not None else progress_for(paint, sys.stdout)
+    approval = Approval(
+        paint,
+        auto=auto_approve,
+        allow_data_loss=allow_data_loss,
+        show=events.planned if events is not None else None,
+        before=progress.pause,
+    )
+    stop, began = Stop(), time.monotonic()
 
     def announce() -> None:
         at_once = "Stopping at once. The next apply finds out what became of the changes that were under way."
         once = "Stopping: what is under way is finished and recorded. Again: at once."
-        say(at_once if stop.at_once else once, stream=sys.stderr)
+        progress.note(at_once if stop.at_once else once)
 
-    with on_signals(stop), stop.listening(announce):
-        outcome = apply(operation, options, approval, Lines(paint, quiet=json), stop)
+    try:
+        with on_signals(stop), stop.listening(announce):
+            progress.planning(operation.asked)
+            outcome = apply(operation, options, approval, progress, stop)
+    except Exception as problem:
+        if events is not None:
+            events.broken(diagnostics_of(problem), time.monotonic() - began)
+        raise
+    finally:
+        progress.close()
     if not outcome.approved:
+        if events is not None:
+            events.outcome(outcome, time.monotonic() - began)
         say(approval.refusal, stream=sys.stderr)
         return 1
     if outcome.diagnostics:
         error_paint = paint_for(sys.stderr, wanted=color)
         say("\n" + diagnostics_text(outcome.diagnostics, operation.config.sources, error_paint), stream=sys.stderr)
-    if json:
-        say(approval.outcome_json(outcome))
+    if events is not None:
+        events.outcome(outcome, time.monotonic() - began)
     elif not outcome.plan.has_changes:
         from dstream.cli.render.plan import plan_lines
 
         for line in plan_lines(outcome.plan, paint):
             say(line)
     else:
-        say("\n" + applied_summary(outcome.counts, destroyed=destroy, paint=paint))
+        say()
+        for line in applied_summary(
+            outcome.counts,
+            progress,
+            time.monotonic() - progress.began,
+            destroyed=destroy,
+            failed=bool(outcome.diagnostics),
+            paint=paint,
+        ):
+            say(line)
         if outcome.plan.counts["deferred"]:
             say("Some of it waits for what was known only now: apply again.")
-    if outcome.diagnostics or stop.requested:
+    if stop.requested:
+        return 130
+    if outcome.diagnostics:
         return 1
     return 2 if outcome.plan.counts["deferred"] else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.apply import carry_out
+from dstream.cli.apply import begin, carry_out
 from dstream.cli.opening import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
 
@@ -36,6 +36,7 @@ def command(
     input: bool,
 ) -> int:
     """Delete everything that was applied, or what one TASK needed."""
+    begin("Planning what to destroy", json=json)
     operation = opened(config, var, var_file, ask=input)
     return carry_out(
         operation,

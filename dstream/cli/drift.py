@@ -10,6 +10,7 @@ import click
 from dstream.cli.opening import opened
 from dstream.cli.options import Command, config_options, flag, option
 from dstream.cli.render.paint import paint_for, say, say_lines
+from dstream.cli.render.stage import asking, hello
 
 
 @click.command("drift", cls=Command)
@@ -23,12 +24,15 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format
     Exits with 2: something was changed or is missing, 1: an error, or something could not be asked (also if there is
     drift), 0: neither. What is pending in the configuration alone is no drift.
     """
+    quiet = json or format == "json"
+    hello("Asking the providers", quiet=quiet)
     operation = opened(config, var, var_file)
     from dstream.cli.render.drift import drift_json, report_lines
     from dstream.engine.drift import find_drift
 
-    report = find_drift(operation)
-    if json or format == "json":
+    with asking(operation.asked, quiet=quiet):
+        report = find_drift(operation)
+    if quiet:
         say(json_module.dumps(drift_json(report), ensure_ascii=False, default=str))
     elif format == "markdown":
         from dstream.cli.render.drift_markdown import report_markdown

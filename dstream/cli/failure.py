@@ -8,29 +8,33 @@ import traceback
 
 from dstream.cli.render.diagnostics import diagnostics_text
 from dstream.cli.render.paint import paint_for, say
-from dstream.diagnostics import DiagnosticsError, error
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream_state import StateError
 
 
 def report(problem: Exception) -> int:
     """Write the failure to the standard error and return the exit code."""
     paint = paint_for(sys.stderr)
-    if isinstance(problem, DiagnosticsError):
-        diagnostics = problem.diagnostics
-    elif isinstance(problem, StateError):
-        diagnostics = (error(problem.summary, problem.detail),)
-    elif isinstance(problem, OSError) and problem.filename is not None:
-        diagnostics = (error("Cannot use a file", f"{problem.filename}: {problem.strerror}"),)
-    else:
-        detail = (
-            f"{type(problem).__name__}: {problem}\n"
-            "This is a bug in dstream: please report it. DSTREAM_DEBUG=1 shows where it happened."
-        )
-        diagnostics = (error("Unexpected error", detail),)
+    diagnostics = diagnostics_of(problem)
     if os.environ.get("DSTREAM_DEBUG"):
         traceback.print_exception(problem, file=sys.stderr)
     say(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
     return 1
+
+
+def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:
+    """Return what is to be said about a failure."""
+    if isinstance(problem, DiagnosticsError):
+        return problem.diagnostics
+    if isinstance(problem, StateError):
+        return (error(problem.summary, problem.detail),)
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return (error("Cannot use a file", f"{problem.filename}: {problem.strerror}"),)
+    detail = (
+        f"{type(problem).__name__}: {problem}\n"
+        "This is a bug in dstream: please report it. DSTREAM_DEBUG=1 shows where it happened."
+    )
+    return (error("Unexpected error", detail),)
 
 
 def _texts(diagnostics: object) -> dict[str, str]:

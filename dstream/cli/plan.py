@@ -10,6 +10,7 @@ import click
 from dstream.cli.opening import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
 from dstream.cli.render.paint import paint_for, say, say_lines
+from dstream.cli.render.stage import asking, hello
 
 
 @click.command("plan", cls=Command)
@@ -39,12 +40,14 @@ def command(
     input: bool,
 ) -> int:
     """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
+    hello("Planning", quiet=json)
     operation = opened(config, var, var_file, ask=input)
     from dstream.engine.plan import plan
     from dstream.engine.planning import PlanOptions
 
     options = PlanOptions(destroy, refresh, task_targets(operation, task, target), replace)
-    prepared = plan(operation, options)
+    with asking(operation.asked, quiet=json):
+        prepared = plan(operation, options)
     if json:
         say(json_module.dumps(prepared.plan.to_json(), ensure_ascii=False, default=str))
     else:

@@ -56,8 +56,12 @@ def apply(operation: Operation, options: ApplyOptions, approve: Approve, observe
     What failed on the way is in the outcome; what succeeded is recorded in any case.
     """
     name = "destroy" if options.plan.destroy else "apply"
-    with locked_pool(operation, name, options.lock_timeout, observer, stop) as (held, pool):
-        return _under_lock(operation, options, approve, observer, stop, held, pool)
+    stop.idle = True
+    try:
+        with locked_pool(operation, name, options.lock_timeout, observer, stop) as (held, pool):
+            return _under_lock(operation, options, approve, observer, stop, held, pool)
+    finally:
+        stop.idle = False
 
 
 @contextmanager
@@ -73,11 +77,8 @@ def locked_pool(
             on_start=lambda pid, started: held.append([ProcessStarted(pid, started, this_host())]),
         )
         held.on_lost(pool.kill)
-        try:
-            with stop.listening(lambda: pool.kill() if stop.at_once else None):
-                yield held, pool
-        finally:
-            pool.close()
+        with pool, stop.listening(lambda: pool.kill() if stop.at_once else None):
+            yield held, pool
 
 
 def recover_recorded(operation: Operation, held: Held, pool: ProviderPool, observer: Observer) -> None:
@@ -105,6 +106,7 @@ def _under_lock(
         held.finish()
         return Outcome(plan, False)
     with runners_paused(operation.backend, plan, held.holder.operation, options.lock_timeout) as leases:
+        stop.idle = False
         execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
         execution.run()
         if execution.cut_off and not stop.at_once:

@@ -85,14 +85,11 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     """Ask the providers about every recorded object and compare; then look what the configuration asks for."""
     rules = ignore_rules(operation.config)
     snapshot, unfinished = current_state(operation)
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
-    try:
+    with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
         looking = _Looking(operation, snapshot, pool)
         looking.ask()
         pending, diagnostics = _pending(operation, snapshot)
         found = looking.compare()
-    finally:
-        pool.close()
     day = today if today is not None else datetime.now(UTC).date()
     expired = tuple(rule for rule in rules if rule.expired(day))
     valid = [rule for rule in rules if rule not in expired]
@@ -131,13 +128,11 @@ def _expecting(
 
 def _pending(operation: Operation, snapshot: Snapshot) -> tuple[Pending, tuple[Diagnostic, ...]]:
     """Return what the configuration asks for beyond what is recorded, whatever really exists."""
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
     try:
-        plan = make_plan(operation, snapshot, pool, PlanOptions(refresh=False)).plan
+        with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
+            plan = make_plan(operation, snapshot, pool, PlanOptions(refresh=False)).plan
     except DiagnosticsError as problem:
         return Pending(), problem.diagnostics
-    finally:
-        pool.close()
     return (
         Pending(
             tuple(change for change in plan.changes if change.changes_state),
@@ -155,7 +150,7 @@ class _Looking:
         self.asked = 0
         self.unasked: dict[str, str] = {}
         self._operation, self._snapshot, self._pool = operation, snapshot, pool
-        self._refresh = Refresh(pool)
+        self._refresh = Refresh(pool, operation.asked)
         self._failed: dict[str, tuple[Diagnostic, ...]] = {}
         self._unordered: dict[tuple[str, str], Collection[str]] = {}
         self._by_provider: dict[str, dict[str, ObjectState]] = {}

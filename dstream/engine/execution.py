@@ -120,6 +120,7 @@ class Execution:
         recorded = {a: o.dependencies for a, o in self.prepared.snapshot.resources.items()}
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
+        self.observer.begun(len(steps), lambda: [steps[n].change.address for n in self.walk.ready() if n in steps])
         records: list[Record] = [*self.prepared.adoptions, *provider_records(self.prepared, self.pool)]
         for adoption in self.prepared.adoptions:
             if isinstance(adoption, Put) and adoption.object.provider in self.specs:

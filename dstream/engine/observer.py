@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from dstream_state import Holder
+
+Ahead = Callable[[], list[str]]
+"""Returns the addresses of what may start next."""
 
 
 class Observer(Protocol):
@@ -18,6 +22,9 @@ class Observer(Protocol):
 
     def recovered(self, address: str, outcome: str) -> None:
         """What became of such a change, as a phrase."""
+
+    def begun(self, count: int, ahead: Ahead) -> None:
+        """The plan is approved and is carried out now, in so many steps. `ahead` may be called from any thread."""
 
     def started(self, address: str, step: str) -> None:
         """A step (create, update, destroy, forget) is recorded as intended and begins."""

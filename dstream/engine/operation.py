@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dstream.config import Config, load
+from dstream.engine.asked import Asked
 from dstream.engine.backends import configured_encryption, open_configured
 from dstream.engine.blocks import Needs, block_graph, block_needs
 from dstream.lang import Module
@@ -43,6 +44,7 @@ class Operation:
     _backend: Backend | None = None
     _needs: Needs | None = None
     _graph: Dependencies | None = None
+    asked: Asked = field(default_factory=Asked)
 
     @property
     def root(self) -> Path:

@@ -11,11 +11,8 @@ from dstream_state import Snapshot, overlay
 def plan(operation: Operation, options: PlanOptions) -> Prepared:
     """Return what an apply would do now; raise DiagnosticsError with everything that is wrong."""
     snapshot, pending = current_state(operation)
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
-    try:
+    with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
         return make_plan(operation, snapshot, pool, options, pending=pending)
-    finally:
-        pool.close()
 
 
 def current_state(operation: Operation) -> tuple[Snapshot, int]:

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from dstream.config import Body, Config, Launch, ProviderBlock, ResourceBlock, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
@@ -370,6 +371,18 @@ class ProviderPool:
     def sessions(self) -> Mapping[str, ResourceSession | LegacyLifecycle]:
         """The processes that were started, by the name of their spec."""
         return self._sessions
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; or kill, where somebody does not want to wait any more."""
+        if kind is not None and not issubclass(kind, Exception):
+            self.kill()
+        self.close()
 
     def close(self) -> None:
         """End all processes: their stdin is closed, and each is given time to finish."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from dstream.diagnostics import Diagnostic
+from dstream.engine.asked import Asked
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream_state import ObjectState
@@ -38,9 +39,10 @@ NOT_ASKED = Reality(asked=False, exists=None)
 class Refresh:
     """Answers about objects, by address."""
 
-    def __init__(self, pool: ProviderPool) -> None:
-        """Ask through the processes of `pool`."""
+    def __init__(self, pool: ProviderPool, asked: Asked) -> None:
+        """Ask through the processes of `pool`, and count that in `asked`."""
         self._pool = pool
+        self._asked = asked
         self._answers: dict[str, Reality] = {}
         self._waiting: set[str] = set()
         self._changed = threading.Condition()
@@ -52,6 +54,7 @@ class Refresh:
             return
         with self._changed:
             self._waiting.update(objects)
+        self._asked.sent += len(objects)
         bulk = "bulk_status" in self._pool.installed(spec).info.capabilities
         if not bulk:
             for address, item in objects.items():
@@ -84,6 +87,7 @@ class Refresh:
         """Ask for an object that is to be taken over, by its identity, and wait for the answer."""
         with self._changed:
             self._waiting.add(address)
+        self._asked.sent += 1
         request = Request(command="import", type=item.type, key=item.key, identity=item.identity)
         self._pool.session(spec).submit(request, partial(self._take, address))
         return self.reality(address)
@@ -92,6 +96,7 @@ class Refresh:
         with self._changed:
             self._answers[address] = reality(answer)
             self._waiting.discard(address)
+            self._asked.answered += 1
             self._changed.notify_all()
 
     def _take_batch(self, addresses: list[str], answer: Answer) -> None:
@@ -102,6 +107,7 @@ class Refresh:
         with self._changed:
             self._answers.update(zip(addresses, found, strict=True))
             self._waiting.difference_update(addresses)
+            self._asked.answered += len(addresses)
             self._changed.notify_all()
 
     def reality(self, address: str) -> Reality:

@@ -45,7 +45,7 @@ class Sources:
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
-        self.refresh = Refresh(pool)
+        self.refresh = Refresh(pool, operation.asked)
         self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)))
         self._operation, self._config = operation, operation.config
         self._snapshot, self._pool, self._scope = snapshot, pool, scope

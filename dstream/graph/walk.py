@@ -30,6 +30,10 @@ class Walk:
                 return node
         return None
 
+    def ready(self) -> list[str]:
+        """Return the steps that may start now; may be called from another thread than the walk's."""
+        return [node for node in self._ready.copy() if node not in self._skipped]
+
     def done(self, node: str) -> None:
         """Record that a step succeeded: its dependents come closer."""
         self._unfinished -= 1

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable
 
 from dstream.cli.render.paint import Paint, say, say_lines
 from dstream.cli.render.plan import plan_lines
-from dstream.engine.apply import Outcome
 from dstream.plan import Plan
 
 
 class Approval:
     """Asks on a terminal; elsewhere only `-auto-approve` says yes."""
 
-    def __init__(self, paint: Paint, *, auto: bool, allow_data_loss: bool, json: bool) -> None:
-        """Take the user's options."""
+    def __init__(
+        self,
+        paint: Paint,
+        *,
+        auto: bool,
+        allow_data_loss: bool,
+        show: Callable[[Plan], None] | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the user's options. `show` shows the plan, as text unless given; `before` is called before it."""
         self._paint = paint
         self._auto = auto
         self._allow_data_loss = allow_data_loss
-        self._json = json
+        self._show = show or self._as_text
+        self._before = before
         self.refusal = "Nothing was changed."
 
     def __call__(self, plan: Plan) -> bool:
         """Show the plan and return whether to go on."""
-        if self._json:
-            say(json.dumps({"type": "plan", "plan": plan.to_json()}, ensure_ascii=False, default=str))
-        else:
-            say_lines(plan_lines(plan, self._paint))
-            say()
+        self._before()
+        self._show(plan)
         losing = [change.address for change in plan.changes if change.loses_data]
         if self._auto:
             if losing and not self._allow_data_loss:
@@ -47,14 +52,6 @@ class Approval:
         sys.stdout.flush()
         return sys.stdin.readline().strip() == "yes"
 
-    @staticmethod
-    def outcome_json(outcome: Outcome) -> str:
-        """Return the outcome as one line of JSON."""
-        return json.dumps(
-            {
-                "type": "outcome",
-                "summary": outcome.counts,
-                "diagnostics": [diagnostic.to_json() for diagnostic in outcome.diagnostics],
-            },
-            ensure_ascii=False,
-        )
+    def _as_text(self, plan: Plan) -> None:
+        say_lines(plan_lines(plan, self._paint))
+        say()

@@ -36,8 +36,12 @@ class Paint:
 
 def paint_for(stream: TextIO, *, wanted: bool = True) -> Paint:
     """Return the paint for a stream: colour only on a terminal, never with NO_COLOR (https://no-color.org) set."""
-    dumb = os.environ.get("TERM") == "dumb"
-    return Paint(wanted and stream.isatty() and not os.environ.get("NO_COLOR") and not dumb)
+    return Paint(wanted and on_terminal(stream) and not os.environ.get("NO_COLOR"))
+
+
+def on_terminal(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal that can do more than print."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def say(text: str = "", *, stream: TextIO | None = None) -> None:

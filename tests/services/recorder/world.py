@@ -64,6 +64,9 @@ class Told:
     def recovered(self, address: str, outcome: str) -> None:
         self.lines.append(f"recovered {address}: {outcome}")
 
+    def begun(self, count: int, ahead: Callable[[], list[str]]) -> None:
+        self.lines.append(f"begun {count}: {' '.join(ahead())}")
+
     def started(self, address: str, step: str) -> None:
         self.lines.append(f"started {step} {address}")
         self.on_started(address)

@@ -21,7 +21,11 @@ def test_what_is_not_there_is_created_with_defaults_and_recorded_as_its_provider
     item = world.recorded["rec_planned.a"]
     assert item.attributes == world.recorder.objects()["rec_planned a"]
     assert (item.identity, item.private, item.status) == ({"name": "a"}, {"serial": 1}, "ok")
-    assert world.told.lines == ["started create rec_planned.a", "done create rec_planned.a"]
+    assert world.told.lines == [
+        "begun 1: rec_planned.a",
+        "started create rec_planned.a",
+        "done create rec_planned.a",
+    ]
 
 
 def test_what_is_as_wanted_is_left_alone(world: World) -> None:

@@ -1,0 +1,124 @@
+"""Events of an apply as JSON lines on the standard output; docs/events.md describes them.
+
+The names and members are those of Terraform's machine-readable output as far as the same things exist here, so that
+tools for the one can be adapted to the other.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dstream import __version__
+from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
+    from dstream.engine.apply import Outcome
+    from dstream.engine.observer import Ahead
+    from dstream.plan import Plan
+    from dstream_state import Holder
+
+UI_VERSION = "1.0"
+_ACTIONS = {"create": "create", "update": "update", "destroy": "delete", "forget": "forget"}
+
+
+class Events:
+    """Writes one JSON object a line for each event. Thread-safe; no secret is in any of them."""
+
+    def __init__(self) -> None:
+        """Nothing is written yet."""
+        self._lock = threading.Lock()
+
+    def waiting(self, holder: Holder | None) -> None:
+        """See `Observer`."""
+        form = None if holder is None else {**holder.to_json(), "text": holder.describe()}
+        self._emit("lock_waiting", "Waiting for the lock", holder=form)
+
+    def recovering(self, count: int) -> None:
+        """See `Observer`."""
+        self._emit("recovery_start", f"Looking up {count} changes of an earlier operation", count=count)
+
+    def recovered(self, address: str, outcome: str) -> None:
+        """See `Observer`."""
+        self._emit("recovery_complete", f"{address}: {outcome}", address=address, outcome=outcome)
+
+    def planned(self, plan: Plan) -> None:
+        """Write the plan."""
+        self._emit("plan", "Plan", plan=plan.to_json())
+
+    def begun(self, count: int, ahead: Ahead) -> None:
+        """See `Observer`."""
+        self._emit("apply_begin", f"{count} steps follow", steps=count)
+
+    def started(self, address: str, step: str) -> None:
+        """See `Observer`."""
+        self._hook("apply_start", address, step)
+
+    def done(self, address: str, step: str, seconds: float) -> None:
+        """See `Observer`."""
+        self._hook("apply_complete", address, step, elapsed_seconds=round(seconds, 3))
+
+    def still(self, address: str, step: str, seconds: float) -> None:
+        """Say that a step takes its time."""
+        self._hook("apply_progress", address, step, elapsed_seconds=round(seconds, 3))
+
+    def retrying(self, address: str, seconds: float, why: str) -> None:
+        """See `Observer`."""
+        self._emit("apply_retry", f"{address}: {why}", address=address, retry_after_seconds=seconds, reason=why)
+
+    def failed(self, address: str, step: str) -> None:
+        """See `Observer`."""
+        self._hook("apply_errored", address, step, level="error")
+
+    def skipped(self, address: str, because: str) -> None:
+        """See `Observer`."""
+        self._emit("apply_skipped", f"{address}: not tried", address=address, because=because)
+
+    def outcome(self, outcome: Outcome, seconds: float) -> None:
+        """Write how it ended."""
+        status = "error" if outcome.diagnostics else "ok" if outcome.approved else "refused"
+        self._outcome(status, outcome.diagnostics, seconds, outcome.counts)
+
+    def broken(self, diagnostics: Iterable[Diagnostic], seconds: float) -> None:
+        """Write that it ended before anything was changed, or in the middle, and why."""
+        self._outcome("error", diagnostics, seconds, {})
+
+    def _outcome(self, status: str, diagnostics: Iterable[Diagnostic], seconds: float, counts: dict[str, int]) -> None:
+        self._emit(
+            "outcome",
+            f"Ended: {status}",
+            level="error" if status == "error" else "info",
+            status=status,
+            summary=counts,
+            elapsed_seconds=round(seconds, 3),
+            diagnostics=[diagnostic.to_json() for diagnostic in diagnostics],
+        )
+
+    def _hook(self, type_: str, address: str, step: str, *, level: str = "info", **more: Any) -> None:
+        hook = {"resource": {"addr": address}, "action": _ACTIONS[step], **more}
+        self._emit(type_, f"{address}: {type_.replace('_', ' ')}", level=level, hook=hook)
+
+    def _emit(self, type_: str, message: str, *, level: str = "info", **members: Any) -> None:
+        text = _line(type_, message, level, members)
+        with self._lock:
+            say(text)
+
+
+def version() -> None:
+    """Write the first line: which form the lines have."""
+    say(_line("version", f"dstream {__version__}", "info", {"dstream": __version__, "ui": UI_VERSION}))
+
+
+def _line(type_: str, message: str, level: str, members: dict[str, Any]) -> str:
+    form = {
+        "@level": level,
+        "@message": message,
+        "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "type": type_,
+        **members,
+    }
+    return json.dumps(form, ensure_ascii=False, default=str)

@@ -1,0 +1,85 @@
+"""Region: a few lines at the bottom of a terminal that change, below lines that stay.
+
+One thread writes everything, ten times a second, so that whoever has something to say never waits for the terminal;
+`line` may be called from any thread and from a signal handler.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import unicodedata
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+_EVERY = 0.1
+_HIGHEST = 12
+
+
+class Region:
+    """The bottom of a terminal."""
+
+    def __init__(self, stream: TextIO, draw: Callable[[], list[str]]) -> None:
+        """`draw` returns the lines as they are now, without colour; it is called from the region's own thread."""
+        self._stream, self._draw = stream, draw
+        self._said: deque[str] = deque()
+        self._shown: list[str] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="region", daemon=True)
+        self._thread.start()
+
+    def line(self, text: str) -> None:
+        """Have a line written above the region, to stay."""
+        self._said.append(text)
+
+    def close(self) -> None:
+        """Write what is left to say, and take the region away."""
+        if not self._over.is_set():
+            self._over.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(_EVERY):
+            self._refresh(self._draw())
+        self._refresh([])
+
+    def _refresh(self, lines: list[str]) -> None:
+        columns, rows = self._size()
+        shown = [fitted(line, columns - 1) for line in lines[: max(1, min(_HIGHEST, rows - 2))]]
+        said = []
+        while self._said:
+            said.append(self._said.popleft())
+        if not said and shown == self._shown:
+            return
+        back = f"\x1b[{len(self._shown)}A" if self._shown else ""
+        text = f"{back}\r\x1b[J" + "".join(f"{line}\n" for line in [*said, *shown])
+        self._shown = shown
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._over.set()  # The terminal is gone; whoever writes next is told.
+
+    def _size(self) -> tuple[int, int]:
+        """Ask the terminal itself: COLUMNS and LINES do not follow when it is resized."""
+        try:
+            columns, rows = os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):
+            return 80, 24
+        return columns or 80, rows or 24
+
+
+def fitted(text: str, columns: int) -> str:
+    """Return a text that takes up at most so many columns, on one line."""
+    out: list[str] = []
+    room = columns
+    for character in text:
+        if not character.isprintable():
+            character = "?"
+        width = 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if width > room:
+            return "".join(out[:-1]) + "…" if out else ""
+        out.append(character)
+        room -= width
+    return "".join(out)

@@ -1,0 +1,44 @@
+"""The stage before a plan is there: said at once, and on a terminal how many objects have been asked about."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dstream.cli.render.paint import on_terminal, say
+
+if TYPE_CHECKING:
+    from dstream.engine.asked import Asked
+
+
+def hello(what: str, *, quiet: bool = False) -> None:
+    """Say what is begun, before anything slow is imported or read; on the standard error, for data goes elsewhere."""
+    if not quiet:
+        say(f"{what} ...", stream=sys.stderr)
+
+
+def asked_lines(asked: Asked, began: float) -> list[str]:
+    """Return the line that says how far the questions are."""
+    seconds = time.monotonic() - began
+    if seconds < 1.0 or not asked.sent:
+        return []
+    return [f"  {asked.answered:,} of {asked.sent:,} objects have been asked about, {seconds:.0f}s"]
+
+
+@contextmanager
+def asking(asked: Asked, *, quiet: bool = False) -> Iterator[None]:
+    """Show on a terminal how far the questions are, while the block runs; it must not write anything."""
+    if quiet or not on_terminal(sys.stderr):
+        yield
+        return
+    from dstream.cli.render.region import Region
+
+    began = time.monotonic()
+    region = Region(sys.stderr, lambda: asked_lines(asked, began))
+    try:
+        yield
+    finally:
+        region.close()
