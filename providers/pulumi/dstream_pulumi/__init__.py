@@ -9,5 +9,6 @@ this imports neither pulumi nor grpc.
 
 from dstream_pulumi.catalog import PluginCatalog
 from dstream_pulumi.plugin import Plugin
+from dstream_pulumi.program import collect
 
-__all__ = ["Plugin", "PluginCatalog"]
+__all__ = ["Plugin", "PluginCatalog", "collect"]

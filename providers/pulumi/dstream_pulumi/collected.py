@@ -1,0 +1,199 @@
+"""Collected: what a program registered, as the objects that a task needs.
+
+Only what a plugin makes is an object; components and providers are not, but what they mean for the objects stays:
+an object depends on what its parents depend on, and whoever depends on a component depends on all objects in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dstream_pulumi.monitor import PROVIDERS, STACK, Registered
+from dstream_pulumi.names import snake, type_name
+from dstream_pulumi.notes import unwrap_secrets
+from dstream_pulumi.plugin import Plugin
+from dstream_pulumi.signatures import ARCHIVE, ASSET, SIGNATURE, is_unknown, signature
+from dstream_pulumi.wire import from_struct
+from dstream_sdk import InvalidError, Resource
+
+Pair = tuple[str, str]
+"""Type and key."""
+
+
+class Collected:
+    """The resources of a program that has run."""
+
+    def __init__(self, registered: Mapping[str, Registered], plugins: Mapping[str, Plugin]) -> None:
+        """Take what was registered by URN, and the plugins by name."""
+        self._registered, self._plugins = registered, plugins
+        self._children: dict[str, list[Registered]] = {}
+        for each in registered.values():
+            self._children.setdefault(each.request.parent, []).append(each)
+
+    def resources(self) -> list[Resource]:
+        """Return the objects, sorted by type and key; raise InvalidError for what cannot be one."""
+        found = [self._resource(each) for each in self._registered.values() if each.is_object]
+        return sorted(found, key=lambda each: (each.type, each.key))
+
+    def _resource(self, found: Registered) -> Resource:
+        request = found.request
+        self._check_plugin(found)
+        plain, secrets = unwrap_secrets(from_struct(request.object))
+        for name, value in plain.items():
+            if _contains_unknown(value):
+                self._refuse_unknown(found, name)
+        nested = [path for path in request.ignoreChanges if "." in path or "[" in path]
+        if nested:
+            raise InvalidError(
+                "Pulumi program ignores a part of a property",
+                f"{found}: ignore_changes names {nested[0]!r}, and whole properties only can be ignored.",
+            )
+        hidden = {*(str(path[0]) for path in secrets), *request.additionalSecretOutputs}
+        return Resource(
+            type=type_name(request.type),
+            key=self._key(found),
+            attributes={snake(name): _attribute(value) for name, value in plain.items() if value is not None},
+            depends_on=self._depends_on(found),
+            aliases=self._aliases(found),
+            sensitive=[(snake(name),) for name in sorted(hidden)],
+            prevent_destroy=bool(request.protect),
+            ignore_changes=[snake(name) for name in request.ignoreChanges],
+            create_before_destroy=bool(request.deleteBeforeReplaceDefined and not request.deleteBeforeReplace),
+        )
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def _parent(self, found: Registered) -> Registered | None:
+        parent = self._registered.get(found.request.parent)
+        return None if parent is None or parent.request.type == STACK else parent
+
+    def _key(self, found: Registered) -> str:
+        parent = self._parent(found)
+        name = str(found.request.name)
+        return name if parent is None else f"{self._key(parent)}/{name}"
+
+    def _aliases(self, found: Registered) -> list[Pair]:
+        own = (type_name(found.request.type), self._key(found))
+        return [pair for pair in dict.fromkeys(self._earlier(found)) if pair != own]
+
+    def _earlier(self, found: Registered) -> Iterator[Pair]:
+        """Yield what an object may have been called: by its own aliases, and by those of its parents."""
+        parent, name = self._parent(found), str(found.request.name)
+        token = str(found.request.type)
+        before = [] if parent is None else [key for _, key in self._earlier(parent)]
+        now = [] if parent is None else [self._key(parent)]
+        named = [(token, name, [*now, *before] or [""])]
+        for alias in found.request.aliases:
+            if alias.WhichOneof("alias") == "urn":
+                parts = alias.urn.split("::")
+                chain = parts[2].split("$") if len(parts) > 3 else [token]
+                named.append((chain[-1], parts[-1], [*now, *before] if len(chain) > 1 and parent else [""]))
+                continue
+            spec = alias.spec
+            above = [*now, *before] or [""]
+            if spec.noParent:
+                above = [""]
+            elif spec.parentUrn:
+                known = self._registered.get(spec.parentUrn)
+                whole = known is not None and known.request.type != STACK
+                above = [self._key(known)] if known is not None and whole else [_name_in(spec.parentUrn)]
+            named.append((spec.type or token, spec.name or name, above))
+        for each_token, each_name, parents in named:
+            for above_key in parents:
+                yield type_name(each_token), f"{above_key}/{each_name}" if above_key else each_name
+                # A child named after its parent was renamed with it.
+                last, present = above_key.rpartition("/")[2], now[0].rpartition("/")[2] if now else ""
+                if above_key and present and each_name.startswith(present) and last != present:
+                    yield type_name(each_token), f"{above_key}/{last}{each_name.removeprefix(present)}"
+
+    # -- dependencies ----------------------------------------------------------------------------
+
+    def _depends_on(self, found: Registered) -> list[Pair]:
+        own = (type_name(found.request.type), self._key(found))
+        pairs: set[Pair] = set()
+        above: Registered | None = found
+        while above is not None:
+            for urn in (*above.request.dependencies, above.request.deletedWith):
+                pairs.update(self._objects_of(urn))
+            above = self._parent(above)
+            if above is not None and above.is_object:
+                pairs.add((type_name(above.request.type), self._key(above)))
+        return sorted(pairs - {own})
+
+    def _objects_of(self, urn: str) -> Iterator[Pair]:
+        """Yield the objects that a dependency is on: one, or all in a component."""
+        found = self._registered.get(urn)
+        if found is None or found.request.type.startswith(PROVIDERS):
+            return
+        if found.is_object:
+            yield type_name(found.request.type), self._key(found)
+        else:
+            for child in self._children.get(urn, ()):
+                yield from self._objects_of(child.urn)
+
+    # -- refusals --------------------------------------------------------------------------------
+
+    def _check_plugin(self, found: Registered) -> None:
+        request = found.request
+        package = request.type.partition(":")[0]
+        wanted = str(request.version)
+        explicit = self._registered.get(request.provider.rpartition("::")[0])
+        if explicit is not None:
+            settings = from_struct(explicit.request.object)
+            wanted = str(explicit.request.version or settings.pop("version", "") or wanted)
+            settings.pop("version", None)
+            if settings:
+                raise InvalidError(
+                    "Pulumi program configures a provider",
+                    f"{explicit} sets {', '.join(sorted(settings))}. The plugin has one configuration, which "
+                    "PluginCatalog(settings=...) gives.",
+                )
+        if not self._plugins:
+            return
+        plugin = self._plugins.get(package)
+        if plugin is None:
+            raise InvalidError(
+                "Pulumi program needs another plugin",
+                f"{found} is of {package}, and the plugins given are {', '.join(sorted(self._plugins))}.",
+            )
+        if wanted and plugin.version and wanted != plugin.version:
+            raise InvalidError(
+                "Pulumi program needs another version of a plugin",
+                f"{found} is of {package} {wanted}, and the plugin given is {package} {plugin.version}. "
+                "The package of the program and its plugin go together.",
+            )
+
+    def _refuse_unknown(self, found: Registered, name: str) -> None:
+        sources = [self._registered.get(urn) for urn in found.request.propertyDependencies[name].urns]
+        of = ", ".join(str(each) for each in sources if each is not None) or "another resource"
+        raise InvalidError(
+            "Pulumi program uses a value that nobody knows yet",
+            f"{found}: {snake(name)} is made of what {of} puts out once it exists. Write the value itself (the name "
+            "that you gave), and say depends_on or parent for the order.",
+        )
+
+
+def _name_in(urn: str) -> str:
+    """Return the key of a parent that is not there any more, as far as its URN tells; "" for the stack."""
+    parts = urn.split("::")
+    return "" if len(parts) < 4 or parts[2] == STACK else parts[-1]
+
+
+def _contains_unknown(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_contains_unknown, value.values()))
+    if isinstance(value, list):
+        return any(map(_contains_unknown, value))
+    return is_unknown(value)
+
+
+def _attribute(value: Any) -> Any:
+    """Return a value as an attribute; assets as configurations write them."""
+    if signature(value) in (ASSET, ARCHIVE):
+        return {name: _attribute(inner) for name, inner in value.items() if name not in (SIGNATURE, "hash")}
+    if isinstance(value, Mapping):
+        return {name: _attribute(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_attribute(inner) for inner in value]
+    return value

@@ -1,0 +1,180 @@
+"""The monitor: what a Pulumi program talks to instead of Pulumi's engine. It notes what is asked for; nothing is made.
+
+Any object with the methods of the stub `pulumirpc.ResourceMonitor` serves as one, without a socket. What cannot be
+honoured is refused here, and the first refusal is the error of the whole program.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.proto import engine_pb2, resource_pb2
+
+from dstream_pulumi.foreseen import foreseen
+from dstream_pulumi.wire import from_struct, to_struct
+from dstream_sdk import InvalidError, ProviderError, log
+
+STACK = "pulumi:pulumi:Stack"
+PROVIDERS = "pulumi:providers:"
+STACK_REFERENCE = "pulumi:pulumi:StackReference"
+Invokes = Mapping[str, Callable[[dict[str, Any]], Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What a program registered: an object, a component or a provider."""
+
+    urn: str
+    request: Any
+    """The message RegisterResourceRequest."""
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is something that a plugin makes."""
+        return bool(self.request.custom) and not self.request.type.startswith(PROVIDERS)
+
+    def __str__(self) -> str:
+        """Return it as error messages have it."""
+        return f"{self.request.type} {self.request.name!r}"
+
+
+class Monitor:
+    """The service `pulumirpc.ResourceMonitor`, as far as programs need it. Any thread may call it."""
+
+    def __init__(self, project: str, stack: str, invokes: Invokes) -> None:
+        """Take the names that the program sees, and what answers its function calls."""
+        self._project, self._stack, self._invokes = project, stack, invokes
+        self._lock = threading.Lock()
+        self.registered: dict[str, Registered] = {}
+        self.refusal: ProviderError | None = None
+
+    # The methods have the names of the service.
+
+    def GetDeploymentInfo(self, request: Any) -> Any:
+        """Say what is supported; the SDK refuses, by an error of its own, to send what is not."""
+        return resource_pb2.DeploymentInfo(
+            project=self._project,
+            stack=self._stack,
+            dryRun=True,
+            supportedFeatures=[
+                resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+                resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
+                resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
+            ],
+        )
+
+    def RegisterResource(self, request: Any) -> Any:
+        """Note a resource. What it will put out is what was put in, and what can be foreseen; the rest is unknown."""
+        parent = request.parent.split("::")[2] if request.parent else ""
+        chain = request.type if parent in ("", STACK) else f"{parent}${request.type}"
+        found = Registered(f"urn:pulumi:{self._stack}::{self._project}::{chain}::{request.name}", request)
+        self._refuse_options(found)
+        with self._lock:
+            if found.urn in self.registered:
+                self._refuse(
+                    "Pulumi program names two resources alike",
+                    f"{found} is there twice. Names tell resources of one type and one kind of parent apart.",
+                )
+            self.registered[found.urn] = found
+        inputs = from_struct(request.object)
+        outputs = to_struct({**inputs, **foreseen(request.type, inputs)})
+        return resource_pb2.RegisterResourceResponse(urn=found.urn, object=outputs)
+
+    def RegisterResourceOutputs(self, request: Any) -> Empty:
+        """Take no notice: what components and the program put out is kept nowhere."""
+        return Empty()
+
+    def SignalAndWaitForShutdown(self, request: Any) -> Empty:
+        """Let the program end."""
+        return Empty()
+
+    def Invoke(self, request: Any) -> Any:
+        """Answer a function call by the function that the author gave for it."""
+        answer = self._invokes.get(request.tok)
+        if answer is None:
+            self._refuse(
+                "Pulumi program calls a function",
+                f"It calls {request.tok}, and a plan asks nobody. Give the value as a setting of the provider, or "
+                f'answer the call yourself: collect(..., invokes={{"{request.tok}": lambda arguments: {{...}}}}).',
+            )
+        response = resource_pb2.ResourceInvokeResponse()
+        getattr(response, "return").CopyFrom(to_struct(answer(from_struct(request.args))))
+        return response
+
+    def ReadResource(self, request: Any) -> NoReturn:
+        """Refuse `.get()` and StackReference."""
+        if request.type == STACK_REFERENCE:
+            self._refuse(
+                "Pulumi program reads another stack",
+                f"It has a StackReference {request.name!r}, and there are no stacks here. "
+                "Give the values as settings of the provider.",
+            )
+        self._refuse(
+            "Pulumi program reads an existing resource",
+            f"It gets {request.type} {request.name!r}, and a plan reads nothing. "
+            "Write the values that it needs of it, or have them as settings of the provider.",
+        )
+
+    def Call(self, request: Any) -> NoReturn:
+        """Refuse methods of resources."""
+        self._refuse("Pulumi program calls a method", f"It calls {request.tok}, which only Pulumi's engine can.")
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse whatever else the service has."""
+        if not name[:1].isupper():
+            raise AttributeError(name)
+        return lambda request: self._refuse("Pulumi program wants what is not supported", f"It uses {name}.")
+
+    def _refuse_options(self, found: Registered) -> None:
+        request = found.request
+        if request.HasField("customTimeouts"):
+            log(f"{found}: custom_timeouts is not used; dstream gives every change 30 minutes")
+        if request.remote:
+            self._refuse(
+                "Pulumi program uses a remote component",
+                f"{found} is a component that a plugin would expand. Write its resources yourself.",
+            )
+        refused = {
+            "retain_on_delete": request.retainOnDelete,
+            "import_": request.importId,
+            "replace_on_changes": request.replaceOnChanges,
+            "replacement_trigger": request.HasField("replacement_trigger"),
+            "replace_with": request.replace_with,
+            "hooks": request.hooks.ByteSize(),
+        }
+        for name, used in refused.items():
+            if used:
+                self._refuse("Pulumi program uses an unsupported option", f"{found}: {name}. {_INSTEAD[name]}")
+
+    def _refuse(self, summary: str, detail: str) -> NoReturn:
+        refusal = InvalidError(summary, detail)
+        self.refusal = self.refusal or refusal
+        raise refusal
+
+
+_INSTEAD = {
+    "retain_on_delete": "A `removed` block of the configuration lets go of an object without deleting it.",
+    "import_": "An `import` block of the configuration, or dstream import, takes over an object.",
+    "replace_on_changes": "What replaces an object is for its plugin to say.",
+    "replacement_trigger": "dstream plan -replace=ADDRESS replaces an object.",
+    "replace_with": "dstream plan -replace=ADDRESS replaces an object.",
+    "hooks": "Nothing of a program runs while its resources are made.",
+}
+
+
+class ProgramLog:
+    """The service `pulumirpc.Engine`, as far as programs need it: their log goes to the user."""
+
+    def Log(self, request: Any) -> Empty:
+        """Pass on what is not for debugging."""
+        if request.severity != engine_pb2.DEBUG:
+            log(request.message.rstrip())
+        return Empty()
+
+    def RequirePulumiVersion(self, request: Any) -> Any:
+        """Let a program require any version of a CLI that is not there."""
+        return engine_pb2.RequirePulumiVersionResponse()
