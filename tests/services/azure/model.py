@@ -69,7 +69,7 @@ FIXED: dict[Kind, tuple[str, ...]] = {
 }
 """Properties of which the service refuses a change."""
 SIZES = (1024, 2048, 3072, 4096, 5120, 10240, 20480, 40960, 81920)
-ENTITY_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9_])?")
+ENTITY_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
 LONGEST: dict[Kind, int] = {"queue": 260, "topic": 260, "subscription": 50}
 NAMESPACE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{4,48}[A-Za-z0-9]")
 USER_METADATA = 1024

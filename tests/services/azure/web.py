@@ -7,15 +7,19 @@ server.fault("DELETE .*", delay=0.5, times=3)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import ssl
+import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,11 +69,21 @@ class Fault:
     times: int = 1
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that break off, which is what tests are about; say everything else."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class WebServer:
     """Serves `answer` on a free port of 127.0.0.1 while the context lasts."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        """With a TLS context, it speaks https."""
+        """With a TLS context, it speaks https (and http too, to who begins so)."""
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self._lock = threading.Lock()
@@ -80,6 +94,19 @@ class WebServer:
             wbufsize = -1  # Unbuffered, each answer would wait 40 ms for a delayed acknowledgement.
             timeout = 60
 
+            def setup(self) -> None:
+                if context is not None and self.request.recv(1, socket.MSG_PEEK) == b"\x16":  # a TLS handshake
+                    self.request = context.wrap_socket(self.request, server_side=True)
+                super().setup()
+
+            def handle(self) -> None:
+                if not plane.takes_over(self):
+                    super().handle()
+
+            def finish(self) -> None:
+                with contextlib.suppress(OSError):
+                    super().finish()
+
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
@@ -88,13 +115,8 @@ class WebServer:
 
             do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = handle_any
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.scheme = "https" if context else "http"
-        if context is not None:
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -129,6 +151,10 @@ class WebServer:
     def refusal(self, status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
         """Put an error into this plane's words."""
         raise NotImplementedError
+
+    def takes_over(self, handler: StreamRequestHandler) -> bool:
+        """Serve a connection that is not HTTP; tell whether this was one."""
+        return False
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         length = int(handler.headers.get("Content-Length") or 0)

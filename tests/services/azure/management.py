@@ -1,0 +1,174 @@
+"""NamespaceServer: one namespace at one address: its entities over https (ATOM), its messages on AMQP.
+
+The real service has two ports for this. Here the first bytes of a connection tell which it is, so that one connection
+string leads to both.
+"""
+
+from __future__ import annotations
+
+import ssl
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from io import BufferedReader
+from socketserver import StreamRequestHandler
+from types import TracebackType
+from typing import Any, Self
+from xml.sax.saxutils import escape
+
+from tests.services.azure import sas
+from tests.services.azure.amqp.connection import Connection
+from tests.services.azure.arm import stamp
+from tests.services.azure.broker import Broker
+from tests.services.azure.model import DEFAULTS, Azure, Entity, Kind, Refused
+from tests.services.azure.web import Answer, Call, WebServer
+
+ATOM = "http://www.w3.org/2005/Atom"
+SCHEMA = "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
+ENTRY, FEED = "application/atom+xml;type=entry;charset=utf-8", "application/atom+xml;type=feed;charset=utf-8"
+_TEXTS = ("forwardTo", "forwardDeadLetteredMessagesTo", "userMetadata")
+
+
+class NamespaceServer(WebServer):
+    """A namespace of the model. `connection_string` is what its clients are given."""
+
+    def __init__(self, model: Azure, namespace: str, context: ssl.SSLContext) -> None:
+        super().__init__(context)
+        self.model, self._name = model, namespace
+        self.broker = Broker(model, namespace)
+
+    def __enter__(self) -> Self:
+        self.broker.start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, at: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, problem, at)
+        self.broker.stop()
+
+    def connection_string(self, rule: str = "RootManageSharedAccessKey") -> str:
+        """Return the connection string of an authorization rule; AMQP is without TLS then."""
+        key = self.model.namespace(self._name).keys[rule]
+        where = f"Endpoint=sb://127.0.0.1:{self.port}"
+        return f"{where};SharedAccessKeyName={rule};SharedAccessKey={key};UseDevelopmentEmulator=true;"
+
+    def takes_over(self, handler: StreamRequestHandler) -> bool:
+        reader = handler.rfile
+        assert isinstance(reader, BufferedReader)
+        if reader.peek(4)[:4] != b"AMQP":
+            return False
+        handler.request.settimeout(None)
+        self.broker.serve(Connection(reader, handler.request.sendall, self.broker))
+        return True
+
+    def refusal(self, status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
+        text = f"<Error><Code>{status}</Code><Detail>{escape(message)}</Detail></Error>"
+        return Answer(status, text.encode(), "application/xml; charset=utf-8", headers)
+
+    def answer(self, call: Call) -> Answer:
+        token = call.headers.get("authorization", "")
+        try:
+            namespace = self.model.namespace(self._name)
+            if "Manage" not in sas.rights(namespace, token.removeprefix("Bearer ")):
+                return self.refusal(401, "Unauthorized", "Manage,EntityWrite claims required for this operation.", {})
+            with self.model.lock:
+                return self._route(call)
+        except Refused as no:
+            return self.refusal(no.status, no.code, no.message, {})
+
+    def _route(self, call: Call) -> Answer:
+        namespace = self.model.namespace(self._name)
+        path = call.path.strip("/")
+        lower = path.lower()
+        if lower in ("$resources/queues", "$resources/topics"):
+            kind: Kind = "queue" if lower.endswith("queues") else "topic"
+            return self._feed(call, [(each.name, each) for each in self.model.every(namespace, kind)])
+        if lower.endswith("/subscriptions"):
+            topic = path[: -len("/subscriptions")]
+            if self.model.get(namespace, "topic", topic) is None:
+                raise Refused(404, "NotFound", f"The topic '{topic}' could not be found.")
+            every = self.model.every(namespace, "subscription", topic)
+            return self._feed(call, [(f"{path}/{each.name}", each) for each in every])
+        kinds: tuple[Kind, ...] = ("subscription",) if "/subscriptions/" in lower else ("queue", "topic")
+        found = next((e for e in (self.model.get(namespace, kind, path) for kind in kinds) if e is not None), None)
+        if call.method == "PUT":
+            kind, properties = _described(call.body)
+            if found is not None and call.headers.get("if-match") != "*":
+                raise Refused(409, "Conflict", f"SubCode=40900. Conflict. Entity '{path}' already exists.")
+            if found is None and call.headers.get("if-match") == "*":
+                raise Refused(404, "NotFound", f"SubCode=40400. Not Found. Entity '{path}' does not exist.")
+            made, new = self.model.put(namespace, kind, path, properties)
+            return Answer(201 if new else 200, _entry(path, made).encode(), ENTRY)
+        if call.method == "DELETE":
+            if found is None:
+                raise Refused(404, "NotFound", f"SubCode=40400. Not Found. Entity '{path}' does not exist.")
+            self.model.delete(namespace, found.kind, path)
+            return Answer(200)
+        if found is None:  # what the service answers to a GET of what is not there
+            return Answer(200, _feed([]).encode(), FEED)
+        return Answer(200, _entry(path, found).encode(), ENTRY)
+
+    def _feed(self, call: Call, entities: list[tuple[str, Entity]]) -> Answer:
+        skip, top = int(call.query.get("$skip") or 0), int(call.query.get("$top") or 100)
+        links = [f'<link rel="self" href="{self.url}{escape(call.path)}"/>']
+        if skip + top < len(entities):
+            following = f"{self.url}{escape(call.path)}?$skip={skip + top}&amp;$top={top}"
+            links.append(f'<link rel="next" href="{following}"/>')
+        return Answer(200, _feed(entities[skip : skip + top], links).encode(), FEED)
+
+
+def _described(body: bytes) -> tuple[Kind, dict[str, Any]]:
+    """Return what kind of entity a body describes, and its properties."""
+    content = ET.fromstring(body).find(f"{{{ATOM}}}content")
+    described = content[0] if content is not None and len(content) else None
+    if described is None:
+        raise Refused(400, "BadRequest", "SubCode=40000. The body has no description.")
+    kinds: dict[str, Kind] = {
+        "QueueDescription": "queue",
+        "TopicDescription": "topic",
+        "SubscriptionDescription": "subscription",
+    }
+    kind = kinds.get(described.tag.rpartition("}")[2])
+    if kind is None:
+        raise Refused(400, "BadRequest", f"SubCode=40000. {described.tag} is not a description.")
+    properties: dict[str, Any] = {}
+    for each in described:
+        name = each.tag.rpartition("}")[2]
+        name = name[:1].lower() + name[1:]
+        if name in _TEXTS:
+            properties[name] = each.text
+        elif name in DEFAULTS[kind] and each.text is not None:
+            properties[name] = _value(DEFAULTS[kind][name], each.text)
+    return kind, properties
+
+
+def _value(example: Any, text: str) -> Any:
+    if isinstance(example, bool):
+        return text.strip().lower() == "true"
+    return int(text) if isinstance(example, int) else text
+
+
+def _entry(path: str, entity: Entity) -> str:
+    name = f"{entity.kind.capitalize()}Description"
+    lines = []
+    for key, value in entity.properties.items():
+        if value is not None:
+            shown = str(value).lower() if isinstance(value, bool) else str(value)
+            lines.append(f"<{key[:1].upper()}{key[1:]}>{escape(shown)}</{key[:1].upper()}{key[1:]}>")
+    moments = {"CreatedAt": entity.created, "UpdatedAt": entity.updated, "AccessedAt": entity.updated}
+    lines += [f"<{key}>{stamp(value)}</{key}>" for key, value in moments.items()]
+    if entity.store is not None:
+        lines.append(f"<SizeInBytes>{entity.store.size}</SizeInBytes>")
+        lines.append(f"<MessageCount>{len(entity.store.ready)}</MessageCount>")
+    inner = f'<{name} xmlns="{SCHEMA}">{"".join(lines)}</{name}>'
+    title = escape(path.rpartition("/")[2])
+    return (
+        f'<entry xmlns="{ATOM}"><id>https://x/{escape(path)}</id><title type="text">{title}</title>'
+        f"<published>{stamp(entity.created)}</published><updated>{stamp(entity.updated)}</updated>"
+        f'<author><name>x</name></author><content type="application/xml">{inner}</content></entry>'
+    )
+
+
+def _feed(entities: list[tuple[str, Entity]], links: Sequence[str] = ()) -> str:
+    inner = "".join([*links, *(_entry(path, entity) for path, entity in entities)])
+    return f'<feed xmlns="{ATOM}"><title type="text">Publicly Listed Services</title><id>x</id>{inner}</feed>'
