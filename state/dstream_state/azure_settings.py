@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ The account is addressed directly.
 """
 
 _SUFFIXES = {"public": "core.windows.net", "usgovernment": "core.usgovcloudapi.net", "china": "core.chinacloudapi.cn"}
+_CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web")
+"""Source: https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata."""
 _EMULATOR = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
     "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
@@ -63,6 +66,11 @@ def open_storage(
             raise SettingsError(f'backend "azurerm" needs the argument {name!r}.')
     if found["key"].startswith("/") or found["key"].endswith("/"):
         raise SettingsError(f"key = {found['key']!r}: the name of a blob neither starts nor ends with a slash.")
+    if not _CONTAINER.fullmatch(found["container_name"]):
+        raise SettingsError(
+            f"container_name = {found['container_name']!r}: a container has 3 to 63 lower-case letters, digits and "
+            "single hyphens, and begins and ends with a letter or digit."
+        )
     access = _access(found, settings)
     return AzureStorage(
         BlobService(access.endpoint, found["container_name"], access.credential), found["key"], workspace

@@ -137,16 +137,17 @@ def test_a_service_that_is_away_is_named_after_some_trying() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"container_name": "c"}, "needs the argument 'key'"),
+        ({"container_name": "con"}, "needs the argument 'key'"),
         ({"key": "k"}, "needs the argument 'container_name'"),
-        ({"key": "k", "container_name": "c", "bucket": "b"}, "no argument 'bucket'"),
-        ({"key": "k", "container_name": "c", "access_key": "a2V5"}, "needs the argument 'storage_account_name'"),
-        ({"key": "k", "container_name": "c", "storage_account_name": "a", "access_key": "é"}, "not base64"),
-        ({"key": "/k", "container_name": "c"}, "slash"),
-        ({"key": "k", "container_name": "c", "connection_string": "AccountName=a"}, "AccountKey"),
-        ({"key": "k", "container_name": "c", "storage_account_name": "a", "environment": "mars"}, "usgovernment"),
-        ({"key": "k", "container_name": "c", "endpoint": "a.b"}, "it is an address"),
-        ({"key": "k", "container_name": "c", "endpoint": "http://a.b", "use_azuread_auth": "true"}, "needs https"),
+        ({"key": "k", "container_name": "con", "bucket": "b"}, "no argument 'bucket'"),
+        ({"key": "k", "container_name": "con", "access_key": "a2V5"}, "needs the argument 'storage_account_name'"),
+        ({"key": "k", "container_name": "con", "storage_account_name": "a", "access_key": "é"}, "not base64"),
+        ({"key": "k", "container_name": "My_State"}, "lower-case"),
+        ({"key": "/k", "container_name": "con"}, "slash"),
+        ({"key": "k", "container_name": "con", "connection_string": "AccountName=a"}, "AccountKey"),
+        ({"key": "k", "container_name": "con", "storage_account_name": "a", "environment": "mars"}, "usgovernment"),
+        ({"key": "k", "container_name": "con", "endpoint": "a.b"}, "it is an address"),
+        ({"key": "k", "container_name": "con", "endpoint": "http://a.b", "use_azuread_auth": "true"}, "needs https"),
     ],
 )
 def test_mistakes_in_settings_are_named(settings: dict[str, str], says: str) -> None:
@@ -157,22 +158,22 @@ def test_mistakes_in_settings_are_named(settings: dict[str, str], says: str) -> 
 @pytest.mark.parametrize(
     ("settings", "address"),
     [
-        ({"storage_account_name": "acc", "access_key": "a2V5"}, "https://acc.blob.core.windows.net/c/k"),
+        ({"storage_account_name": "acc", "access_key": "a2V5"}, "https://acc.blob.core.windows.net/con/k"),
         (
             {"storage_account_name": "acc", "sas_token": "a=b", "environment": "china"},
-            "https://acc.blob.core.chinacloudapi.cn/c/k",
+            "https://acc.blob.core.chinacloudapi.cn/con/k",
         ),
-        ({"storage_account_name": "acc", "use_azuread_auth": "true"}, "https://acc.blob.core.windows.net/c/k"),
+        ({"storage_account_name": "acc", "use_azuread_auth": "true"}, "https://acc.blob.core.windows.net/con/k"),
         (
             {"storage_account_name": "acc", "resource_group_name": "rg", "subscription_id": "s"},
-            "https://acc.blob.core.windows.net/c/k",
+            "https://acc.blob.core.windows.net/con/k",
         ),
-        ({"connection_string": "AccountName=x;AccountKey=a2V5;EndpointSuffix=e.test"}, "https://x.blob.e.test/c/k"),
-        ({"connection_string": "UseDevelopmentStorage=true"}, "http://127.0.0.1:10000/devstoreaccount1/c/k"),
+        ({"connection_string": "AccountName=x;AccountKey=a2V5;EndpointSuffix=e.test"}, "https://x.blob.e.test/con/k"),
+        ({"connection_string": "UseDevelopmentStorage=true"}, "http://127.0.0.1:10000/devstoreaccount1/con/k"),
     ],
 )
 def test_settings_lead_to_an_address(settings: dict[str, str], address: str) -> None:
-    storage = open_storage(settings | {"container_name": "c", "key": "k"}, "default", {})
+    storage = open_storage(settings | {"container_name": "con", "key": "k"}, "default", {})
     assert storage.describe() == address
     assert storage.at("blue").describe() == f"{address}env:blue"
 
@@ -239,7 +240,7 @@ def token(resource: str) -> str:
 
 def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path], identity: list[str]) -> None:
     with azurite_server(*certificate) as server:
-        settings = {"container_name": "c", "key": "k", "endpoint": server.endpoint, "use_azuread_auth": True}
+        settings = {"container_name": "state", "key": "k", "endpoint": server.endpoint, "use_azuread_auth": True}
         open_backend("azurerm", settings, root=Path()).prepare()
         works(settings)
     assert set(identity) == {"https://storage.azure.com"}
@@ -247,8 +248,8 @@ def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path
 
 def test_a_failed_sign_in_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
-    settings = {"container_name": "c", "key": "k", "storage_account_name": "a", "use_azuread_auth": True}
-    with pytest.raises(StateUnavailable, match=r"signing in to Azure failed: .*EnvironmentCredential"):
+    settings = {"container_name": "con", "key": "k", "storage_account_name": "a", "use_azuread_auth": True}
+    with pytest.raises(StateUnavailable, match=r"(?s)signing in to Azure failed: .*EnvironmentCredential"):
         open_backend("azurerm", settings, root=Path()).read()
 
 
