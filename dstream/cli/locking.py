@@ -29,7 +29,7 @@ def lock(
     `keep` are sources besides the configuration's that stay locked; None keeps all.
     """
     from dstream.cli.render.loading import Loading
-    from dstream.engine.locking import lock_providers, used_sources, wanted_providers
+    from dstream.engine.locking import lock_providers, wanted_images, wanted_providers
     from dstream.registry.install import installer
 
     if mode not in (None, "readonly"):
@@ -37,8 +37,8 @@ def lock(
     if mode and upgrade:
         raise click.UsageError("-upgrade changes the lock file, and -lockfile=readonly forbids that.")
     wanted = wanted_providers(operation)
-    images = [source for source in used_sources(operation) if source.kind == "image"]
-    sources = (*(each.source for each in wanted), *(each.value for each in images))
+    images = wanted_images(operation)
+    sources = (*(each.source for each in wanted), *(each.source.value for each in images))
     result = lock_providers(
         operation.root,
         wanted,
@@ -56,8 +56,9 @@ def lock(
         signed = f", signed by {locked.signed_by}" if locked.signed_by else ""
         say(f"Provider {each.source}: {locked.version or locked.tag or locked.manifest} ({how}{signed})")
     for image in images:
-        locked_image = result.lock.images.get(image.value)
-        say(f"Image {image.value}: {locked_image.digest if locked_image else 'built on this machine, not locked'}")
+        name, entry = image.source.value, result.lock.images.get(image.source.value)
+        signed = f" (signed by {entry.signed_by})" if entry is not None and entry.signed_by else ""
+        say(f"Image {name}: {entry.digest if entry is not None else 'built on this machine, not locked'}{signed}")
     for source in result.removed:
         say(f"Provider {source}: no longer locked")
     if result.changed:

@@ -13,16 +13,15 @@ from dstream.engine.expansion import lenient_instances
 from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import default_spec, source_of
-from dstream.engine.trusting import policies
+from dstream.engine.trusting import policy_of
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, pull_image
 from dstream.plugins.probe import ask
-from dstream.registry.images import image_name
+from dstream.registry.images import image_name, image_reference
 from dstream.registry.install import Installer, Wanted
 from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.platforms import Platform
-from dstream.registry.reference import parse_reference
-from dstream.registry.trust import policy_for
+from dstream.registry.trust import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,26 @@ def wanted_providers(operation: Operation) -> list[Wanted]:
         given = constraints.setdefault(required.source, [])
         if required.version and required.version not in given:
             given.append(required.version)
-    trusted = policies(operation.config)
     wanted: dict[str, Wanted] = {}
     for source in used_sources(operation):
         if source.kind == "ref":
-            policy = policy_for(trusted, parse_reference(source.value))
+            policy = policy_of(source, operation.config)
             wanted[source.value] = Wanted(source.value, ", ".join(constraints.get(source.value, ())), policy)
     return list(wanted.values())
+
+
+@dataclass(frozen=True, slots=True)
+class WantedImage:
+    """A container image that a configuration names, and whose signature it needs."""
+
+    source: ProviderSource
+    policy: Policy | None = None
+
+
+def wanted_images(operation: Operation) -> list[WantedImage]:
+    """Return the images that a configuration names."""
+    images = [source for source in used_sources(operation) if source.kind == "image"]
+    return [WantedImage(source, policy_of(source, operation.config)) for source in images]
 
 
 def recorded_sources(operation: Operation) -> tuple[str, ...]:
@@ -101,7 +113,7 @@ def lock_providers(
     upgrade: bool = False,
     readonly: bool = False,
     keep: Iterable[str] | None = None,
-    images: Iterable[ProviderSource] = (),
+    images: Iterable[WantedImage] = (),
     pull: bool = False,
 ) -> Locking:
     """Choose, fetch and probe what is wanted, and write the lock file of `root`; raise DiagnosticsError otherwise.
@@ -122,9 +134,10 @@ def lock_providers(
             now = now.with_provider(_probed(locked, previous, installer, root))
         except DiagnosticsError as problem:
             problems.extend(problem.diagnostics)
-    for source in images:
+    for wanted_image in images:
         try:
-            image = _image(source, before.images.get(source.value), root, upgrade=upgrade, pull=pull)
+            previous_image = before.images.get(wanted_image.source.value)
+            image = _image(wanted_image, previous_image, installer, root, upgrade=upgrade, pull=pull)
             now = now.with_image(image) if image is not None else now
         except DiagnosticsError as problem:
             problems.extend(problem.diagnostics)
@@ -150,25 +163,47 @@ def _probed(locked: Locked, previous: Locked | None, installer: Installer, root:
 
 
 def _image(
-    source: ProviderSource, previous: LockedImage | None, root: Path, *, upgrade: bool, pull: bool
+    image: WantedImage, previous: LockedImage | None, installer: Installer, root: Path, *, upgrade: bool, pull: bool
 ) -> LockedImage | None:
     """Return what to lock for an image, pulled and probed; None for one that is on this machine alone."""
+    source = image.source
     engine, name = find_engine(), image_name(source.value)
     if previous is not None and not upgrade:
+        signed_by = _signer(image, previous.digest, installer)
         wanted = f"{name}@{previous.digest}"
         if find_image(engine, wanted) is None:
             pull_image(engine, wanted)
-        return previous
+        return replace(previous, signed_by=signed_by)
     found = find_image(engine, source.value)
     if found is None or ((pull or upgrade) and found.digests):
         pull_image(engine, source.value)
         found = find_image(engine, source.value)
-    digest = found.digest_at(name) if found is not None else None
-    if found is None or digest is None:
+    digests = found.digests_at(name) if found is not None else ()
+    if found is None or not digests:
         return None
+    digest = digests[0] if len(digests) == 1 else _meant(source.value, installer)
+    signed_by = _signer(image, digest, installer)
     container = Container(engine, found.id, source.container, root.absolute())
     binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
-    return LockedImage(source.value, digest, ask(binary, cache_dir=root / DATA_DIR))
+    return LockedImage(source.value, digest, signed_by, ask(binary, cache_dir=root / DATA_DIR))
+
+
+def _meant(image: str, installer: Installer) -> str:
+    """Return the digest that an image's name means now: the engine knows several under which it has the image."""
+    reference = image_reference(image)
+    if reference.digest:
+        return reference.digest
+    source = installer.source(reference.registry)
+    return source.manifest(reference.repository, reference.tag or "latest").digest
+
+
+def _signer(image: WantedImage, digest: str, installer: Installer) -> str:
+    """Return who has signed an image, as its policy wants; raise RegistryError where nobody has who is trusted."""
+    if image.policy is None:
+        return ""
+    reference = image_reference(image.source.value).at(digest=digest)
+    source = installer.source(reference.registry)
+    return image.policy.verify(source, reference, installer.manifest(reference))
 
 
 def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: Installer) -> None:

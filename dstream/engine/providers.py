@@ -150,14 +150,10 @@ def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
 
 def _in_registry(value: str, env: tuple[str, ...], config: Config) -> ProviderSource:
     """Return a provider in a registry, and whether a trust block wants a signature of it."""
-    if config.settings is None or not config.settings.trust:
-        return ProviderSource("ref", value, env)
-    from dstream.engine.trusting import policies
-    from dstream.registry.reference import parse_reference
-    from dstream.registry.trust import policy_for
+    from dstream.engine.trusting import policy_of
 
-    signed = policy_for(policies(config), parse_reference(value)) is not None
-    return ProviderSource("ref", value, env, signed=signed)
+    source = ProviderSource("ref", value, env)
+    return replace(source, signed=policy_of(source, config) is not None)
 
 
 def source_of(launch: Launch, scope: Scope, config: Config, default: str | None = None) -> ProviderSource:
@@ -192,7 +188,12 @@ def source_of(launch: Launch, scope: Scope, config: Config, default: str | None 
     if launch.kind == "ref":
         return _in_registry(value, _env(launch, scope), config)
     limits = Limits() if launch.container is None else _container(launch.container, scope)
-    return ProviderSource(launch.kind, value, _env(launch, scope), limits)
+    source = ProviderSource(launch.kind, value, _env(launch, scope), limits)
+    if launch.kind != "image":
+        return source
+    from dstream.engine.trusting import policy_of
+
+    return replace(source, signed=policy_of(source, config) is not None)
 
 
 def _container(body: Body, scope: Scope) -> Limits:

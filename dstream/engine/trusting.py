@@ -1,4 +1,4 @@
-"""Trusting: the `trust` blocks of a configuration as policies for signatures."""
+"""Trusting: the `trust` blocks of a configuration as policies for signatures, and what they hold for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from typing import Any
 
 from dstream.config import Config
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.plugins import ProviderSource
 from dstream.registry.literal import literal
-from dstream.registry.trust import Policy
+from dstream.registry.trust import Policy, policy_for
+
+
+def policy_of(source: ProviderSource, config: Config) -> Policy | None:
+    """Return whose signature an artifact or image needs, None if nobody's; raise DiagnosticsError as `policies`."""
+    found = policies(config)
+    if not found:
+        return None
+    from dstream.registry.images import image_reference
+    from dstream.registry.reference import parse_reference
+
+    return policy_for(found, image_reference(source.value) if source.kind == "image" else parse_reference(source.value))
 
 
 def policies(config: Config) -> tuple[Policy, ...]:

@@ -140,14 +140,15 @@ class Image:
     id: str
     digests: tuple[str, ...]
 
-    def digest_at(self, name: str) -> str | None:
-        """Return the digest under which the repository `name` has it."""
+    def digests_at(self, name: str) -> tuple[str, ...]:
+        """Return the digests under which the repository `name` has it: of itself, or of an index that names it."""
+        found = []
         for each in self.digests:
             repository, _, digest = each.partition("@")
             # docker.io/library/x is called x by docker.
             if repository == name or f"/{repository}".endswith(f"/{name}") or f"/{name}".endswith(f"/{repository}"):
-                return digest
-        return None
+                found.append(digest)
+        return tuple(found)
 
 
 def find_image(engine: str, image: str) -> Image | None:
@@ -198,7 +199,9 @@ def running_of(engine: str, pid: int, started: int | None) -> tuple[str, ...]:
     stats = _ask(engine, "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}", *ids)
     memory = dict(line.split(" ", 1) for line in stats.stdout.splitlines() if " " in line)
     return tuple(
-        f"container {id_[:12]} of {image}, {memory.get(id_, 'memory unknown')}, {name}" for id_, image, name in found
+        f"container {id_[:12]} of {image[:19] if image.startswith('sha256:') else image}, "
+        f"{memory.get(id_, 'memory unknown')}, {name}"
+        for id_, image, name in found
     )
 
 

@@ -87,17 +87,21 @@ def _from_registry(source: ProviderSource, root: Path) -> Binary:
                 "that is not. Choose a version, and lock it, with: dstream init",
             )
         )
-    if source.signed and not locked.signed_by:
-        raise DiagnosticsError(
-            error(
-                "Provider is not signed",
-                f"The trust block wants a signature of {source.value}, and the lock file has it without one. "
-                "Check it, and note who has signed, with: dstream init",
-            )
-        )
+    _check_signed(source, locked.signed_by)
     here = installer()
     path = here.executable(locked)
     return Binary((str(path),), source, locked.platforms[str(here.platform)], str(root.absolute()), locked.probe)
+
+
+def _check_signed(source: ProviderSource, signed_by: str) -> None:
+    if source.signed and not signed_by:
+        raise DiagnosticsError(
+            error(
+                "Provider is not signed",
+                f"The trust block wants a signature of {source.value}, and the lock file names nobody who has signed "
+                "it. Check it, and note who has, with: dstream init",
+            )
+        )
 
 
 def _image(source: ProviderSource, root: Path) -> Binary:
@@ -112,12 +116,13 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     engine = find_engine()
     remove_leftovers(engine)
     locked = read_lock(root).images.get(source.value)
+    _check_signed(source, locked.signed_by if locked is not None else "")
     wanted = source.value if locked is None else f"{image_name(source.value)}@{locked.digest}"
     found = find_image(engine, wanted)
     if found is None:
         detail = f"{wanted} is not on this machine. Pull it with: dstream init -pull-images"
         raise DiagnosticsError(error("Image is not here", detail))
-    if locked is None and found.digests:
+    if locked is None and found.digests_at(image_name(source.value)):
         detail = (
             f"{source.value} is not in the lock file .dstream.lock.hcl, and nothing from a registry is executed that "
             "is not. Lock it with: dstream init"

@@ -6,7 +6,7 @@
 
 `name` is NAMESPACE/NAME; namespaces of the tier "official" are the project's own, all others are "community". The
 index that comes with dstream is `dstream/registry/index.json`; a setting or DSTREAM_PROVIDER_INDEX names another file
-or URL. docs/providers-distribution.md says how to submit an entry.
+or URL. docs/distribution.md says how to submit an entry.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ class LockedImage:
     source: str
     digest: str
     """The digest of its manifest or index in the registry."""
+    signed_by: str = ""
+    """Who has signed it, as the trust policy found; empty without a policy."""
     probe: Mapping[str, Any] | None = None
 
 
@@ -78,7 +80,8 @@ class LockFile:
             }
             blocks.append(_block("provider", source, values))
         for source, image in sorted(self.images.items()):
-            blocks.append(_block("image", source, {"digest": image.digest, "probe": image.probe}))
+            values = {"digest": image.digest, "signed_by": image.signed_by, "probe": image.probe}
+            blocks.append(_block("image", source, values))
         return "\n".join(blocks)
 
     def with_provider(self, locked: Locked) -> LockFile:
@@ -159,7 +162,8 @@ def _provider(path: Path, block: Block, values: Mapping[str, Any]) -> Locked:
 
 def _image(path: Path, block: Block, values: Mapping[str, Any]) -> LockedImage:
     source = block.labels[0]
-    return LockedImage(source, _digest(path, source, values.get("digest")), _probe(values))
+    digest = _digest(path, source, values.get("digest"))
+    return LockedImage(source, digest, str(values.get("signed_by") or ""), _probe(values))
 
 
 def _probe(values: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -76,13 +76,22 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
         module, _, function = reference.partition(":")
         raw = _zip(site, _MAIN.format(module=module, function=function))
         # Metadata is read when it is asked for, so while the folder is there.
-        parts = tuple(sorted((_part(each) for each in found), key=lambda part: part.name))
+        parts = _parts(found)
         version, summary = mine.version, _said(mine, "Summary")
     target.mkdir(parents=True, exist_ok=True)
     path = target / script
     path.write_bytes(raw)
     path.chmod(0o755)
     return Built(script, version, summary, path, parts)
+
+
+def parts_of(package: Path) -> tuple[Part, ...]:
+    """Return a Python package and what it needs, as they would be installed; nothing for any other folder."""
+    if not (package / "pyproject.toml").is_file():
+        return ()
+    with tempfile.TemporaryDirectory() as site:
+        _install(package.absolute(), Path(site))
+        return _parts(list(distributions(path=[site])))
 
 
 def _install(package: Path, site: Path) -> None:
@@ -136,6 +145,10 @@ def _normal(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
+def _parts(found: list[Distribution]) -> tuple[Part, ...]:
+    return tuple(sorted((_part(each) for each in found), key=lambda part: part.name))
+
+
 def _part(found: Distribution) -> Part:
     license_ = _said(found, "License-Expression") or _said(found, "License") or "NOASSERTION"
     return Part(_said(found, "Name"), found.version, license_)
@@ -174,10 +187,12 @@ def created() -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def sbom(name: str, version: str, parts: tuple[Part, ...], files: Mapping[str, Path]) -> bytes:
-    """Return a list of parts in SPDX 2.3 JSON (https://spdx.github.io/spdx-spec/v2.3/): distributions and files."""
-    raw = {title: path.read_bytes() for title, path in sorted(files.items())}
-    digests = {title: digest_of(content).partition(":")[2] for title, content in raw.items()}
+def sbom(name: str, version: str, parts: tuple[Part, ...], files: Mapping[str, str]) -> bytes:
+    """Return a list of parts in SPDX 2.3 JSON (https://spdx.github.io/spdx-spec/v2.3/): distributions and files.
+
+    `files` has the digest of each file by its name.
+    """
+    digests = {title: digest.partition(":")[2] for title, digest in sorted(files.items())}
     identity = digest_of("".join(digests.values()).encode()).partition(":")[2][:32]
     packages: list[dict[str, Any]] = [
         {

@@ -1,4 +1,4 @@
-"""Publish: executables for several platforms become an artifact in a registry, with annotations and a list of parts."""
+"""Publish: executables or images for several platforms become one reference in a registry, with a list of parts."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ def publish(
             form = {"os": platform.os, "architecture": platform.arch}
             parts.append(replace(part.descriptor, platform=form))
         top = index_of(parts, dict(annotations), ARTIFACT_TYPE)
+    return _finish(pusher, top, tags, sbom)
+
+
+def publish_images(
+    pusher: Pusher,
+    images: Mapping[Platform, Descriptor],
+    tags: tuple[str, ...],
+    annotations: Mapping[str, str],
+    *,
+    sbom: bytes | None = None,
+) -> Manifest:
+    """Push an index of images that the repository has, and a list of their parts; return the index."""
+    parts = [
+        replace(image, platform={"os": platform.os, "architecture": platform.arch})
+        for platform, image in sorted(images.items())
+    ]
+    return _finish(pusher, index_of(parts, dict(annotations)), tags, sbom)
+
+
+def _finish(pusher: Pusher, top: Manifest, tags: tuple[str, ...], sbom: bytes | None) -> Manifest:
     pusher.manifest(top)
     if sbom is not None:
         attach(pusher, top, SBOM_TYPE, sbom, "sbom.spdx.json")

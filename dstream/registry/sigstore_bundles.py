@@ -55,9 +55,12 @@ def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, tr
 
 
 def _verifier(trusted_root: Path | None) -> Any:
+    import logging
+
     from sigstore.models import ClientTrustConfig, TrustedRoot
     from sigstore.verify import Verifier
 
+    logging.getLogger("sigstore").setLevel(logging.ERROR)  # that nothing is asked for newer roots is meant
     if trusted_root is None:
         return Verifier.production(offline=True)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from dstream.registry.client import RegistryClient
+from dstream.registry.publish import SBOM_TYPE
+from dstream.registry.settings import Settings
+from dstream.registry.transport import Transport
 from tests.e2e.commands import EXAMPLES, environment, start
 from tests.registry.conftest import User
 from tests.registry.test_end_to_end import shown
+from tests.registry.test_trust import make_keys
 from tests.services.containers import EngineMissing, engine, images
 from tests.services.registry import Registry
 
@@ -117,6 +124,76 @@ def test_an_image_of_a_registry_is_locked_by_its_digest(
     assert digest.partition("@")[2] not in user.lock.read_text()
     refused = user.dstream("init", "-lockfile=readonly", "-pull-images")
     assert refused.code == 0, refused.said
+
+
+def test_an_image_is_published_for_two_platforms_from_a_folder_with_a_containerfile(
+    user: User, containers: dict[str, str], open_registry: Registry
+) -> None:
+    user.environment.update(containers)
+    user.done("providers", "new", "boxed", "-kind", "in", "-lang", "bash")
+    package = user.folder / "dstream-in-boxed"
+    reference = f"{open_registry.host}/boxed/dstream-in-boxed:v1.0.0"
+    # Nothing can be pulled here, so the image of the tests stands in for the base.
+    (package / "Containerfile").write_text(f"FROM {IN}\nLABEL made=here\n")
+    platforms = [word for each in ("linux_amd64", "linux_arm64") for word in ("-platform", each)]
+    said = user.done("providers", "publish", reference, "dstream-in-boxed", "-image", "-tag", "latest", *platforms)
+    assert {"linux_amd64", "linux_arm64"} <= set(said.split())
+    digest = next(word for word in said.split() if word.startswith("sha256:"))
+    client = RegistryClient(open_registry.host, Transport(Settings()))
+    index = client.manifest("boxed/dstream-in-boxed", "latest")
+    assert index.digest == digest
+    forms = [each.platform for each in index.descriptors("manifests")]
+    assert forms == [{"os": "linux", "architecture": "amd64"}, {"os": "linux", "architecture": "arm64"}]
+    assert index.annotations["org.opencontainers.image.version"] == "1.0.0"
+    assert [each.artifact_type for each in client.referrers("boxed/dstream-in-boxed", digest)] == [SBOM_TYPE]
+    user.configure(f'provider_image = "{reference}"')
+    user.done("init")
+    assert f'digest = "{digest}"' in user.lock.read_text()
+    assert shown(user.done("run", "-unapplied")) == ["1", "2", "3"]
+    (package / "Containerfile").unlink()
+    ended = user.dstream("providers", "publish", reference, "dstream-in-boxed", "-image", "-no-sbom")
+    assert "Image cannot be built" in ended.said
+
+
+def test_an_image_needs_the_signature_that_a_trust_block_wants(
+    user: User, containers: dict[str, str], open_registry: Registry
+) -> None:
+    tagged = f"{open_registry.host}/signed-images/counter:v1"
+    ask(containers, "tag", IN, tagged)
+    ask(containers, "push", "-q", tagged)
+    user.environment.update(containers)
+    secret, public = make_keys(user.home, "ed25519")
+    trust = f'trust "{open_registry.host}/signed-images/*" {{\n    keys = ["{public}"]\n  }}'
+    user.configure(f'provider_image = "{tagged}"')
+    user.done("init")
+    user.configure(f'provider_image = "{tagged}"', head=f"dstream {{\n  {trust}\n}}")
+    assert "Provider is not signed" in user.dstream("plan").said
+    assert "Signature is missing" in user.dstream("init").said
+    user.done("providers", "sign", tagged, "-key", str(secret))
+    assert "signed by key SHA256:" in user.done("init")
+    assert "signed_by" in user.lock.read_text()
+    user.done("plan")
+
+
+def test_status_shows_the_containers_of_a_task_in_the_background(user: User, containers: dict[str, str]) -> None:
+    example(user, containers)
+    user.done("init")
+    user.done("apply", "-auto-approve", "-var", "count=0")
+    user.done("run", "-detach", "-var", "count=0")
+    try:
+        until(lambda: len(left(containers)) == 2, "both containers run")
+        said = user.done("status", "-detailed", "-var", "count=0")
+        assert re.search(r"container [0-9a-f]{12} of sha256:[0-9a-f]{12}, [\d.]+\s?[KM]i?B / \S+, dstream-", said), said
+        assert re.search(rf"input image {IN}, sha256:[0-9a-f]+", said), said
+        names = left(containers)
+        form = json.loads(ask(containers, "inspect", *names))
+        assert {each["HostConfig"]["Memory"] for each in form} == {256 << 20}
+        assert {each["HostConfig"]["NetworkMode"] for each in form} == {"none"}
+        assert {each["HostConfig"]["LogConfig"]["Type"] for each in form} == {"none"}
+        assert {each["HostConfig"]["AutoRemove"] for each in form} == {True}
+    finally:
+        user.done("stop", "validate", "-force", "-var", "count=0")
+    until(lambda: not left(containers), "no container is left")
 
 
 def test_limits_and_variables_reach_the_container(user: User, containers: dict[str, str], tmp_path: Path) -> None:

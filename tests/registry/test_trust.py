@@ -10,7 +10,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dstream.registry import trust
+from dstream.registry.client import RegistryClient
+from dstream.registry.publish import attach
+from dstream.registry.pushing import Pusher
+from dstream.registry.settings import Settings
+from dstream.registry.transport import Transport
 from tests.registry.conftest import User
+from tests.registry.own_sigstore import BUNDLE, Sigstore
 from tests.services.registry import Registry
 
 
@@ -78,11 +84,6 @@ def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User,
 
 
 def _move_signature(server: Registry, source: str, old: str, new: str) -> None:
-    from dstream.registry.client import RegistryClient
-    from dstream.registry.pushing import Pusher
-    from dstream.registry.settings import Settings
-    from dstream.registry.transport import Transport
-
     client = RegistryClient(server.host, Transport(Settings()))
     repository = source.removeprefix(f"{server.host}/")
     signature = client.manifest(repository, f"{old.replace(':', '-')}.sig")
@@ -130,3 +131,65 @@ def test_a_broken_trust_block_is_an_error(user: User) -> None:
         assert "trust block" in ended.said or "Value expected" in ended.said
     user.configure('provider_ref = "ghcr.io/x/y:v1"', head='dstream {\n  trust "*" {\n    keys = ["none.pub"]\n  }\n}')
     assert "Provider is not locked" in user.dstream("plan").said
+
+
+WORKFLOW = "https://github.com/team/count/.github/workflows/release.yml@refs/tags/v1.0.0"
+ISSUER = "https://token.actions.githubusercontent.com"
+
+
+def statement(digest: str) -> dict[str, object]:
+    """What a build says of its outcome."""
+    subject = {"name": "count", "digest": {"sha256": digest.removeprefix("sha256:")}}
+    return {"_type": "https://in-toto.io/Statement/v1", "subject": [subject], "predicateType": "x", "predicate": {}}
+
+
+@pytest.mark.parametrize("kind", ["signature", "statement"])
+def test_a_sigstore_bundle_counts_if_identity_issuer_roots_and_content_are_right(
+    user: User, open_registry: Registry, kind: str
+) -> None:
+    own, other = Sigstore(), Sigstore()
+    roots = {name: each.trusted_root(user.home / f"{name}.json") for name, each in (("own", own), ("other", other))}
+    source = f"{open_registry.host}/bundle-{kind}/dstream-in-count"
+    repository = source.removeprefix(f"{open_registry.host}/")
+    digest = user.publish(f"{source}:v1.0.0", "one")
+    client = RegistryClient(open_registry.host, Transport(Settings()))
+    subject = client.manifest(repository, digest)
+
+    def bundle(content: bytes, about: str) -> bytes:
+        if kind == "signature":
+            return own.sign(content, WORKFLOW, ISSUER)
+        return own.attest(statement(about), WORKFLOW, ISSUER)
+
+    def init(identity: str, issuer: str = ISSUER, root: str = "own") -> str:
+        inside = f'identity = "{identity}"\n    issuer = "{issuer}"\n    trusted_root = "{roots[root]}"'
+        head = f'dstream {{\n  trust "*" {{\n    {inside}\n  }}\n}}'
+        user.configure(f'provider_ref = "{source}:v1.0.0"', head=head)
+        user.lock.unlink(missing_ok=True)
+        ended = user.dstream("init")
+        assert (ended.code == 0) == user.lock.exists(), ended.said
+        return " ".join(ended.said.replace("│", " ").split())
+
+    right = "https://github.com/team/count/*@refs/tags/v*"
+    attach(Pusher(client, repository), subject, BUNDLE, bundle(b"another manifest", f"sha256:{'0' * 64}"), "x.json")
+    assert "Signature is missing" in init(right)  # a bundle of the right signer about other content
+    attach(Pusher(client, repository), subject, BUNDLE, bundle(subject.raw, digest), "y.json")
+    assert f"signed by {WORKFLOW}" in init(right)
+    assert f"The bundle is by {WORKFLOW}" in init("https://github.com/evil/*")
+    assert "does not hold" in init(right, "https://issuer.example")
+    assert "does not hold" in init(right, root="other")
+    assert user.dstream("plan").code == 1
+
+
+def test_a_broken_bundle_and_a_missing_root_are_explained(user: User, open_registry: Registry) -> None:
+    source = f"{open_registry.host}/bundle-broken/dstream-in-count"
+    repository = source.removeprefix(f"{open_registry.host}/")
+    digest = user.publish(f"{source}:v1.0.0", "one")
+    client = RegistryClient(open_registry.host, Transport(Settings()))
+    attach(Pusher(client, repository), client.manifest(repository, digest), BUNDLE, b"{}", "x.json")
+    root = Sigstore().trusted_root(user.home / "root.json")
+    for path, said in ((root, "does not hold"), (user.home / "none.json", "none.json")):
+        head = f'dstream {{\n  trust "*" {{\n    identity = "a@b.example"\n    trusted_root = "{path}"\n  }}\n}}'
+        user.configure(f'provider_ref = "{source}:v1.0.0"', head=head)
+        ended = user.dstream("init")
+        assert ended.code == 1
+        assert said in ended.said

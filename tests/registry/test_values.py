@@ -232,7 +232,7 @@ def test_a_lock_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     lock = LockFile().with_provider(
         Locked("r.example/x", DIGEST, {"linux_amd64": DIGEST}, "1.0.0", "v1.0.0", "~> 1", "", probe)
     )
-    lock = lock.with_image(LockedImage("r.example/i:v1", DIGEST))
+    lock = lock.with_image(LockedImage("r.example/i:v1", DIGEST, "key SHA256:0"))
     assert write_lock(tmp_path, lock)
     assert not write_lock(tmp_path, lock)
     assert read_lock(tmp_path) == lock

@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.cli.options import Command, flag, option
 from dstream.cli.render.paint import say
 
+if TYPE_CHECKING:
+    from dstream.registry.client import RegistryClient
+    from dstream.registry.content import Manifest
+    from dstream.registry.platforms import Platform
+    from dstream.registry.reference import Reference
+
 _EVERYWHERE = ("linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64")
+_IMAGES = ("linux_amd64", "linux_arm64")
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be published, and as what."""
+
+    where: Reference
+    client: RegistryClient
+    tags: tuple[str, ...]
+    annotations: dict[str, str]
+    sbom: bool
+    platforms: tuple[Platform, ...]
+
+    def labelled(self, name: str, version: str, description: str = "") -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the tags, and the annotations for what has this name and version."""
+        from dstream.registry.package import created
+
+        tags = (self.where.tag,) if self.where.tag else (f"v{version}",) if version else ()
+        if not tags:
+            raise click.UsageError(f"Say which version this is: {self.where.name}:v1.0.0.")
+        about = {"title": name, "version": version, "created": created(), "description": description}
+        said = {f"org.opencontainers.image.{key}": value for key, value in about.items() if value}
+        return (*tags, *self.tags), {**said, **self.annotations}
 
 
 @click.command("publish", cls=Command)
 @click.argument("reference")
 @click.argument("package", required=False, type=click.Path(path_type=Path))
 @option("binary", metavar="OS_ARCH=FILE", multiple=True, help="An executable for a platform, instead of PACKAGE.")
+@flag("image", help="A container image, built from PACKAGE's Containerfile by docker or podman.")
 @option("platform", metavar="OS_ARCH", multiple=True, help=f"With PACKAGE: for which. Default: {' '.join(_EVERYWHERE)}")
 @option("program", metavar="NAME", help="With PACKAGE: which of its programs.")
 @option("tag", metavar="TAG", multiple=True, help="One more tag, as latest.")
@@ -27,6 +60,7 @@ def command(
     reference: str,
     package: Path | None,
     binary: tuple[str, ...],
+    image: bool,
     platform: tuple[str, ...],
     program: str | None,
     tag: tuple[str, ...],
@@ -39,14 +73,13 @@ def command(
     PACKAGE is the folder of a Python package without compiled parts: it becomes one file that runs wherever Python
     does. Anything else is built by other tools and given with -binary. Without a tag in REFERENCE, the package's
     version is one.
+
+    With -image, PACKAGE is any folder with a Containerfile; by default it is built for linux_amd64 and linux_arm64,
+    and REFERENCE has a tag.
     """
     from dstream.registry.chain import host_of
     from dstream.registry.client import RegistryClient
-    from dstream.registry.package import Part, build, created
-    from dstream.registry.package import sbom as list_of_parts
-    from dstream.registry.platforms import Platform, parse_platform
-    from dstream.registry.publish import publish
-    from dstream.registry.pushing import Pusher
+    from dstream.registry.platforms import parse_platform
     from dstream.registry.reference import parse_reference
     from dstream.registry.settings import load_settings
     from dstream.registry.transport import Transport
@@ -56,6 +89,40 @@ def command(
         raise click.UsageError("Publish under a tag; the digest follows from the content.")
     if (package is None) == (not binary):
         raise click.UsageError("Give the folder of a package, or executables with -binary OS_ARCH=FILE.")
+    if image and (package is None or program or layout == "files"):
+        raise click.UsageError("An image is made of the folder of a package; -binary, -program and -layout do not fit.")
+    chosen = platform or (_IMAGES if image else _EVERYWHERE)
+    client = RegistryClient(host_of(where.registry), Transport(load_settings()))
+    order = _Order(
+        where,
+        client,
+        tag,
+        dict(_annotation(each) for each in annotation),
+        sbom,
+        tuple(parse_platform(each) for each in chosen),
+    )
+    if image and package is not None:
+        top, shown = _image(order, package)
+    else:
+        top, shown = _artifact(order, package, binary, program, layout)
+    tagged = where.tag or f"v{top.annotations['org.opencontainers.image.version']}"
+    say(f"{where.name}:{tagged}\n  manifest  {top.digest}")
+    for os_and_arch, what in sorted(shown.items()):
+        say(f"  {os_and_arch!s:<14} {what}")
+
+
+def _artifact(
+    order: _Order, package: Path | None, binary: tuple[str, ...], program: str | None, layout: str
+) -> tuple[Manifest, dict[Platform, str]]:
+    """Publish executables: a package's, or those that are given."""
+    from dstream.registry.content import digest_of_file
+    from dstream.registry.package import Part, build
+    from dstream.registry.package import sbom as list_of_parts
+    from dstream.registry.platforms import parse_platform
+    from dstream.registry.publish import publish
+    from dstream.registry.pushing import Pusher
+
+    where = order.where
     with tempfile.TemporaryDirectory() as folder:
         files: dict[Platform, Path] = {}
         parts: tuple[Part, ...] = ()
@@ -64,35 +131,42 @@ def command(
             built = build(package, Path(folder), program)
             name, description, parts = built.name, built.description, built.parts
             version = version or built.version
-            files = {parse_platform(each): built.path for each in platform or _EVERYWHERE}
+            files = dict.fromkeys(order.platforms, built.path)
         for text in binary:
             os_arch, equals, file = text.partition("=")
             if not equals or not Path(file).is_file():
                 raise click.BadParameter(f"{text!r} is not OS_ARCH=FILE, or there is no file", param_hint="-binary")
             files[parse_platform(os_arch)] = Path(file)
-        tags = (where.tag,) if where.tag else (f"v{version}",) if version else ()
-        if not tags:
-            raise click.UsageError(f"Say which version this is: {where.name}:v1.0.0.")
-        annotations = {
-            "org.opencontainers.image.title": name,
-            "org.opencontainers.image.version": version,
-            "org.opencontainers.image.created": created(),
-            **({"org.opencontainers.image.description": description} if description else {}),
-            **dict(_annotation(each) for each in annotation),
-        }
-        about = list_of_parts(name, version, parts, {p.filename: f for p, f in files.items()}) if sbom else None
-        client = RegistryClient(host_of(where.registry), Transport(load_settings()))
-        top = publish(
-            Pusher(client, where.repository),
-            files,
-            (*tags, *tag),
-            annotations,
-            layout="files" if layout == "files" else "index",
-            sbom=about,
-        )
-    say(f"{where.name}:{tags[0]}\n  manifest  {top.digest}")
-    for os_and_arch, path in sorted(files.items()):
-        say(f"  {os_and_arch!s:<14} {path.name}")
+        tags, annotations = order.labelled(name, version, description)
+        digests = {each.filename: digest_of_file(path)[0] for each, path in files.items()}
+        about = list_of_parts(name, version, parts, digests) if order.sbom else None
+        pusher = Pusher(order.client, where.repository)
+        top = publish(pusher, files, tags, annotations, layout="files" if layout == "files" else "index", sbom=about)
+        return top, {each: path.name for each, path in files.items()}
+
+
+def _image(order: _Order, package: Path) -> tuple[Manifest, dict[Platform, str]]:
+    """Build and publish a container image."""
+    from dstream.plugins.container import find_engine
+    from dstream.plugins.imaging import build_image, push_image
+    from dstream.registry.package import parts_of
+    from dstream.registry.package import sbom as list_of_parts
+    from dstream.registry.publish import publish_images
+    from dstream.registry.pushing import Pusher
+
+    where, engine = order.where, find_engine()
+    name, version = where.repository.rpartition("/")[2], (where.tag or "").removeprefix("v")
+    tags, annotations = order.labelled(name, version)
+    images = {}
+    for each in order.platforms:
+        # Not a version by its form, so that no constraint ever chooses the image of one platform.
+        one = where.at(tag=f"{each.os}-{each.arch}-{tags[0]}")
+        build_image(engine, package, str(one), each)
+        images[each] = push_image(engine, order.client, one, each)
+    digests = {f"{name}.{each}": image.digest for each, image in images.items()}
+    about = list_of_parts(name, version, parts_of(package), digests) if order.sbom else None
+    top = publish_images(Pusher(order.client, where.repository), images, tags, annotations, sbom=about)
+    return top, {each: image.digest for each, image in images.items()}
 
 
 def _annotation(text: str) -> tuple[str, str]:
