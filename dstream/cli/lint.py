@@ -15,15 +15,26 @@ from dstream.cli.render.paint import paint_for, say
 @click.command("lint", cls=Command)
 @click.argument("path", required=False)
 @config_options
+@flag("run-providers", default=None, help="Start also what the lock file names, or (-no-run-providers) nothing at all.")
 @flag("json", help="As JSON, in the shape of `terraform validate -json`.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 def command(
-    path: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, color: bool
+    path: str | None,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    run_providers: bool | None,
+    json: bool,
+    color: bool,
 ) -> int:
-    """Check the configuration as far as it can be known without asking anybody. PATH is short for -config=PATH."""
+    """Check the configuration as far as it can be known without asking anybody. PATH is short for -config=PATH.
+
+    Installed programs and those of provider_path are started to ask what settings they take. Of providers from
+    registries, what the lock file says counts; nothing is fetched.
+    """
     from dstream.engine.lint import lint
 
-    result = lint(given(path or config, var, var_file))
+    result = lint(given(path or config, var, var_file), start=run_providers)
     if json:
         say(json_module.dumps(result.to_json(), ensure_ascii=False, indent=2))
         return 0 if result.valid else 1

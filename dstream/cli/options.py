@@ -54,7 +54,7 @@ def option(name: str, **settings: Any) -> Callable[[F], F]:
     return click.option(f"-{name}", f"--{name}", name.replace("-", "_"), **settings)
 
 
-def flag(name: str, *, default: bool = False, **settings: Any) -> Callable[[F], F]:
+def flag(name: str, *, default: bool | None = False, **settings: Any) -> Callable[[F], F]:
     """Declare a flag, as `-name`, `--name`, `-name=true` and `-name=false`."""
     declaration = f"-{name}/-no-{name}"
     return click.option(

@@ -1,13 +1,13 @@
 """Lint: what is wrong with a configuration, found without the state and without starting a data flow.
 
-Providers that were probed before, or that a name or path in the configuration trusts, are asked for their schemas;
-arguments are checked against these. What can be known only later (unset environment, resources) is unknown here.
+Arguments are checked against the schemas of their providers (`knowing.py` says who is asked for them). What can be
+known only later (unset environment, resources) is unknown here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dstream.config import ResourceBlock, TaskBlock
@@ -16,9 +16,10 @@ from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import lenient_instances
 from dstream.engine.ignoring import ignore_rules
 from dstream.engine.inventory import unknown_scope
-from dstream.engine.operation import DATA_DIR, Given, Operation, open_operation
+from dstream.engine.knowing import Knowing
+from dstream.engine.operation import Given, Operation, open_operation
 from dstream.engine.outputs import output_value
-from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec
+from dstream.engine.providers import ProviderSpec, default_spec, provider_spec
 from dstream.engine.refusals import unknown_type
 from dstream.engine.schemas import check_arguments
 from dstream.engine.tasks import task_instance
@@ -51,8 +52,8 @@ class LintResult:
         }
 
 
-def lint(given: Given) -> LintResult:
-    """Check a configuration; never raises for what is wrong with it."""
+def lint(given: Given, *, start: bool | None = None) -> LintResult:
+    """Check a configuration; never raises for what is wrong with it. `start` is as of `Knowing`."""
     try:
         operation = open_operation(given, lint=True)
     except DiagnosticsError as problem:
@@ -61,7 +62,7 @@ def lint(given: Given) -> LintResult:
         order = operation.graph.in_order()
     except DiagnosticsError as problem:
         return LintResult(tuple(problem.diagnostics), operation.config.sources)
-    checks = _Checks(operation)
+    checks = _Checks(operation, start)
     for name in order:
         checks.block(name)
     checks.providers()
@@ -72,8 +73,9 @@ def lint(given: Given) -> LintResult:
 class _Checks:
     """One pass over the blocks in order of need: a block that needs a broken one is left out."""
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, start: bool | None) -> None:
         self.operation = operation
+        self.start = start
         self.config = operation.config
         self.scope = unknown_scope(operation)
         self.found: list[Diagnostic] = []
@@ -126,23 +128,27 @@ class _Checks:
 
     def providers(self) -> None:
         """Find the providers, and hold the arguments against their schemas."""
-        pool = ProviderPool(self.operation.root, self.operation.root / DATA_DIR)
+        knowing = Knowing(self.operation, self.start)
+        infos: dict[str, ProviderInfo] = {}
         for spec in self.specs.values():
             try:
-                pool.prepare([spec])
+                info = knowing.info(spec)
             except DiagnosticsError as problem:
-                self.broken.add(spec.name)
-                self.found.extend(problem.diagnostics)
+                at = [replace(d, subject=d.subject or spec.range, address=spec.name) for d in problem.diagnostics]
+                self.found.extend(at)
                 continue
-            info = pool.installed(spec).info
+            if isinstance(info, Diagnostic):
+                self.found.append(info)
+                continue
+            infos[spec.name] = info
             if info.config_schema is not None and spec.body is not None:
                 values, _ = evaluated(spec.config)
                 what = f"The provider {info.name}"
                 self.found.extend(check_arguments(info.config_schema, values, spec.body, what, address=spec.name))
         for (type_, name), block in self.config.resources.items():
-            used = self.specs.get(f"provider.{provider_of(block)}")
-            if used is not None and not self.broken & {used.name, f"{type_}.{name}"}:
-                self.found.extend(self._arguments(block, pool.installed(used).info))
+            used = infos.get(f"provider.{provider_of(block)}")
+            if used is not None and f"{type_}.{name}" not in self.broken:
+                self.found.extend(self._arguments(block, used))
 
     def _arguments(self, block: ResourceBlock, info: ProviderInfo) -> list[Diagnostic]:
         schema = info.resources.get(block.type)

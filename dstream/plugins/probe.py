@@ -79,12 +79,14 @@ def begin_probe(binary: Binary, *, cache_dir: Path | None = None) -> Pending[Pro
     return Pending(lambda: _probe(binary, cache_dir), f"probe {binary.name}")
 
 
+def known(binary: Binary, cache_dir: Path | None) -> ProviderInfo | None:
+    """Return what `binary` has said of itself before, by the lock file or the cache; nothing is started."""
+    answer = binary.answer or _read(binary, cache_dir)
+    return _info(binary, answer) if answer is not None else None
+
+
 def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
-    cached = binary.answer or _read(binary, cache_dir)
-    if cached is not None:
-        return _info(binary, cached)
-    form = ask(binary, cache_dir=cache_dir)
-    return _info(binary, form)
+    return known(binary, cache_dir) or _info(binary, ask(binary, cache_dir=cache_dir))
 
 
 def ask(binary: Binary, *, cache_dir: Path | None = None) -> Mapping[str, Any]:

@@ -34,6 +34,21 @@ def resolve(source: ProviderSource, root: Path, role: Role) -> Binary:
     return _image(source, root)
 
 
+def locked(source: ProviderSource, root: Path) -> Binary | None:
+    """Return a provider from a registry as the lock file describes it, None if it does not.
+
+    Nothing is fetched: what is returned says what the provider is, and cannot be started.
+    """
+    from dstream.registry.lockfile import read_lock
+
+    lock = read_lock(root)
+    if source.kind == "ref":
+        entry = lock.providers.get(source.value)
+        return None if entry is None else Binary((source.value,), source, entry.manifest, None, entry.probe)
+    image = lock.images.get(source.value)
+    return None if image is None else Binary((source.value,), source, image.digest, None, image.probe)
+
+
 def _binary(path: Path, source: ProviderSource, root: Path) -> Binary:
     return Binary((str(path),), source, digest_of(path, neighbours=source.kind == "path"), str(root.absolute()))
 

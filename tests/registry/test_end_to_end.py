@@ -77,6 +77,23 @@ def test_what_is_locked_is_planned_applied_and_run(user: User, server: Registry)
     assert f"{source}:v1.0.0" in listed
 
 
+def test_lint_knows_a_provider_by_the_lock_file_and_fetches_nothing(user: User, open_registry: Registry) -> None:
+    source = source_for(open_registry, "linted")
+    user.publish(f"{source}:v1.0.0", "one")
+    user.configure(f'provider_ref = "{source}:v1.0.0"')
+    user.done("init")
+    shutil.rmtree(user.cache)
+    assert "Valid" in user.done("lint")
+    path = user.folder / "dstream.hcl"
+    path.write_text(path.read_text().replace("max_count", "max_cuont"))
+    wrong = user.dstream("lint")
+    assert wrong.code == 1
+    assert "max_cuont" in wrong.said
+    assert not user.cache.exists()
+    assert user.dstream("lint", "-run-providers").code == 1
+    assert user.cached()
+
+
 def test_a_blob_that_was_changed_on_the_registrys_disk_is_refused(user: User, open_registry: Registry) -> None:
     source = source_for(open_registry, "tampered")
     user.publish(f"{source}:v1.0.0", "good")
