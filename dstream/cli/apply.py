@@ -21,6 +21,7 @@ from dstream.engine.operation import Operation
 @plan_options
 @lock_options
 @flag("auto-approve", help="Do not ask.")
+@flag("stop-tasks", help="Stop runs on this machine whose tasks are changed or removed.")
 @flag("allow-data-loss", help="With -auto-approve: also destroy what holds data.")
 @flag("destroy", help="Destroy instead.")
 @flag("json", help="Write the plan and the outcome as JSON lines.")
@@ -36,6 +37,7 @@ def command(
     refresh: bool,
     parallelism: int,
     lock_timeout: str,
+    stop_tasks: bool,
     auto_approve: bool,
     allow_data_loss: bool,
     destroy: bool,
@@ -54,6 +56,7 @@ def command(
         refresh=refresh,
         parallelism=parallelism,
         lock_timeout=lock_timeout,
+        stop_tasks=stop_tasks,
         auto_approve=auto_approve,
         allow_data_loss=allow_data_loss,
         json=json,
@@ -84,6 +87,7 @@ def carry_out(
     allow_data_loss: bool,
     json: bool,
     color: bool,
+    stop_tasks: bool = False,
 ) -> int:
     """Plan, ask and apply; return the exit code."""
     from dstream.cli.render.approval import Approval
@@ -95,7 +99,10 @@ def carry_out(
 
     paint = paint_for(sys.stdout, wanted=color)
     options = ApplyOptions(
-        PlanOptions(destroy, refresh, targets, replace), parallelism, seconds(lock_timeout, "-lock-timeout")
+        PlanOptions(destroy, refresh, targets, replace),
+        parallelism,
+        seconds(lock_timeout, "-lock-timeout"),
+        stop_tasks,
     )
     events = None
     if json:

@@ -15,6 +15,7 @@ from dstream.cli.options import Command, config_options, flag, lock_options, pla
 @plan_options
 @lock_options
 @flag("auto-approve", help="Do not ask.")
+@flag("stop-tasks", help="Stop runs on this machine whose tasks are changed or removed.")
 @flag("allow-data-loss", help="With -auto-approve: also destroy what holds data.")
 @flag("json", help="Write the plan and the outcome as JSON lines.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
@@ -29,6 +30,7 @@ def command(
     refresh: bool,
     parallelism: int,
     lock_timeout: str,
+    stop_tasks: bool,
     auto_approve: bool,
     allow_data_loss: bool,
     json: bool,
@@ -46,6 +48,7 @@ def command(
         refresh=refresh,
         parallelism=parallelism,
         lock_timeout=lock_timeout,
+        stop_tasks=stop_tasks,
         auto_approve=auto_approve,
         allow_data_loss=allow_data_loss,
         json=json,

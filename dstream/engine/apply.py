@@ -18,7 +18,7 @@ from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
-from dstream.engine.runners import belongs, carry_checkpoints, runners_paused
+from dstream.engine.runners import Pausing, belongs, runners_paused
 from dstream.engine.surgery import save_unwritten
 from dstream.plan import Plan
 from dstream.stopping import Stop
@@ -36,6 +36,8 @@ class ApplyOptions:
     parallelism: int = 10
     lock_timeout: float = 0.0
     """Seconds to wait for the lock."""
+    stop_tasks: bool = False
+    """Whether runners on this machine are asked to end where the plan disturbs their tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def _under_lock(
     if not approve(plan):
         held.finish()
         return Outcome(plan, False)
-    with runners_paused(operation.backend, plan, held.holder.operation, options.lock_timeout) as leases:
+    how = Pausing(held.holder.operation, options.lock_timeout, options.stop_tasks, observer.stopping)
+    with runners_paused(operation.backend, plan, prepared.moved_tasks, how, pool.kill) as leases:
         stop.idle = False
         execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
         execution.run()
@@ -114,7 +117,6 @@ def _under_lock(
                 recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
             except DiagnosticsError as problem:
                 execution.diagnostics.extend(problem.diagnostics)
-        carry_checkpoints(operation.backend, prepared.moved_tasks, held.holder.operation, options.lock_timeout)
         snapshot = _finished(operation, held)
         removed = {note.address.removeprefix("task.") for note in plan.tasks if note.removed}
         for flow, lease in leases.items():

@@ -17,6 +17,9 @@ class Observer(Protocol):
     def waiting(self, holder: Holder | None) -> None:
         """The lock is somebody else's; the operation waits for it."""
 
+    def stopping(self, flow: str, holder: Holder) -> None:
+        """Who runs a task that is to be changed is asked to end."""
+
     def recovering(self, count: int) -> None:
         """An earlier operation was cut off and left this many changes without a result."""
 

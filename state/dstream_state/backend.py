@@ -182,7 +182,10 @@ class TaskLease(Protocol):
         """Put checkpoint and dead letters away under the time and leave the task without any."""
 
     def move(self, name: str) -> None:
-        """Carry checkpoint and dead letters over to the task `name`, which must have none."""
+        """Carry checkpoint and dead letters over to the task `name`, which must have none of its own.
+
+        A move that was cut off may be done again; what was carried over already is not in the way.
+        """
 
     def release(self) -> None:
         """Give the lease back. May be called again."""

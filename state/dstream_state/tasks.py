@@ -223,14 +223,19 @@ class StoredTaskLease:
     def move(self, name: str) -> None:
         """See `TaskLease`."""
         target = StoredTask(self._storage, name, self._task._sealer, self._task._clock)
+        keys = self.dead_letters.list()
+        if self.checkpoint is None and not keys:
+            return
         with self._lock, target.acquire(f"move of task {self._task._name}") as other:
-            if other.checkpoint is not None or other.dead_letters.list():
+            # What a move that was cut off carried over already is no reason to refuse.
+            same, there = other.checkpoint == self.checkpoint, set(other.dead_letters.list())
+            carried = there <= set(keys) or (same and there >= set(keys))
+            if not carried or not (same or other.checkpoint is None):
                 raise StateConflict(f"task {name} has a checkpoint or dead letters of its own; nothing was moved.")
-            keys = self.dead_letters.list()
             self.dead_letters.copy_to(f"dead/{quote(name)}/")
             other._write(_Document(self._document.checkpoint))
-            self._write(_Document())
             self.dead_letters.remove(keys)
+            self._write(_Document())
 
     def release(self) -> None:
         """See `TaskLease`."""

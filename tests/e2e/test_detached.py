@@ -104,3 +104,17 @@ def test_what_fails_at_once_is_said_at_once(tmp_path):
     assert "no task" in missing.said
     asking = dstream(tmp_path, "run", "count", "-detach", "-apply")
     assert "nobody can be asked" in asking.said
+
+
+def test_an_apply_that_takes_away_what_a_running_task_needs_stops_it_only_when_told_to(folder):
+    pid = pid_of(dstream(folder, "run", "count", "-detach").out)
+    until(lambda: "checkpoint of" in dstream(folder, "status").out, "a checkpoint")
+    refused = dstream(folder, "destroy", "-auto-approve")
+    assert refused.code == 1
+    assert f"pid {pid}" in refused.err and "-stop-tasks" in refused.err
+    assert "running" in dstream(folder, "status").out
+    removed = dstream(folder, "destroy", "-auto-approve", "-stop-tasks", timeout=110)
+    assert removed.code == 0, removed.said
+    assert f"Stopping the run of count (pid {pid})" in removed.out
+    assert "stopped" in dstream(folder, "logs", "count").out  # gracefully, not killed
+    assert dstream(folder, "run", "count", "-detach").code == 1  # what is not applied does not run

@@ -38,6 +38,10 @@ class Events:
         form = None if holder is None else {**holder.to_json(), "text": holder.describe()}
         self._emit("lock_waiting", "Waiting for the lock", holder=form)
 
+    def stopping(self, flow: str, holder: Holder) -> None:
+        """See `Observer`."""
+        self._emit("task_stopping", f"Stopping the run of {flow}", flow=flow, holder=holder.to_json())
+
     def recovering(self, count: int) -> None:
         """See `Observer`."""
         self._emit("recovery_start", f"Looking up {count} changes of an earlier operation", count=count)

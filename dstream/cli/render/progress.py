@@ -46,6 +46,10 @@ class Lines:
         who = holder.describe() if holder is not None else "another process"
         self._out(f"Waiting for the lock, held by {who} ...")
 
+    def stopping(self, flow: str, holder: Holder) -> None:
+        """Say that a runner is asked to end."""
+        self._out(f"Stopping the run of {flow} (pid {holder.pid}), and waiting for its last checkpoint ...")
+
     def recovering(self, count: int) -> None:
         """Say that an earlier operation did not end, and what it left is being looked up."""
         changes = "1 change" if count == 1 else f"{count} changes"
@@ -110,6 +114,10 @@ class Underway:
     def waiting(self, holder: Holder | None) -> None:
         """See `Observer`."""
         self.lines.waiting(holder)
+
+    def stopping(self, flow: str, holder: Holder) -> None:
+        """See `Observer`."""
+        self.lines.stopping(flow, holder)
 
     def recovering(self, count: int) -> None:
         """See `Observer`."""

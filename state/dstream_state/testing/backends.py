@@ -437,6 +437,23 @@ class BackendConformance:
             third.store(Checkpoint({"n": 2}))
             third.move("new")
 
+    @pytest.mark.parametrize("carried", ["letters", "checkpoint", "all but one letter"])
+    def test_a_move_of_a_task_that_was_cut_off_may_be_done_again(self, place: Place, carried: str) -> None:
+        point, letters = Checkpoint({"n": 1}, at="2026-01-01T00:00:00Z"), [(b"{}", "bad"), (b"[]", "worse")]
+        with place.open().task("old").acquire("run") as lease:
+            lease.store(point)
+            lease.dead_letters.append(letters if carried != "all but one letter" else letters[:1])
+        with place.open().task("new").acquire("run") as lease:
+            lease.dead_letters.append(letters)
+            if carried != "letters":
+                lease.store(point)
+        for _ in range(2):
+            with place.open().task("old").acquire("state mv") as lease:
+                lease.move("new")
+        with place.open().task("new").acquire("run") as moved, place.open().task("old").acquire("run") as left:
+            assert (moved.checkpoint, len(moved.dead_letters.list())) == (point, 2)
+            assert (left.checkpoint, left.dead_letters.list()) == (None, [])
+
     def take_over(self, place: Place) -> Held:
         """Take the lock after its holder was killed."""
         if place.leased:

@@ -58,6 +58,9 @@ class Told:
     def waiting(self, holder: Any) -> None:
         self.lines.append("waiting")
 
+    def stopping(self, flow: str, holder: Any) -> None:
+        self.lines.append(f"stopping {flow}")
+
     def recovering(self, count: int) -> None:
         self.lines.append(f"recovering {count}")
 

@@ -3,8 +3,10 @@
 import json
 import threading
 
+import pytest
+
 from dstream.plan import Action, Reason
-from dstream_state import Checkpoint
+from dstream_state import Checkpoint, StateLocked
 from tests.services.recorder.recorder import SHEBANG
 from tests.services.recorder.world import World, actions, change, refused, said
 
@@ -120,7 +122,6 @@ def test_a_task_that_runs_keeps_what_it_needs(world: World) -> None:
     held.wait(10)
     try:
         from dstream.engine.apply import ApplyOptions, apply
-        from dstream_state import StateLocked
 
         try:
             apply(world.operation(), ApplyOptions(), lambda plan: True, world.told, world.stop)
@@ -134,6 +135,26 @@ def test_a_task_that_runs_keeps_what_it_needs(world: World) -> None:
         runner.join()
     world.apply()
     assert world.recorder.names() == []
+
+
+def test_a_task_that_moves_while_it_runs_is_refused_and_takes_its_checkpoint_along_once_it_stopped(
+    world: World,
+) -> None:
+    world.apply(world.task("t"))
+    backend = world.operation().backend
+    moved = world.task("t", name="fresh").replace("slot-fresh", "slot-copy")
+    moved += "moved {\n  from = task.copy\n  to = task.fresh\n}\n"
+    with backend.task("copy").acquire("run", 5) as lease:
+        lease.store(Checkpoint({"at": 7}))
+        world.write(moved)
+        with pytest.raises(StateLocked, match="-stop-tasks"):
+            world.attempt(lock_timeout=0.1)
+        assert list(world.snapshot.tasks) == ["task.copy"]
+    world.attempt()
+    assert list(world.snapshot.tasks) == ["task.fresh"]
+    stored = backend.task("fresh").read().checkpoint
+    assert stored is not None and stored.position == {"at": 7}
+    assert backend.task("copy").read().checkpoint is None
 
 
 def test_a_task_that_waits_for_a_value_is_deferred_and_keeps_what_it_has(world: World) -> None:
