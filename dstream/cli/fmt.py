@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.cli.options import Command, flag
 from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
+
+_STDIN = "<stdin>"
 
 
 @click.command("fmt", cls=Command)
@@ -22,51 +29,72 @@ from dstream.cli.render.paint import say
 def command(paths: tuple[str, ...], check: bool, diff: bool, write: bool, list: bool, recursive: bool) -> int:
     """Format configurations: the files, or the files of the folders, that are named; `-` is the standard input."""
     from dstream.config.format import format_text
-    from dstream.diagnostics import Diagnostic, DiagnosticsError
+    from dstream.diagnostics import DiagnosticsError
 
     changed = False
-    problems: tuple[Diagnostic, ...] = ()
-    for name in paths or (".",):
-        if name == "-":
-            text = sys.stdin.read()
-            formatted = format_text(text, "<stdin>")
-            changed |= formatted != text
+    problems: builtins.list[Diagnostic] = []
+    texts: dict[str, str] = {}
+    for name in _names(paths or (".",), recursive, problems):
+        try:
+            text = texts[name] = _read(name)
+            formatted = format_text(text, name)
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
+            continue
+        if name == _STDIN:
             if diff:
-                _diff("<stdin>", text, formatted)
+                _diff(name, text, formatted)
             elif not check:
                 sys.stdout.write(formatted)
-            continue
-        for path in _files(Path(name), recursive):
-            text = path.read_text("utf-8")
-            try:
-                formatted = format_text(text, str(path))
-            except DiagnosticsError as problem:
-                problems += problem.diagnostics
-                continue
-            if formatted == text:
-                continue
-            changed = True
+        elif formatted != text:
             if list:
-                say(str(path))
+                say(name)
             if diff:
-                _diff(str(path), text, formatted)
+                _diff(name, text, formatted)
             if write and not check:
-                path.write_text(formatted, "utf-8")
+                Path(name).write_bytes(formatted.encode())
+        changed |= formatted != text
     if problems:
-        raise DiagnosticsError(problems)
+        from dstream.cli.render.diagnostics import diagnostics_text
+        from dstream.cli.render.paint import paint_for
+
+        say(diagnostics_text(problems, texts, paint_for(sys.stderr)), stream=sys.stderr)
+        return 2
     return 3 if check and changed else 0
 
 
-def _files(path: Path, recursive: bool) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    elif path.is_dir():
-        for pattern in ("*.hcl", "*.dsvars"):
-            for found in sorted(path.rglob(pattern) if recursive else path.glob(pattern)):
-                if not any(part.startswith(".") for part in found.relative_to(path).parts):
-                    yield found
-    else:
-        raise click.ClickException(f"There is no file or folder {path}.")
+def _names(paths: tuple[str, ...], recursive: bool, problems: list[Diagnostic]) -> Iterator[str]:
+    """Yield the names of the files to format; add what is not there to `problems`."""
+    from dstream.diagnostics import error
+
+    for name in paths:
+        path = Path(name)
+        if name == "-":
+            yield _STDIN
+        elif path.is_dir():
+            for pattern in ("*.hcl", "*.dsvars"):
+                for found in sorted(path.rglob(pattern) if recursive else path.glob(pattern)):
+                    if not any(part.startswith(".") for part in found.relative_to(path).parts):
+                        yield str(found)
+        elif path.exists():
+            yield name
+        else:
+            problems.append(
+                error("No such file or folder", f"There is no {name}. Name files or folders, or - for stdin.")
+            )
+
+
+def _read(name: str) -> str:
+    from dstream.diagnostics import DiagnosticsError, error
+
+    try:
+        data = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
+        return data.decode("utf-8")
+    except OSError as problem:
+        raise DiagnosticsError(error("File cannot be read", f"{name}: {problem.strerror}.")) from None
+    except UnicodeDecodeError as problem:
+        detail = f"{name} is not in UTF-8: byte {problem.start} makes no character. Save the file as UTF-8."
+        raise DiagnosticsError(error("File is not in UTF-8", detail)) from None
 
 
 def _diff(name: str, before: str, after: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, cast
 
 from dstream.config.source import Source
@@ -139,7 +139,10 @@ class Builder:
             if digits > _MAX_DIGITS:
                 return self._too_large(token)
             return int(Decimal(token.text)) if digits > 4000 else int(token.text)
-        number = Decimal(token.text)
+        try:
+            number = Decimal(token.text)
+        except InvalidOperation:  # an exponent that no Decimal holds
+            return self._too_large(token)
         if digits > _MAX_DIGITS or not number.is_finite() or abs(number.adjusted()) > _MAX_DIGITS:
             return self._too_large(token) if number else 0
         return int(number) if number == number.to_integral_value() else number.normalize(Context(prec=digits + 1))
@@ -168,12 +171,6 @@ class Builder:
             return Literal(self.source, key.start, key.end, key.text), value
         if isinstance(key, Variable):
             return Literal(self.source, key.start, key.end, key.name), value
-        if isinstance(key, GetAttr | Index):
-            detail = (
-                f"If {key.text} is meant as a reference, put it into parentheses: ({key.text}). "
-                f'If it is the name itself, put it into quotation marks: "{key.text}".'
-            )
-            self.diagnostics.append(error("Ambiguous key", detail, key.range))
         return key, value
 
     def _function_call(self, parts: list[Any]) -> Expr:

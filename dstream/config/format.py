@@ -56,7 +56,7 @@ def format_text(text: str, filename: str) -> str:
         tokens = Lexer(Source(filename, text), layout=True).run()
     except LexError as problem:
         raise DiagnosticsError(problem.diagnostic) from None
-    lines = _lines(_rewritten(_words(tokens, text)))
+    lines = _lines(_types(_rewritten(_words(tokens, text))))
     for line in lines:
         _space(line.lead)
         _space(line.assign)
@@ -76,7 +76,9 @@ def _words(tokens: list[Token], source: str) -> list[_Word]:
         if type_ == "GO_TEMPLATE" and depth:
             type_ = "TEXT"
         depth += (type_ in ("OPEN_QUOTE", "HEREDOC_START")) - (type_ in ("CLOSE_QUOTE", "HEREDOC_END"))
-        text = token.text.rstrip() if type_ == "COMMENT" else token.text
+        text = token.text.rstrip("\r") if type_ == "COMMENT" else token.text
+        if type_ == "FULL_SPLAT_START":
+            text = "[*]"
         if type_ == "NEWLINE" and source.startswith("\r\n", token.start - 1):
             text = "\r\n"
         words.append(_Word(type_, text))
@@ -107,6 +109,39 @@ def _rewritten(words: list[_Word]) -> list[_Word]:
         _follow(contexts, word)
         made.append(word)
         index += 1
+    return made
+
+
+_OLD_TYPES = {"string": "string", "list": "list(string)", "map": "map(string)"}
+_BARE_TYPES = {name: f"{name}(any)" for name in ("list", "map", "set")}
+
+
+def _types(words: list[_Word]) -> list[_Word]:
+    """Return the words with the types of variables as they are written today: `"string"` and `list` are of old."""
+    made: list[_Word] = []
+    depth = 0
+    in_variable = False
+    for index, word in enumerate(words):
+        if depth == 0 and word.type == "NAME" and (not made or made[-1].type == "NEWLINE"):
+            in_variable = word.text == "variable"
+        depth += (word.type in _OPENS) - (word.type in _CLOSES)
+        if (
+            in_variable
+            and depth == 1
+            and [each.type for each in made[-2:]] == ["NAME", "EQ"]
+            and made[-2].text == "type"
+        ):
+            types = [each.type for each in words[index : index + 4]]
+            if types == ["OPEN_QUOTE", "STRING_CHARS", "CLOSE_QUOTE", "NEWLINE"] or types[3:] == ["COMMENT"]:
+                old = words[index + 1].text if types[1] == "STRING_CHARS" else ""
+                if old in _OLD_TYPES:
+                    made.append(_Word("NAME", _OLD_TYPES[old]))
+                    words[index + 1] = words[index + 2] = _Word("NAME", "")
+                    continue
+            if word.text in _BARE_TYPES and types[1] in ("NEWLINE", "COMMENT"):
+                word = _Word("NAME", _BARE_TYPES[word.text])
+        if word.text:
+            made.append(word)
     return made
 
 
@@ -170,9 +205,18 @@ def _trimmed(words: list[_Word]) -> list[_Word]:
         words = words[1:]
     while words and words[-1].type in ("NEWLINE", "STRIP_MARKER"):
         words = words[:-1]
-    if any(word.type == "NEWLINE" for word in words):
+    if any(word.type == "NEWLINE" for word in words) and not _in_parentheses(words):
         return [_Word("LPAR", "("), *words, _Word("RPAR", ")")]
     return words
+
+
+def _in_parentheses(words: list[_Word]) -> bool:
+    depth = 0
+    for index, word in enumerate(words):
+        depth += (word.type in _OPENS) - (word.type in _CLOSES)
+        if depth == 0:
+            return word.type == "RPAR" and index == len(words) - 1
+    return False
 
 
 def _lines(words: list[_Word]) -> list[_Line]:

@@ -49,7 +49,7 @@ _OPERAND_ENDS = frozenset(
 )  # fmt: skip
 
 _QUOTED = re.compile(
-    r'(?P<CHARS>(?:[^"\\\n$%{]|\$(?!\$?\{)|%(?!%?\{)|\{(?!\{)'
+    r'(?P<CHARS>(?:[^"\\\n\r$%{]|\$(?!\$?\{)|%(?!%?\{)|\{(?!\{)'
     r'|\\(?:[nrt"\\]|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))+)'
     r'|(?P<CLOSE>")'
     r"|(?P<ESCAPE>\$\$\{|%%\{)"
@@ -173,7 +173,7 @@ class Lexer:
         while pos < size:
             match = match_at(text, pos)
             if match is None:
-                raise lexical.bad_character(self._source, pos)
+                raise lexical.bad_character(self._source, pos, inside=stack[-1].kind)
             kind, end = match.lastgroup, match.end()
             self._pos = end
             if kind == "NAME":
@@ -191,10 +191,10 @@ class Lexer:
                 self._push("string", pos)
                 return
             elif kind == "NUMBER":
-                if match["FRACTION"] is not None and text.startswith(".", end) and text[end + 1 : end + 2].isdigit():
+                whole = match["FRACTION"] is None and match["EXPONENT"] is None
+                if not whole and text.startswith(".", end) and text[end + 1 : end + 2].isdigit():
                     detail = "A number has one decimal point. For a text, put it into quotation marks."
                     raise LexError(error("Invalid number", detail, self._source.range(pos, end + 2)), end + 2)
-                whole = match["FRACTION"] is None and match["EXPONENT"] is None
                 self._emit("INT_LITERAL" if whole else "FLOAT_LITERAL", pos, end)
             elif kind == "HEREDOC":
                 self._emit("HEREDOC_START", pos, end)
@@ -236,17 +236,17 @@ class Lexer:
         self._emit(type_, start, end)
 
     def _for(self, top: _Context, previous: str) -> str:
-        if top.kind == "[" and previous == "LSQB":
-            top.kind, top.intro = "for", 1
-            return "FOR"
-        if top.kind == "object":
-            opener = self.tokens[-2].type if previous == "NEWLINE" and len(self.tokens) > 1 else previous
-            if opener == "LBRACE" and self.tokens[-1 if previous == "LBRACE" else -2].start == top.opened:
-                if previous == "NEWLINE":
-                    self.tokens.pop()
-                top.kind, top.intro = "for", 1
-                return "FOR"
-        return "NAME"
+        if top.kind not in ("[", "object"):
+            return "NAME"
+        before = len(self.tokens) - 1
+        while self.tokens[before].type in ("NEWLINE", "COMMENT", "INLINE_COMMENT"):
+            before -= 1
+        if self.tokens[before].start != top.opened:
+            return "NAME"
+        if previous == "NEWLINE" and not self._layout:
+            self.tokens.pop()
+        top.kind, top.intro = "for", 1
+        return "FOR"
 
     def _in_directive_start(self, previous: str) -> bool:
         if previous == "STRIP_MARKER" and len(self.tokens) > 1:

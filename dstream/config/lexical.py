@@ -48,7 +48,7 @@ def unterminated_heredoc(source: Source, opened: int, marker: str) -> LexError:
 
 def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
     """Return the error for what cannot stand in quotation marks: a line break, or a wrong escape."""
-    if source.text[pos] == "\n":
+    if source.text[pos] in "\r\n":
         return unterminated_string(source, opened, pos)
     escape = source.text[pos : pos + 2]
     if escape in ("\\u", "\\U"):
@@ -62,15 +62,23 @@ def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
     return LexError(error("Invalid escape", detail, source.range(pos, pos + 2)), pos + 2)
 
 
-def bad_character(source: Source, pos: int) -> LexError:
-    """Return the error for a character that starts no token."""
+def bad_character(source: Source, pos: int, inside: str = "") -> LexError:
+    """Return the error for a character that starts no token; `inside` is what it stands in, as the lexer has it."""
     character = source.text[pos]
     after = pos + 1
     if source.text.startswith("/*", pos):
         detail = "This comment has no end. Add */ where it ends."
         return LexError(error("Unterminated comment", detail, source.range(pos, pos + 2)), len(source.text))
     if character == ";":
-        detail = "Semicolons separate nothing here. Put each argument on a line of its own, or a comma in between."
+        if inside == "object":
+            detail = (
+                "Semicolons separate nothing here. The elements of an object are separated by commas: { a = 1, b = 2 }."
+            )
+        else:
+            detail = (
+                "Semicolons separate nothing here. Each argument of a block stands on a line of its own, without "
+                "anything at its end."
+            )
         return LexError(error("Invalid character", detail, source.range(pos, after)), after)
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
     plain = f"The character {shown} means nothing here. Text goes into quotation marks."

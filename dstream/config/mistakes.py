@@ -45,7 +45,8 @@ def explain(source: Source, tokens: Sequence[Token], problem: ParseError) -> tup
     previous = tokens[problem.index - 1] if problem.index else None
     open_brackets, jump = _open_brackets(source, tokens[: problem.index])
     if token.type == END and open_brackets:
-        return _unclosed(source, open_brackets[-1] if jump is None else jump[0], jump)
+        suspect = _suspect(source, tokens[: problem.index])
+        return _unclosed(source, open_brackets[-1] if jump is None else jump[0], jump, suspect)
     summary, detail = _words(token, previous, problem.expected, open_brackets, tokens, problem.index)
     return error(summary, detail, _subject(source, token, previous)), token.start
 
@@ -79,22 +80,51 @@ def _starts_top_level(source: Source, token: Token) -> bool:
     return at_margin and TOP_LEVEL.match(source.text, token.start) is not None
 
 
-def _unclosed(source: Source, opener: Token, jump: tuple[Token, Token] | None) -> tuple[Diagnostic, int]:
+def _suspect(source: Source, tokens: Sequence[Token]) -> tuple[Token, Token] | None:
+    """Return the first pair of an open brace and a line inside that is not indented deeper than the brace's line."""
+    stack: list[tuple[Token, int]] = []
+    for token in tokens:
+        if token.type in _CLOSERS and stack:
+            stack.pop()
+            continue
+        start = source.text.rfind("\n", 0, token.start) + 1
+        first = source.text[start : token.start].isspace() or start == token.start
+        if token.type == "NAME" and first and stack and stack[-1][0].type == "LBRACE":
+            opener, indent = stack[-1]
+            if indent and token.start - start <= indent and source.text.find("\n", opener.start, token.start) >= 0:
+                return opener, token
+        if token.type in _OPENERS:
+            line = source.text[start : token.start]
+            stack.append((token, len(line) - len(line.lstrip(" \t"))))
+    return None
+
+
+def _unclosed(
+    source: Source, opener: Token, jump: tuple[Token, Token] | None, suspect: tuple[Token, Token] | None
+) -> tuple[Diagnostic, int]:
     bracket = _OPENERS[opener.type]
     closing = _MATCHING[bracket]
     subject = source.range(opener.start, opener.end)
     line = subject.start.line
+    resume = len(source.text) if jump is None else jump[1].start - 1
+    if suspect is not None:
+        inner, following = source.position(suspect[0].start), source.position(suspect[1].start)
+        detail = (
+            f"The {bracket} on line {line} has no {closing}. By the indentation, it is the {{ on line {inner.line} "
+            f"that should be closed before {suspect[1].text} on line {following.line}."
+        )
+        return error("Missing closing bracket", detail, subject), resume
     if jump is None:
         detail = (
             f"The {bracket} on line {line} has no {closing}: the file ends before one comes. Add it where it belongs."
         )
-        return error("Missing closing bracket", detail, subject), len(source.text)
+        return error("Missing closing bracket", detail, subject), resume
     where = source.position(jump[1].start).line
     detail = (
         f"The {bracket} on line {line} has no {closing}. On line {where}, {jump[1].text} starts something new at the "
         f"left margin, so the {closing} is probably missing before it."
     )
-    return error("Missing closing bracket", detail, subject), jump[1].start - 1
+    return error("Missing closing bracket", detail, subject), resume
 
 
 def _words(
@@ -141,13 +171,13 @@ def _words(
             "Missing separator",
             f"Before {shown}, a comma or a line break is missing: the elements of an object are separated by either.",
         )
-    if "NEWLINE" in expected:
+    if "NEWLINE" in expected and before not in ("", "NEWLINE"):
         return _same_line(token, tokens, index)
     if "COLON" in expected and "EQ" in expected and previous is not None:
         return "Missing value", f"After the key {previous.text} comes = and its value, not {shown}."
     if "LBRACE" in expected or "EQ" in expected:
         return _neither(token, previous, shown)
-    if "NAME" in expected and not open_brackets:
+    if "NAME" in expected and before in ("", "NEWLINE"):
         return (
             "Argument or block expected",
             f"Here is {shown}, where an argument (name = value) or a block (name {{ ... }}) should start.",

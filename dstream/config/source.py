@@ -6,6 +6,9 @@ from bisect import bisect_right
 
 from dstream.diagnostics import Position, SourceRange
 
+WHITE_SPACE = "\t\n\v\f\r \x85\u00a0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""The characters that HCL takes for white space: Python's `strip` takes some control characters too."""
+
 
 class Source:
     """The text of one file as it is written. Offsets, lines and columns count characters."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dstream.config.lexer import GO_ACTION
-from dstream.config.source import Source
+from dstream.config.source import WHITE_SPACE, Source
 from dstream.config.syntax import Call, Expr, Literal, Template, TemplateFor, TemplateIf, TemplateWrap
 from dstream.config.tokens import Token
 from dstream.diagnostics import Diagnostic, SourceRange, error
@@ -209,8 +209,14 @@ def _go_text(text: str) -> str:
 def unescaped(text: str) -> str:
     """Return what the inside of quotation marks stands for, without template sequences."""
     if "\\" in text:
-        text = _ESCAPE.sub(lambda match: _PLAIN[match[3]] if match[3] else chr(int(match[1] or match[2], 16)), text)
+        text = _ESCAPE.sub(lambda match: _PLAIN[match[3]] if match[3] else _character(match[1] or match[2]), text)
     return normalised(text)
+
+
+def _character(digits: str) -> str:
+    """Return the character of a number; half a surrogate pair is none, and shown as such."""
+    number = int(digits, 16)
+    return "\ufffd" if 0xD800 <= number < 0xE000 else chr(number)
 
 
 def normalised(text: str) -> str:
@@ -223,9 +229,9 @@ def _strip(pieces: list[_Text | Sequence_ | Expr]) -> list[_Text | Sequence_ | E
         if not isinstance(piece, Sequence_):
             continue
         if piece.strips_before and index and isinstance(before := pieces[index - 1], _Text):
-            before.value = before.value.rstrip()
+            before.value = before.value.rstrip(WHITE_SPACE)
         if piece.strips_after and index + 1 < len(pieces) and isinstance(after := pieces[index + 1], _Text):
-            after.value = after.value.lstrip()
+            after.value = after.value.lstrip(WHITE_SPACE)
     return pieces
 
 
@@ -245,7 +251,7 @@ def _unindent(pieces: Iterable[_Text | Sequence_ | Expr]) -> None:
         if at_line_start:
             at_line_start = False
             if isinstance(piece, _Text):
-                rest = piece.value.lstrip()
+                rest = piece.value.lstrip(WHITE_SPACE)
                 if rest or not piece.value.endswith("\n"):
                     indent = len(piece.value) - len(rest)
                     firsts.append(piece)

@@ -86,7 +86,11 @@ def _each(expr: Expr, scope: Scope) -> Mapping[str, Any]:
     if contains_unknown(value):
         raise DiagnosticsError(error("Unknown for_each", _NOT_KNOWN, expr.range))
     what = "null" if value is None else "a list" if isinstance(value, list | tuple) else "a single value"
-    hint = " Wrap it in toset(...)." if isinstance(value, list | tuple) else ""
+    hint = (
+        f" Make it a set, whose elements become the keys: for_each = toset({expr.text})."
+        if isinstance(value, list | tuple)
+        else ""
+    )
     raise DiagnosticsError(
         error("Wrong for_each", f"for_each takes a map or a set of texts, not {what}.{hint}", expr.range)
     )
@@ -114,7 +118,7 @@ def _refuse_sensitive(what: str, value: Any, expr: Expr) -> None:
             error(
                 f"Sensitive {what}",
                 f"The value of {what} is sensitive; it would show in addresses and plans. "
-                f"If the keys are no secret: {what} = nonsensitive(...).",
+                f"If the keys are no secret: {what} = nonsensitive({expr.text}).",
                 expr.range,
             )
         )

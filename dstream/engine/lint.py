@@ -6,8 +6,10 @@ known only later (unset environment, resources) is unknown here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from dstream.config import ResourceBlock, TaskBlock
@@ -57,7 +59,7 @@ def lint(given: Given, *, start: bool | None = None) -> LintResult:
     try:
         operation = open_operation(given, lint=True)
     except DiagnosticsError as problem:
-        return LintResult(tuple(problem.diagnostics), {})
+        return LintResult(tuple(problem.diagnostics), _texts(problem.diagnostics))
     try:
         order = operation.graph.in_order()
     except DiagnosticsError as problem:
@@ -67,7 +69,18 @@ def lint(given: Given, *, start: bool | None = None) -> LintResult:
         checks.block(name)
     checks.providers()
     checks.settings()
-    return LintResult((*checks.found, *_unused(operation)), operation.config.sources)
+    # A misspelt name would also make what it means look unused.
+    misspelt = any(d.summary in ("Unknown local", "Unknown variable") for d in checks.found)
+    return LintResult((*checks.found, *(() if misspelt else _unused(operation))), operation.config.sources)
+
+
+def _texts(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
+    """Return the texts of the files that diagnostics are about, of those that can be read."""
+    texts: dict[str, str] = {}
+    for name in {d.subject.filename for d in diagnostics if d.subject is not None}:
+        with suppress(OSError, UnicodeDecodeError):
+            texts[name] = Path(name).read_text("utf-8")
+    return texts
 
 
 class _Checks:

@@ -41,7 +41,7 @@ def check_arguments(
         value = values.get(name)
         if value is not None:
             for path, problem in _problems(part, value, name):
-                found.append(error("Wrong argument", f"{path}: {problem}", _range(body, name), address=address))
+                found.append(error("Wrong argument", f"{path}: {problem}.", _range(body, name), address=address))
     found.extend(
         error("Missing argument", f"{what} needs {names}.", body.range, address=address)
         for names in _missing(schema, values)
@@ -91,7 +91,8 @@ def _problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[tupl
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else list(types)
     if types and not any(_is(value, type_) for type_ in types):
-        yield path, f"this is {_kind(value)}, and it takes {' or '.join(_NAMES.get(t, t) for t in types)}"
+        takes = [_NAMES.get(type_, type_) for type_ in types if type_ != "null"]
+        yield path, f"this is {_kind(value)}, and it takes {' or '.join(takes)}"
         return
     if "enum" in schema and value not in schema["enum"]:
         yield path, f"{value!r} is none of {', '.join(repr(each) for each in schema['enum'])}"

@@ -6,11 +6,13 @@ from dstream.config import syntax
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang.expressions import evaluate
 from dstream.lang.functions import registry
-from dstream.lang.functions.registry import Function, FunctionError, Parameter
+from dstream.lang.functions.registry import Function, FunctionError, NullArgument, Parameter
 from dstream.lang.problems import choose, problem, sentence
 from dstream.lang.scope import Scope
 from dstream.lang.types import ConversionError, convert
 from dstream.lang.values import (
+    ListValue,
+    MapValue,
     Sensitive,
     SetValue,
     Unknown,
@@ -21,6 +23,7 @@ from dstream.lang.values import (
     mark,
     origins,
     strip_sensitive,
+    unwrap,
 )
 
 _HIDDEN = "an argument is sensitive, so what is wrong with it is not shown"
@@ -39,9 +42,24 @@ def call(expr: syntax.Call, scope: Scope) -> Value:
             return result
         return _call(function, expr, scope)
     except FunctionError as wrong:
+        if isinstance(wrong, NullArgument) and wrong.argument is not None:
+            raise _null(function, wrong, expr) from None
         blamed = expr.arguments[wrong.argument : wrong.argument + 1] if wrong.argument is not None else []
         at = blamed[0].range if blamed else expr.name_range
         raise problem("Error in a function call", f"{function.usage()}: {_ended(wrong.message)}", at) from None
+
+
+def _null(function: Function, wrong: NullArgument, expr: syntax.Call) -> DiagnosticsError:
+    index = min(wrong.argument or 0, len(expr.arguments) - 1)
+    argument = expr.arguments[index]
+    if argument.text == "null" or (expr.expands and index == len(expr.arguments) - 1):
+        detail = f'{function.usage()}: "{wrong.message}" is null, which is not allowed here.'
+    else:
+        detail = (
+            f'{function.usage()}: "{wrong.message}" may not be null, and {argument.text} is. To take something else '
+            f"then: coalesce({argument.text}, ...)."
+        )
+    return problem("Null argument", detail, argument)
 
 
 def _ended(message: str) -> str:
@@ -69,7 +87,7 @@ def _call(function: Function, expr: syntax.Call, scope: Scope) -> Value:
             argument = argument.value
         if isinstance(argument, Unknown) and not function.marked:
             unknown = True
-            given.append(argument)
+            given.append(_converted(argument, parameter, index, marks))
             continue
         value = _converted(argument, parameter, index, marks)
         if not function.shallow and not function.marked:
@@ -80,14 +98,29 @@ def _call(function: Function, expr: syntax.Call, scope: Scope) -> Value:
         given.append(value)
     if unknown:
         return mark(Unknown(), marks)
-    if function.surrounded:
-        given.insert(0, scope.surroundings)
+    surroundings = [scope.surroundings] if function.surrounded else []
     if marks is None:
-        return function.implementation(*given)
+        return _typed(function.implementation(*surroundings, *given), function, given)
     try:
-        return Sensitive(function.implementation(*given), marks)
+        return Sensitive(_typed(function.implementation(*surroundings, *given), function, given), marks)
     except FunctionError as wrong:
         raise FunctionError(_HIDDEN, wrong.argument) from None
+
+
+def _typed(result: Value, function: Function, given: list[Value]) -> Value:
+    """Return a list or object as a list or map of one type of elements, where the function gives such ones."""
+    if not function.gives:
+        return result
+    if isinstance(result, Sensitive):
+        return Sensitive(_typed(result.value, function, given), result.origins)
+    collections = (unwrap(value) for value in given if value is not None and not isinstance(value, str | int))
+    if function.gives == "same" and not all(
+        isinstance(value, ListValue | MapValue | SetValue) for value in collections
+    ):
+        return result
+    if isinstance(result, list):
+        return ListValue(result)
+    return MapValue(result) if isinstance(result, dict) else result
 
 
 def _arguments(expr: syntax.Call, scope: Scope) -> list[Value] | None:
@@ -147,7 +180,7 @@ def _converted(value: Value, parameter: Parameter, index: int, marks: frozenset[
     if value is None or (isinstance(value, Sensitive) and value.value is None):
         if parameter.nullable:
             return value
-        raise FunctionError(f'"{parameter.name}" is null, which is not allowed here', index)
+        raise NullArgument(parameter.name, index)
     try:
         return convert(value, parameter.type)
     except ConversionError as wrong:

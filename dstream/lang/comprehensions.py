@@ -25,6 +25,12 @@ def _object(expr: syntax.ObjectExpr, scope: Scope) -> Value:
         if isinstance(key_expr, syntax.Literal) and isinstance(key_expr.value, str):
             made[key_expr.value] = evaluate_inner(value_expr, scope)
             continue
+        if isinstance(key_expr, syntax.GetAttr | syntax.Index):
+            detail = (
+                f"If {key_expr.text} is meant as a reference, put it into parentheses: ({key_expr.text}). "
+                f'If it is the name itself, put it into quotation marks: "{key_expr.text}".'
+            )
+            raise problem("Ambiguous key", detail, key_expr)
         key = evaluate_inner(key_expr, scope)
         if isinstance(key, Sensitive):
             marks = key.origins if marks is None else marks | key.origins

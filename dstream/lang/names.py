@@ -8,7 +8,7 @@ from dstream.lang import operators
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.problems import choose, hidden, problem
 from dstream.lang.scope import Namespace, Scope
-from dstream.lang.types import ConversionError, to_number, to_string
+from dstream.lang.types import ANY, ConversionError, Primitive, to_number, to_string
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 
@@ -75,6 +75,8 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
         detail = f'This object has no attribute "{name}".{choose(name, value, "attribute")}'
         raise problem("Unknown attribute", detail, expr.name_range)
     if isinstance(value, Unknown):
+        if _is_primitive(value):
+            raise problem("Unknown attribute", f'A {value.type} has no attribute "{name}".', expr.name_range)
         return _part_of_unknown(value, name)
     if value is None:
         detail = (
@@ -88,6 +90,10 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
         )
         raise problem("Unknown attribute", detail, expr.name_range)
     raise problem("Unknown attribute", f'{_sentence_kind(value)} has no attribute "{name}".', expr.name_range)
+
+
+def _is_primitive(value: Value) -> bool:
+    return isinstance(value.type, Primitive) and value.type is not ANY
 
 
 def _part_of_unknown(value: Unknown, name: str) -> Value:
@@ -119,6 +125,8 @@ def _index(expr: syntax.Index, scope: Scope) -> Value:
 def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
     if value is None:
         raise problem("Element of null", f"{expr.value.text} is null, so it has no elements.", expr)
+    if isinstance(value, Unknown) and _is_primitive(value):
+        raise problem("Invalid index", f"A {value.type} has no elements.", expr)
     if isinstance(value, Unknown) or isinstance(key, Unknown):
         return Unknown(getattr(getattr(value, "type", None), "element", None))
     if key is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from dstream.config import syntax
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
@@ -16,6 +18,7 @@ from dstream.lang.types import (
     ConversionError,
     Primitive,
     common,
+    convert,
     convert_loosely,
     to_number,
     type_of,
@@ -43,7 +46,8 @@ def _unary_of(expr: syntax.Unary, value: Value) -> Value:
         try:
             if value is None:
                 raise ConversionError("a number is required, not null")
-            return -to_number(value)
+            number = to_number(value)
+            return number.copy_negate() if isinstance(number, Decimal) else -number
         except ConversionError as wrong:
             raise problem("Invalid operand", sentence(f"after -, {wrong.message}"), expr.value) from None
     try:
@@ -94,12 +98,26 @@ def _operate(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
     if operator in ("==", "!="):
         return _compare(operator, left, right, marks)
     if isinstance(left, Unknown) or isinstance(right, Unknown):
+        _fits(expr, left, right, marks)
         return mark(Unknown(operators.RESULTS[operator]), marks)
     if marks is not None:
         detail = f"{operator} takes two numbers; one side is sensitive, so what it is instead is not shown."
         with hidden("Invalid operand", detail, expr):
             return Sensitive(_operation(expr, left, right), marks)
     return _operation(expr, left, right)
+
+
+def _fits(expr: syntax.Binary, left: Value, right: Value, marks: Marks) -> None:
+    """Raise DiagnosticsError if the side that is known, or what is known of the other, is no number."""
+    for side, value in enumerate((left, right)):
+        try:
+            if not isinstance(value, Unknown):
+                operators.check_number(expr.operator, value, side)
+            else:
+                convert(value, NUMBER)
+        except (OperatorError, ConversionError) as wrong:
+            detail = "one side is sensitive, and no number" if marks is not None else wrong.message
+            raise problem("Invalid operand", sentence(detail), expr.right if side else expr.left) from None
 
 
 def _operation(expr: syntax.Binary, left: Value, right: Value) -> Value:

@@ -6,7 +6,19 @@ from decimal import Decimal
 from typing import Any
 
 from dstream.lang.types import BOOL, NUMBER, ConversionError, Type, to_bool, to_number
-from dstream.lang.values import PRECISION, Sensitive, SetValue, Unknown, Value, kind, number, unwrap
+from dstream.lang.values import (
+    PRECISION,
+    QUOTIENTS,
+    ListValue,
+    MapValue,
+    Sensitive,
+    SetValue,
+    Unknown,
+    Value,
+    kind,
+    number,
+    unwrap,
+)
 
 MAX_INTEGER_BITS = 40_000
 
@@ -60,7 +72,7 @@ def _divide(a: int | Decimal, b: int | Decimal) -> int | Decimal:
         raise OperatorError("nothing can be divided by zero", 1)
     if isinstance(a, int) and isinstance(b, int) and a % b == 0:
         return a // b
-    return number(PRECISION.divide(_decimal(a), _decimal(b)))
+    return number(QUOTIENTS.divide(_decimal(a), _decimal(b)))
 
 
 def _remainder(a: int | Decimal, b: int | Decimal) -> int | Decimal:
@@ -90,6 +102,7 @@ def _number(operator: str, value: Value, side: int) -> int | Decimal:
         raise OperatorError(f"on the {_SIDES[side]} side of {operator}, {problem.message}{hint}", side) from None
 
 
+check_number = _number
 _SIDES = ("left", "right")
 
 
@@ -125,15 +138,19 @@ def equal(left: Value, right: Value) -> bool | None:
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, dict) and isinstance(right, dict):
-        if left.keys() != right.keys():
+        if left.keys() != right.keys() or isinstance(left, MapValue) != isinstance(right, MapValue):
             return False
         return _all_equal([(value, right[name]) for name, value in left.items()])
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and _all_equal(list(zip(left, right, strict=True)))
+        if len(left) != len(right) or isinstance(left, ListValue) != isinstance(right, ListValue):
+            return False
+        return _all_equal(list(zip(left, right, strict=True)))
     if isinstance(left, SetValue) and isinstance(right, SetValue):
         if any(equal(item, item) is None for item in (*left, *right)):
             return None
         return left == right
+    if isinstance(left, Decimal) and isinstance(right, Decimal):
+        return left == right or PRECISION.plus(left) == PRECISION.plus(right)
     return bool(left == right)
 
 

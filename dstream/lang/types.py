@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from dstream.lang.values import Path, Sensitive, SetValue, Unknown, Value, kind, number
+from dstream.lang.values import ListValue, MapValue, Path, Sensitive, SetValue, Unknown, Value, kind, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def convert(value: Value, type_: Type) -> Value:
     if isinstance(value, Sensitive):
         return Sensitive(convert(value.value, type_), value.origins)
     if isinstance(value, Unknown):
-        return value if type_ is ANY or value.type is not None else Unknown(type_)
+        return _unknown(value, type_)
     if value is None:
         return None
     match type_:
@@ -112,6 +112,28 @@ def convert(value: Value, type_: Type) -> Value:
             return _tuple(value, type_)
         case ObjectType():
             return _object(value, type_)
+
+
+def _unknown(value: Unknown, type_: Type) -> Unknown:
+    """Return what is not known yet as a type; raise ConversionError where it surely cannot become one."""
+    if type_ is ANY or value.type is None or value.type is ANY:
+        return Unknown(type_) if value.type is None and type_ is not ANY else value
+    given = value.type
+    if isinstance(type_, Primitive) != isinstance(given, Primitive) or not _possible(given, type_):
+        raise ConversionError(f"{_described_wanted(type_)} is required, not {_described(given)}")
+    return Unknown(type_) if isinstance(type_, Primitive) else value
+
+
+def _possible(given: Type, wanted: Type) -> bool:
+    if isinstance(given, Primitive) and isinstance(wanted, Primitive):
+        return {given.name, wanted.name} != {"number", "bool"}
+    maps = (isinstance(given, ObjectType) or (isinstance(given, Collection) and given.name == "map"),
+            isinstance(wanted, ObjectType) or (isinstance(wanted, Collection) and wanted.name == "map"))  # fmt: skip
+    return maps[0] == maps[1]
+
+
+def _described_wanted(type_: Type) -> str:
+    return "a tuple" if isinstance(type_, TupleType) else _described(type_)
 
 
 def _primitive(value: Value, type_: Primitive) -> Value:
@@ -189,13 +211,13 @@ def _collection(value: Value, type_: Collection) -> Value:
         if not isinstance(value, dict):
             raise ConversionError(f"a map is required, not {kind(value)}")
         names = list(value)
-        return dict(zip(names, _elements([value[name] for name in names], names, type_.element), strict=True))
+        return MapValue(zip(names, _elements([value[name] for name in names], names, type_.element), strict=True))
     if not isinstance(value, list | tuple | SetValue):
         hint = "" if isinstance(value, dict) else ": put brackets around it, [...]"
         raise ConversionError(f"a {type_.name} is required, not {kind(value)}{hint}")
     items = list(value)
     made = _elements(items, list(range(len(items))), type_.element)
-    return SetValue(made) if type_.name == "set" else made
+    return SetValue(made) if type_.name == "set" else ListValue(made)
 
 
 def _elements(items: list[Value], steps: list[Any], element: Type) -> list[Value]:
@@ -278,7 +300,7 @@ def _plainly(item: Value, name: str) -> bool:
 
 def convert_loosely(value: Value, type_: Type) -> Value:
     """Return a value as a type that was made by `common`, in which ANY leaves a part as it is."""
-    if isinstance(type_, Collection) and type_.element is ANY:
+    if isinstance(type_, Collection) and type_.element is ANY and not isinstance(value, list | dict):
         return value
     return convert(value, type_)
 
@@ -293,13 +315,14 @@ def type_of(value: Value) -> Type:
         return BOOL
     if isinstance(value, int | Decimal):
         return NUMBER
+    if isinstance(value, MapValue):
+        return Collection("map", _common_of(map(type_of, value.values())))
     if isinstance(value, dict):
         return ObjectType({name: type_of(inner) for name, inner in value.items()})
     if isinstance(value, SetValue):
-        element: Type = ANY
-        for item in value:
-            element = common(element, type_of(item))
-        return Collection("set", element)
+        return Collection("set", _common_of(map(type_of, value)))
+    if isinstance(value, ListValue):
+        return Collection("list", _common_of(map(type_of, value)))
     if isinstance(value, list | tuple):
         return TupleType(tuple(type_of(inner) for inner in value))
     if isinstance(value, Unknown) and value.type is not None:

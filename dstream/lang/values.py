@@ -2,12 +2,14 @@
 
 None, bool, int, Decimal (never float, and never one that is a whole number), str, list, dict with texts as keys in
 their order, SetValue; Unknown for what only apply will know; Sensitive around a value that must not be shown.
-Both may stand at any depth of a value.
+Both may stand at any depth of a value. A plain list or dict is a tuple or object, with a type for each element;
+ListValue and MapValue, made by conversion, have one type for all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from decimal import Context, Decimal
 from typing import Any, TypeAlias
 
@@ -16,8 +18,10 @@ Value: TypeAlias = Any
 Path: TypeAlias = tuple[str | int, ...]
 """The way from a value to a part of it."""
 
-PRECISION = Context(prec=160, Emin=-999_999, Emax=999_999)
-"""Numbers that are not whole have this many digits; HCL asks for 512 bits, which are 154."""
+PRECISION = Context(prec=154, Emin=-999_999, Emax=999_999)
+"""Numbers that are not whole have this many digits, which are the 512 bits that HCL asks for."""
+QUOTIENTS = Context(prec=160, Emin=-999_999, Emax=999_999)
+"""Quotients have more, so that rounding brings back what was divided: 1 / 3 * 3 == 1."""
 
 
 class Unknown:
@@ -72,8 +76,20 @@ class Sensitive:
     __hash__ = None  # type: ignore[assignment]  # values are compared, never hashed
 
 
+class ListValue(list[Any]):
+    """A list whose elements have one type, such as `tolist` makes; `[...]` is a tuple, and never equal to it."""
+
+    __slots__ = ()
+
+
+class MapValue(dict[str, Any]):
+    """A map whose elements have one type, such as `tomap` makes; `{...}` is an object, and never equal to it."""
+
+    __slots__ = ()
+
+
 class SetValue:
-    """A set: each element once. Texts and numbers are in their order, other elements in that of their coming."""
+    """A set: each element once, in order: texts and numbers by size, lists and objects by their elements."""
 
     __slots__ = ("items",)
 
@@ -119,7 +135,19 @@ def _deduplicated(items: Iterable[Value]) -> tuple[Value, ...]:
         ordered = sorted(plain.values())
     except TypeError:
         ordered = sorted(plain.values(), key=lambda item: (type(item).__name__, item))
+    if len(rest) > 1:
+        with suppress(TypeError):  # null, unknown and sensitive elements have no order
+            rest = sorted(rest, key=_order)
     return (*ordered, *rest)
+
+
+def _order(item: Value) -> Any:
+    """Return what orders lists and objects of one type."""
+    if isinstance(item, dict):
+        return [_order(item[name]) for name in sorted(item)]
+    if isinstance(item, list | tuple | SetValue):
+        return [_order(inner) for inner in item]
+    return item
 
 
 def _simple_key(item: Value) -> Any:
@@ -152,7 +180,7 @@ def number(value: Decimal | float | int) -> int | Decimal:
         return int(value)
     if isinstance(value, float):
         value = Decimal(repr(value))
-    return int(value) if value == value.to_integral_value() else value.normalize(PRECISION)
+    return int(value) if value == value.to_integral_value() else value.normalize(QUOTIENTS)
 
 
 def unwrap(value: Value) -> Value:
@@ -223,9 +251,11 @@ def strip_sensitive(value: Value) -> Value:
     if isinstance(value, Sensitive):
         return strip_sensitive(value.value)
     if isinstance(value, dict):
-        return {name: strip_sensitive(inner) for name, inner in value.items()}
+        made = {name: strip_sensitive(inner) for name, inner in value.items()}
+        return MapValue(made) if isinstance(value, MapValue) else made
     if isinstance(value, list | tuple):
-        return [strip_sensitive(inner) for inner in value]
+        items = [strip_sensitive(inner) for inner in value]
+        return ListValue(items) if isinstance(value, ListValue) else items
     if isinstance(value, SetValue):
         return SetValue(strip_sensitive(inner) for inner in value) if contains_sensitive(value) else value
     return value

@@ -6,9 +6,11 @@ from itertools import product
 from typing import Any
 
 from dstream.lang.functions.registry import FunctionError, function
-from dstream.lang.types import ConversionError, to_bool, to_number, to_string, unify
+from dstream.lang.operators import equal
+from dstream.lang.types import ANY, BOOL, ConversionError, Primitive, to_bool, to_number, to_string, unify
 from dstream.lang.values import (
     PRECISION,
+    MapValue,
     Sensitive,
     SetValue,
     Unknown,
@@ -31,6 +33,13 @@ def _items(value: Value, argument: int, what: str = "a list") -> list[Value]:
     raise FunctionError(f"{what} is required, not {kind(value)}", argument)
 
 
+def _sequence(value: Value, argument: int) -> list[Value]:
+    """Return the elements of what has an order, which a set has not."""
+    if isinstance(value, SetValue):
+        raise FunctionError("a set has no order; use tolist(...) where one is known", argument)
+    return _items(value, argument)
+
+
 def _unified(value: Value, argument: int) -> list[Value]:
     try:
         return unify(_items(value, argument))
@@ -44,16 +53,25 @@ def _whole(value: Value, argument: int, name: str) -> int:
     return value
 
 
-@function("list: list")
+@function("list: list", shallow=True)
 def alltrue(items: Value) -> Value:
     """Tell whether all elements are true."""
-    return all(_flag(item) for item in items)
+    return _decided(items, False)
 
 
-@function("list: list")
+@function("list: list", shallow=True)
 def anytrue(items: Value) -> Value:
     """Tell whether any element is true."""
-    return any(_flag(item) for item in items)
+    return _decided(items, True)
+
+
+def _decided(items: Value, by: bool) -> Value:
+    """Return `by` if any element is that, and the opposite if none is; unknown elements leave it open."""
+    marks = origins(items)
+    plain = [unwrap(item) for item in items]
+    if any(not isinstance(item, Unknown) and _flag(item) == by for item in plain):
+        return mark(by, marks)
+    return mark(Unknown(BOOL) if any(isinstance(item, Unknown) for item in plain) else not by, marks)
 
 
 def _flag(item: Value) -> bool:
@@ -63,10 +81,10 @@ def _flag(item: Value) -> bool:
         raise FunctionError(f"in the list, {wrong.message}", 0) from None
 
 
-@function("list: any, size: number", shallow=True)
+@function("list: list, size: number", shallow=True, gives="list")
 def chunklist(items: Value, size: Value) -> Value:
     """Return the list in pieces of a size."""
-    elements, length = _items(items, 0), _whole(size, 1, "the size")
+    elements, length = items, _whole(size, 1, "the size")
     if length < 0:
         raise FunctionError("the size must be 0 or more", 1)
     if length == 0:
@@ -101,13 +119,13 @@ def _joined(left: frozenset[str] | None, right: frozenset[str] | None) -> frozen
 @function("lists...: any|null", shallow=True)
 def coalescelist(*lists: Value) -> Value:
     """Return the first list that is not empty."""
-    for index, one in enumerate(lists):
-        if one is not None and _items(one, index):
+    for one in [one for index, one in enumerate(lists) if one is not None and _sequence(one, index) is not None]:
+        if one:
             return one
     raise FunctionError("all lists are null or empty")
 
 
-@function("list: any", shallow=True)
+@function("list: any", shallow=True, gives="list")
 def compact(items: Value) -> Value:
     """Return the list of strings without empty ones and nulls."""
     made: list[Value] = []
@@ -124,21 +142,25 @@ def compact(items: Value) -> Value:
     return made
 
 
-@function("lists...: any", shallow=True)
+@function("lists...: any", shallow=True, gives="same")
 def concat(*lists: Value) -> Value:
     """Return the elements of all lists as one list."""
     if not lists:
         raise FunctionError("at least one list is needed")
-    return [item for index, one in enumerate(lists) for item in _items(one, index)]
+    return [item for index, one in enumerate(lists) for item in _sequence(one, index)]
 
 
-@function("list: any, value: any|null")
+@function("list: any, value: any", shallow=True)
 def contains(items: Value, value: Value) -> Value:
     """Tell whether a list has a value."""
-    return any(same(item, value) for item in _items(items, 0))
+    marks = _joined(origins(items), origins(value))
+    found = [equal(item, value) for item in _items(items, 0)]
+    if True in found:
+        return mark(True, marks)
+    return mark(Unknown(BOOL) if None in found else False, marks)
 
 
-@function("list: any")
+@function("list: any", gives="list")
 def distinct(items: Value) -> Value:
     """Return the list without elements that are there earlier."""
     made: list[Value] = []
@@ -156,12 +178,10 @@ def distinct(items: Value) -> Value:
 
 @function("list: any, index: number", shallow=True)
 def element(items: Value, index: Value) -> Value:
-    """Return an element of the list; the index starts anew at its end."""
-    elements, place = _items(items, 0), _whole(index, 1, "the index")
+    """Return an element of the list; the index starts anew at its end, and a negative one counts from there."""
+    elements, place = _sequence(items, 0), _whole(index, 1, "the index")
     if not elements:
         raise FunctionError("the list is empty", 0)
-    if place < 0:
-        raise FunctionError("the index must be 0 or more", 1)
     return elements[place % len(elements)]
 
 
@@ -182,7 +202,7 @@ def _flatten(items: list[Value], made: list[Value]) -> bool:
             inner: list[Value] = []
             known = _flatten(list(item.value), inner) and known
             made.extend(Sensitive(one, item.origins) for one in inner)
-        elif isinstance(item, Unknown):
+        elif isinstance(item, Unknown) and (item.type is ANY or not isinstance(item.type, Primitive)):
             known = False
         else:
             made.append(item)
@@ -192,13 +212,13 @@ def _flatten(items: list[Value], made: list[Value]) -> bool:
 @function("list: any, value: any|null")
 def index(items: Value, value: Value) -> Value:
     """Return the place of the first element that is equal to a value."""
-    for place, item in enumerate(_items(items, 0)):
+    for place, item in enumerate(_sequence(items, 0)):
         if same(item, value):
             return place
     raise FunctionError("the list has no such value", 1)
 
 
-@function("object: any", shallow=True)
+@function("object: any", shallow=True, gives="same")
 def keys(value: Value) -> Value:
     """Return the names in a map or object, in order."""
     return sorted(_names(value, 0))
@@ -228,6 +248,12 @@ def length(value: Value) -> Value:
 def lookup(values: Value, key: Value, default: Value = ...) -> Value:
     """Return what a map has under a key, or the default."""
     named = _names(values, 0)
+    if isinstance(values, MapValue) and default is not ...:
+        try:
+            *kept, default = unify([*named.values(), default])
+        except ConversionError as wrong:
+            raise FunctionError(f"the default must have the type of the map's elements: {wrong.message}", 2) from None
+        named = dict(zip(named, kept, strict=True))
     if key in named:
         return named[key]
     if default is not ...:
@@ -235,15 +261,20 @@ def lookup(values: Value, key: Value, default: Value = ...) -> Value:
     raise FunctionError(f'there is no "{key}" in the map, and no default', 1)
 
 
-@function("values: list, keys: list, search: list")
+@function("values: list, keys: list, search: list", gives="list")
 def matchkeys(values: Value, keys: Value, search: Value) -> Value:
     """Return the values whose keys, at the same places, are among those searched for."""
     if len(values) != len(keys):
         raise FunctionError("values and keys must have the same length", 1)
+    try:
+        one = unify([*keys, *search])
+    except ConversionError as wrong:
+        raise FunctionError(f"the keys must be of the type of those searched for: {wrong.message}", 2) from None
+    keys, search = one[: len(keys)], one[len(keys) :]
     return [value for value, key in zip(values, keys, strict=True) if any(same(key, wanted) for wanted in search)]
 
 
-@function("maps...: any|null", shallow=True)
+@function("maps...: any|null", shallow=True, gives="same")
 def merge(*maps: Value) -> Value:
     """Return the names of all maps or objects in one; later ones win."""
     made: dict[str, Value] = {}
@@ -264,7 +295,7 @@ def one(items: Value) -> Value:
     return elements[0] if elements else None
 
 
-@function("limits...: number", name="range")
+@function("limits...: number", name="range", gives="list")
 def range_(*limits: Value) -> Value:
     """Return the numbers from a start up to a limit by a step."""
     if not 1 <= len(limits) <= 3:
@@ -288,7 +319,7 @@ def range_(*limits: Value) -> Value:
     return made
 
 
-@function("list: any", shallow=True)
+@function("list: any", shallow=True, gives="same")
 def reverse(items: Value) -> Value:
     """Return the list in reverse order."""
     return _items(items, 0)[::-1]
@@ -329,12 +360,14 @@ def _sets(values: tuple[Value, ...]) -> list[SetValue]:
     return made
 
 
-@function("sets...: any")
+@function("sets...: any", shallow=True, gives="list")
 def setproduct(*sets: Value) -> Value:
     """Return all combinations of one element from each set."""
     if len(sets) < 2:
         raise FunctionError("at least two sets are needed")
     lists = [_items(value, argument, "a set") for argument, value in enumerate(sets)]
+    if any(isinstance(value, SetValue) and contains_unknown(value) for value in sets):
+        return Unknown()
     total = 1
     for one in lists:
         total *= len(one)
@@ -348,12 +381,10 @@ def setproduct(*sets: Value) -> Value:
     return SetValue(made) if all(isinstance(value, SetValue) for value in sets) else made
 
 
-@function("list: any, start: number, end: number", name="slice", shallow=True)
+@function("list: any, start: number, end: number", name="slice", shallow=True, gives="same")
 def slice_(items: Value, start: Value, end: Value) -> Value:
     """Return the elements from one place up to, and without, another."""
-    elements = _items(items, 0)
-    if isinstance(items, SetValue):
-        raise FunctionError("a set has no order; use tolist(...) where one is known", 0)
+    elements = _sequence(items, 0)
     first, last = _whole(start, 1, "the start"), _whole(end, 2, "the end")
     if not 0 <= first <= len(elements):
         raise FunctionError(f"the start must be between 0 and {len(elements)}, the length of the list", 1)
@@ -362,7 +393,7 @@ def slice_(items: Value, start: Value, end: Value) -> Value:
     return elements[first:last]
 
 
-@function("list: strings")
+@function("list: strings", gives="list")
 def sort(items: Value) -> Value:
     """Return the strings in order."""
     if None in items:
@@ -386,7 +417,7 @@ def sum_(items: Value) -> Value:
     return total
 
 
-@function("map: any")
+@function("map: any", gives="map")
 def transpose(values: Value) -> Value:
     """Return a map of lists of strings with keys and elements exchanged."""
     made: dict[str, list[Value]] = {}
@@ -400,14 +431,14 @@ def transpose(values: Value) -> Value:
     return {name: sorted(made[name]) for name in sorted(made)}
 
 
-@function("object: any", shallow=True)
+@function("object: any", shallow=True, gives="same")
 def values(value: Value) -> Value:
     """Return the values of a map or object in the order of its names."""
     named = _names(value, 0)
     return [named[name] for name in sorted(named)]
 
 
-@function("keys: strings, values: any", shallow=True)
+@function("keys: strings, values: any", shallow=True, gives="same")
 def zipmap(names: Value, items: Value) -> Value:
     """Return an object of names and values at the same places."""
     elements = _items(items, 1)

@@ -81,6 +81,12 @@ def nonsensitive(value: Value) -> Value:
     return strip_sensitive(value)
 
 
+@function("value: any|null", shallow=True)
+def ephemeralasnull(value: Value) -> Value:
+    """Return the value: none here is ephemeral, which would become null."""
+    return value
+
+
 @function("value: any|null", marked=True, shallow=True)
 def issensitive(value: Value) -> Value:
     """Tell whether a value is marked as sensitive."""

@@ -112,7 +112,7 @@ def formatdate(spec: Value, time: Value) -> Value:
         if part == "'":
             raise FunctionError("a quotation mark in the format is not closed", 0)
         if part.startswith("'"):
-            made.append(part[1:-1].replace("''", "'"))
+            made.append(part[1:-1].replace("''", "'") if part != "''" else "'")
         elif match[1]:
             made.append(_verb(part, moment))
         else:

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,8 @@ from dstream.lang.jsonvalue import JsonNumber, write_json
 from dstream.lang.values import SetValue, Value, number
 
 _MAX_UNPACKED = 100_000_000
+_BARE_QUOTE = re.compile(r'(?>(?:"(?:[^"]|"")*+"|[^",\r\n]*+)(?:,|\r?\n))*+[^",\r\n]++"')
+"""A quotation mark inside a field without any around it, after whole fields."""
 
 
 @function("string: string")
@@ -44,6 +47,8 @@ def base64gunzip(text: Value) -> Value:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(_unbase64(text))) as file:
             data = file.read(_MAX_UNPACKED + 1)
+        if not data and not text:
+            raise EOFError
     except (OSError, EOFError, zlib.error):
         raise FunctionError("the bytes are not compressed by gzip", 0) from None
     if len(data) > _MAX_UNPACKED:
@@ -55,7 +60,7 @@ def base64gunzip(text: Value) -> Value:
 def textencodebase64(text: Value, encoding: Value) -> Value:
     """Return the string in a character encoding, in Base64."""
     try:
-        return base64.b64encode(text.encode(_codec(encoding))).decode()
+        return base64.b64encode(_encoded(text, _codec(encoding))).decode()
     except UnicodeEncodeError:
         raise FunctionError(f"the string has characters that {encoding} does not have", 0) from None
 
@@ -67,6 +72,11 @@ def textdecodebase64(text: Value, encoding: Value) -> Value:
         return _unbase64(text).decode(_codec(encoding))
     except UnicodeDecodeError:
         raise FunctionError(f"the bytes are no text in {encoding}", 0) from None
+
+
+def _encoded(text: str, codec: str) -> bytes:
+    # Without a byte order in its name, UTF-16 has the mark of the order of networks, whatever this machine's is.
+    return b"\xfe\xff" + text.encode("utf-16-be") if codec == "utf-16" else text.encode(codec)
 
 
 def _codec(name: str) -> str:
@@ -102,14 +112,9 @@ def urlencode(text: Value) -> Value:
 @function("string: string")
 def urldecode(text: Value) -> Value:
     """Return the text that stands in the query of a URL."""
-    import re
-
     if re.search(r"%(?![0-9a-fA-F]{2})", text):
         raise FunctionError("a percent sign is not followed by two hexadecimal digits", 0)
-    try:
-        return unquote_plus(text, errors="strict")
-    except UnicodeDecodeError:
-        raise FunctionError("the bytes are no UTF-8 text", 0) from None
+    return unquote_plus(text, errors="replace")
 
 
 @function("value: any|null")
@@ -149,17 +154,32 @@ def jsondecode(text: Value) -> Value:
     return _ordered(found)
 
 
+def clean(text: str) -> str:
+    """Return a text as all texts are here: in normal form C, with U+FFFD for half a surrogate pair."""
+    if text.isascii():
+        return text
+    import unicodedata
+
+    return unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
 def _ordered(value: Any) -> Value:
     if isinstance(value, dict):
-        return {name: _ordered(value[name]) for name in sorted(value)}
+        named = {clean(name): inner for name, inner in value.items()}
+        return {name: _ordered(named[name]) for name in sorted(named)}
     if isinstance(value, list):
         return [_ordered(item) for item in value]
+    if isinstance(value, str):
+        return clean(value)
     return number(value) if isinstance(value, Decimal) else value
 
 
-@function("string: string")
+@function("string: string", gives="list")
 def csvdecode(text: Value) -> Value:
     """Return the rows of a CSV text as objects; its first row has the names."""
+    if bare := _BARE_QUOTE.match(text):
+        line = text.count("\n", 0, bare.end()) + 1
+        raise FunctionError(f"line {line} has a quotation mark inside a field that does not start with one", 0)
     try:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
     except csv.Error as wrong:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +13,7 @@ from dstream.lang.scope import Surroundings
 from dstream.lang.values import SetValue, Value
 
 _MAX_BYTES = 100_000_000
+_VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 
 def read(surroundings: Surroundings, name: str) -> bytes:
@@ -103,8 +105,6 @@ def fileset(surroundings: Surroundings, path: Value, pattern: Value) -> Value:
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:
-    import re
-
     made: list[str] = []
     index = 0
     depth = 0
@@ -154,6 +154,9 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
 
     if not isinstance(values, dict):
         raise FunctionError("the values must be an object: { name = value }", 1)
+    for wrong in values:
+        if not _VARIABLE.fullmatch(wrong):
+            raise FunctionError(f'"{wrong}" cannot be a name in a template: those have letters, digits and _', 1)
     try:
         value = evaluate(parse_template(text, name), Scope(values, surroundings=surroundings))
     except DiagnosticsError as wrong:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Any
 
 from dstream.lang.functions.registry import FunctionError
@@ -56,33 +56,33 @@ def _one(match: re.Match[str], value: Value, argument: int) -> str:
         text = _verb(verb, flags, precision, value)
     except ConversionError as wrong:
         raise FunctionError(f"{match.group()} cannot show its value: {wrong.message}", argument) from None
-    return _padded(text, flags, width, zero=verb in "bdoxXeEfgG" or (verb == "v" and _is_number(value)))
+    return text if verb == "t" else _padded(text, flags, width)
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | Decimal) and not isinstance(value, bool)
-
-
-def _padded(text: str, flags: str, width: int, *, zero: bool) -> str:
+def _padded(text: str, flags: str, width: int) -> str:
     if len(text) >= width:
         return text
     if "-" in flags:
         return text.ljust(width)
-    if "0" in flags and zero:
-        sign = text[0] if text[:1] in ("-", "+", " ") else ""
+    if "0" in flags:
+        start = _PREFIX.match(text)
+        sign = start.group() if start is not None else ""
         return sign + text[len(sign) :].rjust(width - len(sign), "0")
     return text.rjust(width)
 
 
+_PREFIX = re.compile(r"[-+ ]?(?:0[bxX])?")
+
+
 def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:
     if verb == "v":
-        return _default(flags, value)
+        return _default(flags, precision, value)
     if value is None:
         raise ConversionError("it is null")
     match verb:
         case "s":
             text = to_string(value)
-            return text if precision is None else text[:precision]
+            return text[:precision] if precision else text
         case "q":
             from dstream.lang.functions.encoding import json_text
 
@@ -90,19 +90,19 @@ def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:
         case "t":
             return "true" if to_bool(value) else "false"
         case "d" | "b" | "o" | "x" | "X":
-            return _whole(verb, flags, value)
+            return _whole(verb, flags, precision, value)
         case "e" | "E" | "f" | "g" | "G":
             return _fraction(verb, flags, precision, value)
     raise FunctionError(f"there is no verb %{verb}. Verbs are %v %s %q %d %f %e %g %t %b %o %x %X and %#v", 0)
 
 
-def _default(flags: str, value: Value) -> str:
+def _default(flags: str, precision: int | None, value: Value) -> str:
     from dstream.lang.functions.encoding import json_text
 
     if "#" in flags or value is None or isinstance(value, dict | list) or kind(value) == "a set":
         return json_text(value)
-    if _is_number(value):
-        return ("+" if "+" in flags and value >= 0 else "") + to_string(value)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return _fraction("g", flags.replace("+", ""), precision, value)
     return to_string(value)
 
 
@@ -110,37 +110,52 @@ def _sign(flags: str, negative: bool) -> str:
     return "-" if negative else "+" if "+" in flags else " " if " " in flags else ""
 
 
-def _whole(verb: str, flags: str, value: Value) -> str:
+def _whole(verb: str, flags: str, precision: int | None, value: Value) -> str:
     number = to_number(value)
     if not isinstance(number, int):
         raise ConversionError("a whole number is required")
     digits = {"d": "d", "b": "b", "o": "o", "x": "x", "X": "X"}[verb]
     prefix = {"b": "0b", "o": "0", "x": "0x", "X": "0X"}.get(verb, "") if "#" in flags else ""
-    return _sign(flags, number < 0) + prefix + format(abs(number), digits)
+    return _sign(flags, number < 0) + prefix + format(abs(number), digits).rjust(precision or 0, "0")
 
 
 def _fraction(verb: str, flags: str, precision: int | None, value: Value) -> str:
     number = to_number(value)
     sign = _sign(flags, number < 0)
-    size: Any = abs(number)
+    size: Any = number.copy_abs() if isinstance(number, Decimal) else abs(number)
+    digits = 6 if precision is None else precision
     if verb == "f":
-        return sign + format(Decimal(size), f".{6 if precision is None else precision}f")
+        return sign + format(_binary(size), f".{digits}f")
     if verb in ("e", "E"):
-        return sign + format(float(size), f".{6 if precision is None else precision}{verb}")
-    return sign + _shortest(float(size), precision, verb)
+        return sign + _exponent(format(_binary(size), f".{digits}{verb}") if size else f"{0:.{digits}{verb}}")
+    return sign + _shortest(Decimal(size), precision, verb)
 
 
-def _shortest(size: float, precision: int | None, verb: str) -> str:
+def _binary(size: int | Decimal) -> Decimal:
+    """Return the number as 512 binary digits hold it, which decides how the last digit that is shown is rounded."""
+    if isinstance(size, int):
+        return Decimal(size)
+    numerator, denominator = size.as_integer_ratio()
+    shift = max(0, 512 - numerator.bit_length() + denominator.bit_length())
+    mantissa = round(Fraction(numerator << shift, denominator))
+    return Context(prec=20_000, Emin=-999_999, Emax=999_999).divide(Decimal(mantissa), Decimal(1 << shift))
+
+
+def _exponent(text: str) -> str:
+    """Return a number with the two digits in its exponent that Go writes at least."""
+    return re.sub(r"([eE][-+])(\d)$", r"\g<1>0\2", text)
+
+
+def _shortest(size: Decimal, precision: int | None, verb: str) -> str:
     """Return %g as Go writes it: the shortest digits, with an exponent below -4 and from 6 on."""
     if size == 0:
         return "0"
-    exponent = math.floor(math.log10(size))
     if precision is not None:
-        return format(size, f".{max(precision, 1)}{verb}")
-    if exponent < -4 or exponent >= 6:
-        mantissa, _, power = format(Decimal(repr(size)), "e").partition("e")
-        if "." in mantissa:
-            mantissa = mantissa.rstrip("0").rstrip(".")
-        return f"{mantissa}{'e' if verb == 'g' else 'E'}{power[0]}{power[1:].zfill(2)}"
-    text = format(Decimal(repr(size)), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+        size = Context(prec=max(precision, 1)).plus(size)
+    limit = 6 if precision is None else max(precision, 1)
+    if -4 <= size.adjusted() < limit:
+        text = format(size, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, mark, power = format(size, "e" if verb == "g" else "E").partition("e" if verb == "g" else "E")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return _exponent(f"{mantissa}{mark}{power}")

@@ -14,6 +14,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def _network(prefix: str) -> Network:
     # Go, and so Terraform, reads leading zeros in old configurations as decimal.
     plain = re.sub(r"(?<![0-9a-fA-F:])0+(?=\d)", "", prefix) if ":" not in prefix else prefix
+    if "%" in plain:
+        raise FunctionError(f'"{prefix}" is no network: it has a zone', 0)
     if "/" not in plain:
         raise FunctionError(f'"{prefix}" is no network; it lacks its length, as in 10.0.0.0/8', 0)
     try:
@@ -35,6 +37,19 @@ def cidrhost(prefix: Value, hostnum: Value) -> Value:
     if not -network.num_addresses <= host < network.num_addresses:
         raise FunctionError(f"the network {prefix} has no host {host}", 1)
     return str(network[host])
+
+
+@function("prefix: string, address: string")
+def cidrcontains(prefix: Value, address: Value) -> Value:
+    """Tell whether a network holds an address, or all of another network."""
+    network = _network(prefix)
+    try:
+        inner = _network(address) if "/" in address else ipaddress.ip_network(address)
+    except (ValueError, FunctionError):
+        raise FunctionError(f'"{address}" is neither an address nor a network', 1) from None
+    if inner.version != network.version:
+        raise FunctionError(f"{prefix} and {address} are of different kinds, IPv4 and IPv6", 1)
+    return inner.network_address in network and inner.broadcast_address in network
 
 
 @function("prefix: string")
@@ -67,7 +82,7 @@ def _subnet(network: Network, address: int, length: int) -> Network:
     return ipaddress.IPv6Network((address, length))
 
 
-@function("prefix: string, newbits...: number")
+@function("prefix: string, newbits...: number", gives="list")
 def cidrsubnets(prefix: Value, *newbits: Value) -> Value:
     """Return networks of several sizes, one after another, inside a network."""
     network = _network(prefix)

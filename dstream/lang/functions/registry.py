@@ -35,8 +35,8 @@ _MODULES: dict[str, str] = {
     "dates": "formatdate plantimestamp timeadd timecmp timestamp",
     "hashes": "base64sha256 base64sha512 bcrypt filebase64sha256 filebase64sha512 filemd5 filesha1 filesha256 "
     "filesha512 md5 rsadecrypt sha1 sha256 sha512 uuid uuidv5",
-    "network": "cidrhost cidrnetmask cidrsubnet cidrsubnets",
-    "conversion": "issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring type",
+    "network": "cidrcontains cidrhost cidrnetmask cidrsubnet cidrsubnets",
+    "conversion": "ephemeralasnull issensitive nonsensitive sensitive tobool tolist tomap tonumber toset tostring type",
     "special": "can env try",
 }
 MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -51,6 +51,10 @@ class FunctionError(Exception):
         self.message = message
         self.argument = argument
         super().__init__(message)
+
+
+class NullArgument(FunctionError):
+    """An argument is null that may not be; the message is the parameter's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ class Function:
     """Whether it is given expressions and the scope, and evaluates by itself."""
     optional: int
     """How many of the last parameters may be left out."""
+    gives: str = ""
+    """What the lists and objects that it returns are: `list` or `map` for those with elements of one type, `same` for
+    such ones if all arguments are; tuples and objects otherwise."""
 
     def usage(self) -> str:
         """Return how a call looks, such as `split(separator, string)`."""
@@ -103,6 +110,7 @@ def function(
     marked: bool = False,
     surrounded: bool = False,
     lazy: bool = False,
+    gives: str = "",
 ) -> Callable[[Implementation], Implementation]:
     """Declare a function: `separator: string, values: strings, more...: any, last?: number`.
 
@@ -124,7 +132,7 @@ def function(
                 parameters.append(parameter)
                 optional += label.endswith("?")
         FUNCTIONS[plain] = Function(
-            plain, tuple(parameters), rest, implementation, shallow, marked, surrounded, lazy, optional
+            plain, tuple(parameters), rest, implementation, shallow, marked, surrounded, lazy, optional, gives
         )
         return implementation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from dstream.config.source import WHITE_SPACE
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.types import ConversionError, to_string
 from dstream.lang.values import SetValue, Value
@@ -43,7 +44,7 @@ def format_(spec: Value, *values: Value) -> Value:
     return formatted(spec, values)
 
 
-@function("format: string, values...: any|null")
+@function("format: string, values...: any|null", gives="list")
 def formatlist(spec: Value, *values: Value) -> Value:
     """Return a list of texts: the format with each element of the lists among the values in turn."""
     from dstream.lang.functions.formatting import formatted
@@ -83,7 +84,7 @@ def join(separator: Value, *lists: Value) -> Value:
 @function("string: string")
 def lower(text: Value) -> Value:
     """Return the string in lower case."""
-    return text.lower()
+    return "".join(character.lower()[:1] for character in text)
 
 
 @function("string: string")
@@ -111,29 +112,32 @@ def regex(pattern: Value, text: Value) -> Value:
     return captured(match)
 
 
-@function("pattern: string, string: string")
+@function("pattern: string, string: string", gives="list")
 def regexall(pattern: Value, text: Value) -> Value:
     """Return all matches, each as `regex` returns one."""
-    from dstream.lang.functions.patterns import captured, compiled
+    from dstream.lang.functions.patterns import captured, found
 
-    return [captured(match) for match in compiled(pattern).finditer(text)]
+    return [captured(match) for match in found(pattern, text)]
 
 
 @function("string: string, part: string, replacement: string")
 def replace(text: Value, part: Value, replacement: Value) -> Value:
     """Return the string with a part replaced; a part between slashes is a regular expression."""
     if len(part) > 1 and part.startswith("/") and part.endswith("/"):
-        from dstream.lang.functions.patterns import compiled, expanded
+        from dstream.lang.functions.patterns import expanded, found
 
-        pattern = compiled(part[1:-1])
-        result: str = pattern.sub(lambda match: expanded(replacement, match), text)
-        return result
+        made: list[str] = []
+        end = 0
+        for match in found(part[1:-1], text):
+            made.extend((text[end : match.start()], expanded(replacement, match)))
+            end = match.end()
+        return "".join((*made, text[end:]))
     if len(text) * max(1, len(replacement)) > _MAX_TEXT and not part:
         raise FunctionError("the result is too long")
     return text.replace(part, replacement)
 
 
-@function("separator: string, string: string")
+@function("separator: string, string: string", gives="list")
 def split(separator: Value, text: Value) -> Value:
     """Return the parts of the string between separators."""
     return list(text) if not separator else text.split(separator)
@@ -150,12 +154,12 @@ def substr(text: Value, offset: Value, length: Value) -> Value:
     """Return a part of the string; a negative offset counts from the end, length -1 takes all."""
     if not isinstance(offset, int):
         raise FunctionError("the offset must be a whole number", 1)
-    if not isinstance(length, int) or length < -1:
+    if not isinstance(length, int):
         raise FunctionError("the length must be a whole number, 0 or more, or -1 for all that is left", 2)
     characters = clusters(text)
     if offset < 0:
         offset = max(0, offset + len(characters))
-    end = len(characters) if length == -1 else offset + length
+    end = len(characters) if length < 0 else offset + length
     return "".join(characters[offset:end])
 
 
@@ -188,7 +192,7 @@ def trimsuffix(text: Value, suffix: Value) -> Value:
 @function("string: string")
 def trimspace(text: Value) -> Value:
     """Return the string without white space at both ends."""
-    return text.strip()
+    return text.strip(WHITE_SPACE)
 
 
 def clusters(text: str) -> list[str]:

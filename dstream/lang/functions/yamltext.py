@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
+from base64 import b64encode
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
 
+from dstream.lang.functions.encoding import clean
 from dstream.lang.functions.registry import FunctionError
 from dstream.lang.types import to_string
 from dstream.lang.values import SetValue, Value, number
@@ -18,7 +20,8 @@ from dstream.lang.values import SetValue, Value, number
 def encoded(value: Value) -> str:
     """Return a known value as a YAML document: strings in quotation marks, names in order."""
     text: str = yaml.dump(value, Dumper=_dumper(), default_flow_style=False, width=10**9, allow_unicode=True)
-    return text
+    # PyYAML ends block texts so too, which nobody else does.
+    return text.removesuffix("...\n") if isinstance(value, str | list | dict | SetValue) else text
 
 
 def decoded(text: str) -> Value:
@@ -37,17 +40,22 @@ def decoded(text: str) -> Value:
 def _value(found: Any, depth: int) -> Value:
     if depth > 500:
         raise FunctionError("the YAML nests too deeply, or refers to itself", 0)
+    if isinstance(found, bytes):
+        return b64encode(found).decode()
     if isinstance(found, dict):
-        named = {_name(key): inner for key, inner in found.items()}
-        return {name: _value(named[name], depth + 1) for name in sorted(named)}
+        return {name: _value(found[name], depth + 1) for name in sorted(found)}
     if isinstance(found, list):
         return [_value(item, depth + 1) for item in found]
     if isinstance(found, Decimal):
         return number(found)
-    if found is None or isinstance(found, str | int):
+    if isinstance(found, str):
+        return clean(found)
+    if found is None or isinstance(found, int):
         return found
+    if isinstance(found, datetime.datetime):
+        return found.replace(microsecond=0).isoformat().replace("+00:00", "Z")
     if isinstance(found, datetime.date):
-        return found.isoformat() if isinstance(found, datetime.datetime) else f"{found.isoformat()}T00:00:00Z"
+        return f"{found.isoformat()}T00:00:00Z"
     raise FunctionError(f"the YAML has {type(found).__name__}, which no value here can be", 0)
 
 
@@ -81,6 +89,12 @@ def _loader() -> type[yaml.SafeLoader]:
     for tag, (pattern, first) in resolvers.items():
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
 
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> Any:
+        # By their texts: as Python's values, the keys 1 and true are one.
+        loader.flatten_mapping(node)
+        pairs = ((loader.construct_object(key, deep=True), value) for key, value in node.value)
+        return {_name(key): loader.construct_object(value, deep=True) for key, value in pairs}
+
     def whole(loader: yaml.SafeLoader, node: Any) -> int:
         text = loader.construct_scalar(node)
         sign = -1 if text.startswith("-") else 1
@@ -94,6 +108,7 @@ def _loader() -> type[yaml.SafeLoader]:
     def fraction(loader: yaml.SafeLoader, node: Any) -> Decimal:
         return Decimal(loader.construct_scalar(node))
 
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     Loader.add_constructor("tag:yaml.org,2002:int", whole)
     Loader.add_constructor("tag:yaml.org,2002:float", fraction)
     Loader.add_constructor("tag:yaml.org,2002:bool", truth)
@@ -105,6 +120,10 @@ def _dumper() -> type[yaml.SafeDumper]:
     class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # untyped base
         """Writes strings in quotation marks, longer texts as blocks, and lists flush with their names."""
 
+        def check_simple_key(self) -> bool:
+            # PyYAML writes an empty key as "? ''", which no other program does.
+            return bool(super().check_simple_key()) or getattr(self.event, "value", None) == ""
+
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
@@ -112,7 +131,7 @@ def _dumper() -> type[yaml.SafeDumper]:
             super().increase_indent(flow, indentless)
 
     def text(dumper: yaml.SafeDumper, value: str) -> Any:
-        block = "\n" in value and value.strip() and not value.startswith((" ", "\n", "\t"))
+        block = "\n" in value and value.strip() and not value.startswith(("\n", "\t"))
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if block else '"')
 
     def mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> Any:
@@ -125,7 +144,8 @@ def _dumper() -> type[yaml.SafeDumper]:
         return dumper.represent_scalar("tag:yaml.org,2002:float", to_string(value))
 
     Dumper.add_representer(str, text)
-    Dumper.add_representer(dict, mapping)
+    Dumper.add_multi_representer(dict, mapping)
+    Dumper.add_multi_representer(list, sequence)
     Dumper.add_representer(SetValue, sequence)
     Dumper.add_representer(Decimal, fraction)
     return Dumper

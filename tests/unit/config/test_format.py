@@ -148,3 +148,23 @@ def test_formatting_twice_changes_nothing_more(case):
 def test_invalid_text_is_not_formatted():
     with pytest.raises(DiagnosticsError):
         format_text("a = ", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a = {\n  for k in x : k => 1\n  if k != null\n}\n", "a = {\n  for k in x : k => 1\n  if k != null\n}\n"),
+        ("a = { # c\n\n  for k in x : k => 1 }\n", "a = { # c\n\nfor k in x : k => 1 }\n"),
+        ("a = [\n  # c\n  for k in x : k\n]\n", "a = [\n  # c\n  for k in x : k\n]\n"),
+        ("a = x[ * ].y\n", "a = x[*].y\n"),
+        ("# two spaces  \na = 1\n", "# two spaces  \na = 1\n"),
+        ('a = "${(x ?\n  y : z)}"\n', "a = (x ?\ny : z)\n"),
+        ('variable "v" {\n  type = "string"\n}\n', 'variable "v" {\n  type = string\n}\n'),
+        ('variable "v" {\n  type = "list" # c\n}\n', 'variable "v" {\n  type = list(string) # c\n}\n'),
+        ('variable "v" {\n  type = map\n}\n', 'variable "v" {\n  type = map(any)\n}\n'),
+        ('output "v" {\n  type = "list"\n}\n', 'output "v" {\n  type = "list"\n}\n'),
+        ('variable "v" {\n  default = "list"\n}\n', 'variable "v" {\n  default = "list"\n}\n'),
+    ],
+)
+def test_what_terraform_fmt_does_too(text, wanted):
+    assert format_text(text, "x") == wanted

@@ -85,7 +85,14 @@ def test_a_missing_brace_is_reported_where_it_is_missing():
 @pytest.mark.parametrize(
     ("text", "summary", "says"),
     [
-        ("a = { b = 1; c = 2 }", "Invalid character", "Semicolons separate nothing"),
+        ("a = { b = 1; c = 2 }", "Invalid character", "separated by commas"),
+        ("b { a = 1; c = 2 }", "Invalid character", "a line of its own"),
+        ('a = "x\r\ny"', "Unterminated string", "closing quotation mark"),
+        ("b {\n ]\n}", "Wrong closing bracket", "wants }"),
+        ("b {\n , a = 1\n}", "Argument or block expected", "should start"),
+        (", a = 1", "Argument or block expected", "should start"),
+        ("a = 1e5.5", "Invalid number", "one decimal point"),
+        ("a = 1e99999999999999999999", "Number out of range", "digits"),
         ("a = 'x'", "Invalid character", "double ones"),
         ('a = "x', "Unterminated string", "closing quotation mark"),
         ("a = <<E\nx\n", "Unterminated heredoc", "closing marker E"),
@@ -102,7 +109,6 @@ def test_a_missing_brace_is_reported_where_it_is_missing():
         ("a = (1]", "Wrong closing bracket", "wants )"),
         ("a = x & y", "Invalid character", "&&"),
         ("a = 1\na = 2", "Argument set twice", "line 1"),
-        ("a = {x.y = 1}", "Ambiguous key", "(x.y)"),
         ('a = "{{ nope }}"', "Unsupported template", "env"),
         ("a = 1.5.5", "Invalid number", "one decimal point"),
         ("a = 1e999999", "Number out of range", "digits"),

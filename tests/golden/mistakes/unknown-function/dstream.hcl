@@ -1,0 +1,8 @@
+locals {
+  tables = ["Orders", "Customers"]
+  topic  = uper(local.tables[0])
+}
+
+output "topic" {
+  value = local.topic
+}

@@ -1,0 +1,8 @@
+locals {
+  environment = "test
+  tables      = ["Orders", "Customers"]
+}
+
+output "tables" {
+  value = local.tables
+}
