@@ -1,0 +1,24 @@
+"""The executables `dstream-in-asb`, `dstream-out-asb` and `dstream-resource-asb`."""
+
+import sys
+
+from dstream_sdk import main
+
+
+def run_input() -> None:
+    """Run the input."""
+    main("dstream_servicebus.providers:INPUT")
+
+
+def run_output() -> None:
+    """Run the output, which also manages the queues and topics that it needs."""
+    main("dstream_servicebus.providers:OUTPUT")
+
+
+def run_resource() -> None:
+    """Manage queues, topics and subscriptions that are written as resource blocks."""
+    main("dstream_servicebus.providers:RESOURCES")
+
+
+if __name__ == "__main__":
+    {"in": run_input, "out": run_output, "resource": run_resource}[(sys.argv[1:2] or ["out"])[0]]()

@@ -1,0 +1,109 @@
+"""Access: from settings to the clients of a namespace. Every client is made here, with time limits."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from dstream_sdk import InvalidError
+from dstream_servicebus.settings import Connection
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusClient
+    from azure.servicebus.management import ServiceBusAdministrationClient
+
+SUFFIX = ".servicebus.windows.net"
+
+
+def host_of(config: Connection) -> str:
+    """Return the host name of the namespace, without talking to it. Raises InvalidError where none is given."""
+    if config.connection_string:
+        return _endpoint(config.connection_string)
+    name = config.namespace.strip().removeprefix("sb://").rstrip("/")
+    if not name:
+        raise InvalidError(
+            "No namespace",
+            "give connection_string, or namespace to sign in by Entra ID",
+            path="config.connection_string",
+        )
+    return name if "." in name else name + SUFFIX
+
+
+def _endpoint(text: str) -> str:
+    fields = dict(each.split("=", 1) for each in text.strip().split(";") if "=" in each)
+    lower = {key.strip().lower(): value.strip() for key, value in fields.items()}
+    host = urlsplit(lower.get("endpoint", "")).netloc
+    key = lower.get("sharedaccesskeyname") and lower.get("sharedaccesskey")
+    if not host or not (key or lower.get("sharedaccesssignature")):
+        raise InvalidError(
+            "Invalid connection string",
+            "expected Endpoint=sb://NAME.servicebus.windows.net/;SharedAccessKeyName=...;SharedAccessKey=..., as the "
+            "portal shows it under Shared access policies",
+            path="config.connection_string",
+        )
+    return host
+
+
+def _trusted() -> str | None:
+    """Return the file with certificate authorities that the environment names; None: those of the library."""
+    return os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
+
+
+def _credential(config: Connection) -> Any:
+    if config.sas_token:
+        from azure.core.credentials import AzureSasCredential
+
+        return AzureSasCredential(config.sas_token)
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential(managed_identity_client_id=config.client_id or None)
+
+
+def messages_client(config: Connection) -> ServiceBusClient:
+    """Return a client for messages that leaves retries to us."""
+    from azure.servicebus import ServiceBusClient
+
+    host_of(config)
+    more: dict[str, Any] = {"retry_total": 0, "connection_verify": _trusted(), "user_agent": "dstream"}
+    if config.connection_string:
+        return ServiceBusClient.from_connection_string(config.connection_string, **more)
+    return ServiceBusClient(host_of(config), _credential(config), **more)
+
+
+def entities_client(config: Connection) -> ServiceBusAdministrationClient:
+    """Return a client for entities, which waits as long as the service says (Retry-After)."""
+    from azure.servicebus.management import ServiceBusAdministrationClient
+
+    more: dict[str, Any] = {"connection_timeout": 10, "read_timeout": config.management_timeout, "retry_total": 5}
+    more["user_agent"] = "dstream"
+    if trusted := _trusted():
+        more["connection_verify"] = trusted
+    if config.connection_string:
+        return ServiceBusAdministrationClient.from_connection_string(config.connection_string, **more)
+    if config.sas_token:
+        string = f"Endpoint=sb://{host_of(config)}/;SharedAccessSignature={config.sas_token}"
+        return ServiceBusAdministrationClient.from_connection_string(string, **more)
+    return ServiceBusAdministrationClient(host_of(config), _credential(config), **more)
+
+
+class Clients:
+    """The entities clients of a process, one for each configuration, shared by its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Connection, ServiceBusAdministrationClient] = {}
+
+    def of(self, config: Connection) -> ServiceBusAdministrationClient:
+        """Return the client of a configuration."""
+        key = Connection(
+            config.connection_string, config.namespace, config.sas_token, config.client_id, config.management_timeout
+        )
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = entities_client(config)
+            return self._known[key]
+
+
+CLIENTS = Clients()

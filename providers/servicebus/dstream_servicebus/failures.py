@@ -1,0 +1,112 @@
+"""Failures: what the client library raises, sorted by what may be done about it, and said to users."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError, RetriableError
+
+
+class Kind(Enum):
+    """What may be done."""
+
+    BUSY = "busy"
+    """The service asks to wait."""
+    FULL = "full"
+    """The entity has no room; its readers may make some."""
+    AGAIN = "again"
+    """The connection is gone, or nobody knows: the same once more."""
+    MISSING = "missing"
+    """There is no such entity."""
+    DENIED = "denied"
+    """The credentials do not allow it."""
+    REFUSED = "refused"
+    """The service does not take this message, or these messages in one piece."""
+    OFF = "off"
+    """The entity is disabled."""
+
+
+def kind_of(problem: BaseException) -> Kind:
+    """Return what may be done about a failed send or receive.
+
+    A missing entity and a lack of rights do not always show as such: a link that is closed at once is reported as
+    `amqp:unknown-error`, a refused token as `amqp:client-error`. These are AGAIN here; who keeps meeting them asks the
+    management plane.
+    """
+    from azure.servicebus import exceptions as known
+
+    table: tuple[tuple[type[BaseException], Kind], ...] = (
+        (known.ServiceBusServerBusyError, Kind.BUSY),
+        (known.ServiceBusQuotaExceededError, Kind.FULL),
+        (known.MessagingEntityNotFoundError, Kind.MISSING),
+        (known.MessagingEntityDisabledError, Kind.OFF),
+        (known.MessageSizeExceededError, Kind.REFUSED),
+        (known.ServiceBusAuthorizationError, Kind.DENIED),
+        (known.ServiceBusConnectionError, Kind.AGAIN),
+        (known.ServiceBusCommunicationError, Kind.AGAIN),
+        (known.OperationTimeoutError, Kind.AGAIN),
+        (known.ServiceBusAuthenticationError, Kind.AGAIN),
+    )
+    for type_, kind in table:
+        if isinstance(problem, type_):
+            return kind
+    if isinstance(problem, known.ServiceBusError):
+        condition = str(getattr(problem, "_condition", "") or "")
+        refused = ("amqp:not-allowed", "amqp:decode-error", "amqp:invalid-field", "amqp:not-implemented")
+        return Kind.REFUSED if condition in refused else Kind.AGAIN
+    return Kind.AGAIN
+
+
+def sentence(problem: BaseException) -> str:
+    """Return what the library says, in one line, without what only a tracker of the service can read."""
+    text = " ".join(str(getattr(problem, "message", "") or problem).split())
+    for mark in (" TrackingId:", " Reference:", " For more information", " Error condition:", "Content: <"):
+        text = text.partition(mark)[0].strip()
+    return text or type(problem).__name__
+
+
+def missing(kind: str, name: str) -> ProviderError:
+    """Return the error for an entity that is not there."""
+    return ConflictError(
+        f"No such {kind}",
+        f"the {kind} {name!r} does not exist in the namespace. Create it with dstream apply; if somebody has deleted "
+        "it, dstream plan shows that as drift",
+    )
+
+
+def denied(doing: str, problem: BaseException) -> ProviderError:
+    """Return the error for credentials that are not enough."""
+    return DeniedError(
+        "Access denied",
+        f"cannot {doing}: {sentence(problem)}. Sending takes the right Send (role Azure Service Bus Data Sender), "
+        "reading Listen (Data Receiver), and creating or deleting queues Manage (Data Owner)",
+    )
+
+
+def of_entities(problem: BaseException, doing: str) -> ProviderError:
+    """Return a failed call to the management plane as an error of the protocol, with what may help."""
+    from azure.core import exceptions as core
+
+    if isinstance(problem, ProviderError):
+        return problem
+    text = f"cannot {doing}: {sentence(problem)}"
+    if isinstance(problem, core.ClientAuthenticationError):
+        return denied(doing, problem)
+    if isinstance(problem, core.HttpResponseError) and problem.status_code is not None:
+        wait = _retry_after(problem)
+        if problem.status_code in (401, 403):
+            return denied(doing, problem)
+        if problem.status_code in (408, 429) or problem.status_code >= 500:
+            return RetriableError("Service Bus is busy", text, retry_after=wait)
+        if problem.status_code == 409:
+            return ConflictError("Conflict", text)
+        return InvalidError("Refused by Service Bus", text)
+    if isinstance(problem, core.AzureError):  # not reached, no answer, or one that makes no sense
+        return RetriableError("Service Bus cannot be reached", text)
+    return ProviderError("Service Bus failed", f"{text} ({type(problem).__name__})")
+
+
+def _retry_after(problem: object) -> float | None:
+    response = getattr(problem, "response", None)
+    text = str(getattr(response, "headers", {}).get("Retry-After") or "")
+    return float(text) if text.replace(".", "", 1).isdigit() else None

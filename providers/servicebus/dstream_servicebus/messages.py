@@ -1,0 +1,122 @@
+"""From an envelope to a message: its body, identity, place in the order, and application properties."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dstream_sdk import encode
+from dstream_servicebus.settings import OutputSettings
+
+TEXT_LIMIT = 4096
+"""Longer metadata stays in the body and is no application property: all headers together may have 64 KiB."""
+_INT = 2**31
+"""The client library writes whole numbers as AMQP int, of 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is sent for one envelope."""
+
+    line: bytes
+    """The envelope as it came, for the dead letters."""
+    body: bytes
+    message_id: str
+    lane: str | None
+    """The session or partition key; None where the queue itself keeps the order."""
+    properties: dict[str, Any]
+    subject: str
+
+
+class Preparer:
+    """Prepares messages by the settings."""
+
+    def __init__(self, config: OutputSettings, source: str) -> None:
+        """`source` says in cloud events where they come from."""
+        self._lanes = config.ordering != "queue"
+        self._keys = config.ordering_keys
+        self._format = config.format
+        self._source = source
+        self.content_type = "application/json"
+        if config.format == "cloudevents":
+            self.content_type = "application/cloudevents+json"
+
+    def prepare(self, line: bytes, envelope: Mapping[str, Any]) -> Prepared:
+        """Return what is sent for an envelope."""
+        data = envelope["data"]
+        metadata = envelope.get("metadata")
+        if not isinstance(metadata, dict):
+            metadata = {}
+        table = str(metadata.get("TableName") or "")
+        key = metadata.get("Key")
+        message_id = identity_of(table, metadata) or uuid.uuid4().hex
+        body = line
+        if self._format == "data":
+            body = encode(data)
+        elif self._format == "cloudevents":
+            body = self._event(table, metadata, data, message_id)
+        lane = self._lane(table, key) if self._lanes else None
+        return Prepared(line, body, message_id, lane, properties_of(metadata), str(metadata.get("OperationType") or ""))
+
+    def _lane(self, table: str, key: Any) -> str:
+        """Return the session or partition key of a row; rows without a key of a table share one."""
+        text = encode([table, sorted(key.items()) if isinstance(key, dict) else key])
+        digest = hashlib.blake2b(text, digest_size=16)
+        if not self._keys:
+            return digest.hexdigest()
+        return str(int.from_bytes(digest.digest()[:8], "big") % self._keys)
+
+    def _event(self, table: str, metadata: Mapping[str, Any], data: Any, message_id: str) -> bytes:
+        """Return a cloud event in structured mode, with the metadata that has a name there as extensions."""
+        event: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": message_id,
+            "source": f"{self._source}/{table}" if table else self._source,
+            "type": f"dstream.{str(metadata.get('OperationType') or 'record').lower()}",
+            "datacontenttype": "application/json",
+        }
+        key = metadata.get("Key")
+        if key is not None:
+            event["subject"] = encode(key).decode()
+        if isinstance(moment := metadata.get("Timestamp"), str):
+            event["time"] = moment
+        for name, value in metadata.items():
+            plain = name.lower()
+            if plain.isalnum() and plain.isascii() and plain not in event and name not in ("Timestamp", "Key"):
+                text = value if isinstance(value, str) else encode(value).decode()
+                event[plain] = text
+        return encode({**event, "data": data})
+
+
+def identity_of(table: str, metadata: Mapping[str, Any]) -> str | None:
+    """Return the message_id of a change: the same whenever it is read again, and another one for every other change.
+
+    It follows from the place in the source: Position, or LSN with Seq. Where the input tells neither, there is none:
+    content alone does not tell a repeat from a second change to the same values.
+    """
+    place = metadata.get("Position")
+    if place is None:
+        if metadata.get("LSN") is None or metadata.get("Seq") is None:
+            return None
+        place = [metadata["LSN"], metadata["Seq"]]
+    parts = [table, metadata.get("OperationType"), place, metadata.get("Key"), metadata.get("OldKey")]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def properties_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata as application properties: plain values as they are, others as JSON text."""
+    out: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or (isinstance(value, int) and -_INT <= value < _INT):
+            out[name] = value
+            continue
+        text = value if isinstance(value, str) else encode(value).decode()
+        if len(text) <= TEXT_LIMIT:
+            out[name] = text
+    return out

@@ -1,0 +1,127 @@
+"""Names: which queue or topic a table has, by a template and by what the service allows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from dstream_sdk import InvalidError
+
+LONGEST = 260
+_ALLOWED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+FIELDS = ("table", "schema", "name", "task")
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Return schema and table of a stream's name; the schema is empty where there is none."""
+    schema, _, table = name.rpartition(".")
+    return schema, table
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How entities are called.
+
+    `{table}` is the table without its schema, `{schema}` the schema, `{name}` the whole name as the input has it,
+    `{task}` the task. A template without a field is one entity for all tables. `explicit` names those of single tables.
+    """
+
+    template: str
+    explicit: Mapping[str, str]
+    task: str
+
+    def __post_init__(self) -> None:
+        """Refuse a template with fields that there are not."""
+        for field in _FIELD.findall(self.template):
+            if field not in FIELDS:
+                known = ", ".join(f"{{{each}}}" for each in FIELDS)
+                raise InvalidError(
+                    "Invalid name", f"there is no {{{field}}}; there are: {known}", path="config.queue_name"
+                )
+
+    @property
+    def shared(self) -> bool:
+        """Tell whether all tables have one entity."""
+        return not any(field != "task" for field in _FIELD.findall(self.template))
+
+    def of(self, name: str) -> str:
+        """Return the name of a table's entity, without looking whether the service allows it."""
+        schema, table = parts(name)
+        found = self.explicit.get(name) or self.explicit.get(table)
+        if found is not None:
+            return found
+        values = {"table": table, "schema": schema, "name": name, "task": self.task.replace("/", "-")}
+        return _FIELD.sub(lambda match: values[match[1]], self.template)
+
+    def all_of(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the entity of each table. Raises InvalidError for a name that is not allowed or not unique."""
+        found: dict[str, str] = {}
+        owners: dict[str, str] = {}
+        for name in names:
+            entity = self.of(name)
+            check(entity, name)
+            other = owners.setdefault(entity.lower(), name)
+            if other != name and not self.shared and not (name in self.explicit and other in self.explicit):
+                raise InvalidError(
+                    "Two tables, one queue",
+                    f"{other} and {name} would both go to {entity} (names differ in more than case). Put {{schema}} "
+                    f'into queue_name, such as "{{schema}}_{{table}}_cdc_events", or name one: queues = '
+                    f'{{ "{name}" = "..." }}',
+                    path="config.queue_name",
+                )
+            found[name] = entity
+        return found
+
+
+def check(entity: str, table: str) -> None:
+    """Raise InvalidError for a name that the service does not take."""
+    why = ""
+    if len(entity) > LONGEST:
+        why = f"it has {len(entity)} characters, and {LONGEST} are allowed"
+    elif not _ALLOWED.fullmatch(entity):
+        why = "letters, digits and . - _ / are allowed, with a letter or digit at both ends"
+    elif "//" in entity:
+        why = "two slashes in a row are not allowed"
+    if why:
+        raise InvalidError(
+            "Invalid queue name",
+            f'{entity!r}, for the table {table}: {why}. Name it yourself: queues = {{ "{table}" = "..." }}',
+            path="config.queues",
+        )
+
+
+def chosen(delivered: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Return the tables that `wanted` names (with or without schema, `*` and `?` as wildcards) among those delivered.
+
+    All that are delivered if nothing is wanted; what is wanted if the input does not say what it delivers. Raises
+    InvalidError for what is wanted and not delivered.
+    """
+    delivered, wanted = list(delivered), list(wanted)
+    if not delivered:
+        if wild := next((each for each in wanted if any(c in each for c in "*?[")), None):
+            raise InvalidError(
+                "Tables are not known",
+                f"{wild} needs the input's list of tables, and this input gives none: name each table",
+                path="config.tables",
+            )
+        return list(dict.fromkeys(wanted))
+    if not wanted:
+        return delivered
+    found = []
+    for at, pattern in enumerate(wanted):
+        matching = [each for each in delivered if matches(each, pattern)]
+        if not matching:
+            names = ", ".join(delivered[:20])
+            raise InvalidError(
+                "No such table", f"{pattern} is not among what the input delivers: {names}", path=f"config.tables[{at}]"
+            )
+        found += matching
+    return list(dict.fromkeys(found))
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Tell whether a pattern names a table: as a whole, or without its schema."""
+    return fnmatchcase(name, pattern) or ("." not in pattern and fnmatchcase(parts(name)[1], pattern))

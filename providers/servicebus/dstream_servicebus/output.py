@@ -1,0 +1,149 @@
+"""The output: a message in the queue or topic of its table for each envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from dstream_sdk import Output, OutputSession, PlanContext, ProviderError, Resource
+from dstream_servicebus.planning import entities_of, naming_of, resources
+from dstream_servicebus.settings import OutputSettings
+
+BLOCK_MESSAGES, BLOCK_BYTES = 500, 1024 * 1024
+"""A block goes to its sender when it holds this much."""
+_PARALLEL = 8
+
+
+class ServiceBusOutput(Output[OutputSettings]):
+    """Sends every envelope to the entity of its table; `flush` returns when the service has stored all of them."""
+
+    def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
+        """The queues, or the topics and subscriptions, of the tables that are sent. Talks to no server."""
+        names = entities_of(config, context.task, [stream.name for stream in context.streams])
+        if not config.manage:
+            return ()
+        if config.by_resource_manager:
+            from dstream_servicebus.program import resources as by_program
+
+            return by_program(config, names)
+        return resources(config, names)
+
+    def open(self, config: OutputSettings, session: OutputSession) -> None:
+        """Look whether the entities are there, as far as the credentials allow to look."""
+        from dstream_servicebus.access import host_of, messages_client
+        from dstream_servicebus.messages import Preparer
+        from dstream_servicebus.routing import Router
+        from dstream_servicebus.sender import EntitySender
+
+        self._config, self._session = config, session
+        host = host_of(config)
+        delivered = [stream.name for stream in session.streams]
+        self._router = Router(config, naming_of(config, session.task), delivered)
+        self._preparer = Preparer(config, f"sb://{host}")
+        self._client = messages_client(config)
+        self._senders: dict[str, EntitySender] = {}
+        self._blocks: dict[str, list[Any]] = {}
+        self._sizes: dict[str, int] = {}
+        self._check_entities()
+
+    def write(self, lines: list[bytes]) -> None:
+        """Take envelopes; they are sent while more are read."""
+        prepare, route = self._preparer.prepare, self._router.route
+        for line in lines:
+            try:
+                envelope = json.loads(line)
+                table = (envelope.get("metadata") or {}).get("TableName")
+                if not isinstance(envelope["data"], dict):
+                    raise TypeError("data is not an object")
+            except (ValueError, TypeError, KeyError, AttributeError) as problem:
+                self._session.reject(line, f"not an envelope: {type(problem).__name__}: {problem}")
+                continue
+            where = route("" if table is None else str(table))
+            if where.skip:
+                continue
+            if not where.entity:
+                self._session.reject(line, where.reason)
+                continue
+            self._add(where.entity, prepare(line, envelope))
+
+    def flush(self, checkpoint: dict[str, Any] | None) -> None:
+        """Wait until the service has stored everything."""
+        for entity in list(self._blocks):
+            self._hand_over(entity)
+        for sender in self._senders.values():
+            sender.wait()
+
+    def close(self, ended: bool) -> None:
+        """Let go of the senders; what was not flushed and is not on its way is not sent."""
+        for sender in self._senders.values():
+            sender.close()
+        self._client.close()
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def _add(self, entity: str, prepared: Any) -> None:
+        block = self._blocks.setdefault(entity, [])
+        block.append(prepared)
+        size = self._sizes[entity] = self._sizes.get(entity, 0) + len(prepared.body)
+        if len(block) >= BLOCK_MESSAGES or size >= BLOCK_BYTES:
+            self._hand_over(entity)
+
+    def _hand_over(self, entity: str) -> None:
+        block = self._blocks.pop(entity, None)
+        self._sizes.pop(entity, None)
+        if block:
+            self._sender(entity).put(block)
+
+    def _sender(self, entity: str) -> Any:
+        from dstream_servicebus.sender import EntitySender
+
+        found = self._senders.get(entity)
+        if found is None:
+            found = self._senders[entity] = EntitySender(
+                entity, self._config, self._preparer.content_type, self._connect, self._session.reject, self._exists
+            )
+        return found
+
+    def _connect(self, entity: str) -> Any:
+        if self._config.entity == "topic":
+            return self._client.get_topic_sender(entity)
+        return self._client.get_queue_sender(entity)
+
+    def _exists(self, entity: str) -> bool | None:
+        """Ask the management plane whether an entity is there; None where the credentials do not allow to ask."""
+        from azure.core.exceptions import AzureError, ResourceNotFoundError
+
+        from dstream_servicebus.access import CLIENTS
+
+        client = CLIENTS.of(self._config)
+        try:
+            if self._config.entity == "topic":
+                client.get_topic(entity)
+            else:
+                client.get_queue(entity)
+        except ResourceNotFoundError:
+            return False
+        except AzureError:
+            return None
+        return True
+
+    def _check_entities(self) -> None:
+        """Raise ProviderError if an entity is surely missing: better now than in the middle."""
+        from dstream_servicebus.failures import missing
+
+        entities = self._router.entities
+        if not entities:
+            return
+        first = self._exists(entities[0])
+        if first is None:
+            return  # a key with the right Send only: what is missing shows when something is sent there
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            there = [first, *pool.map(self._exists, entities[1:])]
+        gone = [entity for entity, found in zip(entities, there, strict=True) if found is False]
+        if len(gone) == 1:
+            raise missing(self._config.entity, gone[0])
+        if gone:
+            names = ", ".join(gone[:10]) + (", ..." if len(gone) > 10 else "")
+            raise ProviderError("Queues are missing", f"{len(gone)} do not exist: {names}. Create them: dstream apply")

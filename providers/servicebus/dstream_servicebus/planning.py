@@ -1,0 +1,75 @@
+"""What a task needs: queues, or topics with subscriptions, for the tables that its input delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dstream_sdk import InvalidError, Resource
+from dstream_servicebus.access import host_of
+from dstream_servicebus.durations import short
+from dstream_servicebus.names import Naming, check, chosen
+from dstream_servicebus.settings import OutputSettings
+
+
+def tables_of(config: OutputSettings, delivered: Sequence[str]) -> list[str]:
+    """Return the tables that are sent."""
+    return chosen(delivered, config.tables)
+
+
+def naming_of(config: OutputSettings, task: str) -> Naming:
+    """Return how entities are called."""
+    return Naming(config.queue_name, config.queues, task)
+
+
+def entities_of(config: OutputSettings, task: str, delivered: Sequence[str]) -> list[str]:
+    """Return the names of the queues or topics that the task needs. Raises InvalidError."""
+    naming = naming_of(config, task)
+    tables = tables_of(config, delivered)
+    found = list(dict.fromkeys(naming.all_of(tables).values()))
+    if not found and naming.shared:
+        found = [naming.of("")]
+        check(found[0], "all tables")
+    if not found and config.on_unknown_table != "create":
+        raise InvalidError(
+            "No tables",
+            "the input does not say which tables it delivers, and tables is empty: list them in tables of input or "
+            'output, or set on_unknown_table = "create"',
+            path="config.tables",
+        )
+    return found
+
+
+def settings_of(config: OutputSettings) -> dict[str, Any]:
+    """Return the attributes that a queue or topic has, as asb_queue and asb_topic name them."""
+    return {
+        "max_size_in_megabytes": config.max_size_in_megabytes,
+        "requires_duplicate_detection": config.duplicate_detection,
+        "duplicate_detection_history_time_window": short(config.duplicate_detection_window),
+        "default_message_time_to_live": short(config.message_time_to_live),
+        "enable_partitioning": config.ordering == "partition",
+    }
+
+
+def receiving_of(config: OutputSettings) -> dict[str, Any]:
+    """Return the attributes of what is received from: a queue or a subscription."""
+    return {
+        "lock_duration": short(config.lock_duration),
+        "max_delivery_count": config.max_delivery_count,
+        "requires_session": config.ordering == "session",
+    }
+
+
+def resources(config: OutputSettings, names: Iterable[str]) -> Iterable[Resource]:
+    """Yield the entities as resources of this provider, made over the namespace's management endpoint."""
+    host = host_of(config)
+    for name in names:
+        at = {"name": name, "namespace": host}
+        if config.entity == "queue":
+            yield Resource("asb_queue", name, {**at, **receiving_of(config), **settings_of(config)})
+            continue
+        yield Resource("asb_topic", name, {**at, **settings_of(config)})
+        kept = {"default_message_time_to_live": short(config.message_time_to_live)}
+        for each in config.subscriptions:
+            attributes = {**at, "name": each, "topic": name, **receiving_of(config), **kept}
+            yield Resource("asb_subscription", f"{name}/{each}", attributes, depends_on=[("asb_topic", name)])

@@ -1,0 +1,199 @@
+"""Reader: receives, emits, and completes what is committed; all on the one thread that owns the receiver.
+
+Messages are held until their position is committed. Those whose lock would end first are renewed. What is held when the
+connection breaks, or the process ends, is given back by the service and comes again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dstream_sdk import InputSession, ProviderError, RetriableError, log
+from dstream_servicebus.access import host_of, messages_client
+from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence
+from dstream_servicebus.received import line_of
+from dstream_servicebus.settings import InputSettings
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiver
+
+BLOCK = 200
+RENEW_BEFORE = 20.0
+"""Seconds before the end of a lock at which it is renewed."""
+PATIENCE = 300.0
+_FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
+
+
+class Reader:
+    """One session of the input."""
+
+    def __init__(self, config: InputSettings, session: InputSession) -> None:
+        """Make the client; nothing is received yet."""
+        self._config, self._session = config, session
+        self._client = messages_client(config)
+        self._host = host_of(config)
+        self._receiver: ServiceBusReceiver | None = None
+        self._held: deque[tuple[int, list[ServiceBusReceivedMessage]]] = deque()
+        """What was emitted and not completed, by the number of its checkpoint."""
+        self._number = 0
+        self._last_sequence: int | None = None
+
+    @property
+    def _entity(self) -> str:
+        return self._config.queue or f"{self._config.topic}/{self._config.subscription}"
+
+    def run(self) -> None:
+        """Read until the session is stopping, or the end that it asks for."""
+        quiet_since = time.monotonic()
+        tries, failing_since = 0, 0.0
+        while not self._session.stopping:
+            if self._session.until_current and time.monotonic() - quiet_since >= self._config.idle_seconds:
+                break
+            try:
+                found = self._receive()
+                self._complete()
+                self._renew()
+            except Exception as problem:  # noqa: BLE001 - sorted right here
+                kind = kind_of(problem)
+                self._raise_final(kind, problem)
+                failing_since = failing_since if tries else time.monotonic()
+                tries += 1
+                if time.monotonic() - failing_since > PATIENCE:
+                    raise RetriableError(
+                        "Service Bus cannot be reached", f"reading {self._entity} failed: {sentence(problem)}"
+                    ) from None
+                log(f"{self._entity}: {sentence(problem)}; connecting again")
+                self._disconnect()
+                self._session.wait(10.0 if kind is Kind.BUSY else min(_FIRST_DELAY * 2**tries, _LONGEST_DELAY))
+                continue
+            tries = 0
+            if found:
+                quiet_since = time.monotonic()
+                self._emit(found)
+            elif self._config.sessions and not self._held:
+                self._disconnect()  # this session has no more: take the next one
+        self._finish()
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def _receive(self) -> list[ServiceBusReceivedMessage]:
+        """Return what comes within `max_wait`; nothing while too much is held already."""
+        from azure.servicebus.exceptions import OperationTimeoutError
+
+        room = self._config.prefetch - sum(len(messages) for _, messages in self._held)
+        if room <= 0:
+            self._session.wait(0.05)
+            return []
+        wait = 0.1 if self._held else self._config.max_wait  # what is committed meanwhile is completed soon
+        try:
+            if self._receiver is None:
+                self._receiver = self._open()
+            return self._receiver.receive_messages(max_message_count=min(room, BLOCK), max_wait_time=wait)
+        except OperationTimeoutError:
+            if not self._config.sessions:
+                raise
+            self._receiver = None  # no session has messages
+            self._session.wait(self._config.max_wait)
+            return []
+
+    def _open(self) -> ServiceBusReceiver:
+        from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusSubQueue
+
+        more: dict[str, Any] = {"max_wait_time": self._config.max_wait}
+        if self._config.dead_letters:
+            more["sub_queue"] = ServiceBusSubQueue.DEAD_LETTER
+        elif self._config.sessions:
+            more["session_id"] = NEXT_AVAILABLE_SESSION
+        if self._config.topic:
+            return self._client.get_subscription_receiver(self._config.topic, self._config.subscription, **more)
+        return self._client.get_queue_receiver(self._config.queue, **more)
+
+    def _emit(self, messages: list[ServiceBusReceivedMessage]) -> None:
+        lines = [line_of(each, self._entity, self._config.format) for each in messages]
+        self._session.emit_bytes(b"\n".join(lines), len(lines))
+        self._number += 1
+        self._held.append((self._number, messages))
+        self._last_sequence = messages[-1].sequence_number
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        source = {"namespace": self._host, "entity": self._entity, "dead_letters": self._config.dead_letters}
+        self._session.checkpoint({"source": source, "number": self._number, "sequence": self._last_sequence})
+
+    def _complete(self) -> None:
+        """Complete what is committed."""
+        committed = self._session.committed
+        until = int(committed.get("number") or 0) if isinstance(committed, Mapping) else 0
+        while self._held and self._held[0][0] <= until:
+            for message in self._held[0][1]:
+                self._settle(message)
+            self._held.popleft()
+
+    def _settle(self, message: ServiceBusReceivedMessage) -> None:
+        from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError, SessionLockLostError
+
+        assert self._receiver is not None  # noqa: S101 - what is held came from it
+        try:
+            self._receiver.complete_message(message)
+        except (MessageLockLostError, SessionLockLostError):
+            log(f"{self._entity}: the lock of message {message.sequence_number} is lost; it will come again")
+        except ServiceBusError as problem:
+            if "lock" not in sentence(problem).lower():
+                raise
+            log(f"{self._entity}: {sentence(problem)} (message {message.sequence_number}); it will come again")
+
+    def _renew(self) -> None:
+        """Renew locks that would end soon."""
+        if self._receiver is None:
+            return
+        soon = datetime.now(UTC).timestamp() + RENEW_BEFORE
+        if self._config.sessions and self._held and self._receiver.session.locked_until_utc is not None:
+            if self._receiver.session.locked_until_utc.timestamp() < soon:
+                self._receiver.session.renew_lock()
+            return
+        for _, messages in self._held:
+            for message in messages:
+                until = message.locked_until_utc
+                if until is not None and until.timestamp() < soon and not message._lock_expired:
+                    self._receiver.renew_message_lock(message)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Wait a moment for what was emitted to be committed, so that it does not come again; then let go."""
+        if self._number == 0:
+            self._checkpoint()
+        deadline = time.monotonic() + 10
+        while self._held and time.monotonic() < deadline:
+            try:
+                self._complete()
+            except Exception as problem:  # noqa: BLE001 - what is not completed comes again
+                log(f"{self._entity}: {sentence(problem)}")
+                break
+            if self._held:
+                time.sleep(0.05)
+        self._disconnect()
+        self._client.close()
+
+    def _raise_final(self, kind: Kind, problem: Exception) -> None:
+        if isinstance(problem, ProviderError):
+            raise problem
+        if kind is Kind.MISSING:
+            raise missing("subscription" if self._config.topic else "queue", self._entity)
+        if kind is Kind.DENIED:
+            raise denied(f"read {self._entity}", problem)
+        if kind in (Kind.OFF, Kind.REFUSED):
+            raise ProviderError("Cannot be read", f"{self._entity}: {sentence(problem)}")
+
+    def _disconnect(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._held.clear()
+        if receiver is not None:
+            try:
+                receiver.close()
+            except Exception as problem:  # noqa: BLE001 - it is closed one way or the other
+                log(f"{self._entity}: closing the receiver: {sentence(problem)}")

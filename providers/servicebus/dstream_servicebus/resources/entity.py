@@ -1,0 +1,261 @@
+"""EntityType: what queues, topics and subscriptions have in common.
+
+An entity is known by the host name of its namespace and its name. UserMetadata holds the intent that created it, so an
+interrupted `create` is found again, and an entity that somebody else has made in its place is never deleted. Settings
+that dstream does not know stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType
+from dstream_servicebus import durations
+from dstream_servicebus.access import CLIENTS, host_of
+from dstream_servicebus.failures import of_entities
+from dstream_servicebus.settings import Connection
+
+if TYPE_CHECKING:
+    from azure.servicebus.management import ServiceBusAdministrationClient
+
+_MARK = "dstream"
+
+
+class EntityType(ResourceType[Connection]):
+    """One kind of entity. Deleting one deletes the messages in it."""
+
+    holds_data = True
+    noun: ClassVar[str]
+    times: ClassVar[tuple[str, ...]]
+    """Attributes that are durations."""
+    fixed: ClassVar[tuple[str, ...]]
+    """Attributes whose change needs another entity, besides the identity."""
+    names: ClassVar[Mapping[str, str]] = {}
+    """What the client library calls an attribute, where that differs."""
+
+    # -- what the client library has for each kind ---------------------------------------------------------
+
+    def fetch(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> Any:
+        """Return the properties of an entity; ResourceNotFoundError if it is not there."""
+        raise NotImplementedError
+
+    def make(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any], settings: dict[str, Any]) -> Any:
+        """Create an entity."""
+        raise NotImplementedError
+
+    def store(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any], properties: Any) -> None:
+        """Write changed properties."""
+        raise NotImplementedError
+
+    def drop(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> None:
+        """Delete an entity."""
+        raise NotImplementedError
+
+    def every(self, client: ServiceBusAdministrationClient) -> Iterable[tuple[Mapping[str, Any], Any]]:
+        """Yield names and properties of all that there are."""
+        raise NotImplementedError
+
+    def check(self, desired: Mapping[str, Any]) -> None:
+        """Raise InvalidError for attributes that the service would refuse."""
+
+    # -- what the protocol asks ----------------------------------------------------------------------------
+
+    def plan(
+        self, ctx: ResourceContext[Connection], prior: Object | None, desired: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Sequence[str]]:
+        """Fill in the namespace, and write durations in one way."""
+        planned = {**_defaults(self.attributes), **{k: v for k, v in desired.items() if v is not None}}
+        planned["namespace"] = planned.get("namespace") or host_of(ctx.config)
+        for name in self.times:
+            if isinstance(planned.get(name), str):
+                try:
+                    planned[name] = durations.short(planned[name])
+                except ValueError as problem:
+                    raise InvalidError("Invalid duration", str(problem), path=name) from None
+        self.check(planned)
+        before = prior.attributes if prior is not None else planned
+        fixed = (*self.identity_attributes, *self.fixed)
+        return planned, [name for name in fixed if before.get(name) != planned.get(name)]
+
+    def read(
+        self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
+    ) -> Object | None:
+        """The entity as it is."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        client = self._client(ctx, identity)
+        try:
+            found = self.fetch(client, identity)
+        except ResourceNotFoundError:
+            return None
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"read the {self.noun} {identity['name']}") from None
+        return self._object(identity, found, prior)
+
+    def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
+        """Create the entity, with the intent as its mark."""
+        from azure.core.exceptions import ResourceExistsError
+
+        at = {name: desired[name] for name in self.identity_attributes}
+        client = self._client(ctx, at)
+        settings = {**self._settings(desired), "user_metadata": _marked(intent)}
+        try:
+            self.make(client, at, settings)
+        except ResourceExistsError:
+            found = self._look(ctx, client, at)
+            # The answer to an earlier attempt of this very request may have been lost on the way.
+            if found is None or intent is None or _intent(found) != intent:
+                raise ConflictError(
+                    f"{self.noun.capitalize()} exists",
+                    f"there is a {self.noun} or another entity {at['name']!r}. Import it, or choose another name",
+                ) from None
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"create the {self.noun} {at['name']}") from None
+        found = self._look(ctx, client, at)
+        if found is None:
+            raise ConflictError(
+                f"{self.noun.capitalize()} is gone", f"{at['name']!r} was deleted meanwhile; plan again"
+            )
+        return self._object(at, found, None)
+
+    def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
+        """Change what differs."""
+        client = self._client(ctx, prior.identity)
+        found = self._look(ctx, client, prior.identity)
+        if found is None:
+            name = prior.identity["name"]
+            raise ConflictError(f"{self.noun.capitalize()} is gone", f"{name!r} was deleted meanwhile; plan again")
+        for name, value in self._settings(desired).items():
+            if name not in {self.names.get(each, each) for each in self.fixed}:
+                setattr(found, name, value)
+        try:
+            self.store(client, prior.identity, found)
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"change the {self.noun} {prior.identity['name']}") from None
+        return self._object(prior.identity, self._look(ctx, client, prior.identity) or found, prior)
+
+    def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
+        """Delete the entity, unless somebody else has made it anew since."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        client = self._client(ctx, prior.identity)
+        found = self._look(ctx, client, prior.identity)
+        if found is None:
+            return
+        mine = (prior.private or {}).get("intent")
+        if mine is not None and _intent(found) != mine:
+            name = prior.identity["name"]
+            raise ConflictError(
+                f"{self.noun.capitalize()} of somebody else",
+                f"{name!r} was deleted and made anew. Delete it yourself, or forget about it: dstream state rm",
+            )
+        try:
+            self.drop(client, prior.identity)
+        except ResourceNotFoundError:
+            return
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"delete the {self.noun} {prior.identity['name']}") from None
+
+    def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
+        """The entity with this intent as its mark, among all of the namespace."""
+        client = CLIENTS.of(ctx.config)
+        try:
+            for at, found in self.every(client):
+                if _intent(found) == intent:
+                    return self._object({"namespace": host_of(ctx.config), **at}, found, None)
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"list what there is of kind {self.noun}") from None
+        return None
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def _client(self, ctx: ResourceContext[Connection], at: Mapping[str, Any]) -> ServiceBusAdministrationClient:
+        host = host_of(ctx.config)
+        if at.get("namespace") not in (None, "", host):
+            raise InvalidError(
+                "Another namespace",
+                f"the {self.noun} {at['name']!r} is in {at['namespace']}, and the configuration leads to {host}. "
+                "Destroy it with the earlier configuration first, or take it out of the state: dstream state rm",
+            )
+        return CLIENTS.of(ctx.config)
+
+    def _look(
+        self, ctx: ResourceContext[Connection], client: ServiceBusAdministrationClient, at: Mapping[str, Any]
+    ) -> Any:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return self.fetch(client, at)
+        except ResourceNotFoundError:
+            return None
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"read the {self.noun} {at['name']}") from None
+
+    def _settings(self, desired: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the wanted attributes as the client library names and takes them."""
+        out = {}
+        for name, value in desired.items():
+            if name in self.identity_attributes or value is None:
+                continue
+            out[self.names.get(name, name)] = durations.iso(value) if name in self.times else value
+        return out
+
+    def _object(self, at: Mapping[str, Any], found: Any, prior: Object | None) -> Object:
+        attributes: dict[str, Any] = {name: at[name] for name in self.identity_attributes}
+        for name, default in _defaults(self.attributes).items():
+            if name not in attributes:
+                value = getattr(found, self.names.get(name, name), None)
+                value = default if value is None else value
+                attributes[name] = durations.of_service(value) if name in self.times else value
+        size = attributes.get("max_size_in_megabytes")
+        wished = prior.attributes.get("max_size_in_megabytes") if prior is not None else None
+        if attributes.get("enable_partitioning") and isinstance(size, int) and size != wished and size % 16 == 0:
+            attributes["max_size_in_megabytes"] = size // 16  # tier Standard shows the sum over its 16 partitions
+        private = dict(prior.private or {}) if prior is not None else {}
+        if prior is None and (mark := _intent(found)) is not None:
+            private["intent"] = mark
+        return Object({name: at[name] for name in self.identity_attributes}, attributes, private)
+
+
+def _defaults(attributes: type[Any]) -> dict[str, Any]:
+    from dataclasses import MISSING, fields
+
+    return {field.name: None if field.default is MISSING else field.default for field in fields(attributes)}
+
+
+def _marked(intent: str | None) -> str | None:
+    return None if intent is None else json.dumps({_MARK: {"intent": intent}})
+
+
+def _intent(found: Any) -> str | None:
+    """Return the intent that is noted in an entity's UserMetadata."""
+    try:
+        mark = json.loads(str(getattr(found, "user_metadata", None) or "null"))
+    except ValueError:
+        return None
+    noted = mark.get(_MARK) if isinstance(mark, dict) else None
+    intent = noted.get("intent") if isinstance(noted, dict) else None
+    return intent if isinstance(intent, str) else None
+
+
+SIZES = (1024, 2048, 3072, 4096, 5120, 10240, 20480, 40960, 81920)
+
+
+def check_time(desired: Mapping[str, Any], name: str, least: float, most: float) -> None:
+    """Raise InvalidError for a duration that the service would refuse."""
+    value = desired.get(name)
+    if isinstance(value, str) and not least <= durations.seconds(value) <= most:
+        low, high = durations.of_seconds(least), durations.of_seconds(most)
+        raise InvalidError("Invalid duration", f"{name} is {value}, and must be from {low} to {high}", path=name)
+
+
+def check_size(desired: Mapping[str, Any]) -> None:
+    """Raise InvalidError for a size that there is not."""
+    size = desired.get("max_size_in_megabytes")
+    if isinstance(size, int) and size not in SIZES:
+        sizes = ", ".join(map(str, SIZES))
+        raise InvalidError(
+            "Invalid size", f"max_size_in_megabytes is {size}; there are {sizes}", path="max_size_in_megabytes"
+        )

@@ -1,0 +1,63 @@
+"""Router: from the TableName of an envelope to the entity that it is sent to, or to what else becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dstream_sdk import ProviderError
+from dstream_servicebus.names import Naming, matches
+from dstream_servicebus.planning import entities_of, tables_of
+from dstream_servicebus.settings import OutputSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an envelope goes: to an entity, nowhere because it is not wanted, or to the dead letters for a reason."""
+
+    entity: str = ""
+    skip: bool = False
+    reason: str = ""
+
+
+class Router:
+    """Decides by table, once for each."""
+
+    def __init__(self, config: OutputSettings, naming: Naming, delivered: Sequence[str]) -> None:
+        self._config, self._naming, self._delivered = config, naming, list(delivered)
+        self.tables = tables_of(config, delivered)
+        self.entities = entities_of(config, naming.task, delivered)
+        """The entities that the task has, by what is configured."""
+        self._entity = naming.all_of(self.tables)
+        self._known: dict[str, Route] = {}
+
+    def route(self, table: str) -> Route:
+        """Return where the envelopes of a table go. Raises ProviderError for an unknown one, if it is to fail."""
+        found = self._known.get(table)
+        if found is None:
+            found = self._known[table] = self._decide(table)
+        return found
+
+    def _decide(self, table: str) -> Route:
+        if table in self._entity:
+            return Route(self._entity[table])
+        near = [each for each in self._entity if matches(table, each) or matches(each, table)] if table else []
+        if len(near) == 1:
+            return Route(self._entity[near[0]])
+        if any(matches(table, each) or matches(each, table) for each in self._delivered):
+            return Route(skip=True)  # the input delivers it, and `tables` leaves it out
+        if self._naming.shared and not self._config.tables:
+            return Route(self.entities[0])
+        return self._unknown(table)
+
+    def _unknown(self, table: str) -> Route:
+        what = f"the table {table!r}" if table else "an envelope without TableName"
+        known = ", ".join(self.tables[:20]) or "none"
+        if self._config.on_unknown_table == "reject":
+            return Route(reason=f"unknown table: {what} has no {self._config.entity}; known tables: {known}")
+        raise ProviderError(
+            "Unknown table",
+            f"{what} has no {self._config.entity}; known tables: {known}. List it in tables and apply, or set "
+            'on_unknown_table to "create" or "reject"',
+            path="config.on_unknown_table",
+        )

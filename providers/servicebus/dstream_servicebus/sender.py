@@ -1,0 +1,232 @@
+"""EntitySender: sends to one queue or topic, in order, in a thread of its own, through one sender that stays open.
+
+What comes between two flushes is sent in as few batches as the service takes. A batch is stored whole or not at all.
+One whose answer was lost is sent again: its messages carry the same message_id. What the service refuses for itself is
+handed to `reject`; for everything that may pass, it goes on for `retry_timeout`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+from dstream_sdk import DeniedError, ProviderError, RetriableError, log
+from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence
+from dstream_servicebus.messages import Prepared
+from dstream_servicebus.settings import OutputSettings
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, ServiceBusSender
+
+WAITING = 4
+"""Blocks that wait for the thread before the reader has to."""
+MOST = 4000
+"""Messages in a batch, below what the service takes."""
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
+
+
+class _Refused(Exception):
+    """The service does not take what it was given."""
+
+
+class EntitySender:
+    """Everything that goes to one entity."""
+
+    def __init__(
+        self,
+        name: str,
+        config: OutputSettings,
+        content_type: str,
+        connect: Callable[[str], ServiceBusSender],
+        reject: Callable[[bytes, str], None],
+        exists: Callable[[str], bool | None],
+    ) -> None:
+        """`connect` opens a sender; `exists` asks the management plane, None when that does not tell."""
+        self.name = name
+        self._config, self._content_type = config, content_type
+        self._connect, self._reject, self._exists = connect, reject, exists
+        self._sender: ServiceBusSender | None = None
+        self._blocks: Queue[Sequence[Prepared] | None] = Queue(WAITING)
+        self._problem: BaseException | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"send {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, messages: Sequence[Prepared]) -> None:
+        """Take messages to send; waits while too many are waiting. Raises what went wrong earlier."""
+        self._check()
+        self._blocks.put(messages)
+
+    def wait(self) -> None:
+        """Return when everything is stored by the service; raise what went wrong."""
+        self._blocks.join()
+        self._check()
+
+    def close(self) -> None:
+        """Stop, after what is being sent."""
+        self._stopped.set()
+        self._blocks.put(None)
+        self._thread.join()
+
+    def _check(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
+    # -- the thread ----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            try:
+                if self._problem is None and not self._stopped.is_set():
+                    self._send_all(block)
+            except BaseException as problem:  # noqa: BLE001 - the thread that waits raises it
+                self._problem = problem
+            finally:
+                self._blocks.task_done()
+        self._blocks.task_done()
+        self._disconnect()
+
+    def _send_all(self, messages: Sequence[Prepared]) -> None:
+        if self._config.ordering == "queue":
+            self._send_run(messages)
+            return
+        # The service takes messages of one session or partition key at a time. Order holds within each of them.
+        lanes: dict[str | None, list[Prepared]] = {}
+        for each in messages:
+            lanes.setdefault(each.lane, []).append(each)
+        for run in lanes.values():
+            self._send_run(run)
+
+    def _send_run(self, messages: Sequence[Prepared]) -> None:
+        """Send messages that may go together, in batches."""
+        at = 0
+        while at < len(messages):
+            batch, until = self._batch(messages, at)
+            if until == at:
+                self._send_one(messages[at])
+                at += 1
+                continue
+            try:
+                self._send(batch)
+            except _Refused:
+                for each in messages[at:until]:
+                    self._send_one(each)
+            at = until
+
+    def _batch(self, messages: Sequence[Prepared], at: int) -> tuple[ServiceBusMessageBatch, int]:
+        """Return a batch of the messages from a place on, and where it ends; right there if the first is too big."""
+        made: list[ServiceBusMessageBatch] = []
+        self._attempt(lambda sender: made.append(sender.create_message_batch()))
+        batch = made[0]
+        until = at
+        try:
+            for each in messages[at : at + MOST]:
+                batch.add_message(self._message(each))
+                until += 1
+        except ValueError as problem:  # MessageSizeExceededError is one
+            if kind_of(problem) is not Kind.REFUSED:
+                raise
+        return batch, until
+
+    def _send_one(self, message: Prepared) -> None:
+        try:
+            self._send(self._message(message))
+        except _Refused as problem:
+            self._reject(message.line, f"{self.name}: {problem}")
+
+    def _send(self, what: ServiceBusMessage | ServiceBusMessageBatch) -> None:
+        self._attempt(lambda sender: sender.send_messages(what, timeout=self._config.send_timeout))
+
+    def _message(self, prepared: Prepared) -> ServiceBusMessage:
+        from azure.servicebus import ServiceBusMessage
+
+        properties: dict[Any, Any] = dict(prepared.properties)
+        session = prepared.lane if self._config.ordering == "session" else None
+        return ServiceBusMessage(
+            prepared.body,
+            application_properties=properties,
+            message_id=prepared.message_id,
+            content_type=self._content_type,
+            subject=prepared.subject or None,
+            session_id=session,
+            partition_key=prepared.lane if session is None else None,
+        )
+
+    def _attempt(self, action: Callable[[ServiceBusSender], Any]) -> None:
+        """Do something with the sender until it is done; raise _Refused, or ProviderError when it cannot be done."""
+        started, tries, told = time.monotonic(), 0, False
+        while True:
+            try:
+                if self._sender is None:
+                    self._sender = self._connect(self.name)
+                action(self._sender)
+            except Exception as problem:  # noqa: BLE001 - sorted right here
+                kind = kind_of(problem)
+                if kind is Kind.REFUSED:
+                    raise _Refused(sentence(problem)) from None
+                self._raise_final(kind, problem)
+                tries += 1
+                delay = self._delay(kind, tries)
+                left = self._config.retry_timeout - (time.monotonic() - started)
+                if kind is Kind.AGAIN:
+                    self._disconnect()
+                    if tries >= 2:
+                        self._ask(problem)
+                if left <= delay or self._stopped.is_set():
+                    raise self._given_up(kind, problem) from None
+                if not told and kind in (Kind.BUSY, Kind.FULL):
+                    told = True
+                    log(f"{self.name}: {sentence(problem)}; waiting {delay:g} s, as long as it takes")
+                self._stopped.wait(delay)
+            else:
+                return
+
+    def _delay(self, kind: Kind, tries: int) -> float:
+        if kind in (Kind.BUSY, Kind.FULL):
+            return self._config.throttle_wait
+        return float(min(_FIRST_DELAY * 2 ** (tries - 1), _LONGEST_DELAY))
+
+    def _raise_final(self, kind: Kind, problem: Exception) -> None:
+        if isinstance(problem, ProviderError):
+            raise problem
+        if kind is Kind.MISSING:
+            raise missing(self._config.entity, self.name)
+        if kind is Kind.DENIED:
+            raise denied(f"send to {self.name}", problem)
+        if kind is Kind.OFF:
+            raise ProviderError(
+                "Queue is disabled", f"{self.name} takes no messages: {sentence(problem)}. Set its status to Active"
+            )
+
+    def _ask(self, problem: Exception) -> None:
+        """Ask the management plane whether the entity is there, where the data plane does not say."""
+        from azure.servicebus.exceptions import ServiceBusAuthenticationError
+
+        there = self._exists(self.name)
+        if there is False:
+            raise missing(self._config.entity, self.name)
+        if isinstance(problem, ServiceBusAuthenticationError):
+            hint = "" if there else f"; or there is no {self._config.entity} {self.name!r} (dstream plan tells)"
+            raise DeniedError("Access denied", f"the namespace refuses the credentials for {self.name}{hint}")
+
+    def _given_up(self, kind: Kind, problem: Exception) -> ProviderError:
+        seconds = self._config.retry_timeout
+        texts = {
+            Kind.BUSY: ("Service Bus is busy", f"{self.name} was throttled for {seconds} s: a larger tier takes more"),
+            Kind.FULL: ("Queue is full", f"{self.name} had no room for {seconds} s: is anybody reading it?"),
+        }
+        summary, detail = texts.get(
+            kind, ("Service Bus cannot be reached", f"sending to {self.name} failed for {seconds} s")
+        )
+        return RetriableError(summary, f"{detail} ({sentence(problem)})")
+
+    def _disconnect(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            try:
+                sender.close()
+            except Exception as problem:  # noqa: BLE001 - it is closed one way or the other
+                log(f"{self.name}: closing the sender: {sentence(problem)}")
