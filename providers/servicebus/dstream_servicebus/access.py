@@ -76,7 +76,8 @@ def entities_client(config: Connection) -> ServiceBusAdministrationClient:
     """Return a client for entities, which waits as long as the service says (Retry-After)."""
     from azure.servicebus.management import ServiceBusAdministrationClient
 
-    more: dict[str, Any] = {"connection_timeout": 10, "read_timeout": config.management_timeout, "retry_total": 5}
+    more: dict[str, Any] = {"connection_timeout": 10, "read_timeout": config.management_timeout, "retry_total": 3}
+    more["retry_backoff_factor"] = 0.4  # more than this is up to the host
     more["user_agent"] = "dstream"
     if trusted := _trusted():
         more["connection_verify"] = trusted

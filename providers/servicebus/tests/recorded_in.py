@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An input for tests: plays recorded envelopes from a file, one checkpoint after each few, and says which tables it has.
+"""An input for tests: plays recorded envelopes from a file, with a checkpoint after each few, and names its tables.
 
 It goes on behind its checkpoint, and follows the file when it is told to, so that killed sessions repeat what was not
 stored.
