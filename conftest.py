@@ -41,7 +41,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("kills")
     places = sorted(rows)
-    terminalreporter.line(f"{'':56}" + "".join(f"{place:>9}" for place in places) + "      all")
+    terminalreporter.line(f"{'':72}" + "".join(f"{place:>9}" for place in places) + "      all")
     for what in sorted(set().union(*rows.values())):
         numbers = [rows[place][what] for place in places]
-        terminalreporter.line(f"{what:56}" + "".join(f"{number:9}" for number in [*numbers, sum(numbers)]))
+        terminalreporter.line(f"{what:72}" + "".join(f"{number:9}" for number in [*numbers, sum(numbers)]))

@@ -7,9 +7,9 @@ one short write, however large the state is, and nothing is started or reported 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.execution import Execution, provider_records
@@ -19,10 +19,21 @@ from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
 from dstream.engine.runners import Pausing, belongs, runners_paused
-from dstream.engine.surgery import save_unwritten
+from dstream.engine.surgery import save_late, save_unwritten
 from dstream.plan import Plan
 from dstream.stopping import Stop
-from dstream_state import Held, ProcessStarted, Snapshot, StateUnavailable
+from dstream_state import (
+    Held,
+    LeaseLost,
+    ProcessStarted,
+    Record,
+    Result,
+    Snapshot,
+    StateConflict,
+    StateError,
+    StateUnavailable,
+    overlay,
+)
 from dstream_state.processes import this_host
 
 Approve = Callable[[Plan], bool]
@@ -111,7 +122,14 @@ def _under_lock(
     with runners_paused(operation.backend, plan, prepared.moved_tasks, how, pool.kill) as leases:
         stop.idle = False
         execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
-        execution.run()
+        try:
+            execution.run()
+        except (LeaseLost, StateConflict) as problem:
+            raise _with_late(operation, held, execution, problem) from problem
+        except StateUnavailable as problem:
+            snapshot = _finished(operation, held, execution.unrecorded)
+            told = error(problem.summary, f"{problem.detail} What was done until then is in the state. Apply again.")
+            return Outcome(plan, True, execution.counts, (told, *execution.diagnostics), snapshot)
         if execution.cut_off and not stop.at_once:
             try:
                 recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
@@ -125,16 +143,44 @@ def _under_lock(
     return Outcome(plan, True, execution.counts, tuple(execution.diagnostics), snapshot)
 
 
-def _finished(operation: Operation, held: Held) -> Snapshot:
-    """Write the state; where it cannot be reached, save it beside the configuration and say how it gets back."""
+def _finished(operation: Operation, held: Held, unrecorded: Sequence[Record] = ()) -> Snapshot:
+    """Write the state, with what is in no journal; where it cannot be reached, save it and say how it gets back."""
     try:
-        return held.finish()
+        return held.finish(overlay(held.current(), unrecorded) if unrecorded else None)
     except StateUnavailable as problem:
-        file = save_unwritten(operation, held)
-        raise StateUnavailable(
-            f"{problem.detail} Everything that was done is in the journal, and is saved in {file}: the next apply "
-            f"reads the journal; should that be lost too, `dstream state push {file.name}` takes the file."
-        ) from problem
+        file = save_unwritten(operation, held, unrecorded)
+        how = (
+            f"Everything that was done is in the journal, and is saved in {file}: the next apply reads the journal; "
+            f"should that be lost too, `dstream state push {file.name}` takes the file."
+        )
+        if unrecorded:
+            how = (
+                f"What was done is saved in {file}, and some of it is nowhere else. When the state can be reached "
+                f"again: `dstream state push {file.name}`, before the next apply."
+            )
+        raise StateUnavailable(f"{problem.detail} {how}") from problem
+
+
+def _with_late(operation: Operation, held: Held, execution: Execution, problem: StateError) -> StateError:
+    """Save what providers made when nothing could be recorded any more; return the error, which then says so."""
+    open_ = held.current().intents
+    late = [
+        replace(open_[result.intent], identity=result.object.identity, planned=True)
+        for result in execution.unrecorded
+        if isinstance(result, Result)
+        and result.object is not None
+        and result.object.identity is not None
+        and result.intent in open_
+        and open_[result.intent].action == "create"
+    ]
+    if not late:
+        return problem
+    file = save_late(operation, held, late)
+    count = "1 object was" if len(late) == 1 else f"{len(late)} objects were"
+    return type(problem)(
+        f"{problem.detail} {count} made and could not be recorded any more; what identifies them is in {file}: "
+        f"`dstream state push {file.name}`, and the next apply takes them up."
+    )
 
 
 def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:

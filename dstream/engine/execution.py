@@ -7,7 +7,7 @@ import os
 import queue
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -46,6 +46,7 @@ from dstream_state import (
     PutTask,
     Record,
     Result,
+    StateError,
     TaskState,
 )
 
@@ -100,10 +101,13 @@ class Execution:
         self.diagnostics: list[Diagnostic] = []
         self.cut_off: list[Intent] = []
         """Changes whose provider ended before it answered."""
+        self.unrecorded: list[Record] = []
+        """What providers answered when nothing could be recorded any more."""
         self.counts = {"add": 0, "change": 0, "destroy": 0}
         self._answers: queue.SimpleQueue[tuple[str, Answer] | None] = queue.SimpleQueue()
         self._running: dict[str, _Running] = {}
         self._delayed: list[_Running] = []
+        self._draining = False
         self._recorded_specs: set[str] = set()
         self._rules_of: dict[tuple[str, str], Rules] = {}
         self._ids = _fresh_ids()
@@ -111,9 +115,17 @@ class Execution:
         self._failed_blocks: set[str] = set()
 
     def run(self) -> None:
-        """Carry out the steps; what fails is in `diagnostics`. Raises StateError when nothing more can be recorded."""
+        """Carry out the steps; what fails is in `diagnostics`.
+
+        Raises StateError when nothing more can be recorded; then no step begins any more, those that are under way are
+        waited for, and what became of them is in `unrecorded`.
+        """
         with self.stop.listening(lambda: self._answers.put(None)):
-            self._run()
+            try:
+                self._run()
+            except StateError:
+                self._drain()
+                raise
         self._finish()
 
     def _run(self) -> None:
@@ -129,7 +141,7 @@ class Execution:
         while True:
             starting = self._startable(steps, records)
             if records:
-                self.held.append(records)
+                self._record(records)
                 records = []
             for done, succeeded in ended:
                 self._tell(done, succeeded)
@@ -147,6 +159,24 @@ class Execution:
                 kept = self._take(running, answer, records)
                 if kept is not None:
                     ended.append((running, kept))
+
+    def _record(self, records: list[Record]) -> None:
+        try:
+            self.held.append(records)
+        except StateError:
+            # An intent among them is of a step that has not begun.
+            self.unrecorded += (record for record in records if not isinstance(record, Intent))
+            raise
+
+    def _drain(self) -> None:
+        """Wait for the answers to what is under way; nothing is tried again."""
+        self._draining = True
+        for running in self._delayed:
+            if running.last is not None:
+                self._take(running, running.last, self.unrecorded)
+        while self._running:
+            for name, answer in self._arrived():
+                self._take(self._running.pop(name), answer, self.unrecorded)
 
     # -- starting ------------------------------------------------------------------------------------
 
@@ -327,17 +357,17 @@ class Execution:
 
     def _start(self, starting: list[_Running]) -> None:
         """Have the providers work on steps; those of one provider are sent together."""
-        by_provider: dict[str, list[tuple[Request, Callable[[Answer], None]]]] = {}
+        by_provider: dict[str, list[_Running]] = {}
         for running in starting:
-            name = running.step.name
-            self._running[name] = running
-            if not running.attempts:
-                self.observer.started(running.step.change.address, running.step.kind)
-            requests = by_provider.setdefault(running.step.change.provider, [])
-            requests.append((running.request, partial(self._arrives, name)))
-        for provider, requests in by_provider.items():
+            by_provider.setdefault(running.step.change.provider, []).append(running)
+        for provider, those in by_provider.items():
             self.held.ensure()
-            self.pool.session(self.specs[provider]).submit_all(requests)
+            for running in those:
+                self._running[running.step.name] = running
+                if not running.attempts:
+                    self.observer.started(running.step.change.address, running.step.kind)
+            session = self.pool.session(self.specs[provider])
+            session.submit_all([(each.request, partial(self._arrives, each.step.name)) for each in those])
 
     def _arrives(self, name: str, answer: Answer) -> None:
         self._answers.put((name, answer))
@@ -428,7 +458,7 @@ class Execution:
         return [Put(address, item), Drop(address + DEPOSED)]
 
     def _retry(self, running: _Running, answer: Answer) -> bool:
-        if running.attempts >= _RETRIES or self.stop.requested:
+        if running.attempts >= _RETRIES or self.stop.requested or self._draining:
             return False
         running.attempts += 1
         running.last = answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +14,36 @@ from dstream.engine.operation import Operation
 from dstream.engine.plan import current_state
 from dstream.engine.runners import carry_checkpoints
 from dstream.engine.selection import read_address
-from dstream_state import Drop, Held, HistoryEntry, Put, PutTask, Record, Snapshot
-from dstream_state.transfer import load, push, restore, save, save_errored
-
-ERRORED = "errored.dsstate"
+from dstream_state import (
+    Drop,
+    Held,
+    HistoryEntry,
+    Intent,
+    JournalMismatch,
+    Put,
+    PutTask,
+    Record,
+    Snapshot,
+    StateDamaged,
+)
+from dstream_state.transfer import ERRORED, ORPHANS, load, push, restore, save, save_errored, save_orphans
 
 
 @contextmanager
 def locked(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
     """Hold the lock of the state, and no provider."""
     with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
+        yield held
+
+
+@contextmanager
+def _replaceable(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
+    """Hold the lock of a state that will be replaced, also where it, or a journal, cannot be used any more."""
+    try:
+        held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting)
+    except (StateDamaged, JournalMismatch):
+        held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting, set_aside=True)
+    with held:
         yield held
 
 
@@ -90,7 +110,8 @@ def pull(operation: Operation, file: Path) -> None:
 def put_back(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
     """Make a file's content the state: one that was pulled, or one that was saved when the state was out of reach."""
     content = load(file, operation.encryption)
-    with locked(operation, "state push", timeout, observer) as held:
+    locking = _replaceable if force else locked
+    with locking(operation, "state push", timeout, observer) as held:
         return push(held, content, force=force)
 
 
@@ -102,12 +123,19 @@ def history(operation: Operation) -> list[HistoryEntry]:
 def bring_back(operation: Operation, serial: int, timeout: float, observer: Observer) -> Snapshot:
     """Make an earlier snapshot the state again."""
     past = operation.backend.past(serial)
-    with locked(operation, "state restore", timeout, observer) as held:
+    with _replaceable(operation, "state restore", timeout, observer) as held:
         return restore(held, past)
 
 
-def save_unwritten(operation: Operation, held: Held) -> Path:
-    """Save what could not be written at the end of an operation beside the configuration, and return where."""
+def save_unwritten(operation: Operation, held: Held, records: Sequence[Record] = ()) -> Path:
+    """Save what could not be written beside the configuration, and return where; `records` are in no journal."""
     file = operation.root / ERRORED
-    save_errored(file, held, operation.encryption)
+    save_errored(file, held, operation.encryption, records)
+    return file
+
+
+def save_late(operation: Operation, held: Held, intents: Sequence[Intent]) -> Path:
+    """Save creations that providers answered when the lock was lost beside the configuration, and return where."""
+    file = operation.root / ORPHANS
+    save_orphans(file, held.snapshot.lineage, intents, operation.encryption)
     return file

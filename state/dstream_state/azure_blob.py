@@ -123,7 +123,7 @@ class AzureStorage:
         except Missing:
             raise Busy from None
         except Rejected as answer:
-            if answer.status == 409:
+            if answer.status == 409 and answer.code.startswith("Lease"):
                 raise Busy from None
             raise self._unexpected("the lock cannot be taken", answer) from None
 

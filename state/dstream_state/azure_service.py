@@ -68,16 +68,17 @@ class BlobService:
         *,
         retry_seconds: float = RETRY_SECONDS,
         first_pause: float = 0.1,
+        read_seconds: float = READ_SECONDS,
         **client: Any,
     ) -> None:
         """Talk to the account at `endpoint`, an http or https address. Nothing is sent, or imported, yet.
 
-        Requests are repeated for `retry_seconds`, after `first_pause` seconds, then twice as many, and so on. What
-        else is given goes to the client as it is (`transport`, `connection_verify`).
+        Requests are repeated for `retry_seconds`, after `first_pause` seconds, then twice as many, and so on; an answer
+        is waited for `read_seconds`. What else is given goes to the client as it is (`transport`, `connection_verify`).
         """
         self.endpoint, self.container = endpoint.rstrip("/"), container
         self._credential, self._options = credential, client
-        self._retry_seconds, self._first_pause = retry_seconds, first_pause
+        self._retry_seconds, self._first_pause, self._read_seconds = retry_seconds, first_pause, read_seconds
         self._lock = threading.Lock()
         self._client: ContainerClient | None = None
 
@@ -108,7 +109,7 @@ class BlobService:
         Raises Rejected for every other answer than success, and StateUnavailable after `retry_seconds` of trying, when
         access is refused, and when there is no such container.
         """
-        return self.call_within(self._retry_seconds, READ_SECONDS, method, *arguments, **named)
+        return self.call_within(self._retry_seconds, self._read_seconds, method, *arguments, **named)
 
     def call_within(
         self, retry_seconds: float, timeout: float, method: Callable[..., T], *given: Any, **named: Any

@@ -250,17 +250,25 @@ class Backend(Protocol):
         """Return the state without a lock and without writing anything."""
 
     def lock(
-        self, operation: str, *, timeout: float = 0, on_wait: Callable[[Holder | None], None] | None = None
+        self,
+        operation: str,
+        *,
+        timeout: float = 0,
+        on_wait: Callable[[Holder | None], None] | None = None,
+        set_aside: bool = False,
     ) -> Held:
         """Take the lock, replay journals of killed holders, and return it.
 
-        Waits up to `timeout` seconds, calling `on_wait` once with the holder; then raises StateLocked.
+        Waits up to `timeout` seconds, calling `on_wait` once with the holder; then raises StateLocked. With
+        `set_aside`, journals are not replayed, and a state that cannot be read is taken for an empty one: what
+        was there is kept as files `aside/...`. That is for putting another state in its place.
         """
 
-    def force_unlock(self, lock_id: str, *, kill: bool = False) -> Holder | None:
+    def force_unlock(self, lock_id: str | None, *, kill: bool = False) -> Holder | None:
         """Take the lock away from the holder with this id and return that holder.
 
-        Refuses (StateLocked) while the holder's process is alive on this host, unless `kill`, which ends it.
+        None is for a lock whose holder did not write its name: killed in the middle of taking it. Refuses
+        (StateLocked) while the holder's process is alive on this host, unless `kill`, which ends it.
         """
 
     def task(self, name: str) -> TaskStore:

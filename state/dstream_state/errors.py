@@ -35,7 +35,7 @@ class StateLocked(StateError):
         """Say who holds `what`; `hint` replaces the advice on how to go on."""
         self.holder = holder
         who = f"{what} is held by {holder.describe()}" if holder else f"{what} is held by another process"
-        unlock = f"`dstream force-unlock {holder.id}`" if holder else "`dstream force-unlock`"
+        unlock = f"`dstream force-unlock{f' {holder.id}' if holder else ''}`"
         advice = hint or f"Wait for it with -lock-timeout=5m; if that process is gone for good: {unlock}."
         super().__init__(f"{who}. {advice}")
 
@@ -92,8 +92,8 @@ class JournalMismatch(StateError):
         """Name the journal and say what does not fit."""
         super().__init__(
             f"journal {journal} was not replayed: {why}. This happens when the state was replaced by hand "
-            "while an apply was unfinished. Restore the state that fits (`dstream state history`, "
-            "`dstream state restore`)."
+            "while an apply was unfinished. `dstream state history` lists what can be restored; `dstream state "
+            "restore` sets the journal aside, and so does `dstream state push -force`."
         )
 
 

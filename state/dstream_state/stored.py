@@ -16,15 +16,15 @@ from .backend import Held, HistoryEntry, TaskStore, View
 from .clock import boot_seconds
 from .crypt import Sealer, read_snapshot
 from .document import Snapshot
-from .errors import LeaseLost, StateConflict, StateError, StateLocked, StateUnavailable
+from .errors import LeaseLost, StateConflict, StateDamaged, StateError, StateLocked, StateUnavailable
 from .held import STATE, StoredHeld, fresh_records
 from .history import History
 from .holder import Holder, this_holder
-from .journal import MAX_BLOCKS, JournalWriter, delete_journal, new_name, read_journal
+from .journal import MAX_BLOCKS, JournalWriter, delete_journal, log_name, new_name, read_journal
 from .lease import Clock, Lease
 from .meta import Meta
 from .records import ProcessStarted, Record
-from .storage import Busy, Changed, Missing, NotOwner, Storage, StorageError
+from .storage import Busy, CannotSeal, Changed, Missing, NotOwner, Storage, StorageError
 from .tasks import StoredTask, task_names
 
 OnWait = Callable[[Holder | None], None]
@@ -76,11 +76,13 @@ class StoredBackend:
             time.sleep(0.05)
         raise StateUnavailable("it changes faster than it can be read. Try again.")
 
-    def lock(self, operation: str, *, timeout: float = 0, on_wait: OnWait | None = None) -> Held:
+    def lock(
+        self, operation: str, *, timeout: float = 0, on_wait: OnWait | None = None, set_aside: bool = False
+    ) -> Held:
         """See `Backend`."""
         lease = self._acquire(timeout, on_wait)
         try:
-            held = self._own(lease, operation)
+            held = self._own(lease, operation, set_aside=set_aside)
         except BaseException:
             lease.release()
             raise
@@ -91,13 +93,13 @@ class StoredBackend:
             raise
         return held
 
-    def force_unlock(self, lock_id: str, *, kill: bool = False, set_aside_journals: bool = False) -> Holder | None:
-        """See `Backend`. With `set_aside_journals`, open journals are not replayed any more.
-
-        Their text is kept as files `aside/NAME`: the way out where a journal does not fit (JournalMismatch).
-        """
+    def force_unlock(self, lock_id: str | None, *, kill: bool = False) -> Holder | None:
+        """See `Backend`."""
         holder = self._current_holder()
-        if holder is not None and holder.id != lock_id:
+        if lock_id is None and holder is not None:
+            raise StateLocked(holder, hint=f"Repeat the command with its lock id: dstream force-unlock {holder.id}.")
+        holder = holder or self._last_holder()
+        if holder is not None and lock_id is not None and holder.id != lock_id:
             raise StateError(f"the lock id is {holder.id} ({holder.describe()}), not {lock_id}. Nothing was changed.")
         if holder is not None and not holder.released:
             self._end_holder(holder, kill)
@@ -107,16 +109,8 @@ class StoredBackend:
         try:
             stored = self._storage.read_meta(STATE)
             meta = Meta.load(stored.meta)
-            if set_aside_journals:
-                for name in meta.journals:
-                    with contextlib.suppress(Missing):
-                        self._storage.put(f"aside/{name}", self._storage.read_log(f"journal/{name}").content)
             after = replace(meta.released(), epoch=meta.epoch + 1)
-            after = replace(after, journals=()) if set_aside_journals else after
             self._storage.write_meta(STATE, after.store(), lease.id, stored.tag)
-            if set_aside_journals:
-                for name in meta.journals:
-                    delete_journal(self._storage, name)
         finally:
             lease.release()
         return holder
@@ -216,16 +210,24 @@ class StoredBackend:
         return lease
 
     def _current_holder(self) -> Holder | None:
+        """Return who holds the lock; None where nobody does, or who does has not written its name yet."""
+        holder = self._last_holder()
+        return None if holder is None or holder.released else holder
+
+    def _last_holder(self) -> Holder | None:
         try:
             return Meta.load(self._storage.read_meta(STATE).meta).holder
         except Missing:
             return None
 
-    def _own(self, lease: Lease, operation: str) -> StoredHeld:
+    def _own(self, lease: Lease, operation: str, *, set_aside: bool) -> StoredHeld:
         """Make this process the owner: from here on, nothing that an earlier holder writes is accepted."""
         stored = self._storage.read(STATE)
         meta = Meta.load(stored.meta)
-        base = self._parsed(stored.content)
+        if set_aside:
+            base, meta = self._set_aside(stored.content, meta)
+        else:
+            base = self._parsed(stored.content)
         lineage = base.lineage if base else meta.lineage or str(uuid.uuid4())
         serial = base.serial if base else 0
         journal = JournalWriter(
@@ -249,6 +251,20 @@ class StoredBackend:
                 raise StateConflict("it was written without the lock while the lock was being taken.") from None
             raise
         return StoredHeld(self._storage, lease, journal, base, owned, tag, self._sealer, holder)
+
+    def _set_aside(self, content: bytes, meta: Meta) -> tuple[Snapshot | None, Meta]:
+        """Keep what cannot be used as files `aside/...`; return what to go on from: the state, if it can be read."""
+        for name in meta.journals:
+            with contextlib.suppress(Missing, CannotSeal):
+                self._storage.seal(log_name(name))
+            with contextlib.suppress(Missing):
+                self._storage.put(f"aside/{name}", self._storage.read_log(log_name(name)).content)
+        meta = replace(meta, journals=())
+        try:
+            return self._parsed(content), meta
+        except StateDamaged:
+            self._storage.put(f"aside/state-{meta.serial}", content)
+            return replace(Snapshot.new(meta.lineage), serial=meta.serial, epoch=meta.epoch), meta
 
     def _end_holder(self, holder: Holder, kill: bool) -> None:
         """End what holds the lock on this host, if it may be ended."""

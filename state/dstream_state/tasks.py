@@ -78,18 +78,22 @@ class StoredTask:
 
         def on_busy() -> None:
             if on_wait is not None:
-                on_wait(self.read().holder)
+                on_wait(self._current_holder())
 
         try:
             lease.acquire(timeout, on_busy)
         except Busy:
             hint = "One runner per task: stop it (`dstream stop`), or wait for it with -lock-timeout."
-            raise StateLocked(self.read().holder, f"Task {self._name}", hint) from None
+            raise StateLocked(self._current_holder(), f"Task {self._name}", hint) from None
         try:
             return self._own(lease, who)
         except BaseException:
             lease.release()
             raise
+
+    def _current_holder(self) -> Holder | None:
+        holder = self.read().holder
+        return None if holder is None or holder.released else holder
 
     def _own(self, lease: Lease, who: str) -> StoredTaskLease:
         stored = self._storage.read(self._cell)

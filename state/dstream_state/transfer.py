@@ -112,13 +112,21 @@ def _push_orphans(held: Held, file: StateFile) -> Snapshot:
         raise StateConflict(f"the file belongs to the state with lineage {file.lineage}, not to {current.lineage}.")
     intents = [record for record in file.records if isinstance(record, Intent)]
     for intent in intents:
-        if intent.action == "create" and intent.address in current.resources:
+        there = current.resources.get(intent.address)
+        taken = there is not None and there.status != "unresolved"
+        if intent.action == "create" and taken and not _known(intent, current):
             raise StateConflict(
                 f"{intent.address} was created again since. Look for the object of intent {intent.id} "
                 f"({intent.type} {intent.key}) by hand: it may exist a second time. Nothing was changed."
             )
-    held.append(intents)
+    held.append([intent for intent in intents if not _known(intent, current)])
     return held.finish()
+
+
+def _known(intent: Intent, current: Snapshot) -> bool:
+    there = current.resources.get(intent.address)
+    known = there is not None and there.status != "unresolved" and there.identity == intent.identity
+    return known and intent.identity is not None
 
 
 def _records_line(lineage: str, records: Sequence[Record], sealer: Sealer | None) -> bytes:

@@ -24,7 +24,7 @@ from dstream_state import (
 from dstream_state.backend import Backend
 from dstream_state.history import KEEP, History
 from dstream_state.local import LocalStorage
-from dstream_state.stored import StoredBackend
+from dstream_state.transfer import restore
 
 
 @pytest.fixture
@@ -109,13 +109,26 @@ def test_a_journal_of_another_state_is_never_replayed_and_can_be_set_aside(backe
             backend.lock("apply")
     with pytest.raises(JournalMismatch):
         backend.read()
-    assert isinstance(backend, StoredBackend)
-    holder = backend._current_holder()
-    assert holder is not None
-    backend.force_unlock(holder.id, set_aside_journals=True)
-    with backend.lock("apply") as held:
-        assert list(held.snapshot.resources) == ["a"]
+    with backend.lock("state restore", set_aside=True) as held:
+        restore(held, backend.past(2))
     assert len(list((folder / "aside").iterdir())) == 1
+    with backend.lock("apply") as held:
+        assert list(held.snapshot.resources) == ["a", "b"]
+        assert held.snapshot.serial == 2
+
+
+def test_a_state_that_cannot_be_read_can_be_replaced_and_is_kept_aside(backend: Backend, folder: Path) -> None:
+    for name in "ab":
+        write(backend, name)
+    (folder / "state.json").write_bytes(b"{ not what it was")
+    for use in (backend.read, lambda: backend.lock("apply")):
+        with pytest.raises(StateDamaged, match="state restore"):
+            use()
+    with backend.lock("state restore", set_aside=True) as held:
+        after = restore(held, backend.past(2))
+    assert (after.serial, sorted(after.resources)) == (3, ["a", "b"])
+    assert [path.read_bytes() for path in (folder / "aside").iterdir()] == [b"{ not what it was"]
+    write(backend, "c")
 
 
 def test_logs_that_were_made_and_never_listed_are_swept(backend: Backend, folder: Path) -> None:

@@ -13,13 +13,14 @@ algorithm (the change of ownership, the seal, the intent, the list of absorbed j
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
 
-from dstream_state import Intent, Snapshot, StateError, journal
+from dstream_state import Intent, Snapshot, StateError, StateLocked, journal, processes
 from dstream_state.held import StoredHeld
 from dstream_state.lease import Lease
 from dstream_state.memory import MemoryPlace, MemoryStorage
@@ -47,6 +48,7 @@ REQUESTS = frozenset(
         "delete_log",
         "put",
         "files",
+        "break_lease",
     }
 )
 
@@ -109,7 +111,15 @@ class Trial:
     def lease_ends(self) -> None:
         self.moment += 100
 
-    def interrupted(self, at: int, mode: Mode, wanted: tuple[str, ...], meanwhile: Callable[[], None]) -> bool:
+    def interrupted(
+        self,
+        at: int,
+        mode: Mode,
+        wanted: tuple[str, ...],
+        meanwhile: Callable[[], None],
+        *,
+        lease_ends: bool = True,
+    ) -> bool:
         """Run an apply, interrupted at its n-th request; return whether it got that far."""
 
         def stopped() -> None:
@@ -130,7 +140,8 @@ class Trial:
                 held.release()
         except (StateError, Died):
             pass
-        self.lease_ends()
+        if lease_ends:
+            self.lease_ends()
         return client.count >= at
 
     def in_peace(self) -> None:
@@ -211,6 +222,38 @@ def test_nothing_is_forgotten_where_journals_cannot_be_sealed() -> None:
 
 def test_whenever_two_applies_in_a_row_die_or_are_stopped_nothing_is_forgotten() -> None:
     assert two_interruptions() > 2000
+
+
+def unlocked_by_force(trial: Trial, client: Any = None) -> None:
+    """Do what a user does who is told that the state is locked, right after the holder was killed."""
+    backend = StoredBackend(client or trial.place.storage(), clock=lambda: trial.moment)
+    try:
+        backend.lock("look").release()
+    except StateLocked as problem:
+        backend.force_unlock(None if problem.holder is None else problem.holder.id)
+
+
+@pytest.mark.parametrize("mode", ["dies before", "dies after"])
+def test_force_unlock_works_in_every_state_that_a_crash_can_leave_and_may_be_killed_itself(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "alive", lambda pid, started: False)
+    locked = 0
+    for at in itertools.count(1):
+        for then in itertools.count(1):
+            trial = Trial()
+            if not trial.interrupted(at, mode, FIRST, lambda: None, lease_ends=False):
+                assert locked > 50
+                return
+            client = Interrupted(trial.place.storage(), then, mode, lambda: None)
+            with contextlib.suppress(Died):
+                unlocked_by_force(trial, client)
+            if client.count < then:
+                break
+            locked += 1
+            unlocked_by_force(trial)
+            trial.in_peace()
+            trial.check()
 
 
 def without_ownership(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ Called with `FOLDER apply|destroy POINT PASSAGE`, it dies at the PASSAGE-th time
     mid_state, state_written, state_unanswered
                 the same when it is the state itself that is written, wherever it is
     never
+With CLOCK_FILE in the environment, the clock of its lease is ahead by the seconds that are in that file.
 """
 
 import http.client
@@ -34,7 +35,9 @@ from dstream.engine.planning import PlanOptions
 from dstream.plugins import Request, ResourceSession
 from dstream.stopping import Stop
 from dstream_state import Intent, Result, local
+from dstream_state.clock import boot_seconds
 from dstream_state.held import StoredHeld
+from dstream_state.stored import StoredBackend
 from tests.services.recorder.world import Told
 
 POINT, PASSAGE = sys.argv[3], int(sys.argv[4])
@@ -156,6 +159,10 @@ CHANGING = ("PUT", "POST", "DELETE")
 whole_send, answer = http.client.HTTPConnection.send, http.client.HTTPConnection.getresponse
 http.client.HTTPConnection.send = half_sent  # type: ignore[method-assign]  # that is what this program is for
 http.client.HTTPConnection.getresponse = unread  # type: ignore[method-assign]  # as above
+
+if "CLOCK_FILE" in os.environ:
+    ahead = Path(os.environ["CLOCK_FILE"])
+    StoredBackend.__init__.__kwdefaults__["clock"] = lambda: boot_seconds() + float(ahead.read_text())
 
 if __name__ == "__main__":
     operation = open_operation(Given(config=Path(sys.argv[1])))
