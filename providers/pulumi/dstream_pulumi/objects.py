@@ -62,9 +62,12 @@ class PluginType(ResourceType[Any]):
         old_inputs, old_outputs = self._recorded(prior, desired)
         given = self._check(ctx, client, wish, old_inputs)
         checked = given.values
+        if (prior.private or {}).get("guessed"):
+            old_inputs, old_outputs = _as_asked(old_inputs, old_outputs, checked)
         changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
         if replaces:
-            return self._new(ctx, client, wish), [self._name(name) for name in sorted(replaces)]
+            names = [self._name(name) for name in sorted(replaces)]
+            return _visibly(self._new(ctx, client, wish), prior.attributes, names)
         return self._same(prior, desired, checked, changed) | dict.fromkeys(given.withheld, UNKNOWN), ()
 
     def create(self, ctx: ResourceContext[Any], desired: Mapping[str, Any], intent: str | None) -> Object:
@@ -153,8 +156,10 @@ class PluginType(ResourceType[Any]):
         if not inputs:
             # The plugin does not say what was asked for: the properties that can be asked for are taken for it.
             inputs = {name: value for name, value in outputs.items() if name in self._about.inputs}
-        withheld = frozenset(prior.private.get("withheld", ())) if prior is not None and prior.private else frozenset()
-        found = self._object(answer.id, _Inputs(inputs, withheld=withheld), outputs, prior)
+        before: Mapping[str, Any] = (prior.private if prior is not None else None) or {}
+        found = self._object(answer.id, _Inputs(inputs, withheld=frozenset(before.get("withheld", ()))), outputs, prior)
+        if found.private is not None and not (before.get("inputs") and not before.get("guessed")):
+            found = replace(found, private={**found.private, "guessed": True})
         return found if prior is None else replace(found, attributes=self._steady(found.attributes, prior.attributes))
 
     def _steady(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,6 +345,33 @@ class PluginType(ResourceType[Any]):
     @staticmethod
     def _id(identity: Mapping[str, Any]) -> str:
         return str(identity.get("id") or "")
+
+
+def _as_asked(
+    inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return recorded inputs that are only what an object was found to have, without those that nobody asks for.
+
+    Of an object that was taken over, nobody knows what was asked for: that it has more is no wish to take it away.
+    """
+    kept = {name: value for name, value in inputs.items() if name in checked}
+    held = outputs.get("__inputs")
+    if isinstance(held, Mapping):
+        outputs = {**outputs, "__inputs": {name: value for name, value in held.items() if name in checked}}
+    return kept, dict(outputs)
+
+
+def _visibly(
+    attributes: dict[str, Any], before: Mapping[str, Any], replaces: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the attributes of a replacement such that what forces it differs: the host replaces only then."""
+    for name in replaces:
+        if name in attributes and (attributes[name] is UNKNOWN or attributes[name] == before.get(name)):
+            del attributes[name]
+    if not any(attributes.get(name) != before.get(name) for name in replaces):
+        attributes.pop("id", None)
+        return attributes, [*replaces, "id"]
+    return attributes, replaces
 
 
 def _top(path: str) -> str:

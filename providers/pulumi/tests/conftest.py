@@ -60,7 +60,7 @@ def kind(running):
 def context():
     """Return the context of a request."""
 
-    def make(key="acme_stuff_Thing.a", sensitive=(), timeout=30):
+    def make(key="acme_stuff_Thing.a", sensitive=(), timeout=300):
         request = {"id": 1, "key": key, "timeout": timeout, "sensitive": [list(path) for path in sensitive]}
         return ResourceContext(None, request, lambda answer: None)
 

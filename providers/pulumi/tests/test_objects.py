@@ -253,3 +253,23 @@ def test_many_objects_are_asked_about_at_once(kind, context):
     for each in threads:
         each.join()
     assert not failed
+
+
+def test_of_what_was_taken_over_only_what_is_asked_for_is_compared(kind, context):
+    thing = kind()
+    made = thing.create(context(), {"size": 3, "region": "north", "labels": {"a": "b"}}, "i")
+    taken = thing.import_(context(), made.identity)
+    again = thing.read(context(), taken.identity, taken)
+    for found in (taken, again):
+        attributes, replace = planned(thing, context(), {"size": 3}, found)
+        assert replace == [] and known(attributes).items() <= found.attributes.items()
+        assert planned(thing, context(), {"size": 3, "region": "south"}, found)[1] == ["region"]
+    changed = thing.update(context(), again, {"size": 4, "thing_name": made.attributes["thing_name"]})
+    assert "guessed" not in changed.private
+
+
+def test_an_argument_that_is_taken_away_and_forces_replacement_is_seen_to_be_gone(kind, context):
+    thing = kind()
+    made = thing.create(context(), {"size": 3, "region": "north"}, "i")
+    attributes, replace = planned(thing, context(), {"size": 3}, made)
+    assert replace == ["region"] and "region" not in attributes

@@ -146,7 +146,7 @@ class AzureNative(provider_pb2_grpc.ResourceProviderServicer):
         body = {name: value for name, value in given.items() if name in TOP_LEVEL}
         body["properties"] = {name: value for name, value in given.items() if name not in TOP_LEVEL}
         found = self._ask(context, "PUT", path, body)
-        until = time.monotonic() + 60
+        until = time.monotonic() + float(os.environ.get("DSTREAM_STAND_IN_PATIENCE", "60"))
         while found["properties"].get("provisioningState") == "Creating" and time.monotonic() < until:
             time.sleep(0.05)
             found = self._ask(context, "GET", path)
