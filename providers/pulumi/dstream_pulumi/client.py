@@ -25,8 +25,14 @@ _MEGABYTES = 400 * 1024 * 1024
 _LATE = 20.0
 """Seconds that an answer may take longer than the plugin was given."""
 _CHANGES = frozenset({"Create", "Update", "Delete"})
+_LOOK = 0.5
+"""Seconds between two looks at whether a call was cancelled."""
 CUT_OFF = 70
 """Exit code when a plugin died in the middle of a change."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class Client:
             "Configure",
             p.ConfigureRequest(
                 variables=texts, args=news, acceptSecrets=True, acceptResources=False, sends_old_inputs=True,
-                sends_old_inputs_to_delete=True,
+                sends_old_inputs_to_delete=True, id="dstream", urn=urn, name="default", type=_type(urn),
             ),
             "Configure",
         )  # fmt: skip
@@ -115,14 +121,17 @@ class Client:
         *,
         timeout: float | None = None,
         partial: Callable[[Any], ProviderError | None] | None = None,
+        cancelled: Callable[[], bool] = _never,
     ) -> Any:
         """Call a method and return its answer; `timeout` is in seconds. Raise ProviderError.
 
-        `partial` makes an error of a failed call that says what exists all the same.
+        `partial` makes an error of a failed call that says what exists all the same. As soon as `cancelled` says so,
+        the plugin is asked to give up all that it is doing.
         """
         changes = method in _CHANGES and not getattr(request, "preview", False)
         try:
-            return getattr(self._stub, method)(request, timeout=None if timeout is None else timeout + _LATE)
+            limit = None if timeout is None else timeout + _LATE
+            return self._wait(getattr(self._stub, method).future(request, timeout=limit), cancelled)
         except self._grpc.RpcError as problem:
             code = problem.code()
             cut_off = code == self._grpc.StatusCode.DEADLINE_EXCEEDED
@@ -133,6 +142,28 @@ class Client:
                 os._exit(CUT_OFF)
             found = partial(problem) if partial is not None else None
             raise found or self._failed(method, what, problem) from problem
+
+    def read(
+        self, request: Any, what: str, *, timeout: float | None = None, cancelled: Callable[[], bool] = _never
+    ) -> Any:
+        """Call Read; return None if the plugin has no such method."""
+        try:
+            return self.call("Read", request, what, timeout=timeout, cancelled=cancelled)
+        except InvalidError as problem:
+            cause = problem.__cause__
+            if isinstance(cause, self._grpc.RpcError) and cause.code() == self._grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise
+
+    def _wait(self, answer: Any, cancelled: Callable[[], bool]) -> Any:
+        asked = False
+        while True:
+            try:
+                return answer.result(_LOOK)
+            except self._grpc.FutureTimeoutError:
+                if not asked and cancelled():
+                    asked = True
+                    self.cancel()
 
     def _failed(self, method: str, what: str, problem: Any) -> ProviderError:
         if not self._process.alive():

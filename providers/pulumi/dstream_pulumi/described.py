@@ -51,7 +51,6 @@ class Described:
                 properties[member.name]["description"] = member.description.split("\n")[0][:200]
         needed = {self.inputs[name].name for name in self.required if name in self.inputs}
         computed = {member.name for member in self.outputs.values()} - needed | {"id"}
-        given = {member.name for member in self.inputs.values()}
         secrets = {member.name for member in self.members.values() if member.secret}
         return {
             "version": 1,
@@ -62,7 +61,7 @@ class Described:
                 "additionalProperties": False,
                 "description": self.description.split("\n")[0][:300],
             },
-            "computed": sorted(computed - (secrets & given)),
+            "computed": sorted(computed | secrets),
             "sensitive": dict.fromkeys(sorted(secrets), "write_only"),
             "replace": sorted(member.name for member in self.inputs.values() if member.replaces),
             "identity": "planned" if self.template else "assigned",

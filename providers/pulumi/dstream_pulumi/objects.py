@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import secrets as random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dstream_pulumi.described import Described
 from dstream_pulumi.names import logical_name
-from dstream_pulumi.notes import make_note, mark_secrets, read_note, texts_at, unwrap_secrets
+from dstream_pulumi.notes import Path, make_note, mark_secrets, read_note, texts_at, unwrap_secrets
 from dstream_pulumi.translate import to_attributes, to_properties
+from dstream_pulumi.unsteady import is_unsteady
 from dstream_pulumi.wire import from_struct, to_struct
-from dstream_sdk import UNKNOWN, WITHHELD, Object, ProviderError, ResourceContext, ResourceType, fault
+from dstream_sdk import UNKNOWN, WITHHELD, InvalidError, Object, ProviderError, ResourceContext, ResourceType, fault
 
 if TYPE_CHECKING:
     from dstream_pulumi.client import Client
@@ -26,6 +28,17 @@ _NO_DIFFERENCE = 1
 """Of `DiffResponse.changes`: unknown 0, none 1, some 2."""
 _REPLACING = frozenset({1, 3, 5})
 """Of `PropertyDiff.Kind`: add, delete and update that replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a plugin is asked for."""
+
+    values: dict[str, Any]
+    hidden: frozenset[str] = frozenset()
+    """The secret texts among the values."""
+    withheld: frozenset[str] = frozenset()
+    """Attributes that are secret by the plugin's word alone: the host, which would not guard them, is not told."""
 
 
 class PluginType(ResourceType[Any]):
@@ -47,51 +60,57 @@ class PluginType(ResourceType[Any]):
         if prior is None:
             return self._new(ctx, client, wish), ()
         old_inputs, old_outputs = self._recorded(prior, desired)
-        checked = self._check(ctx, client, wish, old_inputs)
+        given = self._check(ctx, client, wish, old_inputs)
+        checked = given.values
+        if (prior.private or {}).get("guessed"):
+            old_inputs, old_outputs = _as_asked(old_inputs, old_outputs, checked)
         changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
         if replaces:
-            return self._new(ctx, client, wish), [self._name(name) for name in sorted(replaces)]
-        return self._same(prior, desired, checked, changed), ()
+            names = [self._name(name) for name in sorted(replaces)]
+            return _visibly(self._new(ctx, client, wish), prior.attributes, names)
+        return self._same(prior, desired, checked, changed) | dict.fromkeys(given.withheld, UNKNOWN), ()
 
     def create(self, ctx: ResourceContext[Any], desired: Mapping[str, Any], intent: str | None) -> Object:
         """Create the object."""
         client = self._client()
-        inputs, hidden = self._inputs(ctx, client, desired, {})
+        given = self._inputs(ctx, client, desired, {})
         fault("before_create")
         answer = client.call(
             "Create",
             client.messages.CreateRequest(
-                properties=self._struct(inputs, hidden), timeout=ctx.remaining() or 0, **self._named(ctx)
+                properties=self._struct(given.values, given.hidden), timeout=ctx.remaining() or 0, **self._named(ctx)
             ),
             self._what("Create", ctx),
             timeout=ctx.remaining(),
-            partial=lambda problem: self._partial(problem, inputs, hidden, None, ""),
+            cancelled=lambda: ctx.cancelled,
+            partial=lambda problem: self._partial(problem, given, None, ""),
         )
         fault("after_create")
-        return self._object(answer.id, inputs, from_struct(answer.properties), hidden, None)
+        return self._object(answer.id, given, from_struct(answer.properties), None)
 
     def update(self, ctx: ResourceContext[Any], prior: Object, desired: Mapping[str, Any]) -> Object:
         """Change the object."""
         client = self._client()
         old_inputs, old_outputs = self._recorded(prior, desired)
-        inputs, hidden = self._inputs(ctx, client, desired, old_inputs)
+        given = self._inputs(ctx, client, desired, old_inputs)
         id_ = self._id(prior.identity)
         answer = client.call(
             "Update",
             client.messages.UpdateRequest(
                 id=id_,
-                olds=self._struct(old_outputs, hidden),
-                old_inputs=self._struct(old_inputs, hidden),
-                news=self._struct(inputs, hidden),
+                olds=self._struct(old_outputs, given.hidden),
+                old_inputs=self._struct(old_inputs, given.hidden),
+                news=self._struct(given.values, given.hidden),
                 timeout=ctx.remaining() or 0,
                 **self._named(ctx),
             ),
             self._what("Update", ctx),
             timeout=ctx.remaining(),
-            partial=lambda problem: self._partial(problem, inputs, hidden, prior, id_),
+            cancelled=lambda: ctx.cancelled,
+            partial=lambda problem: self._partial(problem, given, prior, id_),
         )
         fault("after_update")
-        return self._object(id_, inputs, from_struct(answer.properties), hidden, prior)
+        return self._object(id_, given, from_struct(answer.properties), prior)
 
     def delete(self, ctx: ResourceContext[Any], prior: Object) -> None:
         """Delete the object."""
@@ -108,6 +127,7 @@ class PluginType(ResourceType[Any]):
             ),
             self._what("Delete", ctx),
             timeout=ctx.remaining(),
+            cancelled=lambda: ctx.cancelled,
         )
         fault("after_delete")
 
@@ -115,8 +135,7 @@ class PluginType(ResourceType[Any]):
         """Return the object as it is."""
         client = self._client()
         old_inputs, old_outputs = self._recorded(prior, {}) if prior is not None else ({}, {})
-        answer = client.call(
-            "Read",
+        answer = client.read(
             client.messages.ReadRequest(
                 id=self._id(identity),
                 properties=to_struct(old_outputs),
@@ -125,21 +144,37 @@ class PluginType(ResourceType[Any]):
             ),
             self._what("Read", ctx),
             timeout=ctx.remaining(),
+            cancelled=lambda: ctx.cancelled,
         )
+        if answer is None:
+            if prior is None:
+                raise InvalidError("Cannot be read", f"The plugin of {self._about.type} reads no objects.")
+            return prior
         if not answer.id:
             return None
         inputs, outputs = from_struct(answer.inputs) or old_inputs, from_struct(answer.properties)
         if not inputs:
             # The plugin does not say what was asked for: the properties that can be asked for are taken for it.
             inputs = {name: value for name, value in outputs.items() if name in self._about.inputs}
-        return self._object(answer.id, inputs, outputs, frozenset(), prior)
+        before: Mapping[str, Any] = (prior.private if prior is not None else None) or {}
+        found = self._object(answer.id, _Inputs(inputs, withheld=frozenset(before.get("withheld", ()))), outputs, prior)
+        if found.private is not None and not (before.get("inputs") and not before.get("guessed")):
+            found = replace(found, private={**found.private, "guessed": True})
+        return found if prior is None else replace(found, attributes=self._steady(found.attributes, prior.attributes))
+
+    def _steady(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+        """Return attributes with what changes by itself as it was."""
+        given = {member.name for member in self._about.inputs.values()}
+        keep = {name for name in now if name in before and name not in given and is_unsteady(name)}
+        return {name: before[name] if name in keep else value for name, value in now.items()}
 
     # -- planning --------------------------------------------------------------------------------
 
     def _new(self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of an object that is to be created."""
-        checked = self._check(ctx, client, wish, {})
-        attributes = to_attributes(self._about.inputs, checked)
+        given = self._check(ctx, client, wish, {})
+        checked = given.values
+        attributes = to_attributes(self._about.inputs, checked) | dict.fromkeys(given.withheld, UNKNOWN)
         outputs: dict[str, Any] = {}
         if self._running.abilities.preview:
             answer = client.call(
@@ -147,12 +182,14 @@ class PluginType(ResourceType[Any]):
                 client.messages.CreateRequest(properties=to_struct(checked), preview=True, **self._named(ctx)),
                 self._what("Preview", ctx),
                 timeout=ctx.remaining(),
+                cancelled=lambda: ctx.cancelled,
             )
-            outputs = to_attributes(self._about.outputs, from_struct(answer.properties))
+            told, secrets = unwrap_secrets(from_struct(answer.properties))
+            outputs = to_attributes(self._about.outputs, told) | dict.fromkeys(self._unguarded(ctx, secrets), UNKNOWN)
         for member in self._about.outputs.values():
             if member.name not in attributes:
-                told = outputs.get(member.name)
-                attributes[member.name] = UNKNOWN if told is None or _has_unknown(told) else told
+                value = outputs.get(member.name)
+                attributes[member.name] = UNKNOWN if value is None or _has_unknown(value) else value
         planned = self._about.planned_id(_known(checked), self._running.settings)
         attributes["id"] = UNKNOWN if planned is None else planned
         return attributes
@@ -179,7 +216,8 @@ class PluginType(ResourceType[Any]):
 
     def _check(
         self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any], olds: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> _Inputs:
+        """Return the inputs with the plugin's defaults."""
         from dstream_pulumi.client import refuse
 
         answer = client.call(
@@ -189,10 +227,16 @@ class PluginType(ResourceType[Any]):
             ),
             self._what("Check", ctx),
             timeout=ctx.remaining(),
+            cancelled=lambda: ctx.cancelled,
         )
         refuse(answer.failures, "attributes")
-        plain: dict[str, Any] = unwrap_secrets(from_struct(answer.inputs))[0]
-        return plain
+        plain, paths = unwrap_secrets(from_struct(answer.inputs))
+        return _Inputs(plain, frozenset(texts_at(plain, paths)), self._unguarded(ctx, paths))
+
+    def _unguarded(self, ctx: ResourceContext[Any], secrets: Sequence[Path]) -> frozenset[str]:
+        """Return the attributes among those with secrets that the host does not know to guard."""
+        guarded = {str(path[0]) for path in ctx.sensitive} | {m.name for m in self._members.values() if m.secret}
+        return frozenset({self._name(str(path[0])) for path in secrets} - guarded)
 
     def _diff(
         self,
@@ -214,6 +258,7 @@ class PluginType(ResourceType[Any]):
             ),
             self._what("Diff", ctx),
             timeout=ctx.remaining(),
+            cancelled=lambda: ctx.cancelled,
         )
         differ = {name for name in {*olds[0], *checked} if olds[0].get(name) != checked.get(name)}
         if answer.changes == _NO_DIFFERENCE:
@@ -231,11 +276,12 @@ class PluginType(ResourceType[Any]):
 
     def _inputs(
         self, ctx: ResourceContext[Any], client: Client, desired: Mapping[str, Any], olds: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], frozenset[str]]:
-        """Return the inputs of a change, checked once more, and the secret texts among them."""
+    ) -> _Inputs:
+        """Return the inputs of a change, checked once more."""
         secret = [member.name for member in self._members.values() if member.secret]
         hidden = {*texts_at(desired, ctx.sensitive), *texts_at(desired, [(name,) for name in secret])}
-        return self._check(ctx, client, self._wish(desired), olds), frozenset(hidden)
+        found = self._check(ctx, client, self._wish(desired), olds)
+        return _Inputs(found.values, found.hidden | hidden, found.withheld)
 
     def _struct(self, values: Mapping[str, Any], hidden: frozenset[str]) -> Any:
         return to_struct(mark_secrets(values, hidden) if self._running.abilities.secrets and hidden else values)
@@ -247,11 +293,9 @@ class PluginType(ResourceType[Any]):
             outputs = to_properties(self._members, prior.attributes)
         return inputs, outputs
 
-    def _object(
-        self, id_: str, inputs: dict[str, Any], outputs: dict[str, Any], hidden: frozenset[str], prior: Object | None
-    ) -> Object:
+    def _object(self, id_: str, given: _Inputs, outputs: dict[str, Any], prior: Object | None) -> Object:
         plain, marked = unwrap_secrets(outputs)
-        wished = to_attributes(self._about.inputs, unwrap_secrets(inputs)[0])
+        wished = to_attributes(self._about.inputs, unwrap_secrets(given.values)[0])
         real = to_attributes(self._members, plain)
         attributes = {**wished, **{name: value for name, value in real.items() if value is not None}, "id": id_}
         shown = {member.name for member in self._members.values() if not member.secret}
@@ -260,22 +304,25 @@ class PluginType(ResourceType[Any]):
             # Not a secret by the schema, so the host does not guard it: only what was wished as a secret may be told.
             if name in shown and name in attributes and name not in wished:
                 attributes[name] = WITHHELD
-        hidden |= frozenset(texts_at(attributes, [(m.name,) for m in self._members.values() if m.secret]))
-        attributes = {name: WITHHELD if _has_unknown(value) else value for name, value in attributes.items()}
-        note = make_note(inputs, outputs, hidden, prior.private if prior is not None else None)
+        hidden = given.hidden | set(texts_at(attributes, [(m.name,) for m in self._members.values() if m.secret]))
+        hidden |= set(texts_at(attributes, [(name,) for name in given.withheld]))
+        attributes = {
+            name: WITHHELD if name in given.withheld or _has_unknown(value) else value
+            for name, value in attributes.items()
+        }
+        note = make_note(given.values, outputs, hidden, prior.private if prior is not None else None)
+        if given.withheld:
+            note["withheld"] = sorted(given.withheld)
         return Object({"id": id_}, attributes, note)
 
-    def _partial(
-        self, problem: Any, inputs: dict[str, Any], hidden: frozenset[str], prior: Object | None, id_: str
-    ) -> ProviderError | None:
+    def _partial(self, problem: Any, given: _Inputs, prior: Object | None, id_: str) -> ProviderError | None:
         from dstream_pulumi.failures import partial_state
 
         found = partial_state(problem)
         if found is None:
             return None
-        made = self._object(
-            found.id or id_, from_struct(found.inputs) or inputs, from_struct(found.properties), hidden, prior
-        )
+        real = replace(given, values=from_struct(found.inputs) or given.values)
+        made = self._object(found.id or id_, real, from_struct(found.properties), prior)
         detail = "; ".join(found.reasons) or problem.details() or "the plugin gave no reason"
         return ProviderError("Object exists, but did not become ready", detail, object=made)
 
@@ -298,6 +345,33 @@ class PluginType(ResourceType[Any]):
     @staticmethod
     def _id(identity: Mapping[str, Any]) -> str:
         return str(identity.get("id") or "")
+
+
+def _as_asked(
+    inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return recorded inputs that are only what an object was found to have, without those that nobody asks for.
+
+    Of an object that was taken over, nobody knows what was asked for: that it has more is no wish to take it away.
+    """
+    kept = {name: value for name, value in inputs.items() if name in checked}
+    held = outputs.get("__inputs")
+    if isinstance(held, Mapping):
+        outputs = {**outputs, "__inputs": {name: value for name, value in held.items() if name in checked}}
+    return kept, dict(outputs)
+
+
+def _visibly(
+    attributes: dict[str, Any], before: Mapping[str, Any], replaces: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the attributes of a replacement such that what forces it differs: the host replaces only then."""
+    for name in replaces:
+        if name in attributes and (attributes[name] is UNKNOWN or attributes[name] == before.get(name)):
+            del attributes[name]
+    if not any(attributes.get(name) != before.get(name) for name in replaces):
+        attributes.pop("id", None)
+        return attributes, [*replaces, "id"]
+    return attributes, replaces
 
 
 def _top(path: str) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from dstream_sdk import ProviderError, log
 
-START_SECONDS = 30.0
-_END_SECONDS = 5.0
+START_SECONDS = 60.0
+_END_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
 

@@ -77,6 +77,8 @@ class Running:
         if self._client is None or not self._client.alive:
             from dstream_pulumi.client import Client
 
+            if self._client is not None:
+                self._client.close()
             self._client = Client(self.plugin.find(self._home))
         return self._client
 

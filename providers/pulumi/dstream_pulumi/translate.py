@@ -40,7 +40,7 @@ def to_properties(members: Mapping[str, Member], values: Mapping[str, Any]) -> d
 
 
 def to_pulumi(shape: Shape, value: Any) -> Any:
-    """Return a value of a configuration as Pulumi has it."""
+    """Return a value of a configuration as Pulumi has it; what an embedded program sends has Pulumi's names already."""
     if value is UNKNOWN:
         return UNKNOWN_TEXT
     if shape.kind == "asset":
@@ -49,7 +49,8 @@ def to_pulumi(shape: Shape, value: Any) -> Any:
         value = value[0]
     if isinstance(value, Mapping):
         if shape.kind == "object":
-            names = {member.name: (name, member.shape) for name, member in shape.members.items()}
+            names = {name: (name, member.shape) for name, member in shape.members.items()}
+            names |= {member.name: (name, member.shape) for name, member in shape.members.items()}
             pairs = [(*names.get(name, (name, ANY)), inner) for name, inner in value.items() if inner is not None]
             return {name: to_pulumi(inner_shape, inner) for name, inner_shape, inner in pairs}
         item = shape.item if shape.kind == "map" and shape.item else ANY
