@@ -1,0 +1,19 @@
+"""The executables `dstream-in-mssql` and `dstream-resource-mssql`."""
+
+import sys
+
+from dstream_sdk import main
+
+
+def run_input() -> None:
+    """Run the input, which also manages the change data capture that it needs."""
+    main("dstream_mssql.providers:INPUT")
+
+
+def run_resource() -> None:
+    """Manage change data capture that is written as resource blocks."""
+    main("dstream_mssql.providers:RESOURCES")
+
+
+if __name__ == "__main__":
+    {"in": run_input, "resource": run_resource}[(sys.argv[1:2] or ["in"])[0]]()

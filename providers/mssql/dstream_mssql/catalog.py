@@ -1,0 +1,202 @@
+"""Catalog: the tables of a database, their columns and keys, and the capture instances that follow them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dstream_mssql import statements
+from dstream_mssql.database import Database
+from dstream_mssql.lsn import from_bytes
+from dstream_mssql.names import Pattern, Table
+from dstream_sdk import InvalidError, ProviderError
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. `ordinal` is its number in the capture instance, for the mask of changed columns."""
+
+    name: str
+    type: str
+    length: int | None = None
+    nullable: bool = True
+    computed: bool = False
+    ordinal: int = 0
+    precision: int = 0
+    scale: int = 0
+
+    @property
+    def selected(self) -> tuple[str, str, int | None]:
+        """What statements need of it."""
+        return self.name, self.type, self.length
+
+    @property
+    def large(self) -> bool:
+        """Whether the row before an update lacks it unless the update changed it."""
+        return self.type in ("text", "ntext", "image", "xml") or self.length == -1
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A capture instance. `object_id` is its change table's: made anew, it has another one."""
+
+    name: str
+    object_id: int
+    source_id: int
+    start_lsn: int
+    created: str
+    role: str | None
+    columns: tuple[Column, ...]
+    index: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Source:
+    """A table as it is: `instances` are those that follow it, the oldest first."""
+
+    table: Table
+    object_id: int
+    columns: tuple[Column, ...] = ()
+    primary_key: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+
+    def key(self, chosen: Sequence[str] = ()) -> tuple[str, ...]:
+        """The columns of the key: those that the user chose, the primary key's, those of CDC's unique index."""
+        if chosen:
+            return tuple(chosen)
+        if self.primary_key:
+            return self.primary_key
+        return self.instances[-1].index if self.instances else ()
+
+
+@dataclass(slots=True)
+class Catalog:
+    """What one look at the database found."""
+
+    database: str
+    cdc: bool
+    snapshot_isolation: bool
+    guid: str
+    sources: dict[tuple[str, str], Source] = field(default_factory=dict)
+
+    def chosen(self, patterns: Sequence[Pattern], exclude: Sequence[Pattern] = ()) -> list[Source]:
+        """The tables that patterns name, in a fixed order; wild ones only find tables that have CDC.
+
+        No patterns mean all tables that have CDC. Tables that a pattern names are not here if there are none such.
+        """
+        found: dict[tuple[str, str], Source] = {}
+        if not patterns:
+            found = {key: one for key, one in sorted(self.sources.items()) if one.instances}
+        for pattern in patterns:
+            if not pattern.wild:
+                one = self.sources.get(pattern.table.folded)
+                if one is not None:
+                    found[one.table.folded] = one
+                continue
+            for key, one in sorted(self.sources.items()):
+                if one.instances and pattern.matches(one.table):
+                    found[key] = one
+        return [one for one in found.values() if not any(pattern.matches(one.table) for pattern in exclude)]
+
+    def missing(self, patterns: Sequence[Pattern]) -> list[str]:
+        """Tables that are named and do not exist."""
+        return [
+            pattern.table.full for pattern in patterns if not pattern.wild and pattern.table.folded not in self.sources
+        ]
+
+
+def look(database: Database) -> Catalog:
+    """Look at the database. Raises ProviderError."""
+    found = database.rows(statements.DATABASE)
+    if not found:
+        raise ProviderError("Database not found", "sys.databases does not have the database of this connection")
+    name, cdc, isolation, guid = found[0]
+    catalog = Catalog(str(name), bool(cdc), isolation == 1, str(guid))
+    by_id: dict[int, Source] = {}
+    for object_id, schema, table, _ in database.rows(statements.TABLES):
+        source = Source(Table(schema, table), object_id)
+        by_id[object_id] = catalog.sources[source.table.folded] = source
+    columns: dict[int, list[Column]] = defaultdict(list)
+    for object_id, column, kind, length, nullable, computed, precision, scale in database.rows(statements.COLUMNS):
+        columns[object_id].append(
+            Column(column, kind, length, bool(nullable), bool(computed), 0, precision or 0, scale or 0)
+        )
+    keys: dict[int, list[str]] = defaultdict(list)
+    for object_id, column in database.rows(statements.PRIMARY_KEYS):
+        keys[object_id].append(column)
+    for object_id, source in by_id.items():
+        source.columns, source.primary_key = tuple(columns[object_id]), tuple(keys[object_id])
+    if catalog.cdc:
+        for instance in _instances(database):
+            owner = by_id.get(instance.source_id)
+            if owner is not None:
+                owner.instances = tuple(
+                    sorted((*owner.instances, instance), key=lambda one: (one.created, one.start_lsn, one.name))
+                )
+    return catalog
+
+
+def _instances(database: Database) -> list[Instance]:
+    captured: dict[int, list[Column]] = defaultdict(list)
+    for object_id, name, kind, ordinal, computed, length in database.rows(statements.CAPTURED_COLUMNS):
+        captured[object_id].append(Column(name, kind, length, True, bool(computed), ordinal))
+    index: dict[int, list[str]] = defaultdict(list)
+    for object_id, name in database.rows(statements.INDEX_COLUMNS):
+        index[object_id].append(name)
+    return [
+        Instance(
+            name,
+            object_id,
+            source,
+            from_bytes(start),
+            created,
+            role,
+            tuple(captured[object_id]),
+            tuple(index[object_id]),
+        )
+        for name, object_id, source, start, created, role in database.rows(statements.INSTANCES)
+    ]
+
+
+_NUMBERS = {"tinyint", "smallint", "int", "bigint"}
+_DECIMALS = {"decimal", "numeric", "money", "smallmoney", "real", "float"}
+_FORMATS = {"datetimeoffset": "date-time", "date": "date", "uniqueidentifier": "uuid"}
+
+
+def json_schema(columns: Sequence[Column], *, strings: bool) -> Mapping[str, Any]:
+    """The JSON Schema of a table's `data`. Computed columns are not captured."""
+    properties: dict[str, Any] = {}
+    for column in columns:
+        if column.computed:
+            continue
+        kind = "string"
+        if not strings and column.type != "sql_variant":
+            kind = (
+                "integer"
+                if column.type in _NUMBERS
+                else "number"
+                if column.type in _DECIMALS
+                else "boolean"
+                if column.type == "bit"
+                else "string"
+            )
+        body: dict[str, Any] = {"type": [kind, "null"] if column.nullable else kind}
+        if column.type == "sql_variant" and not strings:
+            body = {}
+        if kind == "string" and column.type in _FORMATS:
+            body["format"] = _FORMATS[column.type]
+        body["x-sql-type"] = column.type
+        properties[column.name] = body
+    return {"type": "object", "properties": properties}
+
+
+def check_key(source: Source, key: Sequence[str]) -> None:
+    """InvalidError if a key names a column that the table does not have."""
+    names = {column.name for column in source.columns}
+    unknown = [name for name in key if name not in names]
+    if unknown:
+        raise InvalidError(
+            "No such column", f"the table {source.table.full} has no column {', '.join(unknown)}", path="config.keys"
+        )

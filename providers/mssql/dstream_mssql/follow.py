@@ -1,0 +1,292 @@
+"""Follow: many tables at once. Threads read pages; the main thread emits them, keeps positions and writes checkpoints.
+
+Each table has at most one page on its way and is read in order, so that order holds within a table. How far the
+database is captured is asked once for all tables; a table that does not change is looked at ever less often. A table
+that cannot be read is tried again while the others go on. A lost connection makes all of them wait and try again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+
+from dstream_mssql import statements
+from dstream_mssql.database import Lost
+from dstream_mssql.lsn import from_bytes
+from dstream_mssql.pacing import Pace
+from dstream_mssql.pool import Pool
+from dstream_mssql.position import Place, Position
+from dstream_mssql.reader import Gap, Page, TableReader
+from dstream_mssql.settings import InputSettings, seconds
+from dstream_sdk import InputSession, ProviderError, log
+from dstream_sdk.faults import armed, fault
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_NOT_BEFORE_MORE = float("inf")
+"""Due when more of the log has been captured."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One table that is followed. `successors` are readers of newer capture instances, the next one first."""
+
+    reader: TableReader
+    place: Place
+    pace: Pace
+    successors: list[TableReader] = field(default_factory=list)
+    busy: bool = False
+    read_at: float = 0.0
+    problem: ProviderError | None = None
+    pause: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The table, as positions name it."""
+        return self.reader.table.full
+
+
+class Follower:
+    """Follows the tables of one session."""
+
+    def __init__(
+        self,
+        config: InputSettings,
+        session: InputSession,
+        pool: Pool,
+        tracks: Mapping[str, Track],
+        position: Position,
+        watch: Callable[[Follower, int], None],
+    ) -> None:
+        self.tracks = dict(tracks)
+        self._config, self._session, self._pool, self._position, self._watch = config, session, pool, position, watch
+        self._results: SimpleQueue[tuple[Track, int, Page | BaseException]] = SimpleQueue()
+        self._wake_read, self._wake_write = os.pipe()
+        self._interval, self._heartbeat = seconds(config.checkpoint_interval), seconds(config.heartbeat)
+        self._checkpointed_at = time.monotonic()
+        self._stored = position
+        self._captured = 0
+        self._looked: Pace = Pace(seconds(config.poll_interval), seconds(config.max_poll_interval))
+        self._lost_since: float | None = None
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def position(self) -> Position:
+        """Where the tables are."""
+        places = {name: track.place for name, track in self.tracks.items()}
+        return replace(self._position, lsn=max(self._captured, self._position.lsn), tables=places)
+
+    def run(self, end: int | None) -> None:
+        """Read until the session is to stop, or every table is past the LSN `end`. Raises ProviderError."""
+        workers = self._config.max_connections - 1
+        with ThreadPoolExecutor(workers, thread_name_prefix="reader") as threads:
+            try:
+                self._loop(threads, workers, end)
+            finally:
+                self._drain()
+        if self._session.acks or self.position != self._stored:
+            self._checkpoint()
+        broken = [track for track in self.tracks.values() if track.problem is not None]
+        if end is not None and broken and not self._session.stopping:
+            raise ProviderError(
+                f"{len(broken)} of {len(self.tracks)} tables could not be read",
+                "; ".join(f"{track.name}: {track.problem}" for track in broken[:10]),
+            )
+
+    def _loop(self, threads: ThreadPoolExecutor, workers: int, end: int | None) -> None:
+        session = self._session
+        while not session.stopping:
+            now = time.monotonic()
+            self._look(now, end)
+            self._submit(threads, workers, now, end)
+            if end is not None and self._finished(end):
+                return
+            if not self._take(self._wait(now)):
+                self._checkpoint_if_due(idle=True)
+
+    def _look(self, now: float, end: int | None) -> None:
+        """Ask how far the log is captured, when that is due; tables that have something to read become due."""
+        if now < self._looked.due:
+            return
+        try:
+            with self._pool.lend() as database:
+                ((found,),) = database.rows(statements.MAX_LSN)
+            captured = from_bytes(found)
+            self._watch(self, captured)
+        except Lost as problem:
+            self._lose(problem, now)
+            return
+        self._regained()
+        if captured > self._captured:
+            self._captured = captured
+            self._looked.found(now, more=False)
+            for track in self.tracks.values():
+                if track.pace.due == _NOT_BEFORE_MORE:
+                    track.pace.due = track.read_at + track.pace.interval
+        else:
+            self._looked.idle(now)
+
+    def _submit(self, threads: ThreadPoolExecutor, workers: int, now: float, end: int | None) -> None:
+        if self._lost_since is not None and now < self._looked.due:
+            return
+        limit = self._session.max_records
+        running = sum(track.busy for track in self.tracks.values())
+        upto = self._captured if end is None else min(self._captured, max(end, 0))
+        for track in sorted(self.tracks.values(), key=lambda one: one.pace.due):
+            if running >= workers or track.pace.due > now:
+                break
+            if track.busy:
+                continue
+            self._hand_over(track)
+            bound = upto
+            if track.successors:
+                bound = min(upto, track.successors[0].instance.start_lsn - 1)
+            if track.place.first > bound:
+                track.pace.due = _NOT_BEFORE_MORE
+                continue
+            most = None if limit is None else max(1, limit - self._session.records)
+            track.busy = True
+            running += 1
+            threads.submit(self._read, track, track.place, bound, most)
+            if limit is not None:
+                break  # one page at a time, so that no more is read than wanted
+
+    def _hand_over(self, track: Track) -> None:
+        """Go on in the next capture instance, once everything before its beginning has been read."""
+        while track.successors and track.place.seq is None:
+            reader = track.successors[0]
+            if track.place.first < reader.instance.start_lsn:
+                return
+            log(f"{track.name}: goes on in the capture instance {reader.instance.name}")
+            track.successors.pop(0)
+            track.reader = reader
+            track.place = replace(track.place, instance=reader.instance.name, object_id=reader.instance.object_id)
+
+    def _read(self, track: Track, place: Place, upto: int, most: int | None) -> None:
+        """In a thread: read a page and hand it to the main thread."""
+        result: Page | BaseException
+        try:
+            with self._pool.lend() as database:
+                result = track.reader.page(database, place, upto, most)
+        except BaseException as problem:  # noqa: BLE001 - it is the main thread's to judge
+            result = problem
+        self._results.put((track, upto, result))
+        with suppress(OSError):
+            os.write(self._wake_write, b"x")
+
+    def _wait(self, now: float) -> float:
+        """How long nothing is due."""
+        due = [self._looked.due, self._checkpointed_at + self._heartbeat]
+        if self._lost_since is None:
+            due += [track.pace.due for track in self.tracks.values() if not track.busy and track.pace.due > now]
+        return max(0.0, min(due) - now)
+
+    def _take(self, patience: float) -> bool:
+        """Emit the pages that have come, waiting for one if there is none; whether there was one."""
+        if self._results.empty():
+            self._session.flush()
+            ready, _, _ = select.select([self._session.stop_fd, self._wake_read], [], [], patience)
+            if self._wake_read not in ready:
+                return False
+        taken = False
+        with suppress(Empty):
+            while True:
+                track, upto, result = self._results.get_nowait()
+                os.read(self._wake_read, 1)
+                taken = True
+                self._emit(track, upto, result)
+        return taken
+
+    def _emit(self, track: Track, upto: int, result: Page | BaseException) -> None:
+        track.busy = False
+        now = track.read_at = time.monotonic()
+        if isinstance(result, BaseException):
+            self._fail(track, result, now)
+            return
+        if track.problem is not None:
+            log(f"{track.name}: is read again")
+            track.problem, track.pause = None, 0.0
+        session = self._session
+        if result.count:
+            if armed("mid_page") and result.count > 1:
+                self._die_within(result)
+            session.emit_bytes(result.lines, result.count)
+            track.pace.found(now, more=result.full)
+        elif result.full or result.place.first <= min(upto, self._captured):
+            track.pace.found(now, more=True)
+        else:
+            track.pace.idle(now)
+        if track.successors and result.place.seq is None:
+            track.pace.due = now
+        track.place = result.place
+        self._checkpoint_if_due(idle=False)
+
+    def _fail(self, track: Track, problem: BaseException, now: float) -> None:
+        if isinstance(problem, Lost):
+            self._lose(problem, now)
+            return
+        if not isinstance(problem, ProviderError) or isinstance(problem, Gap) or self._config.on_table_error == "fail":
+            raise problem
+        if track.problem is None or str(track.problem) != str(problem):
+            log(f"{track.name}: cannot be read, the other tables go on: {problem}")
+        track.problem = problem
+        track.pause = min(max(track.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        track.pace.due = now + track.pause
+
+    def _lose(self, problem: Lost, now: float) -> None:
+        """The connection is lost: wait, ever longer, but not for ever."""
+        if self._lost_since is None:
+            self._lost_since = now
+            log(f"{problem}; trying again")
+        elif now - self._lost_since > seconds(self._config.reconnect_timeout):
+            raise problem
+        self._looked.due = now + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _regained(self) -> None:
+        if self._lost_since is not None:
+            log("connected again")
+            self._lost_since, self._pause = None, _FIRST_PAUSE
+            for track in self.tracks.values():
+                track.pace.due = 0.0
+
+    def _finished(self, end: int) -> bool:
+        if self._captured < end or any(track.busy for track in self.tracks.values()):
+            return False
+        return all(
+            track.problem is not None or (track.place.seq is None and track.place.lsn >= end)
+            for track in self.tracks.values()
+        )
+
+    def _checkpoint_if_due(self, *, idle: bool) -> None:
+        now = time.monotonic()
+        position = self.position
+        if now - self._checkpointed_at < (self._heartbeat if idle else self._interval):
+            return
+        if position != self._stored:
+            self._checkpoint()
+        else:
+            self._checkpointed_at = now
+
+    def _checkpoint(self) -> None:
+        self._stored = self.position
+        self._session.checkpoint(self._stored.to_json())
+        self._checkpointed_at = time.monotonic()
+
+    def _drain(self) -> None:
+        """Wait for the pages that are on their way; they are not emitted."""
+        while any(track.busy for track in self.tracks.values()):
+            track, _, _ = self._results.get()
+            track.busy = False
+
+    def _die_within(self, page: Page) -> None:
+        """The fault point in the middle of a page: all but its last line are written."""
+        *first, _ = page.lines.splitlines(keepends=True)
+        self._session.emit_bytes(b"".join(first), len(first))
+        self._session.flush()
+        fault("mid_page")

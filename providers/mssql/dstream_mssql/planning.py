@@ -1,0 +1,74 @@
+"""Planning: which CDC a task needs on the server, and the streams that its tables become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dstream_mssql.catalog import check_key, json_schema, look
+from dstream_mssql.database import connect, target_of
+from dstream_mssql.input import CDC_DATABASE, CDC_TABLE, parse_list
+from dstream_mssql.names import Pattern, Table
+from dstream_mssql.resources.marker import ours
+from dstream_mssql.settings import InputSettings, seconds
+from dstream_sdk import InvalidError, Resource, Stream
+
+
+def discovered(
+    config: InputSettings, patterns: Sequence[Pattern], keys: Mapping[tuple[str, str], tuple[str, ...]]
+) -> Iterable[Resource | Stream]:
+    """Resources and streams of the tables that the server has. Raises ProviderError.
+
+    CDC that somebody else enabled is used as it is and stays out of the plan, so that `destroy` leaves it alone.
+    """
+    database = connect(target_of(config.connection_string))
+    try:
+        catalog = look(database)
+        made = ours(database)
+    finally:
+        database.close()
+    if missing := catalog.missing(patterns):
+        raise InvalidError(
+            "No such table",
+            f"the database {catalog.database} has no table {', '.join(missing)}, or this login may not see it. A name "
+            "without a schema means dbo.",
+            path="config.tables",
+        )
+    sources = catalog.chosen(patterns, parse_list(config.exclude, "exclude"))
+    if config.manage:
+        managed = [
+            source.table
+            for source in sources
+            if not source.instances
+            or any((source.object_id, one.name.lower()) in made.tables for one in source.instances)
+        ]
+        yield from needed(config, catalog.database, managed, database=not catalog.cdc or made.database)
+    for source in sources:
+        key = source.key(keys.get(source.table.folded, ()))
+        check_key(source, key)
+        yield Stream(str(source.table), key, json_schema(source.columns, strings=config.values == "string"))
+
+
+def needed(config: InputSettings, name: str, tables: Sequence[Table], *, database: bool = True) -> Iterable[Resource]:
+    """CDC of the database, and of each table."""
+    before = []
+    if database:
+        attributes: dict[str, object] = {"database": name}
+        if config.retention:
+            attributes["retention_minutes"] = max(1, round(seconds(config.retention) / 60))
+        yield Resource(CDC_DATABASE, name, attributes)
+        before.append((CDC_DATABASE, name))
+    for table in tables:
+        wanted = {"table": table.full, "capture_instance": instance_name(table)}
+        if config.role_name:
+            wanted["role_name"] = config.role_name
+        yield Resource(CDC_TABLE, str(table), wanted, depends_on=before)
+
+
+def instance_name(table: Table) -> str:
+    """The name of a capture instance, as SQL Server itself would choose it: at most 100 characters."""
+    name = f"{table.schema}_{table.name}"
+    if len(name) <= 100:
+        return name
+    import hashlib
+
+    return f"{name[:91]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

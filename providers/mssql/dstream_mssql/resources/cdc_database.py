@@ -1,0 +1,147 @@
+"""mssql_cdc_database: change data capture of the database, and how long its change tables keep changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dstream_mssql import statements
+from dstream_mssql.database import Database
+from dstream_mssql.resources.marker import mark, ours, unmark
+from dstream_mssql.resources.server import SERVERS
+from dstream_mssql.settings import Connection
+from dstream_sdk import ConflictError, DeniedError, InvalidError, Object, ResourceContext, ResourceType, setting
+
+_LEFT = "SELECT capture_instance FROM cdc.change_tables"
+_RETENTION = "EXEC sys.sp_cdc_change_job @job_type = N'cleanup', @retention = @P1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CdcDatabaseAttributes:
+    """What CDC of a database is."""
+
+    database: str = setting(description="the database of the connection string")
+    retention_minutes: int | None = setting(
+        None, description="how long cleanup leaves changes; SQL Server's own (3 days) if not given", minimum=1
+    )
+
+
+class CdcDatabase(ResourceType[Connection]):
+    """CDC of a database. Enabling it takes sysadmin (db_owner in Azure SQL)."""
+
+    type = "mssql_cdc_database"
+    attributes = CdcDatabaseAttributes
+    replace = ("database",)
+    identity_attributes = ("database",)
+
+    def read(
+        self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
+    ) -> Object | None:
+        """CDC as it is, None if it is off."""
+        with SERVERS.use(ctx.config) as database:
+            return _read(database, identity, prior.attributes if prior else {})
+
+    def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
+        """Leave the marker, then sp_cdc_enable_db."""
+        with SERVERS.use(ctx.config) as database:
+            name, cdc = _state(database)
+            if name.lower() != str(desired["database"]).lower():
+                raise InvalidError(
+                    "Another database",
+                    f"the connection string names {name!r}, not {desired['database']!r}",
+                    path="database",
+                )
+            if cdc:
+                raise ConflictError(
+                    "CDC is enabled already",
+                    f"somebody enabled it in {name} since the plan was made. Plan again: what others enabled is used "
+                    f"as it "
+                    "is.",
+                )
+            mark(database, intent or "")
+            try:
+                database.run("enable CDC of the database", "EXEC sys.sp_cdc_enable_db")
+            except DeniedError as problem:
+                unmark(database)
+                raise DeniedError(
+                    "May not enable CDC of the database",
+                    f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
+                    f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream uses "
+                    f"what is "
+                    "there.",
+                ) from None
+            except Exception:
+                unmark(database)
+                raise
+            _set_retention(database, desired)
+            return _existing(database, desired)
+
+    def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
+        """sp_cdc_change_job for another retention."""
+        with SERVERS.use(ctx.config) as database:
+            _set_retention(database, desired)
+            return _existing(database, desired)
+
+    def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
+        """sp_cdc_disable_db, unless tables of others are still captured: these would go with it."""
+        with SERVERS.use(ctx.config) as database:
+            name, cdc = _state(database)
+            if cdc:
+                left = [instance for (instance,) in database.rows(_LEFT)]
+                if left:
+                    raise ConflictError(
+                        "CDC is in use",
+                        f"{name} still has the capture instances {', '.join(sorted(left)[:10])}, which dstream does "
+                        f"not "
+                        "manage; disabling CDC of the database would remove them. Disable these first, or take this "
+                        "object out of the state with `dstream state rm`.",
+                    )
+                database.run("disable CDC of the database", "EXEC sys.sp_cdc_disable_db")
+            unmark(database)
+
+    def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
+        """CDC, if its marker has the intent."""
+        with SERVERS.use(ctx.config) as database:
+            if ours(database).database_intent != intent:
+                return None
+            return _read(database, {"database": _state(database)[0]}, {})
+
+
+def _state(database: Database) -> tuple[str, bool]:
+    name, cdc, _, _ = database.rows(statements.DATABASE)[0]
+    return str(name), bool(cdc)
+
+
+def _set_retention(database: Database, desired: Mapping[str, Any]) -> None:
+    wanted = desired.get("retention_minutes")
+    if wanted is not None and wanted != _retention(database):
+        database.run("change the retention", _RETENTION, int(wanted))
+
+
+def _retention(database: Database) -> int | None:
+    try:
+        found = database.rows(statements.RETENTION)
+    except (DeniedError, InvalidError):
+        return None
+    return int(found[0][0]) if found else None
+
+
+def _read(database: Database, identity: Mapping[str, Any], spelled: Mapping[str, Any]) -> Object | None:
+    name, cdc = _state(database)
+    wanted = str(identity["database"])
+    if not cdc or name.lower() != wanted.lower():
+        return None
+    minutes = spelled.get("retention_minutes")
+    if minutes is not None:
+        # Without the permission to ask it counts as what it was.
+        found = _retention(database)
+        minutes = minutes if found is None else found
+    return Object({"database": wanted}, {"database": wanted, "retention_minutes": minutes})
+
+
+def _existing(database: Database, desired: Mapping[str, Any]) -> Object:
+    found = _read(database, desired, desired)
+    if found is None:
+        raise ConflictError("CDC is off", "it was disabled meanwhile; plan again")
+    return found

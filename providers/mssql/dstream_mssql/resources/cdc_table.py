@@ -1,0 +1,160 @@
+"""mssql_cdc_table: a capture instance, which makes a table's changes appear in a change table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dstream_mssql.catalog import Instance, Source, look
+from dstream_mssql.database import Database
+from dstream_mssql.names import Table, parse_table, quote
+from dstream_mssql.resources.marker import mark, ours, unmark
+from dstream_mssql.resources.server import SERVERS
+from dstream_mssql.settings import Connection
+from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType, setting
+
+_ENABLE = (
+    "EXEC sys.sp_cdc_enable_table @source_schema = @P1, @source_name = @P2, @capture_instance = @P3,"
+    " @supports_net_changes = 0, @role_name = {role}{columns}"
+)
+_DISABLE = "EXEC sys.sp_cdc_disable_table @source_schema = @P1, @source_name = @P2, @capture_instance = @P3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CdcTableAttributes:
+    """What a capture instance is."""
+
+    table: str = setting(description="the table: name or schema.name")
+    capture_instance: str = setting(description="name of the capture instance")
+    role_name: str = setting("", description="gating role; without one SELECT on the table is enough to read")
+    columns: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+        default_factory=list, description="captured columns; all if empty"
+    )
+    change_table_id: int = setting(description="the change table's number; another one when it is made anew")
+
+
+class CdcTable(ResourceType[Connection]):
+    """A capture instance of a table: a table has two at most. Every change replaces it. Takes db_owner."""
+
+    type = "mssql_cdc_table"
+    attributes = CdcTableAttributes
+    computed = ("change_table_id",)
+    replace = ("table", "capture_instance", "role_name", "columns")
+    identity_attributes = ("capture_instance",)
+    holds_data = True
+
+    def read(
+        self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
+    ) -> Object | None:
+        """The capture instance as it is."""
+        with SERVERS.use(ctx.config) as database:
+            return _read(database, str(identity["capture_instance"]), prior.attributes if prior else {})
+
+    def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
+        """Leave the marker on the table, then sp_cdc_enable_table."""
+        table, name = _table(desired), str(desired["capture_instance"])
+        with SERVERS.use(ctx.config) as database:
+            source = _source(database, table)
+            key = (source.object_id, name.lower())
+            if any(one.name.lower() == name.lower() for one in source.instances):
+                if intent and ours(database).tables.get(key) == intent:
+                    return _existing(database, name, desired)
+                raise ConflictError(
+                    "Capture instance exists",
+                    f"{table.full} has a capture instance {name!r} already, which dstream did not make. Plan again: "
+                    f"what "
+                    "others enabled is used as it is.",
+                )
+            mark(database, intent or "", source.table, name)
+            role, columns = str(desired.get("role_name") or ""), list(desired.get("columns") or ())
+            parameters: list[Any] = [source.table.schema, source.table.name, name]
+            if role:
+                parameters.append(role)
+            clause = ""
+            if columns:
+                parameters.append(", ".join(map(quote, columns)))
+                clause = f", @captured_column_list = @P{len(parameters)}"
+            try:
+                database.run(
+                    f"enable CDC of {table.full}",
+                    _ENABLE.format(role="@P4" if role else "NULL", columns=clause),
+                    *parameters,
+                )
+            except Exception:
+                unmark(database, source.table, name)
+                raise
+            return _existing(database, name, desired)
+
+    def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
+        """sp_cdc_disable_table."""
+        name = str(prior.identity["capture_instance"])
+        with SERVERS.use(ctx.config) as database:
+            found = _find(database, name)
+            if found is None:
+                return
+            table = found[0].table
+            database.run(f"disable CDC of {table.full}", _DISABLE, table.schema, table.name, name)
+            unmark(database, table, name)
+
+    def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
+        """The capture instance whose marker has the intent."""
+        with SERVERS.use(ctx.config) as database:
+            made = [key[1] for key, value in ours(database).tables.items() if value == intent]
+            return _read(database, made[0], {}) if made else None
+
+
+def _table(desired: Mapping[str, Any]) -> Table:
+    try:
+        return parse_table(str(desired["table"]))
+    except ValueError as problem:
+        raise InvalidError("Invalid table", str(problem), path="table") from None
+
+
+def _source(database: Database, table: Table) -> Source:
+    source = look(database).sources.get(table.folded)
+    if source is None:
+        raise InvalidError("No such table", f"the table {table.full} does not exist", path="table")
+    return source
+
+
+def _find(database: Database, name: str) -> tuple[Source, Instance] | None:
+    catalog = look(database)
+    for source in catalog.sources.values():
+        for instance in source.instances:
+            if instance.name.lower() == name.lower():
+                return source, instance
+    return None
+
+
+def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object | None:
+    """The capture instance; spelling and order of its attributes follow `spelled` where they mean the same."""
+    found = _find(database, name)
+    if found is None:
+        return None
+    source, instance = found
+    table = str(spelled.get("table") or "")
+    try:
+        same = bool(table) and parse_table(table).folded == source.table.folded
+    except ValueError:
+        same = False
+    columns = [column.name for column in instance.columns]
+    wanted = [str(one) for one in spelled.get("columns") or ()]
+    if not wanted or {one.lower() for one in wanted} == {one.lower() for one in columns}:
+        columns = wanted
+    spelling = str(spelled.get("capture_instance") or instance.name)
+    attributes = {
+        "table": table if same else source.table.full,
+        "capture_instance": spelling,
+        "role_name": instance.role or "",
+        "columns": columns,
+        "change_table_id": instance.object_id,
+    }
+    return Object({"capture_instance": spelling}, attributes)
+
+
+def _existing(database: Database, name: str, spelled: Mapping[str, Any]) -> Object:
+    found = _read(database, name, spelled)
+    if found is None:
+        raise ConflictError("Capture instance is gone", f"{name!r} was disabled meanwhile; plan again")
+    return found

@@ -1,0 +1,62 @@
+"""Marker: extended properties that say what of change data capture dstream enabled, and by which intent.
+
+`dstream_cdc` on the database, `dstream_cdc:INSTANCE` on a table. CDC that somebody else enabled has none, and stays
+out of plans; what was made by a request whose answer was lost is found again by its intent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dstream_mssql.database import Database
+from dstream_mssql.names import Table
+
+NAME = "dstream_cdc"
+_READ = (
+    "SELECT e.major_id, e.name, CONVERT(nvarchar(4000), e.value) FROM sys.extended_properties AS e"
+    " WHERE e.class <= 1 AND e.minor_id = 0 AND e.name >= N'dstream_cdc' AND e.name < N'dstream_cdd'"
+)
+_AT = (
+    ", @level0type = N'SCHEMA', @level0name = @P3, @level1type = N'TABLE', @level1name = @P4",
+    ", @level0type = N'SCHEMA', @level0name = @P2, @level1type = N'TABLE', @level1name = @P3",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What dstream enabled: of the database, and by table (object id and capture instance in lower case)."""
+
+    database: bool
+    database_intent: str
+    tables: dict[tuple[int, str], str]
+    """The intents."""
+
+
+def ours(database: Database) -> Made:
+    """What the markers say. Raises ProviderError."""
+    found = database.rows(_READ)
+    own = [value for major, name, value in found if not major and name == NAME]
+    tables = {(major, name.partition(":")[2]): value or "" for major, name, value in found if major}
+    return Made(bool(own), own[0] if own else "", tables)
+
+
+def mark(database: Database, intent: str, table: Table | None = None, instance: str = "") -> None:
+    """Leave a marker, or renew it. Raises ProviderError."""
+    name = f"{NAME}:{instance.lower()}" if table else NAME
+    where = (table.schema, table.name) if table else ()
+    made = ours(database)
+    there = made.database if table is None else any(key[1] == instance.lower() for key in made.tables)
+    verb = "sp_updateextendedproperty" if there else "sp_addextendedproperty"
+    at = _AT[0] if table else ""
+    database.run("leave a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2{at}", name, intent, *where)
+
+
+def unmark(database: Database, table: Table | None = None, instance: str = "") -> None:
+    """Remove a marker, if there is one. Raises ProviderError."""
+    name = f"{NAME}:{instance.lower()}" if table else NAME
+    made = ours(database)
+    there = made.database if table is None else any(key[1] == instance.lower() for key in made.tables)
+    if there:
+        where = (table.schema, table.name) if table else ()
+        at = _AT[1] if table else ""
+        database.run("remove a marker", f"EXEC sys.sp_dropextendedproperty @name = @P1{at}", name, *where)

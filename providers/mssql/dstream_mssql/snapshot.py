@@ -1,0 +1,157 @@
+"""Snapshot: the rows that a table has when it is first followed, delivered as `Read`.
+
+CDC is on already and captures all later changes. For each table, on two connections:
+
+1. One takes a shared lock on the table, which waits for the transactions that are at it and holds off others, and
+   notes where the log ends. What has committed to this table is before that place, what will commit is behind it.
+2. The other begins a SNAPSHOT transaction and touches the table; then the lock goes. It was held for moments.
+3. A checkpoint with that place is written and stored, and the rows are read as of that moment. Changes are followed
+   from that place on: nothing is missing, and nothing comes twice.
+
+Where the database does not allow SNAPSHOT isolation, or this login may not ask where the log ends, rows are read
+without it from the newest captured place on: changes made meanwhile are delivered again behind the rows, and the end
+is the same.
+
+Interrupted reading starts over with that table, after a Truncate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from dstream_mssql import statements
+from dstream_mssql.database import Database
+from dstream_mssql.decoder import Decoder
+from dstream_mssql.envelopes import Envelopes
+from dstream_mssql.lsn import from_bytes, from_log, to_hex
+from dstream_mssql.pool import Pool
+from dstream_mssql.position import Place, Position
+from dstream_mssql.reader import TableReader
+from dstream_mssql.settings import InputSettings
+from dstream_mssql.wire import RowBytes
+from dstream_sdk import DeniedError, InputSession, InvalidError, RetriableError, log
+from dstream_sdk.faults import armed, fault
+
+_PATIENCE = 0.05
+_LOCK_TIMEOUT = "SET LOCK_TIMEOUT 5000"
+_BETWEEN_CHECKPOINTS = 10_000
+
+
+class Stopped(Exception):
+    """The session is to stop; what has been read is in the last checkpoint."""
+
+
+class SnapshotReader:
+    """Reads the rows of tables for one session."""
+
+    def __init__(self, config: InputSettings, session: InputSession, pool: Pool, *, isolated: bool) -> None:
+        self._config, self._session, self._pool, self._isolated = config, session, pool, isolated
+
+    def read(self, reader: TableReader, key: tuple[str, ...], position: Position) -> Position:
+        """Read a table, again if `position` says that it was interrupted; return the position with it read.
+
+        Raises Stopped, ProviderError.
+        """
+        name = reader.table.full
+        before = position.tables[name]
+        with contextlib.ExitStack() as stack:
+            database = stack.enter_context(self._pool.lend())
+            lsn = self._begin(reader, database, stack)
+            again = before.truncate or before.rows > 0 or before.lsn > 0
+            place = Place(reader.instance.name, reader.instance.object_id, lsn, None, True, 0, again)
+            position = _with(position, name, place)
+            self._store(position)
+            return self._rows(reader, key, database, position, place)
+
+    def _begin(self, reader: TableReader, database: Database, stack: contextlib.ExitStack) -> int:
+        """Fix the moment of the snapshot on `database`; return the place in the log that belongs to it."""
+        if self._isolated:
+            try:
+                return self._exactly(reader, database, stack)
+            except (DeniedError, InvalidError) as problem:
+                self._isolated = False
+                log(
+                    "tables are read without a common moment, so that changes made meanwhile are delivered again "
+                    "behind "
+                    f"the rows: {problem.detail}. For an exact snapshot grant VIEW DATABASE STATE and allow snapshot "
+                    "isolation (ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON)."
+                )
+        ((found,),) = database.rows(statements.MAX_LSN)
+        return max(from_bytes(found), reader.instance.start_lsn - 1)
+
+    def _exactly(self, reader: TableReader, database: Database, stack: contextlib.ExitStack) -> int:
+        table = reader.table
+        while True:
+            try:
+                with self._pool.lend() as other, other.transaction():
+                    other.run("set a timeout for locks", _LOCK_TIMEOUT)
+                    other.rows(statements.lock(table))
+                    ((end,),) = other.rows(statements.LOG_END)
+                    stack.enter_context(database.snapshot())
+                    database.rows(statements.first_row(table))
+                    return from_log(end)
+            except RetriableError as problem:
+                if "(error 1222)" not in problem.detail:
+                    raise
+                log(f"{table.full}: waits for transactions that hold it")
+                if self._session.wait(_PATIENCE):
+                    raise Stopped from None
+
+    def _rows(
+        self, reader: TableReader, key: tuple[str, ...], database: Database, position: Position, place: Place
+    ) -> Position:
+        session, config, name = self._session, self._config, reader.table.full
+        envelopes = Envelopes(reader.table, before_images=False)
+        lsn = to_hex(place.lsn)
+        if place.truncate:
+            session.emit_bytes(envelopes.truncate(lsn))
+        read = stored = 0
+        with database.errors(f"read the rows of {reader.table}"):
+            columns = [column.selected for column in reader.columns]
+            source = RowBytes(database.execute(statements.rows(reader.table, columns)))
+            decoder = Decoder(source.columns, key, strings=config.values == "string")
+            for found in _pieces(decoder, source):
+                lines = envelopes.read(found, lsn, read + 1)
+                read += len(lines)
+                session.emit_bytes(b"".join(lines), len(lines))
+                if read - stored >= _BETWEEN_CHECKPOINTS or armed("mid_snapshot"):
+                    stored = read
+                    self._fault_point()
+                    session.checkpoint(_with(position, name, replace(place, rows=read)).to_json())
+                if session.stopping:
+                    database.close()  # what follows of the result would have to be read otherwise
+                    raise Stopped
+        self._fault_point()
+        position = _with(position, name, replace(place, reading=False, truncate=False, rows=0))
+        session.checkpoint(position.to_json())
+        log(f"{reader.table}: read {read} rows")
+        return position
+
+    def _fault_point(self) -> None:
+        if armed("mid_snapshot"):
+            self._session.flush()
+            fault("mid_snapshot")
+
+    def _store(self, position: Position) -> None:
+        """Write a checkpoint and wait until it is stored."""
+        wanted = position.to_json()
+        self._session.checkpoint(wanted)
+        while self._session.committed != wanted:
+            if self._session.wait(_PATIENCE):
+                raise Stopped
+
+
+def _with(position: Position, name: str, place: Place) -> Position:
+    return replace(position, tables={**position.tables, name: place})
+
+
+def _pieces(decoder: Decoder, source: RowBytes) -> Iterator[list[tuple[bytes, bytes | None]]]:
+    more = True
+    fetch: Callable[[RowBytes, list[tuple[bytes, bytes | None]]], bool] = decoder.fetch
+    while more:
+        found: list[tuple[bytes, bytes | None]] = []
+        more = fetch(source, found)
+        if found:
+            yield found

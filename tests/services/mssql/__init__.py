@@ -1,0 +1,1 @@
+"""A stand-in for SQL Server with change data capture, which speaks TDS to the real driver."""

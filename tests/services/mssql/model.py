@@ -1,0 +1,340 @@
+"""A database of the stand-in: tables, the log of their changes, and who may see what. Times are UTC.
+
+Tests change rows by `with database.transaction() as t: t.insert("Orders", Id=1)`; a transaction is in the log when
+its block ends, and in the change tables when the capture agent (cdc.py) has read it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.services.mssql.types import SqlType, parse_type
+
+Row = tuple[Any, ...]
+_SLOT, _BLOCK = 1, 1 << 16
+
+
+class SqlError(Exception):
+    """An error as the server sends it."""
+
+    def __init__(self, number: int, message: str, severity: int = 16, state: int = 1) -> None:
+        super().__init__(message)
+        self.number, self.message, self.severity, self.state = number, message, severity, state
+
+
+def lsn_bytes(lsn: int) -> bytes:
+    """A log sequence number as binary(10)."""
+    return lsn.to_bytes(10, "big")
+
+
+@dataclass(slots=True)
+class Column:
+    name: str
+    type: SqlType
+    nullable: bool = True
+    computed: bool = False
+
+
+@dataclass(slots=True)
+class Table:
+    schema: str
+    name: str
+    object_id: int
+    columns: list[Column]
+    key: tuple[str, ...]
+    created: datetime
+    rows: dict[Any, Row] = field(default_factory=dict)
+    tracked: bool = False
+    next_row: int = 0
+    holders: dict[int, int] = field(default_factory=dict)
+    """Sessions that hold a shared lock on the whole table."""
+
+    def at(self, name: str) -> int:
+        """The place of a column. SqlError 207."""
+        for index, column in enumerate(self.columns):
+            if column.name.lower() == name.lower():
+                return index
+        raise SqlError(207, f"Invalid column name '{name}'.")
+
+    def identity(self, row: Row) -> Any:
+        """What tells a row from others: its key, None without one."""
+        return tuple(row[self.at(name)] for name in self.key) if self.key else None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change in the log: `old` is None for an insert, `new` for a delete."""
+
+    seqval: int
+    table: Table
+    old: Row | None
+    new: Row | None
+    names: tuple[str, ...]
+    """The columns of the table at that time, in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A transaction in the log."""
+
+    begin_lsn: int
+    commit_lsn: int
+    began: datetime
+    ended: datetime
+    changes: tuple[Change, ...]
+
+
+@dataclass(slots=True)
+class Login:
+    """Who connects. `roles` are the database's roles that the user is in; `grants` what it was given beyond."""
+
+    name: str
+    password: str = ""
+    sysadmin: bool = False
+    db_owner: bool = False
+    roles: set[str] = field(default_factory=set)
+    grants: set[str] = field(default_factory=set)
+    """`view database state`, `select cdc`, `select SCHEMA.TABLE`, `select *`, `msdb`."""
+
+    @property
+    def owner(self) -> bool:
+        return self.sysadmin or self.db_owner
+
+
+class Clock:
+    """The server's clock, which tests can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return (datetime.now(UTC) + self.ahead).replace(tzinfo=None)
+
+    def travel(self, **passed: float) -> None:
+        self.ahead += timedelta(**passed)
+
+
+class Database:
+    """One database. `lock` guards all of it."""
+
+    def __init__(self, name: str, database_id: int, clock: Clock) -> None:
+        from tests.services.mssql.cdc import Cdc
+
+        self.name, self.database_id, self.clock = name, database_id, clock
+        self.lock = threading.RLock()
+        self.unlocked = threading.Condition(self.lock)
+        self.tables: dict[tuple[str, str], Table] = {}
+        self.schemas = ["dbo", "sys", "cdc"]
+        self.log: list[Committed] = []
+        self.lsn = 0x2D << 48 | 0xC0 << 16
+        self.guid = uuid.uuid4()
+        self.created = clock.now()
+        self.allow_snapshot_isolation = True
+        self.properties: dict[tuple[str, str, str], Any] = {}
+        """Extended properties by (schema, table, name); of the database with empty schema and table."""
+        self._next_object = 1_000_000
+        self.cdc = Cdc(self)
+
+    def object_id(self) -> int:
+        """A fresh object id."""
+        self._next_object += 16
+        return self._next_object
+
+    def create_table(self, name: str, columns: str, *, schema: str = "dbo") -> Table:
+        """A table from a list of columns as in CREATE TABLE: `Id int primary key, Name nvarchar(50) not null`."""
+        if "." in name:
+            schema, name = name.split(".", 1)
+        found: list[Column] = []
+        key: list[str] = []
+        for text in re.split(r",(?![^()]*\))", columns):
+            part = text.strip()
+            if part.lower().startswith("primary key"):
+                key += [one.strip().strip("[]") for one in part[part.index("(") + 1 : -1].split(",")]
+                continue
+            column = re.match(r"(?:\[([^\]]+)\]|(\S+))\s+(.*)", part)
+            assert column is not None, part
+            column_name, rest = column[1] or column[2], column[3]
+            computed = rest.lower().startswith("as ")
+            rest = rest[3:] if computed else rest
+            if "primary key" in rest.lower():
+                key.append(column_name)
+            primary = "primary key" in rest.lower()
+            declared = re.sub(r"(?i)\s*(primary key|not null|null)", "", rest).strip()
+            nullable = not primary and "not null" not in rest.lower()
+            found.append(Column(column_name, parse_type(declared), nullable, computed))
+        for one in found:
+            one.nullable = one.nullable and one.name not in key
+        with self.lock:
+            if schema not in self.schemas:
+                self.schemas.append(schema)
+            table = Table(schema, name, self.object_id(), found, tuple(key), self.clock.now())
+            self.tables[(schema.lower(), name.lower())] = table
+        return table
+
+    def table(self, name: str) -> Table:
+        """A table by `name` or `schema.name`. SqlError 208."""
+        schema, _, rest = name.rpartition(".")
+        found = self.tables.get(((schema or "dbo").lower(), rest.lower()))
+        if found is None:
+            raise SqlError(208, f"Invalid object name '{name}'.")
+        return found
+
+    def drop_table(self, name: str) -> None:
+        """DROP TABLE: capture instances of the table go with it."""
+        with self.lock:
+            table = self.table(name)
+            del self.tables[(table.schema.lower(), table.name.lower())]
+            self.cdc.forget(table)
+
+    def add_column(self, name: str, declaration: str) -> None:
+        """ALTER TABLE ADD: capture instances that are there do not follow."""
+        with self.lock:
+            table = self.table(name)
+            column, kind = declaration.split(None, 1)
+            table.columns.append(Column(column, parse_type(kind)))
+            for key, row in table.rows.items():
+                table.rows[key] = (*row, None)
+
+    def drop_column(self, name: str, column: str) -> None:
+        """ALTER TABLE DROP COLUMN: capture instances have NULL for it from then on."""
+        with self.lock:
+            table = self.table(name)
+            at = table.at(column)
+            del table.columns[at]
+            for key, row in table.rows.items():
+                table.rows[key] = row[:at] + row[at + 1 :]
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Changes that commit together at the end of the block; none of them, if it raises."""
+        running = Transaction(self)
+        yield running
+        self._commit(running)
+
+    def _commit(self, running: Transaction) -> None:
+        with self.lock:
+            self.lsn = (self.lsn | (_BLOCK - 1)) + 1 + 7 * _BLOCK
+            begin = self.lsn
+            changes = []
+            for table, old, new, joined in running.changes:
+                while table.holders:
+                    self.unlocked.wait()
+                if not joined:
+                    self.lsn += _SLOT
+                names = tuple(column.name.lower() for column in table.columns)
+                changes.append(Change(self.lsn, table, old, new, names))
+            for table, old, new in ((one.table, one.old, one.new) for one in changes):
+                if old is not None and new is not None and table.identity(old) == table.identity(new):
+                    table.rows[_place(table, old)] = new
+                elif old is not None:
+                    table.rows.pop(_place(table, old), None)
+                    if new is not None:
+                        table.rows[_new_place(table, new)] = new
+                elif new is not None:
+                    table.rows[_new_place(table, new)] = new
+            self.lsn += _SLOT
+            self.log.append(Committed(begin, self.lsn, running.began, self.clock.now(), tuple(changes)))
+            self.cdc.committed()
+
+    def read(self, table: Table) -> list[Row]:
+        """All rows, in the order of the key."""
+        with self.lock:
+            return [table.rows[key] for key in sorted(table.rows, key=_order)]
+
+
+def _order(key: Any) -> Any:
+    return tuple((value is not None, value) for value in key) if isinstance(key, tuple) else ((True, key),)
+
+
+def _place(table: Table, row: Row) -> Any:
+    if table.key:
+        return table.identity(row)
+    return next(key for key, one in table.rows.items() if one == row)
+
+
+def _new_place(table: Table, row: Row) -> Any:
+    if table.key:
+        key = table.identity(row)
+        if key in table.rows:
+            raise SqlError(2627, f"Violation of PRIMARY KEY constraint: {key} exists in '{table.schema}.{table.name}'.")
+        return key
+    table.next_row += 1
+    return table.next_row
+
+
+class Transaction:
+    """Changes that have not committed yet; it reads what has."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.began = database.clock.now()
+        self.changes: list[tuple[Table, Row | None, Row | None, bool]] = []
+        """Table, old row, new row, and whether it belongs to the log record of the change before."""
+
+    def insert(self, name: str, **values: Any) -> None:
+        """INSERT of one row; columns that are not named are NULL."""
+        table = self._database.table(name)
+        unknown = {table.at(column) for column in values}
+        assert len(unknown) == len(values)
+        given = {column.lower(): value for column, value in values.items()}
+        row = tuple(given.get(column.name.lower()) for column in table.columns)
+        self.changes.append((table, None, row, False))
+
+    def insert_rows(self, name: str, rows: Iterable[Row]) -> None:
+        """INSERT of rows with a value for each column."""
+        table = self._database.table(name)
+        self.changes += ((table, None, tuple(row), False) for row in rows)
+
+    def update(self, name: str, where: Mapping[str, Any], **values: Any) -> int:
+        """UPDATE of the rows with the values `where`; returns how many."""
+        table = self._database.table(name)
+        found = self._matching(table, where)
+        for number, old in enumerate(found):
+            new = list(old)
+            for column, value in values.items():
+                new[table.at(column)] = value
+            # One statement that moves several keys logs its rows under one number.
+            moves = table.identity(old) != table.identity(tuple(new))
+            self.changes.append((table, old, tuple(new), moves and number > 0))
+        return len(found)
+
+    def move(self, name: str, column: str, pairs: Mapping[Any, Any]) -> None:
+        """One UPDATE that gives several rows another value of a key column at once: {old: new}."""
+        table = self._database.table(name)
+        at = table.at(column)
+        first = True
+        for row in self._current(table):
+            if row[at] in pairs:
+                new = (*row[:at], pairs[row[at]], *row[at + 1 :])
+                self.changes.append((table, row, new, not first))
+                first = False
+
+    def delete(self, name: str, **where: Any) -> int:
+        """DELETE of the rows with these values; returns how many."""
+        table = self._database.table(name)
+        found = self._matching(table, where)
+        self.changes += ((table, old, None, False) for old in found)
+        return len(found)
+
+    def _current(self, table: Table) -> list[Row]:
+        """The table's rows as this transaction sees them."""
+        with self._database.lock:
+            rows = list(table.rows.values())
+        for other, old, new, _ in self.changes:
+            if other is table:
+                if old is not None:
+                    rows.remove(old)
+                if new is not None:
+                    rows.append(new)
+        return rows
+
+    def _matching(self, table: Table, where: Mapping[str, Any]) -> list[Row]:
+        wanted = [(table.at(column), value) for column, value in where.items()]
+        return [row for row in self._current(table) if all(row[at] == value for at, value in wanted)]
