@@ -7,7 +7,7 @@ from dstream.engine.lint import lint
 from dstream.engine.operation import Given
 from tests.services.recorder.world import World, refused, said
 
-HEAD = 'variable "size" {\n  default = 1\n}\n'
+HEAD = 'variable "size" {\n  type = number\n  default = 1\n}\n'
 OBJECT = 'resource "rec_planned" "a" {{\n  name = "a"\n  size = var.size\n  lifecycle {{\n{conditions}\n  }}\n}}\n'
 SMALL = '    {kind} {{\n      condition = {condition}\n      error_message = "{message}"\n    }}'
 CHECK = """
