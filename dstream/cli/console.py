@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,13 +38,13 @@ def command(
     scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
     failed = False
     for text in expressions:
-        failed = not _answer(text, scope, json=json) or failed
+        failed = not _answer(text, scope, json=json, sources=operation.config.sources) or failed
     if not expressions:
-        failed = _converse(scope, json=json)
+        failed = _converse(scope, json=json, sources=operation.config.sources)
     return 1 if failed else 0
 
 
-def _converse(scope: Scope, *, json: bool) -> bool:
+def _converse(scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
     """Answer what is typed until the end; tell whether that failed, which on a terminal it never does."""
     asking = sys.stdin.isatty()
     if asking:
@@ -63,10 +64,10 @@ def _converse(scope: Scope, *, json: bool) -> bool:
         if text.strip() in ("exit", "quit"):
             return failed and not asking
         if text.strip() and not _goes_on(text):
-            failed = not _answer(text, scope, json=json) or failed
+            failed = not _answer(text, scope, json=json, sources=sources) or failed
             text = ""
     if text.strip():
-        failed = not _answer(text, scope, json=json) or failed
+        failed = not _answer(text, scope, json=json, sources=sources) or failed
     return failed and not asking
 
 
@@ -82,7 +83,7 @@ def _goes_on(text: str) -> bool:
     return False
 
 
-def _answer(text: str, scope: Scope, *, json: bool) -> bool:
+def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
     """Print what an expression gives, or what is wrong with it; tell whether it gave a value."""
     from dstream.config import parse_expression
     from dstream.diagnostics import DiagnosticsError
@@ -99,7 +100,7 @@ def _answer(text: str, scope: Scope, *, json: bool) -> bool:
     except DiagnosticsError as problem:
         from dstream.cli.render.diagnostics import diagnostics_text
 
-        say(diagnostics_text(problem.diagnostics, {_NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
+        say(diagnostics_text(problem.diagnostics, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
         return False
     return True
 

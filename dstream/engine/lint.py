@@ -51,7 +51,27 @@ class LintResult:
             "valid": self.valid,
             "error_count": errors,
             "warning_count": len(self.diagnostics) - errors,
-            "diagnostics": [d.to_json() for d in self.diagnostics],
+            "diagnostics": [{**d.to_json(), **self._snippet(d)} for d in self.diagnostics],
+        }
+
+    def _snippet(self, diagnostic: Diagnostic) -> dict[str, Any]:
+        """Return the line that a diagnostic is about, as `terraform validate -json` has it."""
+        subject = diagnostic.subject
+        lines = self.sources.get(subject.filename, "").split("\n") if subject is not None else []
+        if subject is None or subject.start.line > len(lines):
+            return {}
+        code = lines[subject.start.line - 1].rstrip("\r")
+        start = subject.start.column - 1
+        end = subject.end.column - 1 if subject.end.line == subject.start.line else len(code)
+        return {
+            "snippet": {
+                "context": None,
+                "code": code,
+                "start_line": subject.start.line,
+                "highlight_start_offset": start,
+                "highlight_end_offset": max(start, end),
+                "values": [],
+            }
         }
 
 
@@ -73,7 +93,13 @@ def lint(given: Given, *, start: bool | None = None) -> LintResult:
     checks.checks()
     # A misspelt name would also make what it means look unused.
     misspelt = any(d.summary in ("Unknown local", "Unknown variable") for d in checks.found)
-    return LintResult((*checks.found, *(() if misspelt else _unused(operation))), operation.config.sources)
+    found = (*checks.found, *(() if misspelt else _unused(operation)))
+    return LintResult(tuple(sorted(found, key=_place)), operation.config.sources)
+
+
+def _place(diagnostic: Diagnostic) -> tuple[str, int]:
+    subject = diagnostic.subject
+    return (subject.filename, subject.start.offset) if subject is not None else ("", 0)
 
 
 def _texts(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
@@ -123,6 +149,13 @@ class _Checks:
 
     def _spec(self, spec: ProviderSpec) -> None:
         self.specs[spec.name] = spec
+        source = spec.source
+        if source.kind == "ref" and "@" not in source.value and ":" not in source.value.rpartition("/")[2]:
+            detail = (
+                f"{source.value} names no version, so that the newest one counts, whatever it is by then. "
+                f'Write one: "{source.value}:v1.2.3".'
+            )
+            self.found.append(warning("Provider without a version", detail, spec.range, address=spec.name))
 
     def _task(self, block: TaskBlock) -> None:
         for key, names in lenient_instances(block.for_each, block.count, self.scope):
