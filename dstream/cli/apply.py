@@ -116,6 +116,7 @@ def carry_out(
         allow_data_loss=allow_data_loss,
         show=events.planned if events is not None else None,
         before=progress.pause,
+        sources=operation.config.sources,
     )
     stop, began = Stop(), time.monotonic()
 
@@ -156,7 +157,7 @@ def carry_out(
             progress,
             time.monotonic() - progress.began,
             destroyed=destroy,
-            failed=bool(outcome.diagnostics),
+            failed=outcome.failed,
             paint=paint,
         ):
             say(line)
@@ -164,6 +165,6 @@ def carry_out(
             say("Some of it waits for what was known only now: apply again.")
     if stop.requested:
         return 130
-    if outcome.diagnostics:
+    if outcome.failed:
         return 1
     return 2 if outcome.plan.counts["deferred"] else 0

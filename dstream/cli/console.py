@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,83 +15,101 @@ from dstream.cli.render.paint import paint_for, say
 if TYPE_CHECKING:
     from dstream.lang import Scope
 
+_NAME = "<console>"
+_OPEN = ("Missing closing bracket", "Unterminated heredoc", "Unterminated comment")
+"""Errors that more lines may mend."""
+
 
 @click.command("console", cls=Command)
 @config_options
 @click.option(
     "-e", "-expression", "--expression", "expressions", metavar="EXPR", multiple=True, help="Evaluate and end."
 )
-@flag("json", help="With -e: the value as JSON.")
+@flag("json", help="Values as JSON.")
 def command(
     config: str, var: tuple[str, ...], var_file: tuple[str, ...], expressions: tuple[str, ...], json: bool
 ) -> int:
     """Evaluate expressions against the configuration and what was last applied. Ctrl-D or `exit` ends."""
-    operation = opened(config, var, var_file)
+    operation = opened(config, var, var_file, ask=True)
     from dstream.engine.flows import recorded_exports
     from dstream.engine.plan import current_state
 
     snapshot, _ = current_state(operation)
     scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
-    if expressions:
-        for text in expressions:
-            say(_json(text, scope) if json else _shown(text, scope))
-        return 0
-    return _converse(scope)
+    failed = False
+    for text in expressions:
+        failed = not _answer(text, scope, json=json, sources=operation.config.sources) or failed
+    if not expressions:
+        failed = _converse(scope, json=json, sources=operation.config.sources)
+    return 1 if failed else 0
 
 
-def _converse(scope: Scope) -> int:
-    from dstream.cli.render.diagnostics import diagnostics_text
-    from dstream.diagnostics import DiagnosticsError
-
+def _converse(scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
+    """Answer what is typed until the end; tell whether that failed, which on a terminal it never does."""
     asking = sys.stdin.isatty()
     if asking:
         import readline  # noqa: F401 - line editing and history, by being imported
     failed = False
+    text = ""
     while True:
         try:
-            text = input("> " if asking else "")
+            line = input("" if not asking else "> " if not text else ": ")
         except EOFError:
             break
         except KeyboardInterrupt:
             say()
+            text = ""
             continue
+        text = f"{text}\n{line}" if text else line
         if text.strip() in ("exit", "quit"):
-            break
-        if not text.strip():
-            continue
-        try:
-            say(_shown(text, scope))
-        except DiagnosticsError as problem:
-            failed = True
-            paint = paint_for(sys.stderr)
-            say(diagnostics_text(problem.diagnostics, {"<console>": text}, paint), stream=sys.stderr)
-    return 1 if failed and not asking else 0
+            return failed and not asking
+        if text.strip() and not _goes_on(text):
+            failed = not _answer(text, scope, json=json, sources=sources) or failed
+            text = ""
+    if text.strip():
+        failed = not _answer(text, scope, json=json, sources=sources) or failed
+    return failed and not asking
 
 
-def _value(text: str, scope: Scope) -> Any:
+def _goes_on(text: str) -> bool:
+    """Tell whether a bracket, heredoc or comment is open at the end of a text."""
     from dstream.config import parse_expression
+    from dstream.diagnostics import DiagnosticsError
+
+    try:
+        parse_expression(f"{text}\n", _NAME)
+    except DiagnosticsError as problem:
+        return problem.diagnostics[0].summary in _OPEN
+    return False
+
+
+def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
+    """Print what an expression gives, or what is wrong with it; tell whether it gave a value."""
+    from dstream.config import parse_expression
+    from dstream.diagnostics import DiagnosticsError
     from dstream.lang import evaluate
 
-    return evaluate(parse_expression(text, "<console>"), scope)
+    try:
+        value = evaluate(parse_expression(text, _NAME), scope)
+        if json:
+            say(_json(value))
+        else:
+            from dstream.lang import to_text
+
+            say(to_text(value))
+    except DiagnosticsError as problem:
+        from dstream.cli.render.diagnostics import diagnostics_text
+
+        say(diagnostics_text(problem.diagnostics, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
+        return False
+    return True
 
 
-def _shown(text: str, scope: Scope) -> str:
-    from dstream.cli.render.values import literal
-    from dstream.engine.secrets import redact
-    from dstream.engine.wanted import plain
-    from dstream.lang import sensitive_paths, strip_sensitive
+def _json(value: Any) -> str:
+    from dstream.lang import contains_unknown, sensitive_paths, value_as_json
 
-    value = _value(text, scope)
-    hidden = redact(plain(strip_sensitive(value)), [path for path, _ in sensitive_paths(value)], b"shown to nobody")
-    return literal(hidden)
-
-
-def _json(text: str, scope: Scope) -> str:
-    from dstream.lang import contains_unknown, sensitive_paths, to_json_value
-
-    value = _value(text, scope)
     if sensitive_paths(value):
         raise click.ClickException("The value is sensitive. To show it on purpose: nonsensitive(...).")
     if contains_unknown(value):
         raise click.ClickException("The value is known only after apply.")
-    return json_module.dumps(to_json_value(value), ensure_ascii=False)
+    return value_as_json(value)

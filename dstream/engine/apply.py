@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.execution import Execution, provider_records
 from dstream.engine.observer import Observer
 from dstream.engine.operation import DATA_DIR, Operation
@@ -60,6 +60,11 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
     snapshot: Snapshot | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong; warnings of checks are in the diagnostics too."""
+        return has_errors(self.diagnostics)
 
 
 def apply(operation: Operation, options: ApplyOptions, approve: Approve, observer: Observer, stop: Stop) -> Outcome:
@@ -114,7 +119,7 @@ def _under_lock(
     if not plan.has_changes:
         if records := provider_records(prepared, pool):
             held.append(records)
-        return Outcome(plan, True, snapshot=held.finish())
+        return Outcome(plan, True, diagnostics=plan.diagnostics, snapshot=held.finish())
     if not approve(plan):
         held.finish()
         return Outcome(plan, False)

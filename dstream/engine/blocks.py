@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dstream.config import Config, Lifecycle, ResourceBlock, SideBlock, TaskBlock
+from dstream.config import Condition, Config, Lifecycle, OutputBlock, ResourceBlock, SideBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.graph import Dependencies
 from dstream.lang import Reference, references
@@ -66,7 +66,12 @@ def _blocks(config: Config) -> Iterator[tuple[str, SourceRange, Iterator[str]]]:
     for name, task in config.tasks.items():
         yield f"task.{name}", task.range, _task_needs(task)
     for name, output in config.outputs.items():
-        yield f"output.{name}", output.range, _names(output.value, *output.depends_on)
+        yield f"output.{name}", output.range, _output_needs(output)
+
+
+def _output_needs(output: OutputBlock) -> Iterator[str]:
+    yield from _names(output.value, *output.depends_on)
+    yield from _conditions(*output.preconditions)
 
 
 def _resource_needs(block: ResourceBlock) -> Iterator[str]:
@@ -89,6 +94,26 @@ def _side(side: SideBlock) -> Iterator[str]:
 
 def _lifecycle(lifecycle: Lifecycle) -> Iterator[str]:
     yield from _names(*lifecycle.replace_triggered_by)
+    yield from _conditions(*lifecycle.preconditions, *lifecycle.postconditions)
+
+
+def _conditions(*conditions: Condition) -> Iterator[str]:
+    for condition in conditions:
+        yield from _names(condition.condition, condition.error_message)
+
+
+def names_aside(config: Config) -> Iterator[str]:
+    """Yield what is referred to outside of the graph: by settings, checks, imports and validations."""
+    settings = config.settings
+    if settings is not None:
+        yield from _names(settings.backend.body if settings.backend is not None else None, settings.encryption)
+        yield from _names(*(block.body for block in settings.trust))
+    for check in config.checks:
+        yield from _conditions(*check.asserts)
+    for block in config.imports:
+        yield from _names(block.to, block.id, block.for_each)
+    for variable in config.variables.values():
+        yield from (name for name in _conditions(*variable.validations) if name != f"var.{variable.name}")
 
 
 def _names(*parts: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.asking import Prior, meanings
 from dstream.engine.comparison import planned_identity, prior_attributes
+from dstream.engine.conditions import after, before, failed_checks, require
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
@@ -218,6 +219,9 @@ class Execution:
                 wanted = self._planned_again(wanted, spec, rules, prior if step.kind == "update" else None)
         if wanted is not None:
             wanted = self._ignoring(wanted, change)
+            problems = list(before(wanted, self.scope))
+            if problems:
+                raise DiagnosticsError(problems)
         if step.kind == "create" and change.action is Action.CREATE_THEN_DELETE and prior is not None:
             records += [Put(change.address + DEPOSED, prior), Drop(change.address)]
             self.objects[change.address + DEPOSED] = self.objects.pop(change.address)
@@ -432,8 +436,13 @@ class Execution:
             records.append(Result(running.intent.id, "ok", item))
             self.objects[running.intent.address] = item
             self._export(running, answer, item)
-            self.walk.done(running.step.name)
             self._count(running)
+            problems = self._after(running, answer, item)
+            if problems:
+                # It is there, and recorded; what needs it does not get it as it is.
+                self._fail(running.step, problems)
+                return False
+            self.walk.done(running.step.name)
             return True
         if running.intent.type == LIFECYCLE and running.step.kind == "update":
             # Nobody can ask version 1 how far it came: what it has is not what was applied before, so it is done again.
@@ -496,11 +505,15 @@ class Execution:
         if wanted is None or wanted.block.startswith("task."):
             return
 
-        def make() -> Any:
-            clear = reveal(item.attributes, wanted.attributes, answer.attributes)
-            return exported(clear, item.sensitive, wanted.address)
-
+        make = partial(_value, wanted, answer, item)
         self.exports.set(wanted.type, wanted.block.partition(".")[2], wanted.instance, make)
+
+    def _after(self, running: _Running, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
+        """Return what the conditions of an object say about it as it became."""
+        wanted = running.wanted
+        if wanted is None or not wanted.lifecycle.postconditions:
+            return ()
+        return tuple(after(wanted, self.scope, _value(wanted, answer, item)))
 
     def _count(self, running: _Running) -> None:
         self.counts[{"create": "add", "update": "change", "destroy": "destroy"}[running.step.kind]] += 1
@@ -554,10 +567,25 @@ class Execution:
                     records.append(PutOutput(output.name, value))
         if plan.destroy and not self.objects:
             records += [PutOutput(name, None) for name in self.prepared.snapshot.outputs]
+        if not plan.destroy and not self.stop.requested:
+            self.diagnostics += self._conditions()
         used = {item.provider for item in self.objects.values()}
         records += [PutProvider(name, None) for name in self.held.current().providers if name not in used]
         if records:
             self.held.append(records)
+
+    def _conditions(self) -> Iterator[Diagnostic]:
+        """Yield what the conditions of objects that stay as they are say now that all is known, and the checks."""
+        for change in self.prepared.plan.changes:
+            wanted = self.prepared.wanted.get(change.address)
+            if wanted is None or change.action is not Action.NO_OP:
+                continue
+            yield from before(wanted, self.scope)
+            item = self.objects.get(change.address)
+            if item is not None and wanted.lifecycle.postconditions:
+                clear = reveal(item.attributes, wanted.attributes)
+                yield from after(wanted, self.scope, exported(clear, item.sensitive, wanted.address))
+        yield from failed_checks(self.operation.config, self.scope)
 
     def _any_left(self, task: str) -> bool:
         return any(address.startswith(f"{task}.") for address in self.objects)
@@ -576,8 +604,10 @@ class Execution:
         return fresh.fingerprint(self.pool, self.key)
 
     def _output(self, name: str) -> OutputState | None:
+        block = self.operation.config.outputs[name]
         try:
-            value, sensitive = output_value(self.operation.config.outputs[name], self.scope)
+            require(block.preconditions, self.scope, "Precondition not met", f"output.{name}")
+            value, sensitive = output_value(block, self.scope)
         except DiagnosticsError as problem:
             self.diagnostics.extend(problem.diagnostics)
             return None
@@ -585,6 +615,12 @@ class Execution:
             return None
         kept = value if self.operation.encrypted or not sensitive else redact(value, [()], self.key)
         return OutputState(kept, sensitive)
+
+
+def _value(wanted: Wanted, answer: Answer, item: ObjectState) -> Any:
+    """Return an object as expressions see it."""
+    clear = reveal(item.attributes, wanted.attributes, answer.attributes)
+    return exported(clear, item.sensitive, wanted.address)
 
 
 def _fresh_ids() -> Iterator[str]:

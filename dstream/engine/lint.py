@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dstream.config import ResourceBlock, TaskBlock
+from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
-from dstream.engine.blocks import provider_of
+from dstream.engine.blocks import names_aside, provider_of
+from dstream.engine.conditions import failed_checks, require
 from dstream.engine.expansion import lenient_instances
 from dstream.engine.ignoring import ignore_rules
 from dstream.engine.inventory import unknown_scope
@@ -26,7 +27,7 @@ from dstream.engine.refusals import unknown_type
 from dstream.engine.schemas import check_arguments
 from dstream.engine.tasks import task_instance
 from dstream.engine.wanted import evaluated
-from dstream.lang import evaluate_body
+from dstream.lang import Unknown, evaluate_body
 from dstream.plugins import ProviderInfo
 
 
@@ -50,7 +51,27 @@ class LintResult:
             "valid": self.valid,
             "error_count": errors,
             "warning_count": len(self.diagnostics) - errors,
-            "diagnostics": [d.to_json() for d in self.diagnostics],
+            "diagnostics": [{**d.to_json(), **self._snippet(d)} for d in self.diagnostics],
+        }
+
+    def _snippet(self, diagnostic: Diagnostic) -> dict[str, Any]:
+        """Return the line that a diagnostic is about, as `terraform validate -json` has it."""
+        subject = diagnostic.subject
+        lines = self.sources.get(subject.filename, "").split("\n") if subject is not None else []
+        if subject is None or subject.start.line > len(lines):
+            return {}
+        code = lines[subject.start.line - 1].rstrip("\r")
+        start = subject.start.column - 1
+        end = subject.end.column - 1 if subject.end.line == subject.start.line else len(code)
+        return {
+            "snippet": {
+                "context": None,
+                "code": code,
+                "start_line": subject.start.line,
+                "highlight_start_offset": start,
+                "highlight_end_offset": max(start, end),
+                "values": [],
+            }
         }
 
 
@@ -69,9 +90,16 @@ def lint(given: Given, *, start: bool | None = None) -> LintResult:
         checks.block(name)
     checks.providers()
     checks.settings()
+    checks.checks()
     # A misspelt name would also make what it means look unused.
     misspelt = any(d.summary in ("Unknown local", "Unknown variable") for d in checks.found)
-    return LintResult((*checks.found, *(() if misspelt else _unused(operation))), operation.config.sources)
+    found = (*checks.found, *(() if misspelt else _unused(operation)))
+    return LintResult(tuple(sorted(found, key=_place)), operation.config.sources)
+
+
+def _place(diagnostic: Diagnostic) -> tuple[str, int]:
+    subject = diagnostic.subject
+    return (subject.filename, subject.start.offset) if subject is not None else ("", 0)
 
 
 def _texts(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
@@ -110,7 +138,9 @@ class _Checks:
                 case "task":
                     self._task(self.config.tasks[rest])
                 case "output":
-                    output_value(self.config.outputs[rest], self.scope)
+                    output = self.config.outputs[rest]
+                    require(output.preconditions, self.scope, "Precondition not met", name)
+                    output_value(output, self.scope)
                 case _:
                     self._resource(self.config.resources[kind, rest])
         except DiagnosticsError as problem:
@@ -119,9 +149,17 @@ class _Checks:
 
     def _spec(self, spec: ProviderSpec) -> None:
         self.specs[spec.name] = spec
+        source = spec.source
+        if source.kind == "ref" and "@" not in source.value and ":" not in source.value.rpartition("/")[2]:
+            detail = (
+                f"{source.value} names no version, so that the newest one counts, whatever it is by then. "
+                f'Write one: "{source.value}:v1.2.3".'
+            )
+            self.found.append(warning("Provider without a version", detail, spec.range, address=spec.name))
 
     def _task(self, block: TaskBlock) -> None:
         for key, names in lenient_instances(block.for_each, block.count, self.scope):
+            self._conditions(f"task.{block.name}", block.lifecycle, names)
             for side in task_instance(block, key, self.scope.bind(names), self.config).sides:
                 self._spec(side.spec)
 
@@ -130,7 +168,18 @@ class _Checks:
         if name not in self.config.providers:
             self.specs.setdefault(f"provider.{name}", default_spec(name, block, self.config))
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
+            self._conditions(f"{block.type}.{block.name}", block.lifecycle, names)
             evaluate_body(block.body, self.scope.bind(names))
+
+    def _conditions(self, address: str, lifecycle: Lifecycle, names: Mapping[str, Any]) -> None:
+        scope = self.scope.bind(names)
+        require(lifecycle.preconditions, scope, "Precondition not met", address)
+        itself = scope.bind({"self": Unknown()})
+        require(lifecycle.postconditions, itself, "Postcondition not met", address)
+
+    def checks(self) -> None:
+        """Evaluate the checks, as far as they can be known."""
+        self.found.extend(failed_checks(self.config, self.scope))
 
     def settings(self) -> None:
         """Read what is in the `dstream` block and concerns no provider."""
@@ -181,13 +230,14 @@ class _Checks:
 def _unused(operation: Operation) -> list[Diagnostic]:
     """Return a warning for each local and variable that nothing uses."""
     graph, config = operation.graph, operation.config
+    aside = set(names_aside(config))
     found = []
     for name in graph:
         kind, _, rest = name.partition(".")
-        if kind == "local" and not graph.needed_by(name):
+        if kind == "local" and not graph.needed_by(name) and name not in aside:
             detail = f"Nothing refers to local.{rest}. Take it out, or use it."
             found.append(warning("Unused local", detail, config.locals[rest].name_range))
-        elif kind == "var" and not graph.needed_by(name):
+        elif kind == "var" and not graph.needed_by(name) and name not in aside:
             detail = f"Nothing refers to var.{rest}. Take the block out, or use it."
             found.append(warning("Unused variable", detail, config.variables[rest].range))
     return found

@@ -26,6 +26,7 @@ from dstream.engine.comparison import (
     removal_of,
     same_identity,
 )
+from dstream.engine.conditions import after, failed_checks, require
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
@@ -147,6 +148,8 @@ class _Planner:
         self.problems += (unknown_target(each, known) for each in self.replaced if each not in self.changes)
         if not self.options.destroy and self.selected.everything:
             self.outputs += removed_outputs(self.snapshot.outputs, self.config.outputs)
+        if not self.options.destroy:
+            self.problems += failed_checks(self.config, self.scope)
         drifts = self._drifts()
         if has_errors(self.problems):
             raise DiagnosticsError(self.problems)
@@ -267,7 +270,12 @@ class _Planner:
         triggered = self._triggered(block.lifecycle)
         for wanted in found:
             change = self._change(wanted, spec, rules, triggered)
-            self.exports.set(type_, label, wanted.instance, partial(self._exported, wanted, change))
+            made = partial(self._exported, wanted, change)
+            self.exports.set(type_, label, wanted.instance, made)
+            if block.lifecycle.postconditions:
+                problems = list(after(wanted, self.scope, made()))
+                self.problems += problems
+                self.broken |= {name} if problems else set()
 
     def _declared(
         self, block: ResourceBlock, key: Key, names: InstanceNames, spec: ProviderSpec, rules: Rules
@@ -276,8 +284,13 @@ class _Planner:
 
         planned = names.of(self.scope)[key]
 
+        def bound(scope: Scope) -> Scope:
+            return scope.bind(names.of(scope).get(key, planned))
+
         def evaluate_in(scope: Scope) -> Evaluated:
-            return evaluated(evaluate_body(block.body, scope.bind(names.of(scope).get(key, planned))))
+            return evaluated(evaluate_body(block.body, bound(scope)))
+
+        require(block.lifecycle.preconditions, bound(self.scope), "Precondition not met", address)
 
         attributes, paths = evaluate_in(self.scope)
         return Wanted(
@@ -293,6 +306,7 @@ class _Planner:
             range=block.range,
             instance=key,
             evaluate=evaluate_in,
+            names=bound,
         )
 
     def _rules(self, spec: ProviderSpec, type_: str, block: ResourceBlock | None) -> Rules:
@@ -313,7 +327,11 @@ class _Planner:
         block_name = f"task.{name}"
         own = self.sources.add_task(name)
         if not self.options.destroy:
+            block = self.config.tasks[name]
+            names = InstanceNames(block.for_each, block.count)
             for task in own:
+                scope = self.scope.bind(names.of(self.scope)[task.address.key])
+                require(block.lifecycle.preconditions, scope, "Precondition not met", str(task.address))
                 self.sources.derivations.finish(task)
                 self._derived(task, block_name)
 
@@ -339,7 +357,9 @@ class _Planner:
             )
             return
         by_spec: dict[tuple[str, str], list[Wanted]] = {}
-        for wanted in task.wanted:
+        names = InstanceNames(task.block.for_each, task.block.count)
+        for each in task.wanted:
+            wanted = replace(each, names=lambda scope: scope.bind(names.of(scope)[task.address.key]))
             by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
         for (spec_name, type_), found in by_spec.items():
             spec = specs[spec_name]
@@ -349,7 +369,9 @@ class _Planner:
             found = self._as_provider_plans(spec, found, rules)
             self._check_absent(spec, found, rules)
             for wanted in found:
-                self._change(wanted, spec, rules, Reason.NONE)
+                change = self._change(wanted, spec, rules, Reason.NONE)
+                if wanted.lifecycle.postconditions:
+                    self.problems += after(wanted, self.scope, self._exported(wanted, change))
         self._note(task)
 
     def _note(self, task: TaskInstance) -> None:
@@ -550,6 +572,7 @@ class _Planner:
 
     def _output(self, name: str) -> None:
         block, recorded = self.config.outputs[name], self.snapshot.outputs.get(name)
+        require(block.preconditions, self.scope, "Precondition not met", f"output.{name}")
         self.outputs.append(output_change(block, recorded, self.scope, self.key))
 
     def _drifts(self) -> list[Drift]:

@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from dstream.config import Body
-from dstream.diagnostics import Diagnostic, SourceRange, error
-from dstream.lang import Unknown
+from dstream.diagnostics import Diagnostic, SourceRange, error, warning
+from dstream.engine.places import Path, name_of, place_of
+from dstream.lang import Unknown, to_text
 
 _NAMES = {
     "string": "a text",
@@ -31,17 +32,26 @@ _NAMES = {
 def check_arguments(
     schema: Mapping[str, Any], values: Mapping[str, Any], body: Body, what: str, *, address: str
 ) -> list[Diagnostic]:
-    """Return what is wrong with clear values (Unknown inside) by the schema, each at its place in `body`."""
+    """Return what is wrong with clear values (Unknown inside) by the schema, each at its place in `body`.
+
+    Older spellings of names are warned about.
+    """
     found: list[Diagnostic] = []
     properties: Mapping[str, Any] = schema.get("properties", {})
     if schema.get("additionalProperties") is False:
         strangers = (name for name in values if name not in properties)
-        found.extend(_unknown_name(name, properties, _range(body, name), what, address) for name in strangers)
+        found.extend(_unknown_name(name, properties, name_of(body, name), what, address) for name in strangers)
     for name, part in properties.items():
         value = values.get(name)
-        if value is not None:
-            for path, problem in _problems(part, value, name):
-                found.append(error("Wrong argument", f"{path}: {problem}.", _range(body, name), address=address))
+        if value is None:
+            continue
+        for path, problem in _problems(part, value, (name,)):
+            detail = f"{_written(path)}: {problem}."
+            found.append(error("Wrong argument", detail, place_of(body, path), address=address))
+        if part.get("deprecated") or ("x-alias-of" in part and name != name.lower()):
+            newer = part.get("x-alias-of")
+            detail = f"{name} is an older name. Write {newer}." if newer else f"{name} will not be known for ever."
+            found.append(warning("Deprecated name", detail, name_of(body, name), address=address))
     found.extend(
         error("Missing argument", f"{what} needs {names}.", body.range, address=address)
         for names in _missing(schema, values)
@@ -49,14 +59,9 @@ def check_arguments(
     return found
 
 
-def _range(body: Body, name: str) -> SourceRange:
-    attribute = body.attributes.get(name)
-    if attribute is not None:
-        return attribute.range
-    for block in body.blocks:
-        if block.type == name:
-            return block.range
-    return body.range
+def _written(path: Path) -> str:
+    first, *rest = path
+    return str(first) + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in rest)
 
 
 def _unknown_name(
@@ -85,7 +90,7 @@ def _missing(schema: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[s
             yield f"{first} (also accepted: {', '.join(others)})" if others else first
 
 
-def _problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _problems(schema: Mapping[str, Any], value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, Unknown) or not isinstance(schema, Mapping):
         return
     types = schema.get("type", [])
@@ -95,11 +100,12 @@ def _problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[tupl
         yield path, f"this is {_kind(value)}, and it takes {' or '.join(takes)}"
         return
     if "enum" in schema and value not in schema["enum"]:
-        yield path, f"{value!r} is none of {', '.join(repr(each) for each in schema['enum'])}"
+        shown = ", ".join(to_text(each) for each in schema["enum"] if each is not None)
+        yield path, f"{to_text(value)} is none of {shown}"
     if isinstance(value, str):
         if "pattern" in schema and re.search(schema["pattern"], value) is None:
             wanted = _NAMES["integer"] if "integer" in types else f"a text like {schema['pattern']}"
-            yield path, f"{value!r} is not {wanted}"
+            yield path, f"{to_text(value)} is not {wanted}"
         if len(value) < schema.get("minLength", 0):
             yield path, "it may not be empty" if not value else "it is too short"
     elif isinstance(value, int | Decimal) and not isinstance(value, bool):
@@ -111,24 +117,24 @@ def _problems(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[tupl
         if len(value) < schema.get("minItems", 0):
             yield path, "it may not be empty" if not value else f"it needs at least {schema['minItems']} items"
         for index, item in enumerate(value):
-            yield from _problems(schema.get("items", {}), item, f"{path}[{index}]")
+            yield from _problems(schema.get("items", {}), item, (*path, index))
     elif isinstance(value, Mapping):
         yield from _object_problems(schema, value, path)
 
 
-def _object_problems(schema: Mapping[str, Any], value: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+def _object_problems(schema: Mapping[str, Any], value: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
     properties = schema.get("properties", {})
     rest = schema.get("additionalProperties", True)
     for name, item in value.items():
         if name in properties:
             if item is not None:
-                yield from _problems(properties[name], item, f"{path}.{name}")
+                yield from _problems(properties[name], item, (*path, name))
         elif rest is False:
             near = difflib.get_close_matches(name, list(properties), n=1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(properties))}"
-            yield f"{path}.{name}", f"there is no such argument; {hint}"
+            yield (*path, name), f"there is no such argument; {hint}"
         elif isinstance(rest, Mapping):
-            yield from _problems(rest, item, f"{path}.{name}")
+            yield from _problems(rest, item, (*path, name))
     for names in _missing(schema, value):
         yield path, f"it needs {names}"
 

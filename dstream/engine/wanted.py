@@ -39,6 +39,8 @@ class Wanted:
     instance: Key = None
     evaluate: Callable[[Scope], Evaluated] | None = None
     """Evaluates the attributes once more, in a scope where what was unknown may be known."""
+    names: Callable[[Scope], Scope] | None = None
+    """Adds the names that only its block has (`each`, `count`) to a scope, for its conditions."""
     aliases: tuple[str, ...] = ()
     """Earlier addresses of the same object."""
 

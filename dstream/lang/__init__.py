@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dstream.lang.bodies import evaluate_body
     from dstream.lang.expressions import evaluate
     from dstream.lang.inline import inline_locals
-    from dstream.lang.jsonvalue import from_json_value, to_json_value
+    from dstream.lang.jsonvalue import from_json_value, to_json_value, value_as_json
     from dstream.lang.module import Module, failure
     from dstream.lang.reference import Reference, references
     from dstream.lang.scope import Lazy, Namespace, Scope, Surroundings
@@ -54,6 +54,7 @@ __all__ = [
     "strip_sensitive",
     "to_json_value",
     "to_text",
+    "value_as_json",
 ]
 
 _WHERE = {
@@ -71,6 +72,7 @@ _WHERE = {
     "references": "reference",
     "to_json_value": "jsonvalue",
     "to_text": "text",
+    "value_as_json": "jsonvalue",
 }
 
 

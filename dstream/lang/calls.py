@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dstream.config import syntax
 from dstream.diagnostics import DiagnosticsError
-from dstream.lang.expressions import evaluate
+from dstream.lang.dispatch import evaluate_all
 from dstream.lang.functions import registry
-from dstream.lang.functions.registry import Function, FunctionError, NullArgument, Parameter
+from dstream.lang.functions.registry import Function, FunctionError, NotSet, NullArgument, Parameter
 from dstream.lang.problems import choose, problem, sentence
 from dstream.lang.scope import Scope
 from dstream.lang.types import ConversionError, convert
@@ -46,6 +46,8 @@ def call(expr: syntax.Call, scope: Scope) -> Value:
             raise _null(function, wrong, expr) from None
         blamed = expr.arguments[wrong.argument : wrong.argument + 1] if wrong.argument is not None else []
         at = blamed[0].range if blamed else expr.name_range
+        if isinstance(wrong, NotSet):
+            raise problem("Environment variable not set", wrong.message, at) from None
         raise problem("Error in a function call", f"{function.usage()}: {_ended(wrong.message)}", at) from None
 
 
@@ -125,15 +127,7 @@ def _typed(result: Value, function: Function, given: list[Value]) -> Value:
 
 def _arguments(expr: syntax.Call, scope: Scope) -> list[Value] | None:
     """Return the values of all arguments; None if it is not known how many there are."""
-    values: list[Value] = []
-    problems: list[DiagnosticsError] = []
-    for argument in expr.arguments:
-        try:
-            values.append(evaluate(argument, scope))
-        except DiagnosticsError as wrong:
-            problems.append(wrong)
-    if problems:
-        raise DiagnosticsError([diagnostic for wrong in problems for diagnostic in wrong.diagnostics])
+    values = evaluate_all(expr.arguments, scope)
     if not expr.expands:
         return values
     last = values.pop()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dstream.config import syntax
-from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_all, evaluate_inner
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.problems import problem, sentence
 from dstream.lang.scope import Scope
@@ -14,16 +15,20 @@ from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 
 def _tuple(expr: syntax.TupleExpr, scope: Scope) -> Value:
-    return [evaluate_inner(item, scope) for item in expr.items]
+    return evaluate_all(expr.items, scope)
 
 
 def _object(expr: syntax.ObjectExpr, scope: Scope) -> Value:
     made: dict[str, Value] = {}
     marks: Marks = None
     unknown = False
+    problems: list[Diagnostic] = []
     for key_expr, value_expr in expr.items:
         if isinstance(key_expr, syntax.Literal) and isinstance(key_expr.value, str):
-            made[key_expr.value] = evaluate_inner(value_expr, scope)
+            try:
+                made[key_expr.value] = evaluate_inner(value_expr, scope)
+            except DiagnosticsError as wrong:
+                problems.extend(wrong.diagnostics)
             continue
         if isinstance(key_expr, syntax.GetAttr | syntax.Index):
             detail = (
@@ -40,6 +45,8 @@ def _object(expr: syntax.ObjectExpr, scope: Scope) -> Value:
             unknown = True
         else:
             made[_key(key, key_expr)] = value
+    if problems:
+        raise DiagnosticsError(problems)
     return mark(Unknown() if unknown else _sorted(made), marks)
 
 

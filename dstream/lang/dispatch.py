@@ -5,10 +5,11 @@ The modules that evaluate register themselves in `EVALUATORS`; they call `evalua
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from dstream.config.syntax import Expr
+from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.scope import Scope
 from dstream.lang.values import Value
 
@@ -22,3 +23,17 @@ EVALUATORS: dict[type, Callable[[Any, Scope], Value]] = {}
 def evaluate_inner(expr: Expr, scope: Scope) -> Value:
     """Return the value of a part of an expression; raise DiagnosticsError."""
     return EVALUATORS[type(expr)](expr, scope)
+
+
+def evaluate_all(exprs: Iterable[Expr], scope: Scope) -> list[Value]:
+    """Return the values of several expressions; raise DiagnosticsError with what is wrong in any of them."""
+    values: list[Value] = []
+    problems: list[Diagnostic] = []
+    for expr in exprs:
+        try:
+            values.append(EVALUATORS[type(expr)](expr, scope))
+        except DiagnosticsError as wrong:
+            problems.extend(wrong.diagnostics)
+    if problems:
+        raise DiagnosticsError(problems)
+    return values

@@ -36,6 +36,19 @@ def write_json(value: Any) -> str:
     return json.dumps(value) if not isinstance(value, int) or isinstance(value, bool) else to_string(value)
 
 
+def value_as_json(value: Value) -> str:
+    """Return a known value as JSON text, for other programs: all digits, and no marks of ours."""
+    return write_json(_plain(value))
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | SetValue):
+        return [_plain(item) for item in value]
+    return JsonNumber(value) if isinstance(value, Decimal) else value
+
+
 def to_json_value(value: Value) -> Any:
     """Return a value as JSON: sets as lists, numbers with all their digits, Sensitive as what is inside.
 

@@ -13,8 +13,8 @@ from dstream.lang.expressions import evaluate
 from dstream.lang.reference import references
 from dstream.lang.scope import Namespace, Resources, Scope, Surroundings
 from dstream.lang.typeexpr import parse_type
-from dstream.lang.types import ANY, ConversionError, Type, convert
-from dstream.lang.values import Sensitive, Unknown, Value, unwrap
+from dstream.lang.types import ANY, ConversionError, Type, convert, to_bool
+from dstream.lang.values import Sensitive, Unknown, Value, kind, unwrap
 from dstream.lang.variables import Ask, Given, collect
 
 _UNSET = object()
@@ -128,10 +128,14 @@ def failure(condition: Condition, scope: Scope) -> str | None:
     value = unwrap(evaluate(condition.condition, scope))
     if isinstance(value, Unknown):
         return None
-    if not isinstance(value, bool):
-        detail = "A condition is true or false."
+    try:
+        holds: bool | None = to_bool(value)
+    except ConversionError:
+        holds = None
+    if holds is None:
+        detail = f"A condition is true or false, and this is {kind(value)}."
         raise DiagnosticsError(error("Invalid condition", detail, condition.condition.range))
-    if value:
+    if holds:
         return None
     message = evaluate(condition.error_message, scope)
     if isinstance(message, Sensitive):

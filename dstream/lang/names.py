@@ -11,6 +11,16 @@ from dstream.lang.scope import Namespace, Scope
 from dstream.lang.types import ANY, ConversionError, Primitive, to_number, to_string
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
+_ONLY_IN = {
+    "each": "in blocks that have for_each, where it is each.key and each.value",
+    "count": "in blocks that have count, where it is count.index",
+    "self": "in postcondition blocks, where it is the object itself",
+    "task": "as an address, in depends_on and replace_triggered_by; a task has no values that an expression could use",
+    "output": "from outside: outputs are for other programs. Use what the output is made of",
+    "provider": "as an address; a provider's settings cannot be read. Put what both need into a local",
+}
+"""Names that start with a word of the language, and where alone they can be used."""
+
 
 def _variable(expr: syntax.Variable, scope: Scope) -> Value:
     found = _lookup(expr, scope)
@@ -34,6 +44,8 @@ def _undeclared(expr: syntax.Variable, scope: Scope) -> DiagnosticsError:
         if isinstance(members, Namespace) and name in members.names():
             detail = f"There is no {name} here, but there is {space}.{name}. Did you mean that?"
             return problem("Unknown name", detail, expr)
+    if name in _ONLY_IN:
+        raise problem("Unknown name", f"{name} is known only {_ONLY_IN[name]}.", expr)
     after = expr.source.text[expr.end : expr.end + 1]
     if after not in (".", "["):
         detail = (

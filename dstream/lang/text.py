@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dstream.lang.types import to_string
-from dstream.lang.values import Sensitive, SetValue, Unknown, Value
+from dstream.lang.values import ListValue, MapValue, Sensitive, SetValue, Unknown, Value
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 
@@ -22,6 +22,9 @@ def to_text(value: Value, indent: str = "") -> str:
         return quoted(value)
     if isinstance(value, SetValue):
         return f"toset({to_text(list(value), indent)})"
+    if isinstance(value, ListValue | MapValue):
+        plain: Value = list(value) if isinstance(value, list) else dict(value)
+        return f"to{'list' if isinstance(value, list) else 'map'}({to_text(plain, indent)})"
     deeper = indent + "  "
     if isinstance(value, list | tuple):
         if not value:

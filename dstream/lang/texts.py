@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dstream.config import syntax
+from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.comprehensions import pairs
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.operators import OperatorError, truth
@@ -35,8 +36,14 @@ class _TextBuilder:
             self._add_value(part, evaluate_inner(part, scope))
 
     def add_all(self, template: syntax.Template, scope: Scope) -> None:
+        problems: list[Diagnostic] = []
         for part in template.parts:
-            self.add(part, scope)
+            try:
+                self.add(part, scope)
+            except DiagnosticsError as wrong:
+                problems.extend(wrong.diagnostics)
+        if problems:
+            raise DiagnosticsError(problems)
 
     def _add_value(self, part: syntax.Expr, value: Value) -> None:
         if isinstance(value, Sensitive):

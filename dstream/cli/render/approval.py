@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dstream.cli.render.paint import Paint, say, say_lines
 from dstream.cli.render.plan import plan_lines
@@ -21,8 +21,13 @@ class Approval:
         allow_data_loss: bool,
         show: Callable[[Plan], None] | None = None,
         before: Callable[[], None] = lambda: None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
-        """Take the user's options. `show` shows the plan, as text unless given; `before` is called before it."""
+        """Take the user's options. `show` shows the plan, as text unless given; `before` is called before it.
+
+        `sources` are the texts of the configuration, to show what warnings are about.
+        """
+        self._sources = sources or {}
         self._paint = paint
         self._auto = auto
         self._allow_data_loss = allow_data_loss
@@ -55,3 +60,7 @@ class Approval:
     def _as_text(self, plan: Plan) -> None:
         say_lines(plan_lines(plan, self._paint))
         say()
+        if plan.diagnostics:
+            from dstream.cli.render.diagnostics import diagnostics_text
+
+            say(diagnostics_text(plan.diagnostics, self._sources, self._paint), stream=sys.stderr)

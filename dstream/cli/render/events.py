@@ -84,7 +84,7 @@ class Events:
 
     def outcome(self, outcome: Outcome, seconds: float) -> None:
         """Write how it ended."""
-        status = "error" if outcome.diagnostics else "ok" if outcome.approved else "refused"
+        status = "error" if outcome.failed else "ok" if outcome.approved else "refused"
         self._outcome(status, outcome.diagnostics, seconds, outcome.counts)
 
     def broken(self, diagnostics: Iterable[Diagnostic], seconds: float) -> None:

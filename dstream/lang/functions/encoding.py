@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from dstream.lang.functions.registry import FunctionError, function
-from dstream.lang.jsonvalue import JsonNumber, write_json
-from dstream.lang.values import SetValue, Value, number
+from dstream.lang.jsonvalue import value_as_json
+from dstream.lang.values import Value, number
 
 _MAX_UNPACKED = 100_000_000
 _BARE_QUOTE = re.compile(r'(?>(?:"(?:[^"]|"")*+"|[^",\r\n]*+)(?:,|\r?\n))*+[^",\r\n]++"')
@@ -125,19 +125,11 @@ def jsonencode(value: Value) -> Value:
 
 def json_text(value: Value) -> str:
     """Return a known value as JSON, as Terraform writes it: no spaces, names in order, `<`, `>` and `&` escaped."""
-    text = write_json(_plain(value))
+    text = value_as_json(value)
     for character in "<>&\u2028\u2029":
         if character in text:
             text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _plain(value: Value) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(value[name]) for name in sorted(value)}
-    if isinstance(value, list | tuple | SetValue):
-        return [_plain(item) for item in value]
-    return JsonNumber(value) if isinstance(value, Decimal) else value
 
 
 @function("string: string")

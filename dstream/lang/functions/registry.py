@@ -53,6 +53,10 @@ class FunctionError(Exception):
         super().__init__(message)
 
 
+class NotSet(FunctionError):
+    """What a function reads from outside is not there; the message says so in whole sentences."""
+
+
 class NullArgument(FunctionError):
     """An argument is null that may not be; the message is the parameter's name."""
 

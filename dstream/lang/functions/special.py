@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dstream.config.syntax import Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.functions.registry import FunctionError, NotSet, function
 from dstream.lang.scope import Scope, Surroundings
 from dstream.lang.types import STRING
 from dstream.lang.values import Sensitive, Unknown, Value, contains_unknown, mark, origins, unwrap
@@ -50,8 +50,8 @@ def env(surroundings: Surroundings, name: Value, default: Value = ...) -> Value:
         return mark(default, origins(name))
     if surroundings.unset_is_unknown:
         return Sensitive(Unknown(STRING), {f"env {wanted}"})
-    raise FunctionError(
-        f"the environment variable {wanted} is not set. Set it before starting dstream, or give a default: "
-        f'env("{wanted}", "...")',
+    raise NotSet(
+        f"The environment variable {wanted} is not set. Set it before starting dstream, or give a default: "
+        f'env("{wanted}", "...").',
         0,
     )

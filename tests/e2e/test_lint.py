@@ -1,0 +1,129 @@
+"""`dstream lint` as typed: settings against the schemas of their providers, warnings, and the JSON."""
+
+import json
+
+import pytest
+
+from tests.e2e.commands import dstream
+
+TASK = """
+task "t" {{
+  input {{
+    provider = "counter"
+    config {input}
+  }}
+  output {{
+    {output}
+  }}
+}}
+"""
+CONSOLE = 'provider = "console"'
+
+
+def linted(folder, text, *arguments):
+    """The diagnostics of a configuration: severity, summary, detail, and what the place covers."""
+    (folder / "dstream.hcl").write_text(text)
+    ended = dstream(folder, "lint", "-json", *arguments)
+    result = json.loads(ended.out)
+    assert ended.code == (0 if result["valid"] else 1)
+    return [
+        (d["severity"], d["summary"], d["detail"], text[d["range"]["start"]["byte"] : d["range"]["end"]["byte"]])
+        for d in result["diagnostics"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "summary", "says", "at"),
+    [
+        ("{\n intervall = 5 \n}", "Unknown argument", "Did you mean interval?", "intervall"),
+        ("{\n zzz = 5 \n}", "Unknown argument", "It takes: interval, max_count", "zzz"),
+        ('{\n interval = "soon" \n}', "Wrong argument", '"soon" is not a whole number', '"soon"'),
+        ("{\n interval = [5] \n}", "Wrong argument", "this is a list, and it takes a whole number", "[5]"),
+        ("= { interval = -1 }", "Wrong argument", "-1 is less than 0", "-1"),
+        ("{\n interval = local.nope \n}", "Unknown local", "There is no local.nope", "local.nope"),
+        ("{\n interval = 5 \n interval = 6 \n}", "Argument set twice", "line 6", "interval"),
+    ],
+)
+def test_settings_are_held_against_the_schema_each_at_its_place(tmp_path, settings, summary, says, at):
+    [found] = linted(tmp_path, TASK.format(input=settings, output=CONSOLE))
+    assert found[:2] == ("error", summary) and says in found[2] and found[3] == at
+
+
+def test_a_missing_setting_is_named_with_its_other_names(tmp_path):
+    text = TASK.format(input="{}", output='provider = "jsonl"\n    config {}')
+    [found] = linted(tmp_path, text)
+    assert found[:2] == ("error", "Missing argument") and "path (also accepted: file, filename)" in found[2]
+
+
+def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path):
+    text = 'locals {\n  a = [local.x, "${local.y}", { b = upper() }]\n}\noutput "o" {\n  value = 1 +\n}\n'
+    assert [found[1] for found in linted(tmp_path, text)] == ["Missing value"]
+    text = text.replace("1 +", "local.z")
+    assert [found[3] for found in linted(tmp_path, text)] == ["local.x", "local.y", "upper()", "local.z"]
+
+
+def test_older_names_are_warned_about_and_work(tmp_path):
+    [found] = linted(tmp_path, TASK.format(input="{\n maxCount = 5 \n}", output=CONSOLE))
+    assert found == ("warning", "Deprecated name", "maxCount is an older name. Write max_count.", "maxCount")
+
+
+@pytest.mark.parametrize(
+    ("ref", "warned"),
+    [
+        ("ghcr.io/katasec/dstream-out-x", True),
+        ("localhost:5000/x", True),
+        ("ghcr.io/katasec/dstream-out-x:v0.1.0", False),
+        ("localhost:5000/x:v1", False),
+        ("ghcr.io/x@sha256:" + "0" * 64, False),
+    ],
+)
+def test_a_reference_without_a_version_is_warned_about(tmp_path, ref, warned):
+    found = linted(tmp_path, TASK.format(input="{}", output=f'provider_ref = "{ref}"'))
+    assert ("Provider without a version" in [each[1] for each in found]) == warned
+
+
+def test_what_nothing_uses_is_warned_about(tmp_path):
+    text = (
+        'variable "unused" {}\nvariable "used" {}\nlocals {\n  idle = 1\n  busy = var.used\n}\n'
+        'output "o" {\n  value = local.busy\n}\n'
+    )
+    found = linted(tmp_path, text)
+    assert [each[:2] for each in found] == [("warning", "Unused variable"), ("warning", "Unused local")]
+
+
+def test_json_has_the_shape_of_terraform_validate(tmp_path):
+    (tmp_path / "dstream.hcl").write_text('output "é" {\n  value = upper(5, 6)\n}\n')
+    ended = dstream(tmp_path, "validate", "-json")
+    assert ended.code == 1
+    assert json.loads(ended.out) == {
+        "format_version": "1.0",
+        "valid": False,
+        "error_count": 1,
+        "warning_count": 0,
+        "diagnostics": [
+            {
+                "severity": "error",
+                "summary": "Too many arguments",
+                "detail": "upper(string) takes 1 argument, here are 2.",
+                "range": {
+                    "filename": "dstream.hcl",
+                    "start": {"line": 2, "column": 20, "byte": 32},
+                    "end": {"line": 2, "column": 21, "byte": 33},
+                },
+                "snippet": {
+                    "context": None,
+                    "code": "  value = upper(5, 6)",
+                    "start_line": 2,
+                    "highlight_start_offset": 19,
+                    "highlight_end_offset": 20,
+                    "values": [],
+                },
+            }
+        ],
+    }
+
+
+def test_a_valid_configuration_says_so(tmp_path):
+    (tmp_path / "dstream.hcl").write_text(TASK.format(input="{\n max_count = 5 \n}", output=CONSOLE))
+    ended = dstream(tmp_path, "lint")
+    assert (ended.code, ended.out) == (0, "Valid. The configuration has no errors.\n")
