@@ -16,6 +16,7 @@ from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.adoption import adopted, import_identities
+from dstream.engine.answers import Answers, derivation_name
 from dstream.engine.asking import Meaning, Prior, meanings
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import (
@@ -32,7 +33,7 @@ from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec
-from dstream.engine.refresh import Reality
+from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.refusals import (
     cannot_be_first,
     exists_already,
@@ -45,7 +46,7 @@ from dstream.engine.refusals import (
     unresolved,
 )
 from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import reveal
+from dstream.engine.secrets import has_withheld, redact, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
 from dstream.engine.sources import Sources
 from dstream.engine.tasks import TaskInstance, stream_names
@@ -61,7 +62,10 @@ class PlanOptions:
 
     destroy: bool = False
     refresh: bool = True
+    refresh_only: bool = False
+    """Whether only the state is brought up to date with what really exists."""
     targets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     imports: Mapping[str, Any] = field(default_factory=dict)
     """Identities of objects to take over, by address, beside those of `import` blocks."""
@@ -83,19 +87,38 @@ class Prepared:
     """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
     moved_tasks: dict[str, str] = field(default_factory=dict)
     """The earlier address of each task that is still recorded under it, by its new one."""
+    answers: Answers = field(default_factory=Answers)
 
 
 def make_plan(
-    operation: Operation, snapshot: Snapshot, pool: ProviderPool, options: PlanOptions, *, pending: int = 0
+    operation: Operation,
+    snapshot: Snapshot,
+    pool: ProviderPool,
+    options: PlanOptions,
+    *,
+    pending: int = 0,
+    recalled: Answers | None = None,
 ) -> Prepared:
-    """Return the plan that takes reality to the configuration; raise DiagnosticsError with all that is wrong."""
-    planner = _Planner(operation, snapshot, pool, options)
+    """Return the plan that takes reality to the configuration; raise DiagnosticsError with all that is wrong.
+
+    With the answers of a saved plan in `recalled`, nobody is asked for what it knows.
+    """
+    planner = _Planner(operation, snapshot, pool, options, recalled)
     return planner.run(pending)
 
 
 class _Planner:
-    def __init__(self, operation: Operation, snapshot: Snapshot, pool: ProviderPool, options: PlanOptions) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        snapshot: Snapshot,
+        pool: ProviderPool,
+        options: PlanOptions,
+        recalled: Answers | None = None,
+    ) -> None:
         self.operation = operation
+        self.recalled = recalled
+        self.evaluated: dict[str, Any] = {}
         self.config = operation.config
         self.moves = apply_moves(snapshot.resources, operation.config.moved)
         self.snapshot = replace(snapshot, resources=self.moves.resources)
@@ -104,7 +127,7 @@ class _Planner:
         self.options = options
         self.blocks = operation.needs
         self.exports = Exports()
-        self.scope: Scope = operation.module.scope(resources=self.exports)
+        self.scope: Scope = operation.module.scope(resources=self.exports, planning=True)
         self.wanted: dict[str, Wanted] = {}
         self.changes: dict[str, Change] = {}
         self.notes: list[TaskNote] = []
@@ -126,6 +149,7 @@ class _Planner:
             self.needs,
             asks=options.refresh,
             derives=not options.destroy,
+            recalled=recalled,
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
@@ -160,6 +184,9 @@ class _Planner:
             lineage=self.snapshot.lineage if self.snapshot.serial else None,
             serial=self.snapshot.serial,
             pending=pending,
+            workspace=self.operation.workspace,
+            variables=self._variables(),
+            made_at=self.operation.module.planned_at,
         )
         realities = {address: self._reality(address) for address in (*self.asked, *self.moves.origins, *self.adopted)}
         return Prepared(
@@ -173,7 +200,25 @@ class _Planner:
             {name: self.needs(name) for name in self.blocks},
             tuple(self._adoptions()),
             {new: old for new, old in self.moves.tasks.items() if old in self.snapshot.tasks},
+            self._answers(realities),
         )
+
+    def _answers(self, realities: dict[str, Reality]) -> Answers:
+        said = self.sources.derivations.answers
+        return Answers(
+            self.evaluated,
+            {spec.name: spec.config for spec in self.specs.values()},
+            realities,
+            {derivation_name(*each): answer for each, answer in said.items()},
+            self._meant,
+        )
+
+    def _variables(self) -> dict[str, Any]:
+        found = {}
+        for name, value in self.operation.module.variables.items():
+            clear, paths = evaluated({"value": value})
+            found[name] = redact(clear, paths, self.key)["value"]
+        return found
 
     def _adoptions(self) -> Iterable[Record]:
         for new, old in self.moves.origins.items():
@@ -277,9 +322,11 @@ class _Planner:
         planned = names.of(self.scope)[key]
 
         def evaluate_in(scope: Scope) -> Evaluated:
-            return evaluated(evaluate_body(block.body, scope.bind(names.of(scope).get(key, planned))))
+            attributes, paths = evaluated(evaluate_body(block.body, scope.bind(names.of(scope).get(key, planned))))
+            return (attributes if self.recalled is None else self.recalled.value(address, attributes)), paths
 
         attributes, paths = evaluate_in(self.scope)
+        self.evaluated[address] = attributes
         return Wanted(
             address=address,
             block=f"{block.type}.{block.name}",
@@ -370,8 +417,13 @@ class _Planner:
         if not rules.plans or spec.unknown:
             return found
         asked = [wanted for wanted in found if wanted.address not in self.imports or self._recorded(wanted)]
-        session = self.pool.session(spec)
-        answers = meanings(session, [(each, self._prior(each)) for each in asked], rules, self.key)
+        wishes = [(each, self._prior(each)) for each in asked]
+        answers: list[Meaning] = []
+        if self.recalled is not None:
+            answers, wishes = self.recalled.meant(wishes, rules)
+        if wishes:
+            fresh = meanings(self.pool.session(spec), wishes, rules, self.key)
+            answers += fresh if self.recalled is None else (self.recalled.meant_again(each, rules) for each in fresh)
         made = {each.wanted.address: each for each in answers}
         self._meant.update(made)
         return [made[each.address].wanted if each.address in made else each for each in found]
@@ -468,7 +520,19 @@ class _Planner:
     def _exported(self, wanted: Wanted, change: Change) -> Any:
         reality = self._reality(wanted.address)
         clear = reveal(change.after, wanted.attributes, reality.attributes)
+        if not reality.asked and has_withheld(clear):
+            clear = reveal(change.after, wanted.attributes, self._secrets_of(wanted.address))
         return exported(clear, wanted.sensitive, wanted.address)
+
+    def _secrets_of(self, address: str) -> Mapping[str, Any] | None:
+        """Read an object that was not refreshed, since something needs a secret of it."""
+        recorded = self.snapshot.resources.get(address)
+        spec = self.specs.get(recorded.provider) if recorded is not None else None
+        if recorded is None or spec is None or spec.unknown:
+            return None
+        asking = Refresh(self.pool, self.operation.asked)
+        asking.ask(spec, {address: recorded}, {address: told(recorded.attributes, (), self.key)})
+        return asking.reality(address).attributes
 
     def _export_recorded(self, block: ResourceBlock) -> None:
         """Give expressions the recorded attributes, where nothing will be planned (destroy).
@@ -485,6 +549,8 @@ class _Planner:
     def _recorded_export(self, address: str) -> Any:
         item = self.snapshot.resources[address]
         clear = reveal(item.attributes, self.refresh.reality(address).attributes)
+        if not self.refresh.reality(address).asked and has_withheld(clear):
+            clear = reveal(item.attributes, self._secrets_of(address))
         return exported(clear, item.sensitive, address)
 
     @property
