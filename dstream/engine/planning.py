@@ -52,7 +52,7 @@ from dstream.engine.sources import Sources
 from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body, references
-from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
+from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskNote, contains_unknown
 from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
 
@@ -120,7 +120,7 @@ class _Planner:
         self.recalled = recalled
         self.evaluated: dict[str, Any] = {}
         self.config = operation.config
-        self.moves = apply_moves(snapshot.resources, operation.config.moved)
+        self.moves = apply_moves(snapshot.resources, () if options.refresh_only else operation.config.moved)
         self.snapshot = replace(snapshot, resources=self.moves.resources)
         self.adopted: dict[str, ObjectState] = {}
         self.pool = pool
@@ -138,7 +138,11 @@ class _Planner:
         self.changed_blocks: set[str] = set()
         """Blocks of which an object that exists is changed, for `replace_triggered_by`."""
         self.replaced = {str(read_address(text)) for text in options.replace}
-        self.selected = Selection(options.targets, operation, self.snapshot, destroy=options.destroy)
+        self.selected = Selection(
+            options.targets, operation, self.snapshot, destroy=options.destroy, exclude=options.exclude
+        )
+        self.plans_objects = not (options.destroy or options.refresh_only)
+        """Whether it is planned what the configuration asks for."""
         self._needs: dict[str, tuple[str, ...]] = {}
         self.sources = Sources(
             operation,
@@ -148,7 +152,7 @@ class _Planner:
             self.selected,
             self.needs,
             asks=options.refresh,
-            derives=not options.destroy,
+            derives=self.plans_objects,
             recalled=recalled,
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
@@ -166,10 +170,11 @@ class _Planner:
         for name in self.operation.graph.in_order():
             if name in self.selected:
                 self._visit(name)
-        self._leftovers()
+        if not self.options.refresh_only:
+            self._leftovers()
         known = list(self.changes)
         self.problems += (unknown_target(each, known) for each in self.replaced if each not in self.changes)
-        if not self.options.destroy and self.selected.everything:
+        if self.plans_objects and self.selected.everything:
             self.outputs += removed_outputs(self.snapshot.outputs, self.config.outputs)
         drifts = self._drifts()
         if has_errors(self.problems):
@@ -181,6 +186,7 @@ class _Planner:
             tasks=tuple(self.notes),
             diagnostics=tuple(self.problems),
             destroy=self.options.destroy,
+            refresh_only=self.options.refresh_only,
             lineage=self.snapshot.lineage if self.snapshot.serial else None,
             serial=self.snapshot.serial,
             pending=pending,
@@ -221,6 +227,9 @@ class _Planner:
         return found
 
     def _adoptions(self) -> Iterable[Record]:
+        if self.options.refresh_only:
+            yield from self._as_they_are()
+            return
         for new, old in self.moves.origins.items():
             yield Put(new, self.snapshot.resources[new])
             yield Drop(old)
@@ -229,6 +238,21 @@ class _Planner:
         for old in self.moves.tasks.values():
             if old in self.snapshot.tasks:
                 yield PutTask(old, None)
+
+    def _as_they_are(self) -> Iterable[Record]:
+        """Yield what the state has to take in of objects that are not as it has them."""
+        for drift in self._drifts():
+            item = self.snapshot.resources[drift.address]
+            reality = self._reality(drift.address)
+            if drift.kind is DriftKind.MISSING:
+                yield Drop(drift.address)
+            elif drift.kind is DriftKind.CHANGED:
+                real = dict(drift.after or {})
+                if self.operation.encrypted:
+                    real = dict(reveal(real, reality.attributes, item.attributes))
+                identity = reality.identity if reality.identity is not None else item.identity
+                private = reality.private if reality.private is not None else item.private
+                yield Put(drift.address, replace(item, attributes=real, identity=identity, private=private))
 
     @property
     def new_first(self) -> set[str]:
@@ -299,7 +323,7 @@ class _Planner:
     def _resource(self, name: str) -> None:
         type_, _, label = name.partition(".")
         block = self.config.resources[type_, label]
-        if self.options.destroy:
+        if not self.plans_objects:
             self._export_recorded(block)
             return
         spec = self.specs[f"provider.{provider_of(block)}"]
@@ -307,6 +331,9 @@ class _Planner:
         rules = self._rules(spec, type_, block)
         names = InstanceNames(block.for_each, block.count)
         found = [self._declared(block, key, names, spec, rules) for key in names.of(self.scope)]
+        if not self.selected.whole(name):
+            self._export_recorded(block)
+            found = [wanted for wanted in found if self.selected.has(wanted.address)]
         found = self._as_provider_plans(spec, found, rules)
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
@@ -359,7 +386,7 @@ class _Planner:
     def _task(self, name: str) -> None:
         block_name = f"task.{name}"
         own = self.sources.add_task(name)
-        if not self.options.destroy:
+        if self.plans_objects:
             for task in own:
                 self.sources.derivations.finish(task)
                 self._derived(task, block_name)
@@ -386,7 +413,8 @@ class _Planner:
             )
             return
         by_spec: dict[tuple[str, str], list[Wanted]] = {}
-        for wanted in task.wanted:
+        chosen = self.selected.chosen({each.address: each.dependencies for each in task.wanted})
+        for wanted in (each for each in task.wanted if each.address in chosen):
             by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
         for (spec_name, type_), found in by_spec.items():
             spec = specs[spec_name]
@@ -397,7 +425,8 @@ class _Planner:
             self._check_absent(spec, found, rules)
             for wanted in found:
                 self._change(wanted, spec, rules, Reason.NONE)
-        self._note(task)
+        if self.selected.whole(block_name):
+            self._note(task)
 
     def _note(self, task: TaskInstance) -> None:
         address = str(task.address)
@@ -547,9 +576,12 @@ class _Planner:
                 self.exports.set(address.type, address.name, address.key, make)
 
     def _recorded_export(self, address: str) -> Any:
-        item = self.snapshot.resources[address]
-        clear = reveal(item.attributes, self.refresh.reality(address).attributes)
-        if not self.refresh.reality(address).asked and has_withheld(clear):
+        item, reality = self.snapshot.resources[address], self.refresh.reality(address)
+        recorded = item.attributes
+        if self.options.refresh_only:
+            recorded = prior_attributes(item, reality, item.sensitive, self.key) or {}
+        clear = reveal(recorded, item.attributes, reality.attributes)
+        if not reality.asked and has_withheld(clear):
             clear = reveal(item.attributes, self._secrets_of(address))
         return exported(clear, item.sensitive, address)
 
@@ -616,7 +648,12 @@ class _Planner:
 
     def _output(self, name: str) -> None:
         block, recorded = self.config.outputs[name], self.snapshot.outputs.get(name)
-        self.outputs.append(output_change(block, recorded, self.scope, self.key))
+        if self.options.refresh_only and recorded is None:
+            return
+        change = output_change(block, recorded, self.scope, self.key)
+        if self.options.refresh_only and contains_unknown(change.after):
+            return
+        self.outputs.append(change)
 
     def _drifts(self) -> list[Drift]:
         found = []

@@ -60,6 +60,8 @@ class Plan:
     @property
     def has_changes(self) -> bool:
         """Whether an apply would do anything that a user sees: objects, outputs, or a task not yet applied."""
+        if self.refresh_only:
+            return self.has_drift or any(change.action is not Action.NO_OP for change in self.outputs)
         return (
             any(change.changes_state for change in self.changes)
             or any(change.action is not Action.NO_OP for change in self.outputs)

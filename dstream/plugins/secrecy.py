@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from dstream.plugins.describe import DescribedTypes
 from dstream.plugins.request import Answer, Request
 from dstream.plugins.schema import ResourceSchema
 
@@ -29,7 +30,7 @@ def secrets_told(request: Request, answer: Answer, schemas: Schemas) -> Iterator
 
 
 def _named(attributes: Any, type_: str, schemas: Schemas) -> Iterator[str]:
-    schema = schemas.get(type_)
+    schema = schemas.known(type_) if isinstance(schemas, DescribedTypes) else schemas.get(type_)
     if schema is not None and isinstance(attributes, Mapping):
         for name in schema.sensitive:
             yield from texts(attributes.get(name))

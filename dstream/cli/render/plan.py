@@ -71,6 +71,13 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
 
 def summary(plan: Plan, paint: Paint) -> str:
     """Return the last line: how much would change."""
+    if plan.refresh_only:
+        if not plan.has_changes:
+            return paint("No changes.", "bold", "green") + " What exists is as the state has it."
+        changed = sum(drift.kind is DriftKind.CHANGED for drift in plan.drifts)
+        missing = sum(drift.kind is DriftKind.MISSING for drift in plan.drifts)
+        text = f" take {changed} changed and {missing} missing into the state. No object is touched."
+        return paint("Plan:", "bold") + text
     if not plan.has_changes:
         if plan.destroy:
             return paint("Nothing to destroy.", "bold", "green")
