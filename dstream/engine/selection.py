@@ -108,7 +108,9 @@ class Selection:
                 if needed in needs and needed not in found and not self._is_excluded(needed):
                     found.add(needed)
                     pending.append(needed)
-        while gone := {address for address in found if any(self._missing(each, needs, found) for each in needs[address])}:
+        while gone := {
+            address for address in found if any(self._missing(each, needs, found) for each in needs[address])
+        }:
             found -= gone
         return found
 
@@ -117,6 +119,10 @@ class Selection:
 
     def _is_excluded(self, address: str) -> bool:
         return any(_below(address, each) for each in self._excluded)
+
+
+def _all_in(needed: Iterable[str], known: Mapping[str, Iterable[str]], found: set[str]) -> bool:
+    return all(each in found for each in needed if each in known)
 
 
 def _below(address: str, prefix: str) -> bool:

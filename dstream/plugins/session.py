@@ -20,8 +20,8 @@ from dstream.plugins.failures import died, failure, garbage, hung
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
-from dstream.plugins.secrecy import secrets_sent, secrets_told
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
+from dstream.plugins.secrecy import secrets_sent, secrets_told
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
 START_SECONDS = 30.0
