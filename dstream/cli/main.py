@@ -27,6 +27,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fmt": ("fmt", "Format configurations"),
     "console": ("console", "Evaluate expressions"),
     "graph": ("graph", "Show what needs what"),
+    "show": ("show", "Show a saved plan, or the state"),
     "output": ("output", "Show the values of outputs"),
     "state": ("state", "Look at the state, and mend it by hand"),
     "import": ("import_", "Take an object that exists into the state"),

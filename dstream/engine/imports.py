@@ -17,7 +17,9 @@ from dstream_state import Put, PutProvider
 def import_object(operation: Operation, address: str, identity: Any, lock_timeout: float, observer: Observer) -> None:
     """Take an object into the state under an address of the configuration; raise DiagnosticsError if that cannot be."""
     name = str(read_address(address))
-    with locked_pool(operation, "import", lock_timeout, observer, Stop()) as (held, pool):
+    with locked_pool(operation, "import", lock_timeout, observer, Stop()) as (held, pool, processes):
+        if held.unresolved:
+            processes.record()
         recover_recorded(operation, held, pool, observer)
         snapshot = held.current()
         if name in snapshot.resources:

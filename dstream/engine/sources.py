@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.engine.answers import Answers, RecalledDerivations, RecalledRefresh
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
 from dstream.engine.operation import Operation
@@ -40,13 +41,22 @@ class Sources:
         *,
         asks: bool,
         derives: bool,
+        recalled: Answers | None = None,
     ) -> None:
-        """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need."""
+        """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need.
+
+        `recalled` has the answers of a saved plan: nothing is asked that it knows.
+        """
+        self._recalled = recalled
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
         self.refresh = Refresh(pool, operation.asked)
         self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)))
+        if recalled is not None:
+            self.derivations = RecalledDerivations(pool, lambda task: needs(str(task.address.block)))
+            self.derivations.saved = recalled.derivations
+            self.refresh = RecalledRefresh(pool, operation.asked, recalled.realities)
         self._operation, self._config = operation, operation.config
         self._snapshot, self._pool, self._scope = snapshot, pool, scope
         self._selected, self._needs = selected, needs
@@ -112,16 +122,22 @@ class Sources:
         self._ask(found)
 
     def _evaluate_provider(self, name: str) -> None:
-        spec = provider_spec(self._config.providers[name], self._scope, self._config)
+        spec = self._as_planned(provider_spec(self._config.providers[name], self._scope, self._config))
         self.specs[spec.name] = spec
 
     def _evaluate_task(self, name: str) -> None:
         block = self._config.tasks[name]
         for key, names in instances(block.for_each, block.count, self._scope):
             task = task_instance(block, key, self._scope.bind(names), self._config)
+            if self._recalled is not None:
+                task.input, *outputs = (replace(side, spec=self._as_planned(side.spec)) for side in task.sides)
+                task.outputs = tuple(outputs)
             self.tasks[str(task.address)] = task
             for side in task.sides:
                 self.specs[side.spec.name] = side.spec
+
+    def _as_planned(self, spec: ProviderSpec) -> ProviderSpec:
+        return spec if self._recalled is None else self._recalled.configured(spec)
 
     def _recorded_specs(self) -> list[Diagnostic]:
         """Add the providers of recorded objects whose block is gone."""
