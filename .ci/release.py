@@ -17,12 +17,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-SINGLE_FILES = ("counter", "console", "log", "jsonl")
-"""Providers without compiled parts: one file runs wherever Python does."""
-IMAGES = (*SINGLE_FILES, "postgres")
 PLATFORMS = "linux/amd64,linux/arm64"
 
 
@@ -62,17 +60,28 @@ def build() -> None:
     from dstream.registry.package import build as build_file
 
     os.environ.update(PIP_FIND_LINKS=str(DIST), PIP_NO_BUILD_ISOLATION="0", PIP_NO_INDEX="1")
-    for name in SINGLE_FILES:
+    for name in single_files():
         for program in programs(name):
             print(build_file(ROOT / "providers" / name, DIST, program).path.relative_to(ROOT))
 
 
+def single_files() -> list[str]:
+    """Return the providers that need nothing but the SDK: one file of them runs wherever Python does."""
+    found = sorted(path.parent.name for path in (ROOT / "providers").glob("*/pyproject.toml"))
+    return [name for name in found if project(name)["dependencies"] == ["dstream-sdk"]]
+
+
 def programs(name: str) -> list[str]:
     """Return the programs of a provider package."""
+    return sorted(project(name)["scripts"])
+
+
+def project(name: str) -> dict[str, Any]:
+    """Return what the metadata of a package in `providers` says."""
     import tomllib
 
     form = tomllib.loads((ROOT / "providers" / name / "pyproject.toml").read_text())
-    return sorted(form["project"]["scripts"])
+    return dict(form["project"])
 
 
 def checksums() -> None:
@@ -87,7 +96,8 @@ def notes() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     parts = re.split(r"^## ", text, flags=re.MULTILINE)
     newest = parts[1].split("\n", 1)[1].strip() if len(parts) > 1 else ""
-    fragments = [path.read_text().strip() for path in sorted((ROOT / "changelog.d").glob("*.md"))]
+    paths = sorted(path for path in (ROOT / "changelog.d").glob("*.md") if path.name != "README.md")
+    fragments = [path.read_text().strip() for path in paths]
     DIST.mkdir(exist_ok=True)
     (DIST / "NOTES.md").write_text("\n\n".join([newest, *fragments]).strip() + "\n")
 
@@ -96,7 +106,7 @@ def publish() -> None:
     """Push the single files as artifacts for every platform that has Python."""
     registry = os.environ.get("REGISTRY") or sys.exit("REGISTRY is not set")
     platforms = ("linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64")
-    for name in SINGLE_FILES:
+    for name in single_files():
         for program in programs(name):
             binaries = [word for platform in platforms for word in ("-binary", f"{platform}={DIST / program}")]
             reference = f"{registry}/{program}:{tag()}"
@@ -104,13 +114,14 @@ def publish() -> None:
 
 
 def images() -> None:
-    """Build an image for each program; with PUSH=1, for several platforms, pushed with provenance and parts."""
-    engine, registry = os.environ.get("ENGINE", "docker"), os.environ.get("REGISTRY", "localhost")
-    for name in IMAGES:
+    """Build an image for each program, tagged dev; with PUSH=1 for several platforms, pushed as this version."""
+    engine, registry, push = (os.environ.get(name) for name in ("ENGINE", "REGISTRY", "PUSH"))
+    engine = engine or "docker"
+    for name in sorted(path.parent.name for path in (ROOT / "providers").glob("*/Containerfile")):
         for program in programs(name):
-            image = f"{registry}/{program}-image:{tag()}"
+            image = f"{registry or 'localhost'}/{program}-image:{tag() if push else 'dev'}"
             words = ["-f", f"providers/{name}/Containerfile", "--build-arg", f"PROGRAM={program}", "-t", image]
-            if os.environ.get("PUSH"):
+            if push:
                 more = ["--platform", PLATFORMS, "--push", "--provenance=true", "--sbom=true"]
                 run([engine, "buildx", "build", *more, *words, "."])
             else:

@@ -11,7 +11,7 @@ variable "count" {
 
 variable "images" {
   type        = string
-  default     = "localhost/dstream-%s:dev"
+  default     = "localhost/dstream-%s-image:dev"
   description = "Where the images are; %s stands for in-counter and out-console"
 }
 

@@ -24,7 +24,7 @@ from tests.registry.test_trust import make_keys
 from tests.services.containers import EngineMissing, engine, images
 from tests.services.registry import Registry
 
-IN, OUT = "localhost/dstream-in-counter:dev", "localhost/dstream-out-console:dev"
+IN, OUT = "localhost/dstream-in-counter-image:dev", "localhost/dstream-out-console-image:dev"
 
 
 @pytest.fixture(scope="session")
