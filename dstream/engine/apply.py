@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
-from dstream.engine.execution import Execution, provider_records
+from dstream.engine.execution import Execution, kept_records
 from dstream.engine.observer import Observer
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
@@ -150,7 +151,8 @@ def locked_pool(
 
 def recover_recorded(operation: Operation, held: Held, pool: ProviderPool, observer: Observer) -> None:
     """Find out what became of changes that an earlier operation left open, before anything else is done."""
-    recover(held, held.unresolved, lambda name: recorded_spec(operation, held, name), pool, observer)
+    specs = partial(recorded_spec, operation, held)
+    recover(held, held.unresolved, specs, pool, observer, encrypted=operation.encrypted)
 
 
 def _under_lock(
@@ -166,7 +168,7 @@ def _under_lock(
 ) -> Outcome:
     plan = prepared.plan
     if not plan.has_changes:
-        if records := provider_records(prepared, pool):
+        if records := kept_records(prepared, pool):
             held.append(records)
         return Outcome(plan, True, diagnostics=plan.diagnostics, snapshot=held.finish())
     if not approve(plan):
@@ -187,7 +189,14 @@ def _under_lock(
             return Outcome(plan, True, execution.counts, (told, *execution.diagnostics), snapshot)
         if execution.cut_off and not stop.at_once:
             try:
-                recover(held, execution.cut_off, lambda name: spec_of(prepared, operation, held, name), pool, observer)
+                recover(
+                    held,
+                    execution.cut_off,
+                    lambda name: spec_of(prepared, operation, held, name),
+                    pool,
+                    observer,
+                    encrypted=operation.encrypted,
+                )
             except DiagnosticsError as problem:
                 execution.diagnostics.extend(problem.diagnostics)
         snapshot = _finished(operation, held)

@@ -134,7 +134,8 @@ class Execution:
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
         self.observer.begun(len(steps), lambda: [steps[n].change.address for n in self.walk.ready() if n in steps])
-        records: list[Record] = [*self.prepared.adoptions, *provider_records(self.prepared, self.pool)]
+        records: list[Record] = [*self.prepared.adoptions, *kept_records(self.prepared, self.pool)]
+        self.objects.update((record.address, record.object) for record in records if isinstance(record, Put))
         for adoption in self.prepared.adoptions:
             if isinstance(adoption, Put) and adoption.object.provider in self.specs:
                 self._spec(adoption.object.provider, records)
@@ -245,6 +246,7 @@ class Execution:
             timeout=TIMEOUT,
             at=time.time(),
             planned=step.kind == "create" and identity is not None,
+            dependencies=() if wanted is None else wanted.dependencies,
         )
         request = Request(
             command="destroy" if step.kind == "destroy" else "init",
@@ -637,10 +639,18 @@ def _with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any
     return found
 
 
-def provider_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
-    """Return what the state has to know anew of providers whose objects it has, though none of them may change."""
+def kept_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
+    """Return what the state has to know anew of objects that stay as they are, and of their providers."""
     snapshot = prepared.snapshot
     found: list[Record] = []
+    for change in prepared.plan.changes:
+        item = snapshot.resources.get(change.address)
+        if change.action is Action.NO_OP and item is not None and change.address in prepared.wanted:
+            wanted = prepared.wanted[change.address]
+            new_first = wanted.lifecycle.create_before_destroy
+            if item.dependencies != wanted.dependencies or item.create_before_destroy != new_first:
+                kept = replace(item, dependencies=wanted.dependencies, create_before_destroy=new_first)
+                found.append(Put(change.address, kept))
     for name in sorted({item.provider for item in snapshot.resources.values()}):
         spec = prepared.specs.get(name)
         if spec is not None and not spec.unknown:

@@ -15,15 +15,26 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.observer import Observer
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.rules import Rules, rules_of
-from dstream.engine.secrets import Path, redact, told
+from dstream.engine.secrets import Path, fingerprint_paths, redact, told
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream_state import Held, Intent, ObjectState, Result
 
 SpecFor = Callable[[str], ProviderSpec]
 
 
-def recover(held: Held, intents: Iterable[Intent], spec_for: SpecFor, pool: ProviderPool, observer: Observer) -> None:
-    """Record a result for each intent; raise DiagnosticsError, after all others, for those whose provider is silent."""
+def recover(
+    held: Held,
+    intents: Iterable[Intent],
+    spec_for: SpecFor,
+    pool: ProviderPool,
+    observer: Observer,
+    *,
+    encrypted: bool,
+) -> None:
+    """Record a result for each intent; raise DiagnosticsError, after all others, for those whose provider is silent.
+
+    With `encrypted` the state may hold secrets.
+    """
     pending = list(intents)
     if not pending:
         return
@@ -32,7 +43,7 @@ def recover(held: Held, intents: Iterable[Intent], spec_for: SpecFor, pool: Prov
     problems: list[Diagnostic] = []
     for intent in pending:
         try:
-            outcome = _Case(held, intent, spec_for, pool, began).resolve()
+            outcome = _Case(held, intent, spec_for, pool, began, encrypted).resolve()
         except DiagnosticsError as problem:
             problems += (replace(each, address=each.address or intent.address) for each in problem.diagnostics)
             continue
@@ -60,8 +71,11 @@ def _silent(answer: Answer) -> bool:
 class _Case:
     """One intent without a result."""
 
-    def __init__(self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool, began: float) -> None:
+    def __init__(
+        self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool, began: float, encrypted: bool
+    ) -> None:
         self.began = began
+        self.encrypted = encrypted
         self.held = held
         self.intent = intent
         self.recorded: ObjectState | None = held.current().resources.get(intent.address)
@@ -113,6 +127,8 @@ class _Case:
             self.intent.key,
             self.intent.identity,
             attributes=self.intent.desired or {},
+            dependencies=self.intent.dependencies,
+            sensitive=tuple(sorted(fingerprint_paths(self.intent.desired), key=str)),
             status="unresolved",
         )
         return Result(self.intent.id, "error", lost, "cannot be told")
@@ -165,13 +181,17 @@ class _Case:
             schema_version=self.rules.version,
             holds_data=self.rules.holds_data,
         )
-        paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths}
-        attributes = redact(answer.attributes or {}, paths, self.held.snapshot.hmac_key)
+        # The intent has a fingerprint wherever the configuration had a secret: the answer has it in clear.
+        wished = fingerprint_paths(self.intent.desired)
+        paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths, *wished}
+        clear = answer.attributes or {}
+        attributes = clear if self.encrypted else redact(clear, paths, self.held.snapshot.hmac_key)
         return replace(
             base,
             identity=answer.identity if answer.identity is not None else self.intent.identity,
             attributes=attributes,
             private=answer.private if answer.private is not None else base.private,
+            dependencies=self.intent.dependencies or base.dependencies,
             sensitive=tuple(sorted(paths, key=str)),
             status="ok" if base.status in ("pending", "unresolved") else base.status,
         )

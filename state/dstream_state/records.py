@@ -24,7 +24,7 @@ class Intent:
     `id` is a UUID, given to the provider as idempotency token; `action` is create, update, destroy or import;
     `provider`, `type`, `key`, `identity` and `desired` are what the provider is told; `timeout` in seconds;
     `at` is seconds since 1970, when it was written; `planned` says that a read at plan time found the
-    (planned) identity absent.
+    (planned) identity absent; `dependencies` are those that the object will have.
     """
 
     record: ClassVar[str] = "intent"
@@ -39,10 +39,11 @@ class Intent:
     timeout: float = 0
     at: float = 0
     planned: bool = False
+    dependencies: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         """Return the stored form."""
-        form = {
+        form: dict[str, Json] = {
             "record": self.record,
             "id": self.id,
             "action": self.action,
@@ -55,7 +56,11 @@ class Intent:
             "timeout": self.timeout,
             "at": self.at,
         }
-        return form | {"planned": True} if self.planned else form
+        if self.planned:
+            form["planned"] = True
+        if self.dependencies:
+            form["dependencies"] = self.dependencies
+        return form
 
     @classmethod
     def from_json(cls, form: Json) -> Intent:
@@ -72,6 +77,7 @@ class Intent:
             float(form["timeout"]),
             float(form["at"]),
             form.get("planned", False),
+            tuple(form.get("dependencies", ())),
         )
 
 

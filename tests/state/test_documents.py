@@ -215,7 +215,7 @@ def test_a_fingerprint_tells_equal_values_and_their_places() -> None:
         (
             (
                 "from pathlib import Path; from dstream_state import open_backend; open_backend('azurerm', "
-                "{'storage_account_name':'a','container_name':'con','key':'k','access_key':'a2V5'}, root=Path())"
+                "{'storage_account_name':'a','container_name':'ccc','key':'k','access_key':'a2V5'}, root=Path())"
             ),
             {"azure", "cryptography", "requests"},
         ),

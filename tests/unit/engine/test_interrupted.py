@@ -266,3 +266,52 @@ def test_drift_needs_no_configuration_and_survives_a_dead_provider(world: World)
     report = world.drift()
     assert [drift.kind for drift in report.drifts] == [DriftKind.UNREACHABLE] * 2
     assert "no such file" in report.drifts[0].detail
+
+
+SECRET = """
+variable "word" {
+  type      = string
+  sensitive = true
+}
+
+resource "rec_marked" "a" {
+  name = "a"
+  note = "a ${var.word}"
+}
+
+resource "rec_planned" "b" {
+  name = "b"
+  note = rec_marked.a.uid
+}
+"""
+
+
+def test_what_is_recorded_of_a_change_that_was_looked_up_has_no_secret_in_it_and_knows_what_it_needs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSTREAM_VAR_word", "planted-5ecret")
+    world.write(SECRET)
+    for name in "ab":
+        world.recorder.on("create", name, crash="after", times=1)
+        world.attempt()
+    assert world.told.of("recovered") == ["rec_planned.b: was created"]
+    assert "a planted-5ecret" in [form.get("note") for form in world.recorder.objects().values()]
+    assert b"planted-5ecret" not in world.everything_written()
+    assert world.recorded["rec_marked.a"].sensitive == (("note",),)
+    assert world.recorded["rec_planned.b"].dependencies == ("rec_marked.a",)
+    assert not world.plan().has_changes
+    world.recorder.on("delete", "b", slow=0.2)
+    world.apply("")
+    assert [call.type for call in world.recorder.calls("deleted")] == ["rec_planned", "rec_marked"]
+
+
+def test_what_an_object_needs_is_recorded_also_when_it_stays_as_it_is(world: World) -> None:
+    world.apply(blocks("rec_planned", "a", "b"))
+    assert world.recorded["rec_planned.a"].dependencies == ()
+    world.apply(
+        blocks("rec_planned", "b") + 'resource "rec_planned" "a" {\n  name = "a"\n  depends_on = [rec_planned.b]\n}\n'
+    )
+    assert world.recorded["rec_planned.a"].dependencies == ("rec_planned.b",)
+    world.recorder.on("delete", "a", slow=0.2)
+    world.apply("")
+    assert world.recorder.changes()[-2:] == ["deleted a", "deleted b"]
