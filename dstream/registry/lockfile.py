@@ -1,8 +1,7 @@
 """The lock file `.dstream.lock.hcl`: which content of which provider this configuration executes, on every platform.
 
 It is written by `dstream init` and `dstream providers lock` (plugins of Pulumi: by `dstream providers pull`), and
-belongs into version control. Nothing from a registry
-is executed that it does not name.
+belongs into version control. Nothing from a registry is executed that it does not name.
 """
 
 from __future__ import annotations
