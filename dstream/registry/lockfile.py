@@ -1,7 +1,7 @@
 """The lock file `.dstream.lock.hcl`: which content of which provider this configuration executes, on every platform.
 
-It is written by `dstream init` and `dstream providers lock`, and belongs into version control. Nothing from a registry
-is executed that it does not name.
+It is written by `dstream init` and `dstream providers lock` (plugins of Pulumi: by `dstream providers pull`), and
+belongs into version control. Nothing from a registry is executed that it does not name.
 """
 
 from __future__ import annotations
@@ -59,11 +59,25 @@ class LockedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class LockedPlugin:
+    """One plugin of Pulumi, as `pulumi/azure-native@3.29.0`."""
+
+    source: str
+    archives: Mapping[str, str]
+    """The digest of the release archive for each platform that it was fetched for."""
+
+    def with_archive(self, platform: str, digest: str) -> LockedPlugin:
+        """Return the plugin with the archive of one platform added or replaced."""
+        return replace(self, archives={**self.archives, platform: digest})
+
+
+@dataclass(frozen=True, slots=True)
 class LockFile:
     """Everything that is locked, by source."""
 
     providers: Mapping[str, Locked] = field(default_factory=dict)
     images: Mapping[str, LockedImage] = field(default_factory=dict)
+    plugins: Mapping[str, LockedPlugin] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the file's text; equal contents give equal texts."""
@@ -82,6 +96,8 @@ class LockFile:
         for source, image in sorted(self.images.items()):
             values = {"digest": image.digest, "signed_by": image.signed_by, "probe": image.probe}
             blocks.append(_block("image", source, values))
+        for source, plugin in sorted(self.plugins.items()):
+            blocks.append(_block("plugin", source, {"archives": dict(sorted(plugin.archives.items()))}))
         return "\n".join(blocks)
 
     def with_provider(self, locked: Locked) -> LockFile:
@@ -91,6 +107,10 @@ class LockFile:
     def with_image(self, image: LockedImage) -> LockFile:
         """Return the lock file with one image added or replaced."""
         return replace(self, images={**self.images, image.source: image})
+
+    def with_plugin(self, plugin: LockedPlugin) -> LockFile:
+        """Return the lock file with one plugin of Pulumi added or replaced."""
+        return replace(self, plugins={**self.plugins, plugin.source: plugin})
 
 
 def read_lock(root: Path) -> LockFile:
@@ -107,11 +127,16 @@ def read_lock(root: Path) -> LockFile:
         raise DiagnosticsError(parsed.diagnostics)
     found = LockFile()
     for block in parsed.body.blocks:
-        if len(block.labels) != 1 or block.type not in ("provider", "image"):
-            raise _wrong(path, f"line {block.range.start.line} starts no provider or image block")
+        if len(block.labels) != 1 or block.type not in ("provider", "image", "plugin"):
+            raise _wrong(path, f"line {block.range.start.line} starts no provider, image or plugin block")
         values = {name: literal(attribute.expr) for name, attribute in block.body.attributes.items()}
         if block.type == "provider":
             found = found.with_provider(_provider(path, block, values))
+        elif block.type == "plugin":
+            archives = values.get("archives")
+            if not isinstance(archives, dict) or not all(map(_is_digest, archives.values())):
+                raise _wrong(path, f"the archives of {block.labels[0]} are no digests")
+            found = found.with_plugin(LockedPlugin(block.labels[0], archives))
         else:
             found = found.with_image(_image(path, block, values))
     return found
@@ -125,7 +150,7 @@ def write_lock(root: Path, lock: LockFile) -> bool:
         if path.read_text("utf-8") == text:
             return False
     except OSError:
-        if not lock.providers and not lock.images:
+        if not lock.providers and not lock.images and not lock.plugins:
             return False
     with tempfile.NamedTemporaryFile("w", dir=root, prefix=LOCK_FILE, delete=False, encoding="utf-8") as file:
         file.write(text)

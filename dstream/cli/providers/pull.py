@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from dstream.cli.options import Command, option
 from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.registry.platforms import Platform
+    from dstream.registry.pulumi_plugins import PluginReference
 
 
 @click.command("pull", cls=Command)
@@ -13,16 +20,38 @@ from dstream.cli.render.paint import say
 @option("platform", metavar="OS_ARCH", help="For another platform than this machine's, as linux_arm64.")
 @option("version", metavar="CONSTRAINT", default="", help='Of a reference without tag: which versions, as "~> 1.2".')
 def command(reference: tuple[str, ...], platform: str | None, version: str) -> None:
-    """Fetch providers into the cache, checked by digest; nothing is executed, and no lock file is written."""
+    """Fetch providers into the cache, checked by digest; nothing is executed, and no lock file is written.
+
+    pulumi/NAME@VERSION is a plugin of Pulumi: its release archive goes to Pulumi's folder of plugins, and its checksum
+    into the lock file of this folder.
+    """
     from dstream.cli.render.loading import Loading
     from dstream.registry.install import Wanted, installer
     from dstream.registry.platforms import parse_platform
+    from dstream.registry.pulumi_plugins import parse_plugin
 
+    plugins = {text: found for text in reference if (found := parse_plugin(text)) is not None}
+    if plugins and version:
+        raise click.UsageError("-version is for providers of a registry; write pulumi/NAME@VERSION.")
     here = installer(Loading())
-    for text in reference:
+    for text, plugin in plugins.items():
+        _pull_plugin(text, plugin, parse_platform(platform) if platform else None)
+    for text in (each for each in reference if each not in plugins):
         locked = here.lock(Wanted(text, version))
         path = here.fetch(locked, parse_platform(platform) if platform else None)
         say(f"{text} {locked.tag}".rstrip() + f"\n  manifest  {locked.manifest}")
         for name, digest in locked.platforms.items():
             say(f"  {name:<14} {digest}")
         say(f"  cached as {path}")
+
+
+def _pull_plugin(text: str, plugin: PluginReference, platform: Platform | None) -> None:
+    from dstream.cli.render.loading import Loading
+    from dstream.registry.lockfile import LOCK_FILE
+    from dstream.registry.pulumi_plugins import pull_plugin
+    from dstream.registry.settings import load_settings
+    from dstream.registry.transport import Transport
+
+    pulled = pull_plugin(plugin, Path.cwd(), Transport(load_settings()), Loading(), platform)
+    say(f"{text}\n  archive   {pulled.digest} (locked in {LOCK_FILE})")
+    say(f"  {'unpacked to' if pulled.fetched else 'is there already:'} {pulled.folder}")

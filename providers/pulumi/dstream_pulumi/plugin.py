@@ -49,7 +49,8 @@ class Plugin:
         wanted = f"{self.name}@{self.version}" if self.version else self.name
         raise InvalidError(
             "Plugin not found",
-            f"{self.executable} is neither on PATH nor in {candidates[0] if candidates else plugins}. "
+            f"{self.executable} is neither on PATH nor in {candidates[0] if candidates else plugins} "
+            "(where that is, the setting pulumi_home says, or PULUMI_HOME if the block has it in env). "
             f"Get it with: dstream providers pull pulumi/{wanted}",
             path="config.plugin",
         )
