@@ -49,7 +49,7 @@ from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import reveal
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
 from dstream.engine.sources import Sources
-from dstream.engine.tasks import TaskInstance, stream_names
+from dstream.engine.tasks import Streams, TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
@@ -66,6 +66,8 @@ class PlanOptions:
     replace: tuple[str, ...] = ()
     imports: Mapping[str, Any] = field(default_factory=dict)
     """Identities of objects to take over, by address, beside those of `import` blocks."""
+    discovered: Mapping[str, Streams] = field(default_factory=dict)
+    """Streams that outputs met at run time, by the name of the flow: they are recorded with the task."""
 
 
 @dataclass(slots=True)
@@ -127,6 +129,7 @@ class _Planner:
             self.needs,
             asks=options.refresh,
             derives=not options.destroy,
+            discovered=options.discovered,
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
@@ -187,6 +190,10 @@ class _Planner:
         for old in self.moves.tasks.values():
             if old in self.snapshot.tasks:
                 yield PutTask(old, None)
+        for address, task in self.tasks.items():
+            recorded = self.snapshot.tasks.get(address)
+            if recorded is not None and any(flow in self.options.discovered for flow in task.streams):
+                yield PutTask(address, replace(recorded, discovered=task.discovered))
 
     @property
     def new_first(self) -> set[str]:
@@ -384,6 +391,7 @@ class _Planner:
             notes.append("delivery not confirmed: a provider speaks version 1 of the protocol")
         recorded = self.snapshot.tasks.get(address)
         unknown = any(side.spec.unknown for side in task.sides)
+        unknown = unknown or any(flow in self.options.discovered for flow in task.streams)
         applied = not unknown and recorded is not None and recorded.fingerprint == task.fingerprint(self.pool, self.key)
         self.notes.append(TaskNote(address, applied, streams=stream_names(task), notes=tuple(notes)))
 

@@ -7,7 +7,7 @@ configuration needs a resource joins when its turn comes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
@@ -18,7 +18,7 @@ from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, p
 from dstream.engine.refresh import Refresh
 from dstream.engine.secrets import told
 from dstream.engine.selection import Selection, block_of_text
-from dstream.engine.tasks import Derivations, TaskInstance, task_instance
+from dstream.engine.tasks import Derivations, Streams, TaskInstance, discovered_of, task_instance
 from dstream.lang import Scope
 from dstream_state import ObjectState, Snapshot
 
@@ -40,13 +40,21 @@ class Sources:
         *,
         asks: bool,
         derives: bool,
+        discovered: Mapping[str, Streams],
     ) -> None:
-        """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need."""
+        """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need.
+
+        `discovered`: streams that were met just now, by the name of the flow, beside those of the state.
+        """
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
         self.refresh = Refresh(pool, operation.asked)
-        self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)))
+        self.derivations = Derivations(
+            pool,
+            lambda task: needs(str(task.address.block)),
+            lambda task, flow: (*discovered_of(snapshot, task, flow), *discovered.get(flow, ())),
+        )
         self._operation, self._config = operation, operation.config
         self._snapshot, self._pool, self._scope = snapshot, pool, scope
         self._selected, self._needs = selected, needs
