@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dstream.cli.opening import opened
 from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import paint_for, say
+
+if TYPE_CHECKING:
+    from dstream.run import Flow
 
 
 @click.command("run", cls=Command)
@@ -89,7 +94,9 @@ def command(
         }
         flags = {"until-idle": until_idle, "unapplied": unapplied, "json": json, "quiet": quiet}
         return run_detached(operation, names, (config, var, var_file), settings, flags)
+    from dstream.cli.render.progress import Lines
     from dstream.cli.render.running import Events, summary_lines
+    from dstream.engine.discovering import provide
     from dstream.engine.flows import make_flows
     from dstream.engine.notes import Noting
     from dstream.engine.operation import DATA_DIR
@@ -111,8 +118,13 @@ def command(
     events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
     noting = Noting(operation.root, flows, events)
     stop = Stop()
+
+    def provided(flow: Flow, streams: Sequence[Mapping[str, Any]]) -> Flow:
+        return provide(operation, flow, streams, Lines(paint, out=lambda text: events.applying(flow, text)))
+
     with on_signals(stop):
-        outcomes = run_flows([(flow, operation.backend.task(flow.name)) for flow in flows], options, noting, stop)
+        stores = [(flow, operation.backend.task(flow.name)) for flow in flows]
+        outcomes = run_flows(stores, options, noting, stop, provided)
     for flow, outcome in zip(flows, outcomes, strict=True):
         noting.ended(flow, outcome)
     events.close()

@@ -559,7 +559,8 @@ class Execution:
                 if note.address in self.prepared.snapshot.tasks and not self._any_left(note.address):
                     records.append(PutTask(note.address, None))
             elif not note.applied and not self._touches_failure(note.address) and not self.stop.requested:
-                records.append(PutTask(note.address, TaskState(self._fingerprint(note.address), _now())))
+                state = TaskState(self._fingerprint(note.address), _now(), task.discovered)
+                records.append(PutTask(note.address, state))
         for output in plan.outputs:
             if output.action is Action.DELETE:
                 records.append(PutOutput(output.name, None))

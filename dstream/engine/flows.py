@@ -14,7 +14,7 @@ from dstream.engine.exports import Exports, exported
 from dstream.engine.operation import Operation
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.secrets import has_withheld, reveal
-from dstream.engine.tasks import Derivations, Side, TaskInstance, flow_name, task_instance
+from dstream.engine.tasks import Derivations, Side, TaskInstance, discovered_of, flow_name, task_instance
 from dstream.run import Endpoint, Flow
 from dstream_state import Snapshot
 
@@ -89,7 +89,7 @@ def make_flows(
         if not unapplied:
             _check_applied(task, snapshot, pool)
         _check_known(task)
-        derivations = Derivations(pool, lambda _: ())
+        derivations = Derivations(pool, lambda _: (), partial(discovered_of, snapshot))
         derivations.finish(task)
         if task.problems:
             raise DiagnosticsError(task.problems)

@@ -135,6 +135,11 @@ class Noting:
         self._change(flow, state="stopping")
         self._reporter.stopping(flow)
 
+    def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
+        """See `dstream.run.Reporter`."""
+        self._change(flow, state="restarting")
+        self._reporter.discovered(flow, tables)
+
     def ended(self, flow: Flow, outcome: RunOutcome) -> None:
         """The run of a flow is over."""
         totals = outcome.totals

@@ -50,7 +50,7 @@ from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import has_withheld, redact, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
 from dstream.engine.sources import Sources
-from dstream.engine.tasks import TaskInstance, stream_names
+from dstream.engine.tasks import Streams, TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskNote, contains_unknown
@@ -70,6 +70,8 @@ class PlanOptions:
     replace: tuple[str, ...] = ()
     imports: Mapping[str, Any] = field(default_factory=dict)
     """Identities of objects to take over, by address, beside those of `import` blocks."""
+    discovered: Mapping[str, Streams] = field(default_factory=dict)
+    """Streams that outputs met at run time, by the name of the flow: they are recorded with the task."""
 
 
 @dataclass(slots=True)
@@ -155,6 +157,7 @@ class _Planner:
             asks=options.refresh,
             derives=self.plans_objects,
             recalled=recalled,
+            discovered=options.discovered,
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
@@ -241,6 +244,10 @@ class _Planner:
         for old in self.moves.tasks.values():
             if old in self.snapshot.tasks:
                 yield PutTask(old, None)
+        for address, task in self.tasks.items():
+            recorded = self.snapshot.tasks.get(address)
+            if recorded is not None and any(flow in self.options.discovered for flow in task.streams):
+                yield PutTask(address, replace(recorded, discovered=task.discovered))
 
     def _as_they_are(self) -> Iterable[Record]:
         """Yield what the state has to take in of objects that are not as it has them."""
@@ -462,6 +469,7 @@ class _Planner:
             notes.append("delivery not confirmed: a provider speaks version 1 of the protocol")
         recorded = self.snapshot.tasks.get(address)
         unknown = any(side.spec.unknown for side in task.sides)
+        unknown = unknown or any(flow in self.options.discovered for flow in task.streams)
         applied = not unknown and recorded is not None and recorded.fingerprint == task.fingerprint(self.pool, self.key)
         self.notes.append(TaskNote(address, applied, streams=stream_names(task), notes=tuple(notes)))
 

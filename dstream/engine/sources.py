@@ -7,7 +7,7 @@ configuration needs a resource joins when its turn comes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
@@ -19,7 +19,7 @@ from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, p
 from dstream.engine.refresh import Refresh
 from dstream.engine.secrets import told
 from dstream.engine.selection import Selection, block_of_text
-from dstream.engine.tasks import Derivations, TaskInstance, task_instance
+from dstream.engine.tasks import Derivations, Streams, TaskInstance, discovered_of, task_instance
 from dstream.lang import Scope
 from dstream_state import ObjectState, Snapshot
 
@@ -41,20 +41,26 @@ class Sources:
         *,
         asks: bool,
         derives: bool,
+        discovered: Mapping[str, Streams],
         recalled: Answers | None = None,
     ) -> None:
         """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need.
 
-        `recalled` has the answers of a saved plan: nothing is asked that it knows.
+        `discovered`: streams that were met just now, by the name of the flow, beside those of the state. `recalled` has
+        the answers of a saved plan: nothing is asked that it knows.
         """
         self._recalled = recalled
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
         self.refresh = Refresh(pool, operation.asked)
-        self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)))
+
+        def more(task: str, flow: str) -> Streams:
+            return (*discovered_of(snapshot, task, flow), *discovered.get(flow, ()))
+
+        self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)), more)
         if recalled is not None:
-            self.derivations = RecalledDerivations(pool, lambda task: needs(str(task.address.block)))
+            self.derivations = RecalledDerivations(pool, lambda task: needs(str(task.address.block)), more)
             self.derivations.saved = recalled.derivations
             self.refresh = RecalledRefresh(pool, operation.asked, recalled.realities)
         self._operation, self._config = operation, operation.config

@@ -22,7 +22,7 @@ from dstream.engine.wanted import Wanted, evaluated
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.describe import fetch
-from dstream_state import fingerprint
+from dstream_state import Snapshot, fingerprint
 
 LIFECYCLE = "lifecycle"
 
@@ -55,6 +55,16 @@ class TaskInstance:
         """The input and the outputs."""
         return (self.input, *self.outputs)
 
+    @property
+    def discovered(self) -> dict[str, tuple[dict[str, Any], ...]]:
+        """The streams that its outputs met at run time, as the state keeps them, by the name of the flow."""
+        found = {}
+        for flow, streams in self.streams.items():
+            met = [stream for stream in streams if stream.get("discovered")]
+            if met:
+                found[flow] = tuple({k: v for k, v in stream.items() if k != "discovered"} for stream in met)
+        return found
+
     def fingerprint(self, pool: ProviderPool, key: bytes) -> str:
         """Return what identifies this configuration of the task, for telling whether it was applied."""
         parts = [
@@ -69,6 +79,22 @@ class TaskInstance:
             for side in self.sides
         ]
         return fingerprint(key, ("task", str(self.address)), parts)
+
+
+Streams = tuple[Mapping[str, Any], ...]
+
+
+def with_discovered(delivered: Streams, discovered: Iterable[Mapping[str, Any]]) -> Streams:
+    """Return what an input delivers together with what was met at run time, which is marked so."""
+    names = {stream.get("name") for stream in delivered}
+    more = {stream.get("name"): {**stream, "discovered": True} for stream in discovered}
+    return (*delivered, *(stream for name, stream in more.items() if name not in names))
+
+
+def discovered_of(snapshot: Snapshot, task: str, flow: str) -> Streams:
+    """Return the streams that were met at run time, as the state has them."""
+    recorded = snapshot.tasks.get(task)
+    return recorded.discovered.get(flow, ()) if recorded is not None else ()
 
 
 def flow_name(task: TaskAddress, label: str | None) -> str:
@@ -104,10 +130,19 @@ def _spec(address: TaskAddress, role: Any, side: SideBlock, scope: Scope, config
 class Derivations:
     """Asks the providers of tasks what they need, several tasks at once."""
 
-    def __init__(self, pool: ProviderPool, needs: Callable[[TaskInstance], tuple[str, ...]]) -> None:
-        """Ask through `pool`; `needs` gives the blocks that a task's objects depend on."""
+    def __init__(
+        self,
+        pool: ProviderPool,
+        needs: Callable[[TaskInstance], tuple[str, ...]],
+        discovered: Callable[[str, str], Streams] = lambda task, flow: (),
+    ) -> None:
+        """Ask through `pool`; `needs` gives the blocks that a task's objects depend on.
+
+        `discovered` gives the streams that the outputs of a task (its address, and the flow's name) met at run time.
+        """
         self._pool = pool
         self._needs = needs
+        self._discovered = discovered
         self._threads: dict[str, threading.Thread] = {}
         self.answers: dict[tuple[str, str], Derivation] = {}
         """What was said, by flow and role."""
@@ -131,7 +166,9 @@ class Derivations:
             for output in task.outputs:
                 flow = flow_name(task.address, output.label)
                 answer = self._side(task, task.input, flow, ())
-                task.streams[flow] = answer.streams if answer is not None else ()
+                delivered = answer.streams if answer is not None else ()
+                found = self._discovered(str(task.address), flow)
+                task.streams[flow] = with_discovered(delivered, found)
                 self._side(task, output, flow, task.streams[flow])
         except DiagnosticsError as problem:
             task.problems.extend(_named(problem.diagnostics, task))

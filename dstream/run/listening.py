@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from dstream.diagnostics import error
 from dstream.plugins.failures import excerpt
 from dstream.plugins.redact import RedactedLines
 from dstream.plugins.wire import CONTROL_LIMIT, complaints, decode_object
@@ -54,6 +55,8 @@ class Listening(Situation):
                 self.settler.notify()
         elif line.startswith(b'{"reject":') and self.settler is not None:
             self.settler.reject(line)
+        elif line.startswith(b'{"stream":'):
+            self._discover(line)
         elif line.strip():
             form = decode_object(line)
             if form is not None and form.get("status") == "error":
@@ -62,6 +65,17 @@ class Listening(Situation):
                 raise BrokenPipeError
             shown = excerpt(line, self.output.redactor)
             raise ProtocolBroken("output", f"wrote a line that is no part of the protocol: {shown}")
+
+    def _discover(self, line: bytes) -> None:
+        """The output cannot go on without objects for a stream: end the session; the supervisor sees to them."""
+        form = decode_object(line)
+        stream = form.get("stream") if form is not None else None
+        if not isinstance(stream, dict) or not isinstance(stream.get("name"), str):
+            raise ProtocolBroken("output", f"wrote a stream line without a name: {line[:200]!r}")
+        self._discovered.append(stream)
+        what = f"{self.flow.name} delivers {stream['name']}, which its output was not told of."
+        self._fail(error("New table", what), counts=False)
+        raise BrokenPipeError  # ends this thread; the reason is recorded
 
     def _read_text(self) -> None:
         first = True

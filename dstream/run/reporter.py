@@ -49,6 +49,9 @@ class Reporter(Protocol):
     def stopping(self, flow: Flow) -> None:
         """A stop was asked for; the input is finishing."""
 
+    def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
+        """The output has met tables that it was not told of; what they need is applied, then the flow goes on."""
+
 
 class Silent:
     """A reporter that tells nobody."""
@@ -78,4 +81,7 @@ class Silent:
         """See `Reporter`."""
 
     def stopping(self, flow: Flow) -> None:
+        """See `Reporter`."""
+
+    def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
         """See `Reporter`."""

@@ -37,6 +37,8 @@ class SessionEnd:
     counts: bool = True
     position: Mapping[str, Any] | None = None
     """The checkpoint that the next session would start behind."""
+    discovered: tuple[Mapping[str, Any], ...] = ()
+    """Streams that the output has met without having been told of them: it needs objects before it can go on."""
 
 
 class Session(Driving, Listening):
@@ -236,4 +238,5 @@ class Session(Driving, Listening):
             self._final,
             self._counts,
             self.position,
+            tuple(self._discovered),
         )

@@ -59,6 +59,7 @@ class Situation:
         self._final = False
         self._counts = True
         self._lost: Exception | None = None
+        self._discovered: list[Mapping[str, Any]] = []
         self._output_ready = threading.Event()
         self._input_ready = threading.Event()
         self._pumped = threading.Event()

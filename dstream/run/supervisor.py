@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dstream_state import Holder, TaskLease, TaskStore, TaskView
 
 
+Provide = Callable[[Flow, Sequence[Mapping[str, Any]]], Flow]
+"""Creates what some streams need, and returns the flow that has them. Raises DiagnosticsError, or StateError."""
 _SLICE = 0.5
 """How long to wait for a lease without looking whether a stop was asked for."""
 
@@ -29,15 +31,17 @@ def run_flow(
     stop: Stop | None = None,
     *,
     session: type[Session] = Session,
+    provide: Provide | None = None,
 ) -> RunOutcome:
     """Run a flow until it ends; raise StateError if its lease cannot be had.
 
     Takes the lease of the task for all of the time, after ending what an earlier, killed runner has left behind.
+    `provide` creates what streams need that the output meets on the way; without it, they end the run.
     """
     stop = stop or Stop()
     with _acquired(flow, store, options, reporter, stop) as lease:
         _check_objects(flow, lease)
-        return _Supervisor(flow, lease, options, reporter, stop, session).run()
+        return _Supervisor(flow, lease, options, reporter, stop, session, provide).run()
 
 
 def _acquired(flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop) -> TaskLease:
@@ -65,13 +69,17 @@ def _acquired(flow: Flow, store: TaskStore, options: RunOptions, reporter: Repor
 
 
 def run_flows(
-    flows: Sequence[tuple[Flow, TaskStore]], options: RunOptions, reporter: Reporter, stop: Stop
+    flows: Sequence[tuple[Flow, TaskStore]],
+    options: RunOptions,
+    reporter: Reporter,
+    stop: Stop,
+    provide: Provide | None = None,
 ) -> list[RunOutcome]:
     """Run several flows at the same time; one that fails does not stop the others. In the order of `flows`."""
     outcomes: list[RunOutcome | None] = [None] * len(flows)
 
     def one(at: int, flow: Flow, store: TaskStore) -> None:
-        outcomes[at] = _caught(flow, store, options, reporter, stop)
+        outcomes[at] = _caught(flow, store, options, reporter, stop, provide)
 
     threads = [
         threading.Thread(target=one, args=(at, flow, store), name=f"run {flow.name}", daemon=True)
@@ -85,11 +93,13 @@ def run_flows(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _caught(flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop) -> RunOutcome:
+def _caught(
+    flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop, provide: Provide | None
+) -> RunOutcome:
     from dstream_state import StateError
 
     try:
-        return run_flow(flow, store, options, reporter, stop)
+        return run_flow(flow, store, options, reporter, stop, provide=provide)
     except StateError as problem:
         return RunOutcome("failed", Totals(), diagnostics=(error(problem.summary, problem.detail),))
     except DiagnosticsError as problem:
@@ -137,9 +147,10 @@ class _Supervisor:
         reporter: Reporter,
         stop: Stop,
         session: type[Session],
+        provide: Provide | None,
     ) -> None:
         self._flow, self._lease, self._options, self._reporter = flow, lease, options, reporter
-        self._stop, self._session = stop, session
+        self._stop, self._session, self._provide = stop, session, provide
         self._number = 0
         self._current: Session | None = None
         lease.on_lost(self._lost)
@@ -158,6 +169,11 @@ class _Supervisor:
             if end.position != self._beginning:
                 self._skip = 0
             self._last = end.position
+            if end.discovered and self._provide is not None and not self._stop.requested:
+                problems = self._provided(end.discovered)
+                if problems:
+                    return self._outcome("failed", end, problems)
+                continue
             if end.final or not self._restarts():
                 return self._outcome("failed", end)
             if progressed:
@@ -172,6 +188,20 @@ class _Supervisor:
             self._reporter.restarting(self._flow, end.diagnostics, delay, self._waits)
             if self._stop.wait(delay):
                 return self._outcome("stopped", end, ())
+
+    def _provided(self, streams: Sequence[Mapping[str, Any]]) -> tuple[Diagnostic, ...]:
+        """Have created what new streams need; return what went wrong."""
+        from dstream_state import StateError
+
+        assert self._provide is not None  # noqa: S101 - only called where there is one
+        self._reporter.discovered(self._flow, tuple(str(stream["name"]) for stream in streams))
+        try:
+            self._flow = self._provide(self._flow, streams)
+        except DiagnosticsError as problem:
+            return problem.diagnostics
+        except StateError as problem:
+            return (error(problem.summary, problem.detail),)
+        return ()
 
     def _lost(self) -> None:
         if self._current is not None:

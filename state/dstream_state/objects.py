@@ -135,12 +135,18 @@ class TaskState:
 
     fingerprint: str
     applied_at: str
+    discovered: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    """Streams that its outputs met at run time without having been told of them, by the name of the flow."""
 
     def to_json(self) -> Json:
         """Return the stored form."""
-        return {"fingerprint": self.fingerprint, "applied_at": self.applied_at}
+        form: Json = {"fingerprint": self.fingerprint, "applied_at": self.applied_at}
+        if self.discovered:
+            form["discovered"] = {flow: list(streams) for flow, streams in self.discovered.items()}
+        return form
 
     @classmethod
     def from_json(cls, form: Json) -> TaskState:
         """Return what `to_json` stored."""
-        return cls(form["fingerprint"], form["applied_at"])
+        discovered = {flow: tuple(streams) for flow, streams in form.get("discovered", {}).items()}
+        return cls(form["fingerprint"], form["applied_at"], discovered)

@@ -139,6 +139,15 @@ class Events:
         """See `dstream.run.Reporter`."""
         self._event("stopping", flow, "stopping: what is under way is finished and stored; again: at once")
 
+    def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
+        """See `dstream.run.Reporter`."""
+        names = ", ".join(tables)
+        self._event("discovered", flow, f"new table {names}: applying what it needs", tables=list(tables))
+
+    def applying(self, flow: Flow, text: str) -> None:
+        """Tell what an apply within the run does."""
+        self._event("applying", flow, text, line=text)
+
 
 def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: Paint, *, json: bool) -> Iterator[str]:
     """Yield a line for each flow that says how it ended."""

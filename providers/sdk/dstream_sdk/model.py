@@ -36,6 +36,8 @@ class Stream:
     name: str
     key: Sequence[str] = ()
     schema: Mapping[str, Any] | None = None
+    discovered: bool = False
+    """Whether the output met it at run time (`OutputSession.discover`), and the input does not name it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from dstream_sdk import faults
 from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen
@@ -102,6 +102,17 @@ class OutputSession:
             envelope = encode(line.decode("utf-8", "replace"))
         self._writer.send(b'{"reject":{"envelope":' + envelope + b',"reason":' + encode(reason) + b"}}")
 
+    def discover(self, stream: Stream) -> NoReturn:
+        """Say that data of a stream has come that nobody named, and end the session: objects are needed for it.
+
+        The host has `plan` asked with the stream among the others, marked as discovered, applies what that wants, and
+        starts the task again from its checkpoint. Call it from the thread that is given the data.
+        """
+        if self.protocol < 2:
+            raise ProviderError("Unknown stream", f"{stream.name}; a version 1 host cannot be told of it")
+        self._writer.send(b'{"stream":' + encode({"name": stream.name, "key": list(stream.key)}) + b"}")
+        raise ProviderError("New stream", f"{stream.name} needs objects that the host has to create first")
+
     def display(self, text: bytes) -> None:
         """Show text to the user: on standard output under version 1, on standard error under version 2."""
         if self.protocol < 2:
@@ -141,7 +152,7 @@ def streams_of(opening: Mapping[str, Any]) -> tuple[Stream, ...]:
     """Return the streams that an opening line names."""
     found = opening.get("streams")
     return tuple(
-        Stream(str(each["name"]), tuple(each.get("key") or ()), each.get("schema"))
+        Stream(str(each["name"]), tuple(each.get("key") or ()), each.get("schema"), each.get("discovered") is True)
         for each in (found if isinstance(found, list) else ())
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from dstream_sdk import Output, OutputSession, PlanContext, ProviderError, Resource
+from dstream_sdk import Output, OutputSession, PlanContext, ProviderError, Resource, Stream
 from dstream_servicebus.planning import entities_of, naming_of, resources
 from dstream_servicebus.settings import OutputSettings
 
@@ -21,7 +21,7 @@ class ServiceBusOutput(Output[OutputSettings]):
 
     def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
         """The queues, or the topics and subscriptions, of the tables that are sent. Talks to no server."""
-        names = entities_of(config, context.task, [stream.name for stream in context.streams])
+        names = entities_of(config, context.task, context.streams)
         if not config.manage:
             return ()
         if config.by_resource_manager:
@@ -39,8 +39,7 @@ class ServiceBusOutput(Output[OutputSettings]):
 
         self._config, self._session = config, session
         host = host_of(config)
-        delivered = [stream.name for stream in session.streams]
-        self._router = Router(config, naming_of(config, session.task), delivered)
+        self._router = Router(config, naming_of(config, session.task), session.streams, self._exists)
         self._preparer = Preparer(config, f"sb://{host}")
         self._client = messages_client(config)
         self._senders: dict[str, EntitySender] = {}
@@ -63,6 +62,9 @@ class ServiceBusOutput(Output[OutputSettings]):
             where = route("" if table is None else str(table))
             if where.skip:
                 continue
+            if where.discover:
+                self.flush(None)
+                self._session.discover(Stream(str(table), tuple((envelope.get("metadata") or {}).get("Key") or ())))
             if not where.entity:
                 self._session.reject(line, where.reason)
                 continue
@@ -133,7 +135,7 @@ class ServiceBusOutput(Output[OutputSettings]):
         """Raise ProviderError if an entity is surely missing: better now than in the middle."""
         from dstream_servicebus.failures import missing
 
-        entities = self._router.entities
+        entities = self._router.planned
         if not entities:
             return
         first = self._exists(entities[0])

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dstream_sdk import InvalidError, Resource
+from dstream_sdk import InvalidError, Resource, Stream
 from dstream_servicebus.access import host_of
 from dstream_servicebus.durations import short
 from dstream_servicebus.names import Naming, check, chosen
 from dstream_servicebus.settings import OutputSettings
 
 
-def tables_of(config: OutputSettings, delivered: Sequence[str]) -> list[str]:
-    """Return the tables that are sent."""
-    return chosen(delivered, config.tables)
+def tables_of(config: OutputSettings, streams: Sequence[Stream]) -> list[str]:
+    """Return the tables that are sent: those of the input, narrowed by `tables`, and those met at run time."""
+    found = chosen([stream.name for stream in streams if not stream.discovered], config.tables)
+    if config.on_unknown_table == "create":
+        found += [stream.name for stream in streams if stream.discovered and stream.name not in found]
+    return found
 
 
 def naming_of(config: OutputSettings, task: str) -> Naming:
@@ -22,10 +25,10 @@ def naming_of(config: OutputSettings, task: str) -> Naming:
     return Naming(config.queue_name, config.queues, task)
 
 
-def entities_of(config: OutputSettings, task: str, delivered: Sequence[str]) -> list[str]:
+def entities_of(config: OutputSettings, task: str, streams: Sequence[Stream]) -> list[str]:
     """Return the names of the queues or topics that the task needs. Raises InvalidError."""
     naming = naming_of(config, task)
-    tables = tables_of(config, delivered)
+    tables = tables_of(config, streams)
     found = list(dict.fromkeys(naming.all_of(tables).values()))
     if not found and naming.shared:
         found = [naming.of("")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dstream_sdk import ProviderError
-from dstream_servicebus.names import Naming, matches
+from dstream_sdk import ProviderError, Stream
+from dstream_servicebus.names import Naming, check, matches
 from dstream_servicebus.planning import entities_of, tables_of
 from dstream_servicebus.settings import OutputSettings
 
@@ -18,16 +18,26 @@ class Route:
     entity: str = ""
     skip: bool = False
     reason: str = ""
+    discover: bool = False
+    """The host is to create the entity."""
 
 
 class Router:
     """Decides by table, once for each."""
 
-    def __init__(self, config: OutputSettings, naming: Naming, delivered: Sequence[str]) -> None:
-        self._config, self._naming, self._delivered = config, naming, list(delivered)
-        self.tables = tables_of(config, delivered)
-        self.entities = entities_of(config, naming.task, delivered)
-        """The entities that the task has, by what is configured."""
+    def __init__(
+        self, config: OutputSettings, naming: Naming, streams: Sequence[Stream], exists: Callable[[str], bool | None]
+    ) -> None:
+        """`exists` tells whether an entity is there, None if that cannot be known."""
+        self._config, self._naming, self._exists = config, naming, exists
+        self._discovered = {stream.name for stream in streams if stream.discovered}
+        self._delivered = [stream.name for stream in streams]
+        self.tables = tables_of(config, streams)
+        self.entities = entities_of(config, naming.task, streams)
+        """The entities that the task has."""
+        later = {naming.of(name) for name in self._discovered}
+        self.planned = [entity for entity in self.entities if entity not in later]
+        """Those that were there before it ran; one that was met at run time is looked at when it is needed."""
         self._entity = naming.all_of(self.tables)
         self._known: dict[str, Route] = {}
 
@@ -40,7 +50,11 @@ class Router:
 
     def _decide(self, table: str) -> Route:
         if table in self._entity:
-            return Route(self._entity[table])
+            entity = self._entity[table]
+            # What makes it may have been killed at that: then it is asked for once more.
+            if table in self._discovered and self._exists(entity) is False:
+                return Route(discover=True)
+            return Route(entity)
         near = [each for each in self._entity if matches(table, each) or matches(each, table)] if table else []
         if len(near) == 1:
             return Route(self._entity[near[0]])
@@ -51,6 +65,9 @@ class Router:
         return self._unknown(table)
 
     def _unknown(self, table: str) -> Route:
+        if table and self._config.on_unknown_table == "create":
+            check(self._naming.of(table), table)
+            return Route(discover=True)
         what = f"the table {table!r}" if table else "an envelope without TableName"
         known = ", ".join(self.tables[:20]) or "none"
         if self._config.on_unknown_table == "reject":

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+
+import pytest
 
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
@@ -140,3 +145,67 @@ resource "asb_subscription" "mail" {
     assert folder.dstream("plan", "-detailed-exitcode").code == 0
     assert folder.dstream("destroy", "-auto-approve", "-allow-data-loss").code == 0
     assert list(folder.bus.model.walk(folder.bus.namespace)) == []
+
+
+def test_a_table_that_appears_at_run_time_gets_a_queue_that_plan_and_destroy_know(folder: Folder) -> None:
+    folder.write('on_unknown_table = "create"')
+    folder.apply()
+    folder.record(*(change("Persons" if n % 3 else "sales.Returns", n, n=n) for n in range(60)))
+    ran = folder.run()
+    assert "new table sales.Returns" in ran.said and "Returns_cdc_events" in ran.said
+    expected = ["Orders_cdc_events", "Persons_cdc_events", "Returns_cdc_events"]
+    assert folder.bus.queues == expected == queues_in_state(folder)
+    arrived = {each["data"]["n"] for name in expected for each in folder.bodies(name)}
+    assert arrived == set(range(60))
+    again = folder.dstream("plan", "-detailed-exitcode")
+    assert again.code == 0, again.said
+    folder.tables.append("Customers")
+    folder.write('on_unknown_table = "create"')
+    folder.apply()
+    assert folder.bus.queues == ["Customers_cdc_events", *expected], "another apply keeps it"
+    folder.record(change("sales.Returns", 99, n=99))
+    folder.run()
+    assert folder.bodies("Returns_cdc_events")[-1]["data"]["n"] == 99
+    gone = folder.dstream("destroy", "-auto-approve", "-allow-data-loss")
+    assert gone.code == 0, gone.said
+    assert folder.bus.queues == [] == queues_in_state(folder)
+
+
+def test_a_new_table_waits_where_more_than_its_queue_would_change(folder: Folder) -> None:
+    folder.write('on_unknown_table = "create"')
+    folder.apply()
+    folder.bus.model.get(folder.bus.namespace, "queue", "Orders_cdc_events").properties["maxDeliveryCount"] = 3
+    folder.record(change("Returns", 1, n=1))
+    ran = folder.dstream("run", "copy", "-until-idle")
+    assert ran.code == 1 and "New table waits for an apply" in ran.said, ran.said
+    assert folder.bus.queues == ["Orders_cdc_events", "Persons_cdc_events"]
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_a_run_that_is_killed_while_it_makes_a_queue_leaves_nothing_that_plan_does_not_know(
+    folder: Folder, point: str
+) -> None:
+    folder.write('on_unknown_table = "create"')
+    folder.apply()
+    folder.record(*(change("Returns", n, n=n) for n in range(5)))
+    folder.bus.server.fault(
+        "PUT /Returns_cdc_events", status=503 if point == "before" else 0, lost=point == "after", times=99
+    )
+    runner = folder.start("run", "copy", "-until-idle")
+    deadline = time.monotonic() + 60
+    while not folder.bus.server.requests("PUT", "Returns"):
+        assert time.monotonic() < deadline and runner.poll() is None
+        time.sleep(0.02)
+    os.killpg(runner.pid, signal.SIGKILL)
+    runner.communicate(timeout=30)
+    folder.bus.server.faults.clear()
+    planned = folder.dstream("plan").said
+    assert "to destroy" not in planned or "0 to destroy" in planned, planned
+    folder.run()
+    folder.apply()
+    assert (
+        folder.bus.queues
+        == ["Orders_cdc_events", "Persons_cdc_events", "Returns_cdc_events"]
+        == queues_in_state(folder)
+    )
+    assert {each["data"]["n"] for each in folder.bodies("Returns_cdc_events")} == set(range(5))
