@@ -62,12 +62,15 @@ def test_every_command_is_described_and_every_option_that_is_described_exists():
         assert described - options == set(), name
 
 
-def test_the_functions_and_reserved_names_of_the_language_page_are_those_of_the_language():
+def test_the_pages_on_functions_and_locals_name_all_functions_and_reserved_names():
     from dstream.config.decode import RESERVED_NAMES
-    from dstream.lang.functions.registry import names
+    from dstream.lang.functions import registry
 
-    page = (ROOT / "docs/language.md").read_text()
-    functions = page.split("## Functions")[1].split("\n## ")[0].split(":", 1)[1]
-    assert set(re.findall(r"`(\w+)`", functions)) == set(names())
-    reserved = page.split("None of these")[1]
+    rows = re.findall(r"^\| `(\w+)(\(.*?\))` \| ", (ROOT / "docs/functions.md").read_text(), re.MULTILINE)
+    described = {name: usage for name, usage in rows if name in registry.names() and usage != "(name, default)"}
+    assert set(described) == set(registry.names())
+    for name, usage in described.items():
+        function = registry.find(name)
+        assert function is not None and function.usage() == name + usage
+    reserved = (ROOT / "docs/locals.md").read_text().split("None of these")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", reserved)) == set(RESERVED_NAMES)

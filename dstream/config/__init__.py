@@ -79,14 +79,14 @@ def load(path: Path) -> Config:
 
     Raise DiagnosticsError with everything that is wrong; it has the texts of the files in `sources`.
     """
-    from dstream.config.load import load as load_path
+    from dstream.config.files import load as load_path
 
     return load_path(path)
 
 
 def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:
     """Return the configuration that a text is; raise DiagnosticsError like `load`."""
-    from dstream.config.load import load_text as load_one
+    from dstream.config.files import load_text as load_one
 
     return load_one(text, filename, root)
 

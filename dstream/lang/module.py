@@ -167,7 +167,7 @@ def _shown(value: Value) -> str:
 def _fitting(given: Given, type_: Type, block: VariableBlock) -> Value:
     where = given.where
     try:
-        return convert(given.value(type_), type_)
+        return convert(given.value(type_ if block.type is not None else None), type_)
     except (ConversionError, DiagnosticsError) as wrong:
         if block.sensitive:
             detail = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator as operator_module
 from decimal import Decimal
 
 from dstream.config import syntax
@@ -93,8 +94,10 @@ def _logical(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
 
 def _operate(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
     right = evaluate_inner(expr.right, scope)
-    left, right, marks = operators.operands(left, right)
     operator = expr.operator
+    if type(left) is int and type(right) is int and operator in _OF_INTEGERS:
+        return _OF_INTEGERS[operator](left, right)
+    left, right, marks = operators.operands(left, right)
     if operator in ("==", "!="):
         return _compare(operator, left, right, marks)
     if isinstance(left, Unknown) or isinstance(right, Unknown):
@@ -105,6 +108,13 @@ def _operate(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
         with hidden("Invalid operand", detail, expr):
             return Sensitive(_operation(expr, left, right), marks)
     return _operation(expr, left, right)
+
+
+_OF_INTEGERS = {
+    "+": operator_module.add, "-": operator_module.sub, "==": operator_module.eq, "!=": operator_module.ne,
+    "<": operator_module.lt, "<=": operator_module.le, ">": operator_module.gt, ">=": operator_module.ge,
+}  # fmt: skip
+"""What nearly all operations are, without a look at what else operands may be."""
 
 
 def _fits(expr: syntax.Binary, left: Value, right: Value, marks: Marks) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from dstream.config import syntax
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.comprehensions import pairs
@@ -26,14 +28,17 @@ class _TextBuilder:
             self.marks = marks if self.marks is None else self.marks | marks
 
     def add(self, part: syntax.Expr, scope: Scope) -> None:
-        if isinstance(part, syntax.Literal) and isinstance(part.value, str):
-            self.texts.append(part.value)
-        elif isinstance(part, syntax.TemplateIf):
-            self._add_if(part, scope)
-        elif isinstance(part, syntax.TemplateFor):
-            self._add_for(part, scope)
+        kind_of = type(part)
+        if kind_of is syntax.TemplateIf:
+            self._add_if(cast(syntax.TemplateIf, part), scope)
+        elif kind_of is syntax.TemplateFor:
+            self._add_for(cast(syntax.TemplateFor, part), scope)
         else:
-            self._add_value(part, evaluate_inner(part, scope))
+            value = EVALUATORS[kind_of](part, scope)
+            if type(value) is str:
+                self.texts.append(value)
+            else:
+                self._add_value(part, value)
 
     def add_all(self, template: syntax.Template, scope: Scope) -> None:
         problems: list[Diagnostic] = []

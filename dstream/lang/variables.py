@@ -15,7 +15,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.lang.expressions import evaluate
 from dstream.lang.problems import choose
 from dstream.lang.scope import Scope
-from dstream.lang.types import Primitive, Type
+from dstream.lang.types import ANY, Primitive, Type
 from dstream.lang.values import Value
 
 Ask = Callable[[VariableBlock], str]
@@ -36,15 +36,24 @@ class Given:
         """Return a value given as text."""
         return cls(None, text, where)
 
-    def value(self, type_: Type) -> Value:
-        """Return the value for a variable of a type; raise DiagnosticsError if its text is no expression."""
+    def value(self, type_: Type | None) -> Value:
+        """Return the value for a variable of a type, None if it declares none; raise DiagnosticsError.
+
+        For a string, number or bool, a text is what it says; for other types it is an expression, and for `any` the
+        one or the other.
+        """
         if self.unread is None:
             return self.known
-        if isinstance(type_, Primitive):
+        if type_ is None or (isinstance(type_, Primitive) and type_ is not ANY):
             return self.unread
         from dstream.config import parse_expression
 
-        return evaluate(parse_expression(self.unread, self.where), Scope())
+        try:
+            return evaluate(parse_expression(self.unread, self.where), Scope())
+        except DiagnosticsError:
+            if type_ is ANY:
+                return self.unread
+            raise
 
 
 def collect(

@@ -211,3 +211,13 @@ def test_no_file_at_all_says_what_to_do(tmp_path):
         with pytest.raises(DiagnosticsError) as caught:
             load(path)
         assert "-c" in caught.value.diagnostics[0].detail
+
+
+def test_the_entries_of_the_package_stay_functions_after_they_were_used(tmp_path):
+    import dstream.config
+
+    (tmp_path / "dstream.hcl").write_text("")
+    for _ in range(2):
+        dstream.config.load(tmp_path)
+        dstream.config.load_text("")
+        dstream.config.parse_text("", "x")

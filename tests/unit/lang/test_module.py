@@ -32,6 +32,7 @@ def local(text, name, **given):
     [
         ("string", "x", "x"), ("string", "[1]", "[1]"), ("number", "1.5", None), ("bool", "true", True), ("any",
         "x", "x"),
+        ("any", "[1, 2]", [1, 2]), ("any", "5", 5),
         ("list(string)", '["a", 1]', ["a", "1"]), ("set(number)", "[2, 1, 2]", SetValue([1, 2])),
         ("map(bool)", '{ a = "true" }', {"a": True}), ("tuple([string, number])", '[1, "2"]', ["1", 2]),
         ("object({ a = string, b = optional(number, 5) })", "{ a = 1, c = 2 }", {"a": "1", "b": 5}),
