@@ -1,9 +1,14 @@
-"""Opening: from a backend's name and settings, as the configuration gives them, to a `Backend`."""
+"""Opening: from a backend's name and settings, as the configuration gives them, to a `Backend`.
+
+A backend of somebody else's is an installed package with an entry point in the group `dstream.backends`, whose name is
+the one in `backend "NAME"` and whose object is called with the settings, the configuration's folder and the workspace,
+and returns a `Storage`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +19,9 @@ from .stored import StoredBackend
 
 if TYPE_CHECKING:
     from .memory import MemoryPlace
+    from .storage import Storage
 
+GROUP = "dstream.backends"
 KINDS = ("local", "azurerm", "memory")
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,89}")
 
@@ -27,7 +34,7 @@ def open_backend(
     root: Path,
     encryption: Sealer | None = None,
 ) -> Backend:
-    """Return the backend `kind` (local, azurerm, memory) for `workspace`; nothing is read or made yet.
+    """Return the backend `kind` (local, azurerm, memory, or an installed one) for `workspace`; nothing is read yet.
 
     `settings` are the arguments of the `backend` block (text, or true and false); `root` is the
     configuration's folder. Raises SettingsError.
@@ -47,7 +54,22 @@ def open_backend(
 
         place = _PLACES.setdefault(texts.get("name", str(root)), MemoryPlace())
         return StoredBackend(place.storage(workspace), workspace, encryption)
-    raise SettingsError(f"there is no backend {kind!r}; there are {', '.join(KINDS[:2])}.")
+    return StoredBackend(_installed(kind)(texts, root, workspace), workspace, encryption)
+
+
+def _installed(kind: str) -> Callable[[Mapping[str, str], Path, str], Storage]:
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=GROUP)
+    for each in found:
+        if each.name == kind:
+            try:
+                opener: Callable[[Mapping[str, str], Path, str], Storage] = each.load()
+            except Exception as problem:
+                raise SettingsError(f"the backend {kind!r} ({each.value}) cannot be loaded: {problem!r}.") from problem
+            return opener
+    names = ", ".join([*KINDS[:2], *sorted(found.names)])
+    raise SettingsError(f"there is no backend {kind!r}; there are {names}.")
 
 
 def check_workspace(name: str) -> None:
