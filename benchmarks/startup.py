@@ -66,9 +66,13 @@ class Case:
     folder: Path
     target: int
     environment: dict[str, str]
+    first: bool = False
+    """Whether only the time to the first line is looked at, on the standard error."""
 
     def measure(self) -> tuple[float, float]:
         """Milliseconds of wall time and of processor time (providers included) of one run; exits when it fails."""
+        if self.first:
+            return self.first_line()
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(
             self.command, cwd=self.folder, env={**ENVIRONMENT, **self.environment}, capture_output=True, check=False
@@ -78,6 +82,25 @@ class Case:
             raise SystemExit(f"{self.name}: ended with {done.returncode}\n{done.stderr.decode()}")
         processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         return wall * 1000, processor * 1000
+
+
+    def first_line(self) -> tuple[float, float]:
+        """Milliseconds of wall time and of processor time until something is said."""
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            self.command,
+            cwd=self.folder,
+            env={**ENVIRONMENT, **self.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            assert process.stderr is not None
+            process.stderr.readline()
+            wall = time.perf_counter() - start
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            process.stderr.read()
+        return wall * 1000, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") * 1000
 
 
 def cases(folder: Path, azurite: Azurite, server: EmbeddedPostgres) -> list[Case]:
@@ -101,6 +124,7 @@ def cases(folder: Path, azurite: Azurite, server: EmbeddedPostgres) -> list[Case
     return [
         Case("python -c pass (control)", [sys.executable, "-c", "pass"], folder, 0, {}),
         Case("dstream --help", [dstream, "--help"], folder, 120, {}),
+        Case("plan, its first word", plan, folder / "local", 300, {}, first=True),
         Case("plan, two tasks, local", plan, folder / "local", 600, {}),
         Case("plan, two tasks, azurerm", plan, folder / "azurerm", 900, storage),
         Case("plan, the demo's, local", plan, folder / "demo", 600, database),
