@@ -83,7 +83,6 @@ class Case:
         processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         return wall * 1000, processor * 1000
 
-
     def first_line(self) -> tuple[float, float]:
         """Milliseconds of wall time and of processor time until something is said."""
         start = time.perf_counter()

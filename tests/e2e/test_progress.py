@@ -235,6 +235,7 @@ def test_ctrl_c_once_starts_nothing_more_and_records_what_was_under_way(
         until(asked(world, "create"), "the first change")
         shown.type("\x03")
         shown.shows("Stopping: what is under way is finished")
+        shown.shows(r"next  nothing: it stops \(2 not tried\)")
         world.recorder.open_gate("go")
         assert shown.ended() == 130
         said = shown.seen

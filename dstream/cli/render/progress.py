@@ -231,6 +231,7 @@ class Live(Underway):
         super().__init__(Lines(paint, out=self._line))
         self._stream = stream
         self._region: Region | None = None
+        self._stopping = False
 
     def planning(self, asked: Asked) -> None:
         """See `Underway`."""
@@ -248,7 +249,8 @@ class Live(Underway):
         self._region = Region(self._stream, self.drawn)
 
     def note(self, text: str) -> None:
-        """See `Underway`."""
+        """See `Underway`. It is said when a stop is asked for."""
+        self._stopping = True
         self._line(text)
 
     def close(self) -> None:
@@ -270,7 +272,9 @@ class Live(Underway):
         if len(running) > _SHOWN:
             lines.append(f"         and {len(running) - _SHOWN} more")
         waiting = max(0, self.left - self.skips - len(running))
-        if waiting:
+        if waiting and self._stopping:
+            lines.append(f"   next  nothing: it stops ({waiting} not tried)")
+        elif waiting:
             named = ", ".join(upcoming[:3]) or (f"after {running[0][0]}" if running else "...")
             lines.append(f"   next  {named} ({waiting} to go)")
         failed = f", {self.failures} failed" if self.failures else ""
