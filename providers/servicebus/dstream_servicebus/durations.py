@@ -51,10 +51,17 @@ def of_service(value: object) -> str:
 
 
 def iso(text: str) -> str:
-    """Return a duration as the service takes it."""
-    total = seconds(text)
-    if total == float("inf"):
+    """Return a duration as the service takes it, in the form in which it gives it back (PT2M, not PT120S)."""
+    left = seconds(text)
+    if left == float("inf"):
         return FOREVER
-    days, rest = divmod(total, 86400)
-    time = f"T{rest:g}S" if rest or not days else ""
-    return f"P{f'{int(days)}D' if days else ''}{time}"
+    date, time = "", ""
+    for letter, unit in _UNITS[:-1]:
+        whole, left = divmod(left, unit)
+        if whole and letter == "d":
+            date = f"{int(whole)}D"
+        elif whole:
+            time += f"{int(whole)}{letter.upper()}"
+    if left or not (date or time):
+        time += f"{left:g}S"
+    return f"P{date}T{time}" if time else f"P{date}"

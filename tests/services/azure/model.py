@@ -296,7 +296,7 @@ class Azure:
     ) -> dict[str, Any]:
         if len(name) > LONGEST[kind] or not ENTITY_NAME.fullmatch(name):
             raise Refused(400, "BadRequest", f"SubCode=40000. '{name}' is not a valid name of a {kind}.")
-        given = {key: value for key, value in properties.items() if value is not None}
+        given = {key: _canonical(value) for key, value in properties.items() if value is not None}
         wanted = {**DEFAULTS[kind], **given}
         if namespace.tier == "Basic" and (kind != "queue" or wanted["requiresSession"]):
             raise Refused(400, "BadRequest", f"SubCode=40000. A {kind} like '{name}' is not available in tier Basic.")
@@ -323,3 +323,18 @@ class Azure:
 
 def _within(namespace: Namespace, subscription: str, group: str) -> bool:
     return (namespace.subscription.lower(), namespace.group.lower()) == (subscription.lower(), group.lower())
+
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+
+
+def _canonical(value: Any) -> Any:
+    """Return a duration in whole seconds as .NET writes it back: PT2M for PT120S. Other values as they are."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not any(match.groups()):
+        return value
+    total = sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True))
+    days, rest = divmod(total, 86400)
+    parts = [(rest // 3600, "H"), (rest % 3600 // 60, "M"), (rest % 60, "S")]
+    time = "".join(f"{number}{letter}" for number, letter in parts if number)
+    return f"P{f'{days}D' if days else ''}{f'T{time}' if time else ''}" if total else "PT0S"
