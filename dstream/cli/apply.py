@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.cli.failure import diagnostics_of
-from dstream.cli.opening import opened, task_targets
+from dstream.cli.opening import names_plan_file, opened, opened_saved, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.stage import hello
 from dstream.engine.operation import Operation
 
+if TYPE_CHECKING:
+    from dstream.engine.planning import PlanOptions
+    from dstream.plan.file import PlanFile
+
 
 @click.command("apply", cls=Command)
-@click.argument("task", required=False)
+@click.argument("task", required=False, metavar="[TASK or FILE]")
 @config_options
 @plan_options
 @lock_options
 @flag("auto-approve", help="Do not ask.")
 @flag("stop-tasks", help="Stop runs on this machine whose tasks are changed or removed.")
-@flag("allow-data-loss", help="With -auto-approve: also destroy what holds data.")
+@flag("allow-data-loss", help="With -auto-approve or a saved plan: also destroy what holds data.")
 @flag("destroy", help="Destroy instead.")
+@flag("refresh-only", help="Only bring the state up to date with what really exists.")
 @flag("json", help="Write the plan and the outcome as JSON lines.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 @flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
@@ -33,6 +39,7 @@ def command(
     var: tuple[str, ...],
     var_file: tuple[str, ...],
     target: tuple[str, ...],
+    exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
     parallelism: int,
@@ -41,19 +48,34 @@ def command(
     auto_approve: bool,
     allow_data_loss: bool,
     destroy: bool,
+    refresh_only: bool,
     json: bool,
     color: bool,
     input: bool,
 ) -> int:
-    """Create, change and delete what the configuration asks for, for everything or for one TASK."""
+    """Create, change and delete what the configuration asks for, for everything or for one TASK.
+
+    With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
+    """
     begin("Planning", json=json)
-    operation = opened(config, var, var_file, ask=input)
+    from dstream.engine.planning import PlanOptions
+
+    given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
+    saved = None
+    if task is not None and names_plan_file(task):
+        if given_options != PlanOptions():
+            raise click.UsageError(
+                f"{task} is a saved plan: what it does was said when it was made. Of the options that shape a plan, "
+                "none goes with it (-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
+            )
+        operation, saved = opened_saved(task, config, var, var_file)
+        options = given_options
+    else:
+        operation = opened(config, var, var_file, ask=input)
+        options = shaped(given_options, task_targets(operation, task, target))
     return carry_out(
         operation,
-        task_targets(operation, task, target),
-        replace,
-        destroy=destroy,
-        refresh=refresh,
+        options,
         parallelism=parallelism,
         lock_timeout=lock_timeout,
         stop_tasks=stop_tasks,
@@ -61,6 +83,7 @@ def command(
         allow_data_loss=allow_data_loss,
         json=json,
         color=color,
+        saved=saved,
     )
 
 
@@ -74,13 +97,23 @@ def begin(what: str, *, json: bool) -> None:
         hello(what)
 
 
+def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
+    """Return options with other targets; raise ClickException where two of them exclude each other."""
+    from dataclasses import replace
+
+    if options.refresh_only and (options.destroy or options.replace):
+        raise click.UsageError("-refresh-only changes the state alone: it goes with neither -destroy nor -replace.")
+    if options.refresh_only and not options.refresh:
+        raise click.UsageError("-refresh-only asks the providers, and -refresh=false forbids it.")
+    if targets and options.exclude:
+        raise click.UsageError("-target says what alone is planned, and -exclude what is left out: give one of them.")
+    return replace(options, targets=targets)
+
+
 def carry_out(
     operation: Operation,
-    targets: tuple[str, ...],
-    replace: tuple[str, ...],
+    plan_options: PlanOptions,
     *,
-    destroy: bool,
-    refresh: bool,
     parallelism: int,
     lock_timeout: str,
     auto_approve: bool,
@@ -88,22 +121,17 @@ def carry_out(
     json: bool,
     color: bool,
     stop_tasks: bool = False,
+    saved: PlanFile | None = None,
 ) -> int:
-    """Plan, ask and apply; return the exit code."""
+    """Plan, ask and apply, or apply a saved plan; return the exit code."""
     from dstream.cli.render.approval import Approval
     from dstream.cli.render.diagnostics import diagnostics_text
     from dstream.cli.render.progress import Spoken, applied_summary, progress_for
     from dstream.engine.apply import ApplyOptions, apply
-    from dstream.engine.planning import PlanOptions
     from dstream.stopping import Stop, on_signals
 
     paint = paint_for(sys.stdout, wanted=color)
-    options = ApplyOptions(
-        PlanOptions(destroy, refresh, targets, replace),
-        parallelism,
-        seconds(lock_timeout, "-lock-timeout"),
-        stop_tasks,
-    )
+    options = ApplyOptions(plan_options, parallelism, seconds(lock_timeout, "-lock-timeout"), stop_tasks)
     events = None
     if json:
         from dstream.cli.render.events import Events
@@ -117,6 +145,7 @@ def carry_out(
         show=events.planned if events is not None else None,
         before=progress.pause,
         sources=operation.config.sources,
+        saved=saved is not None,
     )
     stop, began = Stop(), time.monotonic()
 
@@ -128,7 +157,7 @@ def carry_out(
     try:
         with on_signals(stop), stop.listening(announce):
             progress.planning(operation.asked)
-            outcome = apply(operation, options, approval, progress, stop)
+            outcome = apply(operation, options, approval, progress, stop, saved)
     except Exception as problem:
         if events is not None:
             events.broken(diagnostics_of(problem), time.monotonic() - began)
@@ -156,7 +185,7 @@ def carry_out(
             outcome.counts,
             progress,
             time.monotonic() - progress.began,
-            destroyed=destroy,
+            destroyed=outcome.plan.destroy,
             failed=outcome.failed,
             paint=paint,
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.apply import begin, carry_out
+from dstream.cli.apply import begin, carry_out, shaped
 from dstream.cli.opening import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
 
@@ -26,6 +26,7 @@ def command(
     var: tuple[str, ...],
     var_file: tuple[str, ...],
     target: tuple[str, ...],
+    exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
     parallelism: int,
@@ -40,12 +41,12 @@ def command(
     """Delete everything that was applied, or what one TASK needed."""
     begin("Planning what to destroy", json=json)
     operation = opened(config, var, var_file, ask=input)
+    from dstream.engine.planning import PlanOptions
+
+    options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
     return carry_out(
         operation,
-        task_targets(operation, task, target),
-        replace,
-        destroy=True,
-        refresh=refresh,
+        shaped(options, task_targets(operation, task, target)),
         parallelism=parallelism,
         lock_timeout=lock_timeout,
         stop_tasks=stop_tasks,

@@ -50,13 +50,11 @@ def command(
     )
     if task is not None:
         from dstream.cli.apply import carry_out
+        from dstream.engine.planning import PlanOptions
 
         return carry_out(
             operation,
-            task_targets(operation, task, ()),
-            (),
-            destroy=False,
-            refresh=True,
+            PlanOptions(targets=task_targets(operation, task, ())),
             parallelism=parallelism,
             lock_timeout=lock_timeout,
             auto_approve=auto_approve,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.config import VariableBlock
 from dstream.engine.operation import Given, Operation, open_operation
+from dstream.engine.workspaces import selected_workspace
+
+if TYPE_CHECKING:
+    from dstream.plan.file import PlanFile
+    from dstream_state import Encryption
 
 
 def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given:
@@ -19,20 +25,63 @@ def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given
         if not equals or not name.strip():
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="-var")
         variables[name.strip()] = value
-    return Given(Path(config), variables, tuple(Path(name) for name in var_file), workspace())
-
-
-def workspace() -> str:
-    """Return the name of the selected workspace."""
-    import os
-
-    return os.environ.get("DSTREAM_WORKSPACE") or "default"
+    workspace = selected_workspace(Path(config))
+    return Given(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
 
 
 def opened(config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False) -> Operation:
     """Load the configuration and return the operation on it; `ask`: for missing variables, on a terminal."""
     asking = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
     return open_operation(given(config, var, var_file), ask=asking)
+
+
+def names_plan_file(name: str) -> bool:
+    """Tell whether an argument names a saved plan; raise ClickException for a file that is none."""
+    from dstream.plan.file import is_plan_file
+
+    path = Path(name)
+    if is_plan_file(path):
+        return True
+    if path.is_file() and ("/" in name or "." in name.removeprefix("task.")):
+        raise click.ClickException(f"{name} is a file, and no saved plan: `dstream plan -out={name}` would write one.")
+    return False
+
+
+def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> tuple[Operation, PlanFile]:
+    """Open the configuration with what a saved plan was made with, and return it with the plan.
+
+    Raise DiagnosticsError where the plan is stale, ClickException where a task has the name of the file.
+    """
+    from dataclasses import replace
+
+    from dstream.engine.saving import Command, check_place
+    from dstream.plan.file import read_plan_file
+
+    now = given(config, var, var_file)
+    keys: list[Operation] = []
+
+    def sealer() -> Encryption | None:
+        keys.append(open_operation(now, lint=True))
+        return keys[0].encryption
+
+    file = read_plan_file(Path(name), sealer)
+    command = Command.from_json(file.command)
+    asked = replace(
+        now,
+        variables={**command.variables, **now.variables},
+        variable_files=(*command.variable_files, *now.variable_files),
+        planned_at=file.plan.made_at,
+    )
+    operation = open_operation(asked)
+    if keys:
+        operation.take_encryption(keys[0])
+    if name.removeprefix("task.") in operation.config.tasks:
+        raise click.ClickException(
+            f"{name} is both a saved plan and the name of a task. Write ./{name} for the file, or rename it to apply "
+            "the task."
+        )
+    check_place(operation, file)
+    return operation, file
 
 
 def ask_for(block: VariableBlock) -> str:

@@ -94,11 +94,26 @@ def lock_options(function: F) -> F:
 def plan_options(function: F) -> F:
     """Add what shapes a plan."""
     function = option("target", metavar="ADDRESS", multiple=True, help="Only this and what it needs.")(function)
+    function = option("exclude", metavar="ADDRESS", multiple=True, help="All but this and what needs it.")(function)
     function = option("replace", metavar="ADDRESS", multiple=True, help="Replace this object.")(function)
     function = flag("refresh", default=True, help="Ask the providers what really exists (default).")(function)
     return option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time.")(
         function
     )
+
+
+FORMATS = ("text", "markdown", "json", "html")
+
+
+def format_option(function: F) -> F:
+    """Add the choice of a format to what shows a plan or a state."""
+    return option(
+        "format",
+        type=click.Choice(FORMATS),
+        default="text",
+        show_default=False,
+        help="How to show it; text by default.",
+    )(function)
 
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")

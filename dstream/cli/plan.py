@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.opening import opened, task_targets
-from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
-from dstream.cli.render.paint import paint_for, say, say_lines
+from dstream.cli.opening import given, opened, task_targets
+from dstream.cli.options import Command, config_options, flag, format_option, lock_options, option, plan_options
+from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.stage import asking, hello
+
+if TYPE_CHECKING:
+    from dstream.engine.operation import Given, Operation
+    from dstream.engine.planning import PlanOptions, Prepared
+    from dstream.engine.providers import ProviderPool
 
 
 @click.command("plan", cls=Command)
@@ -18,8 +25,12 @@ from dstream.cli.render.stage import asking, hello
 @config_options
 @plan_options
 @lock_options
+@option("out", metavar="FILE", help="Save the plan for `dstream apply FILE`.")
+@option("generate-config-out", metavar="FILE", help="Write blocks for what is imported and not declared.")
+@format_option
 @flag("destroy", help="Show what destroy would do.")
-@flag("json", help="As JSON.")
+@flag("refresh-only", help="Only what really exists, and is not as the state has it.")
+@flag("json", help="As -format=json.")
 @flag("detailed-exitcode", help="Exit with 0: no changes, 1: error, 2: changes.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 @flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
@@ -29,35 +40,52 @@ def command(
     var: tuple[str, ...],
     var_file: tuple[str, ...],
     target: tuple[str, ...],
+    exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
     parallelism: int,
     lock_timeout: str,
+    out: str | None,
+    generate_config_out: str | None,
+    format: str,
     destroy: bool,
+    refresh_only: bool,
     json: bool,
     detailed_exitcode: bool,
     color: bool,
     input: bool,
 ) -> int:
     """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
-    hello("Planning", quiet=json)
+    hello("Planning", quiet=json or format != "text")
     operation = opened(config, var, var_file, ask=input)
+    from dstream.cli.apply import shaped
+    from dstream.cli.render.formats import say_plan
     from dstream.engine.plan import plan
     from dstream.engine.planning import PlanOptions
 
-    options = PlanOptions(destroy, refresh, task_targets(operation, task, target), replace)
-    with asking(operation.asked, quiet=json):
-        prepared = plan(operation, options)
-    if json:
-        say(json_module.dumps(prepared.plan.to_json(), ensure_ascii=False, default=str))
-    else:
-        from dstream.cli.render.diagnostics import diagnostics_text
-        from dstream.cli.render.plan import plan_lines
+    form = "json" if json else format
+    if generate_config_out is not None:
+        from dstream.cli.generating import generate
 
-        paint = paint_for(sys.stdout, wanted=color)
-        if prepared.plan.diagnostics:
-            say(diagnostics_text(prepared.plan.diagnostics, operation.config.sources, paint), stream=sys.stderr)
-        if prepared.plan.pending:
-            say(f"An apply is under way or was cut off: {prepared.plan.pending} records are taken as done.\n")
-        say_lines(plan_lines(prepared.plan, paint))
+        if generate(operation, generate_config_out, {}, quiet=form != "text"):
+            operation = opened(config, var, var_file, ask=input)
+    options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
+    options = shaped(options, task_targets(operation, task, target))
+    save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
+    with asking(operation.asked, quiet=form != "text"):
+        prepared = plan(operation, options, save)
+    say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
+    if out is not None and form == "text":
+        say(f"\nSaved to {out}. To carry out exactly this: dstream apply {out}")
     return 2 if detailed_exitcode and prepared.plan.has_changes else 0
+
+
+def _save(
+    path: Path, operation: Operation, options: PlanOptions, asked: Given, prepared: Prepared, pool: ProviderPool
+) -> None:
+    from dstream.engine.saving import Command as Asked
+    from dstream.engine.saving import saved_plan
+    from dstream.plan.file import write_plan_file
+
+    command = Asked(options, asked.variables, asked.variable_files)
+    write_plan_file(path, saved_plan(operation, prepared, pool, command), operation.encryption)

@@ -64,13 +64,11 @@ def command(
         raise click.UsageError("In the background nobody can be asked: apply first, or add -auto-approve.")
     if apply:
         from dstream.cli.apply import carry_out
+        from dstream.engine.planning import PlanOptions
 
         code = carry_out(
             operation,
-            tuple(f"task.{name.removeprefix('task.')}" for name in names),
-            (),
-            destroy=False,
-            refresh=True,
+            PlanOptions(targets=tuple(f"task.{name.removeprefix('task.')}" for name in names)),
             parallelism=10,
             lock_timeout=lock_timeout,
             auto_approve=auto_approve,

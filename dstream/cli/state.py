@@ -15,7 +15,7 @@ from dstream.cli.render.paint import paint_for, say
 
 if TYPE_CHECKING:
     from dstream.cli.render.progress import Lines
-from dstream_state import ObjectState, Snapshot
+from dstream_state import Snapshot
 
 
 @click.group("state")
@@ -55,7 +55,8 @@ def list_(prefix: str | None, config: str, var: tuple[str, ...], var_file: tuple
 @flag("json", help="As JSON.")
 def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """Show one object as it was last applied; sensitive values are hidden."""
-    from dstream.cli.render.values import attribute_name, literal_lines
+    from dstream.cli.render.formats import say_json
+    from dstream.cli.render.state import hidden, object_lines
     from dstream.plan.plan import known
 
     snapshot = _snapshot(config, var, var_file)
@@ -66,7 +67,6 @@ def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, .
         near = difflib.get_close_matches(address, list(snapshot.resources), n=1)
         hint = f" Did you mean {near[0]}?" if near else " `dstream state list` lists what there is."
         raise click.ClickException(f"The state has no {address}.{hint}")
-    shown = _hidden(item)
     if json:
         form = {
             "address": address,
@@ -74,30 +74,13 @@ def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, .
             "provider": item.provider,
             "status": item.status,
             "identity": item.identity,
-            "attributes": known(shown),
+            "attributes": known(hidden(item)),
             "dependencies": list(item.dependencies),
         }
-        say(json_module.dumps(form, ensure_ascii=False, default=str))
+        say_json(form)
         return
-    paint = paint_for(sys.stdout)
-    say(paint(f"# {address}" + ("" if item.status == "ok" else f" ({item.status})"), "bold"))
-    say(f"{item.type} {{")
-    names = sorted(shown)
-    width = max((len(attribute_name(name)) for name in names), default=0)
-    for name in names:
-        first, *rest = literal_lines(shown[name], "    ")
-        say(f"    {attribute_name(name):<{width}} = {first}")
-        for line in rest:
-            say(line)
-    say("}")
-
-
-def _hidden(item: ObjectState) -> dict[str, object]:
-    """Return the attributes with sensitive ones as fingerprints, also where the state is encrypted and has them."""
-    from dstream.engine.secrets import redact
-
-    found = redact(dict(item.attributes), item.sensitive, b"shown to nobody")
-    return dict(found)
+    for line in object_lines(address, item, paint_for(sys.stdout)):
+        say(line)
 
 
 @command.command("mv", cls=Command)

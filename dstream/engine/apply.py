@@ -7,6 +7,7 @@ one short write, however large the state is, and nothing is started or reported 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from dstream.engine.recovery import recover
 from dstream.engine.runners import Pausing, belongs, runners_paused
 from dstream.engine.surgery import save_late, save_unwritten
 from dstream.plan import Plan
+from dstream.plan.file import PlanFile
 from dstream.stopping import Stop
 from dstream_state import (
     Held,
@@ -67,8 +69,15 @@ class Outcome:
         return has_errors(self.diagnostics)
 
 
-def apply(operation: Operation, options: ApplyOptions, approve: Approve, observer: Observer, stop: Stop) -> Outcome:
-    """Carry out what the configuration asks for, if `approve` says yes to the plan.
+def apply(
+    operation: Operation,
+    options: ApplyOptions,
+    approve: Approve,
+    observer: Observer,
+    stop: Stop,
+    saved: PlanFile | None = None,
+) -> Outcome:
+    """Carry out what the configuration asks for, or a saved plan, if `approve` says yes to the plan.
 
     Raises DiagnosticsError where nothing could be planned, StateError where the state is locked, lost or out of reach.
     What failed on the way is in the outcome; what succeeded is recorded in any case.
@@ -76,27 +85,67 @@ def apply(operation: Operation, options: ApplyOptions, approve: Approve, observe
     name = "destroy" if options.plan.destroy else "apply"
     stop.idle = True
     try:
-        with locked_pool(operation, name, options.lock_timeout, observer, stop) as (held, pool):
-            return _under_lock(operation, options, approve, observer, stop, held, pool)
+        with locked_pool(operation, name, options.lock_timeout, observer, stop) as (held, pool, processes):
+            if saved is None:
+                if held.unresolved:
+                    processes.record()
+                recover_recorded(operation, held, pool, observer)
+                prepared = make_plan(operation, held.current(), pool, options.plan)
+            else:
+                from dstream.engine.saving import prepare_again
+
+                prepared = prepare_again(operation, held.snapshot, pool, saved)
+            return _under_lock(operation, options, approve, observer, stop, held, pool, processes, prepared)
     finally:
         stop.idle = False
+
+
+class Processes:
+    """Providers that the next operation has to end if this one is killed: from the moment that they may change things.
+
+    Until then nothing is written, so that an apply that changes nothing leaves the state as it is.
+    """
+
+    def __init__(self, held: Held) -> None:
+        """Record under the lock `held`."""
+        self._held = held
+        self._early: list[ProcessStarted] = []
+        self._recording = False
+        self._lock = threading.Lock()
+
+    def started(self, pid: int, started: int | None) -> None:
+        """Take note of a process, from any thread, before it is told anything."""
+        process = ProcessStarted(pid, started, this_host())
+        with self._lock:
+            if not self._recording:
+                self._early.append(process)
+                return
+        self._held.append([process])
+
+    def record(self) -> None:
+        """Record those that have started, and from now on each as it starts."""
+        with self._lock:
+            early, self._early, self._recording = self._early, [], True
+        if early:
+            self._held.append(early)
 
 
 @contextmanager
 def locked_pool(
     operation: Operation, name: str, timeout: float, observer: Observer, stop: Stop
-) -> Iterator[tuple[Held, ProviderPool]]:
-    """Hold the lock of the state, with a pool of providers that are recorded in it and die with it."""
+) -> Iterator[tuple[Held, ProviderPool, Processes]]:
+    """Hold the lock of the state, with a pool of providers that die with it, and are recorded in it when asked to."""
     with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
+        processes = Processes(held)
         pool = ProviderPool(
             operation.root,
             operation.root / DATA_DIR,
             inherit_fds=held.inherit_fds,
-            on_start=lambda pid, started: held.append([ProcessStarted(pid, started, this_host())]),
+            on_start=processes.started,
         )
         held.on_lost(pool.kill)
         with pool, stop.listening(lambda: pool.kill() if stop.at_once else None):
-            yield held, pool
+            yield held, pool, processes
 
 
 def recover_recorded(operation: Operation, held: Held, pool: ProviderPool, observer: Observer) -> None:
@@ -112,12 +161,12 @@ def _under_lock(
     stop: Stop,
     held: Held,
     pool: ProviderPool,
+    processes: Processes,
+    prepared: Prepared,
 ) -> Outcome:
-    recover_recorded(operation, held, pool, observer)
-    prepared = make_plan(operation, held.current(), pool, options.plan)
     plan = prepared.plan
     if not plan.has_changes:
-        if records := provider_records(prepared, pool):
+        if records := [*prepared.adoptions, *provider_records(prepared, pool)]:
             held.append(records)
         return Outcome(plan, True, diagnostics=plan.diagnostics, snapshot=held.finish())
     if not approve(plan):
@@ -126,6 +175,7 @@ def _under_lock(
     how = Pausing(held.holder.operation, options.lock_timeout, options.stop_tasks, observer.stopping)
     with runners_paused(operation.backend, plan, prepared.moved_tasks, how, pool.kill) as leases:
         stop.idle = False
+        processes.record()
         execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
         try:
             execution.run()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dstream.config import BackendBlock, Body, Config
+from dstream.config import BackendBlock, Config
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.lang import Module, evaluate_body, sensitive_paths, strip_sensitive, to_json_value
+from dstream.lang import Module, contains_unknown, evaluate_body, sensitive_paths, strip_sensitive, to_json_value
 from dstream_state import Backend, Encryption, open_backend
 
 CREDENTIALS = frozenset(("access_key", "sas_token", "connection_string", "client_secret"))
@@ -17,7 +17,14 @@ def configured_encryption(config: Config, module: Module) -> Encryption | None:
     """Return the encryption that the configuration asks for, None where the state is in clear."""
     if config.settings is None or config.settings.encryption is None:
         return None
-    return Encryption.from_settings(_plain(config.settings.encryption, module))
+    settings = evaluate_body(config.settings.encryption, module.scope())
+    if contains_unknown(settings):
+        names = ", ".join(sorted({name for _, origins in sensitive_paths(settings) for name in origins}))
+        detail = (
+            f"The settings of `encryption` are not known ({names or 'a variable has no value'}): set what is missing."
+        )
+        raise DiagnosticsError(error("Encryption needs a value", detail, config.settings.encryption.range))
+    return Encryption.from_settings(to_json_value(strip_sensitive(settings)))
 
 
 def open_configured(config: Config, module: Module, workspace: str, encryption: Encryption | None) -> Backend:
@@ -26,11 +33,6 @@ def open_configured(config: Config, module: Module, workspace: str, encryption: 
     block = settings.backend if settings is not None else None
     kind, arguments = ("local", {}) if block is None else (block.type, _arguments(block, module))
     return open_backend(kind, arguments, workspace=workspace, root=config.root, encryption=encryption)
-
-
-def _plain(body: Body, module: Module) -> dict[str, Any]:
-    value: dict[str, Any] = to_json_value(strip_sensitive(evaluate_body(body, module.scope())))
-    return value
 
 
 def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Given:
     """Values of variables as texts, from `-var`; later ones win over files and environment."""
     variable_files: tuple[Path, ...] = ()
     workspace: str = "default"
+    planned_at: str | None = None
+    """The time of the plan that is carried out; None where one is made."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,10 @@ class Operation:
         if self._encryption is None and self.encrypted:
             self._encryption = configured_encryption(self.config, self.module)
         return self._encryption
+
+    def take_encryption(self, other: Operation) -> None:
+        """Use the encryption of another operation on the same configuration, whose key is made already."""
+        self._encryption = other.encryption
 
     @property
     def encrypted(self) -> bool:
@@ -99,5 +105,6 @@ def open_operation(given: Given, *, ask: Ask | None = None, lint: bool = False) 
         env=os.environ,
         ask=ask,
         lint=lint,
+        planned_at=given.planned_at,
     )
     return Operation(config, module, given.workspace)

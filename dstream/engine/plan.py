@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan
 from dstream.engine.providers import ProviderPool
 from dstream_state import Snapshot, overlay
 
+Save = Callable[[Prepared, ProviderPool], None]
 
-def plan(operation: Operation, options: PlanOptions) -> Prepared:
-    """Return what an apply would do now; raise DiagnosticsError with everything that is wrong."""
+
+def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -> Prepared:
+    """Return what an apply would do now; raise DiagnosticsError with everything that is wrong.
+
+    `save` is called with the plan while its providers can be looked at.
+    """
     snapshot, pending = current_state(operation)
     with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
-        return make_plan(operation, snapshot, pool, options, pending=pending)
+        prepared = make_plan(operation, snapshot, pool, options, pending=pending)
+        if save is not None:
+            save(prepared, pool)
+        return prepared
 
 
 def current_state(operation: Operation) -> tuple[Snapshot, int]:

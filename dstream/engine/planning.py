@@ -15,7 +15,8 @@ from typing import Any
 from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
-from dstream.engine.adoption import adopted, import_identities
+from dstream.engine.adoption import Adoption, adopted, adoptions
+from dstream.engine.answers import Answers, derivation_name
 from dstream.engine.asking import Meaning, Prior, meanings
 from dstream.engine.blocks import block_name, object_blocks, provider_of
 from dstream.engine.comparison import (
@@ -33,26 +34,28 @@ from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec
-from dstream.engine.refresh import Reality
+from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.refusals import (
     cannot_be_first,
     exists_already,
     needs_encryption,
+    nothing_to_import_to,
     prevented,
     sensitive_identity,
+    still_wanted,
     unknown_target,
     unknown_type,
     unreachable,
     unresolved,
 )
 from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import reveal
+from dstream.engine.secrets import has_withheld, redact, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
 from dstream.engine.sources import Sources
 from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
-from dstream.lang import Scope, evaluate_body, references
-from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote
+from dstream.lang import Reference, Scope, evaluate_body, references
+from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskNote, contains_unknown
 from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
 
@@ -62,7 +65,10 @@ class PlanOptions:
 
     destroy: bool = False
     refresh: bool = True
+    refresh_only: bool = False
+    """Whether only the state is brought up to date with what really exists."""
     targets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     imports: Mapping[str, Any] = field(default_factory=dict)
     """Identities of objects to take over, by address, beside those of `import` blocks."""
@@ -84,28 +90,47 @@ class Prepared:
     """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
     moved_tasks: dict[str, str] = field(default_factory=dict)
     """The earlier address of each task that is still recorded under it, by its new one."""
+    answers: Answers = field(default_factory=Answers)
 
 
 def make_plan(
-    operation: Operation, snapshot: Snapshot, pool: ProviderPool, options: PlanOptions, *, pending: int = 0
+    operation: Operation,
+    snapshot: Snapshot,
+    pool: ProviderPool,
+    options: PlanOptions,
+    *,
+    pending: int = 0,
+    recalled: Answers | None = None,
 ) -> Prepared:
-    """Return the plan that takes reality to the configuration; raise DiagnosticsError with all that is wrong."""
-    planner = _Planner(operation, snapshot, pool, options)
+    """Return the plan that takes reality to the configuration; raise DiagnosticsError with all that is wrong.
+
+    With the answers of a saved plan in `recalled`, nobody is asked for what it knows.
+    """
+    planner = _Planner(operation, snapshot, pool, options, recalled)
     return planner.run(pending)
 
 
 class _Planner:
-    def __init__(self, operation: Operation, snapshot: Snapshot, pool: ProviderPool, options: PlanOptions) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        snapshot: Snapshot,
+        pool: ProviderPool,
+        options: PlanOptions,
+        recalled: Answers | None = None,
+    ) -> None:
         self.operation = operation
+        self.recalled = recalled
+        self.evaluated: dict[str, Any] = {}
         self.config = operation.config
-        self.moves = apply_moves(snapshot.resources, operation.config.moved)
+        self.moves = apply_moves(snapshot.resources, () if options.refresh_only else operation.config.moved)
         self.snapshot = replace(snapshot, resources=self.moves.resources)
         self.adopted: dict[str, ObjectState] = {}
         self.pool = pool
         self.options = options
         self.blocks = operation.needs
         self.exports = Exports()
-        self.scope: Scope = operation.module.scope(resources=self.exports)
+        self.scope: Scope = operation.module.scope(resources=self.exports, planning=True)
         self.wanted: dict[str, Wanted] = {}
         self.changes: dict[str, Change] = {}
         self.notes: list[TaskNote] = []
@@ -116,7 +141,11 @@ class _Planner:
         self.changed_blocks: set[str] = set()
         """Blocks of which an object that exists is changed, for `replace_triggered_by`."""
         self.replaced = {str(read_address(text)) for text in options.replace}
-        self.selected = Selection(options.targets, operation, self.snapshot, destroy=options.destroy)
+        self.selected = Selection(
+            options.targets, operation, self.snapshot, destroy=options.destroy, exclude=options.exclude
+        )
+        self.plans_objects = not (options.destroy or options.refresh_only)
+        """Whether it is planned what the configuration asks for."""
         self._needs: dict[str, tuple[str, ...]] = {}
         self.sources = Sources(
             operation,
@@ -126,13 +155,15 @@ class _Planner:
             self.selected,
             self.needs,
             asks=options.refresh,
-            derives=not options.destroy,
+            derives=self.plans_objects,
+            on_upgraded=self.moves.resources.update,
+            recalled=recalled,
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
         self._rules_of: dict[tuple[str, str], Rules] = {}
         self._meant: dict[str, Meaning] = {}
-        self._imports: dict[str, Any] | None = None
+        self._imports: dict[str, Adoption] | None = None
         self._by_block: dict[str, list[str]] | None = None
         self._new_first: set[str] | None = None
 
@@ -143,14 +174,17 @@ class _Planner:
         for name in self.operation.graph.in_order():
             if name in self.selected:
                 self._visit(name)
-        self._leftovers()
+        if not self.options.refresh_only:
+            self._leftovers()
         known = list(self.changes)
         self.problems += (unknown_target(each, known) for each in self.replaced if each not in self.changes)
-        if not self.options.destroy and self.selected.everything:
+        if self.plans_objects and self.selected.everything:
             self.outputs += removed_outputs(self.snapshot.outputs, self.config.outputs)
         if not self.options.destroy:
             self.problems += failed_checks(self.config, self.scope)
         drifts = self._drifts()
+        if self.plans_objects:
+            self._check_blocks()
         if has_errors(self.problems):
             raise DiagnosticsError(self.problems)
         plan = Plan(
@@ -160,9 +194,13 @@ class _Planner:
             tasks=tuple(self.notes),
             diagnostics=tuple(self.problems),
             destroy=self.options.destroy,
+            refresh_only=self.options.refresh_only,
             lineage=self.snapshot.lineage if self.snapshot.serial else None,
             serial=self.snapshot.serial,
             pending=pending,
+            workspace=self.operation.workspace,
+            variables=self._variables(),
+            made_at=self.operation.module.planned_at,
         )
         realities = {address: self._reality(address) for address in (*self.asked, *self.moves.origins, *self.adopted)}
         return Prepared(
@@ -176,17 +214,59 @@ class _Planner:
             {name: self.needs(name) for name in self.blocks},
             tuple(self._adoptions()),
             {new: old for new, old in self.moves.tasks.items() if old in self.snapshot.tasks},
+            self._answers(realities),
         )
 
+    def _answers(self, realities: dict[str, Reality]) -> Answers:
+        said = self.sources.derivations.answers
+        return Answers(
+            self.evaluated,
+            {spec.name: spec.config for spec in self.specs.values()},
+            realities,
+            {derivation_name(*each): answer for each, answer in said.items()},
+            self._meant,
+        )
+
+    def _variables(self) -> dict[str, Any]:
+        found = {}
+        for name, value in self.operation.module.variables.items():
+            clear, paths = evaluated({"value": value})
+            found[name] = redact(clear, paths, self.key)["value"]
+        return found
+
     def _adoptions(self) -> Iterable[Record]:
+        for address, item in self.sources.upgraded.items():
+            yield Put(address, item)
+        if self.options.refresh_only:
+            yield from self._as_they_are()
+            return
         for new, old in self.moves.origins.items():
-            yield Put(new, self.snapshot.resources[new])
+            item, wanted = self.snapshot.resources[new], self.wanted.get(new)
+            if wanted is not None:
+                # From a block into a task, or out of it: another provider serves it, and calls it otherwise.
+                item = replace(item, provider=wanted.provider, key=wanted.key)
+            yield Put(new, item)
             yield Drop(old)
         for address, item in self.adopted.items():
             yield Put(address, item)
         for old in self.moves.tasks.values():
             if old in self.snapshot.tasks:
                 yield PutTask(old, None)
+
+    def _as_they_are(self) -> Iterable[Record]:
+        """Yield what the state has to take in of objects that are not as it has them."""
+        for drift in self._drifts():
+            item = self.snapshot.resources[drift.address]
+            reality = self._reality(drift.address)
+            if drift.kind is DriftKind.MISSING:
+                yield Drop(drift.address)
+            elif drift.kind is DriftKind.CHANGED:
+                real = dict(drift.after or {})
+                if self.operation.encrypted:
+                    real = dict(reveal(real, reality.attributes, item.attributes))
+                identity = reality.identity if reality.identity is not None else item.identity
+                private = reality.private if reality.private is not None else item.private
+                yield Put(drift.address, replace(item, attributes=real, identity=identity, private=private))
 
     @property
     def new_first(self) -> set[str]:
@@ -257,7 +337,7 @@ class _Planner:
     def _resource(self, name: str) -> None:
         type_, _, label = name.partition(".")
         block = self.config.resources[type_, label]
-        if self.options.destroy:
+        if not self.plans_objects:
             self._export_recorded(block)
             return
         spec = self.specs[f"provider.{provider_of(block)}"]
@@ -265,6 +345,9 @@ class _Planner:
         rules = self._rules(spec, type_, block)
         names = InstanceNames(block.for_each, block.count)
         found = [self._declared(block, key, names, spec, rules) for key in names.of(self.scope)]
+        if not self.selected.whole(name):
+            self._export_recorded(block)
+            found = [wanted for wanted in found if self.selected.has(wanted.address)]
         found = self._as_provider_plans(spec, found, rules)
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
@@ -288,11 +371,13 @@ class _Planner:
             return scope.bind(names.of(scope).get(key, planned))
 
         def evaluate_in(scope: Scope) -> Evaluated:
-            return evaluated(evaluate_body(block.body, bound(scope)))
+            attributes, paths = evaluated(evaluate_body(block.body, bound(scope)))
+            return (attributes if self.recalled is None else self.recalled.value(address, attributes)), paths
 
         require(block.lifecycle.preconditions, bound(self.scope), "Precondition not met", address)
 
         attributes, paths = evaluate_in(self.scope)
+        self.evaluated[address] = attributes
         return Wanted(
             address=address,
             block=f"{block.type}.{block.name}",
@@ -326,7 +411,7 @@ class _Planner:
     def _task(self, name: str) -> None:
         block_name = f"task.{name}"
         own = self.sources.add_task(name)
-        if not self.options.destroy:
+        if self.plans_objects:
             block = self.config.tasks[name]
             names = InstanceNames(block.for_each, block.count)
             for task in own:
@@ -358,7 +443,8 @@ class _Planner:
             return
         by_spec: dict[tuple[str, str], list[Wanted]] = {}
         names = InstanceNames(task.block.for_each, task.block.count)
-        for each in task.wanted:
+        chosen = self.selected.chosen({each.address: each.dependencies for each in task.wanted})
+        for each in (one for one in task.wanted if one.address in chosen):
             wanted = replace(each, names=lambda scope: scope.bind(names.of(scope)[task.address.key]))
             by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
         for (spec_name, type_), found in by_spec.items():
@@ -368,11 +454,13 @@ class _Planner:
                 self.moves.take(wanted.address, wanted.aliases)
             found = self._as_provider_plans(spec, found, rules)
             self._check_absent(spec, found, rules)
+            triggered = self._triggered(task.block.lifecycle)
             for wanted in found:
-                change = self._change(wanted, spec, rules, Reason.NONE)
+                change = self._change(wanted, spec, rules, triggered)
                 if wanted.lifecycle.postconditions:
                     self.problems += after(wanted, self.scope, self._exported(wanted, change))
-        self._note(task)
+        if self.selected.whole(block_name):
+            self._note(task)
 
     def _note(self, task: TaskInstance) -> None:
         address = str(task.address)
@@ -392,8 +480,13 @@ class _Planner:
         if not rules.plans or spec.unknown:
             return found
         asked = [wanted for wanted in found if wanted.address not in self.imports or self._recorded(wanted)]
-        session = self.pool.session(spec)
-        answers = meanings(session, [(each, self._prior(each)) for each in asked], rules, self.key)
+        wishes = [(each, self._prior(each)) for each in asked]
+        answers: list[Meaning] = []
+        if self.recalled is not None:
+            answers, wishes = self.recalled.meant(wishes, rules)
+        if wishes:
+            fresh = meanings(self.pool.session(spec), wishes, rules, self.key)
+            answers += fresh if self.recalled is None else (self.recalled.meant_again(each, rules) for each in fresh)
         made = {each.wanted.address: each for each in answers}
         self._meant.update(made)
         return [made[each.address].wanted if each.address in made else each for each in found]
@@ -460,7 +553,7 @@ class _Planner:
         if address not in self.imports or self._recorded(wanted) is not None:
             return None
         try:
-            recorded, _ = adopted(wanted, self.imports[address], spec, rules, self.refresh, self.key)
+            recorded, _ = adopted(wanted, self.imports[address].identity, spec, rules, self.refresh, self.key)
         except DiagnosticsError as problem:
             self.problems.extend(problem.diagnostics)
             return None
@@ -469,11 +562,25 @@ class _Planner:
         return recorded.identity
 
     @property
-    def imports(self) -> dict[str, Any]:
-        """The identities of objects to take over, by address."""
+    def imports(self) -> dict[str, Adoption]:
+        """The objects to take over, by address."""
         if self._imports is None:
-            self._imports = {**import_identities(self.config.imports, self.scope), **self.options.imports}
+            given = {address: Adoption(address, identity) for address, identity in self.options.imports.items()}
+            self._imports = {**adoptions(self.config.imports, self.scope), **given}
         return self._imports
+
+    def _check_blocks(self) -> None:
+        """Report `import` and `removed` blocks that do not fit what is declared."""
+        for each in self.imports.values():
+            block = block_of_text(each.address)
+            if each.address in self.wanted or block in self.broken or not self.selected.has(each.address):
+                continue
+            if not any(within(task, block) for task in self.kept_tasks):
+                self.problems.append(nothing_to_import_to(each.address, block in self.blocks, each.range))
+        for removed in self.config.removed:
+            still = next((address for address in self.wanted if within(address, str(removed.from_))), None)
+            if still is not None:
+                self.problems.append(still_wanted(still, removed.range))
 
     def _reality(self, address: str) -> Reality:
         """Return what the provider said of an object, which may have been asked for under its earlier address."""
@@ -490,7 +597,19 @@ class _Planner:
     def _exported(self, wanted: Wanted, change: Change) -> Any:
         reality = self._reality(wanted.address)
         clear = reveal(change.after, wanted.attributes, reality.attributes)
+        if not reality.asked and has_withheld(clear):
+            clear = reveal(change.after, wanted.attributes, self._secrets_of(wanted.address))
         return exported(clear, wanted.sensitive, wanted.address)
+
+    def _secrets_of(self, address: str) -> Mapping[str, Any] | None:
+        """Read an object that was not refreshed, since something needs a secret of it."""
+        recorded = self.snapshot.resources.get(address)
+        spec = self.specs.get(recorded.provider) if recorded is not None else None
+        if recorded is None or spec is None or spec.unknown:
+            return None
+        asking = Refresh(self.pool, self.operation.asked)
+        asking.ask(spec, {address: recorded}, {address: told(recorded.attributes, (), self.key)})
+        return asking.reality(address).attributes
 
     def _export_recorded(self, block: ResourceBlock) -> None:
         """Give expressions the recorded attributes, where nothing will be planned (destroy).
@@ -505,8 +624,13 @@ class _Planner:
                 self.exports.set(address.type, address.name, address.key, make)
 
     def _recorded_export(self, address: str) -> Any:
-        item = self.snapshot.resources[address]
-        clear = reveal(item.attributes, self.refresh.reality(address).attributes)
+        item, reality = self.snapshot.resources[address], self.refresh.reality(address)
+        recorded = item.attributes
+        if self.options.refresh_only:
+            recorded = prior_attributes(item, reality, item.sensitive, self.key) or {}
+        clear = reveal(recorded, item.attributes, reality.attributes)
+        if not reality.asked and has_withheld(clear):
+            clear = reveal(item.attributes, self._secrets_of(address))
         return exported(clear, item.sensitive, address)
 
     @property
@@ -521,9 +645,31 @@ class _Planner:
     def _triggered(self, lifecycle: Lifecycle) -> Reason:
         for expr in lifecycle.replace_triggered_by:
             for reference in references(expr):
-                if block_name(reference) in self.changed_blocks:
+                if self._sets_off(reference):
                     return Reason.TRIGGERED
         return Reason.NONE
+
+    def _sets_off(self, reference: Reference) -> bool:
+        """Tell whether what is referred to changes: a block, an instance of it, or one attribute of these."""
+        block = block_name(reference)
+        if block not in self.changed_blocks:
+            return False
+        declared = self.config.resources.get((reference.root, str(reference.path[0])))
+        rest = reference.path[1:]
+        if declared is None or not rest:
+            return True
+        prefix = block
+        if declared.for_each is not None or declared.count is not None:
+            prefix, rest = str(ResourceAddress(declared.type, declared.name, rest[0])), rest[1:]
+        changed = [
+            change
+            for address, change in self.changes.items()
+            if within(address, prefix) and change.action not in (Action.NO_OP, Action.CREATE)
+        ]
+        if not rest:
+            return bool(changed)
+        name = str(rest[0])
+        return any((change.before or {}).get(name) != (change.after or {}).get(name) for change in changed)
 
     # -- what is left -------------------------------------------------------------------------------
 
@@ -572,8 +718,13 @@ class _Planner:
 
     def _output(self, name: str) -> None:
         block, recorded = self.config.outputs[name], self.snapshot.outputs.get(name)
+        if self.options.refresh_only and recorded is None:
+            return
         require(block.preconditions, self.scope, "Precondition not met", f"output.{name}")
-        self.outputs.append(output_change(block, recorded, self.scope, self.key))
+        change = output_change(block, recorded, self.scope, self.key)
+        if self.options.refresh_only and contains_unknown(change.after):
+            return
+        self.outputs.append(change)
 
     def _drifts(self) -> list[Drift]:
         found = []

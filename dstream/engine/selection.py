@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dstream.addresses import Address, DerivedAddress, TaskAddress, parse_address
 from dstream.diagnostics import DiagnosticsError, error
@@ -16,37 +16,127 @@ DEPOSED = "#deposed"
 
 
 class Selection:
-    """The blocks that targets ask for, with what they need (or, to destroy, what needs them); all without targets."""
+    """What an operation is about: what targets ask for with what they need, or all but what is excluded.
 
-    def __init__(self, targets: Iterable[str], operation: Operation, snapshot: Snapshot, *, destroy: bool) -> None:
-        """Raise DiagnosticsError where a target names nothing."""
-        names = [_target_block(target, operation.needs, snapshot) for target in targets]
+    A target may be a block, one instance of it, or one object of a task. What a target needs is in whole blocks, and
+    what needs an excluded object is left out in whole blocks. To destroy, it is the other way round: with a target goes
+    what needs it, and with an excluded object stays what it needs.
+    """
+
+    def __init__(
+        self,
+        targets: Iterable[str],
+        operation: Operation,
+        snapshot: Snapshot,
+        *,
+        destroy: bool,
+        exclude: Iterable[str] = (),
+    ) -> None:
+        """Raise DiagnosticsError where an address names nothing."""
         self._names: set[str] | None = None
-        if names:
-            graph = operation.graph
-            known = [name for name in names if name in graph]
-            self._names = set(names) | (graph.dependents(known) if destroy else graph.closure(known))
+        self._only: dict[str, set[str]] = {}
+        """Blocks of which some objects are wanted, and the addresses of these."""
+        self._left_out: set[str] = set()
+        """Blocks that are left out."""
+        self._excluded: set[str] = set()
+        """Addresses of objects that are left out, with what is below them."""
+        self._destroy = destroy
+        chosen = [_named(each, operation.needs, snapshot) for each in targets]
+        if chosen:
+            self._choose(chosen, operation)
+        left = [_named(each, operation.needs, snapshot) for each in exclude]
+        if left:
+            self._leave_out(left, operation)
+
+    def _choose(self, chosen: list[tuple[str, str]], operation: Operation) -> None:
+        graph = operation.graph
+        known = [block for block, _ in chosen if block in graph]
+        around = graph.dependents(known) if self._destroy else graph.closure(known)
+        self._names = {block for block, _ in chosen} | around
+        for block, address in chosen:
+            self._only.setdefault(block, set()).add(address)
+        needed = {each for block in known for each in operation.needs[block]} if not self._destroy else set()
+        for block in list(self._only):
+            # One that is wanted as a whole, by itself or since another target needs it, is not wanted in parts.
+            if block in self._only[block] or block in needed:
+                del self._only[block]
+
+    def _leave_out(self, left: list[tuple[str, str]], operation: Operation) -> None:
+        graph = operation.graph
+        known = [block for block, _ in left if block in graph]
+        around = (graph.closure(known) if self._destroy else graph.dependents(known)) - set(known)
+        self._left_out = {block for block in around if block.partition(".")[0] not in ("var", "local", "provider")}
+        for block, address in left:
+            if block == address:
+                self._left_out.add(block)
+            else:
+                self._excluded.add(address)
 
     @property
     def everything(self) -> bool:
         """Whether nothing was left out."""
-        return self._names is None
+        return self._names is None and not self._left_out and not self._excluded
 
     def __contains__(self, block: str) -> bool:
-        """Tell whether a block is in the selection."""
-        return self._names is None or block in self._names
+        """Tell whether a block, or some of its objects, are in the selection."""
+        return (self._names is None or block in self._names) and block not in self._left_out
+
+    def whole(self, block: str) -> bool:
+        """Tell whether all objects of a block are in the selection."""
+        parts = any(_below(address, block) for address in self._excluded)
+        return block in self and block not in self._only and not parts
 
     def has(self, address: str) -> bool:
-        """Tell whether the block of a recorded address is in the selection."""
-        return self._names is None or block_of_text(address) in self._names
+        """Tell whether an object, recorded or wanted, is in the selection."""
+        if self.everything:
+            return True
+        block = block_of_text(address)
+        if block not in self or any(_below(address, each) for each in self._excluded):
+            return False
+        only = self._only.get(block)
+        return only is None or any(_below(address, each) for each in only)
+
+    def chosen(self, needs: Mapping[str, Iterable[str]]) -> set[str]:
+        """Return which objects of one task are in the selection; `needs` has what each of them needs, by address.
+
+        With an object comes what it needs of the same task, and with one that is left out goes what needs it.
+        """
+        found = {address for address in needs if self.has(address)}
+        pending = list(found)
+        while pending:
+            for needed in needs[pending.pop()]:
+                if needed in needs and needed not in found and not self._is_excluded(needed):
+                    found.add(needed)
+                    pending.append(needed)
+        while gone := {
+            address for address in found if any(self._missing(each, needs, found) for each in needs[address])
+        }:
+            found -= gone
+        return found
+
+    def _missing(self, needed: str, needs: Mapping[str, Iterable[str]], found: set[str]) -> bool:
+        return bool(self._excluded) and needed in needs and needed not in found
+
+    def _is_excluded(self, address: str) -> bool:
+        return any(_below(address, each) for each in self._excluded)
 
 
-def _target_block(target: str, needs: Needs, snapshot: Snapshot) -> str:
-    name = block_of(read_address(target))
-    recorded = name in snapshot.tasks or any(block_of_text(text) == name for text in snapshot.resources)
-    if name not in needs and not recorded:
-        raise DiagnosticsError(unknown_target(target, list(needs)))
-    return name
+def _all_in(needed: Iterable[str], known: Mapping[str, Iterable[str]], found: set[str]) -> bool:
+    return all(each in found for each in needed if each in known)
+
+
+def _below(address: str, prefix: str) -> bool:
+    return address == prefix or address.startswith((f"{prefix}.", f"{prefix}[", f"{prefix}{DEPOSED}"))
+
+
+def _named(text: str, needs: Needs, snapshot: Snapshot) -> tuple[str, str]:
+    """Return the block of an address that the user gave, and the address itself in its usual spelling."""
+    address = read_address(text)
+    block, name = block_of(address), str(address)
+    recorded = block in snapshot.tasks or any(block_of_text(each) == block for each in snapshot.resources)
+    if block not in needs and not recorded:
+        raise DiagnosticsError(unknown_target(text, list(needs)))
+    return block, name
 
 
 def read_address(text: str) -> Address:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.engine.answers import Answers, RecalledDerivations, RecalledRefresh
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
 from dstream.engine.operation import Operation
@@ -19,6 +20,7 @@ from dstream.engine.refresh import Refresh
 from dstream.engine.secrets import told
 from dstream.engine.selection import Selection, block_of_text
 from dstream.engine.tasks import Derivations, TaskInstance, task_instance
+from dstream.engine.upgrades import upgraded
 from dstream.lang import Scope
 from dstream_state import ObjectState, Snapshot
 
@@ -40,13 +42,28 @@ class Sources:
         *,
         asks: bool,
         derives: bool,
+        on_upgraded: Callable[[dict[str, ObjectState]], None],
+        recalled: Answers | None = None,
     ) -> None:
-        """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need."""
+        """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need.
+
+        `on_upgraded` takes recorded objects that were raised to the present version of their schema.
+
+        `recalled` has the answers of a saved plan: nothing is asked that it knows.
+        """
+        self._recalled = recalled
+        self._on_upgraded = on_upgraded
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
+        self.upgraded: dict[str, ObjectState] = {}
+        """Recorded objects in the present version of their schema, where that is another one."""
         self.refresh = Refresh(pool, operation.asked)
         self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)))
+        if recalled is not None:
+            self.derivations = RecalledDerivations(pool, lambda task: needs(str(task.address.block)))
+            self.derivations.saved = recalled.derivations
+            self.refresh = RecalledRefresh(pool, operation.asked, recalled.realities)
         self._operation, self._config = operation, operation.config
         self._snapshot, self._pool, self._scope = snapshot, pool, scope
         self._selected, self._needs = selected, needs
@@ -112,16 +129,22 @@ class Sources:
         self._ask(found)
 
     def _evaluate_provider(self, name: str) -> None:
-        spec = provider_spec(self._config.providers[name], self._scope, self._config)
+        spec = self._as_planned(provider_spec(self._config.providers[name], self._scope, self._config))
         self.specs[spec.name] = spec
 
     def _evaluate_task(self, name: str) -> None:
         block = self._config.tasks[name]
         for key, names in instances(block.for_each, block.count, self._scope):
             task = task_instance(block, key, self._scope.bind(names), self._config)
+            if self._recalled is not None:
+                task.input, *outputs = (replace(side, spec=self._as_planned(side.spec)) for side in task.sides)
+                task.outputs = tuple(outputs)
             self.tasks[str(task.address)] = task
             for side in task.sides:
                 self.specs[side.spec.name] = side.spec
+
+    def _as_planned(self, spec: ProviderSpec) -> ProviderSpec:
+        return spec if self._recalled is None else self._recalled.configured(spec)
 
     def _recorded_specs(self) -> list[Diagnostic]:
         """Add the providers of recorded objects whose block is gone."""
@@ -143,9 +166,10 @@ class Sources:
         return problems
 
     def _ask(self, specs: Iterable[ProviderSpec]) -> None:
-        """Ask each provider whose configuration is known about the objects that the state has of it."""
-        if not self._asks:
-            return
+        """Ask each provider whose configuration is known about the objects that the state has of it.
+
+        Those of an older schema version are raised first, also where nothing else is asked.
+        """
         by_spec: dict[str, dict[str, ObjectState]] = {}
         for address, item in self._snapshot.resources.items():
             if item.status in ("ok", "tainted") and address not in self.asked and self._selected.has(address):
@@ -153,6 +177,15 @@ class Sources:
         for spec in specs:
             objects = by_spec.get(spec.name)
             if objects and not spec.unknown:
+                raised = upgraded(
+                    spec, objects, self._pool, self._snapshot.hmac_key, encrypted=self._operation.encrypted
+                )
+                if raised:
+                    self.upgraded.update(raised)
+                    self._on_upgraded(raised)
+                    objects = objects | raised
+                if not self._asks:
+                    continue
                 self.asked.update(objects)
                 prior = {a: told(o.attributes, (), self._snapshot.hmac_key) for a, o in objects.items()}
                 self.refresh.ask(spec, objects, prior)

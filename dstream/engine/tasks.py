@@ -20,7 +20,7 @@ from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
 from dstream.engine.secrets import Path
 from dstream.engine.wanted import Wanted, evaluated
 from dstream.lang import Scope, from_json_value
-from dstream.plugins import Derivation, DerivedResource, derive
+from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.describe import fetch
 from dstream_state import fingerprint
 
@@ -109,6 +109,8 @@ class Derivations:
         self._pool = pool
         self._needs = needs
         self._threads: dict[str, threading.Thread] = {}
+        self.answers: dict[tuple[str, str], Derivation] = {}
+        """What was said, by flow and role."""
 
     def start(self, task: TaskInstance) -> None:
         """Start asking; `finish` waits for the answer."""
@@ -151,7 +153,21 @@ class Derivations:
                     side.spec.range,
                 )
             )
-        answer = derive(
+        answer = self.answer(side, flow, streams)
+        if answer.deferred:
+            self.answers[flow, side.role] = answer
+            task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
+            return None
+        fetch(found.info.resources, {item.type for item in answer.resources})
+        self.answers[flow, side.role] = _with_all_secrets(answer, found.info)
+        for item in answer.resources:
+            self._add(task, self._wanted(task, side, item))
+        return answer
+
+    def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
+        """Return what a side says that it needs."""
+        found = self._pool.installed(side.spec)
+        return derive(
             found.binary,
             found.info,
             task=flow,
@@ -160,13 +176,6 @@ class Derivations:
             streams=streams if side.role == "output" else None,
             redact=side.spec.secrets,
         )
-        if answer.deferred:
-            task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
-            return None
-        fetch(found.info.resources, {item.type for item in answer.resources})
-        for item in answer.resources:
-            self._add(task, self._wanted(task, side, item))
-        return answer
 
     def _add(self, task: TaskInstance, wanted: Wanted) -> None:
         """Add an object; one that several flows ask for in the same way is one object."""
@@ -218,6 +227,18 @@ class Derivations:
             lifecycle=task.block.lifecycle,
             range=task.block.range,
         )
+
+
+def _with_all_secrets(answer: Derivation, info: ProviderInfo) -> Derivation:
+    """Return an answer whose objects name all of their sensitive attributes, those of the type's schema too."""
+
+    def named(item: DerivedResource) -> DerivedResource:
+        schema = info.resources.get(item.type)
+        if schema is None or not schema.sensitive:
+            return item
+        return replace(item, sensitive=(*item.sensitive, *((name,) for name in schema.sensitive)))
+
+    return replace(answer, resources=tuple(map(named, answer.resources)))
 
 
 def _lifecycle_of(task: Lifecycle, item: DerivedResource) -> Lifecycle:

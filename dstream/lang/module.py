@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dstream.config.blocks import Condition, Config, VariableBlock
@@ -33,16 +35,20 @@ class Module:
         env: Mapping[str, str] | None = None,
         ask: Ask | None = None,
         lint: bool = False,
+        planned_at: str | None = None,
     ) -> None:
         """Resolve the variables; raise DiagnosticsError with everything that is wrong with them or with locals.
 
         `variables` are values from the command line: a string is read as the variable's type asks. `ask` is called
         for a variable without a value. With `lint`, missing variables and environment names are unknown, not errors.
+        `planned_at` is the time of the plan, now if it is not given.
         """
         self.config = config
         self.workspace = workspace
         self._lint = lint
-        self.surroundings = Surroundings(config.root, os.environ if env is None else env, lint)
+        self.planned_at = planned_at or _now()
+        surroundings = os.environ if env is None else env
+        self.surroundings = Surroundings(config.root, surroundings, lint, lambda: self.planned_at)
         problems: list[Diagnostic] = list(_local_cycles(config))
         given = collect(config, variables or {}, variable_files, self.surroundings.env, problems)
         self._variables: dict[str, Value] = {}
@@ -63,8 +69,12 @@ class Module:
         """The values of all variables."""
         return dict(self._variables)
 
-    def scope(self, resources: Resources | None = None) -> Scope:
-        """Return the scope of the configuration; `resources` gives the blocks of a resource type by name."""
+    def scope(self, resources: Resources | None = None, *, planning: bool = False) -> Scope:
+        """Return the scope of the configuration; `resources` gives the blocks of a resource type by name.
+
+        When `planning`, what is another at every evaluation, such as `timestamp()`, is unknown.
+        """
+        surroundings = replace(self.surroundings, planning=True) if planning else self.surroundings
         scope = Scope(
             {
                 "var": Namespace("variable", lambda: list(self._variables), self._variables.__getitem__),
@@ -72,7 +82,7 @@ class Module:
                 "dstream": {"workspace": self.workspace},
             },
             resources=resources,
-            surroundings=self.surroundings,
+            surroundings=surroundings,
         )
         return Scope({"local": _Locals(self.config, scope).namespace()}, parent=scope)
 
@@ -118,6 +128,10 @@ class Module:
                 detail = f"{failed}\nThis was checked by the validation at {validation.range}.{shown}"
                 problems.append(error("Invalid value for a variable", detail, block.range))
         return problems
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def failure(condition: Condition, scope: Scope) -> str | None:

@@ -20,7 +20,9 @@ class Surroundings:
     unset_is_unknown: bool = False
     """Whether `env("X")` of a name that is not set is unknown (lint) or an error."""
     now: Callable[[], str] | None = None
-    """What `plantimestamp()` and `timestamp()` return; None takes the clock."""
+    """What `plantimestamp()` returns; None takes the clock."""
+    planning: bool = False
+    """Whether what is another at every evaluation (`timestamp`, `uuid`, `bcrypt`) is not known yet."""
 
 
 class Lazy:

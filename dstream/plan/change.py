@@ -63,6 +63,11 @@ class Change:
         return self.action is not Action.NO_OP or self.moved_from is not None or self.importing is not None
 
     @property
+    def stays(self) -> bool:
+        """Whether the object exists afterwards, and is managed."""
+        return self.after is not None and self.action not in (Action.DELETE, Action.FORGET, Action.DEFERRED)
+
+    @property
     def loses_data(self) -> bool:
         """Whether carrying this out destroys data."""
         return self.holds_data and self.action.destroys

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from dstream import __version__
+from dstream.addresses import DerivedAddress, ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic
 from dstream.lang import Unknown
 from dstream.plan.action import Action
@@ -29,10 +31,16 @@ class Plan:
     tasks: tuple[TaskNote, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     destroy: bool = False
+    refresh_only: bool = False
+    """Whether it only brings the state up to date with what really exists, and changes no object."""
     lineage: str | None = None
     serial: int = 0
     pending: int = 0
     """Records of an unfinished operation that were laid over the state; such a plan is not applied."""
+    workspace: str = "default"
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """The values of variables, a fingerprint in place of a sensitive one."""
+    made_at: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -52,11 +60,18 @@ class Plan:
     @property
     def has_changes(self) -> bool:
         """Whether an apply would do anything that a user sees: objects, outputs, or a task not yet applied."""
+        if self.refresh_only:
+            return self.has_drift or any(change.action is not Action.NO_OP for change in self.outputs)
         return (
             any(change.changes_state for change in self.changes)
             or any(change.action is not Action.NO_OP for change in self.outputs)
             or any(not note.applied for note in self.tasks)
         )
+
+    @property
+    def mode(self) -> str:
+        """What kind of plan it is, as the JSON form calls it."""
+        return "refresh-only" if self.refresh_only else "destroy" if self.destroy else "normal"
 
     @property
     def has_drift(self) -> bool:
@@ -67,10 +82,21 @@ class Plan:
         """Return the plan as JSON values; it holds no secret, since changes hold none."""
         return {
             "format_version": FORMAT_VERSION,
-            "mode": "destroy" if self.destroy else "normal",
+            "dstream_version": __version__,
+            "timestamp": self.made_at or None,
+            "mode": self.mode,
+            "workspace": self.workspace,
+            "variables": {name: _variable(self.variables[name]) for name in sorted(self.variables)},
             "lineage": self.lineage,
             "serial": self.serial,
+            "pending": self.pending,
+            "applyable": self.has_changes,
+            "complete": not self.counts["deferred"],
             "summary": self.counts,
+            "planned_values": {
+                "outputs": {output.name: _planned_output(output) for output in self.outputs if _stays(output)},
+                "root_module": {"resources": [_planned(change) for change in self.changes if change.stays]},
+            },
             "resource_changes": [_change(change) for change in self.changes],
             "resource_drift": [drift_json(drift) for drift in self.drifts],
             "output_changes": {output.name: _output(output) for output in self.outputs},
@@ -92,16 +118,13 @@ def _change(change: Change) -> dict[str, Any]:
     return {
         "address": change.address,
         "previous_address": change.moved_from,
-        "type": change.type,
+        **_named(change),
         "key": change.key,
         "provider": change.provider,
         "change": {
             "actions": change.action.steps,
-            "before": _shown(change.before),
-            "after": known(change.after),
+            **_both_sides(change.before, change.after),
             "after_unknown": unknown_part(change.after) or {},
-            "before_sensitive": sensitive_part(change.before) or {},
-            "after_sensitive": sensitive_part(change.after) or {},
             "replace_paths": [[path] for path in change.replace_paths],
             "importing": None if change.importing is None else {"identity": change.importing},
         },
@@ -112,13 +135,63 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
+def _named(change: Change) -> dict[str, Any]:
+    """Return the parts of an address as Terraform has them; an object of a task is called by its key."""
+    address = parse_address(change.address.partition("#")[0])
+    name, index, task = change.key or "", None, None
+    if isinstance(address, ResourceAddress):
+        name, index = address.name, address.key
+    elif isinstance(address, DerivedAddress):
+        task = str(address.task)
+    return {
+        "task": task,
+        "mode": "managed",
+        "type": change.type,
+        "name": name,
+        "index": index,
+        "provider_name": change.provider,
+    }
+
+
+def _both_sides(before: Attributes | None, after: Attributes | None) -> dict[str, Any]:
+    return {
+        "before": _shown(before),
+        "after": _shown(after),
+        "before_sensitive": sensitive_part(before) or {},
+        "after_sensitive": sensitive_part(after) or {},
+        "sensitive_changes": [list(path) for path in sensitive_changes(before, after)],
+    }
+
+
+def _planned(change: Change) -> dict[str, Any]:
+    """Return one object as it will be."""
+    return {
+        "address": change.address,
+        **_named(change),
+        "values": _shown(change.after),
+        "sensitive_values": sensitive_part(change.after) or {},
+    }
+
+
+def _planned_output(output: OutputChange) -> dict[str, Any]:
+    return {"sensitive": output.sensitive, **({} if output.sensitive else {"value": known(output.after)})}
+
+
+def _stays(output: OutputChange) -> bool:
+    return output.action is not Action.DELETE
+
+
+def _variable(value: Any) -> dict[str, Any]:
+    return {"sensitive": True} if sensitive_part(value) else {"value": known(value)}
+
+
 def drift_json(drift: Drift) -> dict[str, Any]:
     """Return one object that is not as recorded, as JSON values."""
     return {
         "address": drift.address,
         "type": drift.type,
         "kind": str(drift.kind),
-        "change": {"before": _shown(drift.before), "after": _shown(drift.after)},
+        "change": _both_sides(drift.before, drift.after),
         "detail": drift.detail or None,
     }
 
@@ -165,6 +238,19 @@ def unknown_part(value: Any) -> Any:
 def sensitive_part(value: Any) -> Any:
     """Return true where the value is sensitive, an object of such parts, or None where nothing is."""
     return _part(value, is_fingerprint)
+
+
+def sensitive_changes(before: Any, after: Any, here: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the places at which both sides are sensitive and differ, in order."""
+    if is_fingerprint(before) and is_fingerprint(after):
+        return [here] if before != after else []
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        shared: list[Any] = sorted(before.keys() & after.keys())
+    elif isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        shared = list(range(min(len(before), len(after))))
+    else:
+        return []
+    return [path for step in shared for path in sensitive_changes(before[step], after[step], (*here, step))]
 
 
 def _part(value: Any, test: Any) -> Any:

@@ -55,6 +55,10 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
                 found = self._ask(wanted)
                 self._known.update({name: found.get(name) for name in wanted})
 
+    def known(self, name: str) -> ResourceSchema | None:
+        """Return a type if it is known; nobody is asked."""
+        return self._known.get(name)
+
     def __getitem__(self, name: str) -> ResourceSchema:
         """Return a type; KeyError if the provider has none of that name."""
         if name not in self._known:

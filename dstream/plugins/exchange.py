@@ -25,7 +25,7 @@ class Exchange:
     def __init__(self, process: ProviderProcess, redactor: Redactor, log: Log | None = None) -> None:
         """Take a process; each redacted line of its stderr goes to `log` and to the tail that errors show."""
         self.process = process
-        self.tail = Tail()
+        self.tail = Tail(redactor)
         self.rest = b""
         """What came after the last newline."""
         self.ended = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
 
@@ -21,20 +22,41 @@ TAIL_LINES = 20
 
 
 class Redactor:
-    """Replaces sensitive values by `(sensitive value)`. Immutable; any thread may use it."""
+    """Replaces sensitive values by `(sensitive value)`. It learns more of them; any thread may use it."""
 
-    __slots__ = ("_needles", "_pattern")
+    __slots__ = ("_known", "_lock", "_made")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Take the sensitive values; empty ones are passed over."""
-        needles = {form for secret in set(secrets) for form in _forms(secret) if form}
-        ordered = sorted(needles, key=lambda each: (-len(each), each))
-        self._pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
-        self._needles = tuple(ordered)
+        self._lock = threading.Lock()
+        self._known: set[str] = set(secrets)
+        self._made: tuple[int, tuple[bytes, ...], re.Pattern[bytes] | None] = (0, (), None)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Take more sensitive values, such as those that travel later."""
+        with self._lock:
+            self._known.update(secrets)
+
+    @property
+    def _pattern(self) -> re.Pattern[bytes] | None:
+        return self._ready()[1]
+
+    def _ready(self) -> tuple[tuple[bytes, ...], re.Pattern[bytes] | None]:
+        """Return the spellings of all values, made when a text has to be looked at: most providers say nothing."""
+        count, ordered, pattern = self._made
+        if count != len(self._known):
+            with self._lock:
+                secrets = set(self._known)
+            needles = {form for secret in secrets for form in _forms(secret) if form}
+            ordered = tuple(sorted(needles, key=lambda each: (-len(each), each)))
+            pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
+            self._made = (len(secrets), ordered, pattern)
+        return ordered, pattern
 
     def scrub(self, data: bytes) -> bytes:
         """Return `data` without sensitive values."""
-        return data if self._pattern is None else self._pattern.sub(_MASK, data)
+        pattern = self._pattern
+        return data if pattern is None else pattern.sub(_MASK, data)
 
     def text(self, text: str) -> str:
         """Return `text` without sensitive values."""
@@ -44,15 +66,16 @@ class Redactor:
 
     def safe_length(self, data: bytes) -> int:
         """Return how much of `data` can be shown now: what follows may be the start of a sensitive value."""
-        if self._pattern is None:
+        needles, pattern = self._ready()
+        if pattern is None:
             return len(data)
         cut = len(data)
-        for needle in self._needles:
+        for needle in needles:
             for length in range(min(len(needle) - 1, len(data)), len(data) - cut, -1):
                 if data.endswith(needle[:length]):
                     cut = len(data) - length
                     break
-        for match in self._pattern.finditer(data):
+        for match in pattern.finditer(data):
             if match.start() < cut < match.end():
                 return match.start()
         return cut
@@ -131,10 +154,11 @@ class RedactedLines:
 class Tail:
     """The last lines of a stream, for an error message; at most 20 lines and 8 KiB."""
 
-    __slots__ = ("_lines", "_size")
+    __slots__ = ("_lines", "_redactor", "_size")
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, redactor: Redactor | None = None) -> None:
+        """Start empty. When it is shown, what `redactor` has learned since is taken out as well."""
+        self._redactor = redactor
         self._lines: list[str] = []
         self._size = 0
 
@@ -148,4 +172,5 @@ class Tail:
 
     def __str__(self) -> str:
         """Return the lines."""
-        return "\n".join(self._lines).strip("\n")
+        text = "\n".join(self._lines).strip("\n")
+        return text if self._redactor is None else self._redactor.text(text)

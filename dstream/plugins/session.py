@@ -21,6 +21,7 @@ from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
+from dstream.plugins.secrecy import secrets_sent, secrets_told
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
 START_SECONDS = 30.0
@@ -63,6 +64,7 @@ class ResourceSession:
         self.name = name or binary.name
         self._program = binary.name
         self._redactor = Redactor(redact)
+        self._schemas = info.resources
         self._on_start, self._log = on_start, log
         self._limit, self._start_timeout = max_in_flight, start_timeout
         self._opening = encode({"command": "serve", "protocol": PROTOCOL, "role": "resource", "config": config_json})
@@ -108,6 +110,8 @@ class ResourceSession:
 
     def submit_all(self, requests: Sequence[tuple[Request, Done]], progress: Done | None = None) -> None:
         """Do what `submit` does with several requests, which travel together as far as there is room."""
+        for request, _ in requests:
+            self._redactor.learn(secrets_sent(request, self._schemas))
         items = [_Outstanding(request, done, progress) for request, done in requests]
         with self._lock:
             refused = self._broken
@@ -259,6 +263,7 @@ class ResourceSession:
         if item is None:
             return  # an answer to what was given up, or to nothing
         answer = parse_answer(form, self._redactor, self._program)
+        self._redactor.learn(secrets_told(item.request, answer, self._schemas))
         if answer.status == "progress":
             if item.progress is not None:
                 item.progress(answer)

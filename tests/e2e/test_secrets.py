@@ -103,3 +103,169 @@ def test_the_password_of_a_database_is_in_no_output_and_in_no_file(shop, tmp_pat
         said += done.said
     assert password not in said
     assert [path for path, content in files(shop.folder).items() if password.encode() in content] == []
+
+
+SHOUTING = """
+import base64, json, os, sys, time
+from dataclasses import dataclass
+from pathlib import Path
+import dstream_sdk as sdk
+
+@dataclass
+class Settings:
+    password: str = sdk.setting("", sensitive=True)
+
+@dataclass
+class Thing:
+    name: str
+    key: str = ""
+    token: str | None = None
+
+class Things(sdk.ResourceType[Settings]):
+    type = "shout_thing"
+    attributes = Thing
+    computed = ("token",)
+    sensitive = {"key": "write_only", "token": "readable"}
+    identity = "planned"
+    identity_attributes = ("name",)
+
+    def shout(self, ctx):
+        for secret in (ctx.config.password, "t0ken-of-mine"):
+            for text in (secret, json.dumps(secret), base64.b64encode(secret.encode()).decode()):
+                print("provider says", text, file=sys.stderr, flush=True)
+
+    def found(self, name):
+        return sdk.Object({"name": name}, {"name": name, "key": sdk.WITHHELD, "token": "t0ken-of-mine"})
+
+    def read(self, ctx, identity, prior):
+        self.shout(ctx)
+        return self.found(identity["name"]) if Path(identity["name"]).exists() else None
+
+    def create(self, ctx, desired, intent):
+        self.shout(ctx)
+        if desired["name"] == "broken":
+            raise RuntimeError("cannot with " + ctx.config.password)
+        while Path("hold").exists():
+            time.sleep(0.05)
+        if Path("crash").exists():
+            os.abort()
+        Path(desired["name"]).touch()
+        return self.found(desired["name"])
+
+    def update(self, ctx, prior, desired):
+        return self.create(ctx, desired, None)
+
+    def delete(self, ctx, prior):
+        Path(prior.identity["name"]).unlink()
+
+sdk.main(sdk.Provider("shout", "1.0", resources=(Things(),)))
+"""
+SHOUT = """
+provider "shout" {
+  provider_path = "./shout"
+  config { password = env("PLANTED") }
+}
+variable "given" {
+  sensitive = true
+}
+resource "shout_thing" "a" {
+  name = "a"
+  key  = "is ${env("PLANTED")} and ${var.given}"
+}
+resource "shout_thing" "b" {
+  name = "b"
+  key  = shout_thing.a.token
+}
+output "o" {
+  value     = shout_thing.a.token
+  sensitive = true
+}
+"""
+GIVEN = "g1ven-secret"
+
+
+def command_lines() -> bytes:
+    """The command lines of all processes of this machine."""
+    found = b""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += path.read_bytes()
+        except OSError:
+            continue
+    return found
+
+
+def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list_of_processes(tmp_path):
+    """Of the configuration, of a variable, and one that a provider makes up and another object needs."""
+    import sys
+    import time
+
+    from tests.e2e.commands import dstream, start
+
+    (tmp_path / "shout.py").write_text(SHOUTING)
+    (tmp_path / "shout").write_text(f"#!/bin/sh\nexec '{sys.executable}' '{tmp_path}/shout.py'\n")
+    (tmp_path / "shout").chmod(0o755)
+    configuration = tmp_path / "dstream.hcl"
+    configuration.write_text(SHOUT)
+    env = {"PLANTED": SECRET, "DSTREAM_VAR_given": GIVEN, "DSTREAM_DEBUG": ""}
+    said = b""
+
+    def run(*arguments: str, code: int = 0, **more: str) -> None:
+        nonlocal said
+        done = dstream(tmp_path, *arguments, env=env | more)
+        said += f"\n$ dstream {' '.join(arguments)}\n{done.said}".encode()
+        assert done.code == code, said.decode()
+
+    def clean() -> None:
+        for secret in (SECRET, GIVEN, "t0ken-of-mine"):
+            for spelling in spellings(secret):
+                assert spelling not in said, said.decode()
+                for path, content in files(tmp_path).items():
+                    assert path.name == "shout.py" or spelling not in content, path
+
+    run("plan", "-out", "p.plan")
+    (tmp_path / "hold").touch()
+    applying = start(tmp_path, "apply", "p.plan", env=env)
+    try:
+        journals = b""
+        end = time.monotonic() + 60
+        while b"shout_thing" not in journals and time.monotonic() < end and applying.poll() is None:
+            time.sleep(0.05)
+            journals = b"".join(
+                content for path, content in files(tmp_path / ".dstream").items() if path.suffix == ".log"
+            )
+        assert b"shout_thing" in journals
+        lines = command_lines()
+        for secret in (SECRET, GIVEN):
+            assert not [spelling for spelling in spellings(secret) if spelling in lines + journals]
+    finally:
+        (tmp_path / "hold").unlink()
+        out, err = applying.communicate(timeout=60)
+    said += (out + err).encode()
+    assert applying.returncode == 0, said.decode()
+    run("plan", "-detailed-exitcode")
+    # The plan of a change that needs the made up secret again, which is read again when it is carried out.
+    configuration.write_text(
+        SHOUT.replace("and $", "or $").replace("= shout_thing.a.token\n}\nout", '= "x${shout_thing.a.token}"\n}\nout')
+    )
+    run("plan", "-out", "p.plan")
+    for form in ("text", "markdown", "json", "html"):
+        run("show", "-format", form, "p.plan")
+        run("show", "-format", form)
+        run("plan", "-format", form)
+    clean()
+    run("apply", "p.plan", code=1, PLANTED="another")
+    run("apply", "p.plan", code=1, DSTREAM_VAR_given="another")
+    assert said.count(b"Saved plan is stale") == 2
+    run("apply", "-json", "p.plan")
+    run("plan", "-detailed-exitcode")
+    run("drift", "-json")
+    clean()
+    # A provider that fails with a secret in its words, and one that is killed in the middle.
+    configuration.write_text(SHOUT + 'resource "shout_thing" "c" {\n  name = "broken"\n}\n')
+    run("apply", "-auto-approve", code=1, DSTREAM_DEBUG="1")
+    configuration.write_text(SHOUT + 'resource "shout_thing" "d" {\n  name = "d"\n}\n')
+    (tmp_path / "crash").touch()
+    run("apply", "-auto-approve", code=1, DSTREAM_DEBUG="1")
+    assert b"provider says" in said
+    clean()

@@ -22,12 +22,15 @@ class Approval:
         show: Callable[[Plan], None] | None = None,
         before: Callable[[], None] = lambda: None,
         sources: Mapping[str, str] | None = None,
+        saved: bool = False,
     ) -> None:
         """Take the user's options. `show` shows the plan, as text unless given; `before` is called before it.
 
-        `sources` are the texts of the configuration, to show what warnings are about.
+        `sources` are the texts of the configuration, to show what warnings are about. A `saved` plan was looked at
+        before: it is not shown as text again, and only the loss of data is asked about.
         """
         self._sources = sources or {}
+        self._saved = saved
         self._paint = paint
         self._auto = auto
         self._allow_data_loss = allow_data_loss
@@ -40,14 +43,17 @@ class Approval:
         self._before()
         self._show(plan)
         losing = [change.address for change in plan.changes if change.loses_data]
-        if self._auto:
-            if losing and not self._allow_data_loss:
+        if self._auto or self._saved:
+            if not losing or self._allow_data_loss:
+                return True
+            if self._auto or not sys.stdin.isatty():
+                other = "" if self._saved else ", or run without -auto-approve and be asked"
                 self.refusal = (
                     f"Nothing was changed: this destroys data ({', '.join(losing)}). "
-                    "Add -allow-data-loss if that is meant, or run without -auto-approve and be asked."
+                    f"Add -allow-data-loss if that is meant{other}."
                 )
                 return False
-            return True
+            say(f"This destroys data: {', '.join(losing)}.")
         if not sys.stdin.isatty():
             self.refusal = "Nothing was changed: there is no terminal to ask on. Add -auto-approve."
             return False
@@ -58,6 +64,8 @@ class Approval:
         return sys.stdin.readline().strip() == "yes"
 
     def _as_text(self, plan: Plan) -> None:
+        if self._saved:
+            return
         say_lines(plan_lines(plan, self._paint))
         say()
         if plan.diagnostics:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dstream.cli.render.drift import pending_lines, rule_notes, summary
+from dstream.cli.render.fences import code, fenced
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
 from dstream.engine.drift import DriftReport
@@ -61,17 +61,3 @@ def _listed(title: str, lines: list[str], strip: str = "") -> Iterator[str]:
         yield f"\n#### {title}: {len(lines)}\n\n"
     for line in lines:
         yield f"- {code(line.removeprefix(strip))}\n"
-
-
-def fenced(text: str) -> str:
-    """Return a text as a block of code that nothing in it can end."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}diff\n{text}\n{fence}"
-
-
-def code(text: str) -> str:
-    """Return a text as one line of code that nothing in it can end."""
-    line = " ".join(text.split("\n"))
-    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
-    space = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{ticks}{space}{line}{space}{ticks}"

@@ -6,7 +6,6 @@ tools for the one can be adapted to the other.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream import __version__
 from dstream.cli.render.paint import say
+from dstream_state.codec import dumps
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -125,4 +125,4 @@ def _line(type_: str, message: str, level: str, members: dict[str, Any]) -> str:
         "type": type_,
         **members,
     }
-    return json.dumps(form, ensure_ascii=False, default=str)
+    return dumps(form).decode()

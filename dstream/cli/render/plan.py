@@ -58,19 +58,26 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
     if fresh:
         yield paint("Tasks:", "bold")
         for note in fresh:
-            yield from _task_lines(note, paint)
+            yield from task_lines(note, paint)
         yield ""
     outputs = [output for output in plan.outputs if output.action is not Action.NO_OP]
     if outputs:
         yield paint("Outputs:", "bold")
         for output in outputs:
-            yield from _output_lines(output, paint)
+            yield from output_lines(output, paint)
         yield ""
     yield summary(plan, paint)
 
 
 def summary(plan: Plan, paint: Paint) -> str:
     """Return the last line: how much would change."""
+    if plan.refresh_only:
+        if not plan.has_changes:
+            return paint("No changes.", "bold", "green") + " What exists is as the state has it."
+        changed = sum(drift.kind is DriftKind.CHANGED for drift in plan.drifts)
+        missing = sum(drift.kind is DriftKind.MISSING for drift in plan.drifts)
+        text = f" take {changed} changed and {missing} missing into the state. No object is touched."
+        return paint("Plan:", "bold") + text
     if not plan.has_changes:
         if plan.destroy:
             return paint("Nothing to destroy.", "bold", "green")
@@ -206,7 +213,8 @@ def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
     yield ""
 
 
-def _task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
+def task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
+    """Yield the lines about a task."""
     if note.removed:
         yield f"  {paint('-', 'red')} {note.address} is removed; its checkpoint is put aside"
         return
@@ -219,7 +227,8 @@ def _task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
         yield paint(f"      {line}", "dim")
 
 
-def _output_lines(output: OutputChange, paint: Paint) -> Iterator[str]:
+def output_lines(output: OutputChange, paint: Paint) -> Iterator[str]:
+    """Yield the lines that show what becomes of an output."""
     symbol = output.action.symbol
     mark = paint(symbol, _COLOURS[symbol])
     if output.sensitive:

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.scope import Surroundings
-from dstream.lang.values import Value
+from dstream.lang.types import STRING
+from dstream.lang.values import Unknown, Value
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
@@ -61,14 +62,14 @@ def _zone(time: datetime, *, colon: bool, z: bool) -> str:
 
 @function(surrounded=True)
 def timestamp(surroundings: Surroundings) -> Value:
-    """Return the time of now."""
-    return surroundings.now() if surroundings.now is not None else _written(datetime.now(UTC))
+    """Return the time of now; in a plan it is not known yet."""
+    return Unknown(STRING) if surroundings.planning else _written(datetime.now(UTC))
 
 
 @function(surrounded=True)
 def plantimestamp(surroundings: Surroundings) -> Value:
     """Return the time of the plan."""
-    return timestamp(surroundings)
+    return surroundings.now() if surroundings.now is not None else _written(datetime.now(UTC))
 
 
 @function("time: string, duration: string")

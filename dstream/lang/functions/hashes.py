@@ -8,7 +8,8 @@ import uuid as uuids
 
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.scope import Surroundings
-from dstream.lang.values import Value
+from dstream.lang.types import STRING
+from dstream.lang.values import Unknown, Value
 
 
 def _digest(name: str, data: bytes) -> hashlib._Hash:
@@ -93,10 +94,10 @@ def filebase64sha512(surroundings: Surroundings, path: Value) -> Value:
     return base64.b64encode(_of_file(surroundings, path, "sha512")).decode()
 
 
-@function()
-def uuid() -> Value:
-    """Return a random UUID, another one at every evaluation."""
-    return str(uuids.uuid4())
+@function(surrounded=True)
+def uuid(surroundings: Surroundings) -> Value:
+    """Return a random UUID, another one at every evaluation; in a plan it is not known yet."""
+    return Unknown(STRING) if surroundings.planning else str(uuids.uuid4())
 
 
 @function("namespace: string, name: string")
@@ -113,9 +114,9 @@ def uuidv5(namespace: Value, name: Value) -> Value:
     return str(uuids.uuid5(space, name))
 
 
-@function("string: string, cost?: number")
-def bcrypt(text: Value, cost: Value = 10) -> Value:
-    """Return the bcrypt hash with a random salt, another one at every evaluation."""
+@function("string: string, cost?: number", surrounded=True)
+def bcrypt(surroundings: Surroundings, text: Value, cost: Value = 10) -> Value:
+    """Return the bcrypt hash with a random salt, another one at every evaluation; in a plan it is not known yet."""
     try:
         import bcrypt as library
     except ModuleNotFoundError:
@@ -125,6 +126,8 @@ def bcrypt(text: Value, cost: Value = 10) -> Value:
     data = text.encode()
     if len(data) > 72:
         raise FunctionError("bcrypt takes at most 72 bytes", 0)
+    if surroundings.planning:
+        return Unknown(STRING)
     hashed: bytes = library.hashpw(data, library.gensalt(cost, b"2a"))
     return hashed.decode()
 

@@ -294,11 +294,24 @@ class Generator(Recorded):
         return sdk.Object(made.identity, {**made.attributes, "key": f"key-of-{desired['name']}-5ecret"})
 
 
-KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator())
+class Versioned(Recorded):
+    """One whose `name` was called `title` in the first version of its schema."""
+
+    type = "rec_versioned"
+    version = 2
+
+    def upgrade(self, ctx: Any, attributes: Any, version: int) -> Any:
+        found = dict(attributes)
+        found["name"] = found.pop("title")
+        return {"zone": "here", "tags": [], **found}
+
+
+KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), Versioned())
 
 
 def asked_for(config: Settings) -> list[sdk.Resource]:
     """What a side of a task needs: a container, a part of it for each table, and a marked one after all of them."""
+    Store(config.folder).log("derive", "task", "out")
     if config.bad:
         raise sdk.InvalidError("Cannot be moved", f"the table {config.bad} has no key", path="config.bad")
     tables = config.tables
@@ -319,6 +332,7 @@ class In(sdk.Input[Settings]):
     """An input that delivers a stream for each table and needs a marked object."""
 
     def plan(self, config: Settings, context: Any) -> Any:
+        Store(config.folder).log("derive", "task", "in")
         for table in config.tables:
             yield sdk.Stream(table, ["id"], {"type": "object"})
         yield sdk.Resource("rec_marked", "slot", {"name": f"slot-{context.task}"})

@@ -1,0 +1,136 @@
+"""Documents: a plan, or a state, as a headline and sections of entries, before it becomes Markdown or HTML.
+
+Of a plan, what could do harm comes first. The lines of an entry are made when they are asked for: of a large plan
+only some of them are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from dstream.cli.render.paint import Paint
+from dstream.cli.render.plan import change_lines, drift_lines, output_lines, summary, task_lines
+from dstream.plan import Action, Change, Plan
+
+PLAIN = Paint(enabled=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object: what happens to it in a few words, and the lines that say how."""
+
+    address: str
+    phrase: str
+    lines: Callable[[], list[str]]
+    alarming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Entries of one kind; `kind` is how they are counted where they do not fit."""
+
+    title: str
+    kind: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is shown."""
+
+    headline: str
+    notes: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+
+_RISKS: tuple[tuple[str, str, Callable[[Change], bool]], ...] = (
+    ("Destroys data", "that destroy data", lambda change: change.loses_data),
+    ("Destroy", "to destroy", lambda change: change.action is Action.DELETE),
+    ("Replace", "to replace", lambda change: change.action.replaces),
+    ("Update in place", "to update", lambda change: change.action is Action.UPDATE),
+    ("Forget", "to forget", lambda change: change.action is Action.FORGET),
+    ("Deferred", "deferred", lambda change: change.action is Action.DEFERRED),
+    ("Import", "to import", lambda change: change.importing is not None),
+    ("Create", "to create", lambda change: change.action is Action.CREATE),
+    ("Move", "to move", lambda change: change.moved_from is not None),
+)
+_PHRASES = {
+    Action.NO_OP: "stays as it is",
+    Action.CREATE: "is created",
+    Action.UPDATE: "is updated in place",
+    Action.REPLACE: "is replaced",
+    Action.CREATE_THEN_DELETE: "is replaced, the new one first",
+    Action.DELETE: "is destroyed",
+    Action.FORGET: "is no longer managed; the object stays",
+    Action.DEFERRED: "waits for values",
+}
+
+
+def plan_document(plan: Plan) -> Document:
+    """Return a plan as a document."""
+    notes: list[str] = []
+    losing = sum(change.loses_data for change in plan.changes)
+    if losing:
+        notes.append(f"{losing} of these changes destroy{'s' if losing == 1 else ''} data.")
+    if plan.pending:
+        notes.append(f"An apply is under way or was cut off: {plan.pending} records are taken as done.")
+    notes += (f"{d.summary}: {d.detail}" if d.detail else d.summary for d in plan.diagnostics)
+    sections = [*_changes(plan), *_others(plan)]
+    return Document(summary(plan, PLAIN), tuple(notes), tuple(each for each in sections if each.entries))
+
+
+def _changes(plan: Plan) -> Iterable[Section]:
+    left = [change for change in plan.changes if change.changes_state]
+    for title, kind, belongs in _RISKS:
+        found = [change for change in left if belongs(change)]
+        left = [change for change in left if not belongs(change)]
+        yield Section(title, kind, tuple(map(_entry, found)))
+
+
+def _entry(change: Change) -> Entry:
+    phrase = _PHRASES[change.action]
+    if change.importing is not None:
+        phrase = "is imported" if change.action is Action.NO_OP else f"is imported, and {phrase}"
+    elif change.moved_from is not None:
+        phrase = f"was {change.moved_from}" + ("" if change.action is Action.NO_OP else f", and {phrase}")
+    return Entry(change.address, phrase, partial(_lines, change), alarming=change.action.destroys)
+
+
+def _lines(change: Change) -> list[str]:
+    return [line for line in change_lines(change, PLAIN) if line]
+
+
+def _others(plan: Plan) -> Iterable[Section]:
+    drifts = [
+        Entry(drift.address, f"is {drift.kind}", partial(lambda each: list(drift_lines(each, PLAIN)), drift))
+        for drift in plan.drifts
+    ]
+    yield Section("Changed outside of dstream", "changed outside", tuple(drifts))
+    tasks = [
+        Entry(
+            note.address,
+            _task_phrase(note.applied, note.removed),
+            partial(lambda each: list(task_lines(each, PLAIN)), note),
+        )
+        for note in plan.tasks
+        if not note.applied or note.notes
+    ]
+    yield Section("Tasks", "tasks", tuple(tasks))
+    outputs = [
+        Entry(output.name, str(output.action), partial(lambda each: list(output_lines(each, PLAIN)), output))
+        for output in plan.outputs
+        if output.action is not Action.NO_OP
+    ]
+    yield Section("Outputs", "outputs", tuple(outputs))
+
+
+def _task_phrase(applied: bool, removed: bool) -> str:
+    return "is removed" if removed else "as applied" if applied else "can be run after this"
+
+
+def counted(cut: Counter[str]) -> str:
+    """Return what was left out, by kind, as a phrase."""
+    return ", ".join(f"{number} {kind}" for kind, number in cut.items())

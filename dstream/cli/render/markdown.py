@@ -1,0 +1,84 @@
+"""A document as Markdown, for a comment on a pull request: always the same bytes, and never more than fit.
+
+GitHub takes 65,536 characters. What comes first in the document is shown in full as long as there is room, what
+follows as a line, and the rest is counted.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+
+from dstream.cli.render.document import Document, Entry, counted
+from dstream.cli.render.fences import code, fenced
+
+LIMIT = 60_000
+_ROOM = 600
+"""Characters kept for what was cut."""
+_ONE = 20_000
+"""An entry with a longer text is shown as a line."""
+_MARK = re.compile(r"^(\s+)(-/\+|\+/-|[+~-]) ?(.*)$")
+
+
+def markdown(document: Document) -> str:
+    """Return the text."""
+    text = f"### {document.headline}\n"
+    for note in document.notes:
+        text += f"\n> **Note:** {_plain(note)}\n"
+        if len(text) > LIMIT // 4:
+            text += "\n> There are more notes.\n"
+            break
+    cut: Counter[str] = Counter()
+    full = True
+    for section in document.sections:
+        heading = f"\n#### {section.title}: {len(section.entries)}\n\n"
+        if len(text) + len(heading) > LIMIT - _ROOM:
+            cut[section.kind] += len(section.entries)
+            continue
+        text += heading
+        for entry in section.entries:
+            shown = _whole(entry) if full else None
+            if shown is not None and len(text) + len(shown) <= LIMIT * 3 // 4 - _ROOM:
+                text += shown
+                continue
+            full = full and shown is None
+            line = _line(entry)
+            if len(text) + len(line) > LIMIT - _ROOM:
+                cut[section.kind] += 1
+            else:
+                text += line
+    if cut:
+        text += f"\n_Not shown, for there is no room: {counted(cut)}. `dstream show FILE` shows all of a saved plan._\n"
+    return text
+
+
+def _whole(entry: Entry) -> str | None:
+    body = "\n".join(map(_marked, entry.lines())).strip("\n")
+    if len(body) > _ONE:
+        return None
+    return f"<details><summary>{_title(entry)}</summary>\n\n{fenced(body)}\n\n</details>\n"
+
+
+def _title(entry: Entry) -> str:
+    text = f"<code>{html.escape(entry.address)}</code> {html.escape(entry.phrase)}"
+    return f"<b>{text}</b>" if entry.alarming else text
+
+
+def _line(entry: Entry) -> str:
+    return f"- {code(entry.address)} {_plain(entry.phrase)}\n"
+
+
+def _marked(line: str) -> str:
+    """Return a line with its mark in front, where GitHub looks for it to give it colour."""
+    found = _MARK.match(line)
+    if found is None:
+        return line
+    space, mark, rest = found.groups()
+    first = "!" if mark == "~" else mark
+    return f"{first}{space}{rest}"
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line in which nothing is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~!])", r"\\\1", " ".join(text.split()))

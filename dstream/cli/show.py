@@ -1,0 +1,49 @@
+"""`dstream show`: a saved plan, or the state. No provider is started."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, flag, format_option
+from dstream.cli.render.paint import paint_for
+
+
+@click.command("show", cls=Command)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@config_options
+@format_option
+@flag("json", help="As -format=json.")
+@flag("color", default=True, help="Colour, on a terminal (default).")
+def command(
+    file: Path | None,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    format: str,
+    json: bool,
+    color: bool,
+) -> None:
+    """Show FILE, a plan that `dstream plan -out=FILE` saved; without it, the state."""
+    from dstream.cli.render.formats import say_plan, say_state
+
+    form = "json" if json else format
+    paint = paint_for(sys.stdout, wanted=color)
+    if file is None:
+        from dstream.engine.plan import current_state
+
+        operation = opened(config, var, var_file)
+        snapshot, pending = current_state(operation)
+        say_state(snapshot, pending, operation.workspace, form, paint)
+        return
+    from dstream.cli.opening import given
+    from dstream.engine.operation import open_operation
+    from dstream.plan.file import is_plan_file, read_plan_file
+
+    if file.is_file() and not is_plan_file(file):
+        raise click.ClickException(f"{file} is no saved plan; `dstream plan -out=FILE` writes one.")
+    found = read_plan_file(file, lambda: open_operation(given(config, var, var_file), lint=True).encryption)
+    say_plan(found.plan, form, paint, {}, found.form)

@@ -1,0 +1,55 @@
+"""Digest: what a configuration says, as one hash: its syntax trees without comments, layout, files and positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from dstream.config.record import Record
+
+if TYPE_CHECKING:
+    from dstream.config.blocks import Config
+
+_PLACES = frozenset(["source", "start", "end", "name_start", "name_end", "header_end", "range", "symbol"])
+"""Fields of nodes and blocks that say where they stand."""
+_BLOCKS = ("settings", "providers", "variables", "locals", "resources", "tasks", "outputs")
+_LISTS = ("moved", "imports", "removed", "checks")
+
+
+def config_digest(config: Config) -> str:
+    """Return `sha256:...` of what the blocks say; in which file and in which order they stand makes no difference."""
+    import json
+    from hashlib import sha256
+
+    form: dict[str, Any] = {name: _form(getattr(config, name)) for name in _BLOCKS}
+    for name in _LISTS:
+        form[name] = sorted((_form(each) for each in getattr(config, name)), key=repr)
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{sha256(text.encode()).hexdigest()}"
+
+
+def _form(value: Any) -> Any:
+    """Return a node, a block or what is in one as JSON values. Each node is a list that begins with its kind."""
+    if isinstance(value, Record):
+        kind = type(value)
+        if kind.__name__ == "Source":
+            raise AssertionError("a text is no part of what it says")
+        # `source` of a block such as `launch` is an expression, and that of a node the text that it stands in.
+        names = [name for name in kind.fields if name not in _PLACES or _says(value, name)]
+        return [kind.__name__, *(_form(getattr(value, name)) for name in names)]
+    if is_dataclass(value):
+        return [type(value).__name__, *(_form(getattr(value, each.name)) for each in fields(value))]
+    if isinstance(value, Mapping):
+        return [[_form(name), _form(value[name])] for name in sorted(value, key=repr)]
+    if isinstance(value, list | tuple):
+        return [_form(each) for each in value]
+    if isinstance(value, Decimal):
+        return ["number", str(value)]
+    return value
+
+
+def _says(value: Record, name: str) -> bool:
+    """Tell whether a field of that name is something that is said: `source` of a launch or a required provider."""
+    return name == "source" and not hasattr(value, "start")

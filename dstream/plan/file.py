@@ -1,0 +1,126 @@
+"""The file of a saved plan: a line that says what it is and a line with its content, each a JSON object.
+
+The first line begins with `MAGIC`, by which `apply` and `show` know it; its version is that of the whole file. Where
+the state is encrypted, so is the second line, under the same key. `docs/plan-format.md` describes all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.plan.plan import Plan
+from dstream.plan.reading import plan_from_json
+from dstream_state.codec import dumps, loads
+from dstream_state.crypt import Sealer
+from dstream_state.errors import StateDamaged, WrongKey
+
+MAGIC = b'{"dstream_plan":'
+VERSION = 1
+_CONTEXT = b"dstream plan"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """What a saved plan holds: the plan, what it was made from and how, and what the providers said."""
+
+    plan: Plan
+    form: Mapping[str, Any]
+    """The plan's JSON form."""
+    made_from: Mapping[str, Any]
+    """Lineage, serial, digest of the configuration, identities of the providers."""
+    command: Mapping[str, Any]
+    """What the user asked for: options, and values of variables that are no secret."""
+    secrets: Mapping[str, Any] | None
+    """Salt, costs and digest over all sensitive values; None where there are none."""
+    answers: Mapping[str, Any]
+    """What the providers said, without secrets."""
+
+
+def is_plan_file(path: Path) -> bool:
+    """Tell whether there is a file that begins as a saved plan does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def write_plan_file(path: Path, content: PlanFile, sealer: Sealer | None) -> None:
+    """Write a saved plan whole, readable by its owner alone; raise OSError."""
+    body = dumps(
+        {
+            "plan": content.form,
+            "made_from": content.made_from,
+            "command": content.command,
+            "secrets": content.secrets,
+            "answers": content.answers,
+        }
+    )
+    if sealer is not None:
+        body = dumps(sealer.seal(body, _CONTEXT))
+    head = {"dstream_plan": VERSION, "encrypted": sealer is not None, "sha256": hashlib.sha256(body).hexdigest()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(dumps(head) + b"\n" + body + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_plan_file(path: Path, sealer: Callable[[], Sealer | None]) -> PlanFile:
+    """Read a saved plan; `sealer` is asked for only if it is encrypted. Raise DiagnosticsError, OSError, WrongKey."""
+    lines = path.read_bytes().split(b"\n")
+    try:
+        head = loads(lines[0], str(path))
+    except StateDamaged:
+        raise _refused(path, "its first line is no JSON object") from None
+    version = head.get("dstream_plan") if isinstance(head, dict) else None
+    if not isinstance(version, int):
+        raise _refused(path, "it does not begin as one")
+    if version > VERSION:
+        raise _refused(path, f"its version is {version}, and this dstream knows {VERSION}. Upgrade dstream")
+    body = lines[1] if len(lines) > 1 else b""
+    if len(lines) != 3 or hashlib.sha256(body).hexdigest() != head.get("sha256"):
+        raise _refused(path, "it was cut off or changed after it was written. Plan again with -out")
+    if head.get("encrypted"):
+        body = _opened(path, loads(body, str(path)), sealer())
+    form = loads(body, str(path))
+    try:
+        return PlanFile(
+            plan_from_json(form["plan"]),
+            form["plan"],
+            form["made_from"],
+            form["command"],
+            form["secrets"],
+            form["answers"],
+        )
+    except ValueError as problem:
+        raise _refused(path, str(problem)) from problem
+    except (KeyError, TypeError) as problem:
+        raise _refused(path, f"it is damaged ({type(problem).__name__}: {problem})") from problem
+
+
+def _opened(path: Path, form: Any, sealer: Sealer | None) -> bytes:
+    if sealer is None:
+        raise WrongKey(
+            f"The saved plan {path} is encrypted; say with which key in the `encryption` block of `dstream`."
+        )
+    try:
+        return sealer.open(form, _CONTEXT)
+    except WrongKey as problem:
+        raise WrongKey(f"The saved plan {path}: {problem.detail}") from None
+
+
+def _refused(path: Path, why: str) -> DiagnosticsError:
+    return DiagnosticsError(error("Not a saved plan", f"{path} cannot be used: {why}."))

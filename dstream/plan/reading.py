@@ -1,0 +1,125 @@
+"""Reading: the JSON form of a plan back to a plan. What was sensitive is so again, and nothing more is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dstream.diagnostics import Diagnostic, Position, Severity, SourceRange
+from dstream.lang import UNKNOWN
+from dstream.plan.action import Action
+from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
+from dstream.plan.plan import FORMAT_VERSION, Plan
+
+_ACTIONS = {tuple(action.steps): action for action in Action}
+
+
+def plan_from_json(form: Any) -> Plan:
+    """Return the plan of which `to_json` made this; raise ValueError, with a sentence, if it is no such form."""
+    if not isinstance(form, dict) or "format_version" not in form:
+        raise ValueError("it is no plan: it has no format_version")
+    version = str(form["format_version"])
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise ValueError(f"its format is {version}, and this dstream knows {FORMAT_VERSION}. Upgrade dstream")
+    try:
+        return _plan(form)
+    except (KeyError, TypeError, AttributeError, IndexError) as problem:
+        raise ValueError(f"it is damaged ({type(problem).__name__}: {problem})") from problem
+
+
+def _plan(form: Mapping[str, Any]) -> Plan:
+    return Plan(
+        changes=tuple(map(_change, form["resource_changes"])),
+        drifts=tuple(map(_drift, form["resource_drift"])),
+        outputs=tuple(_output(name, each) for name, each in form["output_changes"].items()),
+        tasks=tuple(map(_note, form["tasks"])),
+        diagnostics=tuple(map(_diagnostic, form["diagnostics"])),
+        destroy=form["mode"] == "destroy",
+        refresh_only=form["mode"] == "refresh-only",
+        lineage=form["lineage"],
+        serial=form["serial"],
+        pending=form["pending"],
+        workspace=form["workspace"],
+        variables={
+            name: _secret("variable", name) if each.get("sensitive") else each.get("value")
+            for name, each in form["variables"].items()
+        },
+        made_at=form["timestamp"] or "",
+    )
+
+
+def _change(form: Mapping[str, Any]) -> Change:
+    change = form["change"]
+    before, after = _sides(change)
+    importing = change["importing"]
+    return Change(
+        address=form["address"],
+        action=_ACTIONS[tuple(change["actions"])],
+        provider=form["provider"],
+        type=form["type"],
+        key=form["key"],
+        before=before,
+        after=after,
+        replace_paths=tuple(path[0] for path in change["replace_paths"]),
+        reason=Reason(form["action_reason"] or ""),
+        detail=form["detail"] or "",
+        holds_data=form["loses_data"],
+        dependencies=tuple(form["dependencies"]),
+        moved_from=form["previous_address"],
+        importing=None if importing is None else importing["identity"],
+    )
+
+
+def _drift(form: Mapping[str, Any]) -> Drift:
+    before, after = _sides(form["change"])
+    return Drift(form["address"], DriftKind(form["kind"]), form["type"], before, after, form["detail"] or "")
+
+
+def _sides(change: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return both sides with their sensitive and unknown parts put back; what is the same is equal again."""
+    changed = frozenset(map(tuple, change["sensitive_changes"]))
+    before = _filled(change["before"], change["before_sensitive"], lambda path: _secret("same", path))
+    after = _filled(
+        change["after"],
+        change["after_sensitive"],
+        lambda path: _secret("changed" if path in changed else "same", path),
+    )
+    return before, _filled(after, change.get("after_unknown"), lambda path: UNKNOWN)
+
+
+def _secret(word: str, where: Any) -> dict[str, str]:
+    return {"$hmac": f"{word} {where}"}
+
+
+def _filled(value: Any, part: Any, make: Any, here: tuple[str | int, ...] = ()) -> Any:
+    """Return a value with something in every place that a part of it (see `sensitive_part`) marks."""
+    if part is True:
+        return make(here)
+    if isinstance(part, Mapping) and part:
+        found = dict(value) if value is not None else {}
+        for name, inner in part.items():
+            found[name] = _filled(found.get(name), inner, make, (*here, name))
+        return found
+    if isinstance(part, list):
+        items = enumerate(zip(value, part, strict=True))
+        return [_filled(item, inner, make, (*here, index)) for index, (item, inner) in items]
+    return value
+
+
+def _output(name: str, form: Mapping[str, Any]) -> OutputChange:
+    sensitive = form["sensitive"]
+    after = _filled(form["after"], form["after_unknown"], lambda path: UNKNOWN)
+    return OutputChange(name, _ACTIONS[tuple(form["actions"])], form["before"], after, sensitive)
+
+
+def _note(form: Mapping[str, Any]) -> TaskNote:
+    return TaskNote(form["address"], form["applied"], form["removed"], tuple(form["streams"]), tuple(form["notes"]))
+
+
+def _diagnostic(form: Mapping[str, Any]) -> Diagnostic:
+    subject = None
+    if "range" in form:
+        place = form["range"]
+        start, end = (Position(p["byte"], p["line"], p["column"]) for p in (place["start"], place["end"]))
+        subject = SourceRange(place["filename"], start, end)
+    return Diagnostic(Severity(form["severity"]), form["summary"], form["detail"], subject, form.get("address"))
