@@ -8,7 +8,7 @@ import sys
 import click
 
 from dstream.cli.opening import opened
-from dstream.cli.options import Command, config_options, lock_options, seconds
+from dstream.cli.options import Command, config_options, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
 
@@ -17,8 +17,15 @@ from dstream.cli.render.paint import paint_for, say
 @click.argument("identity")
 @config_options
 @lock_options
+@option("generate-config-out", metavar="FILE", help="Write the block, if ADDRESS is not declared.")
 def command(
-    address: str, identity: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
+    address: str,
+    identity: str,
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    lock_timeout: str,
+    generate_config_out: str | None,
 ) -> None:
     """Take an object that exists into the state, under ADDRESS, which the configuration has.
 
@@ -34,6 +41,11 @@ def command(
             given = json_module.loads(identity)
         except ValueError as problem:
             raise click.BadParameter(f"not JSON: {problem}", param_hint="IDENTITY") from None
+    if generate_config_out is not None:
+        from dstream.cli.generating import generate
+
+        if generate(operation, generate_config_out, {address: given}, quiet=False):
+            operation = opened(config, var, var_file)
     paint = paint_for(sys.stdout)
     import_object(operation, address, given, seconds(lock_timeout, "-lock-timeout"), Lines(paint))
     say(f"{paint(address, 'bold')}: imported. `dstream plan` shows what differs from the configuration.")

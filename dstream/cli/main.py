@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Show a saved plan, or the state"),
     "output": ("output", "Show the values of outputs"),
     "state": ("state", "Look at the state, and mend it by hand"),
+    "workspace": ("workspace", "Keep several states of one configuration"),
     "import": ("import_", "Take an object that exists into the state"),
     "checkpoint": ("checkpoint", "Show, set or reset the position of a task"),
     "dlq": ("dlq", "List, show or replay dead letters"),

@@ -10,6 +10,11 @@ import click
 
 from dstream.config import VariableBlock
 from dstream.engine.operation import Given, Operation, open_operation
+from dstream.engine.workspaces import selected_workspace
+
+if TYPE_CHECKING:
+    from dstream.plan.file import PlanFile
+    from dstream_state import Encryption
 
 if TYPE_CHECKING:
     from dstream.plan.file import PlanFile
@@ -24,14 +29,8 @@ def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given
         if not equals or not name.strip():
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="-var")
         variables[name.strip()] = value
-    return Given(Path(config), variables, tuple(Path(name) for name in var_file), workspace())
-
-
-def workspace() -> str:
-    """Return the name of the selected workspace."""
-    import os
-
-    return os.environ.get("DSTREAM_WORKSPACE") or "default"
+    workspace = selected_workspace(Path(config))
+    return Given(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
 
 
 def opened(config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False) -> Operation:

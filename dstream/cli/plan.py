@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @plan_options
 @lock_options
 @option("out", metavar="FILE", help="Save the plan for `dstream apply FILE`.")
+@option("generate-config-out", metavar="FILE", help="Write blocks for what is imported and not declared.")
 @format_option
 @flag("destroy", help="Show what destroy would do.")
 @flag("refresh-only", help="Only what really exists, and is not as the state has it.")
@@ -45,6 +46,7 @@ def command(
     parallelism: int,
     lock_timeout: str,
     out: str | None,
+    generate_config_out: str | None,
     format: str,
     destroy: bool,
     refresh_only: bool,
@@ -62,6 +64,11 @@ def command(
     from dstream.engine.planning import PlanOptions
 
     form = "json" if json else format
+    if generate_config_out is not None:
+        from dstream.cli.generating import generate
+
+        if generate(operation, generate_config_out, {}, quiet=form != "text"):
+            operation = opened(config, var, var_file, ask=input)
     options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
     options = shaped(options, task_targets(operation, task, target))
     save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))

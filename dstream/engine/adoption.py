@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dstream.addresses import parse_address
-from dstream.config import ImportBlock
-from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.config import Expr, ImportBlock
+from dstream.config.syntax import GetAttr, Index, Variable
+from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
+from dstream.engine.expansion import instances
 from dstream.engine.providers import ProviderSpec
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import Rules
@@ -17,25 +21,60 @@ from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_
 from dstream_state import ObjectState
 
 
-def import_identities(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, Any]:
-    """Return the identity of each object that an `import` block names, by address; raise DiagnosticsError."""
-    found: dict[str, Any] = {}
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """One object that an `import` block, or the command, names."""
+
+    address: str
+    identity: Any
+    range: SourceRange | None = None
+
+
+def adoptions(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, Adoption]:
+    """Return what `import` blocks name, by address; raise DiagnosticsError with all that is wrong."""
+    found: dict[str, Adoption] = {}
     problems: list[Diagnostic] = []
     for block in blocks:
         try:
-            address = str(parse_address("".join(block.to.text.split())))
-        except ValueError as problem:
-            problems.append(error("Wrong address", f"{problem}", block.to.range))
-            continue
-        value = evaluate(block.id, scope)
-        if contains_unknown(value) or sensitive_paths(value) or value is None:
-            detail = "The id of an import is known at plan, and no secret. If it is none: nonsensitive(...)."
-            problems.append(error("Wrong import id", detail, block.id.range))
-            continue
-        found[address] = to_json_value(value)
+            for _, names in instances(block.for_each, None, scope):
+                each = _adoption(block, scope.bind(names))
+                if each.address in found:
+                    detail = f"{each.address} is imported by another block already, at {found[each.address].range}."
+                    raise DiagnosticsError(error("Imported twice", detail, block.range))
+                found[each.address] = each
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
     if problems:
         raise DiagnosticsError(problems)
     return found
+
+
+def _adoption(block: ImportBlock, scope: Scope) -> Adoption:
+    try:
+        address = str(parse_address(_address_text(block.to, scope)))
+    except ValueError as problem:
+        raise DiagnosticsError(error("Wrong address", f"{problem}", block.to.range)) from None
+    value = evaluate(block.id, scope)
+    if contains_unknown(value) or sensitive_paths(value) or value is None:
+        detail = "The id of an import is known at plan, and no secret. If it is none: nonsensitive(...)."
+        raise DiagnosticsError(error("Wrong import id", detail, block.id.range))
+    return Adoption(address, to_json_value(value), block.range)
+
+
+def _address_text(expr: Expr, scope: Scope) -> str:
+    """Return an address as it is written, keys evaluated, such as that of `rec.a[each.key]`."""
+    if isinstance(expr, Variable):
+        return expr.name
+    if isinstance(expr, GetAttr):
+        return f"{_address_text(expr.value, scope)}.{expr.name}"
+    if isinstance(expr, Index):
+        key = evaluate(expr.key, scope)
+        if isinstance(key, int) and not isinstance(key, bool):
+            return f"{_address_text(expr.value, scope)}[{key}]"
+        if isinstance(key, str):
+            return f"{_address_text(expr.value, scope)}[{json.dumps(key, ensure_ascii=False)}]"
+        raise DiagnosticsError(error("Wrong address", "A key is a text or a number that is known.", expr.key.range))
+    raise DiagnosticsError(error("Wrong address", f"{expr.text} is no address.", expr.range))
 
 
 def full_identity(given: Any, rules: Rules) -> Any:

@@ -168,7 +168,7 @@ def _under_lock(
 ) -> Outcome:
     plan = prepared.plan
     if not plan.has_changes:
-        if records := kept_records(prepared, pool):
+        if records := [*prepared.adoptions, *kept_records(prepared, pool)]:
             held.append(records)
         return Outcome(plan, True, diagnostics=plan.diagnostics, snapshot=held.finish())
     if not approve(plan):

@@ -17,6 +17,7 @@ from dstream.engine.secrets import told
 from dstream.engine.wanted import Wanted
 from dstream.lang import Unknown, to_json_value
 from dstream.plan import is_fingerprint
+from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 
 
@@ -64,16 +65,10 @@ def meanings(
 def _ignoring(wanted: Wanted, prior: Prior | None) -> dict[str, Any]:
     """Return the wished attributes with the ignored ones as they are, save secrets."""
     ignored = wanted.lifecycle.ignore_changes
-    attributes = dict(wanted.attributes)
     if prior is None or not ignored:
-        return attributes
-    for name in wanted.attributes if ignored == "all" else ignored:
-        real = prior.attributes.get(name)
-        if real is None:
-            attributes.pop(name, None)
-        elif not is_fingerprint(real):
-            attributes[name] = real
-    return attributes
+        return dict(wanted.attributes)
+    names = list(wanted.attributes) if ignored == "all" else ignored
+    return with_ignored(wanted.attributes, prior.attributes, names, lambda value: not is_fingerprint(value))
 
 
 def _request(wanted: Wanted, prior: Prior | None, key: bytes) -> Request:

@@ -33,6 +33,7 @@ from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
 from dstream.lang import contains_unknown, to_json_value
 from dstream.plan import Action, Change
+from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, Request
 from dstream.stopping import Stop
 from dstream_state import (
@@ -322,12 +323,8 @@ class Execution:
             return wanted
         reality = self.prepared.realities.get(wanted.address)
         real = reveal(change.before, reality.attributes if reality is not None else None)
-        attributes = dict(wanted.attributes)
-        for name in attributes.keys() | real.keys() if ignored == "all" else ignored:
-            if name not in real:
-                attributes.pop(name, None)
-            elif not has_withheld(real[name]):
-                attributes[name] = real[name]
+        names = ("*",) if ignored == "all" else ignored
+        attributes = with_ignored(wanted.attributes, real, names, lambda value: not has_withheld(value))
         return replace(wanted, attributes=attributes)
 
     def _spec(self, name: str, records: list[Record]) -> ProviderSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
@@ -22,7 +23,12 @@ def import_object(operation: Operation, address: str, identity: Any, lock_timeou
             processes.record()
         recover_recorded(operation, held, pool, observer)
         snapshot = held.current()
-        if name in snapshot.resources:
+        known = snapshot.resources.get(name)
+        if known is not None and known.status in ("unresolved", "pending"):
+            # This is what it was looked for by hand for: what is named is taken in its place.
+            rest = {address: item for address, item in snapshot.resources.items() if address != name}
+            snapshot = replace(snapshot, resources=rest)
+        elif known is not None:
             raise DiagnosticsError(
                 error(
                     "Address is taken",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dstream.addresses import TaskAddress
+from dstream.addresses import DerivedAddress, TaskAddress, parse_address
 from dstream.config import MovedBlock
 from dstream.diagnostics import Diagnostic, error
 from dstream_state import ObjectState
@@ -45,9 +45,11 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
             if target in moves.resources:
                 moves.problems.append(_taken(address, target, block))
                 continue
+            if not same_type(address, target):
+                moves.problems.append(_other_type(address, target, moves.resources[address], block))
+                continue
             item = moves.resources.pop(address)
-            key = target if item.key == address else item.key  # a declared object is called by its address
-            moves.resources[target] = replace(item, provider=renamed(item.provider, old, new), key=key)
+            moves.resources[target] = readdressed(item, address, target, old, new)
             moves.origins[target] = moves.origins.pop(address, address)
         for address, item in moves.resources.items():
             if any(within(needed, old) for needed in item.dependencies):
@@ -57,13 +59,45 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
 
 
 def within(address: str, prefix: str) -> bool:
-    """Tell whether an address is another, or one of what is below it."""
-    return address == prefix or address.startswith((f"{prefix}.", f"{prefix}["))
+    """Tell whether an address is another, one of what is below it, or what a replacement left of it."""
+    return address == prefix or address.startswith((f"{prefix}.", f"{prefix}[", f"{prefix}#"))
 
 
 def renamed(address: str, old: str, new: str) -> str:
     """Return an address with `new` in place of `old` at its start, or as it is if it does not start so."""
     return new + address[len(old) :] if within(address, old) else address
+
+
+def same_type(before: str, after: str) -> bool:
+    """Tell whether two addresses are of objects of one type."""
+    types = [getattr(parse_address(each.partition("#")[0]), "type", None) for each in (before, after)]
+    return types[0] == types[1]
+
+
+def readdressed(item: ObjectState, before: str, after: str, old: str, new: str) -> ObjectState:
+    """Return an object as it is recorded under the address `after`, which `before` becomes by a move of `old` to `new`.
+
+    A declared object is called by its address, one of a task by its key. Into a task, or out of it, another provider
+    serves it: the task's, or the one that the type's name begins with until a plan knows better.
+    """
+    target = parse_address(after.partition("#")[0])
+    if isinstance(target, DerivedAddress):
+        if before.startswith("task."):
+            return replace(item, provider=renamed(item.provider, old, new), key=str(target.key or item.key))
+        label = "" if target.label is None else f'["{target.label}"]'
+        provider = f"{target.task}.{target.side}{label}"
+        return replace(item, provider=provider, key=str(target.key if target.key is not None else target.type))
+    provider = f"provider.{item.type.partition('_')[0]}" if before.startswith("task.") else item.provider
+    own = item.key == before.partition("#")[0] or before.startswith("task.")
+    return replace(item, provider=provider, key=str(target) if own else item.key)
+
+
+def _other_type(old: str, new: str, item: ObjectState, block: MovedBlock) -> Diagnostic:
+    return error(
+        "Moved to another type",
+        f"{old} is a {item.type}, and {new} would be of another type. An object keeps its type: take this block out.",
+        block.range,
+    )
 
 
 def _taken(old: str, new: str, block: MovedBlock) -> Diagnostic:

@@ -15,7 +15,7 @@ from typing import Any
 from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
-from dstream.engine.adoption import adopted, import_identities
+from dstream.engine.adoption import Adoption, adopted, adoptions
 from dstream.engine.answers import Answers, derivation_name
 from dstream.engine.asking import Meaning, Prior, meanings
 from dstream.engine.blocks import block_name, object_blocks, provider_of
@@ -39,8 +39,10 @@ from dstream.engine.refusals import (
     cannot_be_first,
     exists_already,
     needs_encryption,
+    nothing_to_import_to,
     prevented,
     sensitive_identity,
+    still_wanted,
     unknown_target,
     unknown_type,
     unreachable,
@@ -52,7 +54,7 @@ from dstream.engine.selection import Selection, block_of_text, read_address, tas
 from dstream.engine.sources import Sources
 from dstream.engine.tasks import Streams, TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
-from dstream.lang import Scope, evaluate_body, references
+from dstream.lang import Reference, Scope, evaluate_body, references
 from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskNote, contains_unknown
 from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
@@ -156,6 +158,7 @@ class _Planner:
             self.needs,
             asks=options.refresh,
             derives=self.plans_objects,
+            on_upgraded=self.moves.resources.update,
             recalled=recalled,
             discovered=options.discovered,
         )
@@ -163,7 +166,7 @@ class _Planner:
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
         self._rules_of: dict[tuple[str, str], Rules] = {}
         self._meant: dict[str, Meaning] = {}
-        self._imports: dict[str, Any] | None = None
+        self._imports: dict[str, Adoption] | None = None
         self._by_block: dict[str, list[str]] | None = None
         self._new_first: set[str] | None = None
 
@@ -183,6 +186,8 @@ class _Planner:
         if not self.options.destroy:
             self.problems += failed_checks(self.config, self.scope)
         drifts = self._drifts()
+        if self.plans_objects:
+            self._check_blocks()
         if has_errors(self.problems):
             raise DiagnosticsError(self.problems)
         plan = Plan(
@@ -233,11 +238,17 @@ class _Planner:
         return found
 
     def _adoptions(self) -> Iterable[Record]:
+        for address, item in self.sources.upgraded.items():
+            yield Put(address, item)
         if self.options.refresh_only:
             yield from self._as_they_are()
             return
         for new, old in self.moves.origins.items():
-            yield Put(new, self.snapshot.resources[new])
+            item, wanted = self.snapshot.resources[new], self.wanted.get(new)
+            if wanted is not None:
+                # From a block into a task, or out of it: another provider serves it, and calls it otherwise.
+                item = replace(item, provider=wanted.provider, key=wanted.key)
+            yield Put(new, item)
             yield Drop(old)
         for address, item in self.adopted.items():
             yield Put(address, item)
@@ -440,9 +451,7 @@ class _Planner:
         by_spec: dict[tuple[str, str], list[Wanted]] = {}
         names = InstanceNames(task.block.for_each, task.block.count)
         chosen = self.selected.chosen({each.address: each.dependencies for each in task.wanted})
-        for each in task.wanted:
-            if each.address not in chosen:
-                continue
+        for each in (one for one in task.wanted if one.address in chosen):
             wanted = replace(each, names=lambda scope: scope.bind(names.of(scope)[task.address.key]))
             by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
         for (spec_name, type_), found in by_spec.items():
@@ -452,8 +461,9 @@ class _Planner:
                 self.moves.take(wanted.address, wanted.aliases)
             found = self._as_provider_plans(spec, found, rules)
             self._check_absent(spec, found, rules)
+            triggered = self._triggered(task.block.lifecycle)
             for wanted in found:
-                change = self._change(wanted, spec, rules, Reason.NONE)
+                change = self._change(wanted, spec, rules, triggered)
                 if wanted.lifecycle.postconditions:
                     self.problems += after(wanted, self.scope, self._exported(wanted, change))
         if self.selected.whole(block_name):
@@ -551,7 +561,7 @@ class _Planner:
         if address not in self.imports or self._recorded(wanted) is not None:
             return None
         try:
-            recorded, _ = adopted(wanted, self.imports[address], spec, rules, self.refresh, self.key)
+            recorded, _ = adopted(wanted, self.imports[address].identity, spec, rules, self.refresh, self.key)
         except DiagnosticsError as problem:
             self.problems.extend(problem.diagnostics)
             return None
@@ -560,11 +570,25 @@ class _Planner:
         return recorded.identity
 
     @property
-    def imports(self) -> dict[str, Any]:
-        """The identities of objects to take over, by address."""
+    def imports(self) -> dict[str, Adoption]:
+        """The objects to take over, by address."""
         if self._imports is None:
-            self._imports = {**import_identities(self.config.imports, self.scope), **self.options.imports}
+            given = {address: Adoption(address, identity) for address, identity in self.options.imports.items()}
+            self._imports = {**adoptions(self.config.imports, self.scope), **given}
         return self._imports
+
+    def _check_blocks(self) -> None:
+        """Report `import` and `removed` blocks that do not fit what is declared."""
+        for each in self.imports.values():
+            block = block_of_text(each.address)
+            if each.address in self.wanted or block in self.broken or not self.selected.has(each.address):
+                continue
+            if not any(within(task, block) for task in self.kept_tasks):
+                self.problems.append(nothing_to_import_to(each.address, block in self.blocks, each.range))
+        for removed in self.config.removed:
+            still = next((address for address in self.wanted if within(address, str(removed.from_))), None)
+            if still is not None:
+                self.problems.append(still_wanted(still, removed.range))
 
     def _reality(self, address: str) -> Reality:
         """Return what the provider said of an object, which may have been asked for under its earlier address."""
@@ -629,9 +653,31 @@ class _Planner:
     def _triggered(self, lifecycle: Lifecycle) -> Reason:
         for expr in lifecycle.replace_triggered_by:
             for reference in references(expr):
-                if block_name(reference) in self.changed_blocks:
+                if self._sets_off(reference):
                     return Reason.TRIGGERED
         return Reason.NONE
+
+    def _sets_off(self, reference: Reference) -> bool:
+        """Tell whether what is referred to changes: a block, an instance of it, or one attribute of these."""
+        block = block_name(reference)
+        if block not in self.changed_blocks:
+            return False
+        declared = self.config.resources.get((reference.root, str(reference.path[0])))
+        rest = reference.path[1:]
+        if declared is None or not rest:
+            return True
+        prefix = block
+        if declared.for_each is not None or declared.count is not None:
+            prefix, rest = str(ResourceAddress(declared.type, declared.name, rest[0])), rest[1:]
+        changed = [
+            change
+            for address, change in self.changes.items()
+            if within(address, prefix) and change.action not in (Action.NO_OP, Action.CREATE)
+        ]
+        if not rest:
+            return bool(changed)
+        name = str(rest[0])
+        return any((change.before or {}).get(name) != (change.after or {}).get(name) for change in changed)
 
     # -- what is left -------------------------------------------------------------------------------
 

@@ -79,6 +79,29 @@ def cannot_be_first(change: Change, wanted: Wanted, rules: Rules) -> Diagnostic:
     )
 
 
+def nothing_to_import_to(address: str, declared: bool, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for an import to an address that the configuration does not ask for."""
+    if address.startswith("task."):
+        mend = (
+            "Its task does not ask for such an object: `dstream plan` without the import shows those that it asks for."
+        )
+    elif declared:
+        mend = "Its block has no such instance: look at its for_each or count."
+    else:
+        mend = "Declare it, or have it written for you: dstream plan -generate-config-out=imported.hcl."
+    return error("Nothing to import to", f"The configuration asks for no object at {address}. {mend}", subject)
+
+
+def still_wanted(address: str, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a `removed` block about an object that the configuration asks for."""
+    return error(
+        "Removed object is still declared",
+        f"{address} is asked for by the configuration, and a removed block says that it is no longer. Take one of the "
+        "two out.",
+        subject,
+    )
+
+
 def sensitive_identity(wanted: Wanted, name: str) -> Diagnostic:
     """Return the error for a secret that would identify an object, and so be stored and shown."""
     return error(

@@ -20,6 +20,7 @@ from dstream.engine.refresh import Refresh
 from dstream.engine.secrets import told
 from dstream.engine.selection import Selection, block_of_text
 from dstream.engine.tasks import Derivations, Streams, TaskInstance, discovered_of, task_instance
+from dstream.engine.upgrades import upgraded
 from dstream.lang import Scope
 from dstream_state import ObjectState, Snapshot
 
@@ -42,17 +43,22 @@ class Sources:
         asks: bool,
         derives: bool,
         discovered: Mapping[str, Streams],
+        on_upgraded: Callable[[dict[str, ObjectState]], None],
         recalled: Answers | None = None,
     ) -> None:
         """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need.
 
-        `discovered`: streams that were met just now, by the name of the flow, beside those of the state. `recalled` has
-        the answers of a saved plan: nothing is asked that it knows.
+        `discovered`: streams that were met just now, by the name of the flow, beside those of the state. `on_upgraded`
+        takes recorded objects that were raised to the present version of their schema. `recalled` has the answers of a
+        saved plan: nothing is asked that it knows.
         """
         self._recalled = recalled
+        self._on_upgraded = on_upgraded
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
+        self.upgraded: dict[str, ObjectState] = {}
+        """Recorded objects in the present version of their schema, where that is another one."""
         self.refresh = Refresh(pool, operation.asked)
 
         def more(task: str, flow: str) -> Streams:
@@ -165,9 +171,10 @@ class Sources:
         return problems
 
     def _ask(self, specs: Iterable[ProviderSpec]) -> None:
-        """Ask each provider whose configuration is known about the objects that the state has of it."""
-        if not self._asks:
-            return
+        """Ask each provider whose configuration is known about the objects that the state has of it.
+
+        Those of an older schema version are raised first, also where nothing else is asked.
+        """
         by_spec: dict[str, dict[str, ObjectState]] = {}
         for address, item in self._snapshot.resources.items():
             if item.status in ("ok", "tainted") and address not in self.asked and self._selected.has(address):
@@ -175,6 +182,15 @@ class Sources:
         for spec in specs:
             objects = by_spec.get(spec.name)
             if objects and not spec.unknown:
+                raised = upgraded(
+                    spec, objects, self._pool, self._snapshot.hmac_key, encrypted=self._operation.encrypted
+                )
+                if raised:
+                    self.upgraded.update(raised)
+                    self._on_upgraded(raised)
+                    objects = objects | raised
+                if not self._asks:
+                    continue
                 self.asked.update(objects)
                 prior = {a: told(o.attributes, (), self._snapshot.hmac_key) for a, o in objects.items()}
                 self.refresh.ask(spec, objects, prior)

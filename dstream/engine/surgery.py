@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.moves import renamed, within
+from dstream.engine.moves import readdressed, renamed, same_type, within
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
 from dstream.engine.plan import current_state
 from dstream.engine.runners import carry_checkpoints
-from dstream.engine.selection import read_address
+from dstream.engine.selection import DEPOSED, read_address
 from dstream_state import (
     Drop,
     Held,
@@ -57,6 +57,10 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
         if not found and not task:
             raise DiagnosticsError(_missing(old, snapshot))
         moved = [(address, renamed(address, old, new)) for address in sorted(found)]
+        for address, target in moved:
+            if not same_type(address, target):
+                detail = f"{address} is a {snapshot.resources[address].type}, and {target} would be of another type."
+                raise DiagnosticsError(error("Moved to another type", detail))
         taken = [target for _, target in moved if target in snapshot.resources]
         if taken:
             detail = f"The state has an object at {taken[0]} already; nothing was moved."
@@ -64,12 +68,12 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
         records: list[Record] = []
         for address, item in snapshot.resources.items():
             needs = tuple(renamed(needed, old, new) for needed in item.dependencies)
-            key = renamed(address, old, new) if item.key == address else item.key
-            fresh = replace(item, provider=renamed(item.provider, old, new), key=key, dependencies=needs)
             if address in found:
-                records += [Put(renamed(address, old, new), fresh), Drop(address)]
+                target = renamed(address, old, new)
+                fresh = replace(readdressed(item, address, target, old, new), dependencies=needs)
+                records += [Put(target, fresh), Drop(address)]
             elif needs != item.dependencies:
-                records.append(Put(address, fresh))
+                records.append(Put(address, replace(item, dependencies=needs)))
         if task:
             records += [PutTask(new, snapshot.tasks[old]), PutTask(old, None)]
             carry_checkpoints(operation.backend, {new: old}, "state mv", timeout)
@@ -83,15 +87,19 @@ def forget(operation: Operation, addresses: list[str], timeout: float, observer:
     with locked(operation, "state rm", timeout, observer) as held:
         snapshot = held.current()
         found: list[str] = []
+        tasks: list[str] = []
         for address in addresses:
-            name = str(read_address(address))
+            parsed = read_address(address)
+            name = f"{parsed}{DEPOSED}" if address.endswith(DEPOSED) else str(parsed)
             below = [each for each in snapshot.resources if within(each, name)]
-            if not below:
+            gone = [each for each in snapshot.tasks if within(each, name)]
+            if not below and not gone:
                 raise DiagnosticsError(_missing(name, snapshot))
             found += [each for each in sorted(below) if each not in found]
-        held.append([Drop(address) for address in found])
+            tasks += [each for each in gone if each not in tasks]
+        held.append([*(Drop(address) for address in found), *(PutTask(task, None) for task in tasks)])
         held.finish()
-    return found
+    return [*found, *tasks]
 
 
 def _missing(address: str, snapshot: Snapshot) -> Diagnostic:

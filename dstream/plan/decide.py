@@ -10,6 +10,7 @@ from dstream.lang import Unknown
 from dstream.plan.action import Action
 from dstream.plan.change import Reason
 from dstream.plan.differences import changed_names, contains_unknown
+from dstream.plan.ignore_changes import with_ignored
 
 
 class TypeRules(Protocol):
@@ -37,7 +38,7 @@ class Wishes:
     """What the user asks for beside the attributes."""
 
     ignore_changes: Collection[str] = ()
-    """Names of attributes whose difference is left alone; "*" is all of them."""
+    """Attributes, or parts of them, whose difference is left alone; "*" is all of them."""
     create_before_destroy: bool = False
     replace: Reason = Reason.NONE
     """A reason to replace the object even without a difference."""
@@ -61,13 +62,7 @@ def decide(prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: T
     """
     if prior is None:
         return Decision(Action.CREATE, _planned({}, desired, rules))
-    wanted = dict(desired)
-    ignored = prior.keys() | desired.keys() if "*" in wishes.ignore_changes else wishes.ignore_changes
-    for name in ignored:
-        if name in prior:
-            wanted[name] = prior[name]
-        else:
-            wanted.pop(name, None)
+    wanted = with_ignored(desired, prior, wishes.ignore_changes)
     after = _planned(prior, wanted, rules)
     changed = changed_names(prior, after, rules.unordered)
     forced = tuple(name for name in changed if name in rules.replace)

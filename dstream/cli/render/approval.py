@@ -29,7 +29,8 @@ class Approval:
         `sources` are the texts of the configuration, to show what warnings are about. A `saved` plan was looked at
         before: it is not shown as text again, and only the loss of data is asked about.
         """
-        self._sources, self._saved = sources or {}, saved
+        self._sources = sources or {}
+        self._saved = saved
         self._paint = paint
         self._auto = auto
         self._allow_data_loss = allow_data_loss

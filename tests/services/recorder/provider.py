@@ -294,7 +294,19 @@ class Generator(Recorded):
         return sdk.Object(made.identity, {**made.attributes, "key": f"key-of-{desired['name']}-5ecret"})
 
 
-KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator())
+class Versioned(Recorded):
+    """One whose `name` was called `title` in the first version of its schema."""
+
+    type = "rec_versioned"
+    version = 2
+
+    def upgrade(self, ctx: Any, attributes: Any, version: int) -> Any:
+        found = dict(attributes)
+        found["name"] = found.pop("title")
+        return {"zone": "here", "tags": [], **found}
+
+
+KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), Versioned())
 
 
 def asked_for(config: Settings) -> list[sdk.Resource]:

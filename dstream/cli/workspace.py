@@ -1,0 +1,81 @@
+"""`dstream workspace`: list, show, new, select, delete."""
+
+from __future__ import annotations
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, flag
+from dstream.cli.render.paint import say
+
+
+@click.group("workspace")
+def command() -> None:
+    """Keep several states of one configuration beside each other, such as one for each environment."""
+
+
+@command.command("list", cls=Command)
+@config_options
+@flag("json", help="As JSON.")
+def list_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
+    """List the workspaces; a star marks the one that is selected."""
+    operation = opened(config, var, var_file)
+    from dstream.engine.workspaces import workspaces
+
+    names = workspaces(operation)
+    if json:
+        from dstream.cli.render.formats import say_json
+
+        say_json({"workspaces": names, "selected": operation.workspace})
+        return
+    for name in names:
+        say(f"{'*' if name == operation.workspace else ' '} {name}")
+
+
+@command.command("show", cls=Command)
+@config_options
+def show(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
+    """Show the name of the one that is selected."""
+    from pathlib import Path
+
+    from dstream.engine.workspaces import selected_workspace
+
+    say(selected_workspace(Path(config)))
+
+
+@command.command("new", cls=Command)
+@click.argument("name")
+@config_options
+def new(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
+    """Make a workspace with an empty state, and select it."""
+    operation = opened(config, var, var_file)
+    from dstream.engine.workspaces import new_workspace
+
+    new_workspace(operation, name)
+    say(f"Made the workspace {name}, which is selected now. Its state is empty.")
+
+
+@command.command("select", cls=Command)
+@click.argument("name")
+@config_options
+@flag("or-create", help="Make it if it is not there.")
+def select(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], or_create: bool) -> None:
+    """Select a workspace for all further commands on this configuration, on this machine."""
+    operation = opened(config, var, var_file)
+    from dstream.engine.workspaces import select_workspace
+
+    made = select_workspace(operation, name, create=or_create)
+    say(f"The workspace {name} is selected now." + (" It was made, and its state is empty." if made else ""))
+
+
+@command.command("delete", cls=Command)
+@click.argument("name")
+@config_options
+@flag("force", help="Also one that has objects: they stay, and are no longer managed.")
+def delete(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool) -> None:
+    """Delete a workspace, with its checkpoints and history."""
+    operation = opened(config, var, var_file)
+    from dstream.engine.workspaces import delete_workspace
+
+    delete_workspace(operation, name, force=force)
+    say(f"Deleted the workspace {name}.")
