@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
-from dstream.engine.execution import Execution, kept_records
+from dstream.engine.closing import kept_records
+from dstream.engine.execution import Execution
 from dstream.engine.observer import Observer
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import PlanOptions, Prepared, make_plan

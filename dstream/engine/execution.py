@@ -3,75 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.asking import Prior, meanings
-from dstream.engine.comparison import planned_identity, prior_attributes
-from dstream.engine.conditions import after, before, failed_checks, require
-from dstream.engine.expansion import InstanceNames
+from dstream.engine.closing import Closing, kept_records
+from dstream.engine.conditions import after
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
-from dstream.engine.outputs import output_value
 from dstream.engine.planning import Prepared
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
-from dstream.engine.refresh import NOT_ASKED
-from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import Path, has_withheld, redact, reveal, told
+from dstream.engine.preparing import Preparing, Running, with_defaults
+from dstream.engine.providers import ProviderPool
+from dstream.engine.secrets import Path, redact, reveal
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
-from dstream.engine.tasks import LIFECYCLE, TaskInstance, task_instance
+from dstream.engine.tasks import LIFECYCLE
 from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
-from dstream.lang import contains_unknown, to_json_value
-from dstream.plan import Action, Change
-from dstream.plan.ignore_changes import with_ignored
-from dstream.plugins import Answer, Request
+from dstream.plan import Action
+from dstream.plugins import Answer
 from dstream.stopping import Stop
 from dstream_state import (
     Drop,
     Held,
     Intent,
     ObjectState,
-    OutputState,
     Put,
-    PutOutput,
-    PutProvider,
-    PutTask,
     Record,
     Result,
     StateError,
-    TaskState,
 )
 
-TIMEOUT = 1800.0
-"""Seconds that a provider has for one change."""
 _RETRIES = 5
-
-
-@dataclass(slots=True)
-class _Running:
-    """One step that a provider is working on."""
-
-    step: Step
-    intent: Intent
-    request: Request
-    wanted: Wanted | None
-    prior: ObjectState | None
-    rules: Rules
-    began: float
-    attempts: int = 0
-    not_before: float = 0.0
-    last: Answer | None = None
-    """What the provider said when it failed for now."""
 
 
 class Execution:
@@ -95,11 +63,10 @@ class Execution:
         self.observer = observer
         self.stop = stop
         self.parallelism = parallelism
-        self.key = prepared.snapshot.hmac_key
-        self.objects: dict[str, ObjectState] = dict(prepared.snapshot.resources)
-        self.specs: dict[str, ProviderSpec] = dict(prepared.specs)
+        self.preparing = Preparing(operation, prepared, pool)
+        self.key, self.objects = self.preparing.key, self.preparing.objects
+        self.specs, self.scope = self.preparing.specs, self.preparing.scope
         self.exports = prepared.exports
-        self.scope = operation.module.scope(resources=self.exports)
         self.diagnostics: list[Diagnostic] = []
         self.cut_off: list[Intent] = []
         """Changes whose provider ended before it answered."""
@@ -107,13 +74,9 @@ class Execution:
         """What providers answered when nothing could be recorded any more."""
         self.counts = {"add": 0, "change": 0, "destroy": 0}
         self._answers: queue.SimpleQueue[tuple[str, Answer] | None] = queue.SimpleQueue()
-        self._running: dict[str, _Running] = {}
-        self._delayed: list[_Running] = []
+        self._running: dict[str, Running] = {}
+        self._delayed: list[Running] = []
         self._draining = False
-        self._recorded_specs: set[str] = set()
-        self._rules_of: dict[tuple[str, str], Rules] = {}
-        self._ids = _fresh_ids()
-        self._task_names: dict[str, InstanceNames] = {}
         self._failed_blocks: set[str] = set()
 
     def run(self) -> None:
@@ -139,8 +102,8 @@ class Execution:
         self.objects.update((record.address, record.object) for record in records if isinstance(record, Put))
         for adoption in self.prepared.adoptions:
             if isinstance(adoption, Put) and adoption.object.provider in self.specs:
-                self._spec(adoption.object.provider, records)
-        ended: list[tuple[_Running, bool]] = []
+                self.preparing.spec(adoption.object.provider, records)
+        ended: list[tuple[Running, bool]] = []
         while True:
             starting = self._startable(steps, records)
             if records:
@@ -183,9 +146,9 @@ class Execution:
 
     # -- starting ------------------------------------------------------------------------------------
 
-    def _startable(self, steps: Mapping[str, Step], records: list[Record]) -> list[_Running]:
+    def _startable(self, steps: Mapping[str, Step], records: list[Record]) -> list[Running]:
         """Take the steps that may start now; their intents are added to the records."""
-        starting: list[_Running] = []
+        starting: list[Running] = []
         while not self.stop.requested and len(self._running) + len(self._delayed) + len(starting) < self.parallelism:
             name = self.walk.take()
             if name is None:
@@ -201,7 +164,7 @@ class Execution:
                 self.observer.done(step.change.address, "forget", 0.0)
                 continue
             try:
-                running = self._prepare(step, records)
+                running = self.preparing.prepare(step, records)
             except DiagnosticsError as problem:
                 self._fail(step, problem.diagnostics)
                 continue
@@ -209,158 +172,9 @@ class Execution:
             starting.append(running)
         return starting
 
-    def _prepare(self, step: Step, records: list[Record]) -> _Running:
-        change = step.change
-        spec = self._spec(change.provider, records)
-        rules = self._rules(spec, change.type)
-        prior = self.objects.get(change.address + DEPOSED if step.deposed else change.address)
-        wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
-        if wanted is not None and wanted.unknown:
-            wanted = self._evaluated_again(wanted)
-            if rules.plans and wanted.unknown is False:
-                wanted = self._planned_again(wanted, spec, rules, prior if step.kind == "update" else None)
-        if wanted is not None:
-            wanted = self._ignoring(wanted, change)
-            problems = list(before(wanted, self.scope))
-            if problems:
-                raise DiagnosticsError(problems)
-        if step.kind == "create" and change.action is Action.CREATE_THEN_DELETE and prior is not None:
-            records += [Put(change.address + DEPOSED, prior), Drop(change.address)]
-            self.objects[change.address + DEPOSED] = self.objects.pop(change.address)
-            prior = None
-        if step.kind == "create":
-            prior = None
-        identity = prior.identity if prior is not None else None
-        if wanted is not None and identity is None:
-            identity = planned_identity(wanted.attributes, rules)
-        desired = None if wanted is None else _with_defaults(wanted.attributes, rules)
-        redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
-        intent = Intent(
-            id=next(self._ids),
-            action=step.kind,
-            address=change.address + (DEPOSED if step.deposed else ""),
-            provider=spec.name,
-            type=change.type,
-            key=change.key or change.address,
-            identity=identity,
-            desired=redacted,
-            timeout=TIMEOUT,
-            at=time.time(),
-            planned=step.kind == "create" and identity is not None,
-            dependencies=() if wanted is None else wanted.dependencies,
-        )
-        request = Request(
-            command="destroy" if step.kind == "destroy" else "init",
-            type=change.type,
-            key=change.key or change.address,
-            identity=identity,
-            desired=None if desired is None else to_json_value(desired),
-            prior=self._told(prior, wanted, change.address),
-            private=self._private(prior, change.address),
-            sensitive=None if wanted is None else [list(path) for path in sorted(wanted.sensitive, key=str)] or None,
-            intent=intent.id,
-            timeout=TIMEOUT,
-        )
-        return _Running(step, intent, request, wanted, prior, rules, time.monotonic())
-
-    def _rules(self, spec: ProviderSpec, type_: str) -> Rules:
-        known = self._rules_of.get((spec.name, type_))
-        if known is None:
-            known = rules_of(self.pool.installed(spec).info, type_) or NO_RULES
-            self._rules_of[spec.name, type_] = known
-        return known
-
-    def _private(self, prior: ObjectState | None, address: str) -> Any:
-        """Return the provider's own note on an object: as it was refreshed, else as it was recorded."""
-        if prior is None:
-            return None
-        reality = self.prepared.realities.get(address, NOT_ASKED)
-        return reality.private if reality.private is not None else prior.private
-
-    def _planned_again(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, prior: ObjectState | None) -> Wanted:
-        """Have the provider plan once more what could not be planned whole; names that it generated then stay."""
-        planned = self.prepared.wanted[wanted.address].attributes
-        kept = {name: value for name, value in planned.items() if not contains_unknown(value)}
-        before = None
-        if prior is not None:
-            before = Prior(prior.identity, prior.attributes, self._private(prior, wanted.address))
-        wish = replace(wanted, attributes={**kept, **wanted.attributes})
-        return meanings(self.pool.session(spec), [(wish, before)], rules, self.key)[0].wanted
-
-    def _told(self, prior: ObjectState | None, wanted: Wanted | None, address: str) -> Any:
-        if prior is None:
-            return None
-        reality = self.prepared.realities.get(address, NOT_ASKED)
-        paths = {*prior.sensitive, *(wanted.sensitive if wanted is not None else ())}
-        before = prior_attributes(prior, reality, paths, self.key) or {}
-        wished = wanted.attributes if wanted is not None else None
-        return told(before, paths, self.key, wished, prior.attributes, reality.attributes)
-
-    def _evaluated_again(self, wanted: Wanted) -> Wanted:
-        if wanted.evaluate is None:
-            spec = self.specs[wanted.provider]
-            attributes = {"config": spec.wire(), "version": self.pool.installed(spec).info.version}
-            return replace(wanted, attributes=attributes)
-        attributes, paths = wanted.evaluate(self.scope)
-        if contains_unknown(attributes):
-            raise DiagnosticsError(
-                error(
-                    "Value is still not known",
-                    "What this object needs was applied, and did not give the value. Its provider does not "
-                    "return an attribute that it announced.",
-                    address=wanted.address,
-                )
-            )
-        return replace(wanted, attributes=attributes, sensitive=wanted.sensitive | paths)
-
-    def _ignoring(self, wanted: Wanted, change: Change) -> Wanted:
-        """Return what is wanted with the ignored attributes as they are.
-
-        A secret that nobody can tell is as it is configured: a provider takes nothing else for it.
-        """
-        ignored = wanted.lifecycle.ignore_changes
-        if change.before is None or not ignored:
-            return wanted
-        reality = self.prepared.realities.get(wanted.address)
-        real = reveal(change.before, reality.attributes if reality is not None else None)
-        names = ("*",) if ignored == "all" else ignored
-        attributes = with_ignored(wanted.attributes, real, names, lambda value: not has_withheld(value))
-        return replace(wanted, attributes=attributes)
-
-    def _spec(self, name: str, records: list[Record]) -> ProviderSpec:
-        spec = self.specs[name]
-        if spec.unknown:
-            spec = self._spec_again(spec)
-            self.specs[name] = spec
-        if name not in self._recorded_specs:
-            info = self.pool.installed(spec).info
-            recorded = spec.recorded(info.version)
-            if self.prepared.snapshot.providers.get(name) != recorded:
-                records.append(PutProvider(name, recorded))
-            self._recorded_specs.add(name)
-        return spec
-
-    def _spec_again(self, spec: ProviderSpec) -> ProviderSpec:
-        config = self.operation.config
-        for task in self.prepared.tasks.values():
-            for side in task.sides:
-                if side.spec.name == spec.name:
-                    fresh = self._task_again(task)
-                    return next(each.spec for each in fresh.sides if each.spec.name == spec.name)
-        block = config.providers[spec.name.partition(".")[2]]
-        return make_spec(
-            spec.name, block.launch, block.config, "resource", self.scope, config, default=spec.source.value
-        )
-
-    def _task_again(self, task: TaskInstance) -> TaskInstance:
-        """Evaluate the sides of a task once more, when what was unknown is known."""
-        block = task.block
-        names = self._task_names.setdefault(block.name, InstanceNames(block.for_each, block.count)).of(self.scope)
-        return task_instance(block, task.address.key, self.scope.bind(names[task.address.key]), self.operation.config)
-
-    def _start(self, starting: list[_Running]) -> None:
+    def _start(self, starting: list[Running]) -> None:
         """Have the providers work on steps; those of one provider are sent together."""
-        by_provider: dict[str, list[_Running]] = {}
+        by_provider: dict[str, list[Running]] = {}
         for running in starting:
             by_provider.setdefault(running.step.change.provider, []).append(running)
         for provider, those in by_provider.items():
@@ -401,7 +215,7 @@ class Execution:
 
     # -- ending --------------------------------------------------------------------------------------
 
-    def _take(self, running: _Running, answer: Answer, records: list[Record]) -> bool | None:
+    def _take(self, running: Running, answer: Answer, records: list[Record]) -> bool | None:
         """Take an answer in; return whether the step succeeded, or None if it goes on or nobody knows."""
         if answer.crashed:
             self.cut_off.append(running.intent)
@@ -465,7 +279,7 @@ class Execution:
         self.objects[address] = item
         return [Put(address, item), Drop(address + DEPOSED)]
 
-    def _retry(self, running: _Running, answer: Answer) -> bool:
+    def _retry(self, running: Running, answer: Answer) -> bool:
         if running.attempts >= _RETRIES or self.stop.requested or self._draining:
             return False
         running.attempts += 1
@@ -476,13 +290,13 @@ class Execution:
         self.observer.retrying(running.step.change.address, pause, _text(answer.diagnostics))
         return True
 
-    def _object(self, running: _Running, answer: Answer, status: Any) -> ObjectState:
+    def _object(self, running: Running, answer: Answer, status: Any) -> ObjectState:
         wanted = running.wanted
         if wanted is None:
             raise AssertionError("only steps that leave an object have one")
         paths: set[Path] = {*wanted.sensitive, *running.rules.sensitive_paths}
         told_back = answer.attributes if answer.attributes is not None else {}
-        clear = {**_with_defaults(wanted.attributes, running.rules), **told_back}
+        clear = {**with_defaults(wanted.attributes, running.rules), **told_back}
         clear = reveal_withheld(clear, wanted.attributes)
         return ObjectState(
             provider=running.intent.provider,
@@ -499,7 +313,7 @@ class Execution:
             create_before_destroy=wanted.lifecycle.create_before_destroy,
         )
 
-    def _export(self, running: _Running, answer: Answer, item: ObjectState) -> None:
+    def _export(self, running: Running, answer: Answer, item: ObjectState) -> None:
         wanted = running.wanted
         if wanted is None or wanted.block.startswith("task."):
             return
@@ -507,14 +321,14 @@ class Execution:
         make = partial(_value, wanted, answer, item)
         self.exports.set(wanted.type, wanted.block.partition(".")[2], wanted.instance, make)
 
-    def _after(self, running: _Running, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
+    def _after(self, running: Running, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
         """Return what the conditions of an object say about it as it became."""
         wanted = running.wanted
         if wanted is None or not wanted.lifecycle.postconditions:
             return ()
         return tuple(after(wanted, self.scope, _value(wanted, answer, item)))
 
-    def _count(self, running: _Running) -> None:
+    def _count(self, running: Running) -> None:
         self.counts[{"create": "add", "update": "change", "destroy": "destroy"}[running.step.kind]] += 1
 
     def _fail(self, step: Step, diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -529,7 +343,7 @@ class Execution:
                 self._failed_blocks.add(skipped)
                 self.observer.skipped(skipped, address)
 
-    def _tell(self, running: _Running, succeeded: bool) -> None:
+    def _tell(self, running: Running, succeeded: bool) -> None:
         if succeeded:
             self.observer.done(running.step.change.address, running.step.kind, time.monotonic() - running.began)
 
@@ -548,114 +362,17 @@ class Execution:
             )
         if self.stop.at_once:
             return
-        records: list[Record] = []
-        plan = self.prepared.plan
-        for note in plan.tasks:
-            task = self.prepared.tasks.get(note.address)
-            if plan.destroy or task is None:
-                if note.address in self.prepared.snapshot.tasks and not self._any_left(note.address):
-                    records.append(PutTask(note.address, None))
-            elif not note.applied and not self._touches_failure(note.address) and not self.stop.requested:
-                state = TaskState(self._fingerprint(note.address), _now(), task.discovered)
-                records.append(PutTask(note.address, state))
-        for output in plan.outputs:
-            if output.action is Action.DELETE:
-                records.append(PutOutput(output.name, None))
-            elif output.action is not Action.NO_OP:
-                value = self._output(output.name)
-                if value is not None:
-                    records.append(PutOutput(output.name, value))
-        if plan.destroy and not self.objects:
-            records += [PutOutput(name, None) for name in self.prepared.snapshot.outputs]
-        if not plan.destroy and not self.stop.requested:
-            self.diagnostics += self._conditions()
-        used = {item.provider for item in self.objects.values()}
-        records += [PutProvider(name, None) for name in self.held.current().providers if name not in used]
+        closing = Closing(self.preparing, self.held.current().providers, self._failed_blocks)
+        records = closing.records(stopped=self.stop.requested)
+        self.diagnostics += closing.diagnostics
         if records:
-            self.held.append(records)
-
-    def _conditions(self) -> Iterator[Diagnostic]:
-        """Yield what the conditions of objects that stay as they are say now that all is known, and the checks."""
-        for change in self.prepared.plan.changes:
-            wanted = self.prepared.wanted.get(change.address)
-            if wanted is None or change.action is not Action.NO_OP:
-                continue
-            yield from before(wanted, self.scope)
-            item = self.objects.get(change.address)
-            if item is not None and wanted.lifecycle.postconditions:
-                clear = reveal(item.attributes, wanted.attributes)
-                yield from after(wanted, self.scope, exported(clear, item.sensitive, wanted.address))
-        yield from failed_checks(self.operation.config, self.scope)
-
-    def _any_left(self, task: str) -> bool:
-        return any(address.startswith(f"{task}.") for address in self.objects)
-
-    def _touches_failure(self, task: str) -> bool:
-        block = task.split("[", 1)[0]
-        needed = {block, *self.prepared.block_needs.get(block, ())}
-        return any(
-            address.startswith(tuple(f"{name}." for name in needed)) or address in needed
-            for address in self._failed_blocks
-        )
-
-    def _fingerprint(self, address: str) -> str:
-        task = self.prepared.tasks[address]
-        fresh = self._task_again(task) if any(side.spec.unknown for side in task.sides) else task
-        return fresh.fingerprint(self.pool, self.key)
-
-    def _output(self, name: str) -> OutputState | None:
-        block = self.operation.config.outputs[name]
-        try:
-            require(block.preconditions, self.scope, "Precondition not met", f"output.{name}")
-            value, sensitive = output_value(block, self.scope)
-        except DiagnosticsError as problem:
-            self.diagnostics.extend(problem.diagnostics)
-            return None
-        if contains_unknown(value):
-            return None
-        kept = value if self.operation.encrypted or not sensitive else redact(value, [()], self.key)
-        return OutputState(kept, sensitive)
+            self._record(records)
 
 
 def _value(wanted: Wanted, answer: Answer, item: ObjectState) -> Any:
     """Return an object as expressions see it."""
     clear = reveal(item.attributes, wanted.attributes, answer.attributes)
     return exported(clear, item.sensitive, wanted.address)
-
-
-def _fresh_ids() -> Iterator[str]:
-    """Yield random UUIDs; what is random is taken from the system for many at a time."""
-    while True:
-        noise = os.urandom(16 * 256)
-        for start in range(0, len(noise), 16):
-            yield str(uuid.UUID(bytes=noise[start : start + 16], version=4))
-
-
-def _with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
-    found = {name: value for name, value in rules.defaults.items() if value is not None}
-    found.update((name, value) for name, value in attributes.items() if value is not None)
-    return found
-
-
-def kept_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
-    """Return what the state has to know anew of objects that stay as they are, and of their providers."""
-    snapshot = prepared.snapshot
-    found: list[Record] = []
-    for change in prepared.plan.changes:
-        item = snapshot.resources.get(change.address)
-        if change.action is Action.NO_OP and item is not None and change.address in prepared.wanted:
-            wanted = prepared.wanted[change.address]
-            new_first = wanted.lifecycle.create_before_destroy
-            if item.dependencies != wanted.dependencies or item.create_before_destroy != new_first:
-                kept = replace(item, dependencies=wanted.dependencies, create_before_destroy=new_first)
-                found.append(Put(change.address, kept))
-    for name in sorted({item.provider for item in snapshot.resources.values()}):
-        spec = prepared.specs.get(name)
-        if spec is not None and not spec.unknown:
-            recorded = spec.recorded(pool.installed(spec).info.version)
-            if snapshot.providers.get(name) != recorded:
-                found.append(PutProvider(name, recorded))
-    return found
 
 
 def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
@@ -668,9 +385,3 @@ def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[
 
 def _text(diagnostics: tuple[Diagnostic, ...]) -> str:
     return "; ".join(d.summary for d in diagnostics)
-
-
-def _now() -> str:
-    from dstream_state.clock import now
-
-    return now()
