@@ -82,3 +82,9 @@ def remote_shop(shop, azurite):
     path.write_text(BACKEND.format(container=container) + path.read_text())
     shop.environment["AZURE_STORAGE_CONNECTION_STRING"] = azurite.connection_string
     return shop
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A home folder of the tests' own, in which the schemas of plugins are kept from one test to the next."""
+    return tmp_path_factory.mktemp("home")

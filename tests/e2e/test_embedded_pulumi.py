@@ -15,6 +15,7 @@ from tests.services.pulumi.serving import install
 
 pytest.importorskip("pulumi_azure_native", reason="pulumi-azure-native is not installed: make azure")
 
+pytestmark = pytest.mark.timeout(900)
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 PROVIDER = """
 from dataclasses import dataclass
@@ -97,11 +98,11 @@ task "orders" {{
 """)
 
     def dstream(self, *arguments: str, **env: str):
-        return dstream(self.folder, *arguments, env={**self.env, **env}, timeout=110)
+        return dstream(self.folder, *arguments, env={**self.env, **env}, timeout=300)
 
 
 @pytest.fixture
-def task(tmp_path):
+def task(tmp_path, home):
     folder = tmp_path / "config"
     folder.mkdir()
     provider = folder / "dstream-out-asb"
@@ -111,7 +112,7 @@ def task(tmp_path):
     path = f"{Path(sys.executable).parent}{os.pathsep}{tmp_path / 'programs'}{os.pathsep}{os.environ['PATH']}"
     with arm_server() as arm:
         arm.model.put_group(SUBSCRIPTION, "streams")
-        made = Folder(folder, arm.url, {"PATH": path, "HOME": str(tmp_path / "home")})
+        made = Folder(folder, arm.url, {"PATH": path, "HOME": str(home)})
         made.arm = arm
         yield made
 
@@ -165,7 +166,7 @@ def test_an_error_of_the_program_fails_the_task_and_proposes_nothing(task, wrong
     assert queues(task) == ["Orders_cdc_events"]
 
 
-@pytest.mark.parametrize("place", ["before_create:2", "after_create", "after_create:2"])
+@pytest.mark.parametrize("place", ["before_create:2", "after_create:2"])
 def test_a_provider_killed_in_the_middle_makes_nothing_twice_and_forgets_nothing(task, place):
     task.write("Orders", "Customers")
     assert task.dstream("apply", "-auto-approve", DSTREAM_FAULT=place).code == 1

@@ -8,6 +8,7 @@ import pytest
 from tests.e2e.commands import PROGRAMS, dstream
 from tests.services.pulumi.building import command_plugin, own_plugin
 
+pytestmark = pytest.mark.timeout(1800)
 ENCRYPTION = """
 dstream {
   encryption {
@@ -26,14 +27,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def typed(folder, tmp_path):
+def typed(folder, home):
     env = {
-        "HOME": str(tmp_path / "home"),
+        "HOME": str(home),
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "STATE_PASSPHRASE": "a passphrase of many characters",
         "TOKEN": SECRET,
     }
-    return lambda *arguments: dstream(folder, *arguments, env=env, timeout=110)
+    return lambda *arguments: dstream(folder, *arguments, env=env, timeout=300)
 
 
 def files(folder: Path, plugin: Path, *, encrypted: bool = True, content: str = "hello", target: str = "a.txt") -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.e2e.commands import PROGRAMS, dstream
 from tests.services.pulumi.serving import install
 
+pytestmark = pytest.mark.timeout(900)
 CONFIG = """
 dstream {{
   encryption {{
@@ -30,12 +31,12 @@ resource "acme_stuff_Thing" "a" {{
 
 
 @pytest.fixture
-def acme(tmp_path):
+def acme(tmp_path, home):
     folder = tmp_path / "config"
     folder.mkdir()
     plugin = install(tmp_path / "programs", "acme", "tests.services.pulumi.acme")
     env = {
-        "HOME": str(tmp_path / "home"),
+        "HOME": str(home),
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "STATE_PASSPHRASE": "a passphrase of many characters",
     }
@@ -44,7 +45,7 @@ def acme(tmp_path):
         if more is not None:
             text = CONFIG.format(plugin=plugin, things=tmp_path / "things", more=more)
             (folder / "dstream.hcl").write_text(text)
-        return dstream(folder, *arguments, env=env, timeout=110)
+        return dstream(folder, *arguments, env=env, timeout=300)
 
     run.folder = folder
     run.things = lambda: sorted(path.name for path in (tmp_path / "things").glob("*"))
