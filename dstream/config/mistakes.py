@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dstream.config.lalr import ParseError
 from dstream.config.source import Source
@@ -39,14 +39,24 @@ _BINARY = frozenset(
 )
 
 
-def explain(source: Source, tokens: Sequence[Token], problem: ParseError) -> tuple[Diagnostic, int]:
-    """Return the diagnostic for a parse error, and the offset behind which reading may go on."""
+def explain(
+    source: Source, tokens: Sequence[Token], problem: ParseError, read_on: Callable[[], object]
+) -> tuple[Diagnostic, int]:
+    """Return the diagnostic for a parse error, and the offset behind which reading may go on.
+
+    `read_on` adds the rest of the text to the tokens.
+    """
     token = tokens[problem.index]
     previous = tokens[problem.index - 1] if problem.index else None
     open_brackets, jump = _open_brackets(source, tokens[: problem.index])
     if token.type == END and open_brackets:
         suspect = _suspect(source, tokens[: problem.index])
         return _unclosed(source, open_brackets[-1] if jump is None else jump[0], jump, suspect)
+    if jump is not None:
+        # What is wrong here may stand in what is meant as a block of its own: then a bracket before it is never closed.
+        read_on()
+        if any(opener is jump[0] for opener in _open_brackets(source, tokens)[0]):
+            return _unclosed(source, jump[0], jump, _suspect(source, tokens))
     summary, detail = _words(token, previous, problem.expected, open_brackets, tokens, problem.index)
     return error(summary, detail, _subject(source, token, previous)), token.start
 
@@ -162,7 +172,11 @@ def _words(
     if token.type == "COLON" and "EQ" in expected:
         return "Invalid argument", "Arguments are set with = here, not with a colon: name = value."
     if token.type == "EQ":
-        return "Unexpected =", "An expression cannot set anything. To compare two values, write ==."
+        opener = _OPENERS[open_brackets[-1].type] if open_brackets else ""
+        missing = (
+            f" If a new argument starts here, the {opener} before it has no {_MATCHING[opener]}." if opener else ""
+        )
+        return "Unexpected =", f"An expression cannot set anything. To compare two values, write ==.{missing}"
     if "COMMA" in expected and ({"RSQB", "RPAR"} & expected):
         where = "arguments" if "RPAR" in expected else "elements of a list"
         return "Missing comma", f"Before {shown}, a comma is missing: {where} are separated by commas."
@@ -171,6 +185,13 @@ def _words(
             "Missing separator",
             f"Before {shown}, a comma or a line break is missing: the elements of an object are separated by either.",
         )
+    in_block = bool(open_brackets) and open_brackets[-1].type == "LBRACE"
+    if "RBRACE" in expected and in_block and before not in ("NEWLINE", "LBRACE"):
+        detail = (
+            f"Before {shown}, the closing bracket of the block is missing: a block on one line holds one argument. "
+            "Write several on lines of their own."
+        )
+        return "Missing line break", detail
     if "NEWLINE" in expected and before not in ("", "NEWLINE"):
         return _same_line(token, tokens, index)
     if "COLON" in expected and "EQ" in expected and previous is not None:

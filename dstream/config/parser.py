@@ -6,6 +6,7 @@ After a syntax error, reading goes on at the next line that starts a block or an
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,6 +24,8 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 _RECURSION = 40_000
 _MAX_PROBLEMS = 100
 """After so many errors, what comes is no configuration."""
+_READ_AGAIN = 1_000_000
+"""How many characters may be read over, beside three times the whole, for errors that show only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +51,17 @@ def parse_text(text: str, filename: str) -> Parsed:
     items: list[Attribute | Block] = []
     problems: list[Diagnostic] = []
     start: int | None = 0
+    budget = 3 * len(text) + _READ_AGAIN
     while start is not None:
-        found, problem, resume = _read(source, start, builder, "start", "body")
+        found, problem, resume, reached = _read(source, start, builder, "start", "body")
+        budget -= reached - start
         if problem is None:
             items.extend([*cast(Body, found).attributes.values(), *cast(Body, found).blocks])
             start = None
         else:
             items.extend(_items(found))
             problems.append(problem)
-            if len(problems) == _MAX_PROBLEMS:
+            if len(problems) == _MAX_PROBLEMS or budget < 0:
                 break
             following = TOP_LEVEL.search(text, max(resume, start) + 1)
             start = following.start() if following is not None else None
@@ -79,7 +84,7 @@ def _lone(text: str, filename: str, start: str, mode: str) -> Any:
     allow_depth()
     source = Source(filename, text)
     builder = Builder(source)
-    found, problem, _ = _read(source, 0, builder, start, mode)
+    found, problem, *_ = _read(source, 0, builder, start, mode)
     problems = [*([problem] if problem is not None else []), *builder.diagnostics]
     if problems:
         raise DiagnosticsError(problems)
@@ -108,16 +113,27 @@ class _Reading:
             yield from self.lexer.tokens[sent:]
 
 
-def _read(source: Source, start: int, builder: Builder, symbol: str, mode: str) -> tuple[Any, Diagnostic | None, int]:
-    """Return what was made, or what was complete, the problem and the offset that reading reached."""
+def _read(
+    source: Source, start: int, builder: Builder, symbol: str, mode: str
+) -> tuple[Any, Diagnostic | None, int, int]:
+    """Return what was made, or what was complete, the problem, the offset to go on behind, and how far was read."""
     reading = _Reading(source, start, mode)
+    made, problem, resume = _outcome(source, start, builder, symbol, reading)
+    words = reading.lexer.tokens
+    return made, problem, resume, words[-1].end if words else start
+
+
+def _outcome(
+    source: Source, start: int, builder: Builder, symbol: str, reading: _Reading
+) -> tuple[Any, Diagnostic | None, int]:
+    tokens = reading.tokens()
     try:
-        made = run(reading.tokens(), symbol, builder.builders)
+        made = run(tokens, symbol, builder.builders)
     except ParseError as syntactic:
         lexical = reading.problem
         if lexical is not None and syntactic.token.type == END:
             return syntactic.finished, lexical.diagnostic, _line_start(source, lexical)
-        wrong, resume = explain(source, reading.lexer.tokens, syntactic)
+        wrong, resume = explain(source, reading.lexer.tokens, syntactic, lambda: deque(tokens, 0))
         return syntactic.finished, wrong, resume
     except RecursionError:
         detail = "This text nests more deeply than can be read. Move inner parts into locals."

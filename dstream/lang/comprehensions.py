@@ -10,7 +10,7 @@ from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_all, evaluate_inne
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.problems import problem, sentence
 from dstream.lang.scope import Scope
-from dstream.lang.types import ConversionError, to_string
+from dstream.lang.types import ConversionError, is_primitive, to_string
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 
@@ -69,6 +69,7 @@ def _for(expr: syntax.For, scope: Scope) -> Value:
     if isinstance(collection, Sensitive):
         marks, collection = collection.origins, collection.value
     if isinstance(collection, Unknown):
+        refuse_primitive(collection, expr.collection)
         return mark(Unknown(), marks)
     items: list[Value] = []
     groups: dict[str, list[Value]] = {}
@@ -113,6 +114,13 @@ def _for(expr: syntax.For, scope: Scope) -> Value:
     if expr.key is None:
         return mark(items, marks)
     return mark(_sorted(dict(groups) if expr.grouping else made), marks)
+
+
+def refuse_primitive(collection: Unknown, expr: syntax.Expr) -> None:
+    """Raise DiagnosticsError if what is not known yet is surely nothing that a `for` can go over."""
+    if is_primitive(collection):
+        detail = f"for goes over a list, set, map or object, not a {collection.type}."
+        raise problem("Invalid collection in for", detail, expr)
 
 
 def pairs(collection: Value, expr: syntax.Expr) -> Iterable[tuple[Value, Value]]:

@@ -6,9 +6,19 @@ from dstream.config import syntax
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
-from dstream.lang.problems import choose, hidden, problem
+from dstream.lang.problems import choose, hidden, problem, sentence
 from dstream.lang.scope import Namespace, Scope
-from dstream.lang.types import ANY, ConversionError, Primitive, to_number, to_string
+from dstream.lang.types import (
+    NUMBER,
+    STRING,
+    Collection,
+    ConversionError,
+    TupleType,
+    convert,
+    is_primitive,
+    to_number,
+    to_string,
+)
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 _ONLY_IN = {
@@ -87,7 +97,7 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
         detail = f'This object has no attribute "{name}".{choose(name, value, "attribute")}'
         raise problem("Unknown attribute", detail, expr.name_range)
     if isinstance(value, Unknown):
-        if _is_primitive(value):
+        if is_primitive(value):
             raise problem("Unknown attribute", f'A {value.type} has no attribute "{name}".', expr.name_range)
         return _part_of_unknown(value, name)
     if value is None:
@@ -102,10 +112,6 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
         )
         raise problem("Unknown attribute", detail, expr.name_range)
     raise problem("Unknown attribute", f'{_sentence_kind(value)} has no attribute "{name}".', expr.name_range)
-
-
-def _is_primitive(value: Value) -> bool:
-    return isinstance(value.type, Primitive) and value.type is not ANY
 
 
 def _part_of_unknown(value: Unknown, name: str) -> Value:
@@ -137,8 +143,13 @@ def _index(expr: syntax.Index, scope: Scope) -> Value:
 def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
     if value is None:
         raise problem("Element of null", f"{expr.value.text} is null, so it has no elements.", expr)
-    if isinstance(value, Unknown) and _is_primitive(value):
+    if isinstance(value, Unknown) and is_primitive(value):
         raise problem("Invalid index", f"A {value.type} has no elements.", expr)
+    if isinstance(key, Unknown) and isinstance(value, list | dict):
+        try:
+            convert(key, STRING if isinstance(value, dict) else NUMBER)
+        except ConversionError as wrong:
+            raise problem("Invalid index", sentence(wrong.message), expr.key) from None
     if isinstance(value, Unknown) or isinstance(key, Unknown):
         return Unknown(getattr(getattr(value, "type", None), "element", None))
     if key is None:
@@ -191,6 +202,11 @@ def _splat(expr: syntax.Splat, scope: Scope) -> Value:
     if value is None:
         return mark([], marks)
     if isinstance(value, Unknown):
+        sequence = isinstance(value.type, Collection) and value.type.name != "map"
+        element = Unknown(value.type.element) if sequence else value
+        if isinstance(value.type, TupleType):
+            element = Unknown()
+        evaluate_inner(expr.item, scope.bind({_splat_name(expr.symbol): element}))
         return mark(Unknown(), marks)
     items = list(value) if isinstance(value, list | tuple | SetValue) else [value]
     name = _splat_name(expr.symbol)

@@ -42,7 +42,10 @@ def _unary(expr: syntax.Unary, scope: Scope) -> Value:
 
 def _unary_of(expr: syntax.Unary, value: Value) -> Value:
     if isinstance(value, Unknown):
-        return Unknown(NUMBER if expr.operator == "-" else BOOL)
+        try:
+            return convert(value, NUMBER if expr.operator == "-" else BOOL)
+        except ConversionError as wrong:
+            raise problem("Invalid operand", sentence(f"after {expr.operator}, {wrong.message}"), expr.value) from None
     if expr.operator == "-":
         try:
             if value is None:

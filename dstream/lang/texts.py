@@ -6,12 +6,12 @@ from typing import cast
 
 from dstream.config import syntax
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.lang.comprehensions import pairs
+from dstream.lang.comprehensions import pairs, refuse_primitive
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.problems import problem, sentence
 from dstream.lang.scope import Scope
-from dstream.lang.types import STRING, ConversionError, to_string
+from dstream.lang.types import STRING, ConversionError, convert, to_string
 from dstream.lang.values import Sensitive, Unknown, Value, kind, mark
 
 
@@ -55,6 +55,10 @@ class _TextBuilder:
             self.add_marks(value.origins)
             value = value.value
         if isinstance(value, Unknown):
+            try:
+                convert(value, STRING)
+            except ConversionError as wrong:
+                raise problem("Invalid value in a template", sentence(wrong.message), part) from None
             self.unknown = True
         elif value is None:
             if part.text == "null":
@@ -93,6 +97,7 @@ class _TextBuilder:
             self.add_marks(collection.origins)
             collection = collection.value
         if isinstance(collection, Unknown):
+            refuse_primitive(collection, part.collection)
             self.unknown = True
             return
         for key, value in pairs(collection, part.collection):

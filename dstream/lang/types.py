@@ -124,6 +124,11 @@ def _unknown(value: Unknown, type_: Type) -> Unknown:
     return Unknown(type_) if isinstance(type_, Primitive) else value
 
 
+def is_primitive(value: Value) -> bool:
+    """Tell whether a value is not known, but known to be a string, number or bool."""
+    return isinstance(value, Unknown) and isinstance(value.type, Primitive) and value.type is not ANY
+
+
 def _possible(given: Type, wanted: Type) -> bool:
     if isinstance(given, Primitive) and isinstance(wanted, Primitive):
         return {given.name, wanted.name} != {"number", "bool"}
@@ -233,7 +238,7 @@ def _elements(items: list[Value], steps: list[Any], element: Type) -> list[Value
 
 
 def _tuple(value: Value, type_: TupleType) -> Value:
-    if not isinstance(value, list | tuple | SetValue):
+    if not isinstance(value, list | tuple) or isinstance(value, ListValue):
         raise ConversionError(f"a tuple is required, not {kind(value)}")
     items = list(value)
     if len(items) != len(type_.elements):

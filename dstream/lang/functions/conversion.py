@@ -5,11 +5,7 @@ from __future__ import annotations
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.types import (
     BOOL,
-    LIST,
-    MAP,
-    NUMBER,
     SET,
-    STRING,
     Collection,
     ConversionError,
     ObjectType,
@@ -29,28 +25,28 @@ def _to(value: Value, type_: Type) -> Value:
         raise FunctionError(problem.sentence(), 0) from None
 
 
-@function("value: any|null", shallow=True)
+@function("value: string|null", shallow=True)
 def tostring(value: Value) -> Value:
     """Return a primitive value as a string."""
-    return _to(value, STRING)
+    return value
 
 
-@function("value: any|null", shallow=True)
+@function("value: number|null", shallow=True)
 def tonumber(value: Value) -> Value:
     """Return a number, or a string that reads as one, as a number."""
-    return _to(value, NUMBER)
+    return value
 
 
-@function("value: any|null", shallow=True)
+@function("value: bool|null", shallow=True)
 def tobool(value: Value) -> Value:
     """Return a bool, or a string that reads as one, as a bool."""
-    return _to(value, BOOL)
+    return value
 
 
-@function("value: any|null", shallow=True)
+@function("value: list|null", shallow=True)
 def tolist(value: Value) -> Value:
     """Return a list or set as a list whose elements have one type."""
-    return _to(value, LIST)
+    return value
 
 
 @function("value: any|null", shallow=True, marked=True)
@@ -63,10 +59,10 @@ def toset(value: Value) -> Value:
     return _to(value, SET)
 
 
-@function("value: any|null", shallow=True)
+@function("value: map|null", shallow=True)
 def tomap(value: Value) -> Value:
     """Return an object as a map whose elements have one type."""
-    return _to(value, MAP)
+    return value
 
 
 @function("value: any|null", marked=True, shallow=True)

@@ -142,3 +142,25 @@ def test_a_lone_expression_takes_all_of_the_text():
 @pytest.mark.parametrize("line", ["a = \n", "a {\n", 'a = "x\n', "a = <<E\n", "a = 1 @\n", "}\n", "a = [\n", "a = 1\n"])
 def test_a_text_full_of_errors_is_read_in_no_time(line):
     assert 1 <= len(parse_text(line * 2000, "x").diagnostics) < 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('locals {\n  b = {\n}\n\noutput "o" {\n  value = [1, 2\n}\n', ["1:8", "7:1"]),
+        ('resource "a" "b" {\n  tags = { a = 1\n  size = 4\n}\noutput "q" { value = * }\n', ["1:18", "5:22"]),
+        ('a = "${\nb = 1\nc = 2 3\n', ["1:6", "3:7"]),
+        ("a = \"x\nb = 2 3\nc = 'y'\n", ["1:5", "2:7", "3:5"]),
+        ('output "y" { value = 1 sensitive = true }\nz = [1 2]\n', ["1:24", "2:8"]),
+    ],
+)
+def test_what_is_wrong_in_several_places_is_said_at_once(text, places):
+    found = parse_text(text, "x").diagnostics
+    assert [f"{d.subject.start.line}:{d.subject.start.column}" for d in found] == places
+
+
+def test_a_missing_bracket_is_looked_for_by_the_indentation():
+    text = 'task "t" {\n  input {\n    x = 1\n  output {\n  }\n}\nlocals {\n}\n'
+    [found] = parse_text(text, "x").diagnostics
+    assert (found.subject.start.line, found.summary) == (1, "Missing closing bracket")
+    assert "on line 2 that should be closed before output on line 4" in found.detail

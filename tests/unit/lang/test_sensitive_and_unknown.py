@@ -4,8 +4,18 @@ import pytest
 
 from dstream.config import parse_expression
 from dstream.diagnostics import DiagnosticsError
-from dstream.lang import Scope, Sensitive, SetValue, Unknown, evaluate, sensitive_paths, strip_sensitive
+from dstream.lang import (
+    Scope,
+    Sensitive,
+    SetValue,
+    Unknown,
+    contains_unknown,
+    evaluate,
+    sensitive_paths,
+    strip_sensitive,
+)
 from dstream.lang.scope import Surroundings
+from dstream.lang.types import BOOL, NUMBER, STRING, Collection
 
 SECRET = "s3cr3t-value"
 SCOPE = Scope(
@@ -117,3 +127,43 @@ def test_printing_a_sensitive_value_shows_nothing():
 
 def test_the_marks_come_off_at_any_depth():
     assert strip_sensitive(value("{ x = [s], y = toset([s]) }")) == {"x": [SECRET], "y": SetValue([SECRET])}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text.name", "text[0]", "-flag", "!amount", "-names", "[for x in text : x]", "names[*].name", "amount + \"x\"",
+        '"x${names}"', "[1, 2][flag]", "{ a = 1 }[names]", "upper(names)", "join(\",\", text)", "text.*.name",
+        '"%{ for x in flag }%{ endfor }"', "tolist(text)", "tonumber(flag)",
+    ],
+)  # fmt: skip
+def test_what_is_known_of_an_unknown_value_is_enough_for_an_error(text):
+    with pytest.raises(DiagnosticsError) as caught:
+        evaluate(parse_expression(text, "x"), TYPED)
+    assert caught.value.diagnostics[0].detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["upper(text)", "text + 1", "amount > 5", '"${text} ${amount} ${flag}"', "names[0]", "names[*]", "map[*].name",
+     "map.name", "[for x in names : x]", "flag ? 1 : 2", "!flag", "names[amount]", "length(names)", "tolist(names)",
+     "tostring(flag)", "contains(names, text)"],
+)  # fmt: skip
+def test_what_may_turn_out_right_is_unknown(text):
+    assert contains_unknown(evaluate(parse_expression(text, "x"), TYPED))
+
+
+TYPED = Scope(
+    {
+        "text": Unknown(STRING), "amount": Unknown(NUMBER), "flag": Unknown(BOOL),
+        "names": Unknown(Collection("list", STRING)), "map": Unknown(Collection("map", STRING)),
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("alltrue([false, flag])", False), ("anytrue([true, flag])", True), ('contains(["a", text], "a")', True)],
+)
+def test_what_is_decided_already_is_known(text, value):
+    assert evaluate(parse_expression(text, "x"), TYPED) is value
