@@ -11,6 +11,7 @@ anything may have written to.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -159,6 +160,18 @@ class Cache:
                     Cached(f"{path.parent.name}:{path.name}", stat.st_size, stat.st_mtime, names.get(path.name))
                 )
         return found
+
+    def drop_unfinished(self, before: float) -> int:
+        """Remove what is left of downloads that nobody goes on with since a time; return how many bytes."""
+        freed = 0
+        for path in self.root.glob("blobs/*/*.partial"):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is being downloaded
+                stat = os.fstat(file.fileno())
+                if stat.st_mtime <= before:
+                    path.unlink()
+                    freed += stat.st_size
+        return freed
 
     def remove(self, digest: str) -> None:
         """Remove content and the name it is started by; a provider that runs from it goes on running."""

@@ -31,7 +31,7 @@ from dstream.registry.failures import NotThere, RegistryError, Tampered, Unreach
 from dstream.registry.login import Login
 from dstream.registry.reference import DIGEST
 from dstream.registry.source import Progress
-from dstream.registry.transport import Transport
+from dstream.registry.transport import Transport, body_of
 
 _CHUNK = 1 << 18
 _MAX_SMALL = 16 << 20
@@ -85,7 +85,7 @@ class RegistryClient:
                 if response.status in (401, 403):
                     raise self.login.denied(scope)
                 if response.status == 404:
-                    raise NotThere("Not in the registry", f"{self.host}{urlsplit(url).path}: {_reason(response)}")
+                    raise NotThere("Not in the registry", f"{self.host}{urlsplit(url).path}: {reason_of(response)}")
                 yield response
                 return
 
@@ -95,7 +95,7 @@ class RegistryClient:
         headers = {"Accept": ", ".join(MANIFEST_TYPES)}
         try:
             with self._get(repository, f"manifests/{wanted}", headers) as response:
-                raw = _body(response, MAX_MANIFEST, where)
+                raw = body_of(response, MAX_MANIFEST, where)
                 stated = response.headers.get("Docker-Content-Digest")
                 media_type = response.headers.get("Content-Type", "")
         except NotThere:
@@ -202,7 +202,7 @@ class RegistryClient:
         if wanted.size > _MAX_SMALL:
             raise RegistryError("Blob is too large", f"{where} has {wanted.size} bytes where a small file is expected.")
         with self._get(repository, f"blobs/{wanted.digest}", {}) as response:
-            raw = _body(response, wanted.size, where)
+            raw = body_of(response, wanted.size, where)
         check(raw, wanted.digest, wanted.size, where)
         return raw
 
@@ -211,7 +211,7 @@ class RegistryClient:
         try:
             with self._get(repository, f"referrers/{digest}", {"Accept": OCI_INDEX}) as response:
                 if response.status == 200 and response.headers.get("Content-Type", "").startswith(OCI_INDEX):
-                    raw = _body(response, MAX_MANIFEST, f"{self.place}/{repository}")
+                    raw = body_of(response, MAX_MANIFEST, f"{self.place}/{repository}")
                     form = parse_manifest(raw, OCI_INDEX, f"referrers of {digest}")
                     return form.descriptors("manifests")
         except NotThere:
@@ -226,14 +226,14 @@ class RegistryClient:
         path = f"/v2/{self.path(repository)}/{rest}"
         with self.request("GET", path, self._pull_scope(repository), headers) as response:
             if response.status not in (200, 206):
-                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {_reason(response)}")
+                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {reason_of(response)}")
             yield response
 
     def _page(self, path: str, scope: str) -> tuple[Mapping[str, Any], str | None]:
         with self.request("GET", path, scope) as response:
             if response.status != 200:
-                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {_reason(response)}")
-            raw = _body(response, _MAX_SMALL, path)
+                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {reason_of(response)}")
+            raw = body_of(response, _MAX_SMALL, path)
             link = _NEXT.search(response.headers.get("Link", ""))
         try:
             form = json.loads(raw)
@@ -255,14 +255,7 @@ def _starts_at(response: urllib3.BaseHTTPResponse, offset: int) -> bool:
     return response.headers.get("Content-Range", "").replace(" ", "").startswith(f"bytes{offset}-")
 
 
-def _body(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes:
-    raw = response.read(limit + 1)
-    if len(raw) > limit:
-        raise wrong_size(where, limit, len(raw))
-    return raw
-
-
-def _reason(response: urllib3.BaseHTTPResponse) -> str:
+def reason_of(response: urllib3.BaseHTTPResponse) -> str:
     """Return the status and what the registry says of it (`{"errors": [{"code", "message"}]}`)."""
     try:
         errors = json.loads(response.read(_CHUNK)).get("errors") or []

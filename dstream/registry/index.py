@@ -102,7 +102,7 @@ def _entry(form: Any, place: str) -> Entry:
 
 
 def _download(url: str, settings: Settings) -> bytes:
-    from dstream.registry.transport import Transport
+    from dstream.registry.transport import Transport, body_of
 
     transport = Transport(settings)
     if not transport.may_see_secrets(url):
@@ -110,4 +110,4 @@ def _download(url: str, settings: Settings) -> bytes:
     with transport.send("GET", url, {"Accept": "application/json"}) as response:
         if response.status != 200:
             raise RegistryError("Index cannot be read", f"{url} answers {response.status}.")
-        return response.read(_MAX)
+        return body_of(response, _MAX, url)

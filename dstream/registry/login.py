@@ -11,7 +11,7 @@ import urllib3
 
 from dstream.registry.credentials import Credentials, find_credentials
 from dstream.registry.failures import Denied, RegistryError
-from dstream.registry.transport import Transport
+from dstream.registry.transport import Transport, body_of
 
 _PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 _MAX_ANSWER = 1 << 20
@@ -97,7 +97,7 @@ class Login:
             if credentials is not None:
                 headers["Authorization"] = credentials.basic
         with self._transport.send(method, url, headers, body) as response:
-            text = response.read(_MAX_ANSWER)
+            text = body_of(response, _MAX_ANSWER, realm)
             if response.status in (401, 403):
                 raise self.denied(scope)
             if response.status != 200:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urljoin
 
-from dstream.registry.client import RegistryClient
+import urllib3
+
+from dstream.registry.client import RegistryClient, reason_of
 from dstream.registry.content import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -44,13 +45,13 @@ class Pusher:
         ) as begun:
             place = begun.headers.get("Location")
             if begun.status != 202 or not place:
-                raise self._refused("an upload", begun.status, begun.read(2000))
+                raise self._refused("an upload", begun)
         url = urljoin(f"{self._client.transport.scheme(self._client.host)}://{self._client.host}", place)
         url += f"{'&' if '?' in url else '?'}digest={digest}"
         headers = {"Content-Type": "application/octet-stream"}
         with self._client.request("PUT", url, self._scope, headers, content) as done:
             if done.status != 201:
-                raise self._refused(f"the blob {digest}", done.status, done.read(2000))
+                raise self._refused(f"the blob {digest}", done)
         return descriptor
 
     def manifest(self, manifest: Manifest, tag: str | None = None) -> Descriptor:
@@ -62,7 +63,7 @@ class Pusher:
         path = f"{self._base}/manifests/{tag or manifest.digest}"
         with self._client.request("PUT", path, self._scope, headers, manifest.raw) as done:
             if done.status != 201:
-                raise self._refused(f"the manifest {tag or manifest.digest}", done.status, done.read(2000))
+                raise self._refused(f"the manifest {tag or manifest.digest}", done)
             kept = done.headers.get("OCI-Subject")
         subject = manifest.one("subject")
         if subject is not None and not kept:
@@ -91,9 +92,9 @@ class Pusher:
         except NotThere:
             return False
 
-    def _refused(self, what: str, status: int, said: bytes) -> RegistryError:
-        text = re.sub(r"\s+", " ", said.decode("utf-8", "replace"))[:300]
-        detail = f"{self._client.host}/{self._client.path(self._repository)} did not take {what}: {status} {text}"
+    def _refused(self, what: str, answer: urllib3.BaseHTTPResponse) -> RegistryError:
+        place = f"{self._client.host}/{self._client.path(self._repository)}"
+        detail = f"{place} did not take {what}: {reason_of(answer)}"
         return RegistryError("Registry refuses what is pushed", detail)
 
 

@@ -165,6 +165,19 @@ class Transport:
         return True
 
 
+def body_of(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes:
+    """Return a small body; raise Unreachable if it breaks off, RegistryError if it has more than `limit` bytes."""
+    try:
+        raw = response.read(limit + 1)
+    except HTTPError as problem:
+        raise Unreachable("Download broke off", f"{where}: {problem}.") from problem
+    if len(raw) > limit:
+        raise RegistryError(
+            "Answer is too large", f"{where} has more than {limit} bytes where a short text is expected."
+        )
+    return raw
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a `host:port` is this machine for sure, whatever a name server says."""
     name = urlsplit(f"//{host}").hostname or ""

@@ -104,6 +104,9 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
                 self.send_blob()
             elif path == "/v2/a/b/manifests/v1":
                 raw = b'{"schemaVersion":2}'
+                if script.cuts:
+                    self.cut(raw)
+                    return
                 self.answer(200, raw, Content_Type=OCI_MANIFEST, Docker_Content_Digest="sha256:" + "0" * 64)
             elif path == "/v2/a/b/tags/list":
                 more = "last" not in self.path
@@ -113,6 +116,14 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
                 self.answer(200)
             else:
                 self.answer(404, b'{"errors":[{"code":"NAME_UNKNOWN","message":"no such thing"}]}')
+
+        def cut(self, raw: bytes) -> None:
+            """Answer with less than was announced."""
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(raw) + 10))
+            self.end_headers()
+            self.wfile.write(raw)
+            self.close_connection = True
 
         def send_blob(self) -> None:
             given = self.headers.get("Range", "")

@@ -83,6 +83,12 @@ def test_wrong_content_a_wrong_size_and_no_progress_are_refused(script: Script, 
     assert not list(tmp_path.glob("blob*"))
 
 
+def test_a_manifest_that_breaks_off_is_out_of_reach_and_no_bug(script: Script) -> None:
+    script.cuts = 1
+    with pytest.raises(Unreachable, match="Download broke off"):
+        client(script).manifest("a/b", "v1")
+
+
 def test_reading_is_tried_again_after_errors_that_pass_but_not_for_ever(script: Script) -> None:
     script.errors = [503, 429, 500]
     assert client(script).tags("a/b") == ["v1", "v2"]  # over two pages

@@ -304,6 +304,8 @@ def test_the_cache_is_pruned_of_what_is_neither_locked_nor_used(user: User, open
     user.done("providers", "pull", f"{source}:v1.0.0")
     user.configure(f'provider_ref = "{source}:v1.1.0"')
     user.done("init")
+    unfinished = user.cached()[0].with_name(f"{'0' * 64}.partial")
+    unfinished.write_bytes(b"half")
     before = len(user.cached())
     user.done("providers", "prune", "-unused-for", "30")
     assert len(user.cached()) == before
@@ -311,6 +313,7 @@ def test_the_cache_is_pruned_of_what_is_neither_locked_nor_used(user: User, open
     assert len(user.cached()) == before
     user.done("providers", "prune", "-unused-for", "0")
     assert 0 < len(user.cached()) < before
+    assert not unfinished.exists()
     user.done("plan", DSTREAM_OFFLINE="1")
 
 

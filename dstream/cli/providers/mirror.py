@@ -17,7 +17,7 @@ from dstream.cli.render.paint import say
 def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     """Copy everything that the lock file names to a folder (/srv/mirror, ./mirror) or a registry (HOST/PREFIX).
 
-    Nothing is changed on the way, so the same lock file holds for the mirror.
+    Nothing is changed on the way, so the same lock file holds for the mirror. Images are left to docker and podman.
     """
     from dstream.cli.render.loading import Loading
     from dstream.registry.chain import is_folder
@@ -38,6 +38,8 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     for locked in lock.providers.values():
         copied = mirror(here, locked, target_of(target, parse_reference(locked.source), transport), platforms)
         say(f"{locked.source} {locked.tag}: {copied.digest}")
+    for image in lock.images.values():
+        say(f"{image.source}: not copied, it is an image: push it to a registry of your own with docker or podman")
     shown = Path(target).expanduser().absolute() if is_folder(target) else target
     say(
         "\nTo use the mirror, and nothing else, write into ~/.dstream/config.hcl:\n\n"

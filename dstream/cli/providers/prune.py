@@ -36,4 +36,6 @@ def command(unused_for: int, dry_run: bool) -> None:
         say(f"{'would remove' if dry_run else 'removed'} {each.digest}{f' ({each.name})' if each.name else ''}")
         if not dry_run:
             cache.remove(each.digest)
+    if not dry_run:
+        freed += cache.drop_unfinished(limit)
     say(f"{count} of {len(found)} {'would be ' if dry_run else ''}removed, {freed / 1048576:.1f} MiB")
