@@ -17,6 +17,7 @@ from dstream.engine.trusting import policy_of
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, pull_image
 from dstream.plugins.probe import ask
+from dstream.registry.failures import NotThere, Unreachable
 from dstream.registry.images import image_name, image_reference
 from dstream.registry.install import Installer, Wanted
 from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
@@ -159,7 +160,8 @@ def _probed(locked: Locked, previous: Locked | None, installer: Installer, root:
         return replace(locked, probe=previous.probe)
     digest = locked.platforms[str(installer.platform)]
     binary = Binary((str(path),), ProviderSource("ref", locked.source), digest, str(root.absolute()))
-    return replace(locked, probe=ask(binary, cache_dir=root / DATA_DIR))
+    answer, certain = ask(binary, cache_dir=root / DATA_DIR)
+    return replace(locked, probe=answer if certain else None)
 
 
 def _image(
@@ -181,20 +183,24 @@ def _image(
     digests = found.digests_at(name) if found is not None else ()
     if found is None or not digests:
         return None
-    digest = digests[0] if len(digests) == 1 else _meant(source.value, installer)
+    digest = digests[0] if len(digests) == 1 else _meant(source.value, installer) or digests[0]
     signed_by = _signer(image, digest, installer)
     container = Container(engine, found.id, source.container, root.absolute())
     binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
-    return LockedImage(source.value, digest, signed_by, ask(binary, cache_dir=root / DATA_DIR))
+    answer, certain = ask(binary, cache_dir=root / DATA_DIR)
+    return LockedImage(source.value, digest, signed_by, answer if certain else None)
 
 
-def _meant(image: str, installer: Installer) -> str:
-    """Return the digest that an image's name means now: the engine knows several under which it has the image."""
+def _meant(image: str, installer: Installer) -> str | None:
+    """Return which of several digests an image's name means now; None where its registry does not say."""
     reference = image_reference(image)
     if reference.digest:
         return reference.digest
-    source = installer.source(reference.registry)
-    return source.manifest(reference.repository, reference.tag or "latest").digest
+    try:
+        source = installer.source(reference.registry)
+        return source.manifest(reference.repository, reference.tag or "latest").digest
+    except (NotThere, Unreachable):
+        return None
 
 
 def _signer(image: WantedImage, digest: str, installer: Installer) -> str:

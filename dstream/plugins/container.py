@@ -2,7 +2,8 @@
 
 What is relied on of the two command lines (docker 20.10, podman 4.3 and later agree on it): `run --rm -i --name
 --label --log-driver --network --memory --cpus --pids-limit --user --read-only --tmpfs --volume --cap-drop
---security-opt --env NAME`, `ps -a --filter label= --format`, `rm -f`, `image inspect --format`, `pull`.
+--security-opt --env NAME`, `ps -a --filter label= --format`, `stats`, `rm -f`, `pull`, `build`, `push`, and the JSON of
+`image inspect` and `container inspect` (their templates differ).
 
 Each run has a name of its own, so that it can be removed whatever becomes of the client: killing that does not end a
 container which ignores the end of its input. A container also carries who has started it; the next command removes
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
 
@@ -141,8 +143,13 @@ class Image:
     digests: tuple[str, ...]
 
     def digests_at(self, name: str) -> tuple[str, ...]:
-        """Return the digests under which the repository `name` has it: of itself, or of an index that names it."""
-        found = []
+        """Return the digests under which the repository `name` has it: of itself, or of an index that names it.
+
+        `localhost/...` is no registry, but where podman puts what it has built, with a digest.
+        """
+        found: list[str] = []
+        if name.startswith("localhost/"):
+            return ()
         for each in self.digests:
             repository, _, digest = each.partition("@")
             # docker.io/library/x is called x by docker.
@@ -153,12 +160,11 @@ class Image:
 
 def find_image(engine: str, image: str) -> Image | None:
     """Return an image if it is on this machine."""
-    done = _ask(engine, "image", "inspect", "--format", "{{json .Id}} {{json .RepoDigests}}", image)
-    if done.returncode:
+    found = _inspect(engine, "image", image)
+    if not found:
         return None
-    id_, _, digests = done.stdout.strip().partition(" ")
-    name = json.loads(id_)
-    return Image(name if ":" in name else f"sha256:{name}", tuple(json.loads(digests) or ()))
+    name = str(found[0]["Id"])
+    return Image(name if ":" in name else f"sha256:{name}", tuple(found[0].get("RepoDigests") or ()))
 
 
 def pull_image(engine: str, image: str) -> None:
@@ -174,15 +180,12 @@ def remove_leftovers(engine: str) -> tuple[str, ...]:
     """Remove the containers of commands on this machine that are gone; return their names. Once per command."""
     from dstream_state.processes import alive, this_host
 
-    done = _ask(
-        engine, "ps", "-a", "--filter", f"label={_OWNER}", "--format", f'{{{{.Names}}}} {{{{.Label "{_OWNER}"}}}}'
-    )
+    names = _ask(engine, "ps", "-a", "--filter", f"label={_OWNER}", "--format", "{{.Names}}").stdout.split()
     gone = []
-    for line in done.stdout.splitlines():
-        name, _, owner = line.strip().partition(" ")
-        host, pid, started = (*owner.rsplit(" ", 2), "", "")[:3]
+    for form in _inspect(engine, "container", *names):
+        host, pid, started = (*form["Config"]["Labels"][_OWNER].rsplit(" ", 2), "", "")[:3]
         if host == this_host() and pid.isdigit() and not alive(int(pid), int(started) if started.isdigit() else None):
-            gone.append(name)
+            gone.append(form["Name"].removeprefix("/"))
     if gone:
         _ask(engine, "rm", "-f", *gone)
     return tuple(gone)
@@ -203,6 +206,17 @@ def running_of(engine: str, pid: int, started: int | None) -> tuple[str, ...]:
         f"{memory.get(id_, 'memory unknown')}, {name}"
         for id_, image, name in found
     )
+
+
+def _inspect(engine: str, kind: str, *names: str) -> list[Any]:
+    """Return what the engine knows of images or containers, leaving out those that are not there any more."""
+    if not names:
+        return []
+    try:
+        found = json.loads(_ask(engine, kind, "inspect", *names).stdout or "[]")
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _owner(pid: int, started: int | None) -> str:

@@ -27,6 +27,8 @@ from dstream.plugins.schema import ResourceSchema, parse_schema
 from dstream.plugins.wire import PROTOCOL, decode_object, encode
 
 PROBE_SECONDS = 5.0
+_IMAGE_SECONDS = 60.0
+"""An engine may take its time to start and to remove a container."""
 _FORMAT = 1
 _ANSWER = b'{"protocol":2'
 
@@ -86,16 +88,20 @@ def known(binary: Binary, cache_dir: Path | None) -> ProviderInfo | None:
 
 
 def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
-    return known(binary, cache_dir) or _info(binary, ask(binary, cache_dir=cache_dir))
+    return known(binary, cache_dir) or _info(binary, ask(binary, cache_dir=cache_dir)[0])
 
 
-def ask(binary: Binary, *, cache_dir: Path | None = None) -> Mapping[str, Any]:
-    """Start a provider and return its answer to the probe as it is; `{"protocol": 1}` where it has none."""
+def ask(binary: Binary, *, cache_dir: Path | None = None) -> tuple[Mapping[str, Any], bool]:
+    """Start a provider and return its answer to the probe as it is, `{"protocol": 1}` where it has none.
+
+    The second value tells whether that is certain: one that was slow, or crashed, may answer the next time.
+    """
     environment = provider_environment(binary.source.env, DSTREAM_PROBE="1")
     environment.pop("DSTREAM_FAULT", None)  # faults are about sessions
     process = begin_binary(binary, environment=environment).result()
+    timeout = PROBE_SECONDS if binary.container is None else _IMAGE_SECONDS
     said = converse(
-        process, b"", timeout=PROBE_SECONDS, redactor=Redactor(), go_on=lambda line: _is_answer(decode_object(line))
+        process, b"", timeout=timeout, redactor=Redactor(), go_on=lambda line: _is_answer(decode_object(line))
     )
     first = said.lines[0] if said.lines else said.rest
     found = decode_object(first)
@@ -106,10 +112,10 @@ def ask(binary: Binary, *, cache_dir: Path | None = None) -> Mapping[str, Any]:
     else:
         form = {"protocol": 1}
     _info(binary, form)
-    # A provider that was slow, or crashed, may answer the next time.
-    if form["protocol"] >= PROTOCOL or not (said.timed_out or (said.exit_code or 0) < 0) or said.stopped:
+    certain = form["protocol"] >= PROTOCOL or not (said.timed_out or (said.exit_code or 0) < 0) or said.stopped
+    if certain:
         _write(binary, cache_dir, form)
-    return form
+    return form, certain
 
 
 def _is_answer(form: Mapping[str, Any] | None) -> bool:

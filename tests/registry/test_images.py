@@ -18,7 +18,7 @@ from dstream.registry.publish import SBOM_TYPE
 from dstream.registry.settings import Settings
 from dstream.registry.transport import Transport
 from tests.e2e.commands import EXAMPLES, environment, start
-from tests.registry.conftest import User
+from tests.registry.conftest import HERE, User
 from tests.registry.test_end_to_end import shown
 from tests.registry.test_trust import make_keys
 from tests.services.containers import EngineMissing, engine, images
@@ -134,7 +134,7 @@ def test_an_image_is_published_for_two_platforms_from_a_folder_with_a_containerf
     package = user.folder / "dstream-in-boxed"
     reference = f"{open_registry.host}/boxed/dstream-in-boxed:v1.0.0"
     # Nothing can be pulled here, so the image of the tests stands in for the base.
-    (package / "Containerfile").write_text(f"FROM {IN}\nLABEL made=here\n")
+    (package / "Containerfile").write_text(f"FROM --platform={HERE.os}/{HERE.arch} {IN}\nLABEL made=here\n")
     platforms = [word for each in ("linux_amd64", "linux_arm64") for word in ("-platform", each)]
     said = user.done("providers", "publish", reference, "dstream-in-boxed", "-image", "-tag", "latest", *platforms)
     assert {"linux_amd64", "linux_arm64"} <= set(said.split())

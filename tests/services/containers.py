@@ -150,8 +150,9 @@ def images(environment: dict[str, str], wanted: dict[str, tuple[str, str]]) -> N
             for folder in folders:
                 archive.add(folder, f"packages/{folder.name}", filter=_slim)
         file.seek(0)
-        variables = "ENV PYTHONHOME=/python LD_LIBRARY_PATH=/lib:/python/lib PYTHONPATH=/packages"
-        base = _engine(environment, "import", "--change", variables, "--change", "USER 65534", "-", stdin=file)
+        variables = ("PYTHONHOME=/python", "LD_LIBRARY_PATH=/lib:/python/lib", "PYTHONPATH=/packages")
+        changes = [word for each in variables for word in ("--change", f"ENV {each}")]  # podman takes one in each
+        base = _engine(environment, "import", *changes, "--change", "USER 65534", "-", stdin=file)
     for tag, (_, module) in wanted.items():
         entry = f'ENTRYPOINT ["/python/bin/python", "-m", "{module}"]'
         container = _engine(environment, "create", "--network", "none", base, "/none")
