@@ -146,8 +146,7 @@ class Killed:
             if victim == "engine":
                 engine.kill()
             elif calls := self._changes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(calls[-1].more["pid"], signal.SIGKILL)
+                self._kill_provider(calls[-1].more["pid"])
         out, _ = engine.communicate(timeout=120)
         if victims == "provider":
             assert engine.returncode in (0, 1), out.decode()  # what it could not do it says
@@ -156,6 +155,13 @@ class Killed:
             return
         assert engine.returncode in (-signal.SIGKILL, 0, 1), out.decode()
         self._ended(engine.returncode, f"{victims} at random")
+
+    def _kill_provider(self, pid: int) -> None:
+        """Kill the provider, unless it has ended and its number is somebody else's by now."""
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline")
+            if not command.parent.parent.is_dir() or str(self.world.recorder.bin).encode() in command.read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
     def _changes(self) -> list[object]:
         return self.world.recorder.calls(*CHANGES)  # type: ignore[return-value]  # calls, of which this looks at the pid
