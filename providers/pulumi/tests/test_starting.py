@@ -123,3 +123,13 @@ def test_plugins_start_although_grpc_runs_already(executable, asked):
     assert len(pids) == 4
     for each in started:
         each.close()
+
+
+def test_a_plugin_of_another_version_is_refused(executable):
+    running = Running(Plugin("acme", "9.9.9", str(executable)), {})
+    with pytest.raises(InvalidError, match=r"version 1\.2\.3, and 9\.9\.9 is asked for"):
+        running.describe("acme_stuff_Thing")
+    running.close()
+    same = Running(Plugin("acme", "1.2.3", str(executable)), {})
+    assert same.describe("acme_stuff_Thing") is not None
+    same.close()
