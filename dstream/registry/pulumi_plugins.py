@@ -13,9 +13,10 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dstream.registry.failures import NotThere, RegistryError, Tampered
 from dstream.registry.install import Report
@@ -153,8 +154,9 @@ def _unpack(archive: Path, target: Path, wanted: PluginReference) -> None:
     target.mkdir()
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(target, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as problem:
+            for member in tar:
+                _extract(tar, member, target)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
         raise Tampered("Plugin is no archive", f"What came for {wanted} cannot be unpacked: {problem}.") from problem
     executable = target / wanted.executable
     windows = target / f"{wanted.executable}.exe"
@@ -163,3 +165,19 @@ def _unpack(archive: Path, target: Path, wanted: PluginReference) -> None:
     if not executable.is_file():
         raise Tampered("Plugin is not in its archive", f"The archive of {wanted} has no file {wanted.executable}.")
     executable.chmod(0o755)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """Write a file of an archive; TarError for one outside the folder, a link or a device: no release has any."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise tarfile.TarError(f"{member.name} is outside of it")
+    content = tar.extractfile(member) if member.isfile() else None
+    if content is None:
+        if not member.isdir():
+            raise tarfile.TarError(f"{member.name} is neither a file nor a folder")
+        return
+    place = target / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with content, place.open("wb") as file:
+        shutil.copyfileobj(content, file)

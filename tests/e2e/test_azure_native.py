@@ -133,11 +133,16 @@ def test_queues_are_planned_applied_changed_and_destroyed(cloud):
     assert cloud.dstream("state", "list").out.strip() == ""
 
 
-def test_the_name_in_the_plan_that_is_shown_is_the_name_that_is_made(cloud):
+def test_the_name_in_a_saved_plan_is_the_name_that_is_made(cloud):
     cloud.write(NAMESPACE)
     cloud.applied()
     cloud.write(NAMESPACE, QUEUES)
-    name = re.search(r'queue_name\s+= "(orders[0-9a-f]{8})"', cloud.applied())[1]
+    planned = cloud.dstream("plan", "-out", "saved.plan")
+    assert planned.code == 0, planned.said
+    name = re.search(r'queue_name\s+= "(orders[0-9a-f]{8})"', planned.out)[1]
+    assert name in cloud.dstream("show", "saved.plan").out
+    done = cloud.dstream("apply", "saved.plan")
+    assert done.code == 0, done.said
     assert name in cloud.queues()
 
 

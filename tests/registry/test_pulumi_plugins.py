@@ -139,6 +139,8 @@ def test_archives_that_are_none_or_wrong_leave_nothing_behind(pull, releases):
         (b"not an archive", "Plugin is no archive"),
         (archive("another-program"), "has no file pulumi-resource-acme"),
         (archive(link="../../outside"), "cannot be unpacked"),
+        (archive(link="/outside"), "cannot be unpacked"),
+        (archive()[:-40], "Plugin is no archive"),
     ):
         releases.files[name] = body
         done = pull("pulumi/acme@1.2.3")

@@ -24,6 +24,8 @@ _MEGABYTES = 400 * 1024 * 1024
 """As Pulumi's own limit for one message."""
 _LATE = 20.0
 """Seconds that an answer may take longer than the plugin was given."""
+_SETUP = 60.0
+"""Seconds for each of the calls that prepare a plugin."""
 _CHANGES = frozenset({"Create", "Update", "Delete"})
 _LOOK = 0.5
 """Seconds between two looks at whether a call was cancelled."""
@@ -80,7 +82,7 @@ class Client:
         try:
             hello = self._stub.Handshake(
                 p.ProviderHandshakeRequest(engine_address=self._engine.address, configure_with_urn=True),
-                timeout=_LATE,
+                timeout=_SETUP,
             )
             secrets = bool(hello.accept_secrets)
         except self._grpc.RpcError as problem:
@@ -107,7 +109,7 @@ class Client:
 
     def _optional(self, method: str, request: Any) -> Any:
         try:
-            return getattr(self._stub, method)(request, timeout=_LATE)
+            return getattr(self._stub, method)(request, timeout=_SETUP)
         except self._grpc.RpcError as problem:
             if problem.code() == self._grpc.StatusCode.UNIMPLEMENTED:
                 return None
@@ -186,7 +188,7 @@ class Client:
         from google.protobuf.empty_pb2 import Empty
 
         try:
-            self._stub.Cancel(Empty(), timeout=_LATE)
+            self._stub.Cancel(Empty(), timeout=_SETUP)
         except self._grpc.RpcError as problem:
             log(f"{self._name}: {problem.details()}")
 

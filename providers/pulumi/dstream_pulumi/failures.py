@@ -31,6 +31,7 @@ def explain(problem: grpc.RpcError, what: str) -> ProviderError:
         grpc.StatusCode.INVALID_ARGUMENT: InvalidError,
         grpc.StatusCode.ALREADY_EXISTS: ConflictError,
         grpc.StatusCode.ABORTED: RetriableError,
+        grpc.StatusCode.DEADLINE_EXCEEDED: RetriableError,
         grpc.StatusCode.RESOURCE_EXHAUSTED: RetriableError,
         grpc.StatusCode.UNAVAILABLE: RetriableError,
         grpc.StatusCode.PERMISSION_DENIED: DeniedError,

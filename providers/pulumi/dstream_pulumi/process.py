@@ -5,33 +5,35 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from dstream_sdk import ProviderError, log
 
 START_SECONDS = 60.0
 _END_SECONDS = 2.0
-_PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what a child does before it becomes the plugin: on Linux, ask to be killed when we are gone."""
+_UNTIL_WE_DIE = (
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)\n"  # PR_SET_PDEATHSIG, SIGKILL
+    "if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+"""On Linux: has the kernel kill this process with the one that started it, then becomes the plugin.
+
+It cannot be done between fork and exec: gRPC has threads by then, in whose midst a forked process does not work.
+"""
+
+
+def _command(executable: Path, engine: str) -> list[str]:
+    plugin = [str(executable), engine]
     if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-    return ask
+        return plugin
+    return [sys.executable, "-I", "-S", "-c", _UNTIL_WE_DIE, str(os.getpid()), *plugin]
 
 
 class PluginProcess:
@@ -43,12 +45,11 @@ class PluginProcess:
         self.tail: deque[str] = deque(maxlen=20)
         try:
             self._process = subprocess.Popen(
-                [str(executable), engine],
+                _command(executable, engine),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-                preexec_fn=_die_with_parent(),
             )
         except OSError as problem:
             raise ProviderError("Plugin cannot be started", f"{executable}: {problem.strerror}") from problem

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dstream_pulumi.described import Described, described
 from dstream_pulumi.plugin import Plugin
 from dstream_pulumi.schemas import Schema, open_schema, settings_as_pulumi
+from dstream_sdk import InvalidError
 
 if TYPE_CHECKING:
     from dstream_pulumi.client import Abilities, Client
@@ -85,5 +86,14 @@ class Running:
     def _opened(self) -> Schema:
         if self._schema is None:
             executable = self.plugin.find(self._home)
-            self._schema = open_schema(self.plugin, executable, lambda: self._started().schema())
+            schema = open_schema(self.plugin, executable, lambda: self._started().schema())
+            wanted, there = self.plugin.version, schema.version.removeprefix("v")
+            if wanted and there and wanted != there:
+                schema.close()
+                raise InvalidError(
+                    "Plugin has another version",
+                    f"{executable} is version {there}, and {wanted} is asked for. Take it off the PATH, or ask for it.",
+                    path="config.version",
+                )
+            self._schema = schema
         return self._schema

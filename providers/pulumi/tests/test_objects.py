@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from dstream_pulumi.client import CUT_OFF
 from dstream_sdk import (
     UNKNOWN,
     WITHHELD,
@@ -273,3 +274,19 @@ def test_an_argument_that_is_taken_away_and_forces_replacement_is_seen_to_be_gon
     made = thing.create(context(), {"size": 3, "region": "north"}, "i")
     attributes, replace = planned(thing, context(), {"size": 3}, made)
     assert replace == ["region"] and "region" not in attributes
+
+
+def test_a_change_without_an_answer_in_time_ends_the_provider_so_that_the_engine_asks(kind, context, monkeypatch):
+    ended = []
+
+    def leave(code):
+        ended.append(code)
+        raise SystemExit(code)
+
+    thing = kind()
+    thing._client()
+    monkeypatch.setattr("dstream_pulumi.client._LATE", 0.0)
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(SystemExit):
+        thing.create(context(timeout=10), {"size": 3, "mood": "slow"}, "i")
+    assert ended == [CUT_OFF]
