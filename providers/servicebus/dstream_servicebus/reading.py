@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 BLOCK = 200
 PATIENCE = 300.0
+SKEW = 3.0
+"""Seconds that the clock of the service may be ahead of ours."""
+LINGER = 4.0
+"""Seconds to wait at the end for what was emitted to be committed."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
 
 
@@ -48,7 +52,7 @@ class Reader:
 
     def run(self) -> None:
         """Read until the session is stopping, or the end that it asks for."""
-        quiet_since = time.monotonic()
+        quiet_since, begun = time.monotonic(), datetime.now(UTC).timestamp()
         tries, failing_since = 0, 0.0
         while not self._session.stopping:
             if self._session.until_current and time.monotonic() - quiet_since >= self._config.idle_seconds:
@@ -78,6 +82,9 @@ class Reader:
                 quiet_since = time.monotonic()
             if found:
                 self._emit(found)
+                newest = found[-1].enqueued_time_utc
+                if self._session.until_current and newest and newest.timestamp() > begun + SKEW:
+                    break  # all that was there at the start has come
             elif self._config.sessions and not self._held:
                 self._disconnect()  # this session has no more: take the next one
         self._finish()
@@ -173,7 +180,7 @@ class Reader:
         """Wait a moment for what was emitted to be committed, so that it does not come again; then let go."""
         if self._number == 0:
             self._checkpoint()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LINGER
         while self._held and time.monotonic() < deadline:
             try:
                 self._complete()
