@@ -108,3 +108,25 @@ class Clients:
 
 
 CLIENTS = Clients()
+
+
+def exists(config: Connection, kind: str, name: str) -> bool | None:
+    """Ask the management plane whether a queue, topic or subscription is there; None where it cannot be asked.
+
+    The data plane tells a missing entity in ways that look like something else, and takes other rights.
+    """
+    from azure.core.exceptions import AzureError, ResourceNotFoundError
+
+    client = CLIENTS.of(config)
+    try:
+        if kind == "topic":
+            client.get_topic(name)
+        elif kind == "subscription":
+            client.get_subscription(*name.rsplit("/", 1))
+        else:
+            client.get_queue(name)
+    except ResourceNotFoundError:
+        return False
+    except AzureError:
+        return None
+    return True

@@ -114,22 +114,9 @@ class ServiceBusOutput(Output[OutputSettings]):
         return self._client.get_queue_sender(entity)
 
     def _exists(self, entity: str) -> bool | None:
-        """Ask the management plane whether an entity is there; None where the credentials do not allow to ask."""
-        from azure.core.exceptions import AzureError, ResourceNotFoundError
+        from dstream_servicebus.access import exists
 
-        from dstream_servicebus.access import CLIENTS
-
-        client = CLIENTS.of(self._config)
-        try:
-            if self._config.entity == "topic":
-                client.get_topic(entity)
-            else:
-                client.get_queue(entity)
-        except ResourceNotFoundError:
-            return False
-        except AzureError:
-            return None
-        return True
+        return exists(self._config, self._config.entity, entity)
 
     def _check_entities(self) -> None:
         """Raise ProviderError if an entity is surely missing: better now than in the middle."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import InputSession, ProviderError, RetriableError, log
-from dstream_servicebus.access import host_of, messages_client
+from dstream_servicebus.access import exists, host_of, messages_client
 from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence
 from dstream_servicebus.received import line_of
 from dstream_servicebus.settings import InputSettings
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiver
 
 BLOCK = 200
-RENEW_BEFORE = 20.0
-"""Seconds before the end of a lock at which it is renewed."""
 PATIENCE = 300.0
+SKEW = 3.0
+"""Seconds that the clock of the service may be ahead of ours."""
+LINGER = 4.0
+"""Seconds to wait at the end for what was emitted to be committed."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
 
 
@@ -41,6 +43,8 @@ class Reader:
         """What was emitted and not completed, by the number of its checkpoint."""
         self._number = 0
         self._last_sequence: int | None = None
+        self._lock_seconds = 60.0
+        """How long a lock lasts, as seen."""
 
     @property
     def _entity(self) -> str:
@@ -48,7 +52,7 @@ class Reader:
 
     def run(self) -> None:
         """Read until the session is stopping, or the end that it asks for."""
-        quiet_since = time.monotonic()
+        quiet_since, begun = time.monotonic(), datetime.now(UTC).timestamp()
         tries, failing_since = 0, 0.0
         while not self._session.stopping:
             if self._session.until_current and time.monotonic() - quiet_since >= self._config.idle_seconds:
@@ -68,12 +72,19 @@ class Reader:
                     ) from None
                 log(f"{self._entity}: {sentence(problem)}; connecting again")
                 self._disconnect()
+                if tries >= 2:
+                    self._ask(problem)
+                quiet_since = time.monotonic()
                 self._session.wait(10.0 if kind is Kind.BUSY else min(_FIRST_DELAY * 2**tries, _LONGEST_DELAY))
                 continue
             tries = 0
-            if found:
+            if found or self._held:
                 quiet_since = time.monotonic()
+            if found:
                 self._emit(found)
+                newest = found[-1].enqueued_time_utc
+                if self._session.until_current and newest and newest.timestamp() > begun + SKEW:
+                    break  # all that was there at the start has come
             elif self._config.sessions and not self._held:
                 self._disconnect()  # this session has no more: take the next one
         self._finish()
@@ -113,6 +124,8 @@ class Reader:
         return self._client.get_queue_receiver(self._config.queue, **more)
 
     def _emit(self, messages: list[ServiceBusReceivedMessage]) -> None:
+        if (until := messages[0].locked_until_utc) is not None:
+            self._lock_seconds = max(until.timestamp() - datetime.now(UTC).timestamp(), 1.0)
         lines = [line_of(each, self._entity, self._config.format) for each in messages]
         self._session.emit_bytes(b"\n".join(lines), len(lines))
         self._number += 1
@@ -150,7 +163,7 @@ class Reader:
         """Renew locks that would end soon."""
         if self._receiver is None:
             return
-        soon = datetime.now(UTC).timestamp() + RENEW_BEFORE
+        soon = datetime.now(UTC).timestamp() + self._lock_seconds / 3
         if self._config.sessions and self._held and self._receiver.session.locked_until_utc is not None:
             if self._receiver.session.locked_until_utc.timestamp() < soon:
                 self._receiver.session.renew_lock()
@@ -167,7 +180,7 @@ class Reader:
         """Wait a moment for what was emitted to be committed, so that it does not come again; then let go."""
         if self._number == 0:
             self._checkpoint()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + LINGER
         while self._held and time.monotonic() < deadline:
             try:
                 self._complete()
@@ -188,6 +201,17 @@ class Reader:
             raise denied(f"read {self._entity}", problem)
         if kind in (Kind.OFF, Kind.REFUSED):
             raise ProviderError("Cannot be read", f"{self._entity}: {sentence(problem)}")
+
+    def _ask(self, problem: Exception) -> None:
+        """Ask the management plane whether there is anything to read, where the data plane does not say."""
+        from azure.servicebus.exceptions import ServiceBusAuthenticationError
+
+        kind = "subscription" if self._config.topic else "queue"
+        there = exists(self._config, kind, self._entity)
+        if there is False:
+            raise missing(kind, self._entity)
+        if isinstance(problem, ServiceBusAuthenticationError):
+            raise denied(f"read {self._entity}", problem)
 
     def _disconnect(self) -> None:
         receiver, self._receiver = self._receiver, None

@@ -1,0 +1,45 @@
+"""The rules of the protocol, by the conformance kit, with the stand-in behind."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from azure.servicebus import ServiceBusClient, ServiceBusMessage
+
+from providers.servicebus.tests.conftest import Folder
+from providers.servicebus.tests.harness import add
+from tests.e2e.commands import PROGRAMS
+
+
+def held_against_the_rules(folder: Folder, program: str, **config: object) -> str:
+    given = json.dumps({"connection_string": folder.bus.connection_string, **config})
+    ended = folder.dstream("providers", "test", str(PROGRAMS / program), "-provider-config", given, timeout=115)
+    assert ended.code == 0, ended.said
+    return ended.out
+
+
+def test_the_output_keeps_the_rules(folder: Folder) -> None:
+    add(folder.bus, "everything")
+    said = held_against_the_rules(folder, "dstream-out-asb", queue_name="everything")
+    assert "passed   R34" in said and "0 failed" in said
+
+
+def test_the_input_keeps_the_rules(folder: Folder) -> None:
+    add(folder.bus, "q", maxDeliveryCount=2000, lockDuration="PT5S")
+    done = threading.Event()
+
+    def feed() -> None:
+        with ServiceBusClient.from_connection_string(folder.bus.connection_string) as client:
+            sender = client.get_queue_sender("q")
+            while not done.wait(0.1):
+                sender.send_messages([ServiceBusMessage(json.dumps({"n": n})) for n in range(5)], timeout=60)
+
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    try:
+        said = held_against_the_rules(folder, "dstream-in-asb", queue="q", prefetch=10, idle_seconds=0.5, max_wait=0.2)
+    finally:
+        done.set()
+        feeding.join()
+    assert "passed   R29" in said and "0 failed" in said
