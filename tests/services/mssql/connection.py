@@ -14,7 +14,7 @@ from tests.services.mssql import tokens
 from tests.services.mssql.functions import Value
 from tests.services.mssql.model import Login, SqlError
 from tests.services.mssql.session import Result, Session
-from tests.services.mssql.types import encode, null, read_parameter
+from tests.services.mssql.types import encode, read_parameter
 
 if TYPE_CHECKING:
     from tests.services.mssql.server import SqlServer
@@ -43,6 +43,7 @@ class Connection:
         self._packet = 0
         self._session: Session | None = None
         self._pending = b""
+        self._closing = False
 
     def abort(self) -> None:
         """Break it from another thread."""
@@ -210,8 +211,9 @@ class Connection:
         self._server.seen.statements.append(text)
         if self._server.before is not None:
             self._server.before(text)
-        with contextlib.suppress(StopIteration):
-            self._send(REPLY, self._answer(text, parameters, kind == RPC))
+        self._send(REPLY, self._answer(text, parameters, kind == RPC))
+        if self._closing:
+            raise Dropped  # an error as severe as that ends the connection
 
     def _answer(self, text: str, parameters: dict[str, Value], procedure: bool) -> Iterable[bytes]:
         assert self._session is not None
@@ -238,8 +240,7 @@ class Connection:
         except SqlError as problem:
             yield tokens.error(problem)
             yield end(2)
-            if problem.severity >= 20:
-                raise Dropped from None
+            self._closing = problem.severity >= 20
 
     def _transaction(self, body: bytes) -> None:
         assert self._session is not None
@@ -271,9 +272,6 @@ def _encoded(result: Result) -> Iterable[bytes]:
             yield b"\xd1" + b"".join(
                 [encode(kind, nullable, value) for (kind, nullable), value in zip(kinds, row, strict=True)]
             )
-
-
-_NULL = null  # ROW tokens with NULL inside are legal too; see test_server.py
 
 
 def _read_rpc(body: bytes) -> tuple[str, dict[str, Value]]:

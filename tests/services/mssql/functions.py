@@ -36,6 +36,8 @@ def cast_value(value: Any, source: SqlType, target: SqlType) -> Any:
         if source.name in ("image", "varbinary", "binary", "rowversion"):
             return value.decode("utf-16-le" if name[0] == "n" else "cp1252")
         text = str(int(value)) if isinstance(value, bool) else str(value)
+        if source.name in ("char", "nchar"):
+            text = text.ljust(source.length)
         return text if target.length < 0 else text[: target.length]
     if name in ("varbinary", "binary", "rowversion"):
         raw = value if isinstance(value, bytes) else str(value).encode("utf-16-le")
