@@ -217,7 +217,7 @@ def _hint(problem: ssl.SSLError) -> str:
 
 def _error_of(problem: Any, summary: str, target: Target) -> ProviderError:
     number = getattr(problem, "number", None) or getattr(problem, "msg_no", None) or 0
-    said = getattr(problem, "text", None) or str(problem)
+    said = problem.args[0] if problem.args and isinstance(problem.args[0], str) else str(problem)
     text = scrub(" ".join(str(said).split()), target)
     detail = f"{text} (error {number})" if number else text
     if number in _DENIED or "not authorized" in text:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BATCH, RPC, REPLY, ATTENTION, TRANSACTION, LOGIN, PRELOGIN = 1, 3, 4, 6, 14, 16, 18
 _HEADER = struct.Struct(">BBHHBx")
-_NOT_ENCRYPTED, _ENCRYPTED, _NOT_SUPPORTED = 0, 1, 2
+_NOT_ENCRYPTED, _ENCRYPTED, _NOT_SUPPORTED, _REQUIRED = 0, 1, 2, 3
 
 
 class Closed(Exception):
@@ -43,7 +43,7 @@ class Connection:
         self._packet = 0
         self._session: Session | None = None
         self._pending = b""
-        self._closing = False
+        self._closing = self._clear_after_login = False
 
     def abort(self) -> None:
         """Break it from another thread."""
@@ -126,14 +126,17 @@ class Connection:
         wanted = asked.get(1, b"\x02")[0]
         encryption = _NOT_SUPPORTED
         if self._server.encrypt:
-            # A client that cannot encrypt is told that it has to; it goes away by itself.
-            encryption = 3 if wanted == _NOT_SUPPORTED else _ENCRYPTED
+            # A client that did not want to is told that it has to.
+            encryption = _ENCRYPTED if wanted in (_ENCRYPTED, _REQUIRED) else _REQUIRED
+            if self._server.login_only and wanted in (_NOT_ENCRYPTED, _NOT_SUPPORTED):
+                encryption = wanted
         fields = {0: bytes((16, 0, 0x10, 0x27, 0, 0)), 1: bytes((encryption,)), 2: b"\0", 3: b"", 4: b"\0"}
         if 6 in asked:
             fields[6] = b"\x01"
         self._send(REPLY, [tokens.prelogin(fields)])
-        if encryption == _ENCRYPTED:
+        if encryption != _NOT_SUPPORTED:
             self._start_tls()
+        self._clear_after_login = encryption == _NOT_ENCRYPTED
 
     def _start_tls(self) -> None:
         """The handshake travels inside of packets of prelogin; what follows is the other way round."""
@@ -163,6 +166,9 @@ class Connection:
         asked = tokens.read_login(data)
         server = self._server
         server.seen.logins += 1
+        server.seen.clear_logins += self._tls is None
+        if self._clear_after_login:
+            self._tls = None
         login: Login | None
         if asked.token is not None:
             login = server.tokens.get(asked.token)
