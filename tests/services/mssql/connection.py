@@ -107,9 +107,12 @@ class Connection:
         self._packet = 0
         for part in payload:
             waiting += part
-            while len(waiting) > room:
-                self._write(self._header(kind, 0, room) + bytes(waiting[:room]))
-                del waiting[:room]
+            if len(waiting) <= room:
+                continue
+            full = (len(waiting) - 1) // room * room
+            view = memoryview(bytes(waiting[:full]))
+            self._write(b"".join(self._header(kind, 0, room) + view[at : at + room] for at in range(0, full, room)))
+            del waiting[:full]
         self._write(self._header(kind, 1, len(waiting)) + bytes(waiting))
 
     def _header(self, kind: int, status: int, size: int) -> bytes:
@@ -217,7 +220,14 @@ class Connection:
         self._server.seen.statements.append(text)
         if self._server.before is not None:
             self._server.before(text)
-        self._send(REPLY, self._answer(text, parameters, kind == RPC))
+        kept = self._server.keep_encoded
+        if kept is None:
+            self._send(REPLY, self._answer(text, parameters, kind == RPC))
+        else:
+            asked = (text, str(parameters))
+            if asked not in kept:
+                kept[asked] = b"".join(self._answer(text, parameters, kind == RPC))
+            self._send(REPLY, [kept[asked]])
         if self._closing:
             raise Dropped  # an error as severe as that ends the connection
 

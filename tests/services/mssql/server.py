@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import Any, Self
 
 from tests.services.mssql.connection import Connection
 from tests.services.mssql.model import Clock, Database, Login, SqlError
@@ -54,13 +54,15 @@ class SqlServer:
     encrypts the login in any case.
     """
 
-    def __init__(self, *, encrypt: bool = False, login_only: bool = False) -> None:
+    def __init__(self, *, encrypt: bool = False, login_only: bool = False, keep_encoded: bool = False) -> None:
         self.clock = Clock()
         self.databases: dict[str, Database] = {}
         self.logins = {"sa": Login("sa", "Secret-1", sysadmin=True)}
         self.tokens: dict[str, Login] = {}
         """Access tokens that are let in."""
         self.encrypt, self.login_only = encrypt, login_only
+        self.keep_encoded: dict[Any, bytes] | None = {} if keep_encoded else None
+        """Answers as they go over the wire, by request: for measurements, while nothing changes."""
         self.seen = Seen()
         self.before: Callable[[str], None] | None = None
         """Called with the text of each request before it is answered."""
