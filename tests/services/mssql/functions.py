@@ -54,7 +54,7 @@ def cast_value(value: Any, source: SqlType, target: SqlType) -> Any:
         return bool(int(value))
     if name == "uniqueidentifier":
         return value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))
-    if name in ("datetime2", "datetime", "date", "time", "datetimeoffset"):
+    if name in ("datetime2", "datetime", "date", "time", "datetimeoffset", "hierarchyid"):
         return str(value)
     raise SqlError(529, f"Explicit conversion from data type {source.name} to {name} is not allowed.")
 
@@ -159,6 +159,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "is_srvrolemember": (lambda session, role: int(session.login.sysadmin), _INT),
     "is_member": (lambda session, role: int(session.login.owner or role in session.login.roles), _INT),
     "is_rolemember": (lambda session, role: int(session.login.owner or role in session.login.roles), _INT),
+    "repeat": (lambda _, text, count: text * int(count), lambda kinds: kinds[0]),
     "suser_sname": (lambda session: session.login.name, _NAME),
     "user_name": (lambda session: session.login.name, _NAME),
     "sql_variant_property": (_variant_property, SqlType("sql_variant")),
