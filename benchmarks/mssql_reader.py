@@ -1,5 +1,4 @@
-"""The SQL Server input alone, as its own process writing to nowhere, against a bare loop over the same driver and
-stand-in.
+"""The SQL Server input alone, writing to nowhere, against a bare loop over the same driver and stand-in.
 
 The bare loop asks for the same pages of changes (`fn_cdc_get_all_changes_...`, TOP WITH TIES) and fetches the driver's
 rows one by one, to do nothing with them; it is a process of its own too. Both read all changes, in alternating order,

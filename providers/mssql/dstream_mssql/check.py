@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dstream_mssql import statements
@@ -37,6 +38,10 @@ _INSERT = (
     " (1, N'Zoë 😀', 12345.6789, '2024-02-29T23:59:59.1234567', '2024-02-29T23:59:59.1234567+05:30',"
     " '6F9619FF-8B86-D011-B42D-00C04FC964FF', REPLICATE(CAST(N'x' AS nvarchar(max)), 10000), 0xDEADBEEF, -1.2345, 0.1,"
     " CAST(N'/1/2/' AS hierarchyid), N'<a>1</a>', CAST(42 AS int))"
+)
+_CAPTURE = (
+    "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'dstream_check', @role_name = NULL,"
+    " @supports_net_changes = 0"
 )
 _EXPECTED: dict[str, Any] = {
     "Id": 1, "Name": "Zoë 😀", "Amount": 12345.6789, "At": "2024-02-29T23:59:59.1234567",
@@ -99,6 +104,9 @@ def ask(report: Report, database: Database) -> None:
         found = database.rows(sql, *parameters)
         return found[0][0] if found else None
 
+    def lsn(sql: str, *parameters: Any) -> str:
+        return to_hex(from_bytes(one(sql, *parameters)))
+
     report.attempt("version", lambda: one("SELECT CAST(SERVERPROPERTY(N'ProductVersion') AS nvarchar(50))"))
 
     def catalog() -> str:
@@ -119,16 +127,13 @@ def ask(report: Report, database: Database) -> None:
     )
     report.attempt("errors of the capture agent", lambda: one(statements.CAPTURE_ERRORS) or "none", needed=False)
     if report.values["catalog"].cdc:
-        report.attempt("newest captured LSN", lambda: to_hex(from_bytes(one(statements.MAX_LSN))))
+        report.attempt("newest captured LSN", partial(lsn, statements.MAX_LSN))
         report.attempt("seconds since the agent wrote its newest entry", lambda: one(statements.AGENT_AGE))
         report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
         report.attempt("retention in minutes", lambda: one(statements.RETENTION), needed=False)
     for source in report.values["catalog"].sources.values():
         for instance in source.instances[:1]:
-            report.attempt(
-                f"lowest LSN of {instance.name}",
-                lambda name=instance.name: to_hex(from_bytes(one(statements.MIN_LSN, name))),
-            )
+            report.attempt(f"lowest LSN of {instance.name}", partial(lsn, statements.MIN_LSN, instance.name))
 
 
 def change(report: Report, database: Database, text: str, patience: float) -> None:
@@ -146,20 +151,13 @@ def change(report: Report, database: Database, text: str, patience: float) -> No
     try:
         steps: list[tuple[str, str]] = [
             ("create a table", f"CREATE TABLE {TABLE.sql} ({_COLUMNS})"),
-            (
-                "capture it (db_owner)",
-                (
-                    "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'dstream_check', @role_name = "
-                    "NULL,"
-                    " @supports_net_changes = 0"
-                ),
-            ),
+            ("capture it (db_owner)", _CAPTURE),
             ("insert a row with many types", _INSERT),
             ("update it", "UPDATE dbo.dstream_check SET Name = N'other' WHERE Id = 1"),
             ("move its key", "UPDATE dbo.dstream_check SET Id = 2 WHERE Id = 1"),
             ("delete it", "DELETE FROM dbo.dstream_check WHERE Id = 2"),
         ]
-        if all(report.attempt(what, lambda sql=sql: database.run("do it", sql)) for what, sql in steps):
+        if all(report.attempt(what, partial(database.run, "do it", sql)) for what, sql in steps):
             report.attempt("the input reads all changes, value by value", lambda: read_back(text, patience))
             report.attempt("the input reads rows and then changes (snapshot)", lambda: snapshot(database, text))
     finally:

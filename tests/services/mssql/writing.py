@@ -1,5 +1,4 @@
-"""Statements that change something: CREATE TABLE, DROP TABLE, INSERT ... VALUES, UPDATE, DELETE with simple "
-"conditions."""
+"""Statements that change something: CREATE TABLE, DROP TABLE, INSERT, and UPDATE and DELETE with simple conditions."""
 
 from __future__ import annotations
 
