@@ -84,8 +84,8 @@ class Database:
         return self._transaction(5)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """A transaction, rolled back at its end: for locks."""
-        return self._transaction(0)
+        """A READ COMMITTED transaction, rolled back at its end: for locks."""
+        return self._transaction(2)
 
     @contextlib.contextmanager
     def _transaction(self, isolation: int) -> Any:
@@ -97,7 +97,6 @@ class Database:
         finally:
             with contextlib.suppress(Exception):  # the connection may be gone; then the transaction is too
                 self._connection.autocommit = True
-                self._connection.isolation_level = 0
 
     def close(self) -> None:
         """Close the connection."""

@@ -91,6 +91,8 @@ class SnapshotReader:
                     ((end,),) = other.rows(statements.LOG_END)
                     stack.enter_context(database.snapshot())
                     database.rows(statements.first_row(table))
+                    # The lock was held all the while: a broken connection would have let writers in between.
+                    other.rows(statements.STILL_THERE)
                     return from_log(end)
             except RetriableError as problem:
                 if "(error 1222)" not in problem.detail:

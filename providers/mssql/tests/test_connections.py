@@ -40,6 +40,22 @@ def test_a_connection_that_breaks_is_made_again_and_nothing_is_lost_or_repeated(
     assert run.ended
 
 
+@pytest.mark.parametrize("after_rows", [1, 20, 65, 66, 67, 68, 69, 70, 120])
+def test_a_connection_that_breaks_within_a_row_leaves_nothing_behind(
+    server: SqlServer, shop: Database, after_rows: int
+):
+    """Half a row that came before the break must not be taken for the beginning of what comes after it."""
+    shop.create_table("Wide", "Id int primary key, Body nvarchar(2000)")
+    shop.cdc.enable_table("Wide")
+    with shop.transaction() as t:
+        t.insert_rows("Wide", [(number, chr(65 + number % 26) * 1900) for number in range(200)])
+    server.drop("fn_cdc_get_all_changes_dbo_Wide", after_rows=after_rows)
+    run = InputRun(config_of(server, "Wide"), until=None)
+    run.wait_for(lambda one: len(one.envelopes) >= 200)
+    run.stop()
+    assert [(data["Id"], data["Body"][0]) for _, data in run.told] == [(n, chr(65 + n % 26)) for n in range(200)]
+
+
 def test_a_server_that_is_away_for_a_while_is_waited_for(server: SqlServer, shop: Database):
     run = InputRun(config_of(server, "Orders"), until=None)
     insert(shop, 1)

@@ -7,12 +7,14 @@ import inspect
 import pytest
 
 from dstream_mssql.connection_string import Target, parse
+from dstream_mssql.decoder import Decoder
 from dstream_mssql.lsn import from_hex, from_log, to_bytes, to_hex
 from dstream_mssql.names import Table, parse_pattern, parse_table, quote
 from dstream_mssql.pacing import Pace
 from dstream_mssql.position import Place, Position
 from dstream_mssql.settings import seconds
 from dstream_mssql.watch import spoken
+from dstream_mssql.wire import WireColumn
 from dstream_sdk import InvalidError
 
 
@@ -166,3 +168,50 @@ def test_the_driver_still_has_the_private_names_that_we_touch():
         assert hasattr(tds_types, name)
     assert tds_base.PacketType.PRELOGIN == 18
     assert "sock" in inspect.signature(pytds.connect).parameters
+
+
+class Pieces:
+    """Bytes of a result as they come; None breaks the connection."""
+
+    def __init__(self, *pieces: bytes | None) -> None:
+        self.columns = (WireColumn("Id", 0x38), WireColumn("Name", 0xE7, length=20))
+        self.rest = b""
+        self.given_back: bytes | None = None
+        self._pieces = list(pieces)
+
+    def take(self) -> bytes:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if piece is None:
+            raise ConnectionError
+        return piece
+
+    def end(self, rest: bytes) -> None:
+        self.given_back = rest
+
+
+def row(number: int, name: str) -> bytes:
+    text = name.encode("utf-16-le")
+    return b"\xd1" + number.to_bytes(4, "little") + len(text).to_bytes(2, "little") + text
+
+
+DONE = b"\xfd" + bytes(12)
+
+
+def test_rows_are_decoded_wherever_the_bytes_are_cut():
+    everything = row(1, "one") + row(2, "") + b"\xd2\x02" + (3).to_bytes(4, "little") + row(4, "four") + DONE
+    whole = [(b'"Id":1,"Name":"one"', None), (b'"Id":2,"Name":""', None), (b'"Id":3,"Name":null', None)]
+    whole.append((b'"Id":4,"Name":"four"', None))
+    for cut in range(1, len(everything) - len(DONE)):
+        source = Pieces(everything[:cut], everything[cut:])
+        decoder = Decoder(source.columns, [])
+        assert decoder.all(source) == whole, cut  # type: ignore[arg-type]  # it takes and ends as RowBytes does
+        assert source.given_back == DONE
+
+
+def test_half_a_row_that_came_before_a_break_is_not_taken_for_the_beginning_of_the_next_result():
+    broken = Pieces(row(1, "one") + row(2, "two")[:7], None)
+    decoder = Decoder(broken.columns, [])
+    with pytest.raises(ConnectionError):
+        decoder.all(broken)  # type: ignore[arg-type]  # it takes and ends as RowBytes does
+    again = Pieces(row(1, "one") + row(2, "two") + DONE)
+    assert [data for data, _ in decoder.all(again)] == [b'"Id":1,"Name":"one"', b'"Id":2,"Name":"two"']  # type: ignore[arg-type]  # as above

@@ -236,9 +236,15 @@ class Database:
                     statements[-1].append(one)
                 else:
                     statements.append([one])
-            for together in statements:
-                # What one statement moves leaves its old places before it takes the new ones.
-                self._apply(together)
+            before = {id(one.table): (one.table, dict(one.table.rows)) for one in changes}
+            try:
+                for together in statements:
+                    # What one statement moves leaves its old places before it takes the new ones.
+                    self._apply(together)
+            except SqlError:
+                for table, rows in before.values():
+                    table.rows = rows
+                raise
             self.lsn += _SLOT
             self.log.append(Committed(begin, self.lsn, running.began, self.clock.now(), tuple(changes)))
             self.cdc.committed()
