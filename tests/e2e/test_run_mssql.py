@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import dstream
+from tests.e2e.commands import dstream, example
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
 
@@ -82,3 +82,53 @@ def test_plan_shows_change_data_capture_apply_enables_it_run_delivers_and_destro
     assert destroyed.code == 0, destroyed.said
     assert not shop.cdc.enabled
     assert shop.properties == {}
+
+
+def test_the_example_mssql_to_console_goes_from_plan_to_destroy_as_written(server: SqlServer, tmp_path: Path):
+    database = server.create_database("shop", cdc=False)
+    for table in ("Orders", "Customers", "Products", "Secrets"):
+        database.create_table(table, "Id int primary key, Name nvarchar(20)")
+    folder = example("mssql-to-console", tmp_path)
+    env = {"DATABASE_CONNECTION_STRING": server.connection_string("shop")}
+    assert dstream(folder, "lint", env=env).code == 0
+    planned = dstream(folder, "plan", "-detailed-exitcode", env=env)
+    assert planned.code == 2, planned.said
+    assert "Secret-1" not in planned.said
+    assert dstream(folder, "apply", "-auto-approve", env=env).code == 0
+    assert sorted(database.cdc.instances) == ["dbo_customers", "dbo_orders", "dbo_products"]
+    with database.transaction() as t:
+        for number, table in enumerate(("Orders", "Customers", "Products", "Secrets")):
+            t.insert(table, Id=number, Name=f"in {table}")
+    ran = dstream(folder, "run", "mssql-to-console", "--until-idle", env=env)
+    assert ran.code == 0, ran.said
+    shown = sorted(line for line in ran.said.splitlines() if " Insert  {" in line)
+    assert shown == [
+        'Customers Insert  {"Id": 1, "Name": "in Customers"}',
+        'Orders Insert  {"Id": 0, "Name": "in Orders"}',
+        'Products Insert  {"Id": 2, "Name": "in Products"}',
+    ]
+    # A table more in the one list is one capture instance more, and nothing else.
+    path = folder / "dstream.hcl"
+    path.write_text(path.read_text().replace('"Products"]', '"Products", "Secrets"]'))
+    more = dstream(folder, "plan", env=env)
+    assert "dbo_Secrets" in more.out
+    assert "1 to add, 0 to change, 0 to destroy" in more.out, more.out
+    destroyed = dstream(folder, "destroy", "-auto-approve", "-allow-data-loss", env=env)
+    assert destroyed.code == 0, destroyed.said
+    assert not database.cdc.enabled
+
+
+def test_what_an_administrator_enabled_is_used_and_left_alone_by_destroy(server: SqlServer, tmp_path: Path):
+    database = server.create_database("shop")
+    for table in ("Orders", "Customers", "Products"):
+        database.create_table(table, "Id int primary key")
+    database.cdc.enable_table("Orders")
+    folder = example("mssql-to-console", tmp_path)
+    env = {"DATABASE_CONNECTION_STRING": server.connection_string("shop")}
+    assert dstream(folder, "apply", "-auto-approve", env=env).code == 0
+    assert sorted(database.cdc.instances) == ["dbo_customers", "dbo_orders", "dbo_products"]
+    assert dstream(folder, "plan", "-detailed-exitcode", env=env).code == 0
+    destroyed = dstream(folder, "destroy", "-auto-approve", "-allow-data-loss", env=env)
+    assert destroyed.code == 0, destroyed.said
+    assert sorted(database.cdc.instances) == ["dbo_orders"]
+    assert database.cdc.enabled

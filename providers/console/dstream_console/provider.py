@@ -20,6 +20,9 @@ class Settings:
         "simple",
         description="simple: a line with the data; json: the envelope as it came; structured: a line per column",
     )
+    tables: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+        [], description="show only these tables, by TableName; all if empty"
+    )
 
 
 class Console(Output[Settings]):
@@ -28,20 +31,27 @@ class Console(Output[Settings]):
     exact_numbers = True
     _session: OutputSession
     _format: str
+    _tables: frozenset[str]
 
     def open(self, config: Settings, session: OutputSession) -> None:
         """Remember how to show."""
         self._session, self._format = session, config.output_format
+        self._tables = frozenset(config.tables)
 
     def write_block(self, block: bytes) -> None:
         """Pass whole envelopes on as they are, or take them apart."""
-        if self._format == "json":
+        if self._format == "json" and not self._tables:
             self._session.display(block)
         else:
             super().write_block(block)
 
     def write_envelopes(self, envelopes: list[Envelope]) -> None:
         """Show envelopes."""
+        if self._tables:
+            envelopes = [each for each in envelopes if each.metadata.get("TableName", "") in ("", *self._tables)]
+        if self._format == "json":
+            self._session.display(b"".join([each.line + b"\n" for each in envelopes]))
+            return
         lay_out = simple if self._format == "simple" else structured
         self._session.display("".join([lay_out(each) for each in envelopes]).encode("utf-8", "backslashreplace"))
 

@@ -57,6 +57,16 @@ def test_structured_is_a_line_for_each_column() -> None:
     assert text == 'orders Update\n  id    7\n  name  "Zoë"\n  · Key  {"id": 7}\n\n'
 
 
+@pytest.mark.parametrize("form", ["simple", "json"])
+def test_only_the_tables_that_are_named_are_shown_and_what_names_none(form: str) -> None:
+    other = {"data": {"id": 8}, "metadata": {"TableName": "customers"}}
+    text = shown({"output_format": form, "tables": ["orders"]}, ROW, other, BARE)
+    assert len(text.splitlines()) == 2
+    assert "Zoë" in text
+    assert '"id": 8' not in text
+    assert '"n"' in text
+
+
 def test_under_version_1_the_text_goes_to_standard_output() -> None:
     lines = [{"command": "run", "config": {"outputFormat": "simple"}}, ROW]
     text = "".join(json.dumps(line) + "\n" for line in lines).encode()

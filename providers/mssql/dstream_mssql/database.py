@@ -84,8 +84,8 @@ class Database:
         return self._transaction(5)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """A transaction, rolled back at its end: for locks."""
-        return self._transaction(0)
+        """A READ COMMITTED transaction, rolled back at its end: for locks."""
+        return self._transaction(2)
 
     @contextlib.contextmanager
     def _transaction(self, isolation: int) -> Any:
@@ -97,7 +97,6 @@ class Database:
         finally:
             with contextlib.suppress(Exception):  # the connection may be gone; then the transaction is too
                 self._connection.autocommit = True
-                self._connection.isolation_level = 0
 
     def close(self) -> None:
         """Close the connection."""
@@ -217,7 +216,7 @@ def _hint(problem: ssl.SSLError) -> str:
 
 def _error_of(problem: Any, summary: str, target: Target) -> ProviderError:
     number = getattr(problem, "number", None) or getattr(problem, "msg_no", None) or 0
-    said = getattr(problem, "text", None) or str(problem)
+    said = problem.args[0] if problem.args and isinstance(problem.args[0], str) else str(problem)
     text = scrub(" ".join(str(said).split()), target)
     detail = f"{text} (error {number})" if number else text
     if number in _DENIED or "not authorized" in text:

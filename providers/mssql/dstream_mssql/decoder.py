@@ -44,11 +44,10 @@ class Decoder:
         self.large = tuple(name for name in large if name in self.names)
         self._forms = [forms.form_of(column, strings=strings) for column in columns[leading:]]
         self._walk = self._compile()
-        self._waiting = b""
 
     def fetch(self, source: RowBytes, found: list[Any]) -> bool:
         """Append some rows that follow in `source`; False when there are no more. Raises the driver's errors."""
-        waiting, wanted = self._waiting, 0
+        waiting, wanted = source.rest, 0
         while True:
             more = source.take()
             waiting += more
@@ -56,14 +55,13 @@ class Decoder:
                 continue
             at, ended = self._walk(waiting, 0, found)
             if ended or not more:
-                self._waiting = b""
                 source.end(waiting[at:])
                 return False
             # One value may be larger than all that has come: ask again when there is twice as much.
             wanted = 0 if at else len(waiting) * 2
             waiting = waiting[at:]
             if at:
-                self._waiting = waiting
+                source.rest = waiting
                 return True
 
     def all(self, source: RowBytes) -> list[Any]:

@@ -28,6 +28,7 @@ from dstream_sdk import InputSession, ProviderError, log
 from dstream_sdk.faults import armed, fault
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_LOSSES = 3
 _NOT_BEFORE_MORE = float("inf")
 """Due when more of the log has been captured."""
 
@@ -44,6 +45,8 @@ class Track:
     read_at: float = 0.0
     problem: ProviderError | None = None
     pause: float = 0.0
+    losses: int = 0
+    """How often in a row the connection was lost while this table was read."""
 
     @property
     def name(self) -> str:
@@ -208,6 +211,7 @@ class Follower:
         if isinstance(result, BaseException):
             self._fail(track, result, now)
             return
+        track.losses = 0
         if track.problem is not None:
             log(f"{track.name}: is read again")
             track.problem, track.pause = None, 0.0
@@ -228,8 +232,11 @@ class Follower:
 
     def _fail(self, track: Track, problem: BaseException, now: float) -> None:
         if isinstance(problem, Lost):
-            self._lose(problem, now)
-            return
+            track.losses += 1
+            if track.losses < _LOSSES:
+                self._lose(problem, now)
+                return
+            # Others connect and read meanwhile: it is this table whose reading ends the connection.
         if not isinstance(problem, ProviderError) or isinstance(problem, Gap) or self._config.on_table_error == "fail":
             raise problem
         if track.problem is None or str(track.problem) != str(problem):

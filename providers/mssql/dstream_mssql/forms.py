@@ -2,7 +2,7 @@
 
     tinyint ... bigint                        a number
     decimal, numeric, money, smallmoney       a number with all its digits (read it as a decimal, if digits matter)
-    real, float                               the shortest number that is the same value again
+    real, float                               a number that is the same value again
     bit                                       true, false
     date, time, datetime, datetime2 ...       a string in ISO form, with as many digits as the type has
     datetimeoffset                            the same with the offset: local time, as it was written

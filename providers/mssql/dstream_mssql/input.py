@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from dstream_sdk import Input, InputSession, InvalidError, PlanContext, Provider
 
 if TYPE_CHECKING:
     from dstream_mssql.catalog import Catalog, Instance, Source
+    from dstream_mssql.database import Database
     from dstream_mssql.follow import Follower, Track
     from dstream_mssql.position import Place, Position
     from dstream_mssql.reader import TableReader
@@ -73,6 +75,8 @@ class _Session:
         self._target = target_of(config.connection_string)
         self._pool = Pool(self._target)
         self._watch = Watch(config)
+        self._renew_at = time.monotonic() + seconds(config.refresh_interval)
+        self._instances: frozenset[int] = frozenset()
         if self._target.ignored:
             log(f"without effect in the connection string: {', '.join(self._target.ignored)}")
         if config.lock_config:
@@ -95,6 +99,7 @@ class _Session:
         captured = from_bytes(found)
         self._end = captured if self._session.until_current else None
         self._catalog = catalog
+        self._instances = frozenset(one.object_id for source in catalog.sources.values() for one in source.instances)
         stored = self._session.checkpoint_position
         if stored is None:
             self._position = Position(catalog.database, catalog.guid, captured)
@@ -111,16 +116,11 @@ class _Session:
 
         config, session = self._config, self._session
         try:
-            snapshots = SnapshotReader(config, session, self._pool, isolated=self._catalog.snapshot_isolation)
-            for name, track in self._tracks.items():
-                if track.place.reading:
-                    if session.stopping:
-                        return
-                    key = self._catalog.sources[track.reader.table.folded].key(
-                        self._keys.get(track.reader.table.folded, ())
-                    )
-                    self._position = snapshots.read(track.reader, key, self._position)
-                    track.place = self._position.tables[name]
+            self._snapshots = SnapshotReader(config, session, self._pool, isolated=self._catalog.snapshot_isolation)
+            for track in self._tracks.values():
+                if session.stopping:
+                    return
+                self._position = self._snapshot(track, self._position)
             follower = Follower(config, session, self._pool, self._tracks, self._position, self._look)
             follower.run(self._end)
         except Stopped:
@@ -128,10 +128,60 @@ class _Session:
         finally:
             self._pool.close()
 
+    def _snapshot(self, track: Track, position: Position) -> Position:
+        """Read the rows of a table if they are to be read; return the position with that."""
+        if track.place.reading:
+            position = self._snapshots.read(track.reader, position)
+            track.place = position.tables[track.name]
+        return position
+
     def _look(self, follower: Follower, captured: int) -> None:
+        """Called now and then while tables are followed."""
         behind = [track.place.first for track in follower.tracks.values() if track.place.first <= captured]
         with self._pool.lend() as database:
             self._watch.look(database, min(behind, default=None))
+            if self._end is not None or time.monotonic() < self._renew_at:
+                return
+            self._renew_at = time.monotonic() + seconds(self._config.refresh_interval)
+            self._renew(follower, database, captured)
+        for track in list(follower.tracks.values()):
+            self._snapshot(track, follower.position)
+
+    def _renew(self, follower: Follower, database: Database, captured: int) -> None:
+        """Follow tables and capture instances that are new. Raises Gap."""
+        from dstream_mssql import statements
+        from dstream_mssql.catalog import look
+
+        now = frozenset(row[1] for row in database.rows(statements.INSTANCES))
+        if now == self._instances:
+            return
+        catalog = look(database)
+        done = True
+        for source in catalog.chosen(self._patterns, self._exclude):
+            if not source.instances:
+                continue
+            track = follower.tracks.get(source.table.full)
+            if track is None:
+                log(f"{source.table.full}: is followed from now on")
+                follower.tracks[source.table.full] = self._track(source, None, captured)
+            elif track.busy:
+                done = False
+            else:
+                again = self._track(source, track.place, captured)
+                track.place, track.reader, track.successors = again.place, again.reader, again.successors
+                track.pace.due = 0.0
+        if done:
+            self._instances = now
+
+    def _track(self, source: Source, stored: Place | None, captured: int) -> Track:
+        """What it takes to follow a table from its stored place on. Raises Gap."""
+        from dstream_mssql.follow import Track
+        from dstream_mssql.pacing import Pace
+
+        place = self._place(source, stored, captured)
+        reader, *successors = self._readers(source, place)
+        pace = Pace(seconds(self._config.poll_interval), seconds(self._config.max_poll_interval))
+        return Track(reader, place, pace, successors)
 
     def _check_database(self, position: Position, catalog: Catalog, captured: int) -> None:
         if (position.guid, position.database.lower()) != (catalog.guid, catalog.database.lower()):
@@ -163,28 +213,17 @@ class _Session:
 
     def _begin(self, catalog: Catalog, position: Position, captured: int) -> tuple[dict[str, Track], dict[str, Place]]:
         """The tables to follow, each with its place. Raises ProviderError."""
-        from dstream_mssql.follow import Track
-        from dstream_mssql.pacing import Pace
-
-        config = self._config
-        sources = self._sources(catalog)
-        pace = seconds(config.poll_interval), seconds(config.max_poll_interval)
         tracks: dict[str, Track] = {}
-        places: dict[str, Place] = {}
         gaps: list[ProviderError] = []
-        for source in sources:
+        for source in self._sources(catalog):
             name = source.table.full
             try:
-                place = self._place(source, position.tables.get(name), captured)
+                tracks[name] = self._track(source, position.tables.get(name), captured)
             except ProviderError as problem:
                 gaps.append(problem)
-                continue
-            readers = self._readers(source, place)
-            tracks[name] = Track(readers[0], place, Pace(*pace), readers[1:])
-            places[name] = place
         if gaps:
             raise gaps[0] if len(gaps) == 1 else _together(gaps)
-        return tracks, places
+        return tracks, {name: track.place for name, track in tracks.items()}
 
     def _sources(self, catalog: Catalog) -> list[Source]:
         """The chosen tables that can be followed. Raises ProviderError if there are none."""

@@ -23,7 +23,7 @@ from dstream_mssql.wire import RowBytes
 from dstream_sdk import DeniedError, InvalidError, ProviderError
 
 _UNKNOWN_RANGE = "(error 313)"
-_LEAST_LINE, _MOST_OF_A_COLUMN, _LARGE = 200, 256, 4096
+_LEAST_LINE, _MOST_OF_A_COLUMN, _LARGE = 200, 256, 32_768
 
 
 class Gap(ProviderError):
@@ -48,15 +48,15 @@ class TableReader:
         self.instance = instance
         self.columns: tuple[Column, ...] = tuple(one for one in instance.columns if not one.computed)
         captured = {column.name for column in self.columns}
-        self._key = tuple(name for name in key if name in captured)
-        if len(self._key) < len(key):
-            self._key = ()  # a part of a key is none
+        self.key = tuple(name for name in key if name in captured)
+        if len(self.key) < len(key):
+            self.key = ()  # a part of a key is none
         self._large = [(one.name, one.ordinal) for one in self.columns if one.large]
         self._config = config
         self._envelopes = Envelopes(self.table, before_images=config.before_images, large=self._large)
         listed = [column.selected for column in self.columns]
         self._statements = {
-            within: statements.changes(instance.name, listed, self._key, within=within) for within in (False, True)
+            within: statements.changes(instance.name, listed, self.key, within=within) for within in (False, True)
         }
         self._decoder: Decoder | None = None
         self._row_bytes = float(max(_LEAST_LINE, sum(_size(one) for one in self.columns)))
@@ -79,7 +79,7 @@ class TableReader:
                 if decoder is None or decoder.columns != source.columns:
                     decoder = self._decoder = Decoder(
                         source.columns,
-                        self._key,
+                        self.key,
                         leading=len(statements.META),
                         strings=self._config.values == "string",
                         large=[name for name, _ in self._large],

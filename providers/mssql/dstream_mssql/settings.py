@@ -79,6 +79,9 @@ class InputSettings(Connection):
         minimum=1024,
     )
     max_batch_rows: int = setting(20_000, description="the most rows of one read", minimum=1)
+    refresh_interval: str = setting(
+        "30s", description="time between two looks for new tables and capture instances while the task runs"
+    )
     reconnect_timeout: str = setting(
         "5m", description="how long a lost connection is tried again before the task fails"
     )
@@ -103,6 +106,7 @@ class InputSettings(Connection):
             "max_poll_interval",
             "checkpoint_interval",
             "heartbeat",
+            "refresh_interval",
             "reconnect_timeout",
         ):
             try:

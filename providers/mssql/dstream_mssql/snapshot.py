@@ -49,7 +49,7 @@ class SnapshotReader:
     def __init__(self, config: InputSettings, session: InputSession, pool: Pool, *, isolated: bool) -> None:
         self._config, self._session, self._pool, self._isolated = config, session, pool, isolated
 
-    def read(self, reader: TableReader, key: tuple[str, ...], position: Position) -> Position:
+    def read(self, reader: TableReader, position: Position) -> Position:
         """Read a table, again if `position` says that it was interrupted; return the position with it read.
 
         Raises Stopped, ProviderError.
@@ -63,7 +63,7 @@ class SnapshotReader:
             place = Place(reader.instance.name, reader.instance.object_id, lsn, None, True, 0, again)
             position = _with(position, name, place)
             self._store(position)
-            return self._rows(reader, key, database, position, place)
+            return self._rows(reader, database, position, place)
 
     def _begin(self, reader: TableReader, database: Database, stack: contextlib.ExitStack) -> int:
         """Fix the moment of the snapshot on `database`; return the place in the log that belongs to it."""
@@ -91,6 +91,8 @@ class SnapshotReader:
                     ((end,),) = other.rows(statements.LOG_END)
                     stack.enter_context(database.snapshot())
                     database.rows(statements.first_row(table))
+                    # The lock was held all the while: a broken connection would have let writers in between.
+                    other.rows(statements.STILL_THERE)
                     return from_log(end)
             except RetriableError as problem:
                 if "(error 1222)" not in problem.detail:
@@ -99,9 +101,7 @@ class SnapshotReader:
                 if self._session.wait(_PATIENCE):
                     raise Stopped from None
 
-    def _rows(
-        self, reader: TableReader, key: tuple[str, ...], database: Database, position: Position, place: Place
-    ) -> Position:
+    def _rows(self, reader: TableReader, database: Database, position: Position, place: Place) -> Position:
         session, config, name = self._session, self._config, reader.table.full
         envelopes = Envelopes(reader.table, before_images=False)
         lsn = to_hex(place.lsn)
@@ -111,7 +111,7 @@ class SnapshotReader:
         with database.errors(f"read the rows of {reader.table}"):
             columns = [column.selected for column in reader.columns]
             source = RowBytes(database.execute(statements.rows(reader.table, columns)))
-            decoder = Decoder(source.columns, key, strings=config.values == "string")
+            decoder = Decoder(source.columns, reader.key, strings=config.values == "string")
             for found in _pieces(decoder, source):
                 lines = envelopes.read(found, lsn, read + 1)
                 read += len(lines)

@@ -60,6 +60,7 @@ RETENTION = "SELECT retention FROM msdb.dbo.cdc_jobs WHERE database_id = DB_ID()
 """Minutes; needs to read msdb."""
 LOG_END = "SELECT log_end_lsn FROM sys.dm_db_log_stats(DB_ID())"
 """Where the log ends; needs VIEW DATABASE STATE, and SQL Server 2016 SP2."""
+STILL_THERE = "SELECT @@TRANCOUNT"
 
 META = ("__$start_lsn", "__$seqval", "__$operation", "__$update_mask")
 

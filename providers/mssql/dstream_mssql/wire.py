@@ -32,6 +32,8 @@ class RowBytes:
         self._cursor = cursor
         self._session = cursor._session
         self._reader = self._session._reader
+        self.rest = b""
+        """What has been taken and is no whole row yet. It belongs to this result: the next one begins with a row."""
         self.columns = tuple(_column(one) for one in self._session.res_info.columns)
 
     def take(self) -> bytes:

@@ -58,3 +58,101 @@ def test_changes_that_are_made_while_it_runs_arrive_and_sigterm_ends_it_with_a_c
     run.stop()
     assert run.ended
     assert read(config_of(server, "Orders"), run.checkpoint).envelopes == []
+
+
+def test_a_change_of_the_primary_key_is_a_delete_and_an_insert_and_several_at_once_lose_none(
+    server: SqlServer, shop: Database
+):
+    """One statement that moves several keys shares one sequence number: a page never ends within it."""
+    with shop.transaction() as t:
+        for number in range(1, 6):
+            t.insert("Orders", Id=number, Name=f"n{number}")
+    first = read(config_of(server, "Orders"))
+    with shop.transaction() as t:
+        t.move("Orders", "Id", {1: 2, 2: 3, 3: 4, 4: 5, 5: 1})
+    run = read(config_of(server, "Orders", max_batch_rows=1), first.checkpoint)
+    assert [operation for operation, _ in run.told] == ["Delete"] * 5 + ["Insert"] * 5
+    assert [(data["Id"], data["Name"]) for _, data in run.told[5:]] == [
+        (1, "n5"), (2, "n1"), (3, "n2"), (4, "n3"), (5, "n4")
+    ]  # fmt: skip
+    assert len({one["metadata"]["Position"] for one in run.envelopes}) == 10
+
+
+def test_keys_are_chosen_in_the_configuration_and_their_change_says_the_old_one(server: SqlServer, shop: Database):
+    shop.create_table("Log", "At int, What nvarchar(10)")
+    shop.cdc.enable_table("Log")
+    with shop.transaction() as t:
+        t.insert("Log", At=1, What="x")
+    with shop.transaction() as t:
+        t.update("Log", {"At": 1}, At=2)
+    plain = read(config_of(server, "Log"))
+    assert [one["metadata"].get("Key") for one in plain.envelopes] == [None, None]
+    keyed = read(config_of(server, "Log", keys={"Log": ["At"]}, before_images=False))
+    assert keyed.envelopes[1]["metadata"]["Key"] == {"At": 2}
+    assert keyed.envelopes[1]["metadata"]["OldKey"] == {"At": 1}
+    assert "Before" not in keyed.envelopes[1]["metadata"]
+
+
+def test_large_values_are_in_the_row_before_an_update_only_if_the_update_changed_them(
+    server: SqlServer, shop: Database
+):
+    shop.create_table("Docs", "Id int primary key, Title nvarchar(20), Body nvarchar(max), Scan varbinary(max)")
+    shop.cdc.enable_table("Docs")
+    with shop.transaction() as t:
+        t.insert("Docs", Id=1, Title="a", Body="long", Scan=b"\x01")
+    with shop.transaction() as t:
+        t.update("Docs", {"Id": 1}, Title="b")
+    with shop.transaction() as t:
+        t.update("Docs", {"Id": 1}, Body="longer")
+    _, title, body = read(config_of(server, "Docs")).envelopes
+    assert title["metadata"]["Before"] == {"Id": 1, "Title": "a"}
+    assert title["data"] == {"Id": 1, "Title": "b", "Body": "long", "Scan": "0x01"}
+    assert body["metadata"]["Before"] == {"Id": 1, "Title": "b", "Body": "long"}
+
+
+def test_a_computed_column_is_not_captured_and_stays_out_of_the_data(server: SqlServer, shop: Database):
+    shop.create_table("Sums", "Id int primary key, A int, Twice as int")
+    shop.cdc.enable_table("Sums")
+    with shop.transaction() as t:
+        t.insert("Sums", Id=1, A=2)
+    assert read(config_of(server, "Sums", snapshot="initial")).told == [("Read", {"Id": 1, "A": 2})]
+    assert read(config_of(server, "Sums")).told == [("Insert", {"Id": 1, "A": 2})]
+
+
+def test_pages_of_any_size_give_the_same_lines(server: SqlServer, shop: Database):
+    for number in range(20):
+        with shop.transaction() as t:
+            t.insert("Orders", Id=number)
+            t.update("Orders", {"Id": max(number - 1, 0)}, Name=f"later {number}")
+    lines = {}
+    for rows in (1, 2, 3, 7, 10_000):
+        run = read(config_of(server, "Orders", max_batch_rows=rows))
+        lines[rows] = [line for line in run.lines if line.startswith(b'{"data"')]
+    assert len(lines[10_000]) == 40
+    assert all(found == lines[10_000] for found in lines.values())
+
+
+def test_it_stops_after_max_records_within_a_transaction_and_goes_on_there(server: SqlServer, shop: Database):
+    with shop.transaction() as t:
+        for number in range(10):
+            t.insert("Orders", Id=number)
+    checkpoint, found = None, []
+    for _ in range(5):
+        run = InputRun(config_of(server, "Orders"), checkpoint, until=None, max_records=2).finish()
+        assert run.ended, run.said
+        assert len(run.envelopes) == 2
+        checkpoint, found = run.checkpoint, found + [data["Id"] for _, data in run.told]
+    assert found == list(range(10))
+
+
+def test_rows_that_are_small_and_rows_that_are_large_share_a_limit_of_bytes(server: SqlServer, shop: Database):
+    shop.create_table("Blobs", "Id int primary key, Body varchar(max)")
+    shop.cdc.enable_table("Blobs")
+    with shop.transaction() as t:
+        for number in range(40):
+            t.insert("Blobs", Id=number, Body="x" * 50_000)
+            t.insert("Orders", Id=number)
+    read(config_of(server, "Blobs", "Orders", batch_bytes=200_000))
+    asked = [text for text in server.seen.statements if "fn_cdc_get_all_changes_dbo_Blobs" in text]
+    assert 8 < len(asked) < 45
+    assert len([text for text in server.seen.statements if "fn_cdc_get_all_changes_dbo_Orders" in text]) <= 3

@@ -156,6 +156,7 @@ class Cdc:
                     "The parameter @supports_net_changes is set to 1, but the source table does not have a primary key "
                     "defined and no alternate unique index has been specified.",
                 )
+            database.lsn += 1 << 16  # enabling is in the log itself
             chosen = source.columns if columns is None else [source.columns[source.at(one)] for one in columns]
             made = Instance(
                 name,

@@ -14,14 +14,14 @@ from tests.services.mssql import tokens
 from tests.services.mssql.functions import Value
 from tests.services.mssql.model import Login, SqlError
 from tests.services.mssql.session import Result, Session
-from tests.services.mssql.types import encode, null, read_parameter
+from tests.services.mssql.types import encode, read_parameter
 
 if TYPE_CHECKING:
     from tests.services.mssql.server import SqlServer
 
 BATCH, RPC, REPLY, ATTENTION, TRANSACTION, LOGIN, PRELOGIN = 1, 3, 4, 6, 14, 16, 18
 _HEADER = struct.Struct(">BBHHBx")
-_NOT_ENCRYPTED, _ENCRYPTED, _NOT_SUPPORTED = 0, 1, 2
+_NOT_ENCRYPTED, _ENCRYPTED, _NOT_SUPPORTED, _REQUIRED = 0, 1, 2, 3
 
 
 class Closed(Exception):
@@ -43,6 +43,7 @@ class Connection:
         self._packet = 0
         self._session: Session | None = None
         self._pending = b""
+        self._closing = self._clear_after_login = False
 
     def abort(self) -> None:
         """Break it from another thread."""
@@ -106,9 +107,12 @@ class Connection:
         self._packet = 0
         for part in payload:
             waiting += part
-            while len(waiting) > room:
-                self._write(self._header(kind, 0, room) + bytes(waiting[:room]))
-                del waiting[:room]
+            if len(waiting) <= room:
+                continue
+            full = (len(waiting) - 1) // room * room
+            view = memoryview(bytes(waiting[:full]))
+            self._write(b"".join(self._header(kind, 0, room) + view[at : at + room] for at in range(0, full, room)))
+            del waiting[:full]
         self._write(self._header(kind, 1, len(waiting)) + bytes(waiting))
 
     def _header(self, kind: int, status: int, size: int) -> bytes:
@@ -125,14 +129,17 @@ class Connection:
         wanted = asked.get(1, b"\x02")[0]
         encryption = _NOT_SUPPORTED
         if self._server.encrypt:
-            # A client that cannot encrypt is told that it has to; it goes away by itself.
-            encryption = 3 if wanted == _NOT_SUPPORTED else _ENCRYPTED
+            # A client that did not want to is told that it has to.
+            encryption = _ENCRYPTED if wanted in (_ENCRYPTED, _REQUIRED) else _REQUIRED
+            if self._server.login_only and wanted in (_NOT_ENCRYPTED, _NOT_SUPPORTED):
+                encryption = wanted
         fields = {0: bytes((16, 0, 0x10, 0x27, 0, 0)), 1: bytes((encryption,)), 2: b"\0", 3: b"", 4: b"\0"}
         if 6 in asked:
             fields[6] = b"\x01"
         self._send(REPLY, [tokens.prelogin(fields)])
-        if encryption == _ENCRYPTED:
+        if encryption != _NOT_SUPPORTED:
             self._start_tls()
+        self._clear_after_login = encryption == _NOT_ENCRYPTED
 
     def _start_tls(self) -> None:
         """The handshake travels inside of packets of prelogin; what follows is the other way round."""
@@ -162,6 +169,9 @@ class Connection:
         asked = tokens.read_login(data)
         server = self._server
         server.seen.logins += 1
+        server.seen.clear_logins += self._tls is None
+        if self._clear_after_login:
+            self._tls = None
         login: Login | None
         if asked.token is not None:
             login = server.tokens.get(asked.token)
@@ -210,8 +220,16 @@ class Connection:
         self._server.seen.statements.append(text)
         if self._server.before is not None:
             self._server.before(text)
-        with contextlib.suppress(StopIteration):
+        kept = self._server.keep_encoded
+        if kept is None:
             self._send(REPLY, self._answer(text, parameters, kind == RPC))
+        else:
+            asked = (text, str(parameters))
+            if asked not in kept:
+                kept[asked] = b"".join(self._answer(text, parameters, kind == RPC))
+            self._send(REPLY, [kept[asked]])
+        if self._closing:
+            raise Dropped  # an error as severe as that ends the connection
 
     def _answer(self, text: str, parameters: dict[str, Value], procedure: bool) -> Iterable[bytes]:
         assert self._session is not None
@@ -238,8 +256,7 @@ class Connection:
         except SqlError as problem:
             yield tokens.error(problem)
             yield end(2)
-            if problem.severity >= 20:
-                raise Dropped from None
+            self._closing = problem.severity >= 20
 
     def _transaction(self, body: bytes) -> None:
         assert self._session is not None
@@ -271,9 +288,6 @@ def _encoded(result: Result) -> Iterable[bytes]:
             yield b"\xd1" + b"".join(
                 [encode(kind, nullable, value) for (kind, nullable), value in zip(kinds, row, strict=True)]
             )
-
-
-_NULL = null  # ROW tokens with NULL inside are legal too; see test_server.py
 
 
 def _read_rpc(body: bytes) -> tuple[str, dict[str, Value]]:

@@ -36,6 +36,8 @@ def cast_value(value: Any, source: SqlType, target: SqlType) -> Any:
         if source.name in ("image", "varbinary", "binary", "rowversion"):
             return value.decode("utf-16-le" if name[0] == "n" else "cp1252")
         text = str(int(value)) if isinstance(value, bool) else str(value)
+        if source.name in ("char", "nchar"):
+            text = text.ljust(source.length)
         return text if target.length < 0 else text[: target.length]
     if name in ("varbinary", "binary", "rowversion"):
         raw = value if isinstance(value, bytes) else str(value).encode("utf-16-le")
@@ -52,7 +54,7 @@ def cast_value(value: Any, source: SqlType, target: SqlType) -> Any:
         return bool(int(value))
     if name == "uniqueidentifier":
         return value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))
-    if name in ("datetime2", "datetime", "date", "time", "datetimeoffset"):
+    if name in ("datetime2", "datetime", "date", "time", "datetimeoffset", "hierarchyid"):
         return str(value)
     raise SqlError(529, f"Explicit conversion from data type {source.name} to {name} is not allowed.")
 
@@ -157,6 +159,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "is_srvrolemember": (lambda session, role: int(session.login.sysadmin), _INT),
     "is_member": (lambda session, role: int(session.login.owner or role in session.login.roles), _INT),
     "is_rolemember": (lambda session, role: int(session.login.owner or role in session.login.roles), _INT),
+    "repeat": (lambda _, text, count: text * int(count), lambda kinds: kinds[0]),
     "suser_sname": (lambda session: session.login.name, _NAME),
     "user_name": (lambda session: session.login.name, _NAME),
     "sql_variant_property": (_variant_property, SqlType("sql_variant")),

@@ -230,18 +230,32 @@ class Database:
                     self.lsn += _SLOT
                 names = tuple(column.name.lower() for column in table.columns)
                 changes.append(Change(self.lsn, table, old, new, names))
-            for table, old, new in ((one.table, one.old, one.new) for one in changes):
-                if old is not None and new is not None and table.identity(old) == table.identity(new):
-                    table.rows[_place(table, old)] = new
-                elif old is not None:
-                    table.rows.pop(_place(table, old), None)
-                    if new is not None:
-                        table.rows[_new_place(table, new)] = new
-                elif new is not None:
-                    table.rows[_new_place(table, new)] = new
+            statements: list[list[Change]] = []
+            for one, (*_, joined) in zip(changes, running.changes, strict=True):
+                if joined:
+                    statements[-1].append(one)
+                else:
+                    statements.append([one])
+            before = {id(one.table): (one.table, dict(one.table.rows)) for one in changes}
+            try:
+                for together in statements:
+                    # What one statement moves leaves its old places before it takes the new ones.
+                    self._apply(together)
+            except SqlError:
+                for table, rows in before.values():
+                    table.rows = rows
+                raise
             self.lsn += _SLOT
             self.log.append(Committed(begin, self.lsn, running.began, self.clock.now(), tuple(changes)))
             self.cdc.committed()
+
+    def _apply(self, together: list[Change]) -> None:
+        for one in together:
+            if one.old is not None:
+                one.table.rows.pop(_place(one.table, one.old), None)
+        for one in together:
+            if one.new is not None:
+                one.table.rows[_new_place(one.table, one.new)] = one.new
 
     def read(self, table: Table) -> list[Row]:
         """All rows, in the order of the key."""

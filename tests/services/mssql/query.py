@@ -345,7 +345,8 @@ class Query:
             arguments = node.expressions
         elif isinstance(node, exp.Func):
             name = node.key.lower()
-            arguments = [one for one in (node.this, node.args.get("expression"), node.args.get("unit")) if one]
+            arguments = [node.args.get(name) for name in ("this", "expression", "times", "unit")]
+            arguments = [one for one in arguments if one]
             arguments += [one for one in node.expressions if one is not None]
         else:
             raise SqlError(102, f"Not understood: {node.sql('tsql')[:200]}", 15)

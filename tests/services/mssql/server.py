@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import Any, Self
 
 from tests.services.mssql.connection import Connection
 from tests.services.mssql.model import Clock, Database, Login, SqlError
@@ -41,20 +41,28 @@ class Seen:
 
     statements: list[str] = field(default_factory=list)
     logins: int = 0
+    clear_logins: int = 0
+    """Logins whose password came unencrypted."""
     open_now: int = 0
     most_open: int = 0
 
 
 class SqlServer:
-    """One server on a free port of 127.0.0.1, in threads of this process. With `encrypt`, TLS is demanded."""
+    """One server on a free port of 127.0.0.1, in threads of this process.
 
-    def __init__(self, *, encrypt: bool = False) -> None:
+    With `encrypt` it has a certificate and demands TLS; with `login_only` too, it leaves that to the client, but
+    encrypts the login in any case.
+    """
+
+    def __init__(self, *, encrypt: bool = False, login_only: bool = False, keep_encoded: bool = False) -> None:
         self.clock = Clock()
         self.databases: dict[str, Database] = {}
         self.logins = {"sa": Login("sa", "Secret-1", sysadmin=True)}
         self.tokens: dict[str, Login] = {}
         """Access tokens that are let in."""
-        self.encrypt = encrypt
+        self.encrypt, self.login_only = encrypt, login_only
+        self.keep_encoded: dict[Any, bytes] | None = {} if keep_encoded else None
+        """Answers as they go over the wire, by request: for measurements, while nothing changes."""
         self.seen = Seen()
         self.before: Callable[[str], None] | None = None
         """Called with the text of each request before it is answered."""

@@ -13,6 +13,7 @@ from tests.services.mssql.functions import Value
 from tests.services.mssql.model import Database, Login, Row, SqlError, Table, lsn_bytes
 from tests.services.mssql.query import Compiled, Field, Query, Relation, statements
 from tests.services.mssql.types import SqlType
+from tests.services.mssql.writing import WRITES, write
 
 if TYPE_CHECKING:
     from tests.services.mssql.cdc import Captured, Instance
@@ -50,6 +51,9 @@ class Session:
             elif isinstance(statement, exp.Set) or (
                 isinstance(statement, exp.Command) and statement.this.upper() == "SET"
             ):
+                yield Result()
+            elif isinstance(statement, WRITES):
+                write(self, query, statement)
                 yield Result()
             elif isinstance(statement, exp.Select | exp.Union | exp.Subquery):
                 found = query.select(statement)

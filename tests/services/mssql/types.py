@@ -11,13 +11,14 @@ import struct
 import uuid
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Any
 
 COLLATION = bytes.fromhex("0904d00034")
 """SQL_Latin1_General_CP1_CI_AS: varchar is Windows-1252."""
 
+_EXACT = Context(prec=80)
 _DECLARATION = re.compile(r"\s*(\w+)\s*(?:\(\s*(\w+)\s*(?:,\s*(\d+)\s*)?\))?\s*", re.IGNORECASE)
 _ALIASES = {
     "integer": "int",
@@ -175,7 +176,7 @@ def encode(kind: SqlType, nullable: bool, value: Any) -> bytes:
 def _short(kind: SqlType, value: Any) -> bytes:
     name = kind.name
     if name == "decimal":
-        scaled = int(Decimal(value).scaleb(kind.scale))
+        scaled = int(Decimal(value).scaleb(kind.scale, _EXACT))
         return bytes((scaled >= 0,)) + abs(scaled).to_bytes(_decimal_bytes(kind.precision), "little")
     if name == "uniqueidentifier":
         return (value if isinstance(value, uuid.UUID) else uuid.UUID(value)).bytes_le
@@ -238,9 +239,9 @@ def _fixed(name: str, value: Any) -> bytes:
     if name in ("real", "float"):
         return struct.pack("<f" if name == "real" else "<d", value)
     if name == "smallmoney":
-        return int(Decimal(value).scaleb(4)).to_bytes(4, "little", signed=True)
+        return int(Decimal(value).scaleb(4, _EXACT)).to_bytes(4, "little", signed=True)
     if name == "money":
-        scaled = int(Decimal(value).scaleb(4)) & 0xFFFFFFFFFFFFFFFF
+        scaled = int(Decimal(value).scaleb(4, _EXACT)) & 0xFFFFFFFFFFFFFFFF
         return struct.pack("<II", scaled >> 32, scaled & 0xFFFFFFFF)
     moment = datetime.fromisoformat(value[:19])
     days = (moment.date() - date(1900, 1, 1)).days
@@ -301,7 +302,9 @@ def read_parameter(data: bytes, at: int) -> tuple[SqlType, Any, int]:
     if kind in (0x6A, 0x6C):
         precision, scale, size = data[at + 1], data[at + 2], data[at + 3]
         raw, at = data[at + 4 : at + 4 + size], at + 4 + size
-        value = Decimal(int.from_bytes(raw[1:], "little")).scaleb(-scale) * (1 if raw[0] else -1) if size else None
+        value = (
+            Decimal(int.from_bytes(raw[1:], "little")).scaleb(-scale, _EXACT) * (1 if raw[0] else -1) if size else None
+        )
         return SqlType("decimal", precision=precision, scale=scale), value, at
     if kind in (0xE7, 0xEF, 0xA7, 0xAF, 0xA5, 0xAD):
         (length,) = struct.unpack_from("<H", data, at)
