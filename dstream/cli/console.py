@@ -30,7 +30,7 @@ def command(
     config: str, var: tuple[str, ...], var_file: tuple[str, ...], expressions: tuple[str, ...], json: bool
 ) -> int:
     """Evaluate expressions against the configuration and what was last applied. Ctrl-D or `exit` ends."""
-    operation = opened(config, var, var_file, ask=True)
+    operation = opened(config, var, var_file, ask=True, empty=True)
     from dstream.engine.flows import recorded_exports
     from dstream.engine.plan import current_state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,15 @@ def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given
     return Given(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
 
 
-def opened(config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False) -> Operation:
-    """Load the configuration and return the operation on it; `ask`: for missing variables, on a terminal."""
+def opened(
+    config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False, empty: bool = False
+) -> Operation:
+    """Load the configuration and return the operation on it; `ask`: for missing variables, on a terminal.
+
+    With `empty` a folder without a configuration is an empty one.
+    """
     asking = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
-    return open_operation(given(config, var, var_file), ask=asking)
+    return open_operation(replace(given(config, var, var_file), empty=empty), ask=asking)
 
 
 def names_plan_file(name: str) -> bool:

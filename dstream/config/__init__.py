@@ -74,14 +74,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def load(path: Path) -> Config:
-    """Return the configuration in a file, or in all *.hcl files of a folder.
+def load(path: Path, *, empty: bool = False) -> Config:
+    """Return the configuration in a file, or in all *.hcl files of a folder; with `empty` there may be none.
 
     Raise DiagnosticsError with everything that is wrong; it has the texts of the files in `sources`.
     """
     from dstream.config.files import load as load_path
 
-    return load_path(path)
+    return load_path(path, empty=empty)
 
 
 def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:

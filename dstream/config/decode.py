@@ -53,6 +53,15 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "dstream": (), "provider": ("NAME",), "variable": ("NAME",), "locals": (), "resource": ("TYPE", "NAME"),
     "task": ("NAME",), "output": ("NAME",), "moved": (), "import": (), "removed": (), "check": ("NAME",),
 }  # fmt: skip
+_ELSEWHERE = {
+    "terraform": " What Terraform has there is in dstream { ... }: required_version, required_providers, backend.",
+    "module": " There are no modules.",
+    "data": " There are no data sources.",
+    "config": " Settings stand inside of input, output and provider blocks.",
+    "input": " It stands inside of a task.",
+    "lifecycle": " It stands inside of a resource or task.",
+}
+"""Blocks of Terraform, and such that stand in others."""
 _TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
 
 
@@ -96,7 +105,7 @@ class Decoder:
     def _block(self, block: Block) -> None:
         wanted = _LABELS.get(block.type)
         if wanted is None:
-            hint = nearest(block.type, _LABELS)
+            hint = _ELSEWHERE.get(block.type) or nearest(block.type, _LABELS)
             detail = f'There is no block "{block.type}" at the top level.{hint} There are: {", ".join(_LABELS)}.'
             self.diagnostics.append(error("Unknown block", detail, block.header_range))
             return

@@ -10,12 +10,13 @@ from dstream.config.parser import parse_text
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 
 
-def load(path: Path) -> Config:
-    """Return the configuration in a file, or in all *.hcl files of a folder.
+def load(path: Path, *, empty: bool = False) -> Config:
+    """Return the configuration in a file, or in all *.hcl files of a folder, which is an error without any.
 
-    Raise DiagnosticsError with everything that is wrong in any of the files; its `sources` has their texts.
+    With `empty` a folder without any is an empty configuration. Raise DiagnosticsError with everything that is wrong in
+    any of the files; its `sources` has their texts.
     """
-    texts, problems = _texts(path)
+    texts, problems = _texts(path, empty=empty)
     decoder = Decoder(path if path.is_dir() else path.parent)
     for filename, text in texts.items():
         decoder.add(parse_text(text, filename))
@@ -43,11 +44,11 @@ class ConfigError(DiagnosticsError):
         self.sources = sources
 
 
-def _texts(path: Path) -> tuple[dict[str, str], list[Diagnostic]]:
+def _texts(path: Path, *, empty: bool) -> tuple[dict[str, str], list[Diagnostic]]:
     problems: list[Diagnostic] = []
     if path.is_dir():
         files = sorted(file for file in path.glob("*.hcl") if file.is_file() and not file.name.startswith("."))
-        if not files:
+        if not files and not empty:
             detail = (
                 f"The folder {path.resolve()} has no file that ends in .hcl. Go to the folder of your configuration, "
                 "name it with -c FOLDER, or start one in dstream.hcl."

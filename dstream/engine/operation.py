@@ -31,6 +31,8 @@ class Given:
     """Values of variables as texts, from `-var`; later ones win over files and environment."""
     variable_files: tuple[Path, ...] = ()
     workspace: str = "default"
+    empty: bool = False
+    """Whether a folder without a configuration is an empty one."""
     planned_at: str | None = None
     """The time of the plan that is carried out; None where one is made."""
 
@@ -96,7 +98,7 @@ def open_operation(given: Given, *, ask: Ask | None = None, lint: bool = False) 
 
     `ask` is called for a variable without a value. With `lint`, what is not given is unknown instead of an error.
     """
-    config = load(given.config)
+    config = load(given.config, empty=given.empty)
     module = Module(
         config,
         variables=dict(given.variables),

@@ -32,6 +32,15 @@ _ONLY_IN = {
 """Names that start with a word of the language, and where alone they can be used."""
 
 
+_ELSEWHERE = {
+    "terraform": "There is no terraform here. The name of the workspace is dstream.workspace.",
+    "tofu": "There is no tofu here. The name of the workspace is dstream.workspace.",
+    "module": "There are no modules here. What configurations share goes into files of variables.",
+    "data": "There are no data sources here. What a provider knows of an object is in the attributes of its resource.",
+}
+"""What Terraform has, and what is in its place."""
+
+
 def _variable(expr: syntax.Variable, scope: Scope) -> Value:
     found = _lookup(expr, scope)
     return found.all() if isinstance(found, Namespace) else found
@@ -54,6 +63,8 @@ def _undeclared(expr: syntax.Variable, scope: Scope) -> DiagnosticsError:
         if isinstance(members, Namespace) and name in members.names():
             detail = f"There is no {name} here, but there is {space}.{name}. Did you mean that?"
             return problem("Unknown name", detail, expr)
+    if name in _ELSEWHERE:
+        raise problem("Unknown name", _ELSEWHERE[name], expr)
     if name in _ONLY_IN:
         raise problem("Unknown name", f"{name} is known only {_ONLY_IN[name]}.", expr)
     after = expr.source.text[expr.end : expr.end + 1]

@@ -93,8 +93,11 @@ def _read(path: Path, config: Config, given: dict[str, Given], problems: list[Di
 
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as wrong:
-        problems.append(error("File of variables cannot be read", f"{path}: {wrong}"))
+    except OSError as wrong:
+        problems.append(error("File of variables cannot be read", f"{path}: {wrong.strerror}."))
+        return
+    except UnicodeDecodeError:
+        problems.append(error("File of variables cannot be read", f"{path} is not in UTF-8. Save the file as UTF-8."))
         return
     parsed = parse_text(text, str(path))
     problems.extend(parsed.diagnostics)

@@ -91,3 +91,9 @@ def test_what_was_applied_can_be_asked_for(tmp_path):
     world.apply('resource "rec_planned" "a" {\n  name = "a"\n}\n')
     ended = dstream(tmp_path, "console", "-json", "-e", "rec_planned.a.uid")
     assert (ended.code, ended.out) == (0, '"uid-of-a"\n')
+
+
+def test_no_configuration_is_needed(tmp_path):
+    assert dstream(tmp_path, "console", "-json", "-e", 'upper("é")').out == '"É"\n'
+    assert list(tmp_path.iterdir()) == []
+    assert "No configuration" in dstream(tmp_path, "plan").err

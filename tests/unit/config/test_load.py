@@ -221,3 +221,19 @@ def test_the_entries_of_the_package_stay_functions_after_they_were_used(tmp_path
         dstream.config.load(tmp_path)
         dstream.config.load_text("")
         dstream.config.parse_text("", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("terraform {\n}\n", "dstream { ... }"),
+        ('module "m" {\n}\n', "There are no modules"),
+        ('data "a" "b" {\n}\n', "no data sources"),
+        ("input {\n}\n", "inside of a task"),
+        ('tsk "a" {\n}\n', 'Did you mean "task"?'),
+    ],
+)
+def test_a_block_that_is_none_here_is_told_where_it_belongs(text, says):
+    with pytest.raises(DiagnosticsError) as caught:
+        load_text(text)
+    assert caught.value.diagnostics[0].summary == "Unknown block" and says in caught.value.diagnostics[0].detail

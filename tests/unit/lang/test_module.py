@@ -206,3 +206,16 @@ def test_an_unset_name_is_an_error_with_its_place_and_unknown_in_lint():
     assert "NOPE" in found.detail and found.subject.start.line == 2
     assert local(text, "b") == "d"
     assert isinstance(local(text, "a", lint=True).value, Unknown)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("terraform.workspace", "dstream.workspace"), ("module.m.x", "no modules"), ("data.a.b", "no data sources"),
+        ("each.key", "for_each"), ("count.index", "count"), ("self.x", "postcondition"), ("task.t", "address"),
+        ("v", "var.v"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_here_is_told_where_it_is(text, says):
+    found = problem(local, f'variable "v" {{\n  default = 1\n}}\nlocals {{\n  a = {text}\n}}\n', "a")
+    assert found.summary == "Unknown name" and says in found.detail
