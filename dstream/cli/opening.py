@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from dstream.plan.file import PlanFile
     from dstream_state import Encryption
 
-if TYPE_CHECKING:
-    from dstream.plan.file import PlanFile
-    from dstream_state import Encryption
-
 
 def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given:
     """Return what the user gave; raise ClickException where `-var` is not NAME=VALUE."""
