@@ -80,6 +80,12 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
             f"{name} is both a saved plan and the name of a task. Write ./{name} for the file, or rename it to apply "
             "the task."
         )
+    if operation.encryption is not None and operation.encryption.enforced and not file.encrypted:
+        from dstream_state import EncryptionRequired
+
+        raise EncryptionRequired(
+            f"The saved plan {name} is in clear, and `encryption` has enforced = true. Plan again."
+        )
     check_place(operation, file)
     return operation, file
 

@@ -29,7 +29,8 @@ def test_blocks_are_written_for_what_is_imported_and_not_declared(world: World) 
     world.recorder.put("rec_secret", "s", password="p4ss-planted")
     world.write(IMPORT.format("rec_planned.a", "a") + IMPORT.format("rec_secret.s", "s"))
     assert "-generate-config-out" in run(world, "plan", code=1).err
-    planned = run(world, "plan", "-generate-config-out", "made.hcl", code=1)
+    planned = run(world, "plan", "-generate-config-out", "made.hcl")
+    assert "2 to import" in planned.out and "withheld" not in planned.out
     text = (world.folder / "made.hcl").read_text()
     assert "uid" not in text and "zone" not in text and "p4ss" not in text + planned.said
     assert "# password is a secret" in text
@@ -105,10 +106,12 @@ def test_loss_of_data_is_allowed_by_two_options_or_by_somebody_at_a_terminal(wor
 
 
 def test_what_is_not_whole_or_not_known_is_shown_as_such(world: World) -> None:
-    world.write(A + 'resource "rec_blind" "b" {\n  name = "b"\n}\n')
+    world.write(A)
     world.recorder.on("create", "a", fail="fatal", made=True, times=1)
-    world.recorder.on("create", "b", crash="after", times=1)
     run(world, "apply", "-auto-approve", code=1)
+    world.write(A + 'resource "rec_blind" "b" {\n  name = "b"\n}\n')
+    world.recorder.on("create", "b", crash="after", times=1)
+    run(world, "apply", "-auto-approve", "-target=rec_blind.b", code=1)
     listed = run(world, "state", "list").out
     assert "rec_planned.a (tainted)" in listed and "rec_blind.b (unresolved)" in listed
     shown = run(world, "show").out
