@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from dstream.plan.file import PlanFile
     from dstream_state import Encryption
 
-if TYPE_CHECKING:
-    from dstream.plan.file import PlanFile
-    from dstream_state import Encryption
-
 
 def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given:
     """Return what the user gave; raise ClickException where `-var` is not NAME=VALUE."""
@@ -89,6 +85,12 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
         raise click.ClickException(
             f"{name} is both a saved plan and the name of a task. Write ./{name} for the file, or rename it to apply "
             "the task."
+        )
+    if operation.encryption is not None and operation.encryption.enforced and not file.encrypted:
+        from dstream_state import EncryptionRequired
+
+        raise EncryptionRequired(
+            f"The saved plan {name} is in clear, and `encryption` has enforced = true. Plan again."
         )
     check_place(operation, file)
     return operation, file

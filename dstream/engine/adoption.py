@@ -15,7 +15,7 @@ from dstream.engine.expansion import instances
 from dstream.engine.providers import ProviderSpec
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import Rules
-from dstream.engine.secrets import redact
+from dstream.engine.secrets import WITHHELD, redact
 from dstream.engine.wanted import Wanted
 from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
 from dstream_state import ObjectState
@@ -107,7 +107,7 @@ def adopted(
         type=wanted.type,
         key=wanted.key,
         identity=found.identity if found.identity is not None else identity,
-        attributes=redact(found.attributes or {}, paths, key),
+        attributes=redact({n: v for n, v in (found.attributes or {}).items() if v != WITHHELD}, paths, key),
         private=found.private,
         dependencies=wanted.dependencies,
         sensitive=tuple(sorted(paths, key=str)),

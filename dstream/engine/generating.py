@@ -78,12 +78,14 @@ def _read(operation: Operation, wanted: Adoption, pool: ProviderPool, refresh: R
 
 def _declared(address: ResourceAddress, attributes: Mapping[str, Any], rules: Rules, info: ProviderInfo) -> Found:
     secret = {str(path[0]) for path in rules.sensitive_paths}
-    required = set(info.resources[address.type].schema.get("required", ()))
+    schema = info.resources[address.type].schema
+    required, properties = set(schema.get("required", ())), schema.get("properties")
     said = {
         name: value
         for name, value in attributes.items()
         if value is not None
         and name not in secret
+        and (properties is None or name in properties)
         and (name in required or name not in rules.computed)
         and not (name in rules.defaults and rules.defaults[name] == value)
     }

@@ -10,7 +10,8 @@ from dstream.engine.apply import locked_pool, recover_recorded
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
 from dstream.engine.planning import PlanOptions, make_plan
-from dstream.engine.selection import read_address
+from dstream.engine.refusals import nothing_to_import_to
+from dstream.engine.selection import block_of_text, read_address
 from dstream.stopping import Stop
 from dstream_state import Put, PutProvider
 
@@ -35,6 +36,8 @@ def import_object(operation: Operation, address: str, identity: Any, lock_timeou
                     f"The state has one at {name} already. dstream state rm {name} forgets it.",
                 )
             )
+        if block_of_text(name) not in operation.needs:
+            raise DiagnosticsError(nothing_to_import_to(name, declared=False, subject=None))
         prepared = make_plan(operation, snapshot, pool, PlanOptions(targets=(name,), imports={name: identity}))
         records = [record for record in prepared.adoptions if isinstance(record, Put) and record.address == name]
         if not records:

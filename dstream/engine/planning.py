@@ -247,7 +247,7 @@ class _Planner:
             item, wanted = self.snapshot.resources[new], self.wanted.get(new)
             if wanted is not None:
                 # From a block into a task, or out of it: another provider serves it, and calls it otherwise.
-                item = replace(item, provider=wanted.provider, key=wanted.key)
+                item = self.moves.resources[new] = replace(item, provider=wanted.provider, key=wanted.key)
             yield Put(new, item)
             yield Drop(old)
         for address, item in self.adopted.items():

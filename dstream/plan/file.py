@@ -40,6 +40,7 @@ class PlanFile:
     """Salt, costs and digest over all sensitive values; None where there are none."""
     answers: Mapping[str, Any]
     """What the providers said, without secrets."""
+    encrypted: bool = False
 
 
 def is_plan_file(path: Path) -> bool:
@@ -104,6 +105,7 @@ def read_plan_file(path: Path, sealer: Callable[[], Sealer | None]) -> PlanFile:
             form["command"],
             form["secrets"],
             form["answers"],
+            bool(head.get("encrypted")),
         )
     except ValueError as problem:
         raise _refused(path, str(problem)) from problem
