@@ -40,9 +40,11 @@ class Region:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(_EVERY):
-            self._refresh(self._draw())
-        self._refresh([])
+        try:
+            while not self._over.wait(_EVERY):
+                self._refresh(self._draw())
+        finally:
+            self._refresh([])
 
     def _refresh(self, lines: list[str]) -> None:
         columns, rows = self._size()
