@@ -22,17 +22,27 @@ Path = tuple[str | int, ...]
 
 
 def make_note(
-    inputs: Mapping[str, Any], outputs: Mapping[str, Any], hidden: Iterable[Any], before: Mapping[str, Any] | None
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    hidden: Iterable[Any],
+    before: Mapping[str, Any] | None,
+    properties: Iterable[str] = (),
+    *,
+    everything: bool = False,
 ) -> dict[str, Any]:
-    """Return the note on an object. `hidden` are secret values; what was a digest in the note `before` stays one."""
+    """Return the note on an object.
+
+    A digest stands for what is one of the `hidden` texts, in one of the `properties`, marked as secret by the plugin,
+    or was one in the note `before`; for `everything` where nobody can tell which values are secret.
+    """
     salt = str((before or {}).get("salt") or random.token_hex(16))
     values = {each for each in hidden if isinstance(each, str) and each}
     made: dict[str, Any] = {"salt": salt}
     for name, tree in (("inputs", inputs), ("outputs", outputs)):
-        paths = frozenset(_digests((before or {}).get(name), ()))
+        paths = frozenset(_digests((before or {}).get(name), ())) | {(each,) for each in properties}
         plain, marked = unwrap_secrets(tree)
         open_ones = set() if name == "inputs" else {tuple(path) for path in marked if path[:1] == ("__inputs",)}
-        made[name] = _hide(plain, paths | (frozenset(marked) - open_ones), values, salt, (), False)
+        made[name] = _hide(plain, paths | (frozenset(marked) - open_ones), values, salt, (), everything)
     return made
 
 

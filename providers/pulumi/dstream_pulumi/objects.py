@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import secrets as random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dstream_pulumi.described import Described
+from dstream_pulumi.inputs import Inputs, as_asked, first_step, has_unknown, known, visibly
 from dstream_pulumi.names import logical_name
 from dstream_pulumi.notes import Path, make_note, mark_secrets, read_note, texts_at, unwrap_secrets
 from dstream_pulumi.translate import to_attributes, to_properties
@@ -28,17 +29,6 @@ _NO_DIFFERENCE = 1
 """Of `DiffResponse.changes`: unknown 0, none 1, some 2."""
 _REPLACING = frozenset({1, 3, 5})
 """Of `PropertyDiff.Kind`: add, delete and update that replace."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """What a plugin is asked for."""
-
-    values: dict[str, Any]
-    hidden: frozenset[str] = frozenset()
-    """The secret texts among the values."""
-    withheld: frozenset[str] = frozenset()
-    """Attributes that are secret by the plugin's word alone: the host, which would not guard them, is not told."""
 
 
 class PluginType(ResourceType[Any]):
@@ -63,11 +53,11 @@ class PluginType(ResourceType[Any]):
         given = self._check(ctx, client, wish, old_inputs)
         checked = given.values
         if (prior.private or {}).get("guessed"):
-            old_inputs, old_outputs = _as_asked(old_inputs, old_outputs, checked)
+            old_inputs, old_outputs = as_asked(old_inputs, old_outputs, checked)
         changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
         if replaces:
             names = [self._name(name) for name in sorted(replaces)]
-            return _visibly(self._new(ctx, client, wish), prior.attributes, names)
+            return visibly(self._new(ctx, client, wish), prior.attributes, names)
         return self._same(prior, desired, checked, changed) | dict.fromkeys(given.withheld, UNKNOWN), ()
 
     def create(self, ctx: ResourceContext[Any], desired: Mapping[str, Any], intent: str | None) -> Object:
@@ -157,9 +147,9 @@ class PluginType(ResourceType[Any]):
             # The plugin does not say what was asked for: the properties that can be asked for are taken for it.
             inputs = {name: value for name, value in outputs.items() if name in self._about.inputs}
         before: Mapping[str, Any] = (prior.private if prior is not None else None) or {}
-        found = self._object(answer.id, _Inputs(inputs, withheld=frozenset(before.get("withheld", ()))), outputs, prior)
-        if found.private is not None and not (before.get("inputs") and not before.get("guessed")):
-            found = replace(found, private={**found.private, "guessed": True})
+        guessed = not before.get("inputs") or bool(before.get("guessed"))
+        given = Inputs(inputs, withheld=frozenset(before.get("withheld", ())), guessed=guessed)
+        found = self._object(answer.id, given, outputs, prior)
         return found if prior is None else replace(found, attributes=self._steady(found.attributes, prior.attributes))
 
     def _steady(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,8 +179,8 @@ class PluginType(ResourceType[Any]):
         for member in self._about.outputs.values():
             if member.name not in attributes:
                 value = outputs.get(member.name)
-                attributes[member.name] = UNKNOWN if value is None or _has_unknown(value) else value
-        planned = self._about.planned_id(_known(checked), self._running.settings)
+                attributes[member.name] = UNKNOWN if value is None or has_unknown(value) else value
+        planned = self._about.planned_id(known(checked), self._running.settings)
         attributes["id"] = UNKNOWN if planned is None else planned
         return attributes
 
@@ -216,7 +206,7 @@ class PluginType(ResourceType[Any]):
 
     def _check(
         self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any], olds: Mapping[str, Any]
-    ) -> _Inputs:
+    ) -> Inputs:
         """Return the inputs with the plugin's defaults."""
         from dstream_pulumi.client import refuse
 
@@ -231,7 +221,7 @@ class PluginType(ResourceType[Any]):
         )
         refuse(answer.failures, "attributes")
         plain, paths = unwrap_secrets(from_struct(answer.inputs))
-        return _Inputs(plain, frozenset(texts_at(plain, paths)), self._unguarded(ctx, paths))
+        return Inputs(plain, frozenset(texts_at(plain, paths)), self._unguarded(ctx, paths))
 
     def _unguarded(self, ctx: ResourceContext[Any], secrets: Sequence[Path]) -> frozenset[str]:
         """Return the attributes among those with secrets that the host does not know to guard."""
@@ -263,9 +253,13 @@ class PluginType(ResourceType[Any]):
         differ = {name for name in {*olds[0], *checked} if olds[0].get(name) != checked.get(name)}
         if answer.changes == _NO_DIFFERENCE:
             return frozenset(), frozenset()
-        detailed = {_top(path): each.kind for path, each in answer.detailedDiff.items()}
-        changed = {_top(path) for path in answer.diffs} | detailed.keys() | {_top(path) for path in answer.replaces}
-        replaces = {_top(path) for path in answer.replaces}
+        detailed = {first_step(path): each.kind for path, each in answer.detailedDiff.items()}
+        changed = (
+            {first_step(path) for path in answer.diffs}
+            | detailed.keys()
+            | {first_step(path) for path in answer.replaces}
+        )
+        replaces = {first_step(path) for path in answer.replaces}
         replaces |= {name for name, kind in detailed.items() if kind in _REPLACING}
         return frozenset(changed or differ), frozenset(replaces)
 
@@ -276,12 +270,13 @@ class PluginType(ResourceType[Any]):
 
     def _inputs(
         self, ctx: ResourceContext[Any], client: Client, desired: Mapping[str, Any], olds: Mapping[str, Any]
-    ) -> _Inputs:
+    ) -> Inputs:
         """Return the inputs of a change, checked once more."""
         secret = [member.name for member in self._members.values() if member.secret]
         hidden = {*texts_at(desired, ctx.sensitive), *texts_at(desired, [(name,) for name in secret])}
         found = self._check(ctx, client, self._wish(desired), olds)
-        return _Inputs(found.values, found.hidden | hidden, found.withheld)
+        guarded = tuple(str(path[0]) for path in ctx.sensitive)
+        return Inputs(found.values, found.hidden | hidden, found.withheld, guarded)
 
     def _struct(self, values: Mapping[str, Any], hidden: frozenset[str]) -> Any:
         return to_struct(mark_secrets(values, hidden) if self._running.abilities.secrets and hidden else values)
@@ -293,7 +288,7 @@ class PluginType(ResourceType[Any]):
             outputs = to_properties(self._members, prior.attributes)
         return inputs, outputs
 
-    def _object(self, id_: str, given: _Inputs, outputs: dict[str, Any], prior: Object | None) -> Object:
+    def _object(self, id_: str, given: Inputs, outputs: dict[str, Any], prior: Object | None) -> Object:
         plain, marked = unwrap_secrets(outputs)
         wished = to_attributes(self._about.inputs, unwrap_secrets(given.values)[0])
         real = to_attributes(self._members, plain)
@@ -304,18 +299,27 @@ class PluginType(ResourceType[Any]):
             # Not a secret by the schema, so the host does not guard it: only what was wished as a secret may be told.
             if name in shown and name in attributes and name not in wished:
                 attributes[name] = WITHHELD
-        hidden = given.hidden | set(texts_at(attributes, [(m.name,) for m in self._members.values() if m.secret]))
-        hidden |= set(texts_at(attributes, [(name,) for name in given.withheld]))
+        secret = {*given.guarded, *given.withheld, *(m.name for m in self._members.values() if m.secret)}
+        hidden = given.hidden | set(texts_at(attributes, [(name,) for name in secret]))
         attributes = {
-            name: WITHHELD if name in given.withheld or _has_unknown(value) else value
+            name: WITHHELD if name in given.withheld or has_unknown(value) else value
             for name, value in attributes.items()
         }
-        note = make_note(given.values, outputs, hidden, prior.private if prior is not None else None)
+        note = make_note(
+            given.values,
+            outputs,
+            hidden,
+            prior.private if prior is not None else None,
+            [name for name, member in self._members.items() if member.name in secret],
+            everything=given.guessed,
+        )
         if given.withheld:
             note["withheld"] = sorted(given.withheld)
+        if given.guessed:
+            note["guessed"] = True
         return Object({"id": id_}, attributes, note)
 
-    def _partial(self, problem: Any, given: _Inputs, prior: Object | None, id_: str) -> ProviderError | None:
+    def _partial(self, problem: Any, given: Inputs, prior: Object | None, id_: str) -> ProviderError | None:
         from dstream_pulumi.failures import partial_state
 
         found = partial_state(problem)
@@ -345,51 +349,3 @@ class PluginType(ResourceType[Any]):
     @staticmethod
     def _id(identity: Mapping[str, Any]) -> str:
         return str(identity.get("id") or "")
-
-
-def _as_asked(
-    inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return recorded inputs that are only what an object was found to have, without those that nobody asks for.
-
-    Of an object that was taken over, nobody knows what was asked for: that it has more is no wish to take it away.
-    """
-    kept = {name: value for name, value in inputs.items() if name in checked}
-    held = outputs.get("__inputs")
-    if isinstance(held, Mapping):
-        outputs = {**outputs, "__inputs": {name: value for name, value in held.items() if name in checked}}
-    return kept, dict(outputs)
-
-
-def _visibly(
-    attributes: dict[str, Any], before: Mapping[str, Any], replaces: list[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the attributes of a replacement such that what forces it differs: the host replaces only then."""
-    for name in replaces:
-        if name in attributes and (attributes[name] is UNKNOWN or attributes[name] == before.get(name)):
-            del attributes[name]
-    if not any(attributes.get(name) != before.get(name) for name in replaces):
-        attributes.pop("id", None)
-        return attributes, [*replaces, "id"]
-    return attributes, replaces
-
-
-def _top(path: str) -> str:
-    """Return the first step of a property path such as `sku.name`, `rules[0]` or `["odd name"].x`."""
-    if path.startswith('["'):
-        return path[2:].partition('"]')[0]
-    return path.partition(".")[0].partition("[")[0]
-
-
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    from dstream_pulumi.signatures import is_unknown
-
-    return {name: value for name, value in values.items() if not is_unknown(value)}
-
-
-def _has_unknown(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_unknown, value.values()))
-    if isinstance(value, list):
-        return any(map(_has_unknown, value))
-    return value is UNKNOWN

@@ -290,3 +290,25 @@ def test_a_change_without_an_answer_in_time_ends_the_provider_so_that_the_engine
     with pytest.raises(SystemExit):
         thing.create(context(timeout=10), {"size": 3, "mood": "slow"}, "i")
     assert ended == [CUT_OFF]
+
+
+def test_the_note_on_what_was_taken_over_tells_no_values(kind, context, asked):
+    thing = kind()
+    wish = {"size": 3, "note": "wh1sper", "labels": {"pin": "1234"}}
+    made = thing.create(context(sensitive=[("note",), ("labels",)]), wish, "i")
+    assert "wh1sper" not in str(made.private) and "1234" not in str(made.private)
+    taken = thing.import_(context(), made.identity)
+    assert "wh1sper" not in str(taken.private) and "1234" not in str(taken.private)
+    again = thing.read(context(), taken.identity, taken)
+    attributes, replace = planned(thing, context(), wish, again)
+    assert replace == [] and known(attributes).items() <= again.attributes.items()
+    changed = thing.update(context(sensitive=[("note",)]), again, {**known(attributes), "size": 4})
+    assert changed.attributes["size"] == 4 and "wh1sper" not in str(changed.private)
+    assert known(planned(thing, context(), {**wish, "size": 4}, changed)[0]).items() <= changed.attributes.items()
+
+
+def test_secrets_that_are_no_texts_are_not_in_the_note_either(kind, context):
+    thing = kind()
+    made = thing.create(context(sensitive=[("size",), ("address",)]), {"size": 271828}, "i")
+    assert "271828" not in str(made.private) and "example.com" not in str(made.private)
+    assert planned(thing, context(sensitive=[("size",)]), {"size": 271828}, made)[0]["size"] == 271828

@@ -1,0 +1,73 @@
+"""What a plugin is asked for and answers, without the asking: the pure parts of planning an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dstream_pulumi.signatures import is_unknown
+from dstream_sdk import UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a plugin is asked for."""
+
+    values: dict[str, Any]
+    hidden: frozenset[str] = frozenset()
+    """The secret texts among the values."""
+    withheld: frozenset[str] = frozenset()
+    """Attributes that are secret by the plugin's word alone: the host, which would not guard them, is not told."""
+    guarded: tuple[str, ...] = ()
+    """Attributes that are secret by the host's word."""
+    guessed: bool = False
+    """Whether this is only what an object was found to have: nobody knows what was asked for, and what is secret."""
+
+
+def as_asked(
+    inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return recorded inputs that are only what an object was found to have, without those that nobody asks for.
+
+    Of an object that was taken over, nobody knows what was asked for: that it has more is no wish to take it away.
+    """
+    kept = {name: value for name, value in inputs.items() if name in checked}
+    held = outputs.get("__inputs")
+    if isinstance(held, Mapping):
+        outputs = {**outputs, "__inputs": {name: value for name, value in held.items() if name in checked}}
+    return kept, dict(outputs)
+
+
+def visibly(
+    attributes: dict[str, Any], before: Mapping[str, Any], replaces: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the attributes of a replacement such that what forces it differs: the host replaces only then."""
+    for name in replaces:
+        if name in attributes and (attributes[name] is UNKNOWN or attributes[name] == before.get(name)):
+            del attributes[name]
+    if not any(attributes.get(name) != before.get(name) for name in replaces):
+        attributes.pop("id", None)
+        return attributes, [*replaces, "id"]
+    return attributes, replaces
+
+
+def first_step(path: str) -> str:
+    """Return the first step of a property path such as `sku.name`, `rules[0]` or `["odd name"].x`."""
+    if path.startswith('["'):
+        return path[2:].partition('"]')[0]
+    return path.partition(".")[0].partition("[")[0]
+
+
+def known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties that are known."""
+    return {name: value for name, value in values.items() if not is_unknown(value)}
+
+
+def has_unknown(value: Any) -> bool:
+    """Tell whether something in a value is known only after apply."""
+    if isinstance(value, Mapping):
+        return any(map(has_unknown, value.values()))
+    if isinstance(value, list):
+        return any(map(has_unknown, value))
+    return value is UNKNOWN
