@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from azure.servicebus.management import ServiceBusAdministrationClient
 
 SUFFIX = ".servicebus.windows.net"
+OPENING = 60.0
+"""Seconds that opening a link may take."""
 
 
 def host_of(config: Connection) -> str:
@@ -67,6 +69,7 @@ def messages_client(config: Connection) -> ServiceBusClient:
 
     host_of(config)
     more: dict[str, Any] = {"retry_total": 0, "connection_verify": _trusted(), "user_agent": "dstream"}
+    more["try_timeout"] = OPENING
     if config.connection_string:
         return ServiceBusClient.from_connection_string(config.connection_string, **more)
     return ServiceBusClient(host_of(config), _credential(config), **more)

@@ -120,8 +120,11 @@ class Reader:
         elif self._config.sessions:
             more["session_id"] = NEXT_AVAILABLE_SESSION
         if self._config.topic:
-            return self._client.get_subscription_receiver(self._config.topic, self._config.subscription, **more)
-        return self._client.get_queue_receiver(self._config.queue, **more)
+            receiver = self._client.get_subscription_receiver(self._config.topic, self._config.subscription, **more)
+        else:
+            receiver = self._client.get_queue_receiver(self._config.queue, **more)
+        # Left to the first receive, opening would have to be done within its short wait, and never be.
+        return receiver.__enter__()
 
     def _emit(self, messages: list[ServiceBusReceivedMessage]) -> None:
         if (until := messages[0].locked_until_utc) is not None:

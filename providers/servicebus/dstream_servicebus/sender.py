@@ -21,7 +21,7 @@ from dstream_servicebus.settings import OutputSettings
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, ServiceBusSender
 
-WAITING = 4
+WAITING = 8
 """Blocks that wait for the thread before the reader has to."""
 MOST = 4000
 """Messages in a batch, below what the service takes."""
@@ -78,15 +78,20 @@ class EntitySender:
     # -- the thread ----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (block := self._blocks.get()) is not None:
+        ended = False
+        while not ended:
+            blocks = [self._blocks.get()]
+            while blocks[-1] is not None and not self._blocks.empty():
+                blocks.append(self._blocks.get())  # together they fill batches better
+            ended = blocks[-1] is None
             try:
                 if self._problem is None and not self._stopped.is_set():
-                    self._send_all(block)
+                    self._send_all([each for block in blocks if block is not None for each in block])
             except BaseException as problem:  # noqa: BLE001 - the thread that waits raises it
                 self._problem = problem
             finally:
-                self._blocks.task_done()
-        self._blocks.task_done()
+                for _ in blocks:
+                    self._blocks.task_done()
         self._disconnect()
 
     def _send_all(self, messages: Sequence[Prepared]) -> None:
