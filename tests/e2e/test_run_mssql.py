@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import dstream, example
+from tests.e2e.commands import PROGRAMS, dstream, environment, example
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
 
@@ -132,3 +139,127 @@ def test_what_an_administrator_enabled_is_used_and_left_alone_by_destroy(server:
     assert destroyed.code == 0, destroyed.said
     assert sorted(database.cdc.instances) == ["dbo_orders"]
     assert database.cdc.enabled
+
+
+KILLED = """
+task "copy" {
+  input {
+    provider = "mssql"
+    config {
+      connection_string   = env("DATABASE_CONNECTION_STRING")
+      tables              = ["Orders", "sales.Items"]
+      snapshot            = "initial"
+      poll_interval       = "20ms"
+      max_poll_interval   = "100ms"
+      checkpoint_interval = "20ms"
+      max_batch_rows      = 25
+    }
+  }
+  output {
+    provider = "jsonl"
+    config { path = "changes.jsonl" }
+  }
+}
+"""
+
+
+class Writer(threading.Thread):
+    """Changes the shop's rows at random until it is told to stop."""
+
+    def __init__(self, shop: Database, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._shop, self._random, self._halt = shop, random.Random(seed), threading.Event()
+
+    def run(self) -> None:
+        choose, number = self._random, 1000
+        while not self._halt.is_set():
+            with self._shop.transaction() as t:
+                for _ in range(choose.randint(1, 4)):
+                    number += 1
+                    what = choose.random()
+                    if what < 0.5:
+                        t.update("Orders", {"Id": choose.randint(1, 300)}, Total=f"{choose.random() * 1000:.2f}")
+                    elif what < 0.65:
+                        t.delete("Orders", Id=choose.randint(1, 300))
+                    elif what < 0.8:
+                        t.insert("Orders", Id=number, Total="1.00")
+                    else:
+                        t.insert("sales.Items", OrderId=number, Line=1, Sku=f"sku {number}")
+            time.sleep(0.004)
+
+    def stop(self) -> None:
+        self._halt.set()
+        self.join(30)
+
+
+def replayed(path: Path) -> dict[str, dict[str, dict]]:
+    """The tables that the lines of a file lead to, each applied in turn, repeats included."""
+    tables: dict[str, dict[str, dict]] = {}
+    for one in envelopes(path):
+        rows = tables.setdefault(one["metadata"]["TableName"], {})
+        operation = one["metadata"]["OperationType"]
+        if operation == "Truncate":
+            rows.clear()
+        elif operation == "Delete":
+            rows.pop(str(one["metadata"]["Key"]), None)
+        else:
+            rows[str(one["metadata"]["Key"])] = one["data"]
+    return tables
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the providers' processes in /proc")
+def test_any_of_the_three_processes_is_killed_at_random_and_no_change_is_lost(
+    server: SqlServer, shop: Database, tmp_path: Path
+):
+    (tmp_path / "dstream.hcl").write_text(KILLED)
+    env = {"DATABASE_CONNECTION_STRING": server.connection_string("shop")}
+    with shop.transaction() as t:
+        t.insert_rows("Orders", [(number, f"{number}.00") for number in range(1, 301)])
+    applied = dstream(tmp_path, "apply", "-auto-approve", env=env)
+    assert applied.code == 0, applied.said
+    choose = random.Random(5)
+    writer = Writer(shop, seed=5)
+    writer.start()
+    killed = 0
+    try:
+        while killed < 5:
+            with (tmp_path / "log").open("ab") as log:
+                host = subprocess.Popen(
+                    [PROGRAMS / "dstream", "run", "copy"],
+                    cwd=tmp_path,
+                    env=environment(env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            for _ in range(choose.randint(1, 2)):
+                while len(providers := children(host.pid)) < 2 and host.poll() is None:
+                    time.sleep(0.05)
+                time.sleep(choose.uniform(0.2, 1.5))
+                server.kill_sessions()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(choose.choice(providers or [host.pid]), signal.SIGKILL)
+                    killed += 1
+            time.sleep(choose.uniform(0.0, 1.0))
+            host.kill()
+            host.wait(30)
+    finally:
+        writer.stop()
+    last = dstream(tmp_path, "run", "copy", "--until-idle", env=env, timeout=120)
+    assert last.code == 0, last.said + (tmp_path / "log").read_text()
+    found = replayed(tmp_path / "changes.jsonl")
+    orders = {str({"Id": row[0]}): float(row[1]) for row in shop.read(shop.table("Orders"))}
+    assert {key: row["Total"] for key, row in found["Orders"].items()} == orders
+    items = {str({"OrderId": row[0], "Line": row[1]}): row[2] for row in shop.read(shop.table("sales.Items"))}
+    assert {key: row["Sku"] for key, row in found["sales.Items"].items()} == items
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for task in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if int(task.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(task.parent.name))
+    return found

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dstream_mssql.catalog import check_key, json_schema, look
 from dstream_mssql.database import connect, target_of
-from dstream_mssql.input import CDC_DATABASE, CDC_TABLE, parse_list
 from dstream_mssql.names import Pattern, Table
 from dstream_mssql.resources.marker import ours
+from dstream_mssql.selection import parse_list
 from dstream_mssql.settings import InputSettings, seconds
 from dstream_sdk import InvalidError, Resource, Stream
+
+CDC_DATABASE, CDC_TABLE = "mssql_cdc_database", "mssql_cdc_table"
 
 
 def discovered(

@@ -121,8 +121,8 @@ def lost(table: Table, instance: Instance, place: Place, lowest: int) -> Gap:
     return Gap(
         "Changes were lost",
         f"{table.full}: the checkpoint is at {to_hex(place.lsn)}, and {instance.name} begins at {to_hex(lowest)}: "
-        f"cleanup "
-        "removed what lies between, or CDC was enabled again. To empty the target's table and read it again, set "
+        "cleanup removed what lies between, or CDC was enabled again. To empty the target's table and read it again, "
+        "set "
         'on_gap = "snapshot"; to go on in spite of the gap, reset the checkpoint. A longer retention '
         "(sys.sp_cdc_change_job) gives a task that stands still more time.",
     )

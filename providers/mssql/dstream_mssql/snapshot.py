@@ -65,6 +65,10 @@ class SnapshotReader:
             self._store(position)
             return self._rows(reader, database, position, place)
 
+    def interrupted(self, name: str, position: Position) -> Position:
+        """The position after reading a table broke off: what it has delivered is to be removed."""
+        return _with(position, name, replace(position.tables[name], truncate=True, rows=1))
+
     def _begin(self, reader: TableReader, database: Database, stack: contextlib.ExitStack) -> int:
         """Fix the moment of the snapshot on `database`; return the place in the log that belongs to it."""
         if self._isolated:
@@ -74,9 +78,8 @@ class SnapshotReader:
                 self._isolated = False
                 log(
                     "tables are read without a common moment, so that changes made meanwhile are delivered again "
-                    "behind "
-                    f"the rows: {problem.detail}. For an exact snapshot grant VIEW DATABASE STATE and allow snapshot "
-                    "isolation (ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON)."
+                    f"behind the rows: {problem.detail}. For an exact snapshot grant VIEW DATABASE STATE and allow "
+                    "snapshot isolation (ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON)."
                 )
         ((found,),) = database.rows(statements.MAX_LSN)
         return max(from_bytes(found), reader.instance.start_lsn - 1)

@@ -47,9 +47,8 @@ class Watch:
         last = self._ask(database, statements.CAPTURE_ERRORS)
         detail = (
             f"the capture agent wrote nothing for {spoken(age)}, while it writes an entry every few minutes even if "
-            f"nothing "
-            "changes: changes are not captured now, and nobody else says so. Start SQL Server Agent and its job "
-            f"cdc.{database.name}_capture (sys.sp_cdc_start_job); in Azure SQL see sys.dm_cdc_errors."
+            "nothing changes: changes are not captured now, and nobody else says so. Start SQL Server Agent and its "
+            f"job cdc.{database.name}_capture (sys.sp_cdc_start_job); in Azure SQL see sys.dm_cdc_errors."
             + (f" Its last error: {last}" if last else "")
         )
         if self._fail:

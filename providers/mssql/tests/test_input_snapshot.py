@@ -133,3 +133,19 @@ def test_start_now_leaves_out_what_was_captured_before(server: SqlServer, shop: 
     with shop.transaction() as t:
         t.insert("Orders", Id=9)
     assert [data["Id"] for _, data in read(config_of(server, "Orders", start="now"), first.checkpoint).told] == [9]
+
+
+def test_a_connection_that_breaks_while_rows_are_read_starts_that_table_over(server: SqlServer, shop: Database):
+    shop.create_table("Wide", "Id int primary key, Body nvarchar(2000)")
+    with shop.transaction() as t:
+        t.insert_rows("Wide", [(number, "x" * 1900) for number in range(300)])
+        t.insert("Orders", Id=1)
+    shop.cdc.enable_table("Wide")
+    server.drop("FROM [dbo].[Wide]", after_rows=200, times=2)
+    run = read(config_of(server, "Orders", "Wide", snapshot="initial"))
+    operations = [one["metadata"]["OperationType"] for one in run.envelopes if one["metadata"]["TableName"] == "Wide"]
+    assert operations[0] in ("Read", "Truncate")
+    last = len(operations) - 1 - operations[::-1].index("Truncate")
+    assert operations[last + 1 :] == ["Read"] * 300
+    assert [one["data"] for one in run.envelopes if one["metadata"]["TableName"] == "Orders"][-1]["Id"] == 1
+    assert "trying again" in run.said

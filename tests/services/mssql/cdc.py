@@ -145,10 +145,9 @@ class Cdc:
                 raise SqlError(
                     22962,
                     f"Two capture instances already exist for source table '{source.schema}.{source.name}'. A table "
-                    f"can "
-                    "have at most two capture instances. If the current tracking options are not appropriate, disable "
-                    "change tracking for the obsolete instance by using sys.sp_cdc_disable_table and retry the "
-                    "operation.",
+                    "can have at most two capture instances. If the current tracking options are not appropriate, "
+                    "disable change tracking for the obsolete instance by using sys.sp_cdc_disable_table and retry "
+                    "the operation.",
                 )
             if supports_net_changes and not source.key:
                 raise SqlError(

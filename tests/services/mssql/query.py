@@ -88,7 +88,7 @@ class Query:
         if where is not None:
             condition = self.compile(where.this, sources)[0]
             rows = (row for row in rows if condition(row) is True)
-        if any(one.find(exp.AggFunc) for one in node.expressions):
+        if any(isinstance(one.unalias(), exp.AggFunc) for one in node.expressions):
             return self._aggregate(node, sources, list(rows))
         outputs = self._outputs(node, sources)
         order = node.args.get("order")

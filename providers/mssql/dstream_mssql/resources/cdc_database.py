@@ -56,8 +56,7 @@ class CdcDatabase(ResourceType[Connection]):
                 raise ConflictError(
                     "CDC is enabled already",
                     f"somebody enabled it in {name} since the plan was made. Plan again: what others enabled is used "
-                    f"as it "
-                    "is.",
+                    "as it is.",
                 )
             mark(database, intent or "")
             try:
@@ -67,9 +66,8 @@ class CdcDatabase(ResourceType[Connection]):
                 raise DeniedError(
                     "May not enable CDC of the database",
                     f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
-                    f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream uses "
-                    f"what is "
-                    "there.",
+                    f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream uses what "
+                    "is there.",
                 ) from None
             except Exception:
                 unmark(database)
@@ -93,9 +91,8 @@ class CdcDatabase(ResourceType[Connection]):
                     raise ConflictError(
                         "CDC is in use",
                         f"{name} still has the capture instances {', '.join(sorted(left)[:10])}, which dstream does "
-                        f"not "
-                        "manage; disabling CDC of the database would remove them. Disable these first, or take this "
-                        "object out of the state with `dstream state rm`.",
+                        "not manage; disabling CDC of the database would remove them. Disable these first, or take "
+                        "this object out of the state with `dstream state rm`.",
                     )
                 database.run("disable CDC of the database", "EXEC sys.sp_cdc_disable_db")
             unmark(database)

@@ -63,8 +63,7 @@ class CdcTable(ResourceType[Connection]):
                 raise ConflictError(
                     "Capture instance exists",
                     f"{table.full} has a capture instance {name!r} already, which dstream did not make. Plan again: "
-                    f"what "
-                    "others enabled is used as it is.",
+                    "what others enabled is used as it is.",
                 )
             mark(database, intent or "", source.table, name)
             role, columns = str(desired.get("role_name") or ""), list(desired.get("columns") or ())

@@ -1,0 +1,209 @@
+"""Session: one run of the input, in its order: look at the database, check the place, read rows, follow changes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from dstream_mssql import statements
+from dstream_mssql.catalog import Catalog, Source, look
+from dstream_mssql.database import Database, Lost, target_of
+from dstream_mssql.follow import Follower, Track
+from dstream_mssql.lsn import from_bytes, to_hex
+from dstream_mssql.pacing import Pace
+from dstream_mssql.places import REREAD, place_of, readers_of
+from dstream_mssql.pool import Pool
+from dstream_mssql.position import Place, Position
+from dstream_mssql.selection import keys_of, parse_list, patterns_of
+from dstream_mssql.settings import InputSettings, seconds
+from dstream_mssql.snapshot import SnapshotReader, Stopped
+from dstream_mssql.watch import Watch
+from dstream_sdk import InputSession, ProviderError, log
+
+
+class Session:
+    """One run of the input."""
+
+    def __init__(self, config: InputSettings, session: InputSession) -> None:
+        self._config, self._session = config, session
+        self._patterns, self._exclude = patterns_of(config), parse_list(config.exclude, "exclude")
+        self._keys = keys_of(config)
+        self._target = target_of(config.connection_string)
+        self._pool = Pool(self._target)
+        self._watch = Watch(config)
+        self._renew_at = time.monotonic() + seconds(config.refresh_interval)
+        self._instances: frozenset[int] = frozenset()
+        if self._target.ignored:
+            log(f"without effect in the connection string: {', '.join(self._target.ignored)}")
+        if config.lock_config:
+            log(
+                f"lock_config ({', '.join(sorted(config.lock_config))}) has no effect: dstream keeps one runner "
+                "per task by the lease on its state"
+            )
+
+    def prepare(self) -> None:
+        """Everything that can be refused before the session is ready. Raises ProviderError."""
+        with self._pool.lend() as database:
+            catalog = look(database)
+            ((found,),) = database.rows(statements.MAX_LSN) if catalog.cdc else [(None,)]
+        captured = from_bytes(found)
+        self._end = captured if self._session.until_current else None
+        self._catalog = catalog
+        self._instances = frozenset(one.object_id for source in catalog.sources.values() for one in source.instances)
+        stored = self._session.checkpoint_position
+        if stored is None:
+            self._position = Position(catalog.database, catalog.guid, captured)
+        else:
+            self._position = Position.from_json(stored)
+            self._check_database(self._position, catalog, captured)
+        self._tracks, places = self._begin(catalog, self._position, captured)
+        self._position = Position(catalog.database, catalog.guid, captured or self._position.lsn, places)
+
+    def run(self) -> None:
+        """Read rows, then changes, until the session is to stop. Raises ProviderError."""
+        config, session = self._config, self._session
+        try:
+            self._snapshots = SnapshotReader(config, session, self._pool, isolated=self._catalog.snapshot_isolation)
+            for track in self._tracks.values():
+                if session.stopping:
+                    return
+                self._position = self._snapshot(track, self._position)
+            follower = Follower(config, session, self._pool, self._tracks, self._position, self._look)
+            follower.run(self._end)
+        except Stopped:
+            return
+        finally:
+            self._pool.close()
+
+    def _snapshot(self, track: Track, position: Position) -> Position:
+        """Read the rows of a table if they are to be read; return the position with that."""
+        patience = time.monotonic() + seconds(self._config.reconnect_timeout)
+        pause = 0.2
+        while track.place.reading:
+            try:
+                position = self._snapshots.read(track.reader, position)
+                track.place = position.tables[track.name]
+            except Lost as problem:
+                # What has been read of the table is emptied again: its reading starts over.
+                position = self._snapshots.interrupted(track.name, position)
+                if time.monotonic() > patience:
+                    raise
+                log(f"{problem}; trying again")
+                if self._session.wait(pause):
+                    raise Stopped from None
+                pause = min(pause * 2, 30.0)
+        return position
+
+    def _look(self, follower: Follower, captured: int) -> None:
+        """Called now and then while tables are followed."""
+        behind = [track.place.first for track in follower.tracks.values() if track.place.first <= captured]
+        with self._pool.lend() as database:
+            self._watch.look(database, min(behind, default=None))
+            if self._end is not None or time.monotonic() < self._renew_at:
+                return
+            self._renew_at = time.monotonic() + seconds(self._config.refresh_interval)
+            self._renew(follower, database, captured)
+        for track in list(follower.tracks.values()):
+            self._snapshot(track, follower.position)
+
+    def _renew(self, follower: Follower, database: Database, captured: int) -> None:
+        """Follow tables and capture instances that are new. Raises Gap."""
+        now = frozenset(row[1] for row in database.rows(statements.INSTANCES))
+        if now == self._instances:
+            return
+        catalog = look(database)
+        done = True
+        for source in catalog.chosen(self._patterns, self._exclude):
+            if not source.instances:
+                continue
+            track = follower.tracks.get(source.table.full)
+            if track is None:
+                log(f"{source.table.full}: is followed from now on")
+                follower.tracks[source.table.full] = self._track(source, None, captured)
+            elif track.busy:
+                done = False
+            else:
+                again = self._track(source, track.place, captured)
+                track.place, track.reader, track.successors = again.place, again.reader, again.successors
+                track.pace.due = 0.0
+        if done:
+            self._instances = now
+
+    def _track(self, source: Source, stored: Place | None, captured: int) -> Track:
+        """What it takes to follow a table from its stored place on. Raises Gap."""
+        place = place_of(source, stored, captured, self._config)
+        key = source.key(self._keys.get(source.table.folded, ()))
+        reader, *successors = readers_of(source, place, key, self._config)
+        pace = Pace(seconds(self._config.poll_interval), seconds(self._config.max_poll_interval))
+        return Track(reader, place, pace, successors)
+
+    def _check_database(self, position: Position, catalog: Catalog, captured: int) -> None:
+        if (position.guid, position.database.lower()) != (catalog.guid, catalog.database.lower()):
+            self._gap(
+                f"this is another database ({catalog.database}, {catalog.guid}) than the checkpoint's "
+                f"({position.database}, {position.guid})"
+            )
+        elif position.lsn > captured and captured:
+            self._gap(
+                f"the database is captured up to {to_hex(captured)}, before the checkpoint {to_hex(position.lsn)}: "
+                "it was restored, or CDC was enabled again"
+            )
+
+    def _gap(self, reason: str) -> None:
+        if self._config.on_gap == "fail":
+            raise ProviderError(
+                "Changes may be lost",
+                f"{reason}. The checkpoint cannot be resumed without a gap. To empty the target's tables and read "
+                'them again, set on_gap = "snapshot"; to go on from here in spite of the gap, reset the checkpoint.',
+            )
+        log(f"changes may be lost, tables are read again: {reason}")
+        self._position = replace(
+            self._position,
+            lsn=0,
+            tables={name: replace(place, object_id=REREAD) for name, place in self._position.tables.items()},
+        )
+
+    def _begin(self, catalog: Catalog, position: Position, captured: int) -> tuple[dict[str, Track], dict[str, Place]]:
+        """The tables to follow, each with its place. Raises ProviderError."""
+        tracks: dict[str, Track] = {}
+        gaps: list[ProviderError] = []
+        for source in self._sources(catalog):
+            name = source.table.full
+            try:
+                tracks[name] = self._track(source, position.tables.get(name), captured)
+            except ProviderError as problem:
+                gaps.append(problem)
+        if gaps:
+            raise gaps[0] if len(gaps) == 1 else _together(gaps)
+        return tracks, {name: track.place for name, track in tracks.items()}
+
+    def _sources(self, catalog: Catalog) -> list[Source]:
+        """The chosen tables that can be followed. Raises ProviderError if there are none."""
+        if not catalog.cdc:
+            raise ProviderError(
+                "CDC is not enabled",
+                f"change data capture is off in the database {catalog.database}. `dstream apply` enables it (this "
+                "takes sysadmin, or db_owner in Azure SQL); by hand: EXEC sys.sp_cdc_enable_db.",
+            )
+        chosen = catalog.chosen(self._patterns, self._exclude)
+        problems = [f"{name} does not exist, or this login may not see it" for name in catalog.missing(self._patterns)]
+        problems += [
+            f"{source.table.full} has no capture instance: `dstream apply` makes one"
+            for source in chosen
+            if not source.instances
+        ]
+        found = [source for source in chosen if source.instances]
+        if not found or (problems and self._config.on_table_error == "fail"):
+            raise ProviderError(
+                "No table to follow",
+                "; ".join(problems)
+                or "no table of the database has CDC, or this login may not see any (it needs SELECT on them and the "
+                "schema cdc)",
+            )
+        for problem in problems:
+            log(f"the other tables go on: {problem}")
+        return found
+
+
+def _together(problems: list[ProviderError]) -> ProviderError:
+    return type(problems[0])(problems[0].summary, "; ".join(problem.detail for problem in problems))
