@@ -96,7 +96,13 @@ def upper(text: Value) -> Value:
 @function("string: string")
 def title(text: Value) -> Value:
     """Return the string with the first letter of each word in upper case."""
-    return re.sub(r"(?<!\w)\w", lambda match: match.group().upper(), text)
+    return re.sub(r"(?<!\w)\w", lambda match: _title(match.group()), text)
+
+
+def _title(character: str) -> str:
+    """Return one character for one, also where its capital would be two."""
+    found = character.title()
+    return found if len(found) == 1 else character
 
 
 @function("pattern: string, string: string")
