@@ -115,13 +115,17 @@ def rm(
 
 
 @command.command("pull", cls=Command)
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @config_options
-def pull_(file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Write the state to FILE, readable by you alone."""
-    from dstream.engine.surgery import pull
+def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
+    """Write the state to FILE, readable by you alone, or without FILE to the standard output."""
+    from dstream.engine.surgery import pull, pulled
 
-    pull(opened(config, var, var_file), file)
+    operation = opened(config, var, var_file)
+    if file is None:
+        say(pulled(operation).decode().rstrip("\n"))
+        return
+    pull(operation, file)
     say(f"Wrote {file}.")
 
 

@@ -18,7 +18,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.adoption import Adoption, adopted, adoptions
 from dstream.engine.answers import Answers, derivation_name
 from dstream.engine.asking import Meaning, Prior, meanings
-from dstream.engine.blocks import block_name, object_blocks, provider_of
+from dstream.engine.blocks import object_blocks, provider_of
 from dstream.engine.comparison import (
     change_of,
     drift_of,
@@ -35,6 +35,7 @@ from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.providers import ProviderPool, ProviderSpec
 from dstream.engine.refresh import Reality, Refresh
+from dstream.engine.refresh_only import taken_in
 from dstream.engine.refusals import (
     cannot_be_first,
     exists_already,
@@ -53,9 +54,10 @@ from dstream.engine.secrets import has_withheld, redact, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address, task_of
 from dstream.engine.sources import Sources
 from dstream.engine.tasks import Streams, TaskInstance, stream_names
+from dstream.engine.triggers import triggered
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
-from dstream.lang import Reference, Scope, evaluate_body, references
-from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskNote, contains_unknown
+from dstream.lang import Scope, evaluate_body
+from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote, contains_unknown
 from dstream_state import Drop, ObjectState, Put, PutTask, Record, Snapshot
 
 
@@ -241,7 +243,8 @@ class _Planner:
         for address, item in self.sources.upgraded.items():
             yield Put(address, item)
         if self.options.refresh_only:
-            yield from self._as_they_are()
+            reality = {drift.address: self._reality(drift.address) for drift in self._drifts()}
+            yield from taken_in(self._drifts(), self.snapshot.resources, reality, encrypted=self.operation.encrypted)
             return
         for new, old in self.moves.origins.items():
             item, wanted = self.snapshot.resources[new], self.wanted.get(new)
@@ -259,21 +262,6 @@ class _Planner:
             recorded = self.snapshot.tasks.get(address)
             if recorded is not None and any(flow in self.options.discovered for flow in task.streams):
                 yield PutTask(address, replace(recorded, discovered=task.discovered))
-
-    def _as_they_are(self) -> Iterable[Record]:
-        """Yield what the state has to take in of objects that are not as it has them."""
-        for drift in self._drifts():
-            item = self.snapshot.resources[drift.address]
-            reality = self._reality(drift.address)
-            if drift.kind is DriftKind.MISSING:
-                yield Drop(drift.address)
-            elif drift.kind is DriftKind.CHANGED:
-                real = dict(drift.after or {})
-                if self.operation.encrypted:
-                    real = dict(reveal(real, reality.attributes, item.attributes))
-                identity = reality.identity if reality.identity is not None else item.identity
-                private = reality.private if reality.private is not None else item.private
-                yield Put(drift.address, replace(item, attributes=real, identity=identity, private=private))
 
     @property
     def new_first(self) -> set[str]:
@@ -651,33 +639,7 @@ class _Planner:
         return self._by_block
 
     def _triggered(self, lifecycle: Lifecycle) -> Reason:
-        for expr in lifecycle.replace_triggered_by:
-            for reference in references(expr):
-                if self._sets_off(reference):
-                    return Reason.TRIGGERED
-        return Reason.NONE
-
-    def _sets_off(self, reference: Reference) -> bool:
-        """Tell whether what is referred to changes: a block, an instance of it, or one attribute of these."""
-        block = block_name(reference)
-        if block not in self.changed_blocks:
-            return False
-        declared = self.config.resources.get((reference.root, str(reference.path[0])))
-        rest = reference.path[1:]
-        if declared is None or not rest:
-            return True
-        prefix = block
-        if declared.for_each is not None or declared.count is not None:
-            prefix, rest = str(ResourceAddress(declared.type, declared.name, rest[0])), rest[1:]
-        changed = [
-            change
-            for address, change in self.changes.items()
-            if within(address, prefix) and change.action not in (Action.NO_OP, Action.CREATE)
-        ]
-        if not rest:
-            return bool(changed)
-        name = str(rest[0])
-        return any((change.before or {}).get(name) != (change.after or {}).get(name) for change in changed)
+        return triggered(lifecycle, self.config.resources, self.changes, self.changed_blocks)
 
     # -- what is left -------------------------------------------------------------------------------
 

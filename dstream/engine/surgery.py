@@ -115,6 +115,13 @@ def pull(operation: Operation, file: Path) -> None:
     save(file, current_state(operation)[0], operation.encryption)
 
 
+def pulled(operation: Operation) -> bytes:
+    """Return what `pull` writes."""
+    from dstream_state.crypt import snapshot_bytes
+
+    return snapshot_bytes(current_state(operation)[0], operation.encryption)
+
+
 def put_back(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
     """Make a file's content the state: one that was pulled, or one that was saved when the state was out of reach."""
     content = load(file, operation.encryption)

@@ -140,3 +140,41 @@ def test_an_engine_killed_in_the_middle_of_an_apply_is_recovered_from_by_the_nex
     assert shop.dstream("plan", "-detailed-exitcode").code == 0
     assert shop.dstream("destroy", "-auto-approve", "-allow-data-loss").code == 0
     assert shop.replication() == ([], [])
+
+
+def test_a_saved_plan_is_carried_out_once_on_azure_blob_storage(remote_shop):
+    shop = remote_shop
+    assert shop.dstream("plan", "-out", "p.plan").code == 0
+    applied = shop.dstream("apply", "p.plan")
+    assert applied.code == 0, applied.said
+    assert all(len(found) == 1 for found in shop.replication())
+    assert shop.dstream("plan", "-detailed-exitcode").code == 0
+    again = shop.dstream("apply", "p.plan")
+    assert again.code == 1
+    assert "no state yet" in again.err
+    assert shop.dstream("plan", "-destroy", "-out", "p.plan").code == 0
+    assert "-allow-data-loss" in shop.dstream("apply", "p.plan").err
+    assert shop.dstream("apply", "p.plan", "-allow-data-loss").code == 0
+    assert shop.replication() == ([], [])
+
+
+def test_a_saved_plan_carries_out_what_a_provider_of_version_1_does(tmp_path):
+    from tests.e2e.commands import dstream
+
+    output = tmp_path / "old.sh"
+    output.write_text(
+        '#!/bin/sh\nIFS= read -r line\necho "$line" >> told\necho \'{"status":"success","message":"fine"}\'\n'
+    )
+    output.chmod(0o755)
+    (tmp_path / "dstream.hcl").write_text(
+        'task "old" {\n  input {\n    provider = "counter"\n  }\n  output {\n    provider_path = "./old.sh"\n'
+        '    config {\n      password = env("SECRET")\n    }\n  }\n}\n'
+    )
+    assert dstream(tmp_path, "plan", "-out", "p.plan", env={"SECRET": "planted"}).code == 0
+    assert b"planted" not in (tmp_path / "p.plan").read_bytes()
+    assert "stale" in dstream(tmp_path, "apply", "p.plan", env={"SECRET": "another"}).err
+    done = dstream(tmp_path, "apply", "p.plan", env={"SECRET": "planted"})
+    assert done.code == 0, done.said
+    [told] = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines() if '"init"' in line]
+    assert told["config"]["password"] == "planted"
+    assert dstream(tmp_path, "plan", "-detailed-exitcode", env={"SECRET": "planted"}).code == 0

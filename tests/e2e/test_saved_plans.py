@@ -2,10 +2,12 @@
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dstream_state import Put
 from tests.e2e.commands import Ended, dstream
 from tests.services.recorder.world import World
 
@@ -329,3 +331,30 @@ def test_nobody_else_can_read_a_saved_plan(world: World) -> None:
     world.write(A)
     save(world)
     assert stat.S_IMODE((world.folder / "p.plan").stat().st_mode) == 0o600
+
+
+def test_a_plan_over_an_unfinished_apply_is_not_carried_out(world: World) -> None:
+    world.apply(A)
+    item = world.recorded["rec_planned.a"]
+    with world.operation().backend.lock("apply") as held:
+        held.append([Put("rec_planned.b", replace(item, key="rec_planned.b", identity={"name": "b"}))])
+    world.recorder.put("rec_planned", "b")
+    world.write(A.replace("1", "2"))
+    assert "under way or was cut off" in save(world).out
+    assert "cut off" in stale(world)
+
+
+def test_nothing_in_a_plan_becomes_markdown_or_html(world: World) -> None:
+    evil = "</code></pre><script>alert(1)</script>\n```\n# head"
+    world.write(
+        f'resource "rec_planned" "a" {{\n  for_each = toset([{json.dumps("<b>`x`")}])\n  name = each.key\n'
+        f"  note = {json.dumps(evil)}\n}}\n"
+    )
+    page = run(world, "plan", "-format", "html").out
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert not [word for word in ("http:", "https:", "src=", "href=", "@import", "url(") if word in page]
+    text = run(world, "plan", "-format", "markdown").out
+    assert "<b>" not in text.replace("<b><code>", "").split("```")[0]
+    assert "\n# head" not in text
+    fences = [line for line in text.splitlines() if line.startswith("```")]
+    assert fences == ["````diff", "````"]
