@@ -50,7 +50,7 @@ def killed(
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("victims", ["engine", "provider", "both"])
-@pytest.mark.parametrize("seed", range(9))
+@pytest.mark.parametrize("seed", range(12))
 def test_what_dies_often_is_put_right_in_the_end(killed: Killed, victims: str, seed: int) -> None:
     moments = random.Random(f"{victims} {seed}")
 
