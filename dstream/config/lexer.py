@@ -50,7 +50,8 @@ _OPERAND_ENDS = frozenset(
 
 _QUOTED = re.compile(
     r'(?P<CHARS>(?:[^"\\\n\r$%{]|\$(?!\$?\{)|%(?!%?\{)|\{(?!\{)'
-    r'|\\(?:[nrt"\\]|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))+)'
+    r'|\\(?:[nrt"\\]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
+    r"|U00(?:00(?![dD][89a-fA-F])|0[1-9a-fA-F]|10)[0-9a-fA-F]{4}))+)"
     r'|(?P<CLOSE>")'
     r"|(?P<ESCAPE>\$\$\{|%%\{)"
     r"|(?P<INTERPOLATION>\$\{~?)"

@@ -53,7 +53,10 @@ def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
     escape = source.text[pos : pos + 2]
     if escape in ("\\u", "\\U"):
         digits = "four" if escape == "\\u" else "eight"
-        detail = f"{escape} is followed by {digits} hexadecimal digits that name a Unicode character."
+        detail = (
+            f"{escape} is followed by {digits} hexadecimal digits that name a Unicode character; halves of surrogate "
+            "pairs are none."
+        )
         return LexError(error("Invalid escape", detail, source.range(pos, pos + 2)), pos + 2)
     detail = (
         f'{escape} means nothing in a text. Escapes are \\n, \\r, \\t, \\", \\\\, \\uNNNN and \\UNNNNNNNN; '

@@ -209,14 +209,8 @@ def _go_text(text: str) -> str:
 def unescaped(text: str) -> str:
     """Return what the inside of quotation marks stands for, without template sequences."""
     if "\\" in text:
-        text = _ESCAPE.sub(lambda match: _PLAIN[match[3]] if match[3] else _character(match[1] or match[2]), text)
+        text = _ESCAPE.sub(lambda match: _PLAIN[match[3]] if match[3] else chr(int(match[1] or match[2], 16)), text)
     return normalised(text)
-
-
-def _character(digits: str) -> str:
-    """Return the character of a number; half a surrogate pair is none, and shown as such."""
-    number = int(digits, 16)
-    return "\ufffd" if 0xD800 <= number < 0xE000 else chr(number)
 
 
 def normalised(text: str) -> str:

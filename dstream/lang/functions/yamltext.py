@@ -19,7 +19,7 @@ from dstream.lang.values import SetValue, Value, number
 
 def encoded(value: Value) -> str:
     """Return a known value as a YAML document: strings in quotation marks, names in order."""
-    text: str = yaml.dump(value, Dumper=_dumper(), default_flow_style=False, width=10**9, allow_unicode=True)
+    text: str = yaml.dump(value, Dumper=_dumper(), default_flow_style=False, width=80, allow_unicode=True)
     # PyYAML ends block texts so too, which nobody else does.
     return text.removesuffix("...\n") if isinstance(value, str | list | dict | SetValue) else text
 
@@ -115,6 +115,18 @@ def _loader() -> type[yaml.SafeLoader]:
     return Loader
 
 
+def _escaped(character: str) -> str:
+    """Return a character as it stands in double quotation marks."""
+    plain = " " <= character <= "~" or "\xa0" <= character <= "\ud7ff" or "\ue000" <= character <= "\ufffd"
+    if plain and character not in '"\\\x85\u2028\u2029\ufeff':
+        return character
+    short = yaml.emitter.Emitter.ESCAPE_REPLACEMENTS.get(character)
+    if short is not None:
+        return f"\\{short}"
+    code = ord(character)
+    return f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+
+
 @cache
 def _dumper() -> type[yaml.SafeDumper]:
     class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # untyped base
@@ -124,6 +136,26 @@ def _dumper() -> type[yaml.SafeDumper]:
             # PyYAML writes an empty key as "? ''", which no other program does.
             return bool(super().check_simple_key()) or getattr(self.event, "value", None) == ""
 
+        def write_double_quoted(self, text: str, split: bool = True) -> None:
+            # PyYAML breaks long lines with a backslash at their ends, libyaml and what follows it with a space alone.
+            self.write_indicator('"', True)
+            spaces = False
+            for index, character in enumerate(text):
+                if character != " ":
+                    self.put(_escaped(character))
+                elif split and not spaces and self.column > self.best_width and 0 < index < len(text) - 1:
+                    self.write_indent()
+                    if text[index + 1] == " ":
+                        self.put("\\")
+                else:
+                    self.put(" ")
+                spaces = character == " "
+            self.write_indicator('"', False)
+
+        def put(self, text: str) -> None:
+            self.column += len(text)
+            self.stream.write(text)
+
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
@@ -131,7 +163,7 @@ def _dumper() -> type[yaml.SafeDumper]:
             super().increase_indent(flow, indentless)
 
     def text(dumper: yaml.SafeDumper, value: str) -> Any:
-        block = "\n" in value and value.strip() and not value.startswith(("\n", "\t"))
+        block = "\n" in value
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if block else '"')
 
     def mapping(dumper: yaml.SafeDumper, value: dict[str, Any]) -> Any:
