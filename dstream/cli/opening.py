@@ -48,7 +48,11 @@ def names_plan_file(name: str) -> bool:
     path = Path(name)
     if is_plan_file(path):
         return True
-    if path.is_file() and ("/" in name or "." in name.removeprefix("task.")):
+    if "[" in name or not ("/" in name or "." in name.removeprefix("task.")):
+        return False  # it may be a task
+    if not path.exists():
+        raise click.ClickException(f"There is no file {name}, and no task is called so.")
+    if path.is_file():
         raise click.ClickException(f"{name} is a file, and no saved plan: `dstream plan -out={name}` would write one.")
     return False
 
