@@ -28,6 +28,11 @@ MOST = 4000
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
 
 
+ENVELOPE = 1024
+"""Bytes for what the client library puts around a batch (id, session and partition key of its first message) and leaves
+out when it adds up what fits."""
+
+
 class _Refused(Exception):
     """The service does not take what it was given."""
 
@@ -124,7 +129,7 @@ class EntitySender:
     def _batch(self, messages: Sequence[Prepared], at: int) -> tuple[ServiceBusMessageBatch, int]:
         """Return a batch of the messages from a place on, and where it ends; right there if the first is too big."""
         made: list[ServiceBusMessageBatch] = []
-        self._attempt(lambda sender: made.append(sender.create_message_batch()))
+        self._attempt(lambda sender: made.append(_new_batch(sender)))
         batch = made[0]
         until = at
         try:
@@ -235,3 +240,9 @@ class EntitySender:
                 sender.close()
             except Exception as problem:  # noqa: BLE001 - it is closed one way or the other
                 log(f"{self.name}: closing the sender: {sentence(problem)}")
+
+
+def _new_batch(sender: ServiceBusSender) -> ServiceBusMessageBatch:
+    """Return an empty batch that is small enough for the service when it is full. Opens the sender, if need be."""
+    whole = sender.create_message_batch()
+    return sender.create_message_batch(max_size_in_bytes=whole.max_size_in_bytes - ENVELOPE)

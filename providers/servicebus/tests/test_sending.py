@@ -61,6 +61,17 @@ def test_sessions_and_partitions_keep_the_order_of_each_row(bus: ServiceBus, ord
     assert len(distinct) == (20 if keys == 0 else min(len(distinct), 8))
 
 
+def test_full_batches_are_taken_whole_however_their_sizes_add_up(bus: ServiceBus) -> None:
+    add(bus, QUEUE)
+    before = bus.broker.transfers
+    with sending(bus) as output:
+        for size in range(190, 210):
+            output.send(*(change("Orders", n, key=n % 50, n=n, text="x" * size) for n in range(1000)))
+    assert len(bus.store(QUEUE).history) == 20_000
+    assert bus.broker.transfers - before <= 20 * 4
+    assert output.reasons == []
+
+
 def test_a_throttled_sender_waits_and_goes_on(bus: ServiceBus, capfd: pytest.CaptureFixture[str]) -> None:
     add(bus, QUEUE)
     bus.broker.fault(QUEUE, condition="com.microsoft:server-busy", times=3)
