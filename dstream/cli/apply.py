@@ -16,7 +16,7 @@ from dstream.cli.render.stage import hello
 from dstream.engine.operation import Operation
 
 if TYPE_CHECKING:
-    from dstream.engine.planning import PlanOptions
+    from dstream.engine.prepared import PlanOptions
     from dstream.plan.file import PlanFile
 
 
@@ -58,7 +58,7 @@ def command(
     With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
     """
     begin("Planning", json=json)
-    from dstream.engine.planning import PlanOptions
+    from dstream.engine.prepared import PlanOptions
 
     given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
     saved = None

@@ -41,7 +41,7 @@ def command(
     """Delete everything that was applied, or what one TASK needed."""
     begin("Planning what to destroy", json=json)
     operation = opened(config, var, var_file, ask=input)
-    from dstream.engine.planning import PlanOptions
+    from dstream.engine.prepared import PlanOptions
 
     options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
     return carry_out(

@@ -50,7 +50,7 @@ def command(
     )
     if task is not None:
         from dstream.cli.apply import carry_out
-        from dstream.engine.planning import PlanOptions
+        from dstream.engine.prepared import PlanOptions
 
         return carry_out(
             operation,

@@ -16,7 +16,7 @@ from dstream.cli.render.stage import asking, hello
 
 if TYPE_CHECKING:
     from dstream.engine.operation import Given, Operation
-    from dstream.engine.planning import PlanOptions, Prepared
+    from dstream.engine.prepared import PlanOptions, Prepared
     from dstream.engine.providers import ProviderPool
 
 
@@ -61,7 +61,7 @@ def command(
     from dstream.cli.apply import shaped
     from dstream.cli.render.formats import say_plan
     from dstream.engine.plan import plan
-    from dstream.engine.planning import PlanOptions
+    from dstream.engine.prepared import PlanOptions
 
     form = "json" if json else format
     if generate_config_out is not None:

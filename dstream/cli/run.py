@@ -69,7 +69,7 @@ def command(
         raise click.UsageError("In the background nobody can be asked: apply first, or add -auto-approve.")
     if apply:
         from dstream.cli.apply import carry_out
-        from dstream.engine.planning import PlanOptions
+        from dstream.engine.prepared import PlanOptions
 
         code = carry_out(
             operation,

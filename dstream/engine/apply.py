@@ -18,7 +18,8 @@ from dstream.engine.closing import kept_records
 from dstream.engine.execution import Execution
 from dstream.engine.observer import Observer
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.planning import PlanOptions, Prepared, make_plan
+from dstream.engine.planning import make_plan
+from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.recovery import recover
 from dstream.engine.runners import Pausing, belongs, runners_paused

@@ -9,7 +9,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.conditions import after, before, failed_checks, require
 from dstream.engine.exports import exported
 from dstream.engine.outputs import output_value
-from dstream.engine.planning import Prepared
+from dstream.engine.prepared import Prepared
 from dstream.engine.preparing import Preparing
 from dstream.engine.providers import ProviderPool
 from dstream.engine.secrets import redact, reveal

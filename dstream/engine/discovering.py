@@ -15,7 +15,7 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply import ApplyOptions, apply
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
-from dstream.engine.planning import PlanOptions
+from dstream.engine.prepared import PlanOptions
 from dstream.engine.tasks import with_discovered
 from dstream.plan import Action, Plan
 from dstream.run import Flow

@@ -17,7 +17,8 @@ from dstream.engine.comparison import drift_of
 from dstream.engine.ignoring import IgnoreRule, ignore_rules, ignoring
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.plan import current_state
-from dstream.engine.planning import PlanOptions, make_plan
+from dstream.engine.planning import make_plan
+from dstream.engine.prepared import PlanOptions
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import rules_of

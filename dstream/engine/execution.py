@@ -16,7 +16,7 @@ from dstream.engine.conditions import after
 from dstream.engine.exports import exported
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
-from dstream.engine.planning import Prepared
+from dstream.engine.prepared import Prepared
 from dstream.engine.preparing import Preparing, Running, with_defaults
 from dstream.engine.providers import ProviderPool
 from dstream.engine.secrets import Path, redact, reveal

@@ -9,7 +9,8 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply import locked_pool, recover_recorded
 from dstream.engine.observer import Observer
 from dstream.engine.operation import Operation
-from dstream.engine.planning import PlanOptions, make_plan
+from dstream.engine.planning import make_plan
+from dstream.engine.prepared import PlanOptions
 from dstream.engine.refusals import nothing_to_import_to
 from dstream.engine.selection import block_of_text, read_address
 from dstream.stopping import Stop

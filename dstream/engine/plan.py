@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.planning import PlanOptions, Prepared, make_plan
+from dstream.engine.planning import make_plan
+from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import ProviderPool
 from dstream_state import Snapshot, overlay
 

@@ -18,7 +18,7 @@ from dstream.engine.comparison import planned_identity, prior_attributes
 from dstream.engine.conditions import before
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.operation import Operation
-from dstream.engine.planning import Prepared
+from dstream.engine.prepared import Prepared
 from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
 from dstream.engine.refresh import NOT_ASKED
 from dstream.engine.rules import NO_RULES, Rules, rules_of

@@ -20,7 +20,8 @@ from dstream.config.digest import config_digest
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.answers import answers_form, answers_from
 from dstream.engine.operation import Operation
-from dstream.engine.planning import PlanOptions, Prepared, make_plan
+from dstream.engine.planning import make_plan
+from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import Installed, ProviderPool
 from dstream.engine.secrets import WITHHELD
 from dstream.engine.secrets import Path as Place

@@ -31,7 +31,7 @@ from typing import Any
 from dstream.engine import recovery
 from dstream.engine.apply import ApplyOptions, apply
 from dstream.engine.operation import Given, open_operation
-from dstream.engine.planning import PlanOptions
+from dstream.engine.prepared import PlanOptions
 from dstream.plugins import Request, ResourceSession
 from dstream.stopping import Stop
 from dstream_state import Intent, Result, local

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dstream.engine.apply import ApplyOptions, apply
 from dstream.engine.operation import Given, open_operation
-from dstream.engine.planning import PlanOptions
+from dstream.engine.prepared import PlanOptions
 from dstream.stopping import Stop
 from tests.services.recorder.world import Told
 

@@ -14,7 +14,7 @@ from dstream.engine.apply import ApplyOptions, Outcome, apply
 from dstream.engine.drift import DriftReport, find_drift
 from dstream.engine.operation import Given, Operation, open_operation
 from dstream.engine.plan import plan
-from dstream.engine.planning import PlanOptions
+from dstream.engine.prepared import PlanOptions
 from dstream.plan import Action, Change, Plan
 from dstream.stopping import Stop
 from dstream_state import ObjectState, Snapshot, overlay

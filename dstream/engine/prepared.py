@@ -1,0 +1,52 @@
+"""What a plan is made from and what comes of it: the user's options, and a plan with all that apply needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dstream.engine.answers import Answers
+from dstream.engine.exports import Exports
+from dstream.engine.providers import ProviderSpec
+from dstream.engine.refresh import Reality
+from dstream.engine.tasks import Streams, TaskInstance
+from dstream.engine.wanted import Wanted
+from dstream.plan import Plan
+from dstream_state import Record, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What the user asks of a plan beside the configuration."""
+
+    destroy: bool = False
+    refresh: bool = True
+    refresh_only: bool = False
+    """Whether only the state is brought up to date with what really exists."""
+    targets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    imports: Mapping[str, Any] = field(default_factory=dict)
+    """Identities of objects to take over, by address, beside those of `import` blocks."""
+    discovered: Mapping[str, Streams] = field(default_factory=dict)
+    """Streams that outputs met at run time, by the name of the flow: they are recorded with the task."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A plan, and what apply needs to carry it out; `wanted` holds secrets and never leaves the process."""
+
+    plan: Plan
+    snapshot: Snapshot
+    wanted: dict[str, Wanted] = field(default_factory=dict)
+    specs: dict[str, ProviderSpec] = field(default_factory=dict)
+    tasks: dict[str, TaskInstance] = field(default_factory=dict)
+    realities: dict[str, Reality] = field(default_factory=dict)
+    exports: Exports = field(default_factory=Exports)
+    block_needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    adoptions: tuple[Record, ...] = ()
+    """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
+    moved_tasks: dict[str, str] = field(default_factory=dict)
+    """The earlier address of each task that is still recorded under it, by its new one."""
+    answers: Answers = field(default_factory=Answers)
