@@ -21,6 +21,8 @@ from tests.services.azure.running import ServiceBus, service_bus
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
 
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
+
 TABLES = ("Persons", "Orders", "Customers")
 QUEUES = sorted(f"{name}_cdc_events" for name in TABLES)
 OLDER = """

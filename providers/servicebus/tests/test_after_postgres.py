@@ -5,7 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import pytest
+
 from providers.servicebus.tests.conftest import Folder
+
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
 
 CONFIGURATION = """
 task "NAME" {

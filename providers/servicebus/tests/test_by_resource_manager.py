@@ -19,6 +19,8 @@ from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
 from tests.services.pulumi.serving import install
 
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
+
 pytest.importorskip("pulumi_azure_native", reason="pulumi-azure-native is not installed: make azure")
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"

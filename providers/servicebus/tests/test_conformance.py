@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import threading
 
+import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.harness import add
 from tests.e2e.commands import PROGRAMS
+
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
 
 
 def held_against_the_rules(folder: Folder, program: str, **config: object) -> str:

@@ -19,6 +19,8 @@ from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
 from providers.servicebus.tests.test_life import queues_in_state
 
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
+
 ROWS = 12
 
 

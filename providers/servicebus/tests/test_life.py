@@ -12,6 +12,8 @@ import pytest
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
 
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
+
 
 def queues_in_state(folder: Folder) -> list[str]:
     listed = folder.dstream("state", "list")

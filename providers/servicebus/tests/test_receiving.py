@@ -15,6 +15,8 @@ from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.harness import add
 from providers.servicebus.tests.recorded_in import change
 
+pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
+
 TASK = """
 task "copy" {{
   input {{

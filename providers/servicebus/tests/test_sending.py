@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import time
+import urllib.parse
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -161,6 +165,21 @@ def test_a_key_with_the_right_send_is_enough(bus: ServiceBus) -> None:
     with sending(bus, connection_string=bus.server.connection_string("sender")) as output:
         output.send(*many(2))
     assert numbers(bus) == [0, 1]
+
+
+def test_a_shared_access_signature_signs_in_on_both_planes(bus: ServiceBus) -> None:
+    add(bus, QUEUE)
+    place, until = urllib.parse.quote_plus(f"sb://127.0.0.1:{bus.server.port}"), str(int(time.time()) + 600)
+    key = bus.namespace.keys["RootManageSharedAccessKey"]
+    digest = hmac.new(key.encode(), f"{place}\n{until}".encode(), hashlib.sha256).digest()
+    signature = urllib.parse.quote_plus(base64.b64encode(digest))
+    token = f"SharedAccessSignature sr={place}&sig={signature}&se={until}&skn=RootManageSharedAccessKey"
+    string = f"Endpoint=sb://127.0.0.1:{bus.server.port};SharedAccessSignature={token};UseDevelopmentEmulator=true"
+    before = len(bus.server.requests("GET", QUEUE))
+    with sending(bus, connection_string=string) as output:
+        output.send(*many(2))
+    assert numbers(bus) == [0, 1]
+    assert len(bus.server.requests("GET", QUEUE)) == before + 1, "looked at before, over the management plane"
 
 
 def test_a_wrong_key_and_one_that_may_not_send_are_told(bus: ServiceBus) -> None:
