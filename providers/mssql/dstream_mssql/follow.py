@@ -11,9 +11,9 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from dstream_mssql import statements
@@ -24,7 +24,8 @@ from dstream_mssql.pool import Pool
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import Gap, Page, TableReader
 from dstream_mssql.settings import InputSettings, seconds
-from dstream_sdk import InputSession, ProviderError, log
+from dstream_mssql.threads import Threads
+from dstream_sdk import InputSession, ProviderError, RetriableError, log
 from dstream_sdk.faults import armed, fault
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
@@ -87,11 +88,11 @@ class Follower:
     def run(self, end: int | None) -> None:
         """Read until the session is to stop, or every table is past the LSN `end`. Raises ProviderError."""
         workers = self._config.max_connections - 1
-        with ThreadPoolExecutor(workers, thread_name_prefix="reader") as threads:
-            try:
-                self._loop(threads, workers, end)
-            finally:
-                self._drain()
+        threads = Threads(workers)
+        try:
+            self._loop(threads, workers, end)
+        finally:
+            threads.close()
         if self._session.acks or self.position != self._stored:
             self._checkpoint()
         broken = [track for track in self.tracks.values() if track.problem is not None]
@@ -101,7 +102,7 @@ class Follower:
                 "; ".join(f"{track.name}: {track.problem}" for track in broken[:10]),
             )
 
-    def _loop(self, threads: ThreadPoolExecutor, workers: int, end: int | None) -> None:
+    def _loop(self, threads: Threads, workers: int, end: int | None) -> None:
         session = self._session
         while not session.stopping:
             now = time.monotonic()
@@ -121,7 +122,7 @@ class Follower:
                 ((found,),) = database.rows(statements.MAX_LSN)
             captured = from_bytes(found)
             self._watch(self, captured)
-        except Lost as problem:
+        except RetriableError as problem:
             self._lose(problem, now)
             return
         self._regained()
@@ -134,7 +135,7 @@ class Follower:
         else:
             self._looked.idle(now)
 
-    def _submit(self, threads: ThreadPoolExecutor, workers: int, now: float, end: int | None) -> None:
+    def _submit(self, threads: Threads, workers: int, now: float, end: int | None) -> None:
         if self._lost_since is not None and now < self._looked.due:
             return
         limit = self._session.max_records
@@ -155,7 +156,7 @@ class Follower:
             most = None if limit is None else max(1, limit - self._session.records)
             track.busy = True
             running += 1
-            threads.submit(self._read, track, track.place, bound, most)
+            threads.submit(partial(self._read, track, track.place, bound, most))
             if limit is not None:
                 break  # one page at a time, so that no more is read than wanted
 
@@ -245,7 +246,7 @@ class Follower:
         track.pause = min(max(track.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         track.pace.due = now + track.pause
 
-    def _lose(self, problem: Lost, now: float) -> None:
+    def _lose(self, problem: RetriableError, now: float) -> None:
         """The connection is lost: wait, ever longer, but not for ever."""
         if self._lost_since is None:
             self._lost_since = now
@@ -284,12 +285,6 @@ class Follower:
         self._stored = self.position
         self._session.checkpoint(self._stored.to_json())
         self._checkpointed_at = time.monotonic()
-
-    def _drain(self) -> None:
-        """Wait for the pages that are on their way; they are not emitted."""
-        while any(track.busy for track in self.tracks.values()):
-            track, _, _ = self._results.get()
-            track.busy = False
 
     def _die_within(self, page: Page) -> None:
         """The fault point in the middle of a page: all but its last line are written."""

@@ -91,6 +91,38 @@ def test_a_deadlock_and_a_throttled_request_are_tried_again(server: SqlServer, s
     run.stop()
 
 
+def test_a_server_that_does_not_answer_does_not_keep_a_session_from_stopping(server: SqlServer, shop: Database):
+    run = InputRun(config_of(server, "Orders"), until=None)
+    insert(shop, 1)
+    run.wait_for(lambda one: len(one.envelopes) == 1 and one.covered == 1)
+    asked, free = threading.Event(), threading.Event()
+
+    def hang(text: str) -> None:
+        if "fn_cdc_get_all_changes" in text:
+            asked.set()
+            free.wait(60)
+
+    server.before = hang
+    insert(shop, 2)
+    assert asked.wait(30)
+    run.stop()
+    free.set()
+    assert run.ended
+    assert len(run.envelopes) == 1
+    server.before = None
+    assert [data["Id"] for _, data in read(config_of(server, "Orders"), run.checkpoint).told] == [2]
+
+
+def test_a_throttled_look_at_the_database_is_tried_again(server: SqlServer, shop: Database):
+    run = InputRun(config_of(server, "Orders"), until=None)
+    insert(shop, 1)
+    run.wait_for(lambda one: len(one.envelopes) == 1)
+    server.fail("fn_cdc_get_max_lsn", 40501, "The service is currently busy", severity=17, times=2)
+    insert(shop, 2)
+    run.wait_for(lambda one: len(one.envelopes) == 2 and "busy" in one.said)
+    run.stop()
+
+
 def test_wrong_credentials_and_databases_are_errors_without_the_password(server: SqlServer, shop: Database):
     good = server.connection_string("shop")
     for wrong, words in (
