@@ -40,7 +40,7 @@ class Parsed:
 
 
 def allow_depth() -> None:
-    """Let recursive readers of the tree reach the nesting that the lexer allows, and numbers their digits be written."""
+    """Let recursive readers of the tree reach the nesting that the lexer allows, and numbers be written in full."""
     if 0 < sys.get_int_max_str_digits() < _DIGITS:
         sys.set_int_max_str_digits(_DIGITS)
     if sys.getrecursionlimit() < _RECURSION:
