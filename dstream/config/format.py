@@ -76,7 +76,7 @@ def _words(tokens: list[Token], source: str) -> list[_Word]:
         if type_ == "GO_TEMPLATE" and depth:
             type_ = "TEXT"
         depth += (type_ in ("OPEN_QUOTE", "HEREDOC_START")) - (type_ in ("CLOSE_QUOTE", "HEREDOC_END"))
-        text = token.text.rstrip("\r") if type_ == "COMMENT" else token.text
+        text = token.text.rstrip("\r") if type_ in ("COMMENT", "HEREDOC_END") else token.text
         if type_ == "FULL_SPLAT_START":
             text = "[*]"
         if type_ == "NEWLINE" and source.startswith("\r\n", token.start - 1):

@@ -22,6 +22,8 @@ from dstream.config.tokens import END, Token
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 
 _RECURSION = 40_000
+_DIGITS = 20_000
+"""More than any whole number here can have; Python writes 4,300 by default."""
 _MAX_PROBLEMS = 100
 """After so many errors, what comes is no configuration."""
 _READ_AGAIN = 1_000_000
@@ -38,7 +40,9 @@ class Parsed:
 
 
 def allow_depth() -> None:
-    """Let recursive readers of the tree reach the nesting that the lexer allows."""
+    """Let recursive readers of the tree reach the nesting that the lexer allows, and numbers be written in full."""
+    if 0 < sys.get_int_max_str_digits() < _DIGITS:
+        sys.set_int_max_str_digits(_DIGITS)
     if sys.getrecursionlimit() < _RECURSION:
         sys.setrecursionlimit(_RECURSION)
 

@@ -30,7 +30,8 @@ def decoded(text: str) -> Value:
         found = yaml.load(text, Loader=_loader())  # noqa: S506  # a SafeLoader with fewer scalars, see below
     except yaml.YAMLError as wrong:
         raise FunctionError(f"the string is no YAML: {' '.join(str(wrong).split())}", 0) from None
-    except (ValueError, RecursionError) as wrong:
+    except (ValueError, ArithmeticError, AttributeError, TypeError, RecursionError) as wrong:
+        # What PyYAML raises for a tag that does not fit its value is not always one of its own errors.
         raise FunctionError(f"the string is no YAML: {wrong}", 0) from None
     if found is None and not text.strip():
         raise FunctionError("the string is empty", 0)

@@ -162,6 +162,8 @@ def test_invalid_text_is_not_formatted():
         ('variable "v" {\n  type = "string"\n}\n', 'variable "v" {\n  type = string\n}\n'),
         ('variable "v" {\n  type = "list" # c\n}\n', 'variable "v" {\n  type = list(string) # c\n}\n'),
         ('variable "v" {\n  type = map\n}\n', 'variable "v" {\n  type = map(any)\n}\n'),
+        ("a=<<E\r\nx\r\nE\r\nb = 1\r\n", "a = <<E\r\nx\r\nE\r\nb = 1\r\n"),
+        ("a = <<E\nx\nE\r", "a = <<E\nx\nE\n"),
         ('output "v" {\n  type = "list"\n}\n', 'output "v" {\n  type = "list"\n}\n'),
         ('variable "v" {\n  default = "list"\n}\n', 'variable "v" {\n  default = "list"\n}\n'),
     ],
