@@ -24,7 +24,7 @@ from dstream.engine.operation import Given, Operation, open_operation
 from dstream.engine.outputs import output_value
 from dstream.engine.providers import ProviderSpec, default_spec, provider_spec
 from dstream.engine.refusals import unknown_type
-from dstream.engine.schemas import check_arguments
+from dstream.engine.schemas import check_resource, check_settings
 from dstream.engine.tasks import task_instance
 from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, evaluate_body
@@ -203,10 +203,7 @@ class _Checks:
                 self.found.append(info)
                 continue
             infos[spec.name] = info
-            if info.config_schema is not None and spec.body is not None:
-                values, _ = evaluated(spec.config)
-                what = f"The provider {info.name}"
-                self.found.extend(check_arguments(info.config_schema, values, spec.body, what, address=spec.name))
+            self.found.extend(check_settings(spec.config, spec.body, info, address=spec.name))
         for (type_, name), block in self.config.resources.items():
             used = infos.get(f"provider.{provider_of(block)}")
             if used is not None and f"{type_}.{name}" not in self.broken:
@@ -217,11 +214,8 @@ class _Checks:
         if schema is None:
             return [unknown_type(block.type, info, block.range)]
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
-            values, _ = evaluated(evaluate_body(block.body, self.scope.bind(names)))
-            needed = [name for name in schema.schema.get("required", ()) if name not in schema.computed]
-            form = {**schema.schema, "required": needed}
-            address = f"{block.type}.{block.name}"
-            found = check_arguments(form, values, block.body, block.type, address=address)
+            values, sensitive = evaluated(evaluate_body(block.body, self.scope.bind(names)))
+            found = check_resource(schema, values, sensitive, block)
             if found:
                 return found
         return []

@@ -36,12 +36,14 @@ from dstream.engine.refusals import (
     unknown_target,
 )
 from dstream.engine.rules import NO_RULES, Rules
+from dstream.engine.schemas import check_resource, check_settings
 from dstream.engine.secrets import redact
 from dstream.engine.selection import block_of_text, task_of
 from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote, contains_unknown
+from dstream.plugins import ResourceSchema
 from dstream_state import Drop, Put, PutTask, Record, Snapshot
 
 
@@ -77,6 +79,8 @@ class _Planner(Objects):
         self.outputs: list[OutputChange] = []
         self.broken: set[str] = set()
         """Blocks with a problem, or that need one with a problem."""
+        self.checked: set[str] = set()
+        """Providers whose settings were held against their schema."""
         self.kept_tasks: set[str] = set()
         """Tasks whose objects are not known: what is recorded of them stays."""
 
@@ -210,6 +214,15 @@ class _Planner(Objects):
                 raise
             self.sources.add_recorded(name)
 
+    def _check_settings(self, spec: ProviderSpec) -> None:
+        """Raise DiagnosticsError, once, for settings that a provider's schema does not take."""
+        if spec.name in self.checked:
+            return
+        self.checked.add(spec.name)
+        found = check_settings(spec.config, spec.body, self.pool.installed(spec).info, address=spec.name)
+        if has_errors(found):
+            raise DiagnosticsError(found)
+
     def _resource(self, name: str) -> None:
         type_, _, label = name.partition(".")
         block = self.config.resources[type_, label]
@@ -218,12 +231,14 @@ class _Planner(Objects):
             return
         spec = self.specs[f"provider.{provider_of(block)}"]
         self.exports.declare(type_, label, keyed=block.for_each is not None, counted=block.count is not None)
+        self._check_settings(spec)
         rules = self._rules(spec, type_, block)
         names = InstanceNames(block.for_each, block.count)
         found = [self._declared(block, key, names, spec, rules) for key in names.of(self.scope)]
         if not self.selected.whole(name):
             self._export_recorded(block)
             found = [wanted for wanted in found if self.selected.has(wanted.address)]
+        self._check_attributes(block, found, self.pool.installed(spec).info.resources[type_])
         found = self._as_provider_plans(spec, found, rules)
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
@@ -235,6 +250,13 @@ class _Planner(Objects):
                 problems = list(after(wanted, self.scope, made()))
                 self.problems += problems
                 self.broken |= {name} if problems else set()
+
+    def _check_attributes(self, block: ResourceBlock, found: Iterable[Wanted], schema: ResourceSchema) -> None:
+        """Raise DiagnosticsError for the first instance whose attributes are not what its type takes."""
+        for wanted in found:
+            problems = check_resource(schema, wanted.attributes, wanted.sensitive, block)
+            if has_errors(problems):
+                raise DiagnosticsError(problems)
 
     def _declared(
         self, block: ResourceBlock, key: Key, names: InstanceNames, spec: ProviderSpec, rules: Rules
@@ -279,6 +301,8 @@ class _Planner(Objects):
             for task in own:
                 scope = self.scope.bind(names.of(self.scope)[task.address.key])
                 require(block.lifecycle.preconditions, scope, "Precondition not met", str(task.address))
+                for side in task.sides:
+                    self._check_settings(side.spec)
                 self.sources.derivations.finish(task)
                 self._derived(task, block_name)
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from dstream.config import Body
+from dstream.config import Body, ResourceBlock
 from dstream.diagnostics import Diagnostic, SourceRange, error, warning
 from dstream.engine.places import Path, name_of, place_of
+from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, to_text
+from dstream.plugins import ProviderInfo, ResourceSchema
 
 _NAMES = {
     "string": "a text",
@@ -29,12 +31,37 @@ _NAMES = {
 }
 
 
+def check_resource(
+    schema: ResourceSchema, values: Mapping[str, Any], sensitive: Collection[Path], block: ResourceBlock
+) -> list[Diagnostic]:
+    """Return what is wrong with the attributes of one instance of a block; see `check_arguments`."""
+    needed = [name for name in schema.schema.get("required", ()) if name not in schema.computed]
+    form = {**schema.schema, "required": needed}
+    address = f"{block.type}.{block.name}"
+    return check_arguments(form, values, sensitive, block.body, block.type, address=address)
+
+
+def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, address: str) -> list[Diagnostic]:
+    """Return what is wrong with the configuration of a provider; see `check_arguments`."""
+    if info.config_schema is None or body is None:
+        return []
+    values, sensitive = evaluated(config)
+    what = f"The provider {info.name}"
+    return check_arguments(info.config_schema, values, sensitive, body, what, address=address)
+
+
 def check_arguments(
-    schema: Mapping[str, Any], values: Mapping[str, Any], body: Body, what: str, *, address: str
+    schema: Mapping[str, Any],
+    values: Mapping[str, Any],
+    sensitive: Collection[Path],
+    body: Body,
+    what: str,
+    *,
+    address: str,
 ) -> list[Diagnostic]:
     """Return what is wrong with clear values (Unknown inside) by the schema, each at its place in `body`.
 
-    Older spellings of names are warned about.
+    A value at a path of `sensitive` is not shown. Older spellings of names are warned about.
     """
     found: list[Diagnostic] = []
     properties: Mapping[str, Any] = schema.get("properties", {})
@@ -46,6 +73,8 @@ def check_arguments(
         if value is None:
             continue
         for path, problem in _problems(part, value, (name,)):
+            if any(path[: len(secret)] == secret for secret in sensitive):
+                problem = "the value is sensitive, so it is not shown; it is not what this argument takes"
             detail = f"{_written(path)}: {problem}."
             found.append(error("Wrong argument", detail, place_of(body, path), address=address))
         if part.get("deprecated") or ("x-alias-of" in part and name != name.lower()):
