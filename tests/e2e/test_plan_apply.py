@@ -178,3 +178,27 @@ def test_a_saved_plan_carries_out_what_a_provider_of_version_1_does(tmp_path):
     [told] = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines() if '"init"' in line]
     assert told["config"]["password"] == "planted"
     assert dstream(tmp_path, "plan", "-detailed-exitcode", env={"SECRET": "planted"}).code == 0
+
+
+def test_a_replica_identity_is_set_watched_and_put_back_as_it_was(shop):
+    identities = (
+        "SELECT relname::text || relreplident::text FROM pg_class WHERE relname IN ('customers', 'orders') ORDER BY 1"
+    )
+
+    def found():
+        return [name for (name,) in shop.sql(identities)]
+
+    shop.sql("ALTER TABLE orders REPLICA IDENTITY NOTHING")
+    path = shop.folder / "dstream.hcl"
+    path.write_text(
+        path.read_text().replace("tables            = local", 'replica_identity = "full"\n tables = local', 1)
+    )
+    assert shop.dstream("apply", "-auto-approve").code == 0
+    assert found() == ["customersf", "ordersf"]
+    assert shop.dstream("plan", "-detailed-exitcode").code == 0
+    shop.sql("ALTER TABLE customers REPLICA IDENTITY DEFAULT")
+    assert shop.dstream("drift").code == 2
+    assert shop.dstream("apply", "-auto-approve").code == 0
+    assert found() == ["customersf", "ordersf"]
+    assert shop.dstream("destroy", "-auto-approve", "-allow-data-loss").code == 0
+    assert found() == ["customersd", "ordersn"]

@@ -41,6 +41,8 @@ class ReplicaIdentity(ResourceType[Connection]):
     type = "postgres_replica_identity"
     attributes = ReplicaIdentityAttributes
     replace = ("table",)
+    identity = "assigned"
+    """Every table has a replica identity: that there is one already says nothing about whose it is."""
     identity_attributes = ("table",)
 
     def read(
@@ -52,6 +54,10 @@ class ReplicaIdentity(ResourceType[Connection]):
         with SERVERS.use(ctx.config, f"read the replica identity of {table}") as server:
             now = _read(server, table)
         return None if now is None else _object(spelled, now, (prior.private if prior else None) or {})
+
+    def import_(self, ctx: ResourceContext[Connection], identity: Mapping[str, Any]) -> Object | None:
+        """The replica identity of a table, which is named alone or as an attribute."""
+        return self.read(ctx, {"table": identity.get("table", identity.get("id", ""))}, None)
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
         """Note the present value, then set the wanted one."""
