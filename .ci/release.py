@@ -72,8 +72,9 @@ def single_files() -> list[str]:
 
 
 def programs(name: str) -> list[str]:
-    """Return the programs of a provider package."""
-    return sorted(project(name)["scripts"])
+    """Return the providers in a package; its other programs, such as a check of a server, are no providers."""
+    kinds = ("dstream-in-", "dstream-out-", "dstream-resource-")
+    return sorted(each for each in project(name)["scripts"] if each.startswith(kinds))
 
 
 def project(name: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -97,3 +99,26 @@ def test_notes_and_checksums_are_made_of_the_changelog_and_the_files(tmp_path):
     assert (
         tmp_path / "dist" / "SHA256SUMS"
     ).read_text() == f"{hashlib.sha256(notes.read_bytes()).hexdigest()}  NOTES.md\n"
+
+
+def test_the_index_names_what_a_release_ships():
+    release = runpy.run_path(str(ROOT / ".ci" / "release.py"))
+    packages = sorted(path.parent.name for path in (ROOT / "providers").glob("*/Containerfile"))
+    shipped = {
+        f"{program}{'' if name in release['single_files']() else '-image'}"
+        for name in packages
+        for program in release["programs"](name)
+    }
+    assert {"dstream-in-counter", "dstream-out-asb-image", "dstream-in-postgres-image"} <= shipped
+    index = json.loads((ROOT / "dstream" / "registry" / "index.json").read_text())
+    assert {each["source"].rpartition("/")[2] for each in index["providers"]} == shipped
+
+
+def test_images_are_of_one_pattern_and_can_be_any_program_of_their_package():
+    for recipe in (ROOT / "providers").glob("*/Containerfile"):
+        text, package = recipe.read_text(), recipe.parent.name
+        stages = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+        assert stages == ["docker.io/library/python:3.13-alpine"] * 2, package
+        program = re.search(r"^ARG PROGRAM=(\S+)$", text, re.MULTILINE)
+        assert program and program[1] in (recipe.parent / "pyproject.toml").read_text(), package
+        assert "COPY --from=build /site /site\n" in text, package

@@ -149,11 +149,11 @@ def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
 
 
 def _in_registry(value: str, env: tuple[str, ...], config: Config) -> ProviderSource:
-    """Return a provider in a registry, and whether a trust block wants a signature of it."""
+    """Return a provider in a registry, and whose signature a trust block wants of it."""
     from dstream.engine.trusting import policy_of
 
     source = ProviderSource("ref", value, env)
-    return replace(source, signed=policy_of(source, config) is not None)
+    return replace(source, trusted=policy_of(source, config))
 
 
 def source_of(launch: Launch, scope: Scope, config: Config, default: str | None = None) -> ProviderSource:
@@ -193,7 +193,7 @@ def source_of(launch: Launch, scope: Scope, config: Config, default: str | None 
         return source
     from dstream.engine.trusting import policy_of
 
-    return replace(source, signed=policy_of(source, config) is not None)
+    return replace(source, trusted=policy_of(source, config))
 
 
 def _container(body: Body, scope: Scope) -> Limits:

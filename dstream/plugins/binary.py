@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dstream.plugins.container import Container, Limits
+
+if TYPE_CHECKING:
+    from dstream.registry.trust import Policy
 
 Role = Literal["input", "output", "resource"]
 
@@ -22,8 +25,8 @@ class ProviderSource:
     """Names of environment variables that it may see besides the usual ones."""
     container: Limits = field(default_factory=Limits)
     """What it may do, if it is an image."""
-    signed: bool = False
-    """Whether the configuration trusts it only with a signature."""
+    trusted: Policy | None = None
+    """Whose signature the configuration wants of it."""
 
     @property
     def argument(self) -> str:

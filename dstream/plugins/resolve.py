@@ -73,19 +73,35 @@ def _by_name(name: str, role: Role) -> Path:
     if "/" in name or "\\" in name or name.startswith("."):
         detail = f"provider = {name!r} is a path. A name has no slash; for a path, write provider_path = {name!r}."
         raise DiagnosticsError(error("Provider name is a path", detail))
+    found = _installed(name, role)
+    if found is not None:
+        return found
+    short = next((name.removeprefix(p) for p in _PREFIX["resource"] if name.startswith(p) and name != p), name)
+    executables = " or ".join(prefix + short for prefix in _PREFIX[role])
+    if short != name:
+        there = _installed(short, role)
+        meant = str(there) if there is not None else f"the executable {executables}, which is not installed"
+        detail = (
+            f"provider = {name!r} has the prefix of an executable. Write provider = {short!r}: as {role} that means "
+            f"{meant}."
+        )
+    else:
+        detail = (
+            f"provider = {name!r} as {role} means the executable {executables}, which is neither beside "
+            f"{sys.executable} nor on PATH. Install it, mend the name, or use provider_path for a file of your own."
+        )
+    raise DiagnosticsError(error("Provider not found", detail))
+
+
+def _installed(name: str, role: Role) -> Path | None:
     folders = [str(Path(sys.executable).parent)]
     folders += [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
-    executables = [prefix + name for prefix in _PREFIX[role]]
-    for executable in executables:
+    for prefix in _PREFIX[role]:
         for folder in folders:
-            found = Path(folder, executable)
+            found = Path(folder, prefix + name)
             if found.is_file() and os.access(found, os.X_OK):
                 return found
-    detail = (
-        f"provider = {name!r} as {role} means the executable {' or '.join(executables)}, which is neither beside "
-        f"{sys.executable} nor on PATH. Install it, mend the name, or use provider_path for a file of your own."
-    )
-    raise DiagnosticsError(error("Provider not found", detail))
+    return None
 
 
 def _from_registry(source: ProviderSource, root: Path) -> Binary:
@@ -109,12 +125,24 @@ def _from_registry(source: ProviderSource, root: Path) -> Binary:
 
 
 def _check_signed(source: ProviderSource, signed_by: str) -> None:
-    if source.signed and not signed_by:
+    """Raise DiagnosticsError unless the lock file says that somebody has signed who is trusted now."""
+    if source.trusted is None:
+        return
+    if not signed_by:
         raise DiagnosticsError(
             error(
                 "Provider is not signed",
                 f"The trust block wants a signature of {source.value}, and the lock file names nobody who has signed "
                 "it. Check it, and note who has, with: dstream init",
+            )
+        )
+    if not source.trusted.accepts(signed_by):
+        raise DiagnosticsError(
+            error(
+                "Signer is not trusted",
+                f"The lock file says that {source.value} was signed by {signed_by}, whom the trust block "
+                f"{source.trusted.pattern!r} does not trust (any more): the block or its keys were changed since. Look "
+                "for a signature by somebody who is trusted now with: dstream init",
             )
         )
 

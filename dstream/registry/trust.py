@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -38,6 +40,7 @@ PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 BUNDLE_PREFIX = "application/vnd.dev.sigstore.bundle"
 _STATEMENT = "application/vnd.in-toto+json"
+_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,13 @@ class Policy:
         """Tell whether the block is about a repository."""
         return fnmatchcase(reference.name, self.pattern)
 
+    def accepts(self, signed_by: str) -> bool:
+        """Tell whether a signer, as `verify` has called them before, is one of those that are trusted now."""
+        if signed_by.startswith("key "):
+            return any(signed_by == f"key {fingerprint(key)}" for key in self.keys)
+        name, _, issuer = signed_by.partition(" (")
+        return fnmatchcase(name, self.identity) and (not self.issuer or issuer == f"{self.issuer})")
+
     def verify(self, source: Source, reference: Reference, manifest: Manifest) -> str:
         """Return who has signed a manifest; raise RegistryError where nobody has who is trusted."""
         problems: list[str] = []
@@ -70,7 +80,8 @@ class Policy:
 
             for bundle in bundles:
                 try:
-                    return verify_bundle(bundle, manifest, self.identity, self.issuer, self.trusted_root)
+                    name = verify_bundle(bundle, manifest, self.identity, self.issuer, self.trusted_root)
+                    return f"{name} ({self.issuer})" if self.issuer else name
                 except RegistryError as problem:
                     problems.append(problem.diagnostics[0].detail)
         wanted = " or ".join(
@@ -184,12 +195,22 @@ def sign(key: Path, password: bytes | None, payload: bytes) -> bytes:
 
 def fingerprint(key: Path) -> str:
     """Return `SHA256:...` of a public key, as people compare them."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     from dstream.registry.content import digest_of
 
-    raw = _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    raw = _spki(key)
+    if raw is None:
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        raw = _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return f"SHA256:{digest_of(raw).partition(':')[2][:32]}"
+
+
+def _spki(key: Path) -> bytes | None:
+    """Return the content of a file that is nothing but `BEGIN PUBLIC KEY`, without the library, slow to load."""
+    with contextlib.suppress(OSError, ValueError):
+        match = _PEM.fullmatch(key.read_bytes().strip())
+        return base64.b64decode(b"".join(match[1].split()), validate=True) if match else None
+    return None
 
 
 def _public(key: Path) -> Any:

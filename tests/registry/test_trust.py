@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,50 @@ def test_a_trust_block_added_later_holds_for_what_is_locked_already(user: User, 
     user.done("plan")
     trusting(user, source, public, pattern="elsewhere.example/*")  # a block about others asks for nothing here
     user.done("init")
+
+
+def test_a_key_that_is_exchanged_is_noticed_by_every_command(user: User, open_registry: Registry) -> None:
+    source = f"{open_registry.host}/exchanged/dstream-in-count"
+    (old_secret, old), (secret, new) = (make_keys(user.home, kind) for kind in ("ecdsa", "ed25519"))
+    trusted = user.home / "trusted.pub"
+    trusted.write_bytes(old.read_bytes())
+    user.publish(f"{source}:v1.0.0", "one")
+    user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(old_secret))
+    trusting(user, source, trusted, pattern="*")
+    user.done("init")
+    user.done("apply", "-auto-approve")
+    trusted.write_bytes(new.read_bytes())  # the block is the same: its key is not
+    for command in (("plan",), ("apply", "-auto-approve"), ("run",), ("run", "-unapplied")):
+        ended = user.dstream(*command)
+        assert ended.code == 1, command
+        assert "Signer is not trusted" in ended.said
+    assert "Signature is missing" in user.dstream("init").said
+    user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
+    assert "Signer is not trusted" in user.dstream("plan").said
+    user.done("init")
+    user.done("plan", DSTREAM_OFFLINE="1")
+    trusting(user, source, old, new, pattern="*")  # any of several is enough
+    user.done("plan")
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "ed25519", "rsa"])
+def test_a_fingerprint_is_the_same_with_and_without_the_library(tmp_path: Path, kind: str, monkeypatch) -> None:
+    _, public = make_keys(tmp_path, kind)
+    quick = trust.fingerprint(public)
+    monkeypatch.setattr(trust, "_spki", lambda key: None)
+    assert trust.fingerprint(public) == quick
+
+
+def test_an_identity_that_is_changed_accepts_only_who_fits_it() -> None:
+    signed_by = f"{WORKFLOW} ({ISSUER})"
+    right = trust.Policy("*", identity="https://github.com/team/*@refs/tags/v*", issuer=ISSUER)
+    assert right.accepts(signed_by)
+    assert not right.accepts(WORKFLOW)  # noted before the block named an issuer
+    assert replace(right, issuer="").accepts(signed_by)
+    assert not replace(right, issuer="https://other.example").accepts(signed_by)
+    assert not replace(right, identity="https://github.com/other/*").accepts(signed_by)
+    assert not replace(right, identity="").accepts(signed_by)
+    assert not right.accepts(f"key SHA256:{'0' * 32}")
 
 
 def test_a_mirror_has_the_signatures_too(user: User, open_registry: Registry) -> None:

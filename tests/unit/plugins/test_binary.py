@@ -51,6 +51,22 @@ def test_resources_may_come_with_a_data_provider(tmp_path, monkeypatch):
     assert found.name == "dstream-resource-thing-of-mine"
 
 
+@pytest.mark.parametrize("role", ["input", "output", "resource"])
+def test_a_name_with_the_prefix_of_an_executable_is_explained_without_doubling_it(tmp_path, monkeypatch, role):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    source = ProviderSource("name", f"dstream-{'in' if role == 'input' else 'resource'}-thing-of-mine")
+    for there in (False, True):
+        prefix = {"input": "dstream-in-", "output": "dstream-out-", "resource": "dstream-resource-"}[role]
+        if there:
+            executable(tmp_path / f"{prefix}thing-of-mine")
+        problem = refused(source, tmp_path, role)
+        assert problem.summary == "Provider not found"
+        assert "Write provider = 'thing-of-mine'" in problem.detail
+        assert f"{prefix}thing-of-mine" in problem.detail
+        assert "-dstream-" not in problem.detail
+        assert ("which is not installed" in problem.detail) != there
+
+
 @pytest.mark.parametrize(
     ("source", "summary"),
     [
