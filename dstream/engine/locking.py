@@ -15,10 +15,10 @@ from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import default_spec, source_of
 from dstream.engine.trusting import policy_of
 from dstream.plugins import Binary, ProviderSource
-from dstream.plugins.container import Container, find_engine, find_image, pull_image
+from dstream.plugins.container import Container, find_engine, find_image, pull_first
 from dstream.plugins.probe import ask
 from dstream.registry.failures import NotThere, Unreachable
-from dstream.registry.images import image_name, image_reference
+from dstream.registry.images import image_name, image_reference, places_of, suffix_of
 from dstream.registry.install import Installer, Wanted
 from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.platforms import Platform
@@ -169,18 +169,20 @@ def _image(
 ) -> LockedImage | None:
     """Return what to lock for an image, pulled and probed; None for one that is on this machine alone."""
     source = image.source
-    engine, name = find_engine(), image_name(source.value)
+    engine, name = find_engine(), source.value
     if previous is not None and not upgrade:
         signed_by = _signer(image, previous.digest, installer)
-        wanted = f"{name}@{previous.digest}"
-        if find_image(engine, wanted) is None:
-            pull_image(engine, wanted)
+        if find_image(engine, f"{image_name(name)}@{previous.digest}") is None:
+            wanted = [f"{place}@{previous.digest}" for place in places_of(name, installer.settings)]
+            if not any(find_image(engine, each) for each in wanted):
+                _pull(engine, wanted, installer)
         return replace(previous, signed_by=signed_by)
-    found = find_image(engine, source.value)
+    found = find_image(engine, name)
     if found is None or ((pull or upgrade) and found.digests):
-        pull_image(engine, source.value)
-        found = find_image(engine, source.value)
-    digests = found.digests_at(name) if found is not None else ()
+        places = places_of(name, installer.settings)
+        name = _pull(engine, [f"{place}{suffix_of(name)}" for place in places], installer)
+        found = find_image(engine, name)
+    digests = found.digests_at(image_name(name)) if found is not None else ()
     if found is None or not digests:
         return None
     digest = digests[0] if len(digests) == 1 else _meant(source.value, installer) or digests[0]
@@ -189,6 +191,13 @@ def _image(
     binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
     answer, certain = ask(binary, cache_dir=root / DATA_DIR)
     return LockedImage(source.value, digest, signed_by, answer if certain else None)
+
+
+def _pull(engine: str, names: list[str], installer: Installer) -> str:
+    """Let the engine pull an image under the first name that has it; return that."""
+    if installer.settings.offline:
+        raise Unreachable("Offline", f"{names[-1]} is not on this machine, nor pulled, since DSTREAM_OFFLINE is set.")
+    return pull_first(engine, names)
 
 
 def _meant(image: str, installer: Installer) -> str | None:

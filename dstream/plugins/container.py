@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -173,6 +173,19 @@ def pull_image(engine: str, image: str) -> None:
     if done.returncode:
         detail = f"{Path(engine).name} pull {image}: {_last_line(done.stderr)}"
         raise DiagnosticsError(error("Image cannot be pulled", detail))
+
+
+def pull_first(engine: str, images: Iterable[str]) -> str:
+    """Let the engine pull the first of several images that it can get; return its name."""
+    problems = []
+    for image in images:
+        try:
+            pull_image(engine, image)
+        except DiagnosticsError as problem:
+            problems.append(problem.diagnostics[0].detail)
+        else:
+            return image
+    raise DiagnosticsError(error("Image cannot be pulled", " ".join(problems)))
 
 
 @cache

@@ -153,7 +153,7 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     Containers that earlier, killed commands have left behind are removed first.
     """
     from dstream.plugins.container import Container, find_engine, find_image, remove_leftovers
-    from dstream.registry.images import image_name
+    from dstream.registry.images import image_name, places_of
     from dstream.registry.lockfile import read_lock
 
     engine = find_engine()
@@ -162,6 +162,14 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     _check_signed(source, locked.signed_by if locked is not None else "")
     wanted = source.value if locked is None else f"{image_name(source.value)}@{locked.digest}"
     found = find_image(engine, wanted)
+    if found is None and locked is not None:  # perhaps it came from a mirror: the same content under another name
+        from dstream.registry.settings import load_settings
+
+        for place in places_of(source.value, load_settings()):
+            found = find_image(engine, f"{place}@{locked.digest}")
+            if found is not None:
+                wanted = f"{place}@{locked.digest}"
+                break
     if found is None:
         detail = f"{wanted} is not on this machine. Pull it with: dstream init -pull-images"
         raise DiagnosticsError(error("Image is not here", detail))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dstream.registry.content import INDEXES, Descriptor, Manifest
 from dstream.registry.failures import RegistryError
-from dstream.registry.platforms import Platform, parse_platform, platform_of_file
+from dstream.registry.platforms import Platform, parse_platform, platform_in, platform_of_file
 from dstream.registry.source import Source
 
 ARTIFACT_TYPE = "application/vnd.dstream.provider.v1"
@@ -59,7 +59,7 @@ def read_artifact(source: Source, repository: str, manifest: Manifest) -> Artifa
     executables: dict[Platform, Descriptor] = {}
     parts: list[Manifest] = []
     for each in manifest.descriptors("manifests"):
-        platform = _platform(each)
+        platform = platform_in(each.platform)
         if platform is None and each.annotations.get("vnd.docker.reference.type") in _NO_FILES:
             continue
         part = source.manifest(repository, each.digest)
@@ -87,13 +87,6 @@ def _files(
     binaries = [each for each in layers if each.media_type == BINARY_TYPE] or layers
     platform = platform or _configured(source, repository, manifest)
     return {platform: binaries[0]} if len(binaries) == 1 and platform is not None else {}
-
-
-def _platform(descriptor: Descriptor) -> Platform | None:
-    form = descriptor.platform or {}
-    if not form.get("os") or not form.get("architecture") or "unknown" in form.values():
-        return None
-    return parse_platform(f"{form['os']}_{form['architecture']}")
 
 
 def _configured(source: Source, repository: str, manifest: Manifest) -> Platform | None:

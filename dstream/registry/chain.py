@@ -10,6 +10,7 @@ from dstream.registry.client import RegistryClient
 from dstream.registry.content import Descriptor, Manifest
 from dstream.registry.failures import Denied, NotThere, RegistryError, Unreachable
 from dstream.registry.folder import Folder
+from dstream.registry.mirrors import host_of, is_folder, place_in
 from dstream.registry.settings import Settings
 from dstream.registry.source import Progress, Source
 from dstream.registry.transport import Transport
@@ -85,18 +86,8 @@ def source_of(registry: str, settings: Settings, transport: Transport) -> Chain:
     return Chain(sources)
 
 
-def host_of(registry: str) -> str:
-    """Return the host that serves a registry: that of docker.io is called differently."""
-    return "registry-1.docker.io" if registry in ("docker.io", "index.docker.io") else registry
-
-
-def is_folder(mirror: str) -> bool:
-    """Tell whether a mirror is a folder."""
-    return mirror.startswith(("/", "./", "../", "~"))
-
-
 def _mirror(text: str, registry: str, transport: Transport) -> Source:
     if is_folder(text):
         return Folder(Path(text).expanduser(), registry)
-    host, _, prefix = text.removeprefix("oci://").partition("/")
-    return RegistryClient(host_of(host), transport, prefix.replace("{registry}", registry.replace(":", "_")))
+    host, prefix = place_in(text, registry)
+    return RegistryClient(host_of(host), transport, prefix)

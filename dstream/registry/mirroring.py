@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from dstream.registry.artifact import Artifact
-from dstream.registry.chain import Chain, host_of, is_folder
+from dstream.registry.chain import Chain
 from dstream.registry.client import RegistryClient
-from dstream.registry.content import Descriptor, Manifest
+from dstream.registry.content import INDEXES, Descriptor, Manifest, matches
+from dstream.registry.failures import NotThere
 from dstream.registry.folder import Folder
+from dstream.registry.images import image_reference
 from dstream.registry.install import Installer
-from dstream.registry.lockfile import Locked
-from dstream.registry.platforms import Platform
+from dstream.registry.lockfile import Locked, LockedImage
+from dstream.registry.mirrors import host_of, is_folder, place_in
+from dstream.registry.platforms import Platform, platform_in
 from dstream.registry.pushing import Pusher
 from dstream.registry.reference import Reference, parse_reference
 from dstream.registry.transport import Transport
@@ -25,6 +29,9 @@ class Target(Protocol):
 
     partial: bool
     """Whether a manifest may be there without all that it points to."""
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is there already."""
 
     def blob(self, descriptor: Descriptor, content: Path) -> None:
         """Keep a blob, which was checked."""
@@ -42,12 +49,16 @@ class FolderTarget:
         """Write below `root`."""
         self._folder, self._repository = Folder(root, reference.registry), reference.repository
 
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is there already, and right."""
+        return matches(self._folder.path_for(self._repository, descriptor.digest), descriptor.digest)
+
     def blob(self, descriptor: Descriptor, content: Path) -> None:
         """Keep a blob, which was checked."""
         path = self._folder.path_for(self._repository, descriptor.digest)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
             copy = Path(folder, "blob")
-            copy.write_bytes(content.read_bytes())
+            shutil.copyfile(content, copy)
             copy.replace(path)
 
     def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
@@ -64,9 +75,12 @@ class RegistryTarget:
 
     def __init__(self, text: str, reference: Reference, transport: Transport) -> None:
         """Push to `text`, HOST/PREFIX, in which `{registry}` stands for the registry that is mirrored."""
-        host, _, prefix = text.removeprefix("oci://").partition("/")
-        prefix = prefix.replace("{registry}", reference.registry.replace(":", "_"))
+        host, prefix = place_in(text, reference.registry)
         self._pusher = Pusher(RegistryClient(host_of(host), transport, prefix), reference.repository)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the repository has a blob already."""
+        return self._pusher.has_blob(descriptor.digest)
 
     def blob(self, descriptor: Descriptor, content: Path) -> None:
         """Push a blob."""
@@ -108,6 +122,61 @@ def mirror(
     return artifact
 
 
+def mirror_image(
+    installer: Installer, image: LockedImage, target: Target, platforms: Iterable[Platform] | None = None
+) -> Manifest:
+    """Copy a locked image with what refers to it, byte for byte; return its manifest or index.
+
+    With `platforms`, images of others are left out where the target allows that. What the target has is not fetched.
+    """
+    named = image_reference(image.source)
+    reference = named.at(digest=image.digest)
+    source = installer.source(reference.registry)
+    top = installer.manifest(reference)
+    wanted = set(platforms) if platforms is not None and target.partial else None
+    installer.cache.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=installer.cache.root, prefix="mirror-") as folder:
+
+        def copy(descriptor: Descriptor) -> None:
+            if target.has(descriptor) or any(word in descriptor.media_type for word in _ELSEWHERE):
+                return
+            path = Path(folder, "blob")
+            report = installer.report
+            progress = None if report is None else lambda done, size: report(image.source, done, size)
+            source.blob(reference.repository, descriptor, path, progress)
+            target.blob(descriptor, path)
+            path.unlink()
+
+        _image(source, reference.repository, target, top, copy, wanted)
+    _referrers(installer, source, reference, target, top)
+    if not named.digest:
+        target.manifest(top, named.tag or "latest")
+    return top
+
+
+_ELSEWHERE = ("foreign", "nondistributable")
+"""Layers that are where their manifest says, and in no registry."""
+
+
+def _image(
+    source: Chain,
+    repository: str,
+    target: Target,
+    manifest: Manifest,
+    copy: Callable[[Descriptor], None],
+    wanted: set[Platform] | None,
+) -> None:
+    """Copy an image, or all of an index that are wanted, the manifest last."""
+    for each in manifest.descriptors("manifests") if manifest.media_type in INDEXES else ():
+        platform = platform_in(each.platform)
+        if wanted is None or platform is None or platform in wanted:
+            _image(source, repository, target, source.manifest(repository, each.digest), copy, wanted)
+    config = manifest.one("config")
+    for blob in (*([config] if config is not None else []), *manifest.descriptors("layers")):
+        copy(blob)
+    target.manifest(manifest)
+
+
 def _referrers(installer: Installer, source: Chain, reference: Reference, target: Target, subject: Manifest) -> None:
     found = source.referrers(reference.repository, subject.digest)
     for each in found:
@@ -120,6 +189,15 @@ def _referrers(installer: Installer, source: Chain, reference: Reference, target
         from dstream.registry.pushing import index_of
 
         target.manifest(index_of(found), subject.digest.replace(":", "-", 1))
+    tag = f"{subject.digest.replace(':', '-', 1)}.sig"
+    try:
+        signed = source.manifest(reference.repository, tag)
+    except NotThere:
+        return
+    for layer in signed.descriptors("layers"):
+        target.blob(layer, installer.cache.fetch(source, reference.repository, layer))
+    _small(installer, source, reference, target, signed)
+    target.manifest(signed, tag)
 
 
 def _small(installer: Installer, source: Chain, reference: Reference, target: Target, manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform as python_platform
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dstream.registry.failures import RegistryError
@@ -43,6 +44,13 @@ def platform_of_file(name: str) -> Platform | None:
     """Return the platform of an executable called `plugin.<os>_<arch>`, or None for another name."""
     match = _FILE.fullmatch(name.rpartition("/")[2])
     return Platform(match["os"], _MACHINES.get(match["arch"], match["arch"])) if match else None
+
+
+def platform_in(form: Mapping[str, str] | None) -> Platform | None:
+    """Return the platform that an entry of an index names, or None if it names none."""
+    if not form or not form.get("os") or not form.get("architecture") or "unknown" in form.values():
+        return None
+    return parse_platform(f"{form['os']}_{form['architecture']}")
 
 
 def parse_platform(text: str) -> Platform:

@@ -38,7 +38,7 @@ class Pusher:
         """Send a blob unless the registry has it; return its descriptor."""
         digest, size = digest_of_file(content) if isinstance(content, Path) else (digest_of(content), len(content))
         descriptor = Descriptor(media_type, digest, size)
-        if self._has(f"{self._base}/blobs/{digest}"):
+        if self.has_blob(digest):
             return descriptor
         with self._client.request(
             "POST", f"{self._base}/blobs/uploads/", self._scope, {"Content-Length": "0"}
@@ -85,9 +85,10 @@ class Pusher:
         )
         self.manifest(index_of([*known, added]), tag)
 
-    def _has(self, path: str) -> bool:
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether the repository has a blob."""
         try:
-            with self._client.request("HEAD", path, self._scope) as found:
+            with self._client.request("HEAD", f"{self._base}/blobs/{digest}", self._scope) as found:
                 return found.status == 200
         except NotThere:
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -22,7 +23,7 @@ from tests.registry.conftest import HERE, User
 from tests.registry.test_end_to_end import shown
 from tests.registry.test_trust import make_keys
 from tests.services.containers import EngineMissing, engine, images
-from tests.services.registry import Registry
+from tests.services.registry import Registry, registry
 
 IN, OUT = "localhost/dstream-in-counter-image:dev", "localhost/dstream-out-console-image:dev"
 
@@ -172,6 +173,77 @@ def test_an_image_needs_the_signature_that_a_trust_block_wants(
     user.done("providers", "sign", tagged, "-key", str(secret))
     assert "signed by key SHA256:" in user.done("init")
     assert "signed_by" in user.lock.read_text()
+    user.done("plan")
+
+
+def test_an_image_runs_from_a_mirror_that_a_folder_has_brought_there(
+    user: User, containers: dict[str, str], open_registry: Registry, tmp_path: Path
+) -> None:
+    user.environment.update(containers)
+    secret, public = make_keys(user.home, "ed25519")
+    package = user.folder / "boxed"
+    package.mkdir(parents=True)
+    (package / "Containerfile").write_text(f"FROM --platform={HERE.os}/{HERE.arch} {IN}\nLABEL made=for-a-mirror\n")
+
+    def forget() -> None:
+        found = ask(containers, "images", "-q", "--no-trunc", "--filter", "label=made=for-a-mirror").split()
+        ask(containers, "rmi", "-f", *dict.fromkeys(found))
+
+    folder, into = user.home / "mirror", f"{open_registry.host}/mirror/{{registry}}"
+    with registry(tmp_path / "origin") as origin:
+        image = f"{origin.host}/team/boxed:v1.0.0"
+        platforms = [word for each in ("linux_amd64", "linux_arm64") for word in ("-platform", each)]
+        user.done("providers", "publish", image, "boxed", "-image", *platforms)
+        user.done("providers", "sign", image, "-key", str(secret))
+        trust = f'dstream {{\n  trust "*" {{\n    keys = ["{public}"]\n  }}\n}}'
+        user.configure(f'provider_image = "{image}"', head=trust)
+        user.done("init")
+        said = user.done("providers", "mirror", str(folder))
+    lock = user.lock.read_text()
+    digest = re.search(r'digest += "(sha256:[0-9a-f]{64})"', lock)
+    assert digest is not None
+    assert f"{image}: {digest[1]}" in said
+    assert "No container engine gets images from a folder" in said
+    layout = folder / origin.host.replace(":", "_") / "team" / "boxed"
+    assert json.loads((layout / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    tags = [each["annotations"] for each in json.loads((layout / "index.json").read_text())["manifests"]]
+    assert {"org.opencontainers.image.ref.name": "v1.0.0"} in tags
+
+    # The registry that it came from is gone, and what the engine had of it, and the cache.
+    mirrored = f"{open_registry.host}/mirror/{origin.host.replace(':', '_')}/team/boxed"
+    forget()
+    shutil.rmtree(user.cache)
+    settings = user.home / ".dstream" / "config.hcl"
+    text = 'registry "*" {{\n  mirrors = [{}]\n  only_mirrors = true\n}}\n'
+    settings.write_text(text.format(f'"{folder}"'))
+    assert "Image is in no registry that may be asked" in user.dstream("init").said
+    user.done("providers", "mirror", into)
+    settings.write_text(text.format(f'"{folder}", "{into}"'))
+    index = layout / "blobs" / "sha256" / digest[1].removeprefix("sha256:")
+    needed = [each["digest"] for each in json.loads(index.read_text())["manifests"]]
+    assert len(needed) == 2
+    for part in needed[:2]:
+        form = json.loads(open_registry.blob(part).read_text())
+        needed += [each["digest"] for each in (form["config"], *form["layers"])]
+    assert all(open_registry.blob(each).is_file() for each in needed)
+    assert "is not on this machine" in " ".join(user.dstream("plan").said.split())
+    assert "DSTREAM_OFFLINE" in user.dstream("init", DSTREAM_OFFLINE="1").said
+
+    # What the mirror has is pulled by the digest that is locked, or not at all.
+    config = json.loads(open_registry.blob(needed[0]).read_text())["config"]["digest"]
+    good = open_registry.blob(config).read_bytes()
+    open_registry.blob(config).write_bytes(good.replace(b"for-a-mirror", b"for-whatever"))
+    assert "Image cannot be pulled" in user.dstream("init").said
+    open_registry.blob(config).write_bytes(good)
+    user.done("init", "-lockfile=readonly")
+    user.done("apply", "-auto-approve")
+    assert shown(user.done("run")) == ["1", "2", "3"]
+    assert user.lock.read_text() == lock
+    assert ask(containers, "image", "inspect", f"{mirrored}@{digest[1]}")
+    user.lock.unlink()
+    forget()
+    assert "signed by key SHA256:" in user.done("init")  # chosen by its tag in the mirror
+    assert user.lock.read_text() == lock
     user.done("plan")
 
 

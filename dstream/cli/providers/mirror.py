@@ -17,13 +17,15 @@ from dstream.cli.render.paint import say
 def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     """Copy everything that the lock file names to a folder (/srv/mirror, ./mirror) or a registry (HOST/PREFIX).
 
-    Nothing is changed on the way, so the same lock file holds for the mirror. Images are left to docker and podman.
+    Nothing is changed on the way, so the same lock file holds for the mirror. docker and podman get images from a
+    mirror that is a registry; from a folder, this command brings them into one.
     """
     from dstream.cli.render.loading import Loading
-    from dstream.registry.chain import is_folder
+    from dstream.registry.images import image_reference
     from dstream.registry.install import installer
     from dstream.registry.lockfile import read_lock
-    from dstream.registry.mirroring import mirror, target_of
+    from dstream.registry.mirroring import mirror, mirror_image, target_of
+    from dstream.registry.mirrors import is_folder
     from dstream.registry.platforms import parse_platform
     from dstream.registry.reference import parse_reference
     from dstream.registry.settings import load_settings
@@ -31,7 +33,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
 
     root = Path(config) if Path(config).is_dir() else Path(config).parent
     lock = read_lock(root)
-    if not lock.providers:
+    if not lock.providers and not lock.images:
         raise click.ClickException(f"{root}/.dstream.lock.hcl names no providers. Write it first: dstream init")
     platforms = [parse_platform(each) for each in platform] or None
     here, transport = installer(Loading()), Transport(load_settings())
@@ -39,9 +41,19 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
         copied = mirror(here, locked, target_of(target, parse_reference(locked.source), transport), platforms)
         say(f"{locked.source} {locked.tag}: {copied.digest}")
     for image in lock.images.values():
-        say(f"{image.source}: not copied, it is an image: push it to a registry of your own with docker or podman")
+        top = mirror_image(here, image, target_of(target, image_reference(image.source), transport), platforms)
+        say(f"{image.source}: {top.digest}")
+    for plugin in lock.plugins.values():
+        say(
+            f"{plugin.source}: not copied, it is a plugin of Pulumi: DSTREAM_PULUMI_PLUGINS names where these come from"
+        )
     shown = Path(target).expanduser().absolute() if is_folder(target) else target
     say(
         "\nTo use the mirror, and nothing else, write into ~/.dstream/config.hcl:\n\n"
         f'  registry "*" {{\n    mirrors      = ["{shown}"]\n    only_mirrors = true\n  }}'
     )
+    if lock.images and is_folder(target):
+        say(
+            "\nNo container engine gets images from a folder. Where the folder is such a mirror, bring them into a "
+            "registry with\n\n  dstream providers mirror HOST/PREFIX\n\nand name that as a mirror too."
+        )

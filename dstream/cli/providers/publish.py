@@ -77,8 +77,8 @@ def command(
     With -image, PACKAGE is any folder with a Containerfile; by default it is built for linux_amd64 and linux_arm64,
     and REFERENCE has a tag.
     """
-    from dstream.registry.chain import host_of
     from dstream.registry.client import RegistryClient
+    from dstream.registry.mirrors import host_of
     from dstream.registry.platforms import parse_platform
     from dstream.registry.reference import parse_reference
     from dstream.registry.settings import load_settings

@@ -29,8 +29,8 @@ def command(words: tuple[str, ...], kind: str | None, registry: str | None, vers
 
     settings = load_settings()
     if registry is not None:
-        from dstream.registry.chain import host_of
         from dstream.registry.client import RegistryClient
+        from dstream.registry.mirrors import host_of
         from dstream.registry.transport import Transport
 
         names = RegistryClient(host_of(registry), Transport(settings)).catalog()

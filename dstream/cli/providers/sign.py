@@ -24,8 +24,8 @@ def command(reference: str, key: Path) -> None:
     from dataclasses import replace
 
     from dstream.registry import trust
-    from dstream.registry.chain import host_of
     from dstream.registry.client import RegistryClient
+    from dstream.registry.mirrors import host_of
     from dstream.registry.pushing import EMPTY, Pusher, artifact_manifest
     from dstream.registry.reference import parse_reference
     from dstream.registry.settings import load_settings
