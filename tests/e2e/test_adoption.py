@@ -29,15 +29,16 @@ def test_blocks_are_written_for_what_is_imported_and_not_declared(world: World) 
     world.recorder.put("rec_secret", "s", password="p4ss-planted")
     world.write(IMPORT.format("rec_planned.a", "a") + IMPORT.format("rec_secret.s", "s"))
     assert "-generate-config-out" in run(world, "plan", code=1).err
-    planned = run(world, "plan", "-generate-config-out", "made.hcl")
-    assert "2 to import" in planned.out and "withheld" not in planned.out
+    planned = run(world, "plan", "-generate-config-out", "made.hcl", code=1)
+    assert "Wrote made.hcl" in planned.out
+    assert "rec_secret needs password" in planned.err and "on made.hcl:" in planned.err
     text = (world.folder / "made.hcl").read_text()
     assert "uid" not in text and "zone" not in text and "p4ss" not in text + planned.said
     assert "# password is a secret" in text
-    # The secret has to be given; then everything is as it is.
+    # The secret, which is never written, has to be given; then everything is as it is.
     (world.folder / "made.hcl").write_text(text.replace("  # password", '  password = "p4ss-planted" #'))
     ready = run(world, "plan", "-detailed-exitcode", code=2)
-    assert "1 to change" in ready.out and "2 to import" in ready.out
+    assert "1 to change" in ready.out and "2 to import" in ready.out and "withheld" not in ready.out
     run(world, "apply", "-auto-approve")
     assert world.recorder.changes() == ["updated s"]
     run(world, "plan", "-detailed-exitcode")
