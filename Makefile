@@ -1,7 +1,7 @@
 # What one does with dstream, each target setting up what it needs in .venv by itself. POSIX sh, GNU make 3.81.
 SHELL = /bin/sh
 PYTHON =
-WORKERS = auto
+WORKERS = 4
 RUN = .venv/bin/python
 # Hundreds of Python processes are started here: byte code is worth keeping, whatever the machine's habit is.
 unexport PYTHONDONTWRITEBYTECODE
