@@ -45,6 +45,8 @@ class Reader:
         self._last_sequence: int | None = None
         self._lock_seconds = 60.0
         """How long a lock lasts, as seen."""
+        self._quiet = 0.0
+        """For how many seconds the service was asked and nothing came; connecting and settling do not count."""
 
     @property
     def _entity(self) -> str:
@@ -52,10 +54,10 @@ class Reader:
 
     def run(self) -> None:
         """Read until the session is stopping, or the end that it asks for."""
-        quiet_since, begun = time.monotonic(), datetime.now(UTC).timestamp()
+        begun = datetime.now(UTC).timestamp()
         tries, failing_since = 0, 0.0
         while not self._session.stopping:
-            if self._session.until_current and time.monotonic() - quiet_since >= self._config.idle_seconds:
+            if self._session.until_current and self._quiet >= self._config.idle_seconds:
                 break
             try:
                 found = self._receive()
@@ -74,12 +76,12 @@ class Reader:
                 self._disconnect()
                 if tries >= 2:
                     self._ask(problem)
-                quiet_since = time.monotonic()
+                self._quiet = 0.0
                 self._session.wait(10.0 if kind is Kind.BUSY else min(_FIRST_DELAY * 2**tries, _LONGEST_DELAY))
                 continue
             tries = 0
             if found or self._held:
-                quiet_since = time.monotonic()
+                self._quiet = 0.0
             if found:
                 self._emit(found)
                 newest = found[-1].enqueued_time_utc
@@ -100,16 +102,20 @@ class Reader:
             self._session.wait(0.05)
             return []
         wait = 0.1 if self._held else self._config.max_wait  # what is committed meanwhile is completed soon
+        asked = time.monotonic()
         try:
             if self._receiver is None:
                 self._receiver = self._open()
-            return self._receiver.receive_messages(max_message_count=min(room, BLOCK), max_wait_time=wait)
+                asked = time.monotonic()
+            found = self._receiver.receive_messages(max_message_count=min(room, BLOCK), max_wait_time=wait)
         except OperationTimeoutError:
             if not self._config.sessions:
                 raise
             self._receiver = None  # no session has messages
             self._session.wait(self._config.max_wait)
-            return []
+            found = []
+        self._quiet += time.monotonic() - asked
+        return found
 
     def _open(self) -> ServiceBusReceiver:
         from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusSubQueue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -54,6 +55,30 @@ def sending(bus: ServiceBus, delivered: Sequence[str] = ("Orders",), **settings:
         yield opened
     finally:
         opened.output.close(True)
+
+
+class Emitted:
+    """What an input needs of its session: keeps what is emitted, and says at once that it is stored."""
+
+    stopping = False
+    until_current = True
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.committed: Any = None
+
+    def emit_bytes(self, lines: bytes, count: int) -> None:
+        """Keep envelopes."""
+        assert lines.count(b"\n") == count - 1
+        self.lines += lines.split(b"\n")
+
+    def checkpoint(self, position: Any) -> None:
+        """Take everything for stored."""
+        self.committed = position
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
 
 def add(bus: ServiceBus, *names: str, **properties: Any) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
+from dstream_sdk import decode
+from dstream_servicebus.reading import Reader
+from dstream_servicebus.settings import InputSettings
 from providers.servicebus.tests.conftest import Folder
-from providers.servicebus.tests.harness import add
+from providers.servicebus.tests.harness import Emitted, add
 from providers.servicebus.tests.recorded_in import change
 
 pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
@@ -23,7 +26,7 @@ task "copy" {{
     provider = "asb"
     config {{
       connection_string = env("ASB_CONNECTION")
-      idle_seconds      = 1
+      idle_seconds      = 2
       {input}
     }}
   }}
@@ -115,6 +118,23 @@ def test_sessions_are_read_one_after_the_other_and_in_order(folder: Folder) -> N
         rows.setdefault(each["data"]["id"], []).append(each["data"]["n"])
     assert rows == {key: list(range(key, 30, 3)) for key in range(3)}
     assert left(folder, "q") == 0
+
+
+def test_changing_the_session_does_not_count_as_idle(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(folder.bus, "q", requiresSession=True)
+    for number in range(3):
+        send(folder, "q", ServiceBusMessage("mine", session_id=str(number)))
+    at_once = Reader._disconnect
+
+    def slowly(reader: Reader) -> None:
+        time.sleep(0.6)
+        at_once(reader)
+
+    monkeypatch.setattr(Reader, "_disconnect", slowly)
+    given = {"connection_string": folder.bus.connection_string, "queue": "q", "sessions": True, "idle_seconds": 0.5}
+    session = Emitted()
+    Reader(decode(InputSettings, given), session).run()  # type: ignore[arg-type]  # what it uses of one
+    assert len(session.lines) == 3 and left(folder, "q") == 0
 
 
 def test_subscriptions_and_dead_letters_are_read_too(folder: Folder) -> None:
