@@ -74,7 +74,7 @@ def test_a_server_that_stays_away_ends_the_session_after_the_time_that_is_set(se
     insert(shop, 1)
     run.wait_for(lambda one: len(one.envelopes) == 1)
     server.stop()
-    run.finish(60)
+    run.finish()
     assert run.process.returncode == 1
     assert "Secret-1" not in run.said
     server.start()
@@ -230,7 +230,7 @@ def test_with_a_managed_identity_a_token_of_azure_logs_in(server: SqlServer, sho
         "IDENTITY_ENDPOINT": f"http://127.0.0.1:{endpoint.server_address[1]}/token",
         "IDENTITY_HEADER": "secret-header",
     }
-    run = InputRun({"connection_string": text, "tables": ["Orders"]}, **environment).finish()
+    run = InputRun({"connection_string": text, "tables": ["Orders"]}, env=environment).finish()
     endpoint.shutdown()
     assert run.ended, (run.status, run.said)
     assert len(run.told) == 1

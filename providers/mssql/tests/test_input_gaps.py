@@ -82,7 +82,7 @@ def test_cleanup_that_passes_a_running_task_ends_it_with_what_was_lost(server: S
         t.insert("Orders", Id=3)
     shop.cdc.cleanup()
     shop.cdc.instances["dbo_orders"].broken = False
-    run.finish(60)
+    run.finish()
     assert run.process.returncode == 1
     assert "Changes were lost" in run.said
 

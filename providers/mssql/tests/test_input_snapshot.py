@@ -94,7 +94,7 @@ def test_without_the_right_to_ask_where_the_log_ends_it_says_what_is_missing(ser
 
 def test_killed_in_the_middle_of_reading_rows_it_empties_the_target_and_starts_over(server: SqlServer, shop: Database):
     fill(shop, 10)
-    killed = InputRun(config_of(server, "Orders", snapshot="initial"), DSTREAM_FAULT="mid_snapshot").finish()
+    killed = InputRun(config_of(server, "Orders", snapshot="initial"), env={"DSTREAM_FAULT": "mid_snapshot"}).finish()
     assert not killed.ended
     assert killed.checkpoint is not None
     with shop.transaction() as t:

@@ -128,10 +128,10 @@ def test_killed_at_a_fault_point_again_and_again_nothing_is_lost(
     killed = 0
     try:
         for _ in range(4):
-            run = InputRun(config, target.checkpoint, until=None, DSTREAM_FAULT=fault)
+            run = InputRun(config, target.checkpoint, until=None, env={"DSTREAM_FAULT": fault})
             with contextlib.suppress(AssertionError):
-                run.wait_for(lambda one: one.process.poll() is not None, timeout=10)
-            killed += run.process.poll() is not None
+                run.wait_for(lambda one: one.process.returncode is not None, timeout=10)
+            killed += run.process.returncode is not None
             target.take(run.kill())
     finally:
         writer.stop()

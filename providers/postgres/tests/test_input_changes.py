@@ -9,7 +9,7 @@ from providers.postgres.tests.harness import Database, InputRun
 
 def changes(database: Database, *tables: str, **more: Any) -> list[dict[str, Any]]:
     run = InputRun(database.config(*tables, snapshot="never", **more)).finish()
-    assert run.ended, run.stderr()
+    assert run.ended, run.said
     return run.envelopes
 
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from providers.postgres.tests.harness import Database, Flow
+from providers.postgres.tests.flow import Flow
+from providers.postgres.tests.harness import Database
 
 TABLES = (
     "CREATE TABLE accounts (id int PRIMARY KEY, version int NOT NULL, amount numeric, note text, big text);"

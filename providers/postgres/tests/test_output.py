@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from providers.postgres.tests.harness import Database, OutputRun
+from dstream_sdk.testing import ProviderProcess
+from providers.postgres.tests.harness import Database, OutputRun, program
 
 
 def change(operation: str, data: dict[str, Any], table: str = "public.t", **metadata: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_what_no_checkpoint_covers_is_rolled_back_when_the_data_breaks_off(datab
     output.write(change("Insert", {"id": 1}))
     output.checkpoint({"n": 1})
     output.write(*(change("Insert", {"id": number}) for number in range(2, 30_000)))
-    output.process.communicate(timeout=60)
+    output.close()
     assert rows(database) == [(1,)]
     again = OutputRun(config(database))
     assert again.ready["checkpoint"] == {"n": 1}
@@ -213,9 +213,8 @@ def test_a_missing_table_or_column_is_an_error_that_says_what_to_do(database: Da
         output = OutputRun(config(database))
         output.write(change("Insert", {"id": 1, "extra": 2}, f"public.{table}"))
         output.write(b'{"checkpoint":{},"n":1}')
-        _, err = output.process.communicate(timeout=30)
-        assert wanted in err.decode()
-        assert output.process.returncode == 1
+        assert output.close() == 1
+        assert wanted in output.process.stderr()
 
 
 def test_deferrable_foreign_keys_hold_and_others_are_explained(database: Database):
@@ -245,9 +244,8 @@ def test_a_session_that_was_taken_for_dead_writes_nothing_any_more(database: Dat
     successor.write(change("Update", {"id": 1, "v": "successor"}))
     successor.checkpoint({"n": 2})
     zombie.write(b'{"checkpoint":{"n":9},"n":2}')
-    _, err = zombie.process.communicate(timeout=30)
-    assert zombie.process.returncode == 1
-    assert b"Traceback" not in err
+    assert zombie.close() == 1
+    assert "Traceback" not in zombie.process.stderr()
     assert rows(database) == [(1, "successor")]
     assert database.execute("SELECT checkpoint FROM dstream_checkpoint") == [({"n": 2},)]
     successor.end()
@@ -280,10 +278,9 @@ def test_two_tasks_keep_their_checkpoints_apart_even_when_they_start_at_once(dat
 
 def test_a_version_1_host_is_served_without_checkpoints(database: Database):
     database.execute("CREATE TABLE t (id int PRIMARY KEY)")
-    from providers.postgres.tests.harness import spawn
-
-    process = spawn("out", {"command": "run", "config": config(database)})
-    process.communicate(json.dumps(change("Insert", {"id": 1})).encode() + b"\n", timeout=30)
-    assert process.returncode == 0
+    with ProviderProcess(program("out")) as process:
+        process.send({"command": "run", "config": config(database)}, change("Insert", {"id": 1}))
+        process.close()
+        assert process.wait() == 0
     assert rows(database) == [(1,)]
     assert database.execute("SELECT to_regclass('dstream_checkpoint')") == [(None,)]

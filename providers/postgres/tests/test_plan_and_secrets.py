@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from providers.postgres.tests.harness import Database, InputRun, OutputRun, ResourceRun, plan, spawn
+from dstream_sdk.testing import ProviderProcess
+from providers.postgres.tests.harness import Database, InputRun, OutputRun, ResourceRun, plan, program
 
 CONFIG = {"connection_string": "postgresql://u:hunter2secret@127.0.0.1:1/none", "tables": ["orders", "sales.items"]}
 
@@ -87,10 +88,13 @@ def test_no_answer_and_no_log_holds_the_password():
             wire_role = {"in": "input", "out": "output"}[role]
             config = {"connection_string": dsn, **({"tables": ["t"]} if role == "in" else {})}
             opening = {"command": "run", "protocol": 2, "role": wire_role, "task": "t", "config": config, "acks": True}
-            process = spawn(role, {**opening, "checkpoint": None})
-            out, err = process.communicate(timeout=30)
-            assert json.loads(out.splitlines()[0])["status"] == "error"
-            assert b"hunter2secret" not in out + err
+            with ProviderProcess(program(role)) as process:
+                process.send({**opening, "checkpoint": None})
+                process.close()
+                out = process.rest()
+                assert json.loads(out[0])["status"] == "error"
+                process.wait()
+                assert "hunter2secret" not in process.stderr() and not any(b"hunter2secret" in line for line in out)
         session = ResourceRun({"connection_string": dsn})
         answer = session.ask("status", "postgres_publication", key="p", identity={"name": "p"})
         assert answer["status"] == "error"

@@ -137,7 +137,7 @@ def test_a_replica_identity_puts_the_earlier_value_back(session: ResourceRun, da
 
 def test_a_task_s_checkpoint_row_comes_and_goes_with_the_task(session: ResourceRun, database: Database):
     kind = "postgres_checkpoint"
-    (planned,) = [one["resource"] for one in plan("out", {"connection_string": "x"}, "my task") if "resource" in one]
+    (planned,) = [one["resource"] for one in plan("out", {"connection_string": "x"}, task="my task") if "resource" in one]
     made = session.ask("init", kind, key=planned["key"], desired=planned["attributes"])
     assert made["attributes"] == {"task": "my task", "table": "public.dstream_checkpoint"}
     output = OutputRun({"connection_string": database.dsn}, task="my task")
@@ -158,7 +158,7 @@ def test_what_the_plan_of_an_input_names_is_created_by_its_own_program_and_then_
     task = f"task-{database.name}"
     config = {"connection_string": database.dsn, "tables": ["t"], "replica_identity": "full"}
     session = ResourceRun(config, role="in")
-    for one in plan("in", config, task):
+    for one in plan("in", config, task=task):
         if resource := one.get("resource"):
             made = session.ask("init", resource["type"], key=resource["key"], desired=resource["attributes"])
             assert made["status"] == "ok", made

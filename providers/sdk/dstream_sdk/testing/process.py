@@ -9,7 +9,7 @@ import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -62,6 +62,16 @@ class ProviderProcess:
         self._stdout.close()
         self._stderr.close()
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code (negative for the signal that killed it), None while it runs."""
+        return self._process.poll()
+
     def send(self, *values: Any) -> None:
         """Write objects, one per line."""
         self.send_text(b"".join(map(as_line, values)))
@@ -90,6 +100,12 @@ class ProviderProcess:
         if found is None:
             self._lines.put(None)
         return found
+
+    def lines(self) -> Iterator[bytes]:
+        """Give every further line as it comes, however long it takes."""
+        while (line := self._lines.get()) is not None:
+            yield line
+        self._lines.put(None)
 
     def read(self) -> dict[str, Any]:
         """Return the next line as an object."""
