@@ -137,7 +137,8 @@ def test_a_replica_identity_puts_the_earlier_value_back(session: ResourceRun, da
 
 def test_a_task_s_checkpoint_row_comes_and_goes_with_the_task(session: ResourceRun, database: Database):
     kind = "postgres_checkpoint"
-    (planned,) = [one["resource"] for one in plan("out", {"connection_string": "x"}, task="my task") if "resource" in one]
+    answers = plan("out", {"connection_string": "x"}, task="my task")
+    (planned,) = [one["resource"] for one in answers if "resource" in one]
     made = session.ask("init", kind, key=planned["key"], desired=planned["attributes"])
     assert made["attributes"] == {"task": "my task", "table": "public.dstream_checkpoint"}
     output = OutputRun({"connection_string": database.dsn}, task="my task")
