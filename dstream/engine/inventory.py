@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
+from dstream.engine.exports import Exports
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
-from dstream.lang import Scope, Unknown
+from dstream.lang import Scope
 from dstream.plugins import Binary, ProviderInfo, ProviderSource
 
 
@@ -24,12 +25,17 @@ class UsedProvider:
     info: ProviderInfo
 
 
+def unknown_resources(operation: Operation) -> Exports:
+    """Return the values of all resources, which are unknown."""
+    exports = Exports()
+    for type_, name in operation.config.resources:
+        exports.unknown(type_, name)
+    return exports
+
+
 def unknown_scope(operation: Operation) -> Scope:
     """Return a scope in which the values of all resources are unknown."""
-    blocks: dict[str, dict[str, Unknown]] = {}
-    for type_, name in operation.config.resources:
-        blocks.setdefault(type_, {})[name] = Unknown()
-    return operation.module.scope(resources=lambda root: blocks.get(root, {}))
+    return operation.module.scope(resources=unknown_resources(operation))
 
 
 def provider_specs(operation: Operation) -> list[ProviderSpec]:

@@ -18,7 +18,7 @@ from dstream.engine.blocks import names_aside, provider_of
 from dstream.engine.conditions import failed_checks, require
 from dstream.engine.expansion import lenient_instances
 from dstream.engine.ignoring import ignore_rules
-from dstream.engine.inventory import unknown_scope
+from dstream.engine.inventory import unknown_resources
 from dstream.engine.knowing import Knowing
 from dstream.engine.operation import Given, Operation, open_operation
 from dstream.engine.outputs import output_value
@@ -116,12 +116,14 @@ class _Checks:
 
     def __init__(self, operation: Operation, start: bool | None) -> None:
         self.operation = operation
-        self.start = start
         self.config = operation.config
-        self.scope = unknown_scope(operation)
+        self.resources = unknown_resources(operation)
+        self.scope = operation.module.scope(resources=self.resources)
         self.found: list[Diagnostic] = []
         self.broken: set[str] = set()
         self.specs: dict[str, ProviderSpec] = {}
+        self.knowing = Knowing(operation, start)
+        self.infos: dict[str, ProviderInfo | None] = {}
 
     def block(self, name: str) -> None:
         """Evaluate one block as far as it can be known."""
@@ -170,6 +172,15 @@ class _Checks:
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
             self._conditions(f"{block.type}.{block.name}", block.lifecycle, names)
             evaluate_body(block.body, self.scope.bind(names))
+        if block.for_each is None and block.count is None:
+            self._attributes(block, self._info(self.specs[f"provider.{name}"]))
+
+    def _attributes(self, block: ResourceBlock, info: ProviderInfo | None) -> None:
+        """Let expressions use those attributes of a block that its type has, and no others."""
+        schema = info.resources.get(block.type) if info is not None else None
+        if schema is not None and schema.schema.get("additionalProperties") is False:
+            names = {*schema.schema.get("properties", ()), *schema.computed}
+            self.resources.set(block.type, block.name, None, lambda: dict.fromkeys(sorted(names), Unknown()))
 
     def _conditions(self, address: str, lifecycle: Lifecycle, names: Mapping[str, Any]) -> None:
         scope = self.scope.bind(names)
@@ -190,24 +201,30 @@ class _Checks:
 
     def providers(self) -> None:
         """Find the providers, and hold the arguments against their schemas."""
-        knowing = Knowing(self.operation, self.start)
-        infos: dict[str, ProviderInfo] = {}
         for spec in self.specs.values():
+            info = self._info(spec)
+            if info is not None:
+                self.found.extend(check_settings(spec.config, spec.body, info, address=spec.name))
+        for (type_, name), block in self.config.resources.items():
+            used = self.infos.get(f"provider.{provider_of(block)}")
+            if used is not None and f"{type_}.{name}" not in self.broken:
+                self.found.extend(self._arguments(block, used))
+
+    def _info(self, spec: ProviderSpec) -> ProviderInfo | None:
+        """Return what a provider says of itself; None, having said why, where that is not known."""
+        if spec.name not in self.infos:
+            self.infos[spec.name] = None
             try:
-                info = knowing.info(spec)
+                info = self.knowing.info(spec)
             except DiagnosticsError as problem:
                 at = [replace(d, subject=d.subject or spec.range, address=spec.name) for d in problem.diagnostics]
                 self.found.extend(at)
-                continue
-            if isinstance(info, Diagnostic):
-                self.found.append(info)
-                continue
-            infos[spec.name] = info
-            self.found.extend(check_settings(spec.config, spec.body, info, address=spec.name))
-        for (type_, name), block in self.config.resources.items():
-            used = infos.get(f"provider.{provider_of(block)}")
-            if used is not None and f"{type_}.{name}" not in self.broken:
-                self.found.extend(self._arguments(block, used))
+            else:
+                if isinstance(info, Diagnostic):
+                    self.found.append(info)
+                else:
+                    self.infos[spec.name] = info
+        return self.infos[spec.name]
 
     def _arguments(self, block: ResourceBlock, info: ProviderInfo) -> list[Diagnostic]:
         schema = info.resources.get(block.type)

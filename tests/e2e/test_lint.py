@@ -127,3 +127,15 @@ def test_a_valid_configuration_says_so(tmp_path):
     (tmp_path / "dstream.hcl").write_text(TASK.format(input="{\n max_count = 5 \n}", output=CONSOLE))
     ended = dstream(tmp_path, "lint")
     assert (ended.code, ended.out) == (0, "Valid. The configuration has no errors.\n")
+
+
+def test_attributes_of_resources_are_those_that_their_type_has(tmp_path):
+    text = (
+        'resource "postgres_replication_slot" "a" {\n  name = "a"\n}\n'
+        'output "good" {\n  value = "${postgres_replication_slot.a.name} ${postgres_replication_slot.a.plugin}"\n}\n'
+        'output "bad" {\n  value = postgres_replication_slot.a.nam\n}\n'
+    )
+    provider = 'provider "postgres" {\n  config { connection_string = "host=nowhere" }\n}\n'
+    found = [each for each in linted(tmp_path, text + provider) if each[0] == "error"]
+    assert [each[1] for each in found] == ["Unknown attribute"], found
+    assert "Did you mean name?" in found[0][2] and found[0][3] == "nam"
