@@ -69,19 +69,20 @@ def build_steps(
             by_address.setdefault(change.address, []).append(step)
     for block, needs in block_needs.items():
         graph.add(gate(block), (gate(needed) for needed in needs))
-    for step in steps.values():
-        graph.add(step.name)
-        address, block = step.change.address, block_of_text(step.change.address)
+    for block, own in by_block.items():
+        graph.add(gate(block), (step.name for step in own if step.kind in ("create", "update")))
+    for name, step in steps.items():
+        graph.add(name)
+        address = step.change.address
         if step.kind in ("create", "update"):
-            graph.add(step.name, _after(step, by_address, block_needs.get(block, ())))
-            graph.add(gate(block), [step.name])
+            graph.add(name, _after(step, by_address, block_needs.get(block_of_text(address), ())))
         if step.change.action is Action.REPLACE and step.kind == "create":
-            graph.add(step.name, [f"destroy {address}"])
+            graph.add(name, [f"destroy {address}"])
         if step.deposed:
-            graph.add(step.name, [f"create {address}"])
+            graph.add(name, [f"create {address}"])
         elif step.kind == "create" and f"destroy {address}{DEPOSED}" in steps:
             # There is room for one earlier object beside the present one.
-            graph.add(step.name, [f"destroy {address}{DEPOSED}"])
+            graph.add(name, [f"destroy {address}{DEPOSED}"])
     _removals(graph, by_block, by_address, recorded_needs)
     return graph, steps
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from dstream.lang import Unknown
@@ -18,6 +19,7 @@ _BARE = re.compile(r"[^\W\d][\w-]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
+@lru_cache(4096)  # a large plan has a few names, each many times
 def attribute_name(name: str) -> str:
     """Return a name as it stands before `=`: bare where HCL allows it, else quoted."""
     return name if _BARE.fullmatch(name) else quoted(name)
