@@ -88,7 +88,7 @@ def make_flows(
             continue
         if not unapplied:
             _check_applied(task, snapshot, pool)
-        _check_known(task)
+        _check_known(task, pool)
         derivations = Derivations(pool, lambda _: (), partial(discovered_of, snapshot))
         derivations.finish(task)
         if task.problems:
@@ -110,7 +110,7 @@ def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> F
 
 def _endpoint(spec: ProviderSpec, pool: ProviderPool) -> Endpoint:
     found = pool.installed(spec)
-    return Endpoint(found.binary, found.info, spec.wire(), spec.secrets)
+    return Endpoint(found.binary, found.info, spec.wire(found.info), spec.secrets)
 
 
 def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -> None:
@@ -140,9 +140,9 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
         )
 
 
-def _check_known(task: TaskInstance) -> None:
+def _check_known(task: TaskInstance, pool: ProviderPool) -> None:
     for side in task.sides:
-        wire: Mapping[str, Any] = side.spec.wire()
+        wire: Mapping[str, Any] = side.spec.wire(pool.installed(side.spec).info)
         if side.spec.unknown:
             raise DiagnosticsError(
                 error(

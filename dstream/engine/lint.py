@@ -16,6 +16,7 @@ from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.blocks import names_aside, provider_of
 from dstream.engine.conditions import failed_checks, require
+from dstream.engine.conversions import converted_arguments
 from dstream.engine.expansion import lenient_instances
 from dstream.engine.ignoring import ignore_rules
 from dstream.engine.inventory import unknown_resources
@@ -231,7 +232,8 @@ class _Checks:
         if schema is None:
             return [unknown_type(block.type, info, block.range)]
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
-            values, sensitive = evaluated(evaluate_body(block.body, self.scope.bind(names)))
+            given = evaluate_body(block.body, self.scope.bind(names))
+            values, sensitive = evaluated(converted_arguments(schema.schema, given))
             found = check_resource(schema, values, sensitive, block)
             if found:
                 return found

@@ -21,6 +21,7 @@ from dstream.engine.comparison import (
     drift_of,
 )
 from dstream.engine.conditions import after, failed_checks, require
+from dstream.engine.conversions import converted_arguments
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.moves import within
 from dstream.engine.objects import Objects
@@ -269,7 +270,7 @@ class _Planner(Objects):
             return scope.bind(names.of(scope).get(key, planned))
 
         def evaluate_in(scope: Scope) -> Evaluated:
-            attributes, paths = evaluated(evaluate_body(block.body, bound(scope)))
+            attributes, paths = evaluated(converted_arguments(rules.schema, evaluate_body(block.body, bound(scope))))
             return (attributes if self.recalled is None else self.recalled.value(address, attributes)), paths
 
         require(block.lifecycle.preconditions, bound(self.scope), "Precondition not met", address)

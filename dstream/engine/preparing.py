@@ -163,7 +163,8 @@ class Preparing:
     def _evaluated_again(self, wanted: Wanted) -> Wanted:
         if wanted.evaluate is None:
             spec = self.specs[wanted.provider]
-            attributes = {"config": spec.wire(), "version": self.pool.installed(spec).info.version}
+            info = self.pool.installed(spec).info
+            attributes = {"config": spec.wire(info), "version": info.version}
             return replace(wanted, attributes=attributes)
         attributes, paths = wanted.evaluate(self.scope)
         if contains_unknown(attributes):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from dstream.config import Body, Config, Launch, ProviderBlock, ResourceBlock, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
+from dstream.engine.conversions import converted
 from dstream.engine.wanted import plain
 from dstream.lang import (
     Scope,
@@ -26,6 +28,7 @@ from dstream.lang import (
     strip_sensitive,
     to_json_value,
 )
+from dstream.lang.types import to_string
 from dstream.plugins import (
     Binary,
     LegacyLifecycle,
@@ -72,9 +75,9 @@ class ProviderSpec:
             _texts(_at(strip_sensitive(self.config), path), found)
         return tuple(found)
 
-    def wire(self) -> dict[str, Any]:
-        """Return the configuration as the provider gets it: JSON values, secrets in clear."""
-        value = to_json_value(strip_sensitive(self.config))
+    def wire(self, info: ProviderInfo) -> dict[str, Any]:
+        """Return the configuration as the provider gets it: JSON values as its schema takes them, secrets in clear."""
+        value = to_json_value(strip_sensitive(converted(info.config_schema, self.config)))
         return value if isinstance(value, dict) else {}
 
     def recorded(self, version: str) -> ProviderState:
@@ -104,6 +107,8 @@ def _at(value: Any, path: Iterable[str | int]) -> Any:
 def _texts(value: Any, into: list[str]) -> None:
     if isinstance(value, str):
         into.append(value)
+    elif isinstance(value, int | Decimal) and not isinstance(value, bool):
+        into.append(to_string(value))  # a provider may get it as a text
     elif isinstance(value, Mapping):
         for inner in value.values():
             _texts(inner, into)
@@ -333,7 +338,7 @@ class ProviderPool:
         found = self._installed[where]
         if DESCRIBES not in found.info.capabilities:
             return found
-        config = spec.wire()
+        config = spec.wire(found.info)
         with self._describing:
             known = self._described.get(spec.name)
             if known is None or known[0] != config:
@@ -357,7 +362,7 @@ class ProviderPool:
             session = kind(
                 found.binary,
                 found.info,
-                spec.wire(),
+                spec.wire(found.info),
                 redact=spec.secrets,
                 pass_fds=self._inherit_fds,
                 name=spec.name,

@@ -29,6 +29,8 @@ class Rules:
     """Seconds after which an object that is not there surely was not created by a request that was cut off."""
     plans: bool = False
     """Whether the provider is asked what a change means."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """The JSON Schema of the attributes."""
 
 
 NO_RULES = Rules()
@@ -58,4 +60,5 @@ def _rules(schema: ResourceSchema) -> Rules:
         version=schema.version,
         settle=schema.settle,
         plans=schema.plans,
+        schema=schema.schema,
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from dstream.config import Body, ResourceBlock
 from dstream.diagnostics import Diagnostic, SourceRange, error, warning
+from dstream.engine.conversions import converted
 from dstream.engine.places import Path, name_of, place_of
 from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, to_text
@@ -45,7 +46,7 @@ def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, addres
     """Return what is wrong with the configuration of a provider; see `check_arguments`."""
     if info.config_schema is None or body is None:
         return []
-    values, sensitive = evaluated(config)
+    values, sensitive = evaluated(converted(info.config_schema, config))
     what = f"The provider {info.name}"
     return check_arguments(info.config_schema, values, sensitive, body, what, address=address)
 

@@ -73,10 +73,11 @@ class TaskInstance:
                 side.label,
                 side.spec.source.kind,
                 side.spec.source.value,
-                side.spec.wire(),
-                pool.installed(side.spec).info.version,
+                side.spec.wire(info),
+                info.version,
             ]
             for side in self.sides
+            for info in [pool.installed(side.spec).info]
         ]
         return fingerprint(key, ("task", str(self.address)), parts)
 
@@ -209,7 +210,7 @@ class Derivations:
             found.info,
             task=flow,
             role=side.role,
-            config_json=side.spec.wire(),
+            config_json=side.spec.wire(found.info),
             streams=streams if side.role == "output" else None,
             redact=side.spec.secrets,
         )
