@@ -23,6 +23,7 @@ from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revi
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import rules_of
 from dstream.engine.secrets import told
+from dstream.engine.upgrades import raised
 from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskNote, changed_names
 from dstream_state import ObjectState, Snapshot
 
@@ -176,12 +177,23 @@ class _Looking:
             objects = self._by_provider[name]
             try:
                 info = self._pool.installed(spec).info
+                objects = self._raised(spec, objects)
                 self._refresh.ask(spec, objects, {a: told(o.attributes, (), key) for a, o in objects.items()})
                 for type_ in {item.type for item in objects.values()}:
                     rules = rules_of(info, type_)
                     self._unordered[name, type_] = rules.unordered if rules is not None else ()
             except DiagnosticsError as problem:
                 self._failed.update(dict.fromkeys(objects, problem.diagnostics))
+
+    def _raised(self, spec: ProviderSpec, objects: Mapping[str, ObjectState]) -> dict[str, ObjectState]:
+        """Return objects in the present version of their schema, and compare them so; leave out what cannot be."""
+        key, encrypted = self._snapshot.hmac_key, self._operation.encrypted
+        fresh, problems = raised(spec, objects, self._pool, key, encrypted=encrypted)
+        for problem in problems:
+            address = str(problem.address)
+            self._failed[address] = (*self._failed.get(address, ()), problem)
+        self._snapshot = replace(self._snapshot, resources={**self._snapshot.resources, **fresh})
+        return {address: fresh.get(address, item) for address, item in objects.items() if address not in self._failed}
 
     def compare(self) -> list[Drift]:
         """Wait for the answers and return what differs, in the order of addresses."""

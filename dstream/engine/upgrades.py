@@ -23,9 +23,19 @@ def upgraded(
     `encrypted`: the state may hold secrets. Raise DiagnosticsError with all that cannot be raised, and with those that
     a newer provider recorded.
     """
+    found, problems = raised(spec, objects, pool, key, encrypted=encrypted)
+    if problems:
+        raise DiagnosticsError(problems)
+    return found
+
+
+def raised(
+    spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
+) -> tuple[dict[str, ObjectState], list[Diagnostic]]:
+    """Return what `upgraded` does, and what it would raise, each with the address of its object."""
     schemas = pool.installed(spec).info.resources
     if isinstance(schemas, DescribedTypes):
-        return {}  # these keep the version in the provider's own notes
+        return {}, []  # these keep the version in the provider's own notes
     session = None
     waiting: list[tuple[str, ObjectState, int, SimpleQueue[Answer]]] = []
     problems: list[Diagnostic] = []
@@ -66,10 +76,8 @@ def upgraded(
             )
         else:
             said = answer.diagnostics or (error("Provider did not upgrade an object", "It gave no reason."),)
-            problems += (replace(each, address=each.address or address) for each in said)
-    if problems:
-        raise DiagnosticsError(problems)
-    return found
+            problems += (replace(each, address=address) for each in said)
+    return found, problems
 
 
 def _kept(answer: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

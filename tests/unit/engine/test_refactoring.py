@@ -7,7 +7,7 @@ import pytest
 
 from dstream.engine.imports import import_object
 from dstream.engine.surgery import forget, move
-from dstream.plan import Action
+from dstream.plan import Action, DriftKind
 from dstream_state import Put
 from tests.services.recorder.world import Told, World, actions, change, refused
 
@@ -185,6 +185,12 @@ def test_an_object_of_an_older_version_is_raised_before_it_is_compared(world: Wo
     record_as(world, schema_version=1, attributes=old)
     assert not world.plan().has_changes
     assert not world.plan(refresh=False).has_changes
+    report = world.drift()
+    assert (report.drifts, len(report.pending), report.asked, report.exit_code) == ((), 0, 1, 0)
+    world.recorder.put("rec_versioned", "v", zone="there")
+    [drift] = world.drift().drifts
+    assert (drift.address, drift.before["zone"], drift.after["zone"]) == ("rec_versioned.v", "here", "there")
+    world.recorder.put("rec_versioned", "v", zone="here")
     assert world.recorded["rec_versioned.v"].schema_version == 1
     world.recorder.forget_calls()
     world.apply()
@@ -203,3 +209,7 @@ def test_an_object_that_a_newer_provider_recorded_is_left_alone(world: World) ->
     found = refused(world.plan)
     assert [each.summary for each in found] == ["Object was recorded by a newer provider"]
     assert found[0].address == "rec_versioned.v"
+    report = world.drift()
+    assert report.exit_code == 1
+    assert [(each.address, each.kind) for each in report.drifts] == [("rec_versioned.v", DriftKind.UNREACHABLE)]
+    assert "Object was recorded by a newer provider" in report.drifts[0].detail
