@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -57,44 +59,54 @@ def command(
 
     With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
     """
-    begin("Planning", json=json)
-    from dstream.engine.prepared import PlanOptions
+    with begun("Planning", json=json):
+        from dstream.engine.prepared import PlanOptions
 
-    given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
-    saved = None
-    if task is not None and names_plan_file(task):
-        if given_options != PlanOptions():
-            raise click.UsageError(
-                f"{task} is a saved plan: what it does was said when it was made. Of the options that shape a plan, "
-                "none goes with it (-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
-            )
-        operation, saved = opened_saved(task, config, var, var_file)
-        options = given_options
-    else:
-        operation = opened(config, var, var_file, ask=input)
-        options = shaped(given_options, task_targets(operation, task, target))
-    return carry_out(
-        operation,
-        options,
-        parallelism=parallelism,
-        lock_timeout=lock_timeout,
-        stop_tasks=stop_tasks,
-        auto_approve=auto_approve,
-        allow_data_loss=allow_data_loss,
-        json=json,
-        color=color,
-        saved=saved,
-    )
+        given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
+        saved = None
+        if task is not None and names_plan_file(task):
+            if given_options != PlanOptions():
+                raise click.UsageError(
+                    f"{task} is a saved plan: what it does was said when it was made. Of the options that shape a "
+                    "plan, none goes with it (-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
+                )
+            operation, saved = opened_saved(task, config, var, var_file)
+            options = given_options
+        else:
+            operation = opened(config, var, var_file, ask=input)
+            options = shaped(given_options, task_targets(operation, task, target))
+        return carry_out(
+            operation,
+            options,
+            parallelism=parallelism,
+            lock_timeout=lock_timeout,
+            stop_tasks=stop_tasks,
+            auto_approve=auto_approve,
+            allow_data_loss=allow_data_loss,
+            json=json,
+            color=color,
+            saved=saved,
+        )
 
 
-def begin(what: str, *, json: bool) -> None:
-    """Say at once that something has begun."""
-    if json:
-        from dstream.cli.render.events import version
-
-        version()
-    else:
+@contextmanager
+def begun(what: str, *, json: bool) -> Iterator[None]:
+    """Say at once that something has begun; with `json`, tell as events what ended it."""
+    if not json:
         hello(what)
+        yield
+        return
+    from dstream.cli.render.events import Events, version
+
+    version()
+    start = time.monotonic()
+    try:
+        yield
+    except (click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as problem:
+        Events().broken(diagnostics_of(problem), time.monotonic() - start)
+        raise
 
 
 def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
@@ -158,10 +170,6 @@ def carry_out(
         with on_signals(stop), stop.listening(announce):
             progress.planning(operation.asked)
             outcome = apply(operation, options, approval, progress, stop, saved)
-    except Exception as problem:
-        if events is not None:
-            events.broken(diagnostics_of(problem), time.monotonic() - began)
-        raise
     finally:
         progress.close()
     if not outcome.approved:

@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 
+import click
+
 from dstream.cli.render.diagnostics import diagnostics_text
 from dstream.cli.render.paint import paint_for, say
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -26,6 +28,8 @@ def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:
     """Return what is to be said about a failure."""
     if isinstance(problem, DiagnosticsError):
         return problem.diagnostics
+    if isinstance(problem, click.ClickException):
+        return (error("Command cannot be carried out", problem.format_message()),)
     if isinstance(problem, StateError):
         return (error(problem.summary, problem.detail),)
     if isinstance(problem, OSError) and problem.filename is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,27 +59,45 @@ def command(
 ) -> int:
     """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
     hello("Planning", quiet=json or format != "text")
-    operation = opened(config, var, var_file, ask=input)
-    from dstream.cli.apply import shaped
-    from dstream.cli.render.formats import say_plan
-    from dstream.engine.plan import plan
-    from dstream.engine.prepared import PlanOptions
-
     form = "json" if json else format
-    if generate_config_out is not None:
-        from dstream.cli.generating import generate
+    with failing(json=form == "json"):
+        operation = opened(config, var, var_file, ask=input)
+        from dstream.cli.apply import shaped
+        from dstream.cli.render.formats import say_plan
+        from dstream.engine.plan import plan
+        from dstream.engine.prepared import PlanOptions
 
-        if generate(operation, generate_config_out, {}, quiet=form != "text"):
-            operation = opened(config, var, var_file, ask=input)
-    options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
-    options = shaped(options, task_targets(operation, task, target))
-    save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
-    with asking(operation.asked, quiet=form != "text"):
-        prepared = plan(operation, options, save)
-    say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
-    if out is not None and form == "text":
-        say(f"\nSaved to {out}. To carry out exactly this: dstream apply {out}")
-    return 2 if detailed_exitcode and prepared.plan.has_changes else 0
+        if generate_config_out is not None:
+            from dstream.cli.generating import generate
+
+            if generate(operation, generate_config_out, {}, quiet=form != "text"):
+                operation = opened(config, var, var_file, ask=input)
+        options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
+        options = shaped(options, task_targets(operation, task, target))
+        save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
+        with asking(operation.asked, quiet=form != "text"):
+            prepared = plan(operation, options, save)
+        say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
+        if out is not None and form == "text":
+            say(f"\nSaved to {out}. To carry out exactly this: dstream apply {out}")
+        return 2 if detailed_exitcode and prepared.plan.has_changes else 0
+
+
+@contextmanager
+def failing(*, json: bool) -> Iterator[None]:
+    """Where JSON was asked for and there is no plan, write why as a document in its place."""
+    try:
+        yield
+    except (click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as problem:
+        if json:
+            from dstream.cli.failure import diagnostics_of
+            from dstream.cli.render.formats import say_json
+            from dstream.plan.plan import no_plan_json
+
+            say_json(no_plan_json(diagnostics_of(problem)))
+        raise
 
 
 def _save(

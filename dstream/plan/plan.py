@@ -7,7 +7,7 @@ as far as the same things exist here, so that tools for the one can be adapted t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,7 @@ class Plan:
             "pending": self.pending,
             "applyable": self.has_changes,
             "complete": not self.counts["deferred"],
+            "errored": False,
             "summary": self.counts,
             "planned_values": {
                 "outputs": {output.name: _planned_output(output) for output in self.outputs if _stays(output)},
@@ -112,6 +113,18 @@ class Plan:
             ],
             "diagnostics": [diagnostic.to_json() for diagnostic in self.diagnostics],
         }
+
+
+def no_plan_json(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
+    """Return what stands in the place of a plan that could not be made, as JSON values."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "dstream_version": __version__,
+        "applyable": False,
+        "complete": False,
+        "errored": True,
+        "diagnostics": [diagnostic.to_json() for diagnostic in diagnostics],
+    }
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream import __version__
 from dstream.cli.render.paint import say
+from dstream.diagnostics import Severity
 from dstream_state.codec import dumps
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class Events:
         self._outcome("error", diagnostics, seconds, {})
 
     def _outcome(self, status: str, diagnostics: Iterable[Diagnostic], seconds: float, counts: dict[str, int]) -> None:
+        found = list(diagnostics)
+        for each in found:
+            failed = each.severity is Severity.ERROR
+            title, level = ("Error", "error") if failed else ("Warning", "warn")
+            self._emit("diagnostic", f"{title}: {each.summary}", level=level, diagnostic=each.to_json())
         self._emit(
             "outcome",
             f"Ended: {status}",
@@ -99,7 +105,7 @@ class Events:
             status=status,
             summary=counts,
             elapsed_seconds=round(seconds, 3),
-            diagnostics=[diagnostic.to_json() for diagnostic in diagnostics],
+            diagnostics=[diagnostic.to_json() for diagnostic in found],
         )
 
     def _hook(self, type_: str, address: str, step: str, *, level: str = "info", **more: Any) -> None:
