@@ -45,7 +45,7 @@ def command(
         lenient(config, var, var_file),
         upgrade=upgrade,
         mode=lockfile,
-        keep=recorded_sources(operation),
+        recorded=recorded_sources(operation),
         pull=pull_images,
     )
     if task is not None:

@@ -10,8 +10,11 @@ from dstream.cli.opening import given
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dstream.engine.locking import Locking
     from dstream.engine.operation import Operation
+    from dstream.plugins import ProviderSource
 
 
 def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
@@ -22,11 +25,16 @@ def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Ope
 
 
 def lock(
-    operation: Operation, *, upgrade: bool, mode: str | None, keep: tuple[str, ...] | None, pull: bool = False
+    operation: Operation,
+    *,
+    upgrade: bool,
+    mode: str | None,
+    recorded: Sequence[ProviderSource] | None,
+    pull: bool = False,
 ) -> Locking:
     """Bring the lock file up to date, and tell what was done; raise ClickException for an unknown mode.
 
-    `keep` are sources besides the configuration's that stay locked; None keeps all.
+    `recorded` are sources that the state needs besides the configuration's; None, where it is not asked, keeps all.
     """
     from dstream.cli.render.loading import Loading
     from dstream.engine.locking import lock_providers, wanted_images, wanted_providers
@@ -36,16 +44,15 @@ def lock(
         raise click.BadParameter(f"{mode!r} is not known; readonly is", param_hint="-lockfile")
     if mode and upgrade:
         raise click.UsageError("-upgrade changes the lock file, and -lockfile=readonly forbids that.")
-    wanted = wanted_providers(operation)
-    images = wanted_images(operation)
-    sources = (*(each.source for each in wanted), *(each.source.value for each in images))
+    wanted = wanted_providers(operation, recorded or ())
+    images = wanted_images(operation, recorded or ())
     result = lock_providers(
         operation.root,
         wanted,
         installer(Loading()),
         upgrade=upgrade,
         readonly=mode == "readonly",
-        keep=None if keep is None else (*keep, *sources),
+        keep_others=recorded is None,
         images=images,
         pull=pull,
     )
@@ -54,6 +61,7 @@ def lock(
         before = (result.upgraded or {}).get(each.source)
         how = "locked" if each.source in result.added else f"was {before}" if before else "as locked"
         signed = f", signed by {locked.signed_by}" if locked.signed_by else ""
+        signed += ", for objects in the state alone" if each.recorded else ""
         say(f"Provider {each.source}: {locked.version or locked.tag or locked.manifest} ({how}{signed})")
     for image in images:
         name, entry = image.source.value, result.lock.images.get(image.source.value)

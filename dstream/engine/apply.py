@@ -254,7 +254,7 @@ def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:
     scope = operation.module.scope(resources=lambda root: {})
     recorded = held.current().providers.get(name)
     if recorded is not None:
-        return revive(name, recorded, scope)
+        return revive(name, recorded, scope, operation.config)
     kind, _, rest = name.partition(".")
     block = operation.config.providers.get(rest) if kind == "provider" else None
     if block is None:

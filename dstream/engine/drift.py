@@ -222,7 +222,7 @@ class _Looking:
         scope = self._operation.module.scope(resources=lambda root: {})
         recorded = self._snapshot.providers.get(name)
         if recorded is not None:
-            return revive(name, recorded, scope)
+            return revive(name, recorded, scope, self._operation.config)
         rest = name.partition(".")[2]
         block = self._operation.config.providers[rest]
         return make_spec(name, block.launch, block.config, "resource", scope, self._operation.config, default=rest)

@@ -12,7 +12,7 @@ from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import lenient_instances
 from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.providers import default_spec, source_of
+from dstream.engine.providers import default_spec, recorded_source, source_of
 from dstream.engine.trusting import policy_of
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, pull_first
@@ -23,6 +23,7 @@ from dstream.registry.install import Installer, Wanted
 from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.platforms import Platform
 from dstream.registry.trust import Policy
+from dstream_state import Intent, Snapshot, overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,22 @@ def _add(found: dict[ProviderSource, None], problems: list[Diagnostic], evaluate
         problems.extend(problem.diagnostics)
 
 
-def wanted_providers(operation: Operation) -> list[Wanted]:
-    """Return what a configuration wants from registries, each source once, with the versions it may have."""
+def recorded_sources(operation: Operation) -> list[ProviderSource]:
+    """Return the sources in registries that objects of the state need; the blocks of these may be gone."""
+    view = operation.backend.read()
+    snapshot = overlay(view.snapshot or Snapshot.new(view.lineage), view.pending)
+    used = {each.provider for each in snapshot.resources.values()}
+    used.update(each.provider for each in view.pending if isinstance(each, Intent))
+    recorded = [each for name, each in snapshot.providers.items() if name in used]
+    found = [recorded_source(each, operation.config) for each in recorded]
+    return [source for source in found if source.kind in ("ref", "image")]
+
+
+def wanted_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Wanted]:
+    """Return what a configuration wants from registries, each source once, with the versions it may have.
+
+    Of `recorded` sources that it does not name, these are the versions that were locked for it when it did.
+    """
     settings = operation.config.settings
     constraints: dict[str, list[str]] = {}
     for required in settings.required_providers.values() if settings is not None else ():
@@ -82,6 +97,12 @@ def wanted_providers(operation: Operation) -> list[Wanted]:
         if source.kind == "ref":
             policy = policy_of(source, operation.config)
             wanted[source.value] = Wanted(source.value, ", ".join(constraints.get(source.value, ())), policy)
+    before = read_lock(operation.root)
+    for source in recorded:
+        if source.kind == "ref" and source.value not in wanted:
+            known = before.providers.get(source.value)
+            constraint = known.constraints if known is not None else ""
+            wanted[source.value] = Wanted(source.value, constraint, source.trusted, recorded=True)
     return list(wanted.values())
 
 
@@ -91,19 +112,17 @@ class WantedImage:
 
     source: ProviderSource
     policy: Policy | None = None
+    recorded: bool = False
+    """Whether only the state names it."""
 
 
-def wanted_images(operation: Operation) -> list[WantedImage]:
-    """Return the images that a configuration names."""
+def wanted_images(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[WantedImage]:
+    """Return the images that a configuration names, and of the `recorded` ones those that it does not."""
     images = [source for source in used_sources(operation) if source.kind == "image"]
-    return [WantedImage(source, policy_of(source, operation.config)) for source in images]
-
-
-def recorded_sources(operation: Operation) -> tuple[str, ...]:
-    """Return the sources in registries that the state needs for objects whose blocks are gone."""
-    snapshot = operation.backend.read().snapshot
-    recorded = snapshot.providers.values() if snapshot is not None else ()
-    return tuple(str(each.source["value"]) for each in recorded if each.source.get("kind") in ("ref", "image"))
+    found = [WantedImage(source, policy_of(source, operation.config)) for source in images]
+    named = {source.value for source in images}
+    gone = {each.value: each for each in recorded if each.kind == "image" and each.value not in named}
+    return found + [WantedImage(source, source.trusted, recorded=True) for source in gone.values()]
 
 
 def lock_providers(
@@ -113,20 +132,18 @@ def lock_providers(
     *,
     upgrade: bool = False,
     readonly: bool = False,
-    keep: Iterable[str] | None = None,
+    keep_others: bool = False,
     images: Iterable[WantedImage] = (),
     pull: bool = False,
 ) -> Locking:
     """Choose, fetch and probe what is wanted, and write the lock file of `root`; raise DiagnosticsError otherwise.
 
-    Entries of other sources are removed unless they are in `keep`; None keeps all. With `readonly`, a lock file that
+    Entries of other sources are removed, unless `keep_others`. With `readonly`, a lock file that
     would have to change is an error, and is left as it is. Images are pulled where they are missing, with `pull` also
     where a newer one may be there; one that was built on this machine, and is in no registry, is not locked.
     """
     before = read_lock(root)
-    kept = before.providers if keep is None else {s: e for s, e in before.providers.items() if s in set(keep)}
-    kept_images = before.images if keep is None else {s: e for s, e in before.images.items() if s in set(keep)}
-    now = replace(before, providers=dict(kept), images=dict(kept_images))
+    now = before if keep_others else replace(before, providers={}, images={})
     problems: list[Diagnostic] = []
     for each in wanted:
         previous = before.providers.get(each.source)
@@ -134,14 +151,14 @@ def lock_providers(
             locked = installer.lock(each, previous, upgrade=upgrade)
             now = now.with_provider(_probed(locked, previous, installer, root))
         except DiagnosticsError as problem:
-            problems.extend(problem.diagnostics)
+            problems.extend(_explained(problem, each.recorded))
     for wanted_image in images:
         try:
             previous_image = before.images.get(wanted_image.source.value)
             image = _image(wanted_image, previous_image, installer, root, upgrade=upgrade, pull=pull)
             now = now.with_image(image) if image is not None else now
         except DiagnosticsError as problem:
-            problems.extend(problem.diagnostics)
+            problems.extend(_explained(problem, wanted_image.recorded))
     if problems:
         raise DiagnosticsError(problems)
     result = _compared(before, now)
@@ -150,6 +167,15 @@ def lock_providers(
             raise DiagnosticsError(error("Lock file would change", _difference(result)))
         return result
     return replace(result, changed=write_lock(root, now))
+
+
+def _explained(problem: DiagnosticsError, recorded: bool) -> list[Diagnostic]:
+    """Return what is wrong; of what only the state names, with what else there is to do about it."""
+    hint = (
+        " The configuration does not name it any more, but the state has objects of it. If they are not to be managed "
+        "any more, forget them with: dstream state rm"
+    )
+    return [replace(each, detail=each.detail + hint) if recorded else each for each in problem.diagnostics]
 
 
 def _probed(locked: Locked, previous: Locked | None, installer: Installer, root: Path) -> Locked:

@@ -150,14 +150,15 @@ def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
     required = config.settings.required_providers.get(name) if config.settings is not None else None
     if required is None:
         return ProviderSource("name", name, env)
-    return _in_registry(required.source, env, config)
+    return _trusting(ProviderSource("ref", required.source, env), config)
 
 
-def _in_registry(value: str, env: tuple[str, ...], config: Config) -> ProviderSource:
-    """Return a provider in a registry, and whose signature a trust block wants of it."""
+def _trusting(source: ProviderSource, config: Config) -> ProviderSource:
+    """Return a source with whose signature a trust block wants of it, if it comes from a registry."""
+    if source.kind not in ("ref", "image"):
+        return source
     from dstream.engine.trusting import policy_of
 
-    source = ProviderSource("ref", value, env)
     return replace(source, trusted=policy_of(source, config))
 
 
@@ -190,15 +191,8 @@ def source_of(launch: Launch, scope: Scope, config: Config, default: str | None 
         )
     if launch.kind == "name":
         return _named(value, _env(launch, scope), config)
-    if launch.kind == "ref":
-        return _in_registry(value, _env(launch, scope), config)
     limits = Limits() if launch.container is None else _container(launch.container, scope)
-    source = ProviderSource(launch.kind, value, _env(launch, scope), limits)
-    if launch.kind != "image":
-        return source
-    from dstream.engine.trusting import policy_of
-
-    return replace(source, trusted=policy_of(source, config))
+    return _trusting(ProviderSource(launch.kind, value, _env(launch, scope), limits), config)
 
 
 def _container(body: Body, scope: Scope) -> Limits:
@@ -245,9 +239,11 @@ def _env(launch: Launch, scope: Scope) -> tuple[str, ...]:
     return tuple(names)
 
 
-def revive(name: str, recorded: ProviderState, scope: Scope) -> ProviderSpec:
-    """Return the spec of a provider that is only in the state: its block is gone, its objects are not."""
-    source = recorded.source
+def revive(name: str, recorded: ProviderState, scope: Scope, config: Config) -> ProviderSpec:
+    """Return the spec of a provider as the state has it: its block may be gone, its objects are not.
+
+    Whose signature it needs is what the configuration says, as of any other provider.
+    """
     values: dict[str, Any] = {}
     expressions: dict[str, str] = {}
     for argument, value in recorded.config.items():
@@ -267,15 +263,15 @@ def revive(name: str, recorded: ProviderState, scope: Scope) -> ProviderSpec:
                 ) from problem
         else:
             values[argument] = value
-    return ProviderSpec(
-        name,
-        ProviderSource(
-            source["kind"], source["value"], tuple(source.get("env", ())), _limits(source.get("container") or {})
-        ),
-        recorded.role,  # type: ignore[arg-type]  # written by `recorded` above
-        values,
-        expressions,
-    )
+    role: Any = recorded.role  # written by `recorded` above
+    return ProviderSpec(name, recorded_source(recorded, config), role, values, expressions)
+
+
+def recorded_source(recorded: ProviderState, config: Config) -> ProviderSource:
+    """Return where a provider that the state has comes from, and whose signature it needs."""
+    form = recorded.source
+    limits = _limits(form.get("container") or {})
+    return _trusting(ProviderSource(form["kind"], form["value"], tuple(form.get("env", ())), limits), config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,4 +400,14 @@ class ProviderPool:
 
 
 def _at_range(problem: DiagnosticsError, spec: ProviderSpec) -> list[Any]:
-    return [replace(d, subject=d.subject or spec.range, address=d.address or spec.name) for d in problem.diagnostics]
+    """Return what is wrong with a spec, with its place, or with what there is to do where it is written nowhere."""
+    hint = ""
+    if spec.range is None and spec.body is None:
+        hint = (
+            f" The state names this provider for its objects, as {spec.name}. If they are not to be managed any more, "
+            "forget them with: dstream state rm"
+        )
+    return [
+        replace(d, detail=d.detail + hint, subject=d.subject or spec.range, address=d.address or spec.name)
+        for d in problem.diagnostics
+    ]

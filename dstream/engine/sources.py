@@ -111,7 +111,7 @@ class Sources:
         """Take a provider as the state recorded it, if it did; raise DiagnosticsError where that has a lost secret."""
         recorded = self._snapshot.providers.get(f"provider.{name}")
         if recorded is not None:
-            spec = revive(f"provider.{name}", recorded, self._scope)
+            spec = revive(f"provider.{name}", recorded, self._scope, self._config)
             self.specs[spec.name] = spec
             self._join([spec])
 
@@ -165,7 +165,7 @@ class Sources:
             if recorded is None:
                 continue
             try:
-                self.specs[name] = revive(name, recorded, self._scope)
+                self.specs[name] = revive(name, recorded, self._scope, self._config)
             except DiagnosticsError as problem:
                 problems.extend(replace(each, address=each.address or address) for each in problem.diagnostics)
         return problems

@@ -37,6 +37,8 @@ class Wanted:
     constraints: str = ""
     policy: Policy | None = None
     """Whose signature it needs."""
+    recorded: bool = False
+    """Whether only the state names it."""
 
     @property
     def reference(self) -> Reference:

@@ -40,6 +40,8 @@ PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 BUNDLE_PREFIX = "application/vnd.dev.sigstore.bundle"
 _STATEMENT = "application/vnd.in-toto+json"
+_SIGNER = re.compile(r"(?: \((?!roots )(?P<issuer>[^()]*)\))?(?: \(roots (?P<roots>[^()]*)\))?")
+"""What follows the name of a signer by certificate."""
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 
 
@@ -63,8 +65,14 @@ class Policy:
         """Tell whether a signer, as `verify` has called them before, is one of those that are trusted now."""
         if signed_by.startswith("key "):
             return any(signed_by == f"key {fingerprint(key)}" for key in self.keys)
-        name, _, issuer = signed_by.partition(" (")
-        return fnmatchcase(name, self.identity) and (not self.issuer or issuer == f"{self.issuer})")
+        name, _, rest = signed_by.partition(" (")
+        found = _SIGNER.fullmatch(f" ({rest}" if rest else "")
+        right = found is not None and self.issuer in ("", found["issuer"]) and self._roots() == (found["roots"] or "")
+        return right and fnmatchcase(name, self.identity)
+
+    def _roots(self) -> str:
+        """Return the fingerprint of the roots that signers are held against, empty for the public ones."""
+        return "" if self.trusted_root is None else file_fingerprint(self.trusted_root)
 
     def verify(self, source: Source, reference: Reference, manifest: Manifest) -> str:
         """Return who has signed a manifest; raise RegistryError where nobody has who is trusted."""
@@ -81,7 +89,8 @@ class Policy:
             for bundle in bundles:
                 try:
                     name = verify_bundle(bundle, manifest, self.identity, self.issuer, self.trusted_root)
-                    return f"{name} ({self.issuer})" if self.issuer else name
+                    roots = f" (roots {self._roots()})" if self.trusted_root is not None else ""
+                    return (f"{name} ({self.issuer})" if self.issuer else name) + roots
                 except RegistryError as problem:
                     problems.append(problem.diagnostics[0].detail)
         wanted = " or ".join(
@@ -203,6 +212,16 @@ def fingerprint(key: Path) -> str:
 
         raw = _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return f"SHA256:{digest_of(raw).partition(':')[2][:32]}"
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return `SHA256:...` of a file, and what is none where there is no file."""
+    from dstream.registry.content import digest_of
+
+    try:
+        return f"SHA256:{digest_of(path.read_bytes()).partition(':')[2][:32]}"
+    except OSError:
+        return "missing"
 
 
 def _spki(key: Path) -> bytes | None:

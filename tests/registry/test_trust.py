@@ -140,7 +140,7 @@ def test_a_fingerprint_is_the_same_with_and_without_the_library(tmp_path: Path, 
     assert trust.fingerprint(public) == quick
 
 
-def test_an_identity_that_is_changed_accepts_only_who_fits_it() -> None:
+def test_an_identity_that_is_changed_accepts_only_who_fits_it(tmp_path: Path) -> None:
     signed_by = f"{WORKFLOW} ({ISSUER})"
     right = trust.Policy("*", identity="https://github.com/team/*@refs/tags/v*", issuer=ISSUER)
     assert right.accepts(signed_by)
@@ -150,6 +150,16 @@ def test_an_identity_that_is_changed_accepts_only_who_fits_it() -> None:
     assert not replace(right, identity="https://github.com/other/*").accepts(signed_by)
     assert not replace(right, identity="").accepts(signed_by)
     assert not right.accepts(f"key SHA256:{'0' * 32}")
+    root = tmp_path / "root.json"
+    root.write_text("{}")
+    rooted = replace(right, trusted_root=root)
+    noted = f"{signed_by} (roots {trust.file_fingerprint(root)})"
+    assert rooted.accepts(noted)
+    assert replace(rooted, issuer="").accepts(noted)
+    assert not rooted.accepts(signed_by)  # held against the public roots
+    assert not right.accepts(noted)
+    root.write_text("{ }")
+    assert not rooted.accepts(noted)
 
 
 def test_a_mirror_has_the_signatures_too(user: User, open_registry: Registry) -> None:
@@ -219,6 +229,14 @@ def test_a_sigstore_bundle_counts_if_identity_issuer_roots_and_content_are_right
     assert "Signature is missing" in init(right)  # a bundle of the right signer about other content
     attach(Pusher(client, repository), subject, BUNDLE, bundle(subject.raw, digest), "y.json")
     assert f"signed by {WORKFLOW}" in init(right)
+    user.done("plan")
+    own_roots = roots["own"].read_bytes()
+    roots["own"].write_bytes(roots["other"].read_bytes())  # the block is the same: its roots are not
+    assert "Signer is not trusted" in user.dstream("plan").said
+    roots["own"].unlink()
+    assert "Signer is not trusted" in user.dstream("plan").said
+    roots["own"].write_bytes(own_roots)
+    user.done("plan")
     assert f"The bundle is by {WORKFLOW}" in init("https://github.com/evil/*")
     assert "does not hold" in init(right, "https://issuer.example")
     assert "does not hold" in init(right, root="other")

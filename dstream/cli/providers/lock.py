@@ -31,7 +31,7 @@ def command(
     from dstream.registry.install import installer
     from dstream.registry.platforms import parse_platform
 
-    result = lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, keep=None)
+    result = lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, recorded=None)
     fetch_platforms(result.lock, [parse_platform(each) for each in platform], installer(Loading()))
     if not result.changed:
         say("The lock file is up to date.")
