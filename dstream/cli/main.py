@@ -32,6 +32,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "state": ("state", "Look at the state, and mend it by hand"),
     "workspace": ("workspace", "Keep several states of one configuration"),
     "import": ("import_", "Take an object that exists into the state"),
+    "untaint": ("untaint", "Keep an object that was not created whole"),
     "checkpoint": ("checkpoint", "Show, set or reset the position of a task"),
     "dlq": ("dlq", "List, show or replay dead letters"),
     "providers": ("providers", "Find, fetch, lock, publish, make and test providers"),
@@ -39,6 +40,17 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("version", "Show the version"),
 }
 _ALIASES = {"validate": "lint"}
+_INSTEAD = {
+    "env": "Workspaces are at: dstream workspace",
+    "get": "There are no modules to fetch. Providers are fetched by: dstream init",
+    "login": "Who docker is logged in to a registry as, dstream is: docker login",
+    "logout": "Who docker is logged in to a registry as, dstream is: docker logout",
+    "metadata": "What providers and their types take is shown by: dstream providers schema",
+    "refresh": "To take what is real into the state: dstream apply -refresh-only",
+    "taint": "To make an object anew: dstream apply -replace=ADDRESS",
+    "test": "Providers are tested by: dstream providers test",
+}
+"""What does here what these commands of Terraform do there."""
 
 
 class LazyGroup(click.Group):
@@ -66,8 +78,8 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(name, [*_COMMANDS, *_ALIASES], n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"There is no command {name!r}.{hint}")
+            hint = _INSTEAD.get(name) or (f"Did you mean {near[0]!r}?" if near else "")
+            ctx.fail(f"There is no command {name!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -102,6 +102,23 @@ def forget(operation: Operation, addresses: list[str], timeout: float, observer:
     return [*found, *tasks]
 
 
+def untaint(operation: Operation, addresses: Sequence[str], timeout: float, observer: Observer) -> list[str]:
+    """Take objects that were not created whole for whole, so that they are not replaced; return their addresses."""
+    with locked(operation, "untaint", timeout, observer) as held:
+        snapshot = held.current()
+        records: list[Record] = []
+        for name in dict.fromkeys(str(read_address(address)) for address in addresses):
+            item = snapshot.resources.get(name)
+            if item is None:
+                raise DiagnosticsError(_missing(name, snapshot))
+            if item.status != "tainted":
+                raise DiagnosticsError(error("Not tainted", f"{name} is {item.status} in the state; nothing was done."))
+            records.append(Put(name, replace(item, status="ok")))
+        held.append(records)
+        held.finish()
+    return [record.address for record in records if isinstance(record, Put)]
+
+
 def _missing(address: str, snapshot: Snapshot) -> Diagnostic:
     import difflib
 

@@ -127,3 +127,15 @@ def test_what_is_not_whole_or_not_known_is_shown_as_such(world: World) -> None:
     assert "dstream import rec_blind.b" in " ".join(run(world, "plan", code=1).err.split())
     run(world, "state", "rm", "rec_blind.b")
     assert "must be replaced" in run(world, "plan", "-target=rec_planned.a").out
+
+
+def test_what_is_tainted_may_be_kept(world: World) -> None:
+    world.write(A)
+    world.recorder.on("create", "a", fail="fatal", made=True, times=1)
+    run(world, "apply", "-auto-approve", code=1)
+    assert "must be replaced" in run(world, "plan").out
+    assert "no longer tainted" in run(world, "untaint", "rec_planned.a").out
+    assert "No changes" in run(world, "plan").out
+    assert "Not tainted" in run(world, "untaint", "rec_planned.a", code=1).err
+    assert "Did you mean rec_planned.a?" in run(world, "untaint", "rec_planned.aa", code=1).err
+    assert "-replace=ADDRESS" in run(world, "taint", "rec_planned.a", code=1).err

@@ -1,0 +1,28 @@
+"""`dstream untaint`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dstream.cli.opening import opened
+from dstream.cli.options import Command, config_options, lock_options, seconds
+from dstream.cli.render.paint import paint_for, say
+
+
+@click.command("untaint", cls=Command)
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@config_options
+@lock_options
+def command(
+    addresses: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
+) -> None:
+    """Take objects that were not created whole for whole: the next apply does not replace them."""
+    from dstream.cli.render.progress import Lines
+    from dstream.engine.surgery import untaint
+
+    operation = opened(config, var, var_file)
+    timeout = seconds(lock_timeout, "-lock-timeout")
+    for address in untaint(operation, addresses, timeout, Lines(paint_for(sys.stdout))):
+        say(f"{address} is no longer tainted")
