@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from dstream.diagnostics import error
+from dstream.plugins.failures import excerpt
 from dstream.plugins.wire import decode_object
-from dstream.run.ledger import Sent
+from dstream.run.ledger import ProtocolBroken, Sent
 from dstream.run.pump import Pump, RecordTooLong
 from dstream.run.settle import Settler
 from dstream.run.side import Side
@@ -46,6 +47,7 @@ class Driving(Situation):
             before_write=self.lease.ensure,
             on_checkpoint=self.ledger.sent,
             on_first_line=self._first_line,
+            on_error=self._input_error,
             skip=self._skip,
             on_skipped=self._skipped,
             limit=self._max_records if not acks else None,
@@ -107,6 +109,14 @@ class Driving(Situation):
         self._input_ready.set()
         self._ready()
         return len(line)
+
+    def _input_error(self, line: bytes) -> None:
+        """The input has written, as its last line, why it cannot go on."""
+        form = decode_object(line)
+        if form is None or form.get("status") != "error":
+            shown = excerpt(line, self.input.redactor)
+            raise ProtocolBroken("input", f"wrote a line that is no part of the protocol: {shown}")
+        self._cannot_go_on(self.input, form)
 
     def _ready(self) -> None:
         if self.flow.acks:

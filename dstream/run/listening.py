@@ -8,7 +8,7 @@ import time
 from dstream.diagnostics import error
 from dstream.plugins.failures import excerpt
 from dstream.plugins.redact import RedactedLines
-from dstream.plugins.wire import CONTROL_LIMIT, complaints, decode_object
+from dstream.plugins.wire import CONTROL_LIMIT, decode_object
 from dstream.run.ledger import ProtocolBroken
 from dstream.run.situation import Situation, refusal, status_of
 
@@ -60,9 +60,7 @@ class Listening(Situation):
         elif line.strip():
             form = decode_object(line)
             if form is not None and form.get("status") == "error":
-                found = complaints(form, self.output.redactor, self.output.program)
-                self._fail(*(each.diagnostic for each in found))
-                raise BrokenPipeError
+                self._cannot_go_on(self.output, form)
             shown = excerpt(line, self.output.redactor)
             raise ProtocolBroken("output", f"wrote a line that is no part of the protocol: {shown}")
 

@@ -15,6 +15,7 @@ from dstream.run.transfer import CHUNK, Copying, Transfer, transfer
 
 CHECKPOINT = b'{"checkpoint":'
 END = b'{"end":'
+ERROR = b'{"status":'
 _NEXT_CHECKPOINT = b"\n" + CHECKPOINT
 
 
@@ -35,6 +36,7 @@ class Pump:
         before_write: Callable[[], None],
         on_checkpoint: Callable[[bytes, int], None],
         on_first_line: Callable[[bytes], int] | None = None,
+        on_error: Callable[[bytes], None] = lambda line: None,
         skip: int = 0,
         on_skipped: Callable[[list[bytes]], None] = lambda lines: None,
         limit: int | None = None,
@@ -46,15 +48,17 @@ class Pump:
 
         `before_write` is called before each write, and stops the pump by raising. `on_checkpoint(line, records)` is
         called for each checkpoint line, before it is written, with the number of records before it.
-        `on_first_line(line)` returns how many bytes at its start are not passed on: all of an answer. The first
-        `skip` records are given to `on_skipped` instead. At most `limit` records are passed on. During the first
-        `careful` records, `settle` is called after each checkpoint line, and waits until it is acknowledged.
+        `on_first_line(line)` returns how many bytes at its start are not passed on: all of an answer.
+        `on_error(line)` is called, where delivery is confirmed, for the last line of an input that cannot go on.
+        The first `skip` records are given to `on_skipped` instead. At most `limit` records are passed on. During the
+        first `careful` records, `settle` is called after each checkpoint line, and waits until it is acknowledged.
         `connect` says how bytes get from one to the other.
         """
         self._source, self._sink, self._connect = source, sink, connect
         self._copying = Copying(source, sink)  # for lines that are in the pump's hands already
         self._controls, self._max = controls, max_record_bytes
         self._before_write, self._on_checkpoint, self._on_first_line = before_write, on_checkpoint, on_first_line
+        self._on_error = on_error
         self._skip, self._on_skipped, self._limit = skip, on_skipped, limit
         self._careful, self._settle = careful, settle
         self.records = 0
@@ -116,6 +120,8 @@ class Pump:
             pipe.drop(cut - start)
             chunk, pipe = self._after_skipping(chunk[start:cut]), self._copying
             start, cut = 0, len(chunk)
+        error = self._error_at(chunk, start, cut)
+        cut -= len(error)
         while self._controls and self.records < self._careful:
             at = self._next_checkpoint(chunk, start, cut)
             if at < 0:
@@ -126,11 +132,19 @@ class Pump:
             start = end
         if start < cut:
             self._forward(chunk, start, cut, pipe)
+        if error:
+            pipe.drop(len(error))
+            self._on_error(error)
+
+    def _error_at(self, chunk: bytes, start: int, cut: int) -> bytes:
+        """Return the line at the end of `chunk[start:cut]` if it says that the input cannot go on, else nothing."""
+        last = _last_line(chunk, start, cut)
+        return chunk[last:cut] if self._controls and chunk.startswith(ERROR, last, cut) else b""
 
     def _after_skipping(self, block: bytes) -> bytes:
         kept, skipped = [], []
         for line in block.splitlines(keepends=True):
-            if self._skip and not (self._controls and line.startswith((CHECKPOINT, END))):
+            if self._skip and not (self._controls and line.startswith((CHECKPOINT, END, ERROR))):
                 skipped.append(line.rstrip(b"\r\n"))
                 self._skip -= 1
             else:
@@ -157,7 +171,7 @@ class Pump:
         """Tell, at the speed of memory, whether some line of `chunk[start:cut]` may begin like a control line."""
         if chunk.startswith(END, start) or self._next_checkpoint(chunk, start, cut) >= 0:
             return True
-        return chunk.startswith(END, max(chunk.rfind(b"\n", start, cut - 1) + 1, start))
+        return chunk.startswith(END, _last_line(chunk, start, cut))
 
     def _look_for_controls(self, chunk: bytes, start: int, cut: int, lines: int) -> int:
         """Report checkpoint lines and notice the end line; return the number of records among `lines`."""
@@ -168,8 +182,7 @@ class Pump:
             passed = newline + 1
             controls += 1
             self._on_checkpoint(chunk[at:newline], before)
-        last = max(chunk.rfind(b"\n", start, cut - 1) + 1, start)
-        if chunk.startswith(END, last):
+        if chunk.startswith(END, _last_line(chunk, start, cut)):
             self.ended = True
             controls += 1
         return lines - controls
@@ -180,6 +193,11 @@ class Pump:
             return start
         at = self._find(chunk, _NEXT_CHECKPOINT, start, cut)
         return at + 1 if at >= 0 else -1
+
+
+def _last_line(chunk: bytes, start: int, cut: int) -> int:
+    """Return where the last whole line of `chunk[start:cut]` begins."""
+    return max(chunk.rfind(b"\n", start, cut - 1) + 1, start)
 
 
 def _newlines(chunk: bytes, start: int, cut: int) -> int:

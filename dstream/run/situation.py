@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.plugins.failures import excerpt
@@ -149,18 +149,37 @@ class Situation:
         what = f"The {side.name} {side.program} {side.redactor.text(problem.text)}"
         self._fail(error("Provider broke the protocol", what), side=side, final=True)
 
+    def _said_no(self, side: Side, form: Mapping[str, Any], final: frozenset[str]) -> NoReturn:
+        """End the session for the errors that a provider tells; `final` are the classes that end the run.
+
+        What is retriable is tried again for as long as it takes.
+        """
+        found = complaints(form, side.redactor, side.program)
+        classes = {each.error_class for each in found}
+        retriable = "retriable" in classes
+        self._fail(
+            *(each.diagnostic for each in found), final=bool(classes & final) and not retriable, counts=not retriable
+        )
+        raise BrokenPipeError  # ends the calling thread; the reason is recorded
+
+    def _cannot_go_on(self, side: Side, form: Mapping[str, Any]) -> NoReturn:
+        """Take the last line of a provider that cannot go on.
+
+        What is fatal may be the very next record, or what the next start looks at: that is tried, as after a death.
+        """
+        self._said_no(side, form, final=_LASTING)
+
     def _answered(self, side: Side, form: Mapping[str, Any] | None, line: bytes) -> None:
         """Check the answer of a version 2 provider to its opening line."""
         if form is not None and form.get("status") == "error":
-            found = complaints(form, side.redactor, side.program)
-            classes = {each.error_class for each in found}
-            retriable = "retriable" in classes
-            final = bool(classes & {"invalid", "denied", "conflict", "fatal"}) and not retriable
-            self._fail(*(each.diagnostic for each in found), final=final, counts=not retriable)
-            raise BrokenPipeError  # ends the calling thread; the reason is recorded
+            self._said_no(side, form, final=_LASTING | {"fatal"})
         if form is None or form.get("status") != "ready":
             what = f"answered its opening line with something else: {excerpt(line, side.redactor)}"
             raise ProtocolBroken(side.name, what)
+
+
+_LASTING = frozenset({"invalid", "denied", "conflict"})
+"""Classes of errors that another session would meet again."""
 
 
 def status_of(form: Mapping[str, Any] | None) -> str | None:

@@ -414,6 +414,55 @@ def test_what_a_provider_does_wrong_is_said_clearly(bench, side, body, says, ses
         assert "a hint" in text
 
 
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize("error_class", ["invalid", "conflict", "denied"])
+def test_an_error_that_another_session_would_meet_again_ends_the_run_at_once(bench, side, error_class):
+    flow = bench.flow(*breaking(bench, side, error_class), secrets=("hunter2",))
+    outcome = bench.run(flow)
+    assert (outcome.status, outcome.sessions, bench.notes.restarts) == ("failed", 1, []), detail(outcome)
+    assert "No such queue: it was deleted by (sensitive value)" in detail(outcome)
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_what_is_fatal_may_be_the_next_record_so_the_task_is_blocked_before_it(bench, side):
+    outcome = bench.run(bench.flow(*breaking(bench, side, "fatal")))
+    assert (outcome.status, outcome.sessions) == ("blocked", 3)
+    assert "it was deleted" in detail(outcome)
+    assert "--skip-records" in detail(outcome)
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_what_may_pass_while_data_flows_is_tried_again_without_end(bench, side):
+    outcome = bench.run(bench.flow(*breaking(bench, side, "retriable", times=5)), longest_delay=0.1)
+    assert outcome.status == "ended", detail(outcome)
+    assert len(bench.notes.restarts) == 5
+    assert "No such queue" in str(bench.notes.restarts)
+
+
+def breaking(bench, side, error_class, times=99):
+    """An input and an output, one of which says in its first sessions, after a record, that it cannot go on."""
+    starts = bench.folder / "starts"
+    said = {"status": "error", "diagnostics": [
+        {"summary": "No such queue", "detail": "it was deleted by hunter2", "class": error_class}]}  # fmt: skip
+    fail = f"""
+with open({str(starts)!r}, "a") as file: file.write("+")
+if os.path.getsize({str(starts)!r}) <= {times}: say({json.dumps(said)!r}); sys.exit(1)
+"""
+    source = """
+say('{"status":"ready"}'); say('{"data":{"n":1},"metadata":{}}')
+FAIL
+say('{"checkpoint":{},"n":1}'); say('{"end":true}')
+"""
+    sink = """
+say('{"status":"ready"}'); sys.stdin.readline()
+FAIL
+for line in sys.stdin:
+    if line.startswith('{"checkpoint"'): say(line.strip())
+"""
+    ends = [("input", "in", source), ("output", "out", sink)]
+    return [bench.python(name, body.replace("FAIL", fail if role == side else "")) for role, name, body in ends]
+
+
 def test_a_retriable_refusal_is_retried_without_end(bench, tmp_path):
     starts = tmp_path / "starts"
     source = bench.python(

@@ -13,6 +13,7 @@ from typing import Any
 
 from dstream_sdk import (
     Deferred,
+    DeniedError,
     Envelope,
     Input,
     InputSession,
@@ -40,6 +41,7 @@ class InputSettings:
     forever: bool = setting(False, description="wait to be stopped instead of ending")
     release: bool = setting(False, description="emit a record that tells what was committed last")
     fail: str = setting("", description="fail with this message when opened")
+    breaks: str = setting("", description="fail with this message after the records", aliases=["break"])
     password: str = setting("", description="a secret", sensitive=True)
 
 
@@ -63,6 +65,8 @@ class ReferenceInput(Input[InputSettings]):
             n += 1
             session.emit({"n": n}, {"TableName": config.name})
             session.checkpoint({"source": "reference", "n": n})
+        if config.breaks:
+            raise RetriableError("Cannot read", config.breaks)
         if config.release and (session.committed or released.wait(10)):
             session.emit({"released": (session.committed or {})["n"]})
         if config.forever and not session.until_current:
@@ -78,7 +82,7 @@ class OutputSettings:
 
 
 class ReferenceOutput(Output[OutputSettings]):
-    """Refuses data with a member `bad`; tells on standard output (version 1) what it took."""
+    """Refuses data with a member `bad`, ends at `denied`; tells on standard output (version 1) what it took."""
 
     def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
         for stream in context.streams:
@@ -93,6 +97,8 @@ class ReferenceOutput(Output[OutputSettings]):
         for each in envelopes:
             if "bad" in each.data:
                 self.session.reject(each.line, "it is bad")
+            elif "denied" in each.data:
+                raise DeniedError("Access denied", "it may not be written")
             else:
                 self.written.append(each)
 
@@ -100,6 +106,18 @@ class ReferenceOutput(Output[OutputSettings]):
         if self.session.protocol == 1:
             self.session.display(b"".join(each.line + b"\n" for each in self.written))
             self.written.clear()
+
+
+class CreatingOutput(ReferenceOutput):
+    """Needs an object for each table, and asks for that of a table which nobody has named."""
+
+    def write_envelopes(self, envelopes: list[Envelope]) -> None:
+        known = {stream.name for stream in self.session.streams}
+        for each in envelopes:
+            table = each.metadata["TableName"]
+            if table not in known:
+                self.session.discover(Stream(table, tuple(each.metadata["Key"])))
+        super().write_envelopes(envelopes)
 
 
 class StoringOutput(ReferenceOutput):
@@ -189,6 +207,7 @@ class NeedsAll(ReferenceInput):
 PROVIDERS = {
     "input": Provider("reference", "1.0.0", input=ReferenceInput(), resources=[Thing()]),
     "output": Provider("reference", "1.0.0", output=ReferenceOutput(), resources=[Thing()]),
+    "creating-output": Provider("reference", "1.0.0", output=CreatingOutput(), resources=[Thing()]),
     "storing-output": Provider("reference", "1.0.0", output=StoringOutput()),
     "needs-all": Provider("reference", "1.0.0", input=NeedsAll()),
 }

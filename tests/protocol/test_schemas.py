@@ -33,6 +33,8 @@ def schema_of(line: dict[str, Any], by_host: bool, opening: dict[str, Any] | Non
     first = next(iter(line))
     if first in KINDS:
         return str(first)
+    if first == "stream" and opening and opening["command"] == "run":
+        return "new-stream"
     if "data" in line:
         return "envelope"
     if by_host:

@@ -1,4 +1,4 @@
-"""Rules about an output that runs: R31 to R37, with envelopes of a table `conformance`."""
+"""Rules about an output that runs: R31 to R38, with envelopes of a table `conformance`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.wire import decode_object, encode
 
 _SECONDS = 20.0
+_UNNAMED = "conformance_unnamed"
 _END = b'{"end":true}\n'
 
 
-def envelope(number: int) -> bytes:
+def envelope(number: int, table: str = "conformance") -> bytes:
     """Return an envelope as one line."""
-    metadata = {"TableName": "conformance", "OperationType": "Insert", "Key": {"id": number}}
+    metadata = {"TableName": table, "OperationType": "Insert", "Key": {"id": number}}
     return encode({"data": {"id": number, "text": "conformance"}, "metadata": metadata})
 
 
@@ -91,6 +92,20 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) 
             if not isinstance(kept, int) or kept < number:
                 raise Departed(f"it acknowledged checkpoint {number}, was killed, and then had {found}")
 
+    def new_stream() -> None:
+        needs_acks()
+        with opened() as talk:
+            talk.send(envelope(1), checkpoint(1), envelope(2, _UNNAMED), checkpoint(2), _END)
+            said = talk.rest(_SECONDS)
+            at = next((at for at, line in enumerate(said) if line.startswith(b'{"stream":')), None)
+            if at is None:
+                raise Skipped("with this configuration it asks for no objects of a table that nobody named")
+            stream = (decode_object(said[at]) or {}).get("stream")
+            named = isinstance(stream, dict) and stream.get("name") == _UNNAMED and isinstance(stream.get("key"), list)
+            require(named, f"it asks for {stream}, where the data was of {_UNNAMED}")
+            require(at == len(said) - 1, f"after the stream line it wrote {said[-1][:200]!r}")
+            _acknowledgements(said[:at], 1)
+
     yield check("R31", whole)
     yield check("R32", waiting)
     yield check("R33", whole)
@@ -98,6 +113,7 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) 
     yield check("R35", half)
     if "stores_checkpoint" in info.capabilities:
         yield check("R37", stored)
+    yield check("R38", new_stream)
 
 
 def _numbers(lines: list[bytes]) -> list[int]:

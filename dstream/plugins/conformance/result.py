@@ -34,6 +34,7 @@ TITLES = {
     "R34": "acknowledges nothing when its input ends without an end line",
     "R35": "delivers no half line",
     "R37": "says in ready which checkpoint it has stored",
+    "R38": "asks for the objects of a table that nobody named, and then ends",
     "R40": "answers every request once, with its id",
     "R41": "reads requests while it writes answers",
     "R42": "answers what is outstanding when its standard input ends, and exits 0",

@@ -80,8 +80,9 @@ def test_a_line_that_looks_like_a_control_line_never_becomes_one(tmp_path: Path)
         lines = provider.rest()
         assert b'{"end":true}\n' not in lines
         assert provider.wait() == 1
-        assert "Not an envelope" in provider.stderr()
-        assert f"{path}, byte {len(rows(1))}" in provider.stderr()
+        (told,) = json.loads(lines[-1])["diagnostics"]
+        assert told["summary"] == "Not an envelope"
+        assert f"{path}, byte {len(rows(1))}" in told["detail"]
 
 
 def test_members_of_envelopes_in_another_order_are_envelopes_all_the_same(tmp_path: Path) -> None:
@@ -201,9 +202,9 @@ def test_a_broken_line_names_its_place(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"a":1}\nnot json\n')
     with start({"path": str(path)}) as provider:
-        provider.rest()
+        *_, last = provider.rest()
         assert provider.wait() == 1
-        assert f"{path}, byte 8" in provider.stderr()
+        assert f"{path}, byte 8" in json.loads(last)["diagnostics"][0]["detail"]
 
 
 def test_a_checkpoint_of_another_input_is_refused(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ class TableReader:
         except InvalidError as problem:
             if problem.detail.endswith(_UNKNOWN_RANGE):
                 self._explain(database, place)
-            raise
+            # It was right when the session began: the next one looks again at what there is.
+            raise ProviderError(problem.summary, problem.detail) from None
         except LookupError as problem:
             raise ProviderError(f"Could not read the changes of {self.table}", str(problem)) from None
         lines = self._envelopes.changes(found)

@@ -16,7 +16,7 @@ import time
 from struct import Struct
 from typing import Any
 
-from dstream_sdk import InvalidError, ProviderError, RetriableError
+from dstream_sdk import ProviderError, RetriableError
 
 _HEADER = 25
 """Bytes of XLogData before its payload: w, start, end of the log, time."""
@@ -100,8 +100,8 @@ class CopyBoth:
             text, state = self._text(result) or b"", self._field(result, _SQLSTATE) or b""
         text = text or self._error(self._connection) or b"the server has ended the stream"
         message = " ".join(text.decode(errors="replace").split())
-        if state.startswith((b"42", b"22", b"55", b"58P01")):
-            return InvalidError("Could not read the changes", message)
+        if state.startswith((b"42", b"22", b"55", b"58P01")):  # the next session looks what has become of the slot
+            return ProviderError("Could not read the changes", message)
         return RetriableError("Could not read the changes", message)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dstream_postgres.names import Table, parse_table
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, Resource
+from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource
+
+if TYPE_CHECKING:
+    import psycopg2
 
 CHECKPOINT = "postgres_checkpoint"
 
@@ -61,7 +64,7 @@ class PostgresOutput(Output[OutputSettings]):
         """Take whole lines; they are applied in batches, and committed by `flush`."""
         import psycopg2
 
-        from dstream_postgres.database import error_of, rows
+        from dstream_postgres.database import rows
         from dstream_postgres.rows import NotARow, parse_row
 
         add, keys = self._applier.add, self._keys
@@ -78,13 +81,11 @@ class PostgresOutput(Output[OutputSettings]):
                         continue
                     add(row)
         except psycopg2.Error as problem:
-            raise error_of(problem, "write rows", self._dsn) from None
+            raise _row_error(problem, "write rows", self._dsn) from None
 
     def flush(self, checkpoint: dict[str, Any] | None) -> None:
         """Apply what waits, store the checkpoint, commit."""
         import psycopg2
-
-        from dstream_postgres.database import error_of
 
         try:
             self._applier.apply()
@@ -93,8 +94,17 @@ class PostgresOutput(Output[OutputSettings]):
             self._connection.commit()
             self._begun = False
         except psycopg2.Error as problem:
-            raise error_of(problem, "commit rows", self._dsn) from None
+            raise _row_error(problem, "commit rows", self._dsn) from None
 
     def close(self, ended: bool) -> None:
         """Leave; what was not flushed is rolled back."""
         self._connection.close()
+
+
+def _row_error(problem: psycopg2.Error, doing: str, dsn: str) -> ProviderError:
+    """Return the error of the wire: fatal where a row is at fault, so that the host finds out which one it is."""
+    from dstream_postgres.database import error_of
+
+    found = error_of(problem, doing, dsn)
+    refused = (problem.pgcode or "").startswith(("22", "23"))
+    return ProviderError(found.summary, found.detail) if refused else found

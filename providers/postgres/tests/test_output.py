@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dstream_sdk.testing import ProviderProcess
+from dstream_sdk.testing import Failed, ProviderProcess
 from providers.postgres.tests.harness import Database, OutputRun, program
 
 
@@ -212,9 +212,21 @@ def test_a_missing_table_or_column_is_an_error_that_says_what_to_do(database: Da
     for table, wanted in (("nowhere", "create_tables"), ("t", "no column extra")):
         output = OutputRun(config(database))
         output.write(change("Insert", {"id": 1, "extra": 2}, f"public.{table}"))
-        output.write(b'{"checkpoint":{},"n":1}')
+        with pytest.raises(Failed, match=wanted):
+            output.checkpoint({})
         assert output.close() == 1
-        assert wanted in output.process.stderr()
+
+
+def test_rows_that_the_table_refuses_are_told_from_what_another_record_would_meet_too(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n smallint NOT NULL)")
+    cases = [(1, None, {}, "fatal"), (1, 70000, {}, "fatal"), (1, 1, {"x": 1}, "invalid")]
+    for number, n, more, error_class in cases:
+        row = {"id": number, "n": n, **more}
+        output = OutputRun(config(database))
+        output.write(change("Insert", row, "public.t"), b'{"checkpoint":{},"n":1}')
+        (told,) = output.process.read()["diagnostics"]
+        assert told["class"] == error_class, told
+        assert output.close() == 1
 
 
 def test_deferrable_foreign_keys_hold_and_others_are_explained(database: Database):

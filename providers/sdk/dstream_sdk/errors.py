@@ -7,6 +7,9 @@ ProviderError            fatal: nobody but the user can mend it
   DeniedError            the credentials do not allow it
 Deferred                 a plan needs a value that is known only after apply
 HostGone                 the host has closed the pipe; raised out of `emit`, handled by the SDK
+
+Raised while data flows, Retriable is started again for as long as it takes; Invalid, Conflict and Denied end the run at
+once; a plain ProviderError is tried again a few times, from right before the record that may be what is wrong.
 """
 
 from __future__ import annotations
@@ -107,3 +110,7 @@ class Deferred(Exception):
 
 class HostGone(Exception):
     """The host no longer reads what this provider writes."""
+
+
+class SaidAll(HostGone):
+    """This provider has written its last line, and the host ends the session; raised out of `discover`."""

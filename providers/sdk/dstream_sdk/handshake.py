@@ -1,4 +1,4 @@
-"""The refusal: the one answer to an opening line that is not `ready`."""
+"""The refusal: the answer to an opening line that is not `ready`, and the last line of a session that cannot go on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dstream_sdk.errors import HostGone, ProviderError
 
 
 def refuse(writer: Writer, problem: Exception) -> int:
-    """Answer the host with `{"status":"error"}` and the diagnostics of `problem`; return the exit code."""
+    """Tell the host `{"status":"error"}` with the diagnostics of `problem`; return the exit code."""
     if isinstance(problem, HostGone):
         return 1
     if not isinstance(problem, ProviderError):

@@ -46,8 +46,8 @@ class Input(Generic[C]):
         """Emit data until `session.stopping`, or until there is no more.
 
         Returning is a normal end: the SDK then writes what is buffered and `end`. When stopping, write a last
-        checkpoint and return. An exception ends the session as a failure; the host restarts from the last
-        checkpoint it has stored.
+        checkpoint and return. An exception ends the session as a failure. The host restarts from the last checkpoint
+        it has stored, unless it is a ProviderError that says by its class that this would not help.
         """
         raise TypeError(f"{type(self).__name__} has no run method")
 
@@ -177,7 +177,10 @@ def run_input(
     writer: Writer,
     protocol: int,
 ) -> int:
-    """Run one session of an input until it ends; return the exit code. Raises what `run` raises."""
+    """Run one session of an input until it ends; return the exit code.
+
+    A ProviderError is told to the host, with its class, where the host takes control lines; else it is raised.
+    """
     widen(writer.fd)
     session = InputSession(opening, reader, writer, protocol)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -191,7 +194,12 @@ def run_input(
     if protocol >= 2:
         writer.send(b'{"status":"ready","protocol":2}')
         threading.Thread(target=session._listen, name="host", daemon=True).start()
-    source.run(config, session)
+    try:
+        source.run(config, session)
+    except ProviderError as problem:
+        if not session.acks:
+            raise
+        return refuse(writer, problem)
     if session.acks:
         writer.send(b'{"end":true}')
     else:

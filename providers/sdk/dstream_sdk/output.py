@@ -13,7 +13,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from dstream_sdk import faults
 from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen
-from dstream_sdk.errors import ProviderError
+from dstream_sdk.errors import ProviderError, SaidAll
 from dstream_sdk.handshake import refuse
 from dstream_sdk.model import Envelope, PlanContext, Resource, Stream
 
@@ -109,9 +109,9 @@ class OutputSession:
         starts the task again from its checkpoint. Call it from the thread that is given the data.
         """
         if self.protocol < 2:
-            raise ProviderError("Unknown stream", f"{stream.name}; a version 1 host cannot be told of it")
+            raise ProviderError("Unknown stream", f"{stream.name}: a version 1 host cannot be asked for its objects")
         self._writer.send(b'{"stream":' + encode({"name": stream.name, "key": list(stream.key)}) + b"}")
-        raise ProviderError("New stream", f"{stream.name} needs objects that the host has to create first")
+        raise SaidAll
 
     def display(self, text: bytes) -> None:
         """Show text to the user: on standard output under version 1, on standard error under version 2."""
@@ -165,8 +165,10 @@ def run_output(
     writer: Writer,
     protocol: int,
 ) -> int:
-    """Run one session of an output until its input ends; return the exit code. Raises what its methods
-    raise."""
+    """Run one session of an output until its input ends; return the exit code.
+
+    A ProviderError is told to the host, with its class; other exceptions are raised.
+    """
     widen(reader.fd)
     session = OutputSession(opening, writer, protocol)
     try:
@@ -180,7 +182,12 @@ def run_output(
         if sink.stores_checkpoint:
             ready["checkpoint"] = session.stored_checkpoint
         writer.send(encode(ready))
-    _Feed(sink, session, reader, writer).run()
+    try:
+        _Feed(sink, session, reader, writer).run()
+    except ProviderError as problem:
+        if protocol < 2:
+            raise
+        return refuse(writer, problem)
     return 0
 
 

@@ -41,6 +41,15 @@ ready()
 emit(opening["acks"]) if ROLE == "input" else take()
 """
 
+NEW_STREAM = """
+def take():
+    for line in sys.stdin:
+        if line.startswith('{{"checkpoint":'): sys.stdout.write(line); sys.stdout.flush()
+        elif "kit_unnamed" in line: say(stream={{"name": "{name}", "key": ["id"]}}); {more}return
+        elif line.startswith('{{"end":'): return
+"""
+"""An output that creates: it asks for the objects of a table that nobody named."""
+
 
 def broken(folder: Path, role: str, change: str) -> list[str]:
     path = folder / "provider.py"
@@ -51,6 +60,10 @@ def broken(folder: Path, role: str, change: str) -> list[str]:
 @pytest.mark.parametrize("role", ["input", "output"])
 def test_a_provider_without_an_sdk_that_keeps_the_rules_passes(tmp_path: Path, role: str) -> None:
     check_provider(broken(tmp_path, role, ""), config={}, records=2)
+
+
+def test_an_output_that_asks_for_a_new_stream_passes(tmp_path: Path) -> None:
+    check_provider(broken(tmp_path, "output", NEW_STREAM.format(name="kit_unnamed", more="")), config={})
 
 
 @pytest.mark.parametrize(
@@ -75,6 +88,8 @@ def test_a_provider_without_an_sdk_that_keeps_the_rules_passes(tmp_path: Path, r
         ("R32", "output", "def take(): sys.stdin.readline(); say(checkpoint={}, n=1)"),
         ("R33", "output", "def take(t=take): t(); sys.exit(1)"),
         ("R34", "output", "def take(t=take): t(); say(checkpoint={}, n=9)"),
+        ("R38", "output", NEW_STREAM.format(name="kit_unnamed", more="say(checkpoint={}, n=2); ")),
+        ("R38", "output", NEW_STREAM.format(name="another", more="")),
     ],
 )
 def test_a_broken_rule_is_named(tmp_path: Path, rule: str, role: str, change: str) -> None:

@@ -119,6 +119,31 @@ main(Provider("slow", "1", input=Slow()))
         assert process.read()["data"] == {"n": 1}
 
 
+def test_a_side_that_cannot_go_on_says_why_in_its_last_line(provider: Script) -> None:
+    body = """
+class Bad(Input[dict]):
+    def run(self, config, session):
+        session.emit({"n": 1})
+        raise DeniedError("Access denied", "the login may not read", retry_after=3)
+class Worse(Output[dict]):
+    def write(self, lines): pass
+    def flush(self, checkpoint): raise ConflictError("No such queue", "it was deleted")
+main(Provider("bad", "1", input=Bad()) if %s else Provider("worse", "1", output=Worse()))
+"""
+    with provider(body % True) as process:
+        process.send(INPUT)
+        *_, data, last = map(json.loads, process.rest())
+        assert data["data"] == {"n": 1}
+        (told,) = last["diagnostics"]
+        assert (last["status"], told["class"], told["detail"]) == ("error", "denied", "the login may not read")
+        assert (process.wait(), process.stderr()) == (1, "")
+    with provider(body % False) as process:
+        process.send(OUTPUT, {"data": {}}, {"checkpoint": {}, "n": 1}, {"data": {}}, {"end": True})
+        _, last = map(json.loads, process.rest())
+        assert (last["status"], last["diagnostics"][0]["class"]) == ("error", "conflict")
+        assert (process.wait(), process.stderr()) == (1, "")
+
+
 def test_an_input_that_fails_says_so_on_stderr_in_a_sentence(provider: Script) -> None:
     body = """
 class Bad(Input[dict]):
@@ -128,13 +153,17 @@ class Bad(Input[dict]):
         raise %s
 main(Provider("bad", "1", input=Bad()))
 """
-    for raised, said in (
-        ('RetriableError("Connection lost", "the server went away")', "error: Connection lost\n  the server went"),
-        ('KeyError("x")', "error: the provider failed: KeyError: 'x'"),
+    for raised, said, expected in (
+        (
+            'RetriableError("Connection lost", "the server went away")',
+            "error: Connection lost\n  the server went",
+            ["status", "data"],
+        ),
+        ('KeyError("x")', "error: the provider failed: KeyError: 'x'", ["status", "data", "checkpoint"]),
     ):
         with provider(body % raised) as process:
-            process.send(INPUT)
-            assert [next(iter(json.loads(line))) for line in process.rest()] == ["status", "data", "checkpoint"]
+            process.send({**INPUT, "acks": False} if "Retriable" in raised else INPUT)
+            assert [next(iter(json.loads(line))) for line in process.rest()] == expected
             assert process.wait() == 1
             assert said in process.stderr()
             assert "Traceback" not in process.stderr()
@@ -150,9 +179,8 @@ main(Provider("large", "1", input=Large()))
     with provider(body) as process:
         process.send(INPUT)
         process.read()
-        assert process.rest() == []
+        assert [json.loads(line)["diagnostics"][0]["summary"] for line in process.rest()] == ["Checkpoint too large"]
         assert process.wait() == 1
-        assert "Checkpoint too large" in process.stderr()
 
 
 def test_without_acks_a_position_counts_as_committed_when_it_is_written(provider: Script) -> None:

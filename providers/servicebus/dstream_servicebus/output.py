@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from dstream_sdk import Output, OutputSession, PlanContext, ProviderError, Resource, Stream
+from dstream_sdk import ConflictError, Output, OutputSession, PlanContext, Resource, Stream
 from dstream_servicebus.planning import entities_of, naming_of, resources
 from dstream_servicebus.settings import OutputSettings
 
@@ -135,4 +135,4 @@ class ServiceBusOutput(Output[OutputSettings]):
             raise missing(self._config.entity, gone[0])
         if gone:
             names = ", ".join(gone[:10]) + (", ..." if len(gone) > 10 else "")
-            raise ProviderError("Queues are missing", f"{len(gone)} do not exist: {names}. Create them: dstream apply")
+            raise ConflictError("Queues are missing", f"{len(gone)} do not exist: {names}. Create them: dstream apply")

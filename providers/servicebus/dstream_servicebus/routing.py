@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dstream_sdk import ProviderError, Stream
+from dstream_sdk import InvalidError, Stream
 from dstream_servicebus.names import Naming, check, matches
 from dstream_servicebus.planning import entities_of, tables_of
 from dstream_servicebus.settings import OutputSettings
@@ -42,7 +42,7 @@ class Router:
         self._known: dict[str, Route] = {}
 
     def route(self, table: str) -> Route:
-        """Return where the envelopes of a table go. Raises ProviderError for an unknown one, if it is to fail."""
+        """Return where the envelopes of a table go. Raises InvalidError for an unknown one, if it is to fail."""
         found = self._known.get(table)
         if found is None:
             found = self._known[table] = self._decide(table)
@@ -72,7 +72,7 @@ class Router:
         known = ", ".join(self.tables[:20]) or "none"
         if self._config.on_unknown_table == "reject":
             return Route(reason=f"unknown table: {what} has no {self._config.entity}; known tables: {known}")
-        raise ProviderError(
+        raise InvalidError(
             "Unknown table",
             f"{what} has no {self._config.entity}; known tables: {known}. List it in tables and apply, or set "
             'on_unknown_table to "create" or "reject"',

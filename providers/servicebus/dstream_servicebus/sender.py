@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
-from dstream_sdk import DeniedError, ProviderError, RetriableError, log
+from dstream_sdk import ConflictError, DeniedError, ProviderError, RetriableError, log
 from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence
 from dstream_servicebus.messages import Prepared
 from dstream_servicebus.settings import OutputSettings
@@ -207,7 +207,7 @@ class EntitySender:
         if kind is Kind.DENIED:
             raise denied(f"send to {self.name}", problem)
         if kind is Kind.OFF:
-            raise ProviderError(
+            raise ConflictError(
                 "Queue is disabled", f"{self.name} takes no messages: {sentence(problem)}. Set its status to Active"
             )
 

@@ -28,6 +28,13 @@ def test_the_output_keeps_the_rules(folder: Folder) -> None:
     assert "passed   R34" in said and "0 failed" in said
 
 
+def test_the_output_that_creates_keeps_the_rules(folder: Folder) -> None:
+    add(folder.bus, "conformance_cdc_events")  # a version 1 host has nobody who would make it
+    said = held_against_the_rules(folder, "dstream-out-asb", on_unknown_table="create", tables=["conformance"])
+    assert "passed   R38" in said and "0 failed" in said
+    assert folder.bus.queues == ["conformance_cdc_events"]
+
+
 def test_the_input_keeps_the_rules(folder: Folder) -> None:
     add(folder.bus, "q", maxDeliveryCount=2000, lockDuration="PT5S")
     done = threading.Event()

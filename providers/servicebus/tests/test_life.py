@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -171,6 +173,38 @@ def test_a_table_that_appears_at_run_time_gets_a_queue_that_plan_and_destroy_kno
     gone = folder.dstream("destroy", "-auto-approve", "-allow-data-loss")
     assert gone.code == 0, gone.said
     assert folder.bus.queues == [] == queues_in_state(folder)
+
+
+@pytest.mark.parametrize("what", ["queue", "right"])
+def test_what_a_restart_would_not_mend_ends_a_run_at_once(folder: Folder, what: str) -> None:
+    folder.write(input="follow = true")
+    folder.apply()
+    folder.record(change("Orders", 1, n=1))
+    keys = dict(folder.bus.namespace.keys)
+    running = folder.start("run", "copy")
+    try:
+        wait_until(lambda: folder.bodies("Orders_cdc_events"), running)
+        if what == "queue":
+            folder.bus.model.delete(folder.bus.namespace, "queue", "Orders_cdc_events")
+        else:
+            folder.bus.namespace.keys.clear()
+            folder.bus.broker.fault("Orders_cdc_events", drop=True)  # on the next connection the key counts
+        folder.record(change("Orders", 2, n=2))
+        out, err = running.communicate(timeout=120)
+    finally:
+        running.kill()
+        folder.bus.namespace.keys.update(keys)
+    said = out + err
+    assert running.returncode == 1, said
+    assert ("No such queue" if what == "queue" else "Access denied") in said
+    assert "blocked" not in said and "restarting" not in said, said
+
+
+def wait_until(condition: Callable[[], object], running: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.05)
 
 
 def test_a_new_table_waits_where_more_than_its_queue_would_change(folder: Folder) -> None:

@@ -22,6 +22,15 @@ def echo(line):
     sys.stdout.write(line); sys.stdout.flush()
 """
 
+CREATES = """
+say(READY)
+for line in sys.stdin:
+    if "unnamed" in line: say('{"stream":{"name":"conformance_unnamed","key":["id"]}}'); break
+    if line.startswith('{"checkpoint":'): echo(line)
+    if line.startswith('{"end":'): sys.exit()
+"""
+"""An output that asks for the objects of a table that nobody named."""
+
 
 def failed(results):
     return {result.rule for result in results if result.outcome == "failed"}
@@ -56,6 +65,8 @@ def test_our_own_providers_pass(tmp_path, name, role, config):
         ("output", "say(READY); sys.stdin.read()", {"R31", "R33"}),
         ("output", "say(READY)\nfor line in sys.stdin:\n    if 'checkpoint' in line: echo(line)", {"R35"}),
         ("output", "say(READY)\nfor line in sys.stdin: echo(line)", {"R31", "R34"}),
+        ("output", CREATES + "say('{\"checkpoint\":{\"source\":\"conformance\",\"id\":2},\"n\":2}')", {"R38"}),
+        ("output", CREATES.replace("[\"id\"]", "null"), {"R38"}),
         ("resource", "say(READY)\nfor line in sys.stdin: sys.exit(1)", {"R40", "R42", "R47"}),
         ("resource", "say(READY)\nfor line in sys.stdin: say('{\"id\":%d,\"status\":\"ok\"}' % json.loads(line)['id'])",
          {"R47"}),
@@ -69,6 +80,11 @@ def test_a_provider_that_breaks_a_rule_is_found(python, monkeypatch, role, body,
     binary = python(HEAD.replace("ROLE", repr(role)) + body)
     found = failed(run_kit(binary, {"a": 1}))
     assert rules <= found
+
+
+def test_a_provider_that_asks_for_new_objects_passes(python):
+    results = run_kit(python(HEAD.replace("ROLE", "'output'") + CREATES), {})
+    assert {result.outcome for result in results if result.rule == "R38"} == {"passed"}
 
 
 def test_what_speaks_version_1_only_ever_gets_run(shell, tmp_path):

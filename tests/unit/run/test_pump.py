@@ -228,3 +228,18 @@ def test_a_limit_cuts_exactly_where_there_are_no_checkpoints(pumped):
     pump, got, _ = pumped([b"a\nb\nc\nd\n"], controls=False, limit=3)
     assert got == b"a\nb\nc\n"
     assert pump.full
+
+
+@pytest.mark.parametrize("careful", [0, 10])
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_the_last_line_of_an_input_that_cannot_go_on_is_not_passed_on(pumped, cut, careful):
+    before = b'{"data":{"status":1}}\n{"checkpoint":{},"n":1}\n{"data":{}}\n'
+    error = b'{"status":"error","diagnostics":[]}\n'
+    whole, said = before + error, []
+    pump, got, _ = pumped([whole[:-cut], whole[-cut:]], on_error=said.append, careful=careful)
+    assert (got, said, pump.records, pump.dropped) == (before, [error], 2, 0)
+
+
+def test_without_confirmation_every_line_is_data(pumped):
+    _, got, _ = pumped([b'{"status":"error"}\n'], controls=False, on_error=pytest.fail)
+    assert got == b'{"status":"error"}\n'

@@ -5,6 +5,7 @@ The numbers are those of the rules in `providers/protocol/PROTOCOL.md`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def check_provider(
     """Run a provider through the rules of its data role; Failed says which one it breaks.
 
     `config` must work. An input is run to the end of what is there (`until: current`); with `records`, it
-    must then have emitted as many envelopes. An output is given `envelopes`.
+    must then have emitted as many envelopes. An output is given `envelopes`, and one of a table that nobody named.
     """
     kit = _Kit(argv, config, env or {})
     info = kit.probe()
@@ -40,6 +41,7 @@ def check_provider(
         kit.plans("output")
         kit.output(envelopes)
         kit.output_without_end(envelopes)
+        kit.new_stream(envelopes)
 
 
 class _Kit:
@@ -152,3 +154,22 @@ class _Kit:
             if rest := provider.rest():
                 raise provider.failed(f"R34: something was said about data without an end: {rest[0]!r}")
             provider.wait()
+
+    def new_stream(self, envelopes: Sequence[Mapping[str, Any]]) -> None:
+        """An output that asks for the objects of a stream writes nothing after that, and acknowledges nothing of it."""
+        with self._start() as provider:
+            provider.send(self._opening("run", "output", streams=[{"name": "sample", "key": ["id"]}], acks=True))
+            self._ready(provider)
+            metadata = {"TableName": "kit_unnamed", "OperationType": "Insert", "Key": {"id": 1}}
+            provider.send(*envelopes, {"checkpoint": {"source": "kit", "at": 1}, "n": 1})
+            provider.send({"data": {"id": 1}, "metadata": metadata}, {"checkpoint": {"source": "kit", "at": 2}, "n": 2})
+            provider.send({"end": True})
+            lines = [json.loads(line) for line in provider.rest()]
+            asked = next((at for at, line in enumerate(lines) if "stream" in line), None)
+            if asked is None:
+                return  # it needs no objects, or has another way with them
+            stream = lines[asked]["stream"]
+            if not isinstance(stream, dict) or stream.get("name") != "kit_unnamed" or "key" not in stream:
+                raise provider.failed(f"R38: it asks for the objects of {stream}, where the data was of kit_unnamed")
+            if lines[asked + 1 :] or any(line.get("n", 0) > 1 for line in lines):
+                raise provider.failed(f"R38: it met a new stream, and yet wrote {lines}")

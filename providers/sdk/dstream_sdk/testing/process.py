@@ -78,7 +78,7 @@ class ProviderProcess:
 
     def send_text(self, text: bytes) -> None:
         """Write bytes as they are. A provider that no longer reads is told by what it does next, not here."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or its input was closed by another thread
             self._stdin.write(text)
             self._stdin.flush()
 

@@ -50,7 +50,7 @@ class RunningInput:
         self.covered = 0
         """How many envelopes the last checkpoint stands behind."""
         self.status: Json = {}
-        """Its answer to the opening line."""
+        """Its answer to the opening line, or the error with which it ended."""
         self.ended = False
         """It has said that this is all."""
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -93,8 +93,8 @@ class RunningInput:
 
     @property
     def said(self) -> str:
-        """What it has written to standard error."""
-        return self.process.stderr()
+        """What it has written to standard error, and the errors that it has told the host."""
+        return self.process.stderr() + told(self.status)
 
     def _read(self) -> None:
         for line in self.process.lines():
@@ -143,12 +143,14 @@ class RunningOutput:
         self.process.send_text(b"".join(line + b"\n" for line in lines))
 
     def checkpoint(self, position: Json) -> None:
-        """Write a checkpoint and wait until it is acknowledged; Failed if the output ends before."""
+        """Write a checkpoint and wait until it is acknowledged; Failed if the output ends before, with what it says."""
         self._number += 1
         self.process.send({"checkpoint": position, "n": self._number})
         while (value := self.process.read()).get("n") != self._number:
             if "reject" in value:
                 self.rejects.append(value["reject"])
+            elif "status" in value:
+                raise self.process.failed(told(value))
 
     def end(self) -> int:
         """Say that this is all, and return its exit code."""
@@ -187,6 +189,11 @@ class ResourceSession:
         self.process.rest()
         if code := self.process.wait():
             raise self.process.failed(f"exit code {code}")
+
+
+def told(status: Mapping[str, Any]) -> str:
+    """Return the errors of an answer as they are read by people."""
+    return "".join(f"error: {each['summary']}\n  {each.get('detail')}\n" for each in status.get("diagnostics") or ())
 
 
 def derived(argv: Sequence[str], role: str, config: Mapping[str, Any], *, task: str = "t", **more: Any) -> list[Json]:
