@@ -15,9 +15,9 @@ from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.providers import default_spec, recorded_source, source_of
 from dstream.engine.trusting import policy_of
 from dstream.plugins import Binary, ProviderSource
-from dstream.plugins.container import Container, find_engine, find_image, pull_first
+from dstream.plugins.container import Container, find_engine, find_image, is_podman, pull_first
 from dstream.plugins.probe import ask
-from dstream.registry.failures import NotThere, Unreachable
+from dstream.registry.failures import Denied, NotThere, RegistryError, Unreachable
 from dstream.registry.images import image_name, image_reference, places_of, suffix_of
 from dstream.registry.install import Installer, Wanted
 from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
@@ -211,7 +211,12 @@ def _image(
     digests = found.digests_at(image_name(name)) if found is not None else ()
     if found is None or not digests:
         return None
-    digest = digests[0] if len(digests) == 1 else _meant(source.value, installer) or digests[0]
+    digest = digests[0]
+    if len(digests) > 1 or is_podman(engine):  # which gives digests to what is in no registry, too
+        digest = _meant(source.value, installer) or digest
+        if digest not in digests:
+            wanted = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
+            found = find_image(engine, _pull(engine, wanted, installer)) or found
     signed_by = _signer(image, digest, installer)
     container = Container(engine, found.id, source.container, root.absolute())
     binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
@@ -227,15 +232,21 @@ def _pull(engine: str, names: list[str], installer: Installer) -> str:
 
 
 def _meant(image: str, installer: Installer) -> str | None:
-    """Return which of several digests an image's name means now; None where its registry does not say."""
+    """Return which digest an image's name means now; None where its registry does not say."""
     reference = image_reference(image)
     if reference.digest:
         return reference.digest
     try:
         source = installer.source(reference.registry)
         return source.manifest(reference.repository, reference.tag or "latest").digest
-    except (NotThere, Unreachable):
+    except (Unreachable, Denied):
         return None
+    except NotThere as problem:
+        raise RegistryError(
+            "Image is not in its registry",
+            f"{image} is on this machine, and {source.place} does not have it. Push it; or give what is meant for this "
+            "machine alone a name of no registry: localhost/NAME.",
+        ) from problem
 
 
 def _signer(image: WantedImage, digest: str, installer: Installer) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -31,6 +32,7 @@ _PASSED = frozenset({"TZ", "LANG", "LANGUAGE"})
 _PASSED_PREFIXES = ("DSTREAM_", "LC_")
 _CLIENT = ("DOCKER_", "CONTAINER_", "CONTAINERS_", "XDG_RUNTIME_DIR", "BUILDAH_", "STORAGE_")
 _ASK_SECONDS = 60
+_NO_LOGIN = re.compile(r"unauthorized|authentication required|no basic auth|denied", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,11 @@ def find_engine() -> str:
     raise DiagnosticsError(error("No container engine", detail))
 
 
+def is_podman(engine: str) -> bool:
+    """Tell whether an engine's program is podman."""
+    return "podman" in Path(engine).name
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """An image on this machine: its id, and the digests under which registries have it."""
@@ -168,11 +175,33 @@ def find_image(engine: str, image: str) -> Image | None:
 
 
 def pull_image(engine: str, image: str) -> None:
-    """Let the engine pull an image, with its own login and its progress on our stderr."""
-    done = subprocess.run([engine, "pull", "--quiet", image], capture_output=True, text=True, check=False)
+    """Let the engine pull an image, with its own login."""
+    command = [engine, "pull", "--quiet", *plain_http(engine, image), image]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         detail = f"{Path(engine).name} pull {image}: {_last_line(done.stderr)}"
+        if _NO_LOGIN.search(done.stderr):
+            from dstream.registry.images import image_reference
+
+            login = f"{Path(engine).name} login {image_reference(image).registry}"
+            detail += f" The engine pulls with its own login: {login}"
         raise DiagnosticsError(error("Image cannot be pulled", detail))
+
+
+def plain_http(engine: str, image: str) -> tuple[str, ...]:
+    """Return the option of `pull` and `push` for a registry that may be spoken to without TLS, as the settings say.
+
+    podman takes it with each command, loopback included. docker's daemon knows by its own configuration, and loopback
+    by itself.
+    """
+    from dstream.registry.images import image_reference
+    from dstream.registry.settings import load_settings
+    from dstream.registry.transport import is_loopback
+
+    if not is_podman(engine):
+        return ()
+    host = image_reference(image).registry
+    return ("--tls-verify=false",) if is_loopback(host) or load_settings().insecure(host) else ()
 
 
 def pull_first(engine: str, images: Iterable[str]) -> str:

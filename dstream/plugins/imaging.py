@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.plugins.container import plain_http
 from dstream.registry.content import INDEXES
 from dstream.registry.platforms import Platform, parse_platform
 
@@ -31,7 +32,7 @@ def build_image(engine: str, folder: Path, image: str, platform: Platform) -> No
 
 def push_image(engine: str, client: RegistryClient, reference: Reference, platform: Platform) -> Descriptor:
     """Let the engine push an image, with its own login; return what the registry has then for the platform."""
-    _engine(engine, "Image cannot be pushed", "push", str(reference))
+    _engine(engine, "Image cannot be pushed", "push", *plain_http(engine, str(reference)), str(reference))
     found = client.manifest(reference.repository, reference.tag or "")
     if found.media_type not in INDEXES:
         return found.descriptor

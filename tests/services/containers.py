@@ -1,12 +1,15 @@
 """A container engine for tests: the one of this machine, or docker started by hand for as long as the tests run.
 
     with engine() as environment: ...       # what a client needs in its environment
+    with engine("podman") as environment: ...
     images(environment, {"name:tag": ("dstream-in-counter", "dstream_counter")})
 
-An engine that answers is used as it is. Otherwise, as root on Debian, docker's daemon is started with a folder of its
+A docker that answers is used as it is. Otherwise, as root on Debian, docker's daemon is started with a folder of its
 own, without a bridge and without touching the firewall; where the machine does not have it, its packages are
-downloaded to `.cache/docker` and unpacked there. Where none of this can be done, EngineMissing says why, and the tests
-are skipped. Images are made of this machine's Python, so that nothing has to be pulled.
+downloaded to `.cache/docker` and unpacked there. podman has to be installed; it gets a folder of its own for its
+images, and as root runc as well: crun does not start with the control groups and limits of every machine. Where none of
+this can be done, EngineMissing says why, and the tests are skipped. Images are made of this machine's Python, so that
+nothing has to be pulled.
 """
 
 from __future__ import annotations
@@ -40,15 +43,57 @@ class EngineMissing(RuntimeError):
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[dict[str, str]]:
-    """Yield the environment in which `docker` or `podman` answers; raise EngineMissing where that cannot be had."""
-    for name, side in (("docker", "Server"), ("podman", "Client")):
-        program = shutil.which(name)
-        if program and _run([program, "version", "--format", f"{{{{.{side}.Version}}}}"]).returncode == 0:
-            yield {"DSTREAM_CONTAINER_ENGINE": program}
-            return
+def engine(name: str = "docker", authority: str | None = None) -> Iterator[dict[str, str]]:
+    """Yield the environment in which `docker` or `podman` answers; raise EngineMissing where that cannot be had.
+
+    `authority` is a file of certificates that it trusts; a docker that was not started here cannot be told.
+    """
+    more = {"SSL_CERT_FILE": authority} if authority is not None else {}
+    with _podman() if name == "podman" else _docker(more) as environment:
+        yield {**environment, **more}
+
+
+@contextlib.contextmanager
+def _podman() -> Iterator[dict[str, str]]:
+    program = shutil.which("podman")
+    if program is None:
+        raise EngineMissing("podman is not installed here: apt-get install podman")
+    with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        environment = {"DSTREAM_CONTAINER_ENGINE": program, "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf")}
+        if os.geteuid() == 0:
+            runc = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or str(_programs() / "runc")
+            (folder / "containers.conf").write_text(
+                '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+                f'[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\n[engine.runtimes]\nrunc = ["{runc}"]\n'
+            )
+            environment["CONTAINERS_CONF"] = str(folder / "containers.conf")
+        elif "XDG_RUNTIME_DIR" in os.environ:
+            environment["XDG_RUNTIME_DIR"] = os.environ["XDG_RUNTIME_DIR"]  # where it keeps what is running
+        for driver in ("overlay", "vfs"):  # the first shares layers, and not every file system can do it
+            (folder / "storage.conf").write_text(
+                f'[storage]\ndriver = "{driver}"\nrunroot = "{folder}/run-{driver}"\n'
+                f'graphroot = "{folder}/{driver}"\nrootless_storage_path = "{folder}/{driver}"\n'
+            )
+            done = _run([program, "info"], environment=environment)
+            if done.returncode == 0:
+                break
+        else:
+            raise EngineMissing(f"podman does not answer: {done.stderr.strip()[-300:]}")
+        try:
+            yield environment
+        finally:
+            _run([program, "rm", "-f", "-a"], environment=environment)
+
+
+@contextlib.contextmanager
+def _docker(more: dict[str, str]) -> Iterator[dict[str, str]]:
+    found = shutil.which("docker")
+    if not more and found and _run([found, "version", "--format", "{{.Server.Version}}"]).returncode == 0:
+        yield {"DSTREAM_CONTAINER_ENGINE": found}
+        return
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        raise EngineMissing("no docker or podman answers, and only root can start one")
+        raise EngineMissing("docker does not answer, and only root can start it")
     programs = _programs()
     with tempfile.TemporaryDirectory(prefix="dsdk-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -67,7 +112,7 @@ def engine() -> Iterator[dict[str, str]]:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment, "LD_LIBRARY_PATH": os.pathsep.join(libraries)},
+                env={**os.environ, **environment, **more, "LD_LIBRARY_PATH": os.pathsep.join(libraries)},
                 start_new_session=True,
             )
         try:
@@ -114,7 +159,7 @@ def _linked(folder: Path, programs: dict[str, str]) -> Path:
 
 def _fetch() -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise EngineMissing("no docker or podman answers, and this is no Debian to fetch one from")
+        raise EngineMissing("docker does not answer, and this is no Debian to fetch it from")
     with tempfile.TemporaryDirectory() as folder:
         done = _run(["apt-get", "download", *PACKAGES], folder)
         if done.returncode:

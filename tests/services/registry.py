@@ -133,7 +133,9 @@ def _run(
 
 
 @contextlib.contextmanager
-def registry(folder: Path, *, login: tuple[str, str] | None = None, tls: bool = False) -> Iterator[Registry]:
+def registry(
+    folder: Path, *, login: tuple[str, str] | None = None, tls: bool = False, address: str = "127.0.0.1"
+) -> Iterator[Registry]:
     """Run a registry whose storage is below `folder` for as long as the context lasts."""
     program = ensure_registry()
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,7 @@ def registry(folder: Path, *, login: tuple[str, str] | None = None, tls: bool = 
         import trustme
 
         authority = trustme.CA()
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate = authority.issue_cert("localhost", address)
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
         certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
         http = ["  tls:", f"    certificate: {folder}/server.pem", f"    key: {folder}/server.pem"]
@@ -160,7 +162,7 @@ def registry(folder: Path, *, login: tuple[str, str] | None = None, tls: bool = 
         port = _free_port()
         lines = ["version: 0.1", "log:", "  level: warn", "  accesslog:", "    disabled: true", "storage:"]
         lines += ["  delete:", "    enabled: true", "  filesystem:", f"    rootdirectory: {storage}"]
-        lines += ["http:", f"  addr: 127.0.0.1:{port}", *http, *auth]
+        lines += ["http:", f"  addr: {address}:{port}", *http, *auth]
         (folder / "registry.yml").write_text("\n".join(lines) + "\n")
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -171,8 +173,9 @@ def registry(folder: Path, *, login: tuple[str, str] | None = None, tls: bool = 
                 env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
             )
         try:
-            if _answers(process, port, tls):
-                yield Registry(f"{'localhost' if tls else '127.0.0.1'}:{port}", storage, environment, login)
+            if _answers(process, f"{address}:{port}", tls):
+                host = "localhost" if tls and address == "127.0.0.1" else address
+                yield Registry(f"{host}:{port}", storage, environment, login)
                 return
         finally:
             process.kill()
@@ -181,14 +184,14 @@ def registry(folder: Path, *, login: tuple[str, str] | None = None, tls: bool = 
             raise RuntimeError(f"the registry did not start: {(folder / 'log').read_text()[-2000:]}")
 
 
-def _answers(process: subprocess.Popen[bytes], port: int, tls: bool) -> bool:
+def _answers(process: subprocess.Popen[bytes], host: str, tls: bool) -> bool:
     import ssl
 
     context = ssl._create_unverified_context() if tls else None
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         try:
-            url = f"http{'s' if tls else ''}://127.0.0.1:{port}/v2/"
+            url = f"http{'s' if tls else ''}://{host}/v2/"
             urllib.request.urlopen(url, timeout=5, context=context).close()
             return True
         except urllib.error.HTTPError as problem:
@@ -198,6 +201,17 @@ def _answers(process: subprocess.Popen[bytes], port: int, tls: bool) -> bool:
             pass
         time.sleep(0.05)
     return False
+
+
+def own_address() -> str | None:
+    """Return an address of this machine that is not loopback, which engines trust without TLS; None if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        address = str(probe.getsockname()[0])
+        return None if address.startswith("127.") else address
 
 
 def _free_port() -> int:
