@@ -64,7 +64,8 @@ class Answers:
             if saved is None or has_secret(attributes):
                 rest.append((wanted, prior))
             else:
-                known.append(Meaning(replace(wanted, attributes=dict(attributes)), _meant(saved, rules)))
+                made = replace(wanted, attributes=dict(attributes))
+                known.append(Meaning(made, _meant(saved, rules), wanted.attributes))
         return known, rest
 
     def meant_again(self, fresh: Meaning, rules: Rules) -> Meaning:
@@ -73,7 +74,7 @@ class Answers:
         if saved is None:
             return fresh
         attributes = restored(saved.wanted.attributes, fresh.wanted.attributes)
-        return Meaning(replace(fresh.wanted, attributes=dict(attributes)), _meant(saved, rules))
+        return Meaning(replace(fresh.wanted, attributes=dict(attributes)), _meant(saved, rules), fresh.wished)
 
 
 def _meant(saved: Meaning, rules: Rules) -> Rules:

@@ -7,7 +7,7 @@ what is missing will be gone. All objects of a block are asked about before the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -37,6 +37,8 @@ class Meaning:
 
     wanted: Wanted
     rules: Rules
+    wished: Mapping[str, Any] = field(default_factory=dict)
+    """The attributes without what the provider filled in; not known of a saved plan."""
 
 
 def meanings(
@@ -95,4 +97,5 @@ def _meaning(wanted: Wanted, answer: Answer, rules: Rules) -> Meaning:
     return Meaning(
         replace(wanted, attributes=attributes),
         replace(rules, computed=frozenset(later), replace=frozenset(answer.replace), defaults={}),
+        wanted.attributes,
     )

@@ -36,6 +36,8 @@ from dstream_state.fingerprints import canonical
 
 _VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
 """What may differ in the JSON form of a plan although it does the same."""
+_NAMED = 5
+"""How many objects a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,19 @@ def _secret_places(prepared: Prepared) -> dict[str, set[Place]]:
 
 
 def _pairs(operation: Operation, prepared: Prepared) -> Iterator[tuple[list[Any], Any]]:
-    """Yield the place and value of everything sensitive that the plan was made with."""
+    """Yield the place and value of everything sensitive that the plan was made with.
+
+    A secret that a provider made up while it planned is none of that: it may be another one each time.
+    """
+    meanings = prepared.answers.meanings
     for name, value in operation.module.variables.items():
         yield from _of(["var", name], value)
     for name, spec in prepared.specs.items():
         yield from _of(["provider", name], spec.config)
     for address, wanted in prepared.wanted.items():
+        wished = meanings[address].wished if address in meanings else wanted.attributes
         for path in wanted.sensitive:
-            yield from _known(["object", address, *path], _at(wanted.attributes, path))
+            yield from _known(["object", address, *path], _at(wished, path))
     for address, places in _secret_places(prepared).items():
         reality = prepared.realities.get(address)
         if reality is not None and reality.attributes is not None:
@@ -254,9 +261,19 @@ def prepare_again(operation: Operation, snapshot: Snapshot, pool: ProviderPool, 
     _refuse([f"the provider {name} is another one now" for name in sorted(now) if now[name] != before.get(name)])
     if not _same_secrets(file.secrets, list(_pairs(operation, prepared))):
         _refuse(["a secret is not what it was (an environment variable, a sensitive variable, or one of an object)"])
-    if _essence(loads(dumps(prepared.plan.to_json()), "plan")) != _essence(file.form):
-        _refuse(["what the configuration reads, such as files, would give another plan now"])
+    again = loads(dumps(prepared.plan.to_json()), "plan")
+    if _essence(again) != _essence(file.form):
+        others = _other_changes(file.form, again)
+        which = f" ({', '.join(others)})" if others else ""
+        _refuse([f"what the configuration reads, such as files, would give another plan now{which}"])
     return prepared
+
+
+def _other_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of changes that are not the same in two plans, a few of them."""
+    first, second = ({each["address"]: each for each in form["resource_changes"]} for form in (before, after))
+    found = sorted(address for address in first.keys() | second.keys() if first.get(address) != second.get(address))
+    return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]
 
 
 def _essence(form: Mapping[str, Any]) -> dict[str, Any]:

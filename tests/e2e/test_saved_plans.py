@@ -89,7 +89,7 @@ def test_a_file_that_would_make_other_objects_is_refused(world: World) -> None:
     (world.folder / "names.txt").write_text("a,b")
     save(world)
     (world.folder / "names.txt").write_text("a,b,c")
-    assert "files" in stale(world)
+    assert 'such as files, would give another plan now (rec_planned.a["c"])' in stale(world)
 
 
 VARIED = 'variable "size" {\n  type    = number\n  default = 1\n}\n' + A.replace("= 1", "= var.size")
@@ -186,6 +186,30 @@ def test_what_is_known_only_after_apply_is_found_by_the_apply_of_a_saved_plan(wo
     objects = world.recorder.objects()
     assert objects["rec_planned second"]["note"] == f"after uid-of-first at {at}"
     assert objects["rec_planned third"]["note"].startswith("20")
+
+
+PLANNED_SECRET = """
+resource "rec_planned_secret" "a" {
+  name     = "a"
+  password = env("PASSWORD")
+}
+"""
+
+
+def test_a_secret_that_a_provider_makes_up_while_it_plans_makes_no_plan_stale(world: World) -> None:
+    world.write(PLANNED_SECRET)
+    save(world, PASSWORD="first-5ecret")
+    assert "5ecret" not in (world.folder / "p.plan").read_text()
+    assert "a secret is not what it was" in stale(world, PASSWORD="second-5ecret")
+    run(world, "apply", "p.plan", PASSWORD="first-5ecret")
+    made = world.recorder.objects()["rec_planned_secret a"]
+    assert made["password"] == "first-5ecret"
+    assert made["token"].startswith("made-up-")
+    run(world, "plan", "-detailed-exitcode", PASSWORD="first-5ecret")
+    world.write(PLANNED_SECRET.replace("password", "size     = 2\n  password"))
+    save(world, PASSWORD="first-5ecret")
+    run(world, "apply", "p.plan", PASSWORD="first-5ecret")
+    assert world.recorder.objects()["rec_planned_secret a"] == {**made, "size": 2}
 
 
 def test_loss_of_data_has_to_be_allowed_for_a_saved_plan_too(world: World) -> None:

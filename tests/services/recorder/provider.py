@@ -294,6 +294,24 @@ class Generator(Recorded):
         return sdk.Object(made.identity, {**made.attributes, "key": f"key-of-{desired['name']}-5ecret"})
 
 
+class PlannedSecret(Recorded):
+    """One that is given a secret, and makes up another while it plans, a new one each time."""
+
+    type = "rec_planned_secret"
+    attributes = Secretive
+    computed = ("token",)
+    sensitive: ClassVar = {"password": "readable", "token": "readable"}
+    replace = ("name",)
+
+    def object(self, stored: dict[str, Any]) -> sdk.Object:
+        attributes = {name: value for name, value in stored["attributes"].items() if name != "uid"}
+        return sdk.Object({"name": attributes["name"]}, attributes)
+
+    def plan(self, ctx: Any, prior: sdk.Object | None, desired: Any) -> Any:
+        token = f"made-up-{os.urandom(4).hex()}-5ecret" if prior is None else prior.attributes["token"]
+        return {"token": token, "size": 1, **desired}, ()
+
+
 class Versioned(Recorded):
     """One whose `name` was called `title` in the first version of its schema."""
 
@@ -306,7 +324,7 @@ class Versioned(Recorded):
         return {"zone": "here", "tags": [], **found}
 
 
-KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), Versioned())
+KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), PlannedSecret(), Versioned())
 
 
 def asked_for(config: Settings) -> list[sdk.Resource]:
