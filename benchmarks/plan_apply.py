@@ -4,7 +4,8 @@ Both sides have the same configuration, one block with `count` (`--shape`: with 
 OpenTofu evaluates once for each of its instances, or N blocks): OpenTofu with its built-in `terraform_data`, dstream
 with `plan_apply_provider.py`, a provider on the SDK that does the same in a process of its own. The commands are those
 that a user types, with local state, started anew each time; their output goes to a file. Memory is the sum, over the
-processes of a side, of the most that each had.
+processes of a side, of the most that each had. Beside the time by the clock stands that of the processor, which says
+more on a machine that others use. What takes longer than `--patience` is stopped, and the table says so.
 
 OpenTofu is built once, through the Go module proxy, into the user's cache folder; where there is no Go, or with
 `--alone`, dstream is measured alone.
@@ -14,12 +15,13 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -34,6 +36,8 @@ run(listed={listed})
 """
 PROVIDER = 'provider "bench" {\n  provider_path = "./bench"\n}\n'
 ROWS = ("create", "no-op plan", "one change", "destroy")
+PATIENCE = 1200.0
+"""Seconds that one command may take: OpenTofu's destroy of 10,000 objects takes minutes."""
 NOOP_TARGET, CREATE_TARGET = 150, 300
 """Microseconds for each object."""
 
@@ -61,6 +65,10 @@ class Measured:
 
     seconds: float
     megabytes: float
+    processor: float
+    """Seconds of the processor, of all processes of the side."""
+    stopped: bool = False
+    """Whether it took longer than we had patience for: it would have been more."""
 
 
 class Memory(threading.Thread):
@@ -102,6 +110,7 @@ class Side:
     kind: str
     file: str
     head: str
+    patience: float
 
     def write(self, count: int, shape: str, *, changed: bool = False) -> None:
         """Write the configuration."""
@@ -116,39 +125,50 @@ class Side:
                 [*self.command, *arguments], cwd=self.folder, stdout=out, stderr=out, env=ENVIRONMENT
             )
             memory = Memory(process.pid)
+            stopping = threading.Timer(self.patience, process.kill)
+            stopping.start()
             _, status, usage = os.wait4(process.pid, 0)
+            stopping.cancel()
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        stopped = process.returncode == -signal.SIGKILL and seconds >= self.patience
+        if process.returncode and not stopped:
             raise SystemExit(f"{self.name} {' '.join(arguments)}: {status}\n{log.read_text()[-2000:]}")
-        return Measured(seconds, memory.end(usage.ru_maxrss))
+        return Measured(seconds, memory.end(usage.ru_maxrss), usage.ru_utime + usage.ru_stime, stopped)
+
+    def forget(self) -> None:
+        """Take away the state, and so the objects, which are nowhere else."""
+        shutil.rmtree(self.folder / ".dstream", ignore_errors=True)
+        for file in self.folder.glob("*.tfstate*"):
+            file.unlink()
 
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 ENVIRONMENT |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_CLI_CONFIG_FILE": os.devnull}
 
 
-def dstream(folder: Path, *, listed: bool) -> Side:
+def dstream(folder: Path, *, listed: bool, patience: float = PATIENCE) -> Side:
     """Return our side, with the provider laid into its folder."""
     folder.mkdir()
     text = PROGRAM.format(python=sys.executable, root=str(ROOT), sdk=str(ROOT / "providers/sdk"), listed=listed)
     (folder / "bench").write_text(text)
     (folder / "bench").chmod(0o755)
     command = [str(Path(sys.executable).parent / "dstream")]
-    return Side("dstream", command, folder, "bench_data", "dstream.hcl", PROVIDER)
+    return Side("dstream", command, folder, "bench_data", "dstream.hcl", PROVIDER, patience)
 
 
-def opentofu(folder: Path, program: Path) -> Side:
+def opentofu(folder: Path, program: Path, *, patience: float = PATIENCE) -> Side:
     """Return the other side, initialised."""
     folder.mkdir()
-    side = Side("OpenTofu", [str(program)], folder, "terraform_data", "main.tf", "")
+    side = Side("OpenTofu", [str(program)], folder, "terraform_data", "main.tf", "", patience)
     side.write(1, "count")
     side.run("init", "-input=false")
     return side
 
 
 def measure(side: Side, count: int, shape: str) -> dict[str, Measured]:
-    """Go through the four rows."""
+    """Go through the four rows, as far as patience reaches."""
+    side.forget()
     found = {}
     side.write(count, shape)
     found["create"] = side.run("apply", "-auto-approve")
@@ -163,18 +183,23 @@ def table(count: int, ours: list[dict[str, Measured]], theirs: list[dict[str, Me
     """Print one size; return whether everything is within its limit."""
     held = True
     title = f"{count:,} objects"
-    print(f"\n{title:26} {'dstream':>9} {'OpenTofu':>9} {'times':>6}   {'MB':>5} {'MB':>6} {'share':>6}   µs each")
+    print(
+        f"\n{title:26} {'dstream':>9} {'(cpu)':>8} {'OpenTofu':>9} {'(cpu)':>8} {'times':>6}   "
+        f"{'MB':>5} {'MB':>6} {'share':>6}   µs each"
+    )
     for row in ROWS:
         seconds = median(each[row].seconds for each in ours)
         size = median(each[row].megabytes for each in ours)
-        line = f"  {row:24} {seconds:8.2f}s"
+        line = f"  {row:24} {seconds:8.2f}s {median(each[row].processor for each in ours):7.2f}s"
         if theirs:
             other = median(each[row].seconds for each in theirs)
             other_size = median(each[row].megabytes for each in theirs)
-            line += f" {other:8.2f}s {other / seconds:6.1f}   {size:5.0f} {other_size:6.0f} {size / other_size:6.2f}"
+            more = ">" if any(each[row].stopped for each in theirs) else " "
+            line += f"{more}{other:8.2f}s {median(each[row].processor for each in theirs):7.2f}s{more}"
+            line += f"{other / seconds:6.1f}   {size:5.0f} {other_size:6.0f} {size / other_size:6.2f}"
             held = held and (count < 10_000 or (other >= 5 * seconds and 2 * size <= other_size))
         else:
-            line += f" {'':9} {'':6}   {size:5.0f} {'':6} {'':6}"
+            line += f" {'':9} {'':8} {'':6}   {size:5.0f} {'':6} {'':6}"
         each = seconds / count * 1e6
         target = {"create": CREATE_TARGET, "no-op plan": NOOP_TARGET}.get(row)
         missed = target is not None and count >= 10_000 and each > target
@@ -193,6 +218,7 @@ def main() -> int:
     options.add_argument("--alone", action="store_true", help="measure dstream alone")
     options.add_argument("--single", action="store_true", help="a provider that is asked about one object at a time")
     options.add_argument("--strict", action="store_true", help="end with 1 when a target is missed")
+    options.add_argument("--patience", type=float, default=PATIENCE, help="seconds that one command may take")
     options.add_argument("--json", type=Path, help="write what was measured here")
     given = options.parse_args()
     program = None if given.alone else build_opentofu()
@@ -200,9 +226,9 @@ def main() -> int:
     written = []
     folder = Path(tempfile.mkdtemp(prefix="dstream-bench-"))
     try:
-        sides = [dstream(folder / "ours", listed=not given.single)]
+        sides = [dstream(folder / "ours", listed=not given.single, patience=given.patience)]
         if program is not None:
-            sides.append(opentofu(folder / "theirs", program))
+            sides.append(opentofu(folder / "theirs", program, patience=given.patience))
         for side in sides:
             measure(side, 2, given.shape)
         for count in given.sizes:
@@ -213,7 +239,7 @@ def main() -> int:
             held = table(count, found["dstream"], found["OpenTofu"]) and held
             for name, rounds in found.items():
                 for each in rounds:
-                    rows = {row: [one.seconds, one.megabytes] for row, one in each.items()}
+                    rows = {row: asdict(one) for row, one in each.items()}
                     written.append({"side": name, "count": count, "shape": given.shape, "rows": rows})
     finally:
         shutil.rmtree(folder, ignore_errors=True)

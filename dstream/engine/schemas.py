@@ -66,11 +66,13 @@ def check_arguments(
     """
     found: list[Diagnostic] = []
     properties: Mapping[str, Any] = schema.get("properties", {})
-    if schema.get("additionalProperties") is False:
-        strangers = (name for name in values if name not in properties)
-        found.extend(_unknown_name(name, properties, name_of(body, name), what, address) for name in strangers)
-    for name, part in properties.items():
-        value = values.get(name)
+    closed = schema.get("additionalProperties") is False
+    for name, value in values.items():
+        part = properties.get(name)
+        if part is None:
+            if closed:
+                found.append(_unknown_name(name, properties, name_of(body, name), what, address))
+            continue
         if value is None:
             continue
         for path, problem in _problems(part, value, (name,)):
