@@ -109,10 +109,13 @@ class Execution:
             if records:
                 self._record(records)
                 records = []
+            self._start(starting)
+            # The providers are at work: there is time to talk, of what is done before what began after it.
             for done, succeeded in ended:
                 self._tell(done, succeeded)
             ended = []
-            self._start(starting)
+            for running in starting:
+                self.observer.started(running.step.change.address, running.step.kind)
             self._start_delayed(records)
             if not self._running and not self._delayed:
                 if records:
@@ -181,8 +184,6 @@ class Execution:
             self.held.ensure()
             for running in those:
                 self._running[running.step.name] = running
-                if not running.attempts:
-                    self.observer.started(running.step.change.address, running.step.kind)
             session = self.pool.session(self.specs[provider])
             session.submit_all([(each.request, partial(self._arrives, each.step.name)) for each in those])
 

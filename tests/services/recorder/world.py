@@ -54,6 +54,7 @@ class Told:
 
     lines: list[str] = field(default_factory=list)
     on_started: Callable[[str], None] = lambda address: None
+    on_begun: Callable[[], object] = lambda: None
 
     def waiting(self, holder: Any) -> None:
         self.lines.append("waiting")
@@ -69,6 +70,7 @@ class Told:
 
     def begun(self, count: int, ahead: Callable[[], list[str]]) -> None:
         self.lines.append(f"begun {count}: {' '.join(ahead())}")
+        self.on_begun()
 
     def started(self, address: str, step: str) -> None:
         self.lines.append(f"started {step} {address}")
@@ -133,7 +135,7 @@ class World:
         **options: Any,
     ) -> Outcome:
         """Apply, whatever comes of it."""
-        self.told, self.stop = Told(on_started=self.told.on_started), Stop()
+        self.told, self.stop = Told(on_started=self.told.on_started, on_begun=self.told.on_begun), Stop()
         operation = self.operation(**(variables or {}))
         made = ApplyOptions(PlanOptions(**options), parallelism, lock_timeout=lock_timeout)
         return apply(operation, made, lambda plan: True, self.told, self.stop)

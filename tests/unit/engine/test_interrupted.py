@@ -130,7 +130,7 @@ def test_one_that_dies_does_not_take_what_it_was_not_asked_yet_along(world: Worl
 def test_one_that_cannot_start_leaves_nothing_unresolved(world: World) -> None:
     world.write(blocks("rec_blind", "a", "b"))
     program = world.recorder.bin / "rec"
-    world.told.on_started = lambda address: program.chmod(0o644)
+    world.told.on_begun = lambda: program.chmod(0o644)
     assert len(world.attempt().diagnostics) == 2
     assert world.recorded == {}
     assert world.snapshot.intents == {}
