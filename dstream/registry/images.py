@@ -31,8 +31,8 @@ def image_reference(image: str) -> Reference:
 def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
     """Return the names, without tag and digest, under which an engine may get an image, mirrors first.
 
-    With `newest`, for a tag, its own registry goes first. A mirror that is a folder is passed over: engines pull from registries alone. Raise RegistryError where the settings
-    allow nothing else.
+    With `newest`, for a tag, its own registry goes first. A mirror that is a folder is passed over: engines pull from
+    registries alone. Raise RegistryError where the settings allow nothing else.
     """
     reference = image_reference(image)
     own = settings.of(reference.registry)

@@ -73,8 +73,8 @@ class Installer:
     def lock(self, wanted: Wanted, previous: Locked | None = None, *, upgrade: bool = False) -> Locked:
         """Return what to lock for a provider: what is locked already, unless it no longer fits or `upgrade` is set.
 
-        With `upgrade` the registry itself says what is newest, and its mirrors where it cannot be asked; else mirrors go
-        first. Raise RegistryError where a tag now means other content than what is locked.
+        With `upgrade` the registry itself says what is newest, and its mirrors where it cannot be asked; else mirrors
+        go first. Raise RegistryError where a tag now means other content than what is locked.
         """
         reference = wanted.reference
         keep = previous if previous is not None and not upgrade and self._fits(wanted, previous) else None
