@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 API_VERSION = "7.4"
 """Old enough for every cloud; all that is asked for is older."""
 READ_SECONDS = 30.0
+NOBODY_SECONDS = 10.0
+"""How long a vault is looked for that cannot be connected to: its name may be wrong."""
 KIND = "azure_key_vault"
+KEY_BYTES = 32
 SAME_KEY = timedelta(days=1)
 """How long is written under one key where the configuration pins no version: then the vault's newest one is used."""
 
@@ -110,7 +113,7 @@ class AzureKeyVault:
         """See `KeySource`. Asks the vault to unwrap the key once: what cannot be read again is not written."""
         bundle = self._ask("get", "GET", self._vault_key)
         version, algorithm = self._usable(bundle)
-        key = os.urandom(32)
+        key = os.urandom(KEY_BYTES)
         answer = self._ask("wrapKey", "POST", version, {"alg": algorithm, "value": _encode(key)})
         form = {
             "kind": KIND,
@@ -146,15 +149,21 @@ class AzureKeyVault:
             known = (str(version), wrapped)
             if known not in self._keys:
                 answer = self._ask("unwrapKey", "POST", version, {"alg": algorithm, "value": wrapped})
-                self._keys[known] = _decode(str(answer["value"]))
+                key = _decode(str(answer["value"]))
+                if len(key) != KEY_BYTES:
+                    raise WrongKey(f"what {version} unwraps is no key of {8 * KEY_BYTES} bits.")
+                self._keys[known] = key
             return self._keys[known]
 
     def _usable(self, bundle: Json) -> tuple[VaultKey, str]:
         """Return the version that a key's description is about, and how it wraps; raise where it will not do."""
         found = bundle["key"]
         version = VaultKey.parse(str(found["kid"]))
-        if version is None:
-            raise KeyUnavailable(f"{self._vault_key.vault} calls its key {found['kid']!r}, which names no version.")
+        if version is None or not version.version or not self._vault_key.covers(version):
+            raise KeyUnavailable(
+                f"{self._vault_key} is called {found['kid']} by its vault, so that it would not be found again. Write "
+                "that name into key_id, without the version. Nothing was written."
+            )
         attributes = bundle.get("attributes", {})
         why = unusable(str(found["kty"]), found.get("key_ops") or (), attributes, ALGORITHMS, datetime.now(UTC))
         if why:
@@ -167,13 +176,14 @@ class AzureKeyVault:
         Return the members of the answer; raise KeyUnavailable for a refusal, WrongKey if what is to be unwrapped is not
         of this key.
         """
-        from azure.core.exceptions import AzureError
+        from azure.core.exceptions import AzureError, ServiceRequestError
         from azure.core.rest import HttpRequest
 
         path = key.path if method == "GET" else f"{key.path}/{what.lower()}"
-        pauses = Pauses(self._retry_seconds, self._first_pause)
+        for_answers = Pauses(self._retry_seconds, self._first_pause)
+        for_nobody = Pauses(min(self._retry_seconds, NOBODY_SECONDS), self._first_pause)
         while True:
-            wait = 0.0
+            wait, pauses = 0.0, for_answers
             try:
                 response = self._opened().send_request(HttpRequest(method, path, json=body))
                 if response.status_code not in TRANSIENT:
@@ -182,6 +192,8 @@ class AzureKeyVault:
                 wait = retry_after(response.headers)
             except AzureError as error:
                 trouble = f"does not answer ({error})"
+                if isinstance(error, ServiceRequestError):  # There is no connection, maybe no such vault.
+                    pauses = for_nobody
             except StateUnavailable as error:  # Of the credential.
                 raise KeyUnavailable(error.detail) from error
             except ValueError as error:  # What the client raises for a challenge that is not of the vault's domain.

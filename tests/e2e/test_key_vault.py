@@ -2,14 +2,17 @@
 
 import base64
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 from tests.e2e.commands import Ended, dstream, start
 from tests.e2e.test_secrets import spellings
 from tests.services.azure.key_vault import Key, KeyVault, key_vault
+from tests.services.azurite import Azurite
 from tests.services.recorder.world import World
 
 A = 'resource "rec_secret" "s" {{\n  name = "s"\n  size = {0}\n  password = env("PLANTED")\n}}\n'
@@ -233,6 +236,23 @@ def test_throttling_is_waited_out(world: World, vault: KeyVault, key: Key) -> No
     run(world, vault, "apply", "-auto-approve")
     vault.server.fault("POST .*/unwrapkey", status=429, headers={"Retry-After": "1"}, times=2)
     run(world, vault, "plan", "-detailed-exitcode")
+
+
+def test_it_works_with_the_state_in_azure_blob_storage(
+    world: World, vault: KeyVault, key: Key, azurite: Azurite
+) -> None:
+    container = f"kv{uuid.uuid4().hex[:16]}"
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        service.create_container(container)
+        backend = f'dstream {{\n  backend "azurerm" {{\n    container_name = "{container}"\n    key = "s"\n  }}'
+        for size in (1, 2):
+            write(world, block(key.id).replace("dstream {", backend, 1), size)
+            connection = {"AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string}
+            run(world, vault, "apply", "-auto-approve", **connection)
+            run(world, vault, "plan", "-detailed-exitcode", **connection)
+        content = service.get_blob_client(container, "s").download_blob().readall()
+    assert key.newest.version.encode() in content
+    assert b"rec_secret" not in content
 
 
 def test_enforced_refuses_what_is_in_clear(world: World, vault: KeyVault, key: Key) -> None:

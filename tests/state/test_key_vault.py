@@ -25,6 +25,7 @@ from dstream_state import passphrase as passphrases
 from dstream_state.azure_identity import LateCredential
 from dstream_state.azure_key_vault import AzureKeyVault, VaultKey
 from dstream_state.backend import Backend
+from dstream_state.key_vault_refusals import unusable
 from tests.services.azure.key_vault import Key, KeyVault, key_vault
 
 PHRASE = "a passphrase that is long"
@@ -121,6 +122,30 @@ def test_a_key_that_cannot_wrap_is_refused_before_anything_is_written(vault: Key
     with pytest.raises(KeyUnavailable, match="has expired"):
         sealer(key.id).seal(b"", b"")
     assert not vault.server.asked("wrapkey")
+
+
+def test_a_key_before_its_time_is_refused() -> None:
+    attributes = {"enabled": True, "nbf": datetime.now(UTC).timestamp() + 3600}
+    why = unusable("RSA", ["wrapKey", "unwrapKey"], attributes, ["RSA"], datetime.now(UTC))
+    assert "in the future" in why
+    assert not unusable("RSA", ["wrapKey", "unwrapKey"], {"nbf": 1, "exp": None}, ["RSA"], datetime.now(UTC))
+
+
+def test_a_journal_that_a_killed_process_left_is_recovered_after_a_rotation(
+    vault: KeyVault, key: Key, tmp_path: Path
+) -> None:
+    with open_backend("local", {}, root=tmp_path, encryption=sealer(key.id)).lock("apply") as held:
+        held.append([Put("a", ObjectState("p", "t", "k"))])  # and never finish
+    key.rotate()
+    with open_backend("local", {}, root=tmp_path, encryption=sealer(key.id)).lock("apply") as held:
+        assert list(held.snapshot.resources) == ["a"]
+
+
+def test_a_wrapped_secret_of_another_length_is_no_key(vault: KeyVault, key: Key) -> None:
+    form = sealer(key.id).seal(b"data", b"")
+    short = base64.urlsafe_b64encode(key.newest.wrap("RSA-OAEP-256", b"x" * 16)).rstrip(b"=").decode()
+    with pytest.raises(WrongKey, match="no key of 256 bits"):
+        sealer(key.id).open(form | {"key": form["key"] | {"wrapped": short}}, b"")
 
 
 def test_nothing_is_written_that_who_wrote_it_could_not_read(vault: KeyVault, key: Key) -> None:
