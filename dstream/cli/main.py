@@ -93,6 +93,10 @@ class LazyGroup(click.Group):
 @click.option("-chdir", "--chdir", metavar="DIR", help="Work in this folder instead of the current one.")
 def root(chdir: str | None) -> None:
     """Terraform for data streaming: plan, apply, run and destroy data flows and what they need."""
+    if os.environ.get("DSTREAM_LOG"):
+        from dstream.cli.render.logging import start_logging
+
+        start_logging()
     if chdir:
         try:
             os.chdir(chdir)

@@ -5,26 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from dstream.config import BackendBlock, Config
-from dstream.diagnostics import DiagnosticsError, error
+from dstream.diagnostics import DiagnosticsError, SourceRange, error
 from dstream.lang import Module, contains_unknown, evaluate_body, sensitive_paths, strip_sensitive, to_json_value
-from dstream_state import Backend, Encryption, open_backend
+from dstream_state import Backend, Encryption, open_backend, open_encryption
 
 CREDENTIALS = frozenset(("access_key", "sas_token", "connection_string", "client_secret"))
 """Backend arguments that are secrets; all others may show in messages, so they may not be sensitive."""
+KEYS = frozenset(("passphrase", "fallback_passphrases", "client_secret"))
+"""The same of `encryption` and its blocks."""
 
 
 def configured_encryption(config: Config, module: Module) -> Encryption | None:
     """Return the encryption that the configuration asks for, None where the state is in clear."""
     if config.settings is None or config.settings.encryption is None:
         return None
-    settings = evaluate_body(config.settings.encryption, module.scope())
+    body = config.settings.encryption
+    settings = evaluate_body(body, module.scope())
     if contains_unknown(settings):
         names = ", ".join(sorted({name for _, origins in sensitive_paths(settings) for name in origins}))
         detail = (
             f"The settings of `encryption` are not known ({names or 'a variable has no value'}): set what is missing."
         )
-        raise DiagnosticsError(error("Encryption needs a value", detail, config.settings.encryption.range))
-    return Encryption.from_settings(to_json_value(strip_sensitive(settings)))
+        raise DiagnosticsError(error("Encryption needs a value", detail, body.range))
+    for path, origins in sensitive_paths(settings):
+        if KEYS.isdisjoint(path):
+            raise _shows("Sensitive encryption argument", str(path[-1]), origins, body.range)
+    return open_encryption(to_json_value(strip_sensitive(settings)))
 
 
 def open_configured(config: Config, module: Module, workspace: str, encryption: Encryption | None) -> Backend:
@@ -41,13 +47,15 @@ def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:
         name = str(path[0])
         if name not in CREDENTIALS:
             argument = block.body.attributes.get(name)
-            raise DiagnosticsError(
-                error(
-                    "Sensitive backend argument",
-                    f"The value of {name} is sensitive (from {', '.join(sorted(origins))}), and {name} shows in "
-                    f"messages. If it is no secret: {name} = nonsensitive(...).",
-                    argument.range if argument is not None else block.range,
-                )
-            )
+            where = argument.range if argument is not None else block.range
+            raise _shows("Sensitive backend argument", name, origins, where)
     settings: dict[str, Any] = to_json_value(strip_sensitive(values))
     return settings
+
+
+def _shows(summary: str, name: str, origins: frozenset[str], where: SourceRange) -> DiagnosticsError:
+    detail = (
+        f"The value of {name} is sensitive (from {', '.join(sorted(origins))}), and {name} shows in messages. If it is "
+        f"no secret: {name} = nonsensitive(...)."
+    )
+    return DiagnosticsError(error(summary, detail, where))

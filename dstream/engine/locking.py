@@ -205,7 +205,7 @@ def _image(
         return replace(previous, signed_by=signed_by)
     found = find_image(engine, name)
     if found is None or ((pull or upgrade) and found.digests):
-        places = places_of(name, installer.settings)
+        places = places_of(name, installer.settings, newest=upgrade)
         name = _pull(engine, [f"{place}{suffix_of(name)}" for place in places], installer)
         found = find_image(engine, name)
     digests = found.digests_at(image_name(name)) if found is not None else ()
@@ -213,7 +213,7 @@ def _image(
         return None
     digest = digests[0]
     if len(digests) > 1 or is_podman(engine):  # which gives digests to what is in no registry, too
-        digest = _meant(source.value, installer) or digest
+        digest = _meant(source.value, installer, upgrade) or digest
         if digest not in digests:
             wanted = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
             found = find_image(engine, _pull(engine, wanted, installer)) or found
@@ -231,13 +231,13 @@ def _pull(engine: str, names: list[str], installer: Installer) -> str:
     return pull_first(engine, names)
 
 
-def _meant(image: str, installer: Installer) -> str | None:
-    """Return which digest an image's name means now; None where its registry does not say."""
+def _meant(image: str, installer: Installer, newest: bool) -> str | None:
+    """Return which digest an image's name means now; None where nobody says. `newest` is as of `source_of`."""
     reference = image_reference(image)
     if reference.digest:
         return reference.digest
     try:
-        source = installer.source(reference.registry)
+        source = installer.source(reference.registry, newest=newest)
         return source.manifest(reference.repository, reference.tag or "latest").digest
     except (Unreachable, Denied):
         return None

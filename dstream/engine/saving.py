@@ -31,8 +31,8 @@ from dstream.plan.file import PlanFile
 from dstream.plugins.describe import DESCRIBES
 from dstream_state import Snapshot
 from dstream_state.codec import dumps, loads
-from dstream_state.encryption import SCRYPT_N, SCRYPT_P, SCRYPT_R
 from dstream_state.fingerprints import canonical
+from dstream_state.passphrase import SCRYPT_N, SCRYPT_P, SCRYPT_R
 
 _VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
 """What may differ in the JSON form of a plan although it does the same."""

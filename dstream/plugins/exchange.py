@@ -8,7 +8,9 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from functools import partial
 
+from dstream.plugins.notes import note
 from dstream.plugins.process import ProviderProcess
 from dstream.plugins.redact import RedactedLines, Redactor, Tail
 from dstream.plugins.wire import CONTROL_LIMIT
@@ -23,7 +25,7 @@ class Exchange:
     """What is sent to and received from one process. `step` belongs to one thread; `send` to any."""
 
     def __init__(self, process: ProviderProcess, redactor: Redactor, log: Log | None = None) -> None:
-        """Take a process; each redacted line of its stderr goes to `log` and to the tail that errors show."""
+        """Take a process; redacted lines of its stderr go to the tail that errors show and to `log`, else the notes."""
         self.process = process
         self.tail = Tail(redactor)
         self.rest = b""
@@ -32,7 +34,7 @@ class Exchange:
         """Whether the process has closed its standard output."""
         self.overlong = False
         """Whether a line was longer than a control line may be."""
-        self._log = log
+        self._log = log or partial(note, "info", process.name)
         self._errors = RedactedLines(redactor, self._error_line)
         self._errors_ended = False
         self._lock = threading.Lock()
@@ -48,8 +50,7 @@ class Exchange:
 
     def _error_line(self, line: str) -> None:
         self.tail.add(line)
-        if self._log is not None:
-            self._log(line)
+        self._log(line)
 
     def send(self, data: bytes) -> None:
         """Write `data` as soon as the process takes it; returns at once."""

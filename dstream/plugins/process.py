@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typing import NamedTuple
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.plugins.binary import Binary
 from dstream.plugins.environment import provider_environment
+from dstream.plugins.notes import heard, note
 from dstream.plugins.watchdog import Watchdog
 
 _watchdog = Watchdog()
@@ -51,6 +53,7 @@ class ProviderProcess:
                 # The dead leader still holds the pid, so the group cannot be anybody else's.
                 self._signal_group(signal.SIGKILL)
                 self._popen.wait()
+                note("debug", self.name, f"process {self.pid} {describe_exit(self._popen.returncode)}")
                 _watchdog.remove(self.pid)
                 self._tell_ended()
             return self._popen.returncode
@@ -206,6 +209,8 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
                 start_new_session=True,
             )
             _watchdog.add(popen.pid)
+            if heard():
+                note("debug", name, f"process {popen.pid} is started: {shlex.join(argv)}")
             starting.set(ProviderProcess(name, popen, ended))
         except OSError as problem:
             detail = f"{argv[0]}: {problem.strerror or problem}. Check that it is a program for this machine."

@@ -29,8 +29,18 @@ def secrets_told(request: Request, answer: Answer, schemas: Schemas) -> Iterator
             yield from _named(each.attributes, str(asked.get("type")), schemas)
 
 
+def may_tell(request: Request, schemas: Schemas) -> bool:
+    """Tell whether the answer to a request may have sensitive texts in it."""
+    types = {request.type, *(str(asked.get("type")) for asked in request.objects or ())}
+    return any(found is not None and found.sensitive for found in (_schema(each, schemas) for each in types if each))
+
+
+def _schema(type_: str, schemas: Schemas) -> ResourceSchema | None:
+    return schemas.known(type_) if isinstance(schemas, DescribedTypes) else schemas.get(type_)
+
+
 def _named(attributes: Any, type_: str, schemas: Schemas) -> Iterator[str]:
-    schema = schemas.known(type_) if isinstance(schemas, DescribedTypes) else schemas.get(type_)
+    schema = _schema(type_, schemas)
     if schema is not None and isinstance(attributes, Mapping):
         for name in schema.sensitive:
             yield from texts(attributes.get(name))

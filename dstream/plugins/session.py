@@ -17,11 +17,12 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.exchange import Exchange, Log
 from dstream.plugins.failures import died, failure, garbage, hung
+from dstream.plugins.notes import heard, note
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
-from dstream.plugins.secrecy import secrets_sent, secrets_told
+from dstream.plugins.secrecy import may_tell, secrets_sent, secrets_told
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
 START_SECONDS = 30.0
@@ -79,6 +80,8 @@ class ResourceSession:
         self._exchange: Exchange | None = None
         self._ready = threading.Event()
         self._early: list[bytes] = []
+        self._unnoted: list[str] = []
+        """What it has said while it may be about to tell a secret, which the redactor then has to know first."""
         self._starting = begin_binary(binary, pass_fds)
         self._thread = threading.Thread(target=self._run, name=f"session {self.name}", daemon=True)
         self._thread.start()
@@ -175,7 +178,7 @@ class ResourceSession:
         except Exception as problem:  # noqa: BLE001 - whoever waits for an answer is told
             self._fail(_diagnostics(problem))
             return
-        exchange = self._exchange = Exchange(process, self._redactor, self._log)
+        exchange = self._exchange = Exchange(process, self._redactor, self._said)
         try:
             if self._killed:
                 raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped at once."))
@@ -188,6 +191,7 @@ class ResourceSession:
             self._fail(_diagnostics(problem))
         finally:
             exchange.close()
+            self._note_all()
             self._fail((failure("Provider session is closed", f"{self.name} takes no more requests."),))
 
     def _await_ready(self, exchange: Exchange) -> None:
@@ -270,7 +274,27 @@ class ResourceSession:
             return
         with self._lock:
             self._flying.pop(number, None)
+        self._note()
         item.done(answer)
+
+    def _said(self, line: str) -> None:
+        if self._log is not None:
+            self._log(line)
+        if heard():
+            self._unnoted.append(line)
+            self._note()
+
+    def _note(self) -> None:
+        if self._unnoted:
+            with self._lock:
+                telling = any(may_tell(item.request, self._schemas) for item in self._flying.values())
+            if not telling:
+                self._note_all()
+
+    def _note_all(self) -> None:
+        lines, self._unnoted = self._unnoted, []
+        for line in lines:
+            note("info", self.name, self._redactor.text(line))
 
     def _overdue(self, exchange: Exchange) -> None:
         exchange.process.terminate()

@@ -77,12 +77,16 @@ def _some_tags(source: Source, repository: str) -> list[str]:
     return tags
 
 
-def source_of(registry: str, settings: Settings, transport: Transport) -> Chain:
-    """Return what a registry's content is read from, as the settings of the machine say."""
+def source_of(registry: str, settings: Settings, transport: Transport, *, newest: bool = False) -> Chain:
+    """Return what a registry's content is read from, as the settings of the machine say.
+
+    With `newest`, the registry itself goes before its mirrors if it may be asked: what a tag means now, and which
+    versions there are, a mirror only knows as of when it was filled.
+    """
     own = settings.of(registry)
     sources: list[Source] = [_mirror(text, registry, transport) for text in own.mirrors]
     if not own.only_mirrors or not sources:
-        sources.append(RegistryClient(host_of(registry), transport))
+        sources.insert(0 if newest else len(sources), RegistryClient(host_of(registry), transport))
     return Chain(sources)
 
 

@@ -28,11 +28,11 @@ def image_reference(image: str) -> Reference:
     return parse_reference(image if named else f"docker.io/{image}")
 
 
-def places_of(image: str, settings: Settings) -> tuple[str, ...]:
+def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
     """Return the names, without tag and digest, under which an engine may get an image, mirrors first.
 
-    A mirror that is a folder is passed over: engines pull from registries alone. Raise RegistryError where the settings
-    allow nothing else.
+    With `newest`, for a tag, its own registry goes first. A mirror that is a folder is passed over: engines pull from
+    registries alone. Raise RegistryError where the settings allow nothing else.
     """
     reference = image_reference(image)
     own = settings.of(reference.registry)
@@ -42,7 +42,7 @@ def places_of(image: str, settings: Settings) -> tuple[str, ...]:
             host, prefix = place_in(mirror, reference.registry)
             found.append("/".join(filter(None, (host, prefix, reference.repository))))
     if not own.only_mirrors or not own.mirrors:
-        found.append(image_name(image))
+        found.insert(0 if newest else len(found), image_name(image))
     if not found:
         raise RegistryError(
             "Image is in no registry that may be asked",

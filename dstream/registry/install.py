@@ -55,25 +55,26 @@ class Installer:
     report: Report | None = None
     platform: Platform = field(default_factory=this_platform)
     _transport: Transport | None = None
-    _sources: dict[str, Chain] = field(default_factory=dict)
+    _sources: dict[tuple[str, bool], Chain] = field(default_factory=dict)
 
-    def source(self, registry: str) -> Chain:
-        """Return what a registry's content is read from."""
-        if registry not in self._sources:
+    def source(self, registry: str, *, newest: bool = False) -> Chain:
+        """Return what a registry's content is read from; `newest` as of `source_of`."""
+        if (registry, newest) not in self._sources:
             # The HTTP library takes longer to load than a cached provider to find.
             from dstream.registry.chain import source_of
             from dstream.registry.transport import Transport
 
             self._transport = self._transport or Transport(self.settings)
-            self._sources[registry] = source_of(registry, self.settings, self._transport)
-        return self._sources[registry]
+            self._sources[registry, newest] = source_of(registry, self.settings, self._transport, newest=newest)
+        return self._sources[registry, newest]
 
     # What to lock
 
     def lock(self, wanted: Wanted, previous: Locked | None = None, *, upgrade: bool = False) -> Locked:
         """Return what to lock for a provider: what is locked already, unless it no longer fits or `upgrade` is set.
 
-        Raise RegistryError where a tag now means other content than what is locked.
+        With `upgrade` the registry itself says what is newest, and its mirrors where it cannot be asked; else mirrors
+        go first. Raise RegistryError where a tag now means other content than what is locked.
         """
         reference = wanted.reference
         keep = previous if previous is not None and not upgrade and self._fits(wanted, previous) else None
@@ -84,8 +85,8 @@ class Installer:
         else:
             tag = reference.tag or ""
             if not reference.digest and not tag:
-                tag = self._newest(reference, wanted.constraints)
-            manifest = self.manifest(reference if reference.digest else reference.at(tag=tag))
+                tag = self._newest(reference, wanted.constraints, upgrade)
+            manifest = self.manifest(reference if reference.digest else reference.at(tag=tag), newest=upgrade)
         artifact = self.artifact(reference, manifest)
         # Of a tag such as latest, or a digest, whoever published it says which version it is.
         version = parse_version(tag) or parse_version(manifest.annotations.get(_VERSION, ""))
@@ -125,6 +126,8 @@ class Installer:
         tagged = reference.at(tag=locked.tag)
         try:
             found = self.source(reference.registry).manifest(reference.repository, locked.tag)
+            if found.digest != locked.manifest:  # a mirror may not know yet what -upgrade has found in the registry
+                found = self.source(reference.registry, newest=True).manifest(reference.repository, locked.tag)
         except (Unreachable, NotThere):
             return  # the content is named by its digest; whether it can be had shows when it is fetched
         self.cache.keep(found.raw)
@@ -137,10 +140,10 @@ class Installer:
                 "dstream init -upgrade. Until then, the locked content goes on being used.",
             )
 
-    def _newest(self, reference: Reference, constraints: str) -> str:
+    def _newest(self, reference: Reference, constraints: str, upgrade: bool) -> str:
         constraint = parse_constraint(constraints)
         try:
-            tags = self.source(reference.registry).tags(reference.repository)
+            tags = self.source(reference.registry, newest=upgrade).tags(reference.repository)
             where = reference.name
         except Unreachable:
             tags = [tag for tag in self.cache.tags(reference) if self._cached(reference.at(tag=tag)) is not None]
@@ -155,14 +158,19 @@ class Installer:
             raise RegistryError("No version matches", detail)
         return found.tag
 
-    def manifest(self, reference: Reference) -> Manifest:
-        """Return a manifest: by digest from the cache if it is there, by tag as the registry says now."""
+    def manifest(self, reference: Reference, *, newest: bool = False) -> Manifest:
+        """Return a manifest: by digest from the cache if it is there, by tag as the registry says now.
+
+        `newest` is as of `source_of`.
+        """
         if reference.digest:
             cached = self.cache.manifest(reference.digest)
             if cached is not None:
                 return cached
         try:
-            found = self.source(reference.registry).manifest(reference.repository, reference.wanted or "")
+            found = self.source(reference.registry, newest=newest).manifest(
+                reference.repository, reference.wanted or ""
+            )
         except Unreachable:
             cached = self._cached(reference)
             if cached is None:

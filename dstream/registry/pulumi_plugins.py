@@ -1,34 +1,28 @@
 """Plugins of Pulumi: release archives, fetched to where Pulumi's own CLI keeps plugins, with their checksum locked.
 
-`pulumi/azure-native@3.29.0` is the archive `pulumi-resource-azure-native-v3.29.0-linux-amd64.tar.gz` below a base
-address: Pulumi's own, or what DSTREAM_PULUMI_PLUGINS says. It ends up in the folder
-`$PULUMI_HOME/plugins/resource-azure-native-v3.29.0` (https://www.pulumi.com/docs/iac/concepts/plugins/).
+`pulumi/azure-native@3.29.0` is the archive `pulumi-resource-azure-native-v3.29.0-linux-amd64.tar.gz`. It ends up in
+the folder `$PULUMI_HOME/plugins/resource-azure-native-v3.29.0` (https://www.pulumi.com/docs/iac/concepts/plugins/).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dstream.registry.failures import NotThere, RegistryError, Tampered
-from dstream.registry.install import Report
+from dstream.registry.archives import Archives, folder_of, keep
+from dstream.registry.failures import RegistryError, Tampered
 from dstream.registry.lockfile import LockedPlugin, read_lock, write_lock
-from dstream.registry.platforms import Platform, this_platform
-from dstream.registry.transport import Transport, is_loopback
+from dstream.registry.platforms import Platform, parse_platform, this_platform
 
 PREFIX = "pulumi/"
-BASE = "https://get.pulumi.com/releases/plugins"
-BASE_VARIABLE = "DSTREAM_PULUMI_PLUGINS"
 _REFERENCE = re.compile(r"pulumi/(?P<name>[a-z][a-z0-9-]*)@v?(?P<version>\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)")
-_CHUNK = 1 << 20
 _MARK = ".dstream-archive"
 """In a plugin's folder: the digest of the archive that it came from."""
 
@@ -80,8 +74,7 @@ class Pulled:
 def pull_plugin(
     wanted: PluginReference,
     root: Path,
-    transport: Transport,
-    report: Report,
+    source: Archives,
     platform: Platform | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Pulled:
@@ -97,17 +90,12 @@ def pull_plugin(
         folder = folder.with_name(f"{folder.name}-{platform}")
     if expected is not None and _digest_of(folder, wanted) == expected:
         return Pulled(folder, expected, False)
-    base = (environment.get(BASE_VARIABLE) or BASE).rstrip("/")
     plugins.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plugins, prefix=".pull-") as scratch:
         archive = Path(scratch) / "archive"
-        digest = _download(f"{base}/{wanted.archive(for_platform)}", archive, transport, report)
+        digest = source.fetch(wanted.archive(for_platform), archive)
         if expected not in (None, digest):
-            raise Tampered(
-                "Plugin has changed",
-                f"{wanted} for {for_platform} is {digest} at {base}, and the lock file says {expected}. A release "
-                "never changes: find out why before you delete the entry from .dstream.lock.hcl.",
-            )
+            raise _changed(wanted, for_platform, digest, source, expected)
         unpacked = Path(scratch) / "plugin"
         _unpack(archive, unpacked, wanted)
         (unpacked / _MARK).write_text(digest)
@@ -118,36 +106,47 @@ def pull_plugin(
     return Pulled(folder, digest, True)
 
 
+def mirror_plugin(
+    locked: LockedPlugin, mirror: str, source: Archives, platforms: Iterable[Platform] | None = None
+) -> list[str]:
+    """Copy the archives of a locked plugin, for all platforms that are locked or some of them, to a mirror folder.
+
+    Return their names. What is not what was locked reaches no mirror.
+    """
+    wanted = parse_plugin(locked.source)
+    if wanted is None:
+        raise RegistryError("Lock file is damaged", f"{locked.source} is no plugin of Pulumi.")
+    chosen = None if platforms is None else {str(each) for each in platforms}
+    copied = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for platform, expected in sorted(locked.archives.items()):
+            if chosen is not None and platform not in chosen:
+                continue
+            name, archive = wanted.archive(parse_platform(platform)), Path(scratch, "archive")
+            digest = source.fetch(name, archive)
+            if digest != expected:
+                raise _changed(wanted, platform, digest, source, expected)
+            keep(folder_of(mirror), name, archive, digest)
+            copied.append(name)
+    return copied
+
+
+def _changed(
+    wanted: PluginReference, platform: Platform | str, digest: str, source: Archives, expected: str | None
+) -> Tampered:
+    return Tampered(
+        "Plugin has changed",
+        f"{wanted} for {platform} is {digest} at {source.shown}, and the lock file says {expected}. A release "
+        "never changes: find out why before you delete the entry from .dstream.lock.hcl.",
+    )
+
+
 def _digest_of(folder: Path, wanted: PluginReference) -> str | None:
     """Return the digest of the archive that a folder was unpacked from, None if nobody can tell."""
     try:
         return (folder / _MARK).read_text() if (folder / wanted.executable).is_file() else None
     except OSError:
         return None
-
-
-def _download(url: str, target: Path, transport: Transport, report: Report) -> str:
-    host = url.partition("://")[2].partition("/")[0]
-    if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(host)):
-        raise RegistryError(
-            "Plain http",
-            f"{url}: what is executed comes over https. Mend {BASE_VARIABLE}, the address of the archives.",
-        )
-    digest = hashlib.sha256()
-    with transport.send("GET", url) as response, target.open("wb") as file:
-        if response.status == 404:
-            raise NotThere("No such plugin", f"There is nothing at {url}. Is there such a version for this platform?")
-        if response.status != 200:
-            raise RegistryError("Plugin cannot be fetched", f"{url} answers with status {response.status}.")
-        size, done = int(response.headers.get("Content-Length") or 0), 0
-        for chunk in response.stream(_CHUNK):
-            file.write(chunk)
-            digest.update(chunk)
-            done += len(chunk)
-            report(url.rpartition("/")[2], done, max(size, done))
-    if size and done != size:
-        raise Tampered("Plugin is cut short", f"{url} has {size} bytes, and {done} came. Try again.")
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _unpack(archive: Path, target: Path, wanted: PluginReference) -> None:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     )
     from .document import FORMAT_VERSION, Snapshot
     from .encryption import Encryption
+    from .encryption_settings import open_encryption
     from .errors import (
         EncryptionRequired,
         FormatTooNew,
         JournalMismatch,
+        KeyUnavailable,
         LeaseLost,
         SettingsError,
         StateConflict,
@@ -54,8 +56,9 @@ _HOMES = {
     "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
     "document": "FORMAT_VERSION Snapshot",
     "encryption": "Encryption",
-    "errors": "EncryptionRequired FormatTooNew JournalMismatch LeaseLost SettingsError StateConflict StateDamaged"
-    " StateError StateLocked StateUnavailable WrongKey",
+    "encryption_settings": "open_encryption",
+    "errors": "EncryptionRequired FormatTooNew JournalMismatch KeyUnavailable LeaseLost SettingsError StateConflict"
+    " StateDamaged StateError StateLocked StateUnavailable WrongKey",
     "fingerprints": "fingerprint",
     "holder": "Holder",
     "objects": "ObjectState OutputState ProviderState TaskState",
@@ -89,6 +92,7 @@ __all__ = [
     "Holder",
     "Intent",
     "JournalMismatch",
+    "KeyUnavailable",
     "LeaseLost",
     "ObjectState",
     "OutputState",
@@ -116,5 +120,6 @@ __all__ = [
     "WrongKey",
     "fingerprint",
     "open_backend",
+    "open_encryption",
     "overlay",
 ]

@@ -10,13 +10,12 @@ https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes.
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from .azure_retries import CONNECT_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
 from .errors import StateUnavailable
 
 if TYPE_CHECKING:
@@ -29,14 +28,10 @@ if TYPE_CHECKING:
 API_VERSION = "2021-12-02"
 """Old enough for every Azurite and for Azure Stack, new enough for seals."""
 READ_SECONDS = 30.0
-CONNECT_SECONDS = 10.0
-RETRY_SECONDS = 40.0
 SLOWEST_UPLOAD = 50_000.0
 """Bytes per second: a connection that is slower counts as broken."""
 
 T = TypeVar("T")
-_SPREAD = random.Random()  # noqa: S311 - spreads retries, guards nothing
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _REASONS = {
     401: "it does not accept the credentials",
     403: "it refuses access. The account key or token may be wrong, or the identity lacks the role "
@@ -117,8 +112,7 @@ class BlobService:
         """Do as `call` does, but try for `retry_seconds` and wait `timeout` seconds for one answer."""
         from azure.core.exceptions import AzureError, HttpResponseError
 
-        until = time.monotonic() + retry_seconds
-        pause, repeated = self._first_pause, False
+        pauses, repeated = Pauses(retry_seconds, self._first_pause), False
         timeout += sum(len(each) for each in given if isinstance(each, bytes)) / SLOWEST_UPLOAD
         limits = {"connection_timeout": min(timeout, CONNECT_SECONDS), "read_timeout": timeout}
         while True:
@@ -127,18 +121,15 @@ class BlobService:
                 return method(*given, **named, **limits)
             except HttpResponseError as error:
                 status, code = error.status_code or 0, _code(error)
-                if status not in _TRANSIENT and not 200 <= status < 300:
+                if status not in TRANSIENT and not 200 <= status < 300:
                     raise self._final(status, code, repeated=repeated) from error
                 trouble = f"{self.endpoint} answers {status} {code}"
-                wait = _retry_after(error)
+                wait = retry_after(getattr(error.response, "headers", {}))
             except AzureError as error:
                 trouble = f"{self.endpoint} does not answer ({error})"
             repeated = True
-            wait = max(wait, pause * _SPREAD.uniform(0.5, 1.5))
-            if time.monotonic() + wait > until:
+            if not pauses.wait(wait):
                 raise StateUnavailable(f"{trouble}. Check the network and the account, then run the operation again.")
-            time.sleep(wait)
-            pause = min(pause * 2, 5.0)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -161,8 +152,3 @@ class BlobService:
 def _code(error: HttpResponseError) -> str:
     code = getattr(error, "error_code", None)
     return str(code.value if isinstance(code, Enum) else code or "")
-
-
-def _retry_after(error: HttpResponseError) -> float:
-    text = str(getattr(error.response, "headers", {}).get("retry-after", ""))
-    return min(float(text), 30.0) if text.isdigit() else 0.0

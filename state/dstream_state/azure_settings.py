@@ -10,15 +10,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .azure_blob import AzureStorage
+from .azure_identity import IDENTITY_ARGUMENTS, LateCredential
 from .azure_service import BlobService
-from .errors import SettingsError, StateUnavailable
+from .errors import SettingsError
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, TokenCredential
-
     from .azure_service import Credential
 
 ARGUMENTS: Mapping[str, str] = {
@@ -31,9 +30,7 @@ ARGUMENTS: Mapping[str, str] = {
     "use_azuread_auth": "ARM_USE_AZUREAD",
     "endpoint": "",
     "environment": "ARM_ENVIRONMENT",
-    "tenant_id": "ARM_TENANT_ID",
-    "client_id": "ARM_CLIENT_ID",
-    "client_secret": "ARM_CLIENT_SECRET",
+    **IDENTITY_ARGUMENTS,
 }
 """Each argument with the environment variable that stands in for it."""
 
@@ -132,7 +129,7 @@ def _by_identity(found: Mapping[str, str]) -> Access:
     endpoint = _endpoint(found)
     if not endpoint.startswith("https://"):
         raise SettingsError(f"endpoint = {endpoint!r}: signing in with Microsoft Entra ID (Azure AD) needs https.")
-    return Access(endpoint, lambda: _LateCredential(found))
+    return Access(endpoint, lambda: LateCredential(found))
 
 
 def _key(account: str, key: str) -> Callable[[], Credential]:
@@ -175,32 +172,3 @@ def _endpoint(found: Mapping[str, str]) -> str:
     if name not in _SUFFIXES:
         raise SettingsError(f"environment = {name!r}; there are {', '.join(_SUFFIXES)}.")
     return f"https://{_account(found)}.blob.{_SUFFIXES[name]}"
-
-
-class _LateCredential:
-    """A credential of azure-identity, which is imported when the first token is needed: it takes a while."""
-
-    def __init__(self, found: Mapping[str, str]) -> None:
-        self._found = found
-        self._source: TokenCredential | None = None
-
-    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """Return a token, by client secret if there is one, else by whatever DefaultAzureCredential finds."""
-        try:
-            if self._source is None:
-                self._source = self._make()
-            return self._source.get_token(*scopes, **options)
-        except ImportError as error:
-            raise StateUnavailable(
-                "signing in to Azure needs the package azure-identity: pip install azure-identity."
-            ) from error
-        except Exception as error:  # azure-identity promises no base class
-            raise StateUnavailable(f"signing in to Azure failed: {error}") from error
-
-    def _make(self) -> TokenCredential:
-        from azure.identity import ClientSecretCredential, DefaultAzureCredential
-
-        found = self._found
-        if found["tenant_id"] and found["client_id"] and found["client_secret"]:
-            return ClientSecretCredential(found["tenant_id"], found["client_id"], found["client_secret"])
-        return DefaultAzureCredential(managed_identity_client_id=found["client_id"] or None)

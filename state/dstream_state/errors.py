@@ -58,6 +58,12 @@ class StateUnavailable(StateError):
     summary = "The state cannot be reached"
 
 
+class KeyUnavailable(StateUnavailable):
+    """The place that has the key of an encrypted state does not answer, or refuses."""
+
+    summary = "The key of the state cannot be used"
+
+
 class StateDamaged(StateError):
     """What is stored is not what this program writes."""
 

@@ -355,3 +355,26 @@ def test_no_plugin_outlives_its_provider(cloud):
     while any(Path(f"/proc/{each}").exists() for each in plugins) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{each}").exists() for each in plugins)
+
+
+def test_the_schema_of_a_type_is_shown_on_demand(cloud):
+    cloud.write(NAMESPACE)
+    done = cloud.dstream("providers", "schema", "azure-native", "azure-native_servicebus_Queue")
+    assert done.code == 0, done.said
+    (shown,) = json.loads(done.out).values()
+    assert list(shown["resources"]) == ["azure-native_servicebus_Queue"]
+    queue = shown["resources"]["azure-native_servicebus_Queue"]
+    assert {"namespace_name", "max_delivery_count"} <= set(queue["schema"]["properties"])
+    config = '{"plugin": "azure-native"}'
+    same = cloud.dstream(
+        "providers", "schema", "pulumi", "-provider-config", config, "azure-native_servicebus_Queue", "-role=resource"
+    )
+    assert json.loads(same.out)["pulumi"]["resources"] == shown["resources"]
+    wrong = cloud.dstream("providers", "schema", "azure-native", "azure-native_servicebus_Cue")
+    assert wrong.code == 1
+    assert "azure-native has no azure-native_servicebus_Cue" in " ".join(wrong.said.split())
+    unasked = cloud.dstream("providers", "schema")
+    assert unasked.code == 0
+    assert "dstream providers schema azure-native TYPE" in unasked.err
+    broken = cloud.dstream("providers", "schema", "pulumi", "-provider-config", "[]")
+    assert broken.code == 1 and "it is a JSON object" in broken.said

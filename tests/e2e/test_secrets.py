@@ -224,6 +224,7 @@ def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list
                     assert path.name == "shout.py" or spelling not in content, path
 
     run("plan", "-out", "p.plan")
+    env["DSTREAM_LOG"] = "debug"  # what the provider shouts is shown from now on, when the redactor knows the token
     (tmp_path / "hold").touch()
     applying = start(tmp_path, "apply", "p.plan", env=env)
     try:
@@ -243,6 +244,7 @@ def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list
         out, err = applying.communicate(timeout=60)
     said += (out + err).encode()
     assert applying.returncode == 0, said.decode()
+    assert b"provider.shout: provider says (sensitive value)" in said
     run("plan", "-detailed-exitcode")
     # The plan of a change that needs the made up secret again, which is read again when it is carried out.
     configuration.write_text(
@@ -257,6 +259,7 @@ def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list
     run("apply", "p.plan", code=1, PLANTED="another")
     run("apply", "p.plan", code=1, DSTREAM_VAR_given="another")
     assert said.count(b"Saved plan is stale") == 2
+    del env["DSTREAM_LOG"]  # a token that is shouted and never told, since nothing was made, nobody can know
     run("apply", "-json", "p.plan")
     run("plan", "-detailed-exitcode")
     run("drift", "-json")

@@ -254,6 +254,49 @@ def test_a_mirror_serves_instead_of_the_registry(
         assert "Content does not match its digest" in ended.said
 
 
+@pytest.mark.parametrize("kind", ["folder", "registry"])
+def test_an_upgrade_asks_the_registry_before_a_mirror_that_may_be_old(
+    user: User, open_registry: Registry, guarded_registry: Registry, kind: str
+) -> None:
+    source = source_for(open_registry, f"stale-{kind}")
+    user.reaches(guarded_registry)
+    old = user.publish(f"{source}:v1.0.0", "old", "-tag", "latest")
+    user.require(source, "~> 1.0")
+    user.done("init")
+    mirror = str(user.home / "mirror") if kind == "folder" else f"{guarded_registry.host}/stale"
+    user.done("providers", "mirror", mirror)
+    settings = user.home / ".dstream" / "config.hcl"
+    settings.parent.mkdir(exist_ok=True)
+
+    def mirrored(only: str) -> None:
+        settings.write_text(f'registry "*" {{\n  mirrors = ["{mirror}"]\n  only_mirrors = {only}\n}}\n')
+
+    mirrored("false")
+    user.publish(f"{source}:v1.1.0", "new")
+    user.lock.unlink()
+    user.done("init")
+    assert locked(user, "version") == "1.0.0"  # as the mirror has it
+    user.done("init", "-upgrade")
+    assert locked(user, "version") == "1.1.0"
+    user.done("init")
+    mirrored("true")
+    assert "was 1.1.0" in user.done("init", "-upgrade")
+    # The same with a tag that was moved.
+    user.configure(f'provider_ref = "{source}:v1.0.0"')
+    mirrored("false")
+    user.done("init")
+    assert locked(user, "manifest") == old
+    moved = user.publish(f"{source}:v1.0.0", "moved")
+    user.done("init")
+    user.done("init", "-upgrade")
+    assert locked(user, "manifest") == moved
+    user.done("init")  # what the mirror still says is no reason to complain
+    mirrored("true")
+    assert "Provider was changed in the registry" in user.dstream("init").said
+    user.done("init", "-upgrade")
+    assert locked(user, "manifest") == old
+
+
 def test_a_registry_that_wants_a_login_says_so(user: User, guarded_registry: Registry) -> None:
     reference = f"{source_for(guarded_registry, 'login')}:v1.0.0"
     user.environment.update(guarded_registry.environment)

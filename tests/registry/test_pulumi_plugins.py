@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import threading
 from dataclasses import dataclass
@@ -157,3 +158,63 @@ def test_an_answer_that_is_cut_short_is_no_plugin(pull, releases):
 def test_plain_http_is_spoken_to_this_machine_only(pull):
     done = pull("pulumi/acme@1.2.3", base="http://example.com/plugins")
     assert done.code == 1 and "over https" in " ".join(done.said.split())
+
+
+def mirroring(pull, tmp_path, settings=""):
+    home = tmp_path / "home"
+    (home / ".dstream").mkdir(parents=True, exist_ok=True)
+    (home / ".dstream" / "config.hcl").write_text(settings)
+    env = {"HOME": str(home), "PULUMI_HOME": str(tmp_path / "pulumi")}
+    return lambda *arguments, **more: dstream(pull.folder, "providers", *arguments, env={**env, **more})
+
+
+def test_plugins_are_mirrored_to_a_folder_and_pulled_from_there_without_a_network(pull, releases, tmp_path):
+    other = archive(text="other")
+    releases.files["pulumi-resource-acme-v1.2.3-plan9-mips.tar.gz"] = other
+    assert pull("pulumi/acme@1.2.3").code == 0
+    assert pull("-platform", "plan9_mips", "pulumi/acme@1.2.3").code == 0
+    lock = (pull.folder / ".dstream.lock.hcl").read_text()
+    run = mirroring(pull, tmp_path)
+    done = run("mirror", str(tmp_path / "mirror"), DSTREAM_PULUMI_PLUGINS=releases.url)
+    assert done.code == 0, done.said
+    assert "dstream providers pull pulumi/acme@1.2.3" in done.out
+    folder = tmp_path / "mirror" / "get.pulumi.com" / "releases" / "plugins"
+    assert {each.name: each.read_bytes() for each in folder.glob("*.gz")} == releases.files
+    sums = "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in sorted(releases.files.items()))
+    assert (folder / "SHA256SUMS").read_text() == sums
+    # Elsewhere: nothing but the folder may be asked, and the plugin is not there yet.
+    shutil.rmtree(pull.plugin.parent)
+    asked = releases.asked
+    mirror = f'registry "*" {{\n  mirrors = ["{tmp_path}/mirror"]\n  only_mirrors = true\n}}\n'
+    run = mirroring(pull, tmp_path, mirror)
+    done = run("pull", "pulumi/acme@1.2.3")
+    assert done.code == 0, done.said
+    assert os.access(pull.plugin, os.X_OK)
+    assert releases.asked == asked
+    assert (pull.folder / ".dstream.lock.hcl").read_text() == lock
+    missing = run("pull", "pulumi/acme@9.9.9")
+    assert missing.code == 1 and "No such plugin" in missing.said
+    shutil.rmtree(pull.plugin.parent)
+    name = f"pulumi-resource-acme-v1.2.3-{HERE.os}-{HERE.arch}.tar.gz"
+    (folder / name).write_bytes(archive(text="#!/bin/sh\necho evil\n"))
+    refused = run("pull", "pulumi/acme@1.2.3")
+    assert refused.code == 1 and "Plugin has changed" in refused.said
+    assert not pull.plugin.exists()
+
+
+def test_a_mirror_gets_no_archive_that_is_not_the_locked_one(pull, releases, tmp_path):
+    assert pull("pulumi/acme@1.2.3").code == 0
+    run = mirroring(pull, tmp_path)
+    done = run("mirror", str(tmp_path / "one"), "-platform", "plan9_mips", DSTREAM_PULUMI_PLUGINS=releases.url)
+    assert done.code == 0 and "locked for none of these platforms" in done.out
+    releases.files[next(iter(releases.files))] = archive(text="#!/bin/sh\necho changed\n")
+    done = run("mirror", str(tmp_path / "mirror"), DSTREAM_PULUMI_PLUGINS=releases.url)
+    assert done.code == 1 and "Plugin has changed" in done.said
+    assert not list((tmp_path / "mirror").rglob("*.gz"))
+
+
+def test_mirrors_that_are_registries_have_no_plugins_and_the_message_says_what_has(pull, tmp_path):
+    run = mirroring(pull, tmp_path, 'registry "*" {\n  mirrors = ["mirror.example.com"]\n  only_mirrors = true\n}\n')
+    done = run("pull", "pulumi/acme@1.2.3")
+    assert done.code == 1
+    assert "plugins of Pulumi are mirrored to folders" in " ".join(done.said.replace("│", " ").split())

@@ -8,13 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 import trustme
@@ -26,6 +23,7 @@ from dstream_state.azure_blob import AzureStorage
 from dstream_state.azure_service import BlobService
 from dstream_state.azure_settings import open_storage
 from dstream_state.stored import StoredBackend
+from tests.services.azure.identity import IdentityServer
 from tests.services.azurite import ACCOUNT, KEY, Azurite, azurite_server
 
 NOWHERE = "http://127.0.0.1:9"
@@ -191,59 +189,20 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, 
 
 
 @pytest.fixture
-def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The identity endpoint of a virtual machine, which gives tokens; yields the resources it was asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            resource = parse_qs(urlsplit(self.path).query)["resource"][0]
-            asked.append(resource)
-            answer = json.dumps(
-                {
-                    "access_token": token(resource),
-                    "expires_on": str(int(time.time()) + 3600),
-                    "resource": resource,
-                    "token_type": "Bearer",
-                }
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}/token")
-    monkeypatch.setenv("IDENTITY_HEADER", "of this machine")
-    yield asked
-    server.shutdown()
-    server.server_close()
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityServer]:
+    """The identity endpoint of a machine, which gives tokens."""
+    with IdentityServer() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
 
 
-def token(resource: str) -> str:
-    """Return a token as Microsoft Entra ID gives them (RFC 7519), signed by nobody whom anybody knows."""
-    now = int(time.time())
-    issuer = "https://sts.windows.net/00000000-0000-0000-0000-000000000001/"
-    claims = {"aud": resource, "iss": issuer, "iat": now - 5, "nbf": now - 5, "exp": now + 3600}
-    parts = [
-        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
-        for part in ({"alg": "HS256", "typ": "JWT"}, claims)
-    ]
-    digest = hmac.new(b"nobody", b".".join(parts), hashlib.sha256).digest()
-    return b".".join([*parts, base64.urlsafe_b64encode(digest).rstrip(b"=")]).decode()
-
-
-def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path], identity: list[str]) -> None:
+def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path], identity: IdentityServer) -> None:
     with azurite_server(*certificate) as server:
         settings = {"container_name": "state", "key": "k", "endpoint": server.endpoint, "use_azuread_auth": True}
         open_backend("azurerm", settings, root=Path()).prepare()
         works(settings)
-    assert set(identity) == {"https://storage.azure.com"}
+    assert set(identity.resources) == {"https://storage.azure.com"}
 
 
 def test_a_failed_sign_in_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

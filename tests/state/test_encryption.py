@@ -16,11 +16,12 @@ from dstream_state import (
     Snapshot,
     StateError,
     WrongKey,
-    encryption,
     open_backend,
+    open_encryption,
 )
+from dstream_state import passphrase as passphrases
 from dstream_state.backend import Backend
-from dstream_state.encryption import Passphrase
+from dstream_state.passphrase import Passphrase
 
 SECRET = "hunter2-planted-secret"
 FIRST, SECOND = "a passphrase that is long", "another one, as long as that"
@@ -29,7 +30,7 @@ FIRST, SECOND = "a passphrase that is long", "another one, as long as that"
 @pytest.fixture(autouse=True)
 def _cheap_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make keys in milliseconds; one test below uses the real cost."""
-    monkeypatch.setattr(encryption, "SCRYPT_N", 2**14)
+    monkeypatch.setattr(passphrases, "SCRYPT_N", 2**14)
     yield
 
 
@@ -150,7 +151,7 @@ def test_the_real_cost_of_a_key_is_memory_hard(monkeypatch: pytest.MonkeyPatch) 
 
 def test_settings_are_read_and_mistakes_named() -> None:
     settings = {"passphrase": FIRST, "fallback_passphrases": [SECOND], "enforced": True}
-    sealer = Encryption.from_settings(settings)
+    sealer = open_encryption(settings)
     assert sealer.enforced
     assert sealer.open(sealed(SECOND).seal(b"x", b""), b"") == b"x"
     for odd, says in (
@@ -159,7 +160,7 @@ def test_settings_are_read_and_mistakes_named() -> None:
         ({"x": 1}, "no argument 'x'"),
     ):
         with pytest.raises(SettingsError, match=says):
-            Encryption.from_settings(odd)
+            open_encryption(odd)
 
 
 def test_no_message_has_the_passphrase_in_it(tmp_path: Path) -> None:

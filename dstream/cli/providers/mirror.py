@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dstream.cli.options import Command, option
 from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.registry.lockfile import LockedPlugin
+    from dstream.registry.platforms import Platform
 
 
 @click.command("mirror", cls=Command)
@@ -18,7 +23,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     """Copy everything that the lock file names to a folder (/srv/mirror, ./mirror) or a registry (HOST/PREFIX).
 
     Nothing is changed on the way, so the same lock file holds for the mirror. docker and podman get images from a
-    mirror that is a registry; from a folder, this command brings them into one.
+    mirror that is a registry; from a folder, this command brings them into one. Plugins of Pulumi go to folders.
     """
     from dstream.cli.render.loading import Loading
     from dstream.registry.images import image_reference
@@ -33,7 +38,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
 
     root = Path(config) if Path(config).is_dir() else Path(config).parent
     lock = read_lock(root)
-    if not lock.providers and not lock.images:
+    if not lock.providers and not lock.images and not lock.plugins:
         raise click.ClickException(f"{root}/.dstream.lock.hcl names no providers. Write it first: dstream init")
     platforms = [parse_platform(each) for each in platform] or None
     here, transport = installer(Loading()), Transport(load_settings())
@@ -44,9 +49,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
         top = mirror_image(here, image, target_of(target, image_reference(image.source), transport), platforms)
         say(f"{image.source}: {top.digest}")
     for plugin in lock.plugins.values():
-        say(
-            f"{plugin.source}: not copied, it is a plugin of Pulumi: DSTREAM_PULUMI_PLUGINS names where these come from"
-        )
+        _plugin(plugin, target, platforms)
     shown = Path(target).expanduser().absolute() if is_folder(target) else target
     say(
         "\nTo use the mirror, and nothing else, write into ~/.dstream/config.hcl:\n\n"
@@ -57,3 +60,21 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
             "\nNo container engine gets images from a folder. Where the folder is such a mirror, bring them into a "
             "registry with\n\n  dstream providers mirror HOST/PREFIX\n\nand name that as a mirror too."
         )
+    if lock.plugins and is_folder(target):
+        wanted = " ".join(lock.plugins)
+        say(f"\nPlugins of Pulumi are then fetched from it with:\n\n  dstream providers pull {wanted}")
+
+
+def _plugin(plugin: LockedPlugin, target: str, platforms: list[Platform] | None) -> None:
+    """Copy the archives of a plugin of Pulumi to a folder; say that a registry does not get them."""
+    from dstream.cli.providers.pull import plugin_archives
+    from dstream.registry.mirrors import is_folder
+    from dstream.registry.pulumi_plugins import mirror_plugin
+
+    if not is_folder(target):
+        say(
+            f"{plugin.source}: not copied, plugins of Pulumi are mirrored to folders: dstream providers mirror ./FOLDER"
+        )
+        return
+    copied = mirror_plugin(plugin, target, plugin_archives(), platforms)
+    say(f"{plugin.source}: {', '.join(copied) or 'locked for none of these platforms'}")

@@ -11,6 +11,7 @@ from dstream.cli.options import Command, option
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
+    from dstream.registry.archives import Archives
     from dstream.registry.platforms import Platform
     from dstream.registry.pulumi_plugins import PluginReference
 
@@ -46,12 +47,22 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
 
 
 def _pull_plugin(text: str, plugin: PluginReference, platform: Platform | None) -> None:
-    from dstream.cli.render.loading import Loading
     from dstream.registry.lockfile import LOCK_FILE
     from dstream.registry.pulumi_plugins import pull_plugin
+
+    pulled = pull_plugin(plugin, Path.cwd(), plugin_archives(), platform)
+    say(f"{text}\n  archive   {pulled.digest} (locked in {LOCK_FILE})")
+    say(f"  {'unpacked to' if pulled.fetched else 'is there already:'} {pulled.folder}")
+
+
+def plugin_archives() -> Archives:
+    """Return where plugins of Pulumi come from on this machine."""
+    import os
+
+    from dstream.cli.render.loading import Loading
+    from dstream.registry.archives import archives
     from dstream.registry.settings import load_settings
     from dstream.registry.transport import Transport
 
-    pulled = pull_plugin(plugin, Path.cwd(), Transport(load_settings()), Loading(), platform)
-    say(f"{text}\n  archive   {pulled.digest} (locked in {LOCK_FILE})")
-    say(f"  {'unpacked to' if pulled.fetched else 'is there already:'} {pulled.folder}")
+    settings = load_settings()
+    return archives(settings, os.environ, Transport(settings), Loading())

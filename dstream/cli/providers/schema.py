@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_module
-from typing import TYPE_CHECKING
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,51 +15,129 @@ from dstream.cli.options import Command, config_options, option
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
-    from dstream.plugins import Binary
+    from collections.abc import Mapping
+
+    from dstream.plugins import Binary, ProviderInfo
 
 
 @click.command("schema", cls=Command)
 @click.argument("provider", required=False)
+@click.argument("types", metavar="[TYPE]...", nargs=-1)
 @config_options
 @option("role", type=click.Choice(["input", "output", "resource"]), help="Which executable of PROVIDER is meant.")
+@option("provider-config", metavar="JSON", help="The configuration of PROVIDER, where its types follow from that.")
 def command(
-    provider: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], role: str | None
+    provider: str | None,
+    types: tuple[str, ...],
+    config: str,
+    var: tuple[str, ...],
+    var_file: tuple[str, ...],
+    role: str | None,
+    provider_config: str | None,
 ) -> None:
-    """Show, as JSON, what providers take: those of the configuration, or PROVIDER (a name or a path)."""
-    from dstream.plugins import ProviderInfo, probe
+    """Show, as JSON, what providers take: those of the configuration, or PROVIDER.
 
-    pairs: dict[str, tuple[Binary, ProviderInfo]] = {}
+    PROVIDER is the label of a provider block, a name or a path. With TYPE, only these resource types are shown; a
+    provider that has too many types to list them, as those of Pulumi, says on demand what each takes.
+    """
+    from dstream.plugins import probe
+    from dstream.plugins.describe import DESCRIBES
+
+    infos: dict[str, ProviderInfo] = {}
     if provider is None:
         from dstream.engine.inventory import configured_providers
 
         for used in configured_providers(opened(config, var, var_file)):
-            pairs[used.name] = (used.binary, used.info)
+            infos[used.name] = used.info
     else:
-        binary = named_binary(provider, role)
-        pairs[provider] = (binary, probe(binary))
-    shown = {
-        name: {
-            "provider": {"name": info.name, "version": info.version},
-            "protocol": info.protocol,
-            "roles": sorted(info.roles),
-            "capabilities": sorted(info.capabilities),
-            "config": info.config_schema,
-            "resources": {
-                type_: {
-                    "version": item.version,
-                    "schema": item.schema,
-                    "computed": sorted(item.computed),
-                    "replace": sorted(item.replace),
-                    "sensitive": dict(item.sensitive),
-                    "identity": item.identity,
-                    "holds_data": item.holds_data,
-                }
-                for type_, item in sorted(info.resources.items())
-            },
-        }
-        for name, (_, info) in pairs.items()
+        given = parsed(provider_config) if provider_config is not None else None
+        found = _configured(provider, config, var, var_file) if given is None and role is None else None
+        if found is None:
+            binary = named_binary(provider, role)
+            found = probe(binary)
+            if DESCRIBES in found.capabilities:
+                found = _describing(binary, found, given or {})
+        infos[provider] = _only(provider, found, types) if types else found
+    say(
+        json_module.dumps(
+            {name: _shown(info) for name, info in infos.items()}, ensure_ascii=False, indent=2, default=str
+        )
+    )
+    for name, info in infos.items():
+        if DESCRIBES in info.capabilities and not types:
+            label = name.removeprefix("provider.")
+            say(f"{name} says on demand what its types take: dstream providers schema {label} TYPE", stream=sys.stderr)
+
+
+def _configured(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> ProviderInfo | None:
+    """Return the provider that a configuration has under a label, None where there is neither."""
+    from dstream.cli.locking import lenient
+    from dstream.diagnostics import DiagnosticsError
+    from dstream.engine.inventory import provider_specs
+    from dstream.engine.operation import DATA_DIR
+    from dstream.engine.providers import ProviderPool
+
+    with contextlib.suppress(DiagnosticsError):
+        operation = lenient(config, var, var_file)
+        specs = [spec for spec in provider_specs(operation) if spec.name == f"provider.{name}"]
+        if specs:
+            return ProviderPool(operation.root, operation.root / DATA_DIR).installed(specs[0]).info
+    return None
+
+
+def _describing(binary: Binary, info: ProviderInfo, given: Mapping[str, Any]) -> ProviderInfo:
+    from dstream.plugins.describe import DescribedTypes
+
+    return replace(info, resources=DescribedTypes(binary, info.resources, given))
+
+
+def _only(provider: str, info: ProviderInfo, types: tuple[str, ...]) -> ProviderInfo:
+    """Return a provider with some of its types alone; raise DiagnosticsError where it has one of them not."""
+    import difflib
+
+    from dstream.diagnostics import DiagnosticsError, error
+    from dstream.plugins.describe import fetch
+
+    fetch(info.resources, types)
+    for missing in (each for each in types if each not in info.resources):
+        near = difflib.get_close_matches(missing, list(info.resources), n=3)
+        known = f"It has: {', '.join(sorted(info.resources))}." if info.resources else "It names none unasked."
+        hint = f"Did you mean {' or '.join(near)}?" if near else known
+        raise DiagnosticsError(error("Unknown resource type", f"{provider} has no {missing}. {hint}"))
+    return replace(info, resources={each: info.resources[each] for each in types})
+
+
+def _shown(info: ProviderInfo) -> dict[str, Any]:
+    return {
+        "provider": {"name": info.name, "version": info.version},
+        "protocol": info.protocol,
+        "roles": sorted(info.roles),
+        "capabilities": sorted(info.capabilities),
+        "config": info.config_schema,
+        "resources": {
+            type_: {
+                "version": item.version,
+                "schema": item.schema,
+                "computed": sorted(item.computed),
+                "replace": sorted(item.replace),
+                "sensitive": dict(item.sensitive),
+                "identity": item.identity,
+                "holds_data": item.holds_data,
+            }
+            for type_, item in sorted(info.resources.items())
+        },
     }
-    say(json_module.dumps(shown, ensure_ascii=False, indent=2, default=str))
+
+
+def parsed(provider_config: str) -> dict[str, Any]:
+    """Return the JSON object that an option `-provider-config` is; raise ClickException for anything else."""
+    try:
+        settings = json_module.loads(provider_config)
+    except ValueError as problem:
+        raise click.BadParameter(f"not JSON: {problem}", param_hint="-provider-config") from None
+    if not isinstance(settings, dict):
+        raise click.BadParameter("it is a JSON object", param_hint="-provider-config")
+    return settings
 
 
 def named_binary(provider: str, role: str | None) -> Binary:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from dstream.cli.options import Command, flag, option
-from dstream.cli.providers.schema import named_binary
+from dstream.cli.providers.schema import named_binary, parsed
 from dstream.cli.render.paint import paint_for, say
 
 
@@ -21,13 +21,7 @@ def command(provider: str, role: str | None, provider_config: str, json: bool) -
     """Hold a provider against the rules of the protocol. The configuration should point at nothing that matters."""
     from dstream.plugins.conformance import run_kit
 
-    try:
-        settings = json_module.loads(provider_config)
-    except ValueError as problem:
-        raise click.BadParameter(f"not JSON: {problem}", param_hint="-provider-config") from None
-    if not isinstance(settings, dict):
-        raise click.BadParameter("it is a JSON object", param_hint="-provider-config")
-    results = run_kit(named_binary(provider, role), settings)
+    results = run_kit(named_binary(provider, role), parsed(provider_config))
     failed = [result for result in results if result.outcome == "failed"]
     if json:
         say(json_module.dumps([result.to_json() for result in results], ensure_ascii=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import on_terminal, say
 
 _MIB = 1024 * 1024
 
@@ -15,7 +15,7 @@ class Loading:
 
     def __init__(self) -> None:
         """Nothing is loaded yet."""
-        self._terminal = sys.stderr.isatty()
+        self._terminal = on_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._shown = -1
 

@@ -40,8 +40,9 @@ def paint_for(stream: TextIO, *, wanted: bool = True) -> Paint:
 
 
 def on_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that can do more than print."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    """Tell whether a stream is a terminal that can do more than print, and on which no log is written as well."""
+    logged = os.environ.get("DSTREAM_LOG") and not os.environ.get("DSTREAM_LOG_PATH")
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not logged
 
 
 def say(text: str = "", *, stream: TextIO | None = None) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dstream.cli.render.paint import Paint, say
+from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.diagnostics import Diagnostic
 from dstream.run import Flow, Progress, RunOutcome
 
@@ -26,7 +26,7 @@ class Events:
         self._json = json
         self._quiet = quiet
         self._several = several
-        self._terminal = sys.stderr.isatty() and not json
+        self._terminal = on_terminal(sys.stderr) and not json
         self._lock = threading.Lock()
         self._shown: dict[str, str] = {}
         self._last: dict[str, float] = {}

@@ -7,6 +7,7 @@ device before user code is imported, so that a stray `print` of a library cannot
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import json.encoder
 import os
@@ -66,13 +67,16 @@ def log(message: str) -> None:
 def take_over() -> tuple[int, int]:
     """Return private descriptors of standard input and output; point 0 at the null device and 1 at stderr.
 
-    What was printed before and still sits in Python's buffer ends up on stderr as well.
+    What was printed before and still sits in Python's buffer ends up on stderr as well. From now on each line that
+    is printed goes there at once: the process may end without Python's own end.
     """
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     return source, sink
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -102,7 +103,9 @@ def main(provider: Provider | str) -> None:
 
             traceback.print_exc()
         code = 1
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     # Threads of libraries, and the reader of the host's lines, do not keep the process alive.
     os._exit(code)
 

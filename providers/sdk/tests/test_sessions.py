@@ -95,7 +95,7 @@ def test_stray_output_of_imports_threads_and_children_goes_to_stderr(provider: S
         "        print('at run'); assert sys.stdin.read() == ''; session.emit({'n': 1})\n"
         "PROVIDER = Provider('noisy', '1', input=Quiet())\n"
     )
-    with provider("main('noisy:PROVIDER')", PYTHONPATH=str(tmp_path)) as process:
+    with provider("main('noisy:PROVIDER')", PYTHONPATH=str(tmp_path), PYTHONUNBUFFERED="") as process:
         process.send(INPUT)
         assert process.read()["status"] == "ready"
         assert process.read()["data"] == {"n": 1}

@@ -113,6 +113,18 @@ class WebServer:
             def handle_any(self) -> None:
                 plane._handle(self)
 
+            def do_CONNECT(self) -> None:
+                """Be the proxy in front of itself: the names of real hosts lead here, over real TLS."""
+                if context is None or not plane.stands_for(self.path.rpartition(":")[0]):
+                    self.send_error(502, f"nobody knows {self.path}")
+                    return
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.flush()
+                self.request = context.wrap_socket(self.request, server_side=True)
+                super().setup()
+                self.close_connection = False  # Even if it was asked for by HTTP/1.0, as Python does.
+
             do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = handle_any
 
         self._server = _Server(("127.0.0.1", 0), Handler)
@@ -151,6 +163,10 @@ class WebServer:
     def refusal(self, status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
         """Put an error into this plane's words."""
         raise NotImplementedError
+
+    def stands_for(self, host: str) -> bool:
+        """Tell whether a client that takes this server for its proxy finds the host `host` in it."""
+        return False
 
     def takes_over(self, handler: StreamRequestHandler) -> bool:
         """Serve a connection that is not HTTP; tell whether this was one."""

@@ -1,0 +1,31 @@
+"""Notes: what providers say on standard error, and when they start and end, for whoever wants to hear it.
+
+Nobody does unless the user asks (DSTREAM_LOG); then a listener takes each note, from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+Level = Literal["info", "debug"]
+"""`info`: a line that a provider has written, without secrets; `debug`: what the host does with its process."""
+Listener = Callable[[Level, str, str], None]
+
+_listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> None:
+    """Have `listener(level, provider, text)` called with every note from now on."""
+    _listeners.append(listener)
+
+
+def heard() -> bool:
+    """Tell whether anybody listens, where a note would take effort."""
+    return bool(_listeners)
+
+
+def note(level: Level, provider: str, text: str) -> None:
+    """Tell whoever listens."""
+    for listener in _listeners:
+        listener(level, provider, text)

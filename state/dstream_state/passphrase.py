@@ -1,0 +1,70 @@
+"""Keys of an encrypted state from a passphrase, by scrypt: a function that takes much memory, so that guessing is dear.
+
+Sources: RFC 7914 (scrypt), OWASP Password Storage Cheat Sheet (its costs).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+
+from .codec import Json
+from .errors import SettingsError, WrongKey
+
+SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**17, 8, 1
+MOST_MEMORY = 1 << 30
+"""A document that asks for more memory than this is refused: it was not written by this program."""
+
+SHORTEST_PASSPHRASE = 16
+
+
+class Passphrase:
+    """Keys from a passphrase by scrypt; made once per salt, since it takes a third of a second on purpose."""
+
+    def __init__(self, passphrase: str) -> None:
+        """Take the passphrase; raises SettingsError if it is too short to be one."""
+        if len(passphrase) < SHORTEST_PASSPHRASE:
+            raise SettingsError(
+                f"the passphrase of `encryption` has {len(passphrase)} characters; use at least {SHORTEST_PASSPHRASE}."
+            )
+        self._passphrase = passphrase.encode()
+        self._keys: dict[tuple[bytes, int, int, int], bytes] = {}
+        self._lock = threading.Lock()
+
+    def make(self) -> tuple[Json, bytes]:
+        """See `KeySource`."""
+        salt = os.urandom(16)
+        form = {
+            "kind": "scrypt",
+            "n": SCRYPT_N,
+            "r": SCRYPT_R,
+            "p": SCRYPT_P,
+            "salt": base64.b64encode(salt).decode("ascii"),
+        }
+        return form, self._key(salt, SCRYPT_N, SCRYPT_R, SCRYPT_P)
+
+    def again(self, form: Json) -> bytes | None:
+        """See `KeySource`."""
+        if form.get("kind") != "scrypt":
+            return None
+        n, r, p = _costs(form)
+        if n < 2**14 or n & (n - 1) or not 1 <= p <= 16 or r < 1 or 128 * n * r > MOST_MEMORY:
+            raise WrongKey(f"its scrypt costs (n={n}, r={r}, p={p}) are outside of what dstream writes.")
+        return self._key(base64.b64decode(form["salt"]), n, r, p)
+
+    def fresh(self, form: Json) -> bool:
+        """See `KeySource`. A key that was cheaper to make than it would be today is not written with again."""
+        return _costs(form) == (SCRYPT_N, SCRYPT_R, SCRYPT_P)
+
+    def _key(self, salt: bytes, n: int, r: int, p: int) -> bytes:
+        with self._lock:
+            if (key := self._keys.get((salt, n, r, p))) is None:
+                key = hashlib.scrypt(self._passphrase, salt=salt, n=n, r=r, p=p, maxmem=2 * 128 * n * r, dklen=32)
+                self._keys[salt, n, r, p] = key
+            return key
+
+
+def _costs(form: Json) -> tuple[int, int, int]:
+    return int(form["n"]), int(form["r"]), int(form["p"])
