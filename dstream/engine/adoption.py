@@ -12,10 +12,10 @@ from dstream.config import Expr, ImportBlock
 from dstream.config.syntax import GetAttr, Index, Variable
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.engine.expansion import instances
-from dstream.engine.providers import ProviderSpec
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import Rules
 from dstream.engine.secrets import WITHHELD, redact
+from dstream.engine.specs import ProviderSpec
 from dstream.engine.wanted import Wanted
 from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
 from dstream_state import ObjectState

@@ -14,10 +14,11 @@ from typing import Any
 
 from dstream.engine.asked import Asked
 from dstream.engine.asking import Meaning, Prior
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import NOT_ASKED, Reality, Refresh
 from dstream.engine.rules import Rules
 from dstream.engine.secrets import WITHHELD, Path
+from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import Derivations, Side
 from dstream.engine.wanted import Wanted
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value

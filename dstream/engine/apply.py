@@ -20,9 +20,10 @@ from dstream.engine.observer import Observer
 from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.planning import make_plan
 from dstream.engine.prepared import PlanOptions, Prepared
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
+from dstream.engine.providers import ProviderPool
 from dstream.engine.recovery import recover
 from dstream.engine.runners import Pausing, belongs, runners_paused
+from dstream.engine.specs import ProviderSpec, make_spec, revive
 from dstream.engine.surgery import save_late, save_unwritten
 from dstream.plan import Plan
 from dstream.plan.file import PlanFile

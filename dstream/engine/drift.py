@@ -19,10 +19,11 @@ from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.plan import current_state
 from dstream.engine.planning import make_plan
 from dstream.engine.prepared import PlanOptions
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec, revive
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import rules_of
 from dstream.engine.secrets import told
+from dstream.engine.specs import ProviderSpec, make_spec, revive
 from dstream.engine.upgrades import raised
 from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskNote, changed_names
 from dstream_state import ObjectState, Snapshot

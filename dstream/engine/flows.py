@@ -12,8 +12,9 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports, exported
 from dstream.engine.operation import Operation
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.secrets import has_withheld, reveal
+from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import Derivations, Side, TaskInstance, discovered_of, flow_name, task_instance
 from dstream.run import Endpoint, Flow
 from dstream_state import Snapshot

@@ -11,10 +11,11 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.adoption import Adoption, adoptions, full_identity
 from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.providers import ProviderPool, ProviderSpec, provider_spec, source_of
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Refresh
 from dstream.engine.refusals import unknown_type
 from dstream.engine.rules import Rules, rules_of
+from dstream.engine.specs import ProviderSpec, provider_spec, source_of
 from dstream.plugins import ProviderInfo
 from dstream_state import ObjectState
 

@@ -8,7 +8,8 @@ from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec
+from dstream.engine.providers import ProviderPool
+from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
 from dstream.lang import Scope
 from dstream.plugins import Binary, ProviderInfo, ProviderSource

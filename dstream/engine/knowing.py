@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, warning
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
+from dstream.engine.specs import ProviderSpec
 from dstream.plugins import ProviderInfo, resolve
 from dstream.plugins.describe import DESCRIBES
 from dstream.plugins.probe import known

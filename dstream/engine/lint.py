@@ -23,9 +23,9 @@ from dstream.engine.inventory import unknown_resources
 from dstream.engine.knowing import Knowing
 from dstream.engine.operation import Given, Operation, open_operation
 from dstream.engine.outputs import output_value
-from dstream.engine.providers import ProviderSpec, default_spec, provider_spec
 from dstream.engine.refusals import unknown_type
 from dstream.engine.schemas import check_resource, check_settings
+from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
 from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, evaluate_body

@@ -12,7 +12,7 @@ from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import lenient_instances
 from dstream.engine.inventory import unknown_scope
 from dstream.engine.operation import DATA_DIR, Operation
-from dstream.engine.providers import default_spec, recorded_source, source_of
+from dstream.engine.specs import default_spec, recorded_source, source_of
 from dstream.engine.trusting import policy_of
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, is_podman, pull_first

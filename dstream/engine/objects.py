@@ -25,7 +25,7 @@ from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
 from dstream.engine.prepared import PlanOptions
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.refusals import (
     cannot_be_first,
@@ -41,6 +41,7 @@ from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import has_withheld, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address
 from dstream.engine.sources import Sources
+from dstream.engine.specs import ProviderSpec
 from dstream.engine.triggers import triggered
 from dstream.engine.wanted import Wanted
 from dstream.lang import Scope

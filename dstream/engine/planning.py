@@ -28,7 +28,7 @@ from dstream.engine.objects import Objects
 from dstream.engine.operation import Operation
 from dstream.engine.outputs import output_change, removed_outputs
 from dstream.engine.prepared import PlanOptions, Prepared
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Reality
 from dstream.engine.refresh_only import taken_in
 from dstream.engine.refusals import (
@@ -40,6 +40,7 @@ from dstream.engine.rules import NO_RULES, Rules
 from dstream.engine.schemas import check_resource, check_settings
 from dstream.engine.secrets import redact
 from dstream.engine.selection import block_of_text, task_of
+from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import TaskInstance, stream_names
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body

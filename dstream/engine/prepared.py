@@ -8,8 +8,8 @@ from typing import Any
 
 from dstream.engine.answers import Answers
 from dstream.engine.exports import Exports
-from dstream.engine.providers import ProviderSpec
 from dstream.engine.refresh import Reality
+from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import Streams, TaskInstance
 from dstream.engine.wanted import Wanted
 from dstream.plan import Plan

@@ -19,11 +19,12 @@ from dstream.engine.conditions import before
 from dstream.engine.expansion import InstanceNames
 from dstream.engine.operation import Operation
 from dstream.engine.prepared import Prepared
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import NOT_ASKED
 from dstream.engine.rules import NO_RULES, Rules, rules_of
 from dstream.engine.secrets import has_withheld, redact, reveal, told
 from dstream.engine.selection import DEPOSED
+from dstream.engine.specs import ProviderSpec, make_spec
 from dstream.engine.steps import Step
 from dstream.engine.tasks import TaskInstance, task_instance
 from dstream.engine.wanted import Wanted

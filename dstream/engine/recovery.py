@@ -13,9 +13,10 @@ from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.observer import Observer
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.rules import Rules, rules_of
 from dstream.engine.secrets import Path, fingerprint_paths, redact, told
+from dstream.engine.specs import ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream_state import Held, Intent, ObjectState, Result
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from dstream.diagnostics import Diagnostic
 from dstream.engine.asked import Asked
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
+from dstream.engine.specs import ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream_state import ObjectState
 

@@ -15,10 +15,11 @@ from dstream.engine.answers import Answers, RecalledDerivations, RecalledRefresh
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
 from dstream.engine.operation import Operation
-from dstream.engine.providers import ProviderPool, ProviderSpec, default_spec, provider_spec, revive
+from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Refresh
 from dstream.engine.secrets import told
 from dstream.engine.selection import Selection, block_of_text
+from dstream.engine.specs import ProviderSpec, default_spec, provider_spec, revive
 from dstream.engine.tasks import Derivations, Streams, TaskInstance, discovered_of, task_instance
 from dstream.engine.upgrades import upgraded
 from dstream.lang import Scope

@@ -16,8 +16,9 @@ from typing import Any
 from dstream.addresses import DerivedAddress, Key, TaskAddress
 from dstream.config import Config, Lifecycle, SideBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.providers import ProviderPool, ProviderSpec, make_spec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.secrets import Path
+from dstream.engine.specs import ProviderSpec, make_spec
 from dstream.engine.wanted import Wanted, evaluated
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive

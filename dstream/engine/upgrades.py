@@ -8,8 +8,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.providers import ProviderPool, ProviderSpec
+from dstream.engine.providers import ProviderPool
 from dstream.engine.secrets import WITHHELD, redact, told
+from dstream.engine.specs import ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream.plugins.describe import DescribedTypes
 from dstream_state import ObjectState
