@@ -118,4 +118,4 @@ class EncryptionRequired(StateError):
 class SettingsError(StateError):
     """A backend or encryption setting is missing, unknown or wrong."""
 
-    summary = "Wrong backend settings"
+    summary = "Wrong settings of the state"
