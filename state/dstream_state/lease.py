@@ -40,8 +40,11 @@ class Lease:
         self._every = RENEW_EVERY if length is None else min(RENEW_EVERY, length / 4)
 
     def acquire(self, timeout: float, on_busy: Callable[[], None]) -> None:
-        """Take it, trying for `timeout` seconds; `on_busy` is called once if it is held. Raises Busy."""
-        until = time.monotonic() + timeout
+        """Take it, waiting for `timeout` seconds from when it was found held; `on_busy` is called once then.
+
+        Raises Busy.
+        """
+        until: float | None = None
         pause, told = 0.05, False
         while True:
             asked = self._clock()
@@ -49,6 +52,7 @@ class Lease:
                 self._storage.acquire(self._cell, self.id)
                 break
             except Busy:
+                until = time.monotonic() + timeout if until is None else until
                 left = until - time.monotonic()
                 if left <= 0:
                     raise
