@@ -177,7 +177,7 @@ class EntityType(ResourceType[Connection]):
             raise InvalidError(
                 "Another namespace",
                 f"the {self.noun} {at['name']!r} is in {at['namespace']}, and the configuration leads to {host}. "
-                "Destroy it with the earlier configuration first (dstream destroy); or leave it there with its messages, "
+                "Destroy it with the earlier configuration first (dstream destroy); or leave it there with its data, "
                 "take it out of the state (dstream state rm), and apply: the task goes on from its checkpoint",
             )
         return CLIENTS.of(ctx.config)
