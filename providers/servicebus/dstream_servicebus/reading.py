@@ -147,7 +147,7 @@ class Reader:
         self._session.checkpoint({"source": source, "number": self._number, "sequence": self._last_sequence})
 
     def _complete(self) -> None:
-        """Complete what is committed."""
+        """Complete what is committed, one after the other: the client library writes each and waits for no answer."""
         committed = self._session.committed
         until = int(committed.get("number") or 0) if isinstance(committed, Mapping) else 0
         while self._held and self._held[0][0] <= until:

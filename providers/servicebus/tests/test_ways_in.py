@@ -48,7 +48,7 @@ def test_entra_id_signs_in_for_queues_and_for_messages(folder: Folder, how: str)
 
 
 def test_a_token_that_the_namespace_does_not_take_is_told(folder: Folder) -> None:
-    sign_in(folder, "managed", "retry_timeout = 20")
+    sign_in(folder, "managed", "retry_timeout = 90")
     folder.apply()
     folder.record(change("Orders", 1, n=1))
     folder.bus.entra.revoked = True
