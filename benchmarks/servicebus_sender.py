@@ -53,7 +53,15 @@ def processor(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def bare(string: str, bodies: list[bytes]) -> tuple[float, float]:
+PROPERTIES: dict[str, Any] = {
+    "TableName": "orders",
+    "OperationType": "Update",
+    "Key": '{"id":1}',
+    "Position": "00000000000000000000",
+}
+
+
+def bare(string: str, bodies: list[bytes], properties: dict[Any, Any] = PROPERTIES) -> tuple[float, float]:
     """Send with the client library alone, batch after batch, with the properties that the output sets."""
     from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
@@ -67,12 +75,7 @@ def bare(string: str, bodies: list[bytes]) -> tuple[float, float]:
                 message_id=str(n),
                 subject="Update",
                 content_type="application/json",
-                application_properties={
-                    "TableName": "orders",
-                    "OperationType": "Update",
-                    "Key": '{"id":1}',
-                    "Position": "00000000000000000000",
-                },
+                application_properties=dict(properties),
             )
             try:
                 batch.add_message(message)

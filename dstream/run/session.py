@@ -35,6 +35,8 @@ class SessionEnd:
     dead_letters: int = 0
     final: bool = False
     counts: bool = True
+    retry_after: float = 0.0
+    """How long to wait at least before another one, as the provider says; in seconds."""
     position: Mapping[str, Any] | None = None
     """The checkpoint that the next session would start behind."""
     discovered: tuple[Mapping[str, Any], ...] = ()
@@ -237,6 +239,7 @@ class Session(Driving, Listening):
             self.settler.dead_letters if self.settler else 0,
             self._final,
             self._counts,
+            self._retry_after,
             self.position,
             tuple(self._discovered),
         )

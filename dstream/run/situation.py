@@ -58,6 +58,7 @@ class Situation:
         self._blamed: Side | None = None
         self._final = False
         self._counts = True
+        self._retry_after = 0.0
         self._lost: Exception | None = None
         self._discovered: list[Mapping[str, Any]] = []
         self._output_ready = threading.Event()
@@ -157,6 +158,7 @@ class Situation:
         found = complaints(form, side.redactor, side.program)
         classes = {each.error_class for each in found}
         retriable = "retriable" in classes
+        self._retry_after = max(each.retry_after or 0.0 for each in found)
         self._fail(
             *(each.diagnostic for each in found), final=bool(classes & final) and not retriable, counts=not retriable
         )

@@ -185,6 +185,7 @@ class _Supervisor:
             if self._failures >= self._options.attempts:
                 return self._outcome("blocked", end, self._advice(end))
             delay = min(self._options.first_delay * 2 ** (self._waits - 1), self._options.longest_delay)
+            delay = max(delay, end.retry_after)
             self._reporter.restarting(self._flow, end.diagnostics, delay, self._waits)
             if self._stop.wait(delay):
                 return self._outcome("stopped", end, ())

@@ -244,7 +244,8 @@ def test_an_object_that_did_not_become_ready_is_recorded_as_tainted_and_replaced
     assert done.code == 1 and "did not become ready" in " ".join(done.said.split()), done.said
     assert "tainted" in cloud.dstream("state", "show", "azure-native_servicebus_Namespace.main").out
     cloud.arm.slow_namespaces = 0
-    cloud.arm._pending.clear()
+    for namespace in cloud.arm.model.namespaces.values():
+        namespace.looks = 0
     planned = cloud.dstream("plan")
     assert "must be replaced" in planned.out and "was not created whole" in planned.out, planned.said
     cloud.applied()

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import PROGRAMS, Ended, dstream, example, start
+from tests.services.azure.entra import CLIENT, SECRET, TENANT, Entra
 from tests.services.azure.running import ServiceBus, service_bus
-from tests.services.mssql.model import Database
+from tests.services.mssql.model import Database, Login
 from tests.services.mssql.server import SqlServer
 
 pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
@@ -182,3 +183,39 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(shop: Shop) -> None:
         envelope = json.loads(each.body)
         rows.setdefault(envelope["data"]["Id"], []).append(envelope["metadata"]["OperationType"])
     assert rows == {n: ["Insert", "Update"] for n in range(1, number + 1)}, "repeats are dropped by their message_id"
+
+
+class Principals(dict[str, Login]):
+    """SQL Server's external users: whoever has a token of Entra ID for it."""
+
+    def __init__(self, entra: Entra) -> None:
+        self._entra = entra
+
+    def get(self, token: str, default: Any = None) -> Any:
+        known = self._entra.accepts(token, "https://database.windows.net")
+        return Login("streams", sysadmin=True) if known else default
+
+
+def test_a_service_principal_of_entra_id_signs_in_on_both_sides(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    entra, at = shop.bus.entra, f"127.0.0.1:{shop.bus.server.port}"
+    shop.server.tokens = Principals(entra)
+    who = f"User ID={CLIENT};Password={SECRET};Tenant ID={TENANT}"
+    sql = f"Server=127.0.0.1,{shop.server.port};Database=shop;Encrypt=no;"
+    monkeypatch.setenv("SQL_BY_ENTRA", f"{sql}Authentication=Active Directory Service Principal;{who}")
+    for name, value in entra.principal.items():
+        monkeypatch.setenv(name, value)
+    shop.edit('env \\"SQL_CONNECTION\\"', 'env \\"SQL_BY_ENTRA\\"')
+    names = '["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]'
+    by_key, by_entra = '{{ env \\"ASB_CONNECTION\\" }}', f'namespace = "{at}"\n      custom_endpoint = "{at}"'
+    shop.edit(f'connection_string = "{by_key}"', by_entra)
+    shop.edit('provider = "asb"', f'provider = "asb"\n    env      = {names}')
+    shop.good("apply", "-auto-approve")
+    assert shop.bus.queues == QUEUES and shop.captured() == sorted(TABLES)
+    with shop.database.transaction() as t:
+        t.insert("Orders", Id=1, Name="a", Total="1.50")
+    shop.good("run", "mssql-to-asb", "-until-idle")
+    assert [data["Id"] for _, data in shop.arrived("Orders")] == [1]
+    services = {"https://database.windows.net", "https://servicebus.azure.net"}
+    assert set(entra.given) == {("principal", service) for service in services}
+    said = shop.good("state", "pull")
+    assert SECRET not in said.said

@@ -439,11 +439,17 @@ def test_what_may_pass_while_data_flows_is_tried_again_without_end(bench, side):
     assert "No such queue" in str(bench.notes.restarts)
 
 
-def breaking(bench, side, error_class, times=99):
+def test_a_provider_says_how_long_to_wait_at_least(bench):
+    outcome = bench.run(bench.flow(*breaking(bench, "output", "retriable", times=2, retry_after=0.3)))
+    assert outcome.status == "ended", detail(outcome)
+    assert [delay for _, delay, _ in bench.notes.restarts] == [0.3, 0.3]
+
+
+def breaking(bench, side, error_class, times=99, **more):
     """An input and an output, one of which says in its first sessions, after a record, that it cannot go on."""
     starts = bench.folder / "starts"
     said = {"status": "error", "diagnostics": [
-        {"summary": "No such queue", "detail": "it was deleted by hunter2", "class": error_class}]}  # fmt: skip
+        {"summary": "No such queue", "detail": "it was deleted by hunter2", "class": error_class, **more}]}  # fmt: skip
     fail = f"""
 with open({str(starts)!r}, "a") as file: file.write("+")
 if os.path.getsize({str(starts)!r}) <= {times}: say({json.dumps(said)!r}); sys.exit(1)

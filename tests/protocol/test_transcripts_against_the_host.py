@@ -1,7 +1,7 @@
 """Golden transcripts of probe, plan, resource sessions and version 1 lifecycle, with the host on its own side.
 
 The provider's side is played by `scripted_provider.py`, which ends with exit code 97 as soon as the host departs from
-the transcript. Transcripts of data flows need two providers: they are held by the tests of the data path.
+the transcript. Transcripts of data flows need two providers: `test_transcripts_against_a_run.py`.
 """
 
 from __future__ import annotations

@@ -65,11 +65,16 @@ def _credential(config: Connection) -> Any:
 
 def messages_client(config: Connection) -> ServiceBusClient:
     """Return a client for messages that leaves retries to us."""
-    from azure.servicebus import ServiceBusClient
+    from azure.servicebus import ServiceBusClient, TransportType
 
     host_of(config)
     more: dict[str, Any] = {"retry_total": 0, "connection_verify": _trusted(), "user_agent": "dstream"}
     more["try_timeout"] = OPENING
+    # Said in any case: with a custom endpoint the library would take WebSockets by itself.
+    over = TransportType.AmqpOverWebsocket if config.transport == "websockets" else TransportType.Amqp
+    more["transport_type"] = over
+    if config.custom_endpoint:
+        more["custom_endpoint_address"] = "sb://" + config.custom_endpoint.removeprefix("sb://")
     if config.connection_string:
         return ServiceBusClient.from_connection_string(config.connection_string, **more)
     return ServiceBusClient(host_of(config), _credential(config), **more)
@@ -101,9 +106,8 @@ class Clients:
 
     def of(self, config: Connection) -> ServiceBusAdministrationClient:
         """Return the client of a configuration."""
-        key = Connection(
-            config.connection_string, config.namespace, config.sas_token, config.client_id, config.management_timeout
-        )
+        names = ("connection_string", "namespace", "sas_token", "client_id", "management_timeout")
+        key = Connection(**{name: getattr(config, name) for name in names})
         with self._lock:
             if key not in self._known:
                 self._known[key] = entities_client(config)

@@ -57,6 +57,16 @@ def kind_of(problem: BaseException) -> Kind:
     return Kind.AGAIN
 
 
+def token_refused(problem: BaseException) -> bool:
+    """Tell whether the namespace does not take our token; through a custom endpoint that shows as a lost connection."""
+    from azure.servicebus.exceptions import ServiceBusAuthenticationError
+
+    if isinstance(problem, ServiceBusAuthenticationError):
+        return True
+    cause = problem.__cause__ or problem.__context__
+    return cause is not None and type(cause).__name__ == "TokenAuthFailure"
+
+
 def sentence(problem: BaseException) -> str:
     """Return what the library says, in one line, without what only a tracker of the service can read."""
     text = " ".join(str(getattr(problem, "message", "") or problem).split())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import InputSession, ProviderError, RetriableError, log
 from dstream_servicebus.access import exists, host_of, messages_client
-from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence
+from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence, token_refused
 from dstream_servicebus.received import line_of
 from dstream_servicebus.settings import InputSettings
 
@@ -147,7 +147,7 @@ class Reader:
         self._session.checkpoint({"source": source, "number": self._number, "sequence": self._last_sequence})
 
     def _complete(self) -> None:
-        """Complete what is committed."""
+        """Complete what is committed, one after the other: the client library writes each and waits for no answer."""
         committed = self._session.committed
         until = int(committed.get("number") or 0) if isinstance(committed, Mapping) else 0
         while self._held and self._held[0][0] <= until:
@@ -213,13 +213,11 @@ class Reader:
 
     def _ask(self, problem: Exception) -> None:
         """Ask the management plane whether there is anything to read, where the data plane does not say."""
-        from azure.servicebus.exceptions import ServiceBusAuthenticationError
-
         kind = "subscription" if self._config.topic else "queue"
         there = exists(self._config, kind, self._entity)
         if there is False:
             raise missing(kind, self._entity)
-        if isinstance(problem, ServiceBusAuthenticationError):
+        if token_refused(problem):
             raise denied(f"read {self._entity}", problem)
 
     def _disconnect(self) -> None:

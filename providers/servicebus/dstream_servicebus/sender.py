@@ -14,7 +14,7 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import ConflictError, DeniedError, ProviderError, RetriableError, log
-from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence
+from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence, token_refused
 from dstream_servicebus.messages import Prepared
 from dstream_servicebus.settings import OutputSettings
 
@@ -213,12 +213,10 @@ class EntitySender:
 
     def _ask(self, problem: Exception) -> None:
         """Ask the management plane whether the entity is there, where the data plane does not say."""
-        from azure.servicebus.exceptions import ServiceBusAuthenticationError
-
         there = self._exists(self.name)
         if there is False:
             raise missing(self._config.entity, self.name)
-        if isinstance(problem, ServiceBusAuthenticationError):
+        if token_refused(problem):
             hint = "" if there else f"; or there is no {self._config.entity} {self.name!r} (dstream plan tells)"
             raise DeniedError("Access denied", f"the namespace refuses the credentials for {self.name}{hint}")
 

@@ -21,6 +21,12 @@ class Connection:
     namespace: str = setting("", description="name or host name of the namespace; without a key: sign in by Entra ID")
     sas_token: str = setting("", sensitive=True, description="a shared access signature, beside namespace")
     client_id: str = setting("", description="the user-assigned managed identity to sign in as")
+    transport: Literal["amqp", "websockets"] = setting(
+        "amqp", description="websockets: messages over port 443, where a network blocks 5671"
+    )
+    custom_endpoint: str = setting(
+        "", description="host and port of a gateway through which the namespace is reached for messages"
+    )
     management_timeout: int = setting(60, minimum=1, description="seconds that a call about entities may take")
 
 

@@ -35,7 +35,6 @@ class ArmServer(WebServer):
         super().__init__(context)
         self.model = model
         self.slow_namespaces = slow_namespaces
-        self._pending: dict[str, int] = {}
 
     def refusal(self, status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
         return Answer.of(status, {"error": {"code": code, "message": message}}, **headers)
@@ -88,7 +87,7 @@ class ArmServer(WebServer):
             new = name.lower() not in self.model.namespaces
             namespace = self.model.put_namespace(subscription, group, name, call.json())
             if new and self.slow_namespaces:
-                self._pending[name.lower()] = self.slow_namespaces
+                namespace.looks = self.slow_namespaces
                 where = f"{self.url}{_OPERATION}{urllib.parse.quote(name.lower())}?api-version=2021-11-01"
                 return Answer.of(201, self._shown(namespace), Azure_AsyncOperation=where, Retry_After="0")
             return Answer.of(200, self._shown(namespace))
@@ -100,20 +99,15 @@ class ArmServer(WebServer):
             self.model.delete_namespace(name)
             return Answer(200)
         namespace = self._existing(subscription, group, name)
-        if name.lower() in self._pending:
-            self._one_look(name.lower())
+        namespace.looks = max(namespace.looks - 1, 0)
         return Answer.of(200, self._shown(namespace))
 
     def _operation(self, name: str) -> Answer:
-        self._one_look(name)
-        return Answer.of(200, {"status": "InProgress" if name in self._pending else "Succeeded"}, Retry_After="0")
-
-    def _one_look(self, name: str) -> None:
-        left = self._pending.get(name, 0) - 1
-        if left > 0:
-            self._pending[name] = left
-        else:
-            self._pending.pop(name, None)
+        namespace = self.model.namespaces.get(name)
+        if namespace is None:
+            return self.refusal(404, "ResourceNotFound", f"There is no operation for '{name}'.", {})
+        namespace.looks = max(namespace.looks - 1, 0)
+        return Answer.of(200, {"status": "InProgress" if namespace.looks else "Succeeded"}, Retry_After="0")
 
     def _existing(self, subscription: str, group: str, name: str) -> Namespace:
         self.model.group(subscription, group)
@@ -126,7 +120,7 @@ class ArmServer(WebServer):
         return namespace
 
     def _shown(self, namespace: Namespace) -> dict[str, Any]:
-        pending = namespace.name.lower() in self._pending
+        pending = namespace.looks > 0
         state = {
             "provisioningState": "Creating" if pending else "Succeeded",
             "status": "Creating" if pending else "Active",

@@ -1,7 +1,7 @@
 """NamespaceServer: one namespace at one address: its entities over https (ATOM), its messages on AMQP.
 
-The real service has two ports for this. Here the first bytes of a connection tell which it is, so that one connection
-string leads to both.
+The real service has two ports for this, one of which takes AMQP in WebSockets too. Here the first bytes of a connection
+tell which it is, so that one connection string leads to all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from xml.sax.saxutils import escape
 
-from tests.services.azure import sas
+from tests.services.azure import sas, websocket
 from tests.services.azure.amqp.connection import Connection
 from tests.services.azure.arm import stamp
 from tests.services.azure.broker import Broker
@@ -35,6 +35,8 @@ class NamespaceServer(WebServer):
         super().__init__(context)
         self.model, self._name = model, namespace
         self.broker = Broker(model, namespace)
+        self.web_sockets = 0
+        """Connections over WebSockets so far."""
 
     def __enter__(self) -> Self:
         self.broker.start()
@@ -55,11 +57,25 @@ class NamespaceServer(WebServer):
     def takes_over(self, handler: StreamRequestHandler) -> bool:
         reader = handler.rfile
         assert isinstance(reader, BufferedReader)
-        if reader.peek(4)[:4] != b"AMQP":
+        start = reader.peek(4)
+        if start.startswith(f"GET {websocket.PATH}".encode()):
+            self._serve_web_socket(reader, handler)
+            return True
+        if start[:4] != b"AMQP":
             return False
         handler.request.settimeout(None)
         self.broker.serve(Connection(reader, handler.request.sendall, self.broker))
         return True
+
+    def _serve_web_socket(self, reader: BufferedReader, handler: StreamRequestHandler) -> None:
+        reader.readline()
+        lines = iter(lambda: reader.readline().decode().strip(), "")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        handler.request.settimeout(None)
+        handler.request.sendall(websocket.handshake(headers))
+        messages = websocket.Messages(reader, handler.request.sendall)
+        self.web_sockets += 1
+        self.broker.serve(Connection(BufferedReader(messages), messages.send, self.broker))
 
     def refusal(self, status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
         text = f"<Error><Code>{status}</Code><Detail>{escape(message)}</Detail></Error>"

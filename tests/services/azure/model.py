@@ -13,7 +13,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -113,6 +113,10 @@ class Namespace:
     """The key of each authorization rule by its name."""
     rights: dict[str, tuple[str, ...]] = field(default_factory=dict)
     created: float = field(default_factory=time.time)
+    entra: Callable[[str, str], bool] | None = None
+    """Tells whether a token is one of Microsoft Entra ID for a service; None: there is none here."""
+    looks: int = 0
+    """How many more looks it takes until its creation is done."""
 
     @property
     def tier(self) -> str:

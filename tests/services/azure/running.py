@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.services.azure.arm import ArmServer
 from tests.services.azure.broker import Broker
+from tests.services.azure.entra import AUTHORITY, Entra
 from tests.services.azure.management import NamespaceServer
 from tests.services.azure.messages import Store
 from tests.services.azure.model import Azure, Namespace
@@ -24,6 +25,7 @@ class ServiceBus:
     arm: ArmServer
     server: NamespaceServer
     name: str
+    entra: Entra
     certificate: Path
     """Of the authority that clients have to trust."""
 
@@ -70,12 +72,17 @@ def service_bus(name: str = "shop-bus", *, tier: str = "Standard", slow_namespac
     import trustme
 
     model = Azure()
-    model.add_namespace(name, tier)
+    namespace = model.add_namespace(name, tier)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    authority.issue_cert("127.0.0.1", "localhost", AUTHORITY).configure_cert(context)
     with tempfile.TemporaryDirectory(prefix="dssb-") as folder:
         certificate = Path(folder) / "ca.pem"
         authority.cert_pem.write_to_path(str(certificate))
-        with arm_server(model, slow_namespaces=slow_namespaces) as arm, NamespaceServer(model, name, context) as server:
-            yield ServiceBus(model, arm, server, name, certificate)
+        with (
+            arm_server(model, slow_namespaces=slow_namespaces) as arm,
+            NamespaceServer(model, name, context) as server,
+            Entra(context) as entra,
+        ):
+            namespace.entra = entra.accepts
+            yield ServiceBus(model, arm, server, name, entra, certificate)

@@ -1,4 +1,4 @@
-"""Shared access signatures: which rights a token gives in a namespace."""
+"""Which rights a token gives in a namespace: a shared access signature, or one of Microsoft Entra ID."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import urllib.parse
 
 from tests.services.azure.model import Namespace
 
+AUDIENCE = "https://servicebus.azure.net"
 PREFIX = "SharedAccessSignature "
 EVERYTHING = frozenset(("Listen", "Send", "Manage"))
 
 
 def rights(namespace: Namespace, token: str) -> frozenset[str]:
-    """Return the rights of a token; none for a wrong, an unknown or an old one. Others are not looked into."""
+    """Return the rights of a token; none for a wrong, an unknown or an old one."""
     if not token.startswith(PREFIX):
-        return EVERYTHING if token.count(".") == 2 else frozenset()  # as a token of Microsoft Entra ID looks
+        entra = namespace.entra
+        return EVERYTHING if entra is not None and entra(token, AUDIENCE) else frozenset()
     fields = dict(each.split("=", 1) for each in token.removeprefix(PREFIX).split("&"))
     rule = urllib.parse.unquote(fields.get("skn", ""))
     key = namespace.keys.get(rule)

@@ -115,3 +115,19 @@ def test_a_namespace_takes_its_time_when_it_should() -> None:
         assert (status, made["properties"]["provisioningState"]) == (201, "Creating")
         assert ask(arm, "GET", SPACE)[1]["properties"]["provisioningState"] == "Creating"
         assert ask(arm, "GET", SPACE)[1]["properties"]["provisioningState"] == "Succeeded"
+
+
+def test_a_slow_creation_is_forgotten_with_its_namespace() -> None:
+    with arm_server(slow_namespaces=1000) as arm:
+        arm.model.put_group("s1", "rg")
+        for away in (SPACE, GROUP):
+            arm.slow_namespaces = 1000
+            ask(arm, "PUT", SPACE, {"sku": {"name": "Premium"}})
+            assert ask(arm, "GET", SPACE)[1]["properties"]["provisioningState"] == "Creating"
+            assert ask(arm, "DELETE", away)[0] == 200
+            assert ask(arm, "GET", "/subscriptions/operations/orders-bus") == (404, "ResourceNotFound")
+            arm.model.put_group("s1", "rg")
+            arm.slow_namespaces = 0
+            made = ask(arm, "PUT", SPACE, {"sku": {"name": "Premium"}})
+            assert made[1]["properties"]["provisioningState"] == "Succeeded"
+            ask(arm, "DELETE", SPACE)

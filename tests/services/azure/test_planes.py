@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,15 +96,22 @@ def test_a_key_opens_what_its_rule_allows(bus: ServiceBus) -> None:
         client.get_queue_sender("q").send_messages(ServiceBusMessage("a"), timeout=20)
 
 
-def test_a_token_of_entra_id_is_taken_over_tls(bus: ServiceBus) -> None:
+def test_a_token_of_entra_id_is_taken_over_tls_and_another_is_not(bus: ServiceBus) -> None:
+    where = f"{bus.entra.managed['IDENTITY_ENDPOINT']}?resource=https://servicebus.azure.net/"
+    asked = urllib.request.Request(where, headers={"X-IDENTITY-HEADER": bus.entra.header})
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        tokens = ["aa.bb.cc", json.loads(answer.read())["access_token"]]
+
     class Credential:
         def get_token(self, *_: str, **__: Any) -> AccessToken:
-            return AccessToken("aa.bb.cc", int(time.time()) + 3600)
+            return AccessToken(tokens.pop(), int(time.time()) + 3600)
 
     add(bus)
     where = f"127.0.0.1:{bus.server.port}"
     verify = {"connection_verify": str(bus.certificate)}
     assert ServiceBusAdministrationClient(where, Credential(), **verify).get_queue("q").name == "q"
+    with pytest.raises(ClientAuthenticationError):
+        ServiceBusAdministrationClient(where, Credential(), **verify).get_queue("q")
 
 
 def test_batches_keep_their_order_and_all_properties(bus: ServiceBus, client: Any) -> None:

@@ -177,7 +177,8 @@ class EntityType(ResourceType[Connection]):
             raise InvalidError(
                 "Another namespace",
                 f"the {self.noun} {at['name']!r} is in {at['namespace']}, and the configuration leads to {host}. "
-                "Destroy it with the earlier configuration first, or take it out of the state: dstream state rm",
+                "Destroy it with the earlier configuration first (dstream destroy); or leave it there with its data, "
+                "take it out of the state (dstream state rm), and apply: the task goes on from its checkpoint",
             )
         return CLIENTS.of(ctx.config)
 
