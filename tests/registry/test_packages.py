@@ -184,7 +184,9 @@ def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: 
         return found
 
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(b'{"command":"run","protocol":2,"role":"input","task":"t","acks":true,"config":{}}\n')
+    process.stdin.write(
+        b'{"command":"run","protocol":2,"role":"input","task":"t","acks":true,"config":{"seconds":600}}\n'
+    )
     process.stdin.flush()
     assert b"ready" in process.stdout.readline()
     assert len(running()) == 2
