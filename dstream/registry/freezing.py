@@ -21,12 +21,24 @@ from dstream.registry.failures import RegistryError
 from dstream.registry.package import Built, installed, parts_of_folder, program_of, said_of
 
 _MAIN = """\
-import sys
+import glob, os, shutil, sys
 
 if sys.platform.startswith("linux"):
     import ctypes
 
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: whoever kills the first process ends this one
+
+with open(os.path.join(sys._MEIPASS, "dstream.pid"), "w") as file:
+    file.write(str(os.getppid()))
+for path in glob.glob(os.path.join(os.path.dirname(sys._MEIPASS), "_MEI*", "dstream.pid")):
+    try:
+        with open(path) as file:
+            if os.stat(path).st_uid == os.getuid():
+                os.kill(int(file.read()), 0)
+    except ProcessLookupError:  # it was killed, and could not remove what it had unpacked
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+    except (OSError, ValueError):
+        pass
 
 from {module} import {function}
 

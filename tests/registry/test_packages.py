@@ -167,8 +167,11 @@ def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: 
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    program, env = tmp_path / "dstream-in-icy", {**os.environ, "TMPDIR": str(scratch)}
     process = subprocess.Popen(
-        [tmp_path / "dstream-in-icy"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=env
     )
 
     def running() -> list[int]:
@@ -193,6 +196,10 @@ def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: 
     process.kill()
     process.wait(60)
     wait_for(lambda: not running())
+    assert len(list(scratch.iterdir())) == 1  # nobody was left to remove what it had unpacked, but the next one does
+    probe = subprocess.run([program], env={**env, "DSTREAM_PROBE": "1"}, stdin=subprocess.DEVNULL, timeout=60)
+    assert probe.returncode == 0
+    assert list(scratch.iterdir()) == []
 
 
 def wait_for(condition) -> None:
