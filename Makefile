@@ -45,6 +45,9 @@ lock: setup ## Renew requirements.lock from the pyproject.toml files
 build: setup ## Build wheels and single files of engine, SDK and providers to dist/
 	$(RUN) .ci/release.py build
 
+freeze: setup ## After build: one file with Python in it for each other provider, for this platform, to dist/
+	$(RUN) .ci/release.py freeze
+
 images: setup ## Build images of the providers (ENGINE=docker|podman; PUSH=1 pushes to REGISTRY)
 	$(RUN) .ci/release.py images
 
@@ -61,4 +64,4 @@ clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo azure test check bench soak fuzz lock build images publish notes checksums clean
+.PHONY: help setup demo azure test check bench soak fuzz lock build freeze images publish notes checksums clean

@@ -1,6 +1,7 @@
 """What a release is made of: wheels, single files, checksums, notes. One version, from `dstream/__init__.py`, for all.
 
     python .ci/release.py build        wheels of engine, SDK and providers, one file for each pure provider, to dist/
+    python .ci/release.py freeze       one file with Python in it for each other program, for this machine's platform
     python .ci/release.py checksums    dist/SHA256SUMS
     python .ci/release.py notes        dist/NOTES.md: the changelog's newest part
     python .ci/release.py publish      the single files to REGISTRY, an OCI registry, under TAG
@@ -63,6 +64,28 @@ def build() -> None:
     for name in single_files():
         for program in programs(name):
             print(build_file(ROOT / "providers" / name, DIST, program).path.relative_to(ROOT))
+
+
+def freeze() -> None:
+    """Build one file for each program with compiled parts, named after this machine's platform, to dist/.
+
+    Providers of Pulumi's types are left out: what their programs import is known when they run.
+    """
+    sys.path.insert(0, str(ROOT))
+    from dstream.registry.freezing import freeze as freeze_file
+    from dstream.registry.platforms import this_platform
+
+    os.environ["PIP_FIND_LINKS"] = f"{DIST} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
+    for name in compiled():
+        for program in programs(name):
+            made = freeze_file(ROOT / "providers" / name, DIST, program).path
+            print(made.rename(made.with_name(f"{program}-{this_platform()}")).relative_to(ROOT))
+
+
+def compiled() -> list[str]:
+    """Return the providers that need more than the SDK, but for those that are about Pulumi's plugins."""
+    others = (path.parent.name for path in (ROOT / "providers").glob("*/pyproject.toml"))
+    return sorted(name for name in others if name not in ("sdk", "pulumi", *single_files()))
 
 
 def single_files() -> list[str]:
@@ -137,7 +160,7 @@ def run(command: list[str], folder: Path = ROOT) -> None:
 
 
 if __name__ == "__main__":
-    targets = {each.__name__: each for each in (build, checksums, notes, publish, images)}
+    targets = {each.__name__: each for each in (build, freeze, checksums, notes, publish, images)}
     if len(sys.argv) != 2 or sys.argv[1] not in targets:
         sys.exit(f"usage: python .ci/release.py {'|'.join(targets)}")
     targets[sys.argv[1]]()

@@ -1,12 +1,13 @@
 """Package: a Python provider package becomes one executable file, with a list of its parts.
 
 The file is a zip application (https://docs.python.org/3/library/zipapp.html): it runs on every platform that has
-Python. A package with compiled parts cannot be one; its files are made for each platform by other tools and given to
-`publish` as they are. The same source gives the same bytes, and so the same digest.
+Python. A package with compiled parts cannot be one; its files are made for each platform (`freezing.py`). The same
+source gives the same bytes, and so the same digest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
@@ -59,25 +60,22 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
     Raise RegistryError where the package cannot be installed, has no provider, or has compiled parts. What pip is
     told in its configuration or environment (an index, links) holds.
     """
-    if not (package / "pyproject.toml").is_file():
-        raise RegistryError("No provider package", f"{package} has no pyproject.toml.")
-    with tempfile.TemporaryDirectory() as name:
-        site = Path(name, "site")
-        _install(package.absolute(), site)
+    with installed(package) as site:
         compiled = sorted(str(each.relative_to(site)) for each in site.rglob("*") if each.suffix in _COMPILED)
         if compiled:
             raise RegistryError(
                 "Package has compiled parts",
-                f"{compiled[0]} belongs to one platform, so no single file of {package} runs on all of them. Make one "
-                "for each platform (PyInstaller, Nuitka), and publish them with -binary linux_amd64=FILE.",
+                f"{compiled[0]} belongs to one platform, so no single file of {package} runs on all of them. With "
+                "-freeze PyInstaller makes one for this machine's platform; those of others are given with "
+                "-binary OS_ARCH=FILE.",
             )
         found = list(distributions(path=[str(site)]))
-        mine, (script, reference) = _program(found, package, program)
+        mine, (script, reference) = program_of(found, package, program)
         module, _, function = reference.partition(":")
         raw = _zip(site, _MAIN.format(module=module, function=function))
         # Metadata is read when it is asked for, so while the folder is there.
         parts = _parts(found)
-        version, summary = mine.version, _said(mine, "Summary")
+        version, summary = mine.version, said_of(mine, "Summary")
     target.mkdir(parents=True, exist_ok=True)
     path = target / script
     path.write_bytes(raw)
@@ -89,9 +87,24 @@ def parts_of(package: Path) -> tuple[Part, ...]:
     """Return a Python package and what it needs, as they would be installed; nothing for any other folder."""
     if not (package / "pyproject.toml").is_file():
         return ()
-    with tempfile.TemporaryDirectory() as site:
-        _install(package.absolute(), Path(site))
-        return _parts(list(distributions(path=[site])))
+    with installed(package) as site:
+        return parts_of_folder(site)
+
+
+def parts_of_folder(site: Path) -> tuple[Part, ...]:
+    """Return the distributions that are installed in a folder."""
+    return _parts(list(distributions(path=[str(site)])))
+
+
+@contextlib.contextmanager
+def installed(package: Path) -> Iterator[Path]:
+    """Yield a folder in which a package and what it needs are installed, for as long as the context lasts."""
+    if not (package / "pyproject.toml").is_file():
+        raise RegistryError("No provider package", f"{package} has no pyproject.toml.")
+    with tempfile.TemporaryDirectory() as name:
+        site = Path(name, "site")
+        _install(package.absolute(), site)
+        yield site
 
 
 def _install(package: Path, site: Path) -> None:
@@ -113,7 +126,8 @@ def _has_pip() -> bool:
     return find_spec("pip") is not None
 
 
-def _program(found: list[Distribution], package: Path, wanted: str | None) -> tuple[Distribution, tuple[str, str]]:
+def program_of(found: list[Distribution], package: Path, wanted: str | None) -> tuple[Distribution, tuple[str, str]]:
+    """Return a package among the installed ones, and its program: name and place of its function."""
     import tomllib
 
     try:
@@ -150,11 +164,11 @@ def _parts(found: list[Distribution]) -> tuple[Part, ...]:
 
 
 def _part(found: Distribution) -> Part:
-    license_ = _said(found, "License-Expression") or _said(found, "License") or "NOASSERTION"
-    return Part(_said(found, "Name"), found.version, license_)
+    license_ = said_of(found, "License-Expression") or said_of(found, "License") or "NOASSERTION"
+    return Part(said_of(found, "Name"), found.version, license_)
 
 
-def _said(found: Distribution, field: str) -> str:
+def said_of(found: Distribution, field: str) -> str:
     """Return the first line of a field of a distribution's metadata, empty if it is not there."""
     given = found.metadata.get_all(field) or [""]
     return next(iter(str(given[0]).strip().splitlines()), "")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import time
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import ROOT, dstream
-from tests.registry.conftest import User
+from tests.registry.conftest import ELSEWHERE, HERE, User
 from tests.services.registry import Registry
 
 BUILD = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet")
@@ -92,3 +95,116 @@ def test_what_cannot_be_packed_is_explained(user: User, open_registry: Registry,
     assert user.dstream("providers", "publish", reference, "nowhere").code == 1
     assert user.dstream("providers", "publish", reference).code != 0
     assert user.dstream("providers", "publish", reference, "-binary", "linux_amd64=none").code != 0
+
+
+def wheel_of(name: str, folder: Path) -> None:
+    """Make a wheel of a distribution that is installed here, compiled parts and all."""
+    from importlib.metadata import distribution
+
+    found = distribution(name)
+    tag = re.search(r"^Tag: (\S+)$", found.read_text("WHEEL") or "", re.MULTILINE)
+    assert tag is not None and found.files is not None
+    stem = f"{found.metadata['Name'].replace('-', '_')}-{found.version}"
+    with zipfile.ZipFile(folder / f"{stem}-{tag[1]}.whl", "w") as archive:
+        for file in found.files:
+            if (
+                ".." not in file.parts
+                and "__pycache__" not in file.parts
+                and file.name not in ("INSTALLER", "REQUESTED")
+            ):
+                archive.write(file.locate(), str(file))
+
+
+@pytest.mark.timeout(600)
+def test_a_package_with_compiled_parts_is_frozen_into_one_file_that_runs_without_python(
+    user: User, open_registry: Registry, wheels: Path
+) -> None:
+    for name in ("psycopg2-binary", "orjson"):
+        wheel_of(name, wheels)
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
+    source = f"{open_registry.host}/frozen/dstream-in-postgres"
+    package = str(ROOT / "providers" / "postgres")
+    refused = user.dstream("providers", "publish", source, package, "-program", "dstream-in-postgres", **offline)
+    assert "-freeze" in " ".join(refused.said.split())
+    other = user.home / "other"
+    other.write_text("for another platform")
+    options = ("-program", "dstream-in-postgres", "-freeze", "-binary", f"{ELSEWHERE}={other}")
+    said = user.done("providers", "publish", source, package, *options, **offline)
+    assert {str(HERE), ELSEWHERE} <= set(said.split())
+    reference = re.search(rf"{re.escape(source)}:\S+", said)
+    assert reference is not None
+    pulled = user.done("providers", "pull", reference[0])
+    cached = re.search(r"cached as (\S+)", pulled)
+    assert cached is not None
+    program = user.home / "dstream-in-postgres"
+    program.write_bytes(Path(cached[1]).read_bytes())
+    program.chmod(0o755)
+    # No Python, no PATH, no home.
+    probe = subprocess.run(
+        [program],
+        env={"DSTREAM_PROBE": "1", "PATH": "/none"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    assert b'"name":"postgres"' in probe.stdout.replace(b" ", b""), probe.stderr
+    tested = user.dstream("providers", "test", str(program), PATH="/usr/bin:/bin")
+    assert tested.code == 0, tested.said
+    assert re.search(r"[1-9]\d* passed, 0 failed", tested.said)
+
+
+@pytest.mark.timeout(600)
+def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: Path, tmp_path: Path) -> None:
+    user.done("providers", "new", "icy", "-kind", "in")
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
+    build = "import sys; from pathlib import Path; from dstream.registry.freezing import freeze; "
+    build += "freeze(Path('dstream-in-icy'), Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, tmp_path],
+        cwd=user.folder,
+        env={**os.environ, **offline},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    program, env = tmp_path / "dstream-in-icy", {**os.environ, "TMPDIR": str(scratch)}
+    process = subprocess.Popen(
+        [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=env
+    )
+
+    def running() -> list[int]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid, _, rest = path.read_text().partition(" (")
+                state, _, group = rest.rpartition(") ")[2].split(" ")[:3]
+            except OSError:
+                continue
+            if int(group) == process.pid and state != "Z":
+                found.append(int(pid))
+        return found
+
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(
+        b'{"command":"run","protocol":2,"role":"input","task":"t","acks":true,"config":{"seconds":600}}\n'
+    )
+    process.stdin.flush()
+    assert b"ready" in process.stdout.readline()
+    assert len(running()) == 2
+    process.kill()
+    process.wait(60)
+    wait_for(lambda: not running())
+    assert len(list(scratch.iterdir())) == 1  # nobody was left to remove what it had unpacked, but the next one does
+    probe = subprocess.run([program], env={**env, "DSTREAM_PROBE": "1"}, stdin=subprocess.DEVNULL, timeout=60)
+    assert probe.returncode == 0
+    assert list(scratch.iterdir()) == []
+
+
+def wait_for(condition) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail("waited in vain")

@@ -50,6 +50,7 @@ class _Order:
 @click.argument("package", required=False, type=click.Path(path_type=Path))
 @option("binary", metavar="OS_ARCH=FILE", multiple=True, help="An executable for a platform, instead of PACKAGE.")
 @flag("image", help="A container image, built from PACKAGE's Containerfile by docker or podman.")
+@flag("freeze", help="PACKAGE has compiled parts: one file for this machine's platform, with Python in it.")
 @option("platform", metavar="OS_ARCH", multiple=True, help=f"With PACKAGE: for which. Default: {' '.join(_EVERYWHERE)}")
 @option("program", metavar="NAME", help="With PACKAGE: which of its programs.")
 @option("tag", metavar="TAG", multiple=True, help="One more tag, as latest.")
@@ -61,6 +62,7 @@ def command(
     package: Path | None,
     binary: tuple[str, ...],
     image: bool,
+    freeze: bool,
     platform: tuple[str, ...],
     program: str | None,
     tag: tuple[str, ...],
@@ -71,8 +73,9 @@ def command(
     """Push a provider to a registry, for several platforms under one reference.
 
     PACKAGE is the folder of a Python package without compiled parts: it becomes one file that runs wherever Python
-    does. Anything else is built by other tools and given with -binary. Without a tag in REFERENCE, the package's
-    version is one.
+    does. With -freeze, PyInstaller makes one with Python and all compiled parts in it, for this machine's platform.
+    Anything else is built by other tools, or elsewhere, and given with -binary. Without a tag in REFERENCE, the
+    package's version is one.
 
     With -image, PACKAGE is any folder with a Containerfile; by default it is built for linux_amd64 and linux_arm64,
     and REFERENCE has a tag.
@@ -87,7 +90,9 @@ def command(
     where = parse_reference(reference)
     if where.digest:
         raise click.UsageError("Publish under a tag; the digest follows from the content.")
-    if (package is None) == (not binary):
+    if freeze and (package is None or image or platform):
+        raise click.UsageError("-freeze is for the folder of a package, and this machine's platform.")
+    if (package is None) == (not binary) and not freeze:
         raise click.UsageError("Give the folder of a package, or executables with -binary OS_ARCH=FILE.")
     if image and (package is None or program or layout == "files"):
         raise click.UsageError("An image is made of the folder of a package; -binary, -program and -layout do not fit.")
@@ -104,7 +109,7 @@ def command(
     if image and package is not None:
         top, shown = _image(order, package)
     else:
-        top, shown = _artifact(order, package, binary, program, layout)
+        top, shown = _artifact(order, package, binary, program, layout, freeze)
     tagged = where.tag or f"v{top.annotations['org.opencontainers.image.version']}"
     say(f"{where.name}:{tagged}\n  manifest  {top.digest}")
     for os_and_arch, what in sorted(shown.items()):
@@ -112,13 +117,13 @@ def command(
 
 
 def _artifact(
-    order: _Order, package: Path | None, binary: tuple[str, ...], program: str | None, layout: str
+    order: _Order, package: Path | None, binary: tuple[str, ...], program: str | None, layout: str, frozen: bool
 ) -> tuple[Manifest, dict[Platform, str]]:
     """Publish executables: a package's, or those that are given."""
     from dstream.registry.content import digest_of_file
     from dstream.registry.package import Part, build
     from dstream.registry.package import sbom as list_of_parts
-    from dstream.registry.platforms import parse_platform
+    from dstream.registry.platforms import parse_platform, this_platform
     from dstream.registry.publish import publish
     from dstream.registry.pushing import Pusher
 
@@ -128,10 +133,15 @@ def _artifact(
         parts: tuple[Part, ...] = ()
         name, version, description = where.repository.rpartition("/")[2], (where.tag or "").removeprefix("v"), ""
         if package is not None:
-            built = build(package, Path(folder), program)
+            if frozen:
+                from dstream.registry.freezing import freeze
+
+                built = freeze(package, Path(folder), program)
+            else:
+                built = build(package, Path(folder), program)
             name, description, parts = built.name, built.description, built.parts
             version = version or built.version
-            files = dict.fromkeys(order.platforms, built.path)
+            files = dict.fromkeys([this_platform()] if frozen else order.platforms, built.path)
         for text in binary:
             os_arch, equals, file = text.partition("=")
             if not equals or not Path(file).is_file():
