@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .azure_identity import IDENTITY_ARGUMENTS, LateCredential
-from .azure_retries import CONNECT_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
+from .azure_retries import CONNECT_SECONDS, NOBODY_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
 from .codec import Json
 from .errors import KeyUnavailable, SettingsError, StateUnavailable, WrongKey
 from .key_vault_refusals import refusal, unusable
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 API_VERSION = "7.4"
 """Old enough for every cloud; all that is asked for is older."""
 READ_SECONDS = 30.0
-NOBODY_SECONDS = 10.0
-"""How long a vault is looked for that cannot be connected to: its name may be wrong."""
 KIND = "azure_key_vault"
 KEY_BYTES = 32
 SAME_KEY = timedelta(days=1)

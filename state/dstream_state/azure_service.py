@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from .azure_retries import CONNECT_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
+from .azure_retries import CONNECT_SECONDS, NOBODY_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
 from .errors import StateUnavailable
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class BlobService:
         self._retry_seconds, self._first_pause, self._read_seconds = retry_seconds, first_pause, read_seconds
         self._lock = threading.Lock()
         self._client: ContainerClient | None = None
+        self._answered = False
+        """Whether anything was ever heard from the account."""
 
     def client(self) -> ContainerClient:
         """Return the official client of the container."""
@@ -110,16 +112,20 @@ class BlobService:
         self, retry_seconds: float, timeout: float, method: Callable[..., T], *given: Any, **named: Any
     ) -> T:
         """Do as `call` does, but try for `retry_seconds` and wait `timeout` seconds for one answer."""
-        from azure.core.exceptions import AzureError, HttpResponseError
+        from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError
 
-        pauses, repeated = Pauses(retry_seconds, self._first_pause), False
+        for_answers, repeated = Pauses(retry_seconds, self._first_pause), False
+        for_nobody = Pauses(min(retry_seconds, NOBODY_SECONDS), self._first_pause)
         timeout += sum(len(each) for each in given if isinstance(each, bytes)) / SLOWEST_UPLOAD
         limits = {"connection_timeout": min(timeout, CONNECT_SECONDS), "read_timeout": timeout}
         while True:
-            wait = 0.0
+            wait, pauses = 0.0, for_answers
             try:
-                return method(*given, **named, **limits)
+                answer = method(*given, **named, **limits)
+                self._answered = True
+                return answer
             except HttpResponseError as error:
+                self._answered = True
                 status, code = error.status_code or 0, _code(error)
                 if status not in TRANSIENT and not 200 <= status < 300:
                     raise self._final(status, code, repeated=repeated) from error
@@ -127,6 +133,8 @@ class BlobService:
                 wait = retry_after(getattr(error.response, "headers", {}))
             except AzureError as error:
                 trouble = f"{self.endpoint} does not answer ({error})"
+                if isinstance(error, ServiceRequestError) and not self._answered:
+                    pauses = for_nobody  # there is no connection, maybe no such account
             repeated = True
             if not pauses.wait(wait):
                 raise StateUnavailable(f"{trouble}. Check the network and the account, then run the operation again.")

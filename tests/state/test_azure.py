@@ -132,6 +132,39 @@ def test_a_service_that_is_away_is_named_after_some_trying() -> None:
         StoredBackend(AzureStorage(service(NOWHERE), "k")).read()
 
 
+class Clock:
+    """A time that passes while somebody sleeps, and not otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Return the seconds that were slept."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def test_who_never_answered_is_given_up_on_sooner_than_who_did(
+    azure: Azurite, azure_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("dstream_state.azure_retries.time", clock)
+    open_backend("azurerm", azure_settings, root=Path()).prepare()
+    unknown = BlobService(NOWHERE, "c", lambda: AzureNamedKeyCredential(ACCOUNT, KEY))
+    known = BlobService(azure.endpoint, azure_settings["container_name"], lambda: AzureNamedKeyCredential(ACCOUNT, KEY))
+    known.call(known.blob("some").exists)
+    with pytest.raises(StateUnavailable, match="does not answer"):
+        unknown.call(unknown.blob("some").exists)
+    assert clock.now <= 10
+    clock.now = 0.0
+    with pytest.raises(StateUnavailable, match="does not answer"):
+        known.call(unknown.blob("some").exists)
+    assert 32 < clock.now <= 40  # the last pause, of up to 7.5 s, may not fit in
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
