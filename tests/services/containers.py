@@ -174,7 +174,7 @@ def _fetch() -> None:
 
 
 def _answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until and process.poll() is None:
         if _run([environment["DSTREAM_CONTAINER_ENGINE"], "version"], environment=environment).returncode == 0:
             return True
