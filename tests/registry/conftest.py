@@ -76,7 +76,7 @@ class User:
     def dstream(self, *arguments: str, **env: str) -> Ended:
         """Type a command in the folder of the configuration."""
         self.folder.mkdir(exist_ok=True)
-        return dstream(self.folder, *arguments, env={**self.environment, **env}, timeout=100)
+        return dstream(self.folder, *arguments, env={**self.environment, **env}, timeout=280)
 
     def done(self, *arguments: str, **env: str) -> str:
         """Type a command that has to succeed; return what it printed."""

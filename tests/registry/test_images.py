@@ -44,7 +44,7 @@ def containers(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 def ask(containers: dict[str, str], *arguments: str) -> str:
     program = containers["DSTREAM_CONTAINER_ENGINE"]
     done = subprocess.run(
-        [program, *arguments], env=environment(containers), capture_output=True, text=True, timeout=100
+        [program, *arguments], env=environment(containers), capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -71,7 +71,7 @@ def pause(containers: dict[str, str]) -> None:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    for _ in range(600):
+    for _ in range(2000):
         if condition():
             return
         time.sleep(0.1)
@@ -107,7 +107,7 @@ def test_what_a_killed_command_leaves_behind_is_removed_by_the_next(user: User, 
         pause(containers)  # what is paused sees neither a signal nor the end of its input
     finally:
         os.kill(running.pid, signal.SIGKILL)
-        running.communicate(timeout=60)
+        running.communicate(timeout=280)
     behind = left(containers)
     assert len(behind) == 2
     user.done("plan", "-var", "count=0")
@@ -323,7 +323,7 @@ def test_limits_and_variables_reach_the_container(user: User, containers: dict[s
         "os.access('/python', os.W_OK), sorted(os.listdir('/sys/class/net')))"
     )
     done = subprocess.run(
-        [*argv, program], env={**run.environment, **containers}, capture_output=True, text=True, timeout=100
+        [*argv, program], env={**run.environment, **containers}, capture_output=True, text=True, timeout=280
     )
     assert done.stdout.split() == ["1234", "0000000000000000", "['DSTREAM_PROBE',", "'SECRET']", "False", "['lo']"], (
         done.stderr

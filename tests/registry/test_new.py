@@ -31,9 +31,9 @@ def test_a_new_package_passes_its_own_tests_and_the_kit(tmp_path: Path, kind: st
     else:
         command = ["bash", "tests/run.sh"]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
-    tested = dstream(folder, "providers", "test", str(program), timeout=110)
+    tested = dstream(folder, "providers", "test", str(program), timeout=280)
     assert tested.code == 0, tested.said
     assert re.search(r"[1-9]\d* passed, 0 failed", tested.said)
 

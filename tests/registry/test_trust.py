@@ -10,12 +10,17 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from dstream.config import load
+from dstream.diagnostics import DiagnosticsError
+from dstream.engine.specs import recorded_source
+from dstream.plugins import resolve
 from dstream.registry import trust
 from dstream.registry.client import RegistryClient
 from dstream.registry.publish import attach
 from dstream.registry.pushing import Pusher
 from dstream.registry.settings import Settings
 from dstream.registry.transport import Transport
+from dstream_state import ProviderState
 from tests.registry.conftest import User
 from tests.registry.own_sigstore import BUNDLE, Sigstore
 from tests.services.registry import Registry
@@ -160,6 +165,30 @@ def test_an_identity_that_is_changed_accepts_only_who_fits_it(tmp_path: Path) ->
     assert not right.accepts(noted)
     root.write_text("{ }")
     assert not rooted.accepts(noted)
+
+
+@pytest.mark.parametrize("kind", ["ref", "image"])
+def test_what_the_state_recorded_needs_the_signature_that_the_configuration_wants_now(user: User, kind: str) -> None:
+    _, public = make_keys(user.home, "ed25519")
+    user.folder.mkdir()
+    (user.folder / "dstream.hcl").write_text(
+        f'dstream {{\n  trust "ghcr.io/team/*" {{\n    keys = ["{public}"]\n  }}\n}}\n'
+    )
+    config = load(user.folder)
+    container = {"network": "none", "volumes": ["./a:/a"]} if kind == "image" else {}
+    for name, wanted in (("team", True), ("other", False)):
+        form = {"kind": kind, "value": f"ghcr.io/{name}/dstream-resource-x:v1.0.0", "container": container}
+        source = recorded_source(ProviderState(source=form, version="1", config={}, role="resource"), config)
+        assert (source.trusted is not None) == wanted
+        refused = "Provider is not signed" if wanted else "Provider is not locked"
+        if kind == "ref":
+            (user.folder / ".dstream.lock.hcl").write_text(
+                f'provider "{form["value"]}" {{\n  manifest = "sha256:{0:064}"\n  platforms = {{\n  }}\n}}\n'
+                if wanted
+                else ""
+            )
+            with pytest.raises(DiagnosticsError, match=refused):
+                resolve(source, user.folder, "resource")
 
 
 def test_a_mirror_has_the_signatures_too(user: User, open_registry: Registry) -> None:

@@ -93,7 +93,8 @@ def _docker(more: dict[str, str]) -> Iterator[dict[str, str]]:
         yield {"DSTREAM_CONTAINER_ENGINE": found}
         return
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        raise EngineMissing("docker does not answer, and only root can start it")
+        why = "does not answer" if not more else "runs already, or does not, with authorities of its own"
+        raise EngineMissing(f"docker {why}, and only root can start one")
     programs = _programs()
     with tempfile.TemporaryDirectory(prefix="dsdk-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -173,7 +174,7 @@ def _fetch() -> None:
 
 
 def _answers(process: subprocess.Popen[bytes], environment: dict[str, str]) -> bool:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until and process.poll() is None:
         if _run([environment["DSTREAM_CONTAINER_ENGINE"], "version"], environment=environment).returncode == 0:
             return True

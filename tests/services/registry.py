@@ -188,7 +188,7 @@ def _answers(process: subprocess.Popen[bytes], host: str, tls: bool) -> bool:
     import ssl
 
     context = ssl._create_unverified_context() if tls else None
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until and process.poll() is None:
         try:
             url = f"http{'s' if tls else ''}://{host}/v2/"
