@@ -109,7 +109,7 @@ def pipeline(folder: Path, environment: dict[str, str]) -> tuple[float, Watch]:
     """Run dstream over everything that there is; return the seconds by the clock, and those of the processor."""
     folder.joinpath("dstream.hcl").write_text(CONFIGURATION % QUEUE)
     begun = time.perf_counter()
-    command = [PROGRAM, "run", "copy", "-until-idle", "-unapplied"]
+    command = [str(PROGRAM), "run", "copy", "-until-idle", "-unapplied"]
     process = subprocess.Popen(
         command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

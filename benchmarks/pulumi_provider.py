@@ -1,18 +1,21 @@
 """The provider of `pulumi_start`: an output that wants a namespace and two queues, by an embedded Pulumi program."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from dstream_pulumi import Plugin, PluginCatalog, collect
-from dstream_sdk import Output, Provider, main
+from dstream_sdk import Output, PlanContext, Provider, Resource, main
 
 AZURE = Plugin("azure-native")
 
 
-class Queues(Output[dict]):
+class Queues(Output[dict[str, Any]]):
     """Describes queues, and moves nothing."""
 
-    def plan(self, config, context):
+    def plan(self, config: dict[str, Any], context: PlanContext) -> Iterable[Resource]:
         """Return what the program asks for."""
 
-        def program():
+        def program() -> None:
             from pulumi_azure_native import servicebus
 
             space = servicebus.Namespace(
@@ -24,7 +27,7 @@ class Queues(Output[dict]):
         return collect(program, plugins=[AZURE])
 
 
-def settings(config):
+def settings(config: Any) -> Mapping[str, Any]:
     """Return the plugin's configuration."""
     return {"azure-native": {"subscriptionId": "0", "metadataHost": "http://127.0.0.1:1"}}
 

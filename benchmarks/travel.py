@@ -65,8 +65,8 @@ def containers(folder: Path) -> str:
         ]
         process = ['provider = "counter"', 'provider = "log"']
         rates = {
-            "processes": statistics.median(_rate(folder, *process, environment) for _ in range(3)),
-            "containers": statistics.median(_rate(folder, *image, environment) for _ in range(3)),
+            "processes": statistics.median(_rate(folder, process, environment) for _ in range(3)),
+            "containers": statistics.median(_rate(folder, image, environment) for _ in range(3)),
         }
     ratio = rates["containers"] / rates["processes"]
     return (
@@ -74,14 +74,15 @@ def containers(folder: Path) -> str:
     )
 
 
-def _rate(folder: Path, first: str, second: str, environment: dict[str, str]) -> float:
+def _rate(folder: Path, sides: list[str], environment: dict[str, str]) -> float:
+    first, second = sides
     work = Path(tempfile.mkdtemp(dir=folder))
     (work / "dstream.hcl").write_text(
         f'task "t" {{\n  input {{\n    {first}\n'
         f"    config {{\n      interval = 0\n      max_count = {RECORDS}\n    }}\n  }}\n"
         f"  output {{\n    {second}\n  }}\n}}\n"
     )
-    command = [Path(sys.executable).parent / "dstream", "run", "-unapplied", "-json"]
+    command = [str(Path(sys.executable).with_name("dstream")), "run", "-unapplied", "-json"]
     begun = time.perf_counter()
     done = subprocess.run(command, cwd=work, env={**os.environ, **environment}, capture_output=True, text=True)
     spent = time.perf_counter() - begun
