@@ -114,5 +114,6 @@ def adopted(
         schema_version=rules.version,
         holds_data=rules.holds_data,
         create_before_destroy=wanted.lifecycle.create_before_destroy,
+        prevent_destroy=wanted.guarded,
     )
     return recorded, found

@@ -107,9 +107,11 @@ def kept_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
         item = snapshot.resources.get(change.address)
         if change.action is Action.NO_OP and item is not None and change.address in prepared.wanted:
             wanted = prepared.wanted[change.address]
-            new_first = wanted.lifecycle.create_before_destroy
-            if item.dependencies != wanted.dependencies or item.create_before_destroy != new_first:
-                kept = replace(item, dependencies=wanted.dependencies, create_before_destroy=new_first)
+            before = (item.dependencies, item.create_before_destroy, item.prevent_destroy)
+            now = (wanted.dependencies, wanted.lifecycle.create_before_destroy, wanted.guarded)
+            if before != now:
+                needs, new_first, guarded = now
+                kept = replace(item, dependencies=needs, create_before_destroy=new_first, prevent_destroy=guarded)
                 found.append(Put(change.address, kept))
     for name in sorted({item.provider for item in snapshot.resources.values()}):
         spec = prepared.specs.get(name)

@@ -312,6 +312,7 @@ class Execution:
             status=status,
             holds_data=running.rules.holds_data,
             create_before_destroy=wanted.lifecycle.create_before_destroy,
+            prevent_destroy=wanted.guarded,
         )
 
     def _export(self, running: Running, answer: Answer, item: ObjectState) -> None:

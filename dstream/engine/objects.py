@@ -30,6 +30,7 @@ from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.refusals import (
     cannot_be_first,
     exists_already,
+    guarded,
     needs_encryption,
     prevented,
     sensitive_identity,
@@ -265,6 +266,8 @@ class Objects:
         declared = self._declaration(block)
         if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
             self.problems.append(prevented(change, declared.range))
+        elif change.action.destroys and item.prevent_destroy:
+            self.problems.append(guarded(change, declared.range if declared is not None else None))
         return change
 
     def _released(self, address: str) -> bool:

@@ -65,6 +65,18 @@ def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
     )
 
 
+def guarded(change: Change, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for the destruction of an object that the provider of its task guards."""
+    return error(
+        "Destruction is prevented",
+        f"{change.address} would be destroyed, and the provider that asked for it said that it must not be "
+        "(prevent_destroy; protect in a Pulumi program). Take that out and apply first; or let the object stay and "
+        f"forget it: dstream state rm '{change.address}'",
+        subject,
+        address=change.address,
+    )
+
+
 def cannot_be_first(change: Change, wanted: Wanted, rules: Rules) -> Diagnostic:
     """Return the error for a replacement whose new object would have the identity of the old one."""
     names = ", ".join(rules.identity_attributes)

@@ -250,6 +250,7 @@ class Derivations:
             lifecycle=_lifecycle_of(task.block.lifecycle, item),
             range=task.block.range,
             aliases=tuple(address(*pair) for pair in item.aliases),
+            guarded=item.prevent_destroy,
         )
 
     def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> Wanted:

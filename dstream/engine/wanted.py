@@ -43,6 +43,8 @@ class Wanted:
     """Adds the names that only its block has (`each`, `count`) to a scope, for its conditions."""
     aliases: tuple[str, ...] = ()
     """Earlier addresses of the same object."""
+    guarded: bool = False
+    """Whether the provider that asks for it for a task says that it must not be destroyed."""
 
     @property
     def unknown(self) -> bool:

@@ -23,7 +23,8 @@ class ObjectState:
     knows it; `identity` is how the provider finds it again; `attributes` all of its attributes, inputs and
     computed; `private` the provider's own notes; `dependencies` addresses to destroy only after this one;
     `sensitive` the paths of attributes that are never shown. Status `tainted`: exists, and must be replaced;
-    `pending`: asked for, not yet there; `unresolved`: nobody knows whether it exists.
+    `pending`: asked for, not yet there; `unresolved`: nobody knows whether it exists. `prevent_destroy`: the provider
+    that asked for it for a task said so, who may not be asked again when it is to be destroyed.
     """
 
     provider: str
@@ -38,6 +39,7 @@ class ObjectState:
     status: Status = "ok"
     holds_data: bool = False
     create_before_destroy: bool = False
+    prevent_destroy: bool = False
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -62,6 +64,8 @@ class ObjectState:
             form["holds_data"] = True
         if self.create_before_destroy:
             form["create_before_destroy"] = True
+        if self.prevent_destroy:
+            form["prevent_destroy"] = True
         return form
 
     @classmethod
@@ -82,6 +86,7 @@ class ObjectState:
             get("status", "ok"),
             get("holds_data", False),
             get("create_before_destroy", False),
+            get("prevent_destroy", False),
         )
 
 

@@ -151,8 +151,17 @@ def test_what_the_program_protects_is_not_replaced(task):
     task.write("Orders", extra="protect = true\n      session = true")
     planned = task.dstream("plan")
     assert planned.code == 1 and "prevent_destroy" in planned.said, planned.said
+    for destroying in (["destroy", "-auto-approve"], ["plan"]):  # also where the program does not name it any more
+        task.write(*(["Orders"] if "destroy" in destroying else []), extra="protect = true")
+        refused = task.dstream(*destroying)
+        assert refused.code == 1 and "protect in a Pulumi program" in " ".join(refused.said.split()), refused.said
+    assert queues(task) == ["Orders_cdc_events"]
     task.write("Orders", extra="session = true")
     assert "must be replaced" in task.dstream("plan").out
+    task.write("Orders")
+    assert task.dstream("apply", "-auto-approve").code == 0
+    done = task.dstream("destroy", "-auto-approve")
+    assert done.code == 0, done.said
 
 
 @pytest.mark.parametrize(("wrong", "said"), [("get", "gets azure-native:servicebus:Queue"), ("raise", "no such table")])
