@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.failure import diagnostics_of
+from dstream.cli.failure import failures
 from dstream.cli.opening import names_plan_file, opened, opened_saved, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
@@ -100,13 +100,8 @@ def begun(what: str, *, json: bool) -> Iterator[None]:
 
     version()
     start = time.monotonic()
-    try:
+    with failures(lambda found: Events().broken(found, time.monotonic() - start)):
         yield
-    except (click.Abort, click.exceptions.Exit):
-        raise
-    except Exception as problem:
-        Events().broken(diagnostics_of(problem), time.monotonic() - start)
-        raise
 
 
 def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:

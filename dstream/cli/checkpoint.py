@@ -7,7 +7,7 @@ import json as json_module
 import click
 
 from dstream.cli.opening import opened
-from dstream.cli.options import Command, config_options, flag
+from dstream.cli.options import Command, config_options, flag, json_object
 from dstream.cli.render.paint import say
 
 
@@ -52,12 +52,7 @@ def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: 
     from dstream_state import Checkpoint
     from dstream_state.clock import now
 
-    try:
-        value = json_module.loads(position)
-    except ValueError as problem:
-        raise click.BadParameter(f"not JSON: {problem}", param_hint="POSITION") from None
-    if not isinstance(value, dict):
-        raise click.BadParameter("a position is a JSON object", param_hint="POSITION")
+    value = json_object(position, "a position", hint="POSITION")
     operation = opened(config, var, var_file)
     names = flow_names(operation, task)
     if len(names) != 1:

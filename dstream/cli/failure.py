@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -22,6 +24,19 @@ def report(problem: Exception) -> int:
         traceback.print_exception(problem, file=sys.stderr)
     say(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
     return 1
+
+
+@contextmanager
+def failures(tell: Callable[[tuple[Diagnostic, ...]], None] | None) -> Iterator[None]:
+    """Have a failure told in another form too, where there is one, before it goes on to whoever ends the command."""
+    try:
+        yield
+    except (click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as problem:
+        if tell is not None:
+            tell(diagnostics_of(problem))
+        raise
 
 
 def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:

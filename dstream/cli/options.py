@@ -116,6 +116,19 @@ def format_option(function: F) -> F:
     )(function)
 
 
+def json_object(text: str, what: str, *, hint: str) -> dict[str, Any]:
+    """Return the JSON object that an argument is; raise ClickException, which calls it `what`, for anything else."""
+    import json
+
+    try:
+        found = json.loads(text)
+    except ValueError as problem:
+        raise click.BadParameter(f"not JSON: {problem}", param_hint=hint) from None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f"{what} is a JSON object", param_hint=hint)
+    return found
+
+
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from dstream.cli.failure import failures
 from dstream.cli.opening import given, opened, task_targets
 from dstream.cli.options import Command, config_options, flag, format_option, lock_options, option, plan_options
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.stage import asking, hello
 
 if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
     from dstream.engine.operation import Given, Operation
     from dstream.engine.prepared import PlanOptions, Prepared
     from dstream.engine.providers import ProviderPool
@@ -60,7 +60,7 @@ def command(
     """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
     hello("Planning", quiet=json or format != "text")
     form = "json" if json else format
-    with failing(json=form == "json"):
+    with failures(_say_no_plan if form == "json" else None):
         operation = opened(config, var, var_file, ask=input)
         from dstream.cli.apply import shaped
         from dstream.cli.render.formats import say_plan
@@ -83,21 +83,12 @@ def command(
         return 2 if detailed_exitcode and prepared.plan.has_changes else 0
 
 
-@contextmanager
-def failing(*, json: bool) -> Iterator[None]:
-    """Where JSON was asked for and there is no plan, write why as a document in its place."""
-    try:
-        yield
-    except (click.Abort, click.exceptions.Exit):
-        raise
-    except Exception as problem:
-        if json:
-            from dstream.cli.failure import diagnostics_of
-            from dstream.cli.render.formats import say_json
-            from dstream.plan.plan import no_plan_json
+def _say_no_plan(found: tuple[Diagnostic, ...]) -> None:
+    """Write why there is no plan as a document in its place."""
+    from dstream.cli.render.formats import say_json
+    from dstream.plan.plan import no_plan_json
 
-            say_json(no_plan_json(diagnostics_of(problem)))
-        raise
+    say_json(no_plan_json(found))
 
 
 def _save(

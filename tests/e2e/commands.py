@@ -1,5 +1,6 @@
 """Typing dstream commands in a folder, as a user would."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -65,3 +66,13 @@ def start(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -
 def example(name: str, folder: Path) -> Path:
     """A copy of an example in a fresh folder."""
     return Path(shutil.copytree(EXAMPLES / name, folder / name))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for task in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if int(task.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(task.parent.name))
+    return found

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import PROGRAMS, dstream, environment, example
+from tests.e2e.commands import PROGRAMS, children, dstream, environment, example
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
 
@@ -253,13 +253,3 @@ def test_any_of_the_three_processes_is_killed_at_random_and_no_change_is_lost(
     assert {key: row["Total"] for key, row in found["Orders"].items()} == orders
     items = {str({"OrderId": row[0], "Line": row[1]}): row[2] for row in shop.read(shop.table("sales.Items"))}
     assert {key: row["Sku"] for key, row in found["sales.Items"].items()} == items
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    found = []
-    for task in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError):
-            if int(task.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(task.parent.name))
-    return found

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.commands import children
 from tests.services.postgres import EmbeddedPostgres
 
 DSTREAM = Path(sys.executable).parent / "dstream"
@@ -110,15 +111,6 @@ def databases(postgres: EmbeddedPostgres) -> Iterator[tuple[str, str]]:
         time.sleep(0.05)
     for one in made:
         postgres.execute(f"DROP DATABASE {one} WITH (FORCE)")
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for task in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError):
-            if int(task.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(task.parent.name))
-    return found
 
 
 def differences(postgres: EmbeddedPostgres, source: str, target: str) -> list[str]:

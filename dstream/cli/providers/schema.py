@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dstream.cli.opening import opened
-from dstream.cli.options import Command, config_options, option
+from dstream.cli.options import Command, config_options, json_object, option
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def command(
         for used in configured_providers(opened(config, var, var_file)):
             infos[used.name] = used.info
     else:
-        given = parsed(provider_config) if provider_config is not None else None
+        given = None
+        if provider_config is not None:
+            given = json_object(provider_config, "it", hint="-provider-config")
         found = _configured(provider, config, var, var_file) if given is None and role is None else None
         if found is None:
             binary = named_binary(provider, role)
@@ -127,17 +129,6 @@ def _shown(info: ProviderInfo) -> dict[str, Any]:
             for type_, item in sorted(info.resources.items())
         },
     }
-
-
-def parsed(provider_config: str) -> dict[str, Any]:
-    """Return the JSON object that an option `-provider-config` is; raise ClickException for anything else."""
-    try:
-        settings = json_module.loads(provider_config)
-    except ValueError as problem:
-        raise click.BadParameter(f"not JSON: {problem}", param_hint="-provider-config") from None
-    if not isinstance(settings, dict):
-        raise click.BadParameter("it is a JSON object", param_hint="-provider-config")
-    return settings
 
 
 def named_binary(provider: str, role: str | None) -> Binary:

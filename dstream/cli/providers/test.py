@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from dstream.cli.options import Command, flag, option
-from dstream.cli.providers.schema import named_binary, parsed
+from dstream.cli.options import Command, flag, json_object, option
+from dstream.cli.providers.schema import named_binary
 from dstream.cli.render.paint import paint_for, say
 
 
@@ -21,7 +21,7 @@ def command(provider: str, role: str | None, provider_config: str, json: bool) -
     """Hold a provider against the rules of the protocol. The configuration should point at nothing that matters."""
     from dstream.plugins.conformance import run_kit
 
-    results = run_kit(named_binary(provider, role), parsed(provider_config))
+    results = run_kit(named_binary(provider, role), json_object(provider_config, "it", hint="-provider-config"))
     failed = [result for result in results if result.outcome == "failed"]
     if json:
         say(json_module.dumps([result.to_json() for result in results], ensure_ascii=False))
