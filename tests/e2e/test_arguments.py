@@ -1,12 +1,12 @@
 """`plan` and `apply` refuse arguments that a provider's schema does not take, at their place, and ask nobody before."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import dstream
+from tests.services.shebang import shebang
 
 CONFIGURATION = """
 provider "postgres" {
@@ -90,7 +90,7 @@ resource "typed_server" "second" {
 
 def typed(folder, text):
     program = folder / "typed"
-    program.write_text(f"#!{sys.executable} -S\n" + (Path(__file__).parent / "typed_provider.py").read_text())
+    program.write_text(shebang("-S") + (Path(__file__).parent / "typed_provider.py").read_text())
     program.chmod(0o755)
     (folder / "dstream.hcl").write_text(text)
 

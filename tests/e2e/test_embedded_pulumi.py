@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.commands import dstream
 from tests.services.azure.running import arm_server
 from tests.services.pulumi.serving import install
+from tests.services.shebang import shebang
 
 pytest.importorskip("pulumi_azure_native", reason="pulumi-azure-native is not installed: make azure")
 
@@ -106,7 +107,7 @@ def task(tmp_path, home):
     folder = tmp_path / "config"
     folder.mkdir()
     provider = folder / "dstream-out-asb"
-    provider.write_text(f"#!{sys.executable}\n{PROVIDER}")
+    provider.write_text(shebang() + PROVIDER)
     provider.chmod(0o755)
     install(tmp_path / "programs", "azure-native", "tests.services.pulumi.azure_native")
     path = f"{Path(sys.executable).parent}{os.pathsep}{tmp_path / 'programs'}{os.pathsep}{os.environ['PATH']}"

@@ -1,7 +1,6 @@
 """Finding, starting and configuring plugins, and what is said when that fails."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,12 @@ from dstream_pulumi.objects import PluginType
 from dstream_pulumi.provider import OnePlugin, Settings
 from dstream_pulumi.running import Running
 from dstream_sdk import UNKNOWN, InvalidError, ProviderError, RetriableError
+from tests.services.shebang import shebang
 
 
 def program(folder: Path, text: str) -> Plugin:
     path = folder / "pulumi-resource-odd"
-    path.write_text(f"#!{sys.executable}\n{text}\n")
+    path.write_text(f"{shebang()}{text}\n")
     path.chmod(0o755)
     return Plugin("odd", path=str(path))
 

@@ -14,6 +14,8 @@ import grpc
 from google.protobuf import any_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
+from tests.services.shebang import shebang
+
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "1b47061264138c4ac30d75fd1eb44270"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
@@ -25,7 +27,7 @@ def install(folder: Path, name: str, module: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"pulumi-resource-{name}"
     path.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"{shebang()}import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         f"from {module} import PLUGIN\nfrom tests.services.pulumi.serving import serve\nserve(PLUGIN)\n"
     )
     path.chmod(0o755)
