@@ -6,8 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dstream_sdk import encode
 from dstream_servicebus.settings import OutputSettings
@@ -16,10 +15,10 @@ TEXT_LIMIT = 4096
 """Longer metadata stays in the body and is no application property: all headers together may have 64 KiB."""
 _INT = 2**31
 """The client library writes whole numbers as AMQP int, of 32 bits."""
+_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What is sent for one envelope."""
 
     line: bytes
@@ -28,7 +27,7 @@ class Prepared:
     message_id: str
     lane: str | None
     """The session or partition key; None where the queue itself keeps the order."""
-    properties: dict[str, Any]
+    properties: dict[str, bool | int | str]
     subject: str
 
 
@@ -60,7 +59,8 @@ class Preparer:
         elif self._format == "cloudevents":
             body = self._event(table, metadata, data, message_id)
         lane = self._lane(table, key) if self._lanes else None
-        return Prepared(line, body, message_id, lane, properties_of(metadata), str(metadata.get("OperationType") or ""))
+        properties = properties_of(metadata)
+        return Prepared(line, body, message_id, lane, properties, str(properties.get("OperationType") or ""))
 
     def _lane(self, table: str, key: Any) -> str:
         """Return the session or partition key of a row; rows without a key of a table share one."""
@@ -104,19 +104,33 @@ def identity_of(table: str, metadata: Mapping[str, Any]) -> str | None:
             return None
         place = [metadata["LSN"], metadata["Seq"]]
     parts = [table, metadata.get("OperationType"), place, metadata.get("Key"), metadata.get("OldKey")]
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_canonical(parts).encode(), digest_size=16).hexdigest()
 
 
-def properties_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata as application properties: plain values as they are, others as JSON text."""
-    out: dict[str, Any] = {}
+def properties_of(metadata: Mapping[str, Any]) -> dict[str, bool | int | str]:
+    """Return metadata as application properties: plain values as they are, others as JSON text.
+
+    What is long, and what is no text in UTF-8 (half of a surrogate pair, which only JSON can carry), is left out: it is
+    in the body.
+    """
+    out: dict[str, bool | int | str] = {}
     for name, value in metadata.items():
-        if value is None:
+        if value is None or not _is_utf8(name):
             continue
         if isinstance(value, bool) or (isinstance(value, int) and -_INT <= value < _INT):
             out[name] = value
             continue
         text = value if isinstance(value, str) else encode(value).decode()
-        if len(text) <= TEXT_LIMIT:
+        if len(text) <= TEXT_LIMIT and _is_utf8(text):
             out[name] = text
     return out
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dstream_sdk import ConflictError, DeniedError, ProviderError, RetriableError, log
 from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence, token_refused
 from dstream_servicebus.messages import Prepared
+from dstream_servicebus.packing import Packer
 from dstream_servicebus.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ class EntitySender:
     ) -> None:
         """`connect` opens a sender; `exists` asks the management plane, None when that does not tell."""
         self.name = name
-        self._config, self._content_type = config, content_type
+        self._config = config
         self._connect, self._reject, self._exists = connect, reject, exists
+        self._packer = Packer(content_type, config.ordering == "session")
         self._sender: ServiceBusSender | None = None
         self._blocks: Queue[Sequence[Prepared] | None] = Queue(WAITING)
         self._problem: BaseException | None = None
@@ -130,40 +132,16 @@ class EntitySender:
         """Return a batch of the messages from a place on, and where it ends; right there if the first is too big."""
         made: list[ServiceBusMessageBatch] = []
         self._attempt(lambda sender: made.append(_new_batch(sender)))
-        batch = made[0]
-        until = at
-        try:
-            for each in messages[at : at + MOST]:
-                batch.add_message(self._message(each))
-                until += 1
-        except ValueError as problem:  # MessageSizeExceededError is one
-            if kind_of(problem) is not Kind.REFUSED:
-                raise
-        return batch, until
+        return made[0], self._packer.fill(made[0], messages, at, min(at + MOST, len(messages)))
 
     def _send_one(self, message: Prepared) -> None:
         try:
-            self._send(self._message(message))
+            self._send(self._packer.message(message))
         except _Refused as problem:
             self._reject(message.line, f"{self.name}: {problem}")
 
     def _send(self, what: ServiceBusMessage | ServiceBusMessageBatch) -> None:
         self._attempt(lambda sender: sender.send_messages(what, timeout=self._config.send_timeout))
-
-    def _message(self, prepared: Prepared) -> ServiceBusMessage:
-        from azure.servicebus import ServiceBusMessage
-
-        properties: dict[Any, Any] = dict(prepared.properties)
-        session = prepared.lane if self._config.ordering == "session" else None
-        return ServiceBusMessage(
-            prepared.body,
-            application_properties=properties,
-            message_id=prepared.message_id,
-            content_type=self._content_type,
-            subject=prepared.subject or None,
-            session_id=session,
-            partition_key=prepared.lane if session is None else None,
-        )
 
     def _attempt(self, action: Callable[[ServiceBusSender], Any]) -> None:
         """Do something with the sender until it is done; raise _Refused, or ProviderError when it cannot be done."""
