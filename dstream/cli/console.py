@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,7 @@ from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
 if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
     from dstream.lang import Scope
 
 _NAME = "<console>"
@@ -31,20 +32,25 @@ def command(
 ) -> int:
     """Evaluate expressions against the configuration and what was last applied. Ctrl-D or `exit` ends."""
     operation = opened(config, var, var_file, ask=True, empty=True)
-    from dstream.engine.flows import recorded_exports
+    from dstream.engine.operation import DATA_DIR
     from dstream.engine.plan import current_state
+    from dstream.engine.providers import ProviderPool
+    from dstream.engine.recorded import Recorded
 
     snapshot, _ = current_state(operation)
-    scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
-    failed = False
-    for text in expressions:
-        failed = not _answer(text, scope, json=json, sources=operation.config.sources) or failed
+    recorded = Recorded(snapshot, operation, ProviderPool(operation.root, operation.root / DATA_DIR))
+    scope = operation.module.scope(resources=recorded)
+
+    def answer(text: str) -> bool:
+        return _answer(text, scope, json=json, sources=operation.config.sources, unasked=recorded.problems)
+
     if not expressions:
-        failed = _converse(scope, json=json, sources=operation.config.sources)
-    return 1 if failed else 0
+        return 1 if _converse(answer) else 0
+    answered = [answer(text) for text in expressions]
+    return 0 if all(answered) else 1
 
 
-def _converse(scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
+def _converse(answer: Callable[[str], bool]) -> bool:
     """Answer what is typed until the end; tell whether that failed, which on a terminal it never does."""
     asking = sys.stdin.isatty()
     if asking:
@@ -64,10 +70,10 @@ def _converse(scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
         if text.strip() in ("exit", "quit"):
             return failed and not asking
         if text.strip() and not _goes_on(text):
-            failed = not _answer(text, scope, json=json, sources=sources) or failed
+            failed = not answer(text) or failed
             text = ""
     if text.strip():
-        failed = not _answer(text, scope, json=json, sources=sources) or failed
+        failed = not answer(text) or failed
     return failed and not asking
 
 
@@ -83,8 +89,11 @@ def _goes_on(text: str) -> bool:
     return False
 
 
-def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str]) -> bool:
-    """Print what an expression gives, or what is wrong with it; tell whether it gave a value."""
+def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str], unasked: Sequence[Diagnostic]) -> bool:
+    """Print what an expression gives, or what is wrong with it; tell whether it gave a value.
+
+    `unasked` says why some attributes are not known, which may be what is wrong.
+    """
     from dstream.config import parse_expression
     from dstream.diagnostics import DiagnosticsError
     from dstream.lang import evaluate
@@ -100,7 +109,8 @@ def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str]) 
     except DiagnosticsError as problem:
         from dstream.cli.render.diagnostics import diagnostics_text
 
-        say(diagnostics_text(problem.diagnostics, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
+        found = (*problem.diagnostics, *unasked)
+        say(diagnostics_text(found, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
         return False
     return True
 

@@ -66,8 +66,9 @@ class Closing:
             yield from before(wanted, self._scope)
             item = self._objects.get(change.address)
             if item is not None and wanted.lifecycle.postconditions:
-                clear = reveal(item.attributes, wanted.attributes)
-                yield from after(wanted, self._scope, exported(clear, item.sensitive, wanted.address))
+                rules = self._preparing.rules(self._preparing.specs[wanted.provider], wanted.type)
+                whole = rules.shape.whole(reveal(item.attributes, wanted.attributes))
+                yield from after(wanted, self._scope, exported(whole, item.sensitive, wanted.address))
         yield from failed_checks(self._operation.config, self._scope)
 
     def _any_left(self, task: str) -> bool:

@@ -32,7 +32,7 @@ def converted(schema: Any, value: Value) -> Value:
         items = schema.get("items")
         made = [converted(items, item) for item in value]
         return SetValue(made) if isinstance(value, SetValue) else made
-    make = _PRIMITIVES.get(_only_type(schema))
+    make = _PRIMITIVES.get(only_type(schema))
     if make is None:
         return value
     try:
@@ -47,7 +47,7 @@ def converted_arguments(schema: Mapping[str, Any], values: Mapping[str, Value]) 
     return {name: converted(properties.get(name, others), value) for name, value in values.items()}
 
 
-def _only_type(schema: Mapping[str, Any]) -> str:
+def only_type(schema: Mapping[str, Any]) -> str:
     """Return the one type that a schema names beside null, or nothing where it names several or none."""
     types = schema.get("type", "")
     if isinstance(types, str):

@@ -19,6 +19,7 @@ from dstream.engine.operation import Operation
 from dstream.engine.prepared import Prepared
 from dstream.engine.preparing import Preparing, Running, with_defaults
 from dstream.engine.providers import ProviderPool
+from dstream.engine.rules import Rules
 from dstream.engine.secrets import Path, redact, reveal
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
@@ -320,7 +321,7 @@ class Execution:
         if wanted is None or wanted.block.startswith("task."):
             return
 
-        make = partial(_value, wanted, answer, item)
+        make = partial(_value, wanted, answer, item, running.rules)
         self.exports.set(wanted.type, wanted.block.partition(".")[2], wanted.instance, make)
 
     def _after(self, running: Running, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
@@ -328,7 +329,7 @@ class Execution:
         wanted = running.wanted
         if wanted is None or not wanted.lifecycle.postconditions:
             return ()
-        return tuple(after(wanted, self.scope, _value(wanted, answer, item)))
+        return tuple(after(wanted, self.scope, _value(wanted, answer, item, running.rules)))
 
     def _count(self, running: Running) -> None:
         self.counts[{"create": "add", "update": "change", "destroy": "destroy"}[running.step.kind]] += 1
@@ -371,10 +372,10 @@ class Execution:
             self._record(records)
 
 
-def _value(wanted: Wanted, answer: Answer, item: ObjectState) -> Any:
+def _value(wanted: Wanted, answer: Answer, item: ObjectState, rules: Rules) -> Any:
     """Return an object as expressions see it."""
     clear = reveal(item.attributes, wanted.attributes, answer.attributes)
-    return exported(clear, item.sensitive, wanted.address)
+    return exported(rules.shape.whole(clear), item.sensitive, wanted.address)
 
 
 def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:

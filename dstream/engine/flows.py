@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from dstream.addresses import ResourceAddress, TaskAddress, parse_address
+from dstream.addresses import TaskAddress
 from dstream.config import TaskBlock
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.expansion import instances
-from dstream.engine.exports import Exports, exported
 from dstream.engine.operation import Operation
 from dstream.engine.providers import ProviderPool
-from dstream.engine.secrets import has_withheld, reveal
+from dstream.engine.recorded import Recorded, read_by
+from dstream.engine.secrets import has_withheld
 from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import Derivations, Side, TaskInstance, discovered_of, flow_name, task_instance
 from dstream.run import Endpoint, Flow
@@ -52,21 +52,6 @@ def flow_names(operation: Operation, task: str) -> list[str]:
     return matching
 
 
-def recorded_exports(snapshot: Snapshot, operation: Operation) -> Exports:
-    """Return the recorded values of resources, as expressions see them."""
-    exports = Exports()
-    for (type_, name), block in operation.config.resources.items():
-        exports.declare(type_, name, keyed=block.for_each is not None, counted=block.count is not None)
-    for text, item in sorted(snapshot.resources.items()):
-        if text.startswith("task."):
-            continue
-        address = parse_address(text)
-        if isinstance(address, ResourceAddress) and (address.type, address.name) in operation.config.resources:
-            clear = reveal(item.attributes)
-            exports.set(address.type, address.name, address.key, partial(exported, clear, item.sensitive, text))
-    return exports
-
-
 def make_flows(
     operation: Operation, name: str, snapshot: Snapshot, pool: ProviderPool, *, unapplied: bool
 ) -> list[Flow]:
@@ -75,11 +60,15 @@ def make_flows(
     Raises DiagnosticsError unless what is configured is what was applied; `unapplied` lets it pass.
     """
     block = task_block(operation, name)
-    scope = operation.module.scope(resources=recorded_exports(snapshot, operation))
-    tasks = [
-        task_instance(block, key, scope.bind(names), operation.config)
-        for key, names in instances(block.for_each, block.count, scope)
-    ]
+    recorded = Recorded(snapshot, operation, pool, read_by(operation, block))
+    scope = operation.module.scope(resources=recorded)
+    try:
+        tasks = [
+            task_instance(block, key, scope.bind(names), operation.config)
+            for key, names in instances(block.for_each, block.count, scope)
+        ]
+    except DiagnosticsError as problem:
+        raise DiagnosticsError([*problem.diagnostics, *recorded.problems]) from None
     pool.prepare(side.spec for task in tasks for side in task.sides)
     wanted = set(flow_names(operation, name))
     flows = []

@@ -25,10 +25,12 @@ from dstream.engine.operation import Given, Operation, open_operation
 from dstream.engine.outputs import output_value
 from dstream.engine.refusals import unknown_type
 from dstream.engine.schemas import check_resource, check_settings
+from dstream.engine.shapes import object_type
 from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
 from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, evaluate_body
+from dstream.lang.types import ANY, Collection, Type
 from dstream.plugins import ProviderInfo
 
 
@@ -125,6 +127,8 @@ class _Checks:
         self.specs: dict[str, ProviderSpec] = {}
         self.knowing = Knowing(operation, start)
         self.infos: dict[str, ProviderInfo | None] = {}
+        self.types: dict[tuple[str, str], Type] = {}
+        """What is known of the objects of a provider, by its name and theirs."""
 
     def block(self, name: str) -> None:
         """Evaluate one block as far as it can be known."""
@@ -170,24 +174,30 @@ class _Checks:
         name = provider_of(block)
         if name not in self.config.providers:
             self.specs.setdefault(f"provider.{name}", default_spec(name, block, self.config))
-        for _, names in lenient_instances(block.for_each, block.count, self.scope):
-            self._conditions(f"{block.type}.{block.name}", block.lifecycle, names)
+        instances = list(lenient_instances(block.for_each, block.count, self.scope))
+        type_ = self._type(f"provider.{name}", block.type)
+        for _, names in instances:
+            self._conditions(f"{block.type}.{block.name}", block.lifecycle, names, type_)
             evaluate_body(block.body, self.scope.bind(names))
-        if block.for_each is None and block.count is None:
-            self._attributes(block, self._info(self.specs[f"provider.{name}"]))
+        # Expressions may use those attributes that the type has, and no others.
+        keyed, counted = block.for_each is not None, block.count is not None
+        whole = Collection("map", type_) if keyed else Collection("list", type_) if counted else type_
+        self.resources.set(block.type, block.name, None, lambda: Unknown(whole))
 
-    def _attributes(self, block: ResourceBlock, info: ProviderInfo | None) -> None:
-        """Let expressions use those attributes of a block that its type has, and no others."""
-        schema = info.resources.get(block.type) if info is not None else None
-        if schema is not None and schema.schema.get("additionalProperties") is False:
-            names = {*schema.schema.get("properties", ()), *schema.computed}
-            self.resources.set(block.type, block.name, None, lambda: dict.fromkeys(sorted(names), Unknown()))
+    def _type(self, provider: str, name: str) -> Type:
+        """Return the type of a provider's objects, as far as it is known."""
+        known = self.types.get((provider, name))
+        if known is None:
+            info = self._info(self.specs[provider])
+            schema = info.resources.get(name) if info is not None else None
+            known = object_type(schema.schema, schema.computed) if schema is not None else ANY
+            self.types[provider, name] = known
+        return known
 
-    def _conditions(self, address: str, lifecycle: Lifecycle, names: Mapping[str, Any]) -> None:
+    def _conditions(self, address: str, lifecycle: Lifecycle, names: Mapping[str, Any], itself: Type = ANY) -> None:
         scope = self.scope.bind(names)
         require(lifecycle.preconditions, scope, "Precondition not met", address)
-        itself = scope.bind({"self": Unknown()})
-        require(lifecycle.postconditions, itself, "Postcondition not met", address)
+        require(lifecycle.postconditions, scope.bind({"self": Unknown(itself)}), "Postcondition not met", address)
 
     def checks(self) -> None:
         """Evaluate the checks, as far as they can be known."""

@@ -278,20 +278,30 @@ class Objects:
         kind, _, rest = block.partition(".")
         return self.config.tasks.get(rest) if kind == "task" else self.config.resources.get((kind, rest))
 
-    def _unordered(self, item: ObjectState) -> Collection[str]:
+    def _recorded_rules(self, item: ObjectState) -> Rules:
         known = self._rules_of.get((item.provider, item.type))
-        if known is None:
-            spec = self.specs.get(item.provider)
-            rules = rules_of(self.pool.installed(spec).info, item.type) if spec is not None else None
-            known = self._rules_of[item.provider, item.type] = rules or NO_RULES
-        return known.unordered
+        if known is not None:
+            return known
+        spec = self.specs.get(item.provider)
+        if spec is None:
+            return NO_RULES  # for now: the turn of its provider may come
+        rules = rules_of(self.pool.installed(spec).info, item.type) or NO_RULES
+        self._rules_of[item.provider, item.type] = rules
+        return rules
 
     def _exported(self, wanted: Wanted, change: Change) -> Any:
         reality = self._reality(wanted.address)
         clear = reveal(change.after, wanted.attributes, reality.attributes)
         if not reality.asked and has_withheld(clear):
             clear = reveal(change.after, wanted.attributes, self._secrets_of(wanted.address))
-        return exported(clear, wanted.sensitive, wanted.address)
+        rules = self._rules_of.get((wanted.provider, wanted.type), NO_RULES)
+        if change.action is Action.NO_OP:
+            whole = rules.shape.whole(clear)
+        else:
+            # A provider that plans, and could not be asked yet, may have a value for anything.
+            unasked = rules.plans and wanted.address not in self._meant
+            whole = rules.shape.whole(clear, undecided=unasked, growing=rules.computed)
+        return exported(whole, wanted.sensitive, wanted.address)
 
     def _secrets_of(self, address: str) -> Mapping[str, Any] | None:
         """Read an object that was not refreshed, since something needs a secret of it."""
@@ -323,7 +333,7 @@ class Objects:
         clear = reveal(recorded, item.attributes, reality.attributes)
         if not reality.asked and has_withheld(clear):
             clear = reveal(item.attributes, self._secrets_of(address))
-        return exported(clear, item.sensitive, address)
+        return exported(self._recorded_rules(item).shape.whole(clear), item.sensitive, address)
 
     @property
     def recorded_by_block(self) -> dict[str, list[str]]:

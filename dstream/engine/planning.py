@@ -410,7 +410,8 @@ class _Planner(Objects):
             recorded = self.snapshot.resources.get(address)
             if recorded is None:
                 continue
-            drift = drift_of(address, recorded, self.refresh.reality(address), self.key, self._unordered(recorded))
+            unordered = self._recorded_rules(recorded).unordered
+            drift = drift_of(address, recorded, self.refresh.reality(address), self.key, unordered)
             if drift is not None:
                 found.append(drift)
         return found

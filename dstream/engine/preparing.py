@@ -77,7 +77,7 @@ class Preparing:
         """
         change = step.change
         spec = self.spec(change.provider, records)
-        rules = self._rules(spec, change.type)
+        rules = self.rules(spec, change.type)
         prior = self.objects.get(change.address + DEPOSED if step.deposed else change.address)
         wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
         if wanted is not None and wanted.unknown:
@@ -128,7 +128,8 @@ class Preparing:
         )
         return Running(step, intent, request, wanted, prior, rules, time.monotonic())
 
-    def _rules(self, spec: ProviderSpec, type_: str) -> Rules:
+    def rules(self, spec: ProviderSpec, type_: str) -> Rules:
+        """Return the rules of a type, by the provider's schema."""
         known = self._rules_of.get((spec.name, type_))
         if known is None:
             known = rules_of(self.pool.installed(spec).info, type_) or NO_RULES

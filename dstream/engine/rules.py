@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dstream.engine.secrets import Path
+from dstream.engine.shapes import NO_SHAPE, Shape, shape_of
 from dstream.plugins import ProviderInfo, ResourceSchema
 
 
@@ -31,6 +32,8 @@ class Rules:
     """Whether the provider is asked what a change means."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The JSON Schema of the attributes."""
+    shape: Shape = NO_SHAPE
+    """What attributes there are, set or not."""
 
 
 NO_RULES = Rules()
@@ -61,4 +64,5 @@ def _rules(schema: ResourceSchema) -> Rules:
         settle=schema.settle,
         plans=schema.plans,
         schema=schema.schema,
+        shape=shape_of(schema.schema, schema.computed),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dstream.config import syntax
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
@@ -13,7 +15,9 @@ from dstream.lang.types import (
     STRING,
     Collection,
     ConversionError,
+    ObjectType,
     TupleType,
+    Type,
     convert,
     is_primitive,
     to_number,
@@ -105,31 +109,46 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
     if isinstance(value, dict):
         if name in value:
             return value[name]
-        detail = f'This object has no attribute "{name}".{choose(name, value, "attribute")}'
-        raise problem("Unknown attribute", detail, expr.name_range)
+        raise _no_attribute(expr, value)
     if isinstance(value, Unknown):
         if is_primitive(value):
             raise problem("Unknown attribute", f'A {value.type} has no attribute "{name}".', expr.name_range)
-        return _part_of_unknown(value, name)
+        return Unknown(_type_of_attribute(value.type, expr))
     if value is None:
         detail = (
             f'{expr.value.text} is null, so it has no attribute "{name}". To allow for that: try({expr.text}, null).'
         )
         raise problem("Attribute of null", detail, expr)
     if isinstance(value, list | tuple | SetValue):
-        detail = (
-            f'{_sentence_kind(value)} has no attribute "{name}". For that of one element write [0].{name}, for those '
-            f"of all [*].{name}."
-        )
-        raise problem("Unknown attribute", detail, expr.name_range)
+        raise _attribute_of_many(expr, _sentence_kind(value))
     raise problem("Unknown attribute", f'{_sentence_kind(value)} has no attribute "{name}".', expr.name_range)
 
 
-def _part_of_unknown(value: Unknown, name: str) -> Value:
-    inner = getattr(value.type, "attributes", None)
-    if isinstance(inner, dict) and name in inner:
-        return Unknown(inner[name])
-    return Unknown(getattr(value.type, "element", None))
+def _type_of_attribute(type_: Type | None, expr: syntax.GetAttr) -> Type | None:
+    """Return the type of an attribute of what is not known yet, None where that is not known either."""
+    match type_:
+        case ObjectType():
+            if expr.name not in type_.attributes:
+                raise _no_attribute(expr, type_.attributes)
+            return type_.attributes[expr.name]
+        case Collection("map"):
+            return type_.element
+        case Collection():
+            raise _attribute_of_many(expr, f"A {type_.name}")
+        case TupleType():
+            raise _attribute_of_many(expr, "A list")
+    return None
+
+
+def _no_attribute(expr: syntax.GetAttr, known: Iterable[str]) -> DiagnosticsError:
+    detail = f'This object has no attribute "{expr.name}".{choose(expr.name, known, "attribute")}'
+    return problem("Unknown attribute", detail, expr.name_range)
+
+
+def _attribute_of_many(expr: syntax.GetAttr, what: str) -> DiagnosticsError:
+    name = expr.name
+    detail = f'{what} has no attribute "{name}". For that of one element write [0].{name}, for those of all [*].{name}.'
+    return problem("Unknown attribute", detail, expr.name_range)
 
 
 def _sentence_kind(value: Value) -> str:
@@ -161,6 +180,10 @@ def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
             convert(key, STRING if isinstance(value, dict) else NUMBER)
         except ConversionError as wrong:
             raise problem("Invalid index", sentence(wrong.message), expr.key) from None
+    if isinstance(value, Unknown) and isinstance(value.type, ObjectType) and isinstance(key, str):
+        if key not in value.type.attributes:
+            raise _no_key(expr, key, value.type.attributes)
+        return Unknown(value.type.attributes[key])
     if isinstance(value, Unknown) or isinstance(key, Unknown):
         return Unknown(getattr(getattr(value, "type", None), "element", None))
     if key is None:
@@ -174,13 +197,17 @@ def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
             raise problem("Invalid index", f"An object is indexed by a string, not {kind(key)}.", expr.key) from None
         if name in value:
             return value[name]
-        raise problem("Invalid index", f'There is no "{name}" in this object.{choose(name, value, "key")}', expr.key)
+        raise _no_key(expr, name, value)
     if isinstance(value, list | tuple):
         return value[_position(value, key, expr)]
     if isinstance(value, SetValue):
         detail = "The elements of a set have no index. Use tolist(...) where an order is known, or one(...)."
         raise problem("Invalid index", detail, expr)
     raise problem("Invalid index", f"{_sentence_kind(value)} has no elements.", expr)
+
+
+def _no_key(expr: syntax.Index, name: str, known: Iterable[str]) -> DiagnosticsError:
+    return problem("Invalid index", f'There is no "{name}" in this object.{choose(name, known, "key")}', expr.key)
 
 
 def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: syntax.Index) -> int:

@@ -93,6 +93,20 @@ def test_what_was_applied_can_be_asked_for(tmp_path):
     assert (ended.code, ended.out) == (0, '"uid-of-a"\n')
 
 
+def test_what_was_not_set_is_null_and_other_names_are_errors(tmp_path):
+    world = World(tmp_path)
+    world.apply('resource "rec_planned" "a" {\n  name = "a"\n}\n')
+    ended = dstream(tmp_path, "console", "-json", "-e", "rec_planned.a.note", "-e", "rec_planned.a")
+    whole = '{"labels":null,"name":"a","note":null,"size":1,"tags":[],"uid":"uid-of-a","zone":"here"}'
+    assert (ended.code, ended.out) == (0, f"null\n{whole}\n"), ended.said
+    ended = dstream(tmp_path, "console", "-e", "rec_planned.a.nota")
+    assert ended.code == 1 and "Did you mean note?" in ended.err
+    (tmp_path / "bin" / "rec").unlink()
+    ended = dstream(tmp_path, "console", "-e", "rec_planned.a.uid", "-e", "rec_planned.a.note")
+    assert (ended.code, ended.out) == (1, '"uid-of-a"\n')
+    assert 'no attribute "note"' in ended.err and "Provider not found" in ended.err
+
+
 def test_no_configuration_is_needed(tmp_path):
     assert dstream(tmp_path, "console", "-json", "-e", 'upper("é")').out == '"É"\n'
     assert list(tmp_path.iterdir()) == []

@@ -324,7 +324,87 @@ class Versioned(Recorded):
         return {"zone": "here", "tags": [], **found}
 
 
-KINDS = (Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), PlannedSecret(), Versioned())
+@dataclass
+class Limits:
+    """What an object may take."""
+
+    cpus: int | None = None
+    memory: int = 512
+
+
+@dataclass
+class Composed:
+    """Attributes with objects in them."""
+
+    name: str
+    limits: Limits | None = None
+    rules: list[Limits] | None = None
+    zones: dict[str, Limits] | None = None
+    grown: Limits | None = None
+    """To what is given the target adds the `cpus`."""
+    uid: str | None = None
+
+
+class Composite(Recorded):
+    """One with objects in its attributes."""
+
+    type = "rec_composite"
+    attributes = Composed
+    computed = ("grown", "uid")
+    replace = ("name",)
+
+    def object(self, stored: dict[str, Any]) -> sdk.Object:
+        found = super().object(stored)
+        attributes = dict(found.attributes)
+        if attributes.get("grown") is not None:
+            attributes["grown"] = {"cpus": 8, **attributes["grown"]}
+        return sdk.Object(found.identity, attributes, found.private)
+
+
+class Deciding(Recorded):
+    """One whose provider decides on a note where none is given, while it plans and when it creates."""
+
+    type = "rec_deciding"
+
+    def plan(self, ctx: Any, prior: sdk.Object | None, desired: Any) -> Any:
+        uid = sdk.UNKNOWN if prior is None else prior.attributes["uid"]
+        decided = {"note": f"decided in {ctx.config.region}", "uid": uid, "size": 1, "zone": "here", "tags": []}
+        return {**decided, **desired}, ()
+
+    def create(self, ctx: Any, desired: Any, intent: str | None) -> sdk.Object:
+        return super().create(ctx, {"note": f"decided in {ctx.config.region}", **desired}, intent)
+
+
+@dataclass
+class Hinted:
+    """Attributes with a secret that may be given."""
+
+    name: str
+    hint: str | None = None
+    uid: str | None = None
+
+
+class Hint(Recorded):
+    """One that may be given a secret."""
+
+    type = "rec_hint"
+    attributes = Hinted
+    sensitive: ClassVar = {"hint": "readable"}
+    replace = ("name",)
+
+
+class Free(Recorded):
+    """One whose schema names no attribute."""
+
+    type = "rec_free"
+    attributes = dict
+    computed = ()
+
+
+KINDS = (
+    Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), PlannedSecret(), Versioned(), Composite(),
+    Deciding(), Hint(), Free(),
+)  # fmt: skip
 
 
 def asked_for(config: Settings) -> list[sdk.Resource]:
