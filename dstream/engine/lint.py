@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dstream.config import Lifecycle, ResourceBlock, TaskBlock
+from dstream.config import Lifecycle, ResourceBlock, TaskBlock, TimeoutsBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.blocks import names_aside, provider_of
 from dstream.engine.conditions import failed_checks, require
@@ -27,6 +27,7 @@ from dstream.engine.refusals import unknown_type
 from dstream.engine.schemas import check_resource, check_settings
 from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
+from dstream.engine.timeouts import timeouts_of
 from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, evaluate_body
 from dstream.plugins import ProviderInfo
@@ -163,6 +164,7 @@ class _Checks:
     def _task(self, block: TaskBlock) -> None:
         for key, names in lenient_instances(block.for_each, block.count, self.scope):
             self._conditions(f"task.{block.name}", block.lifecycle, names)
+            self._timeouts(block.timeouts, names)
             for side in task_instance(block, key, self.scope.bind(names), self.config).sides:
                 self._spec(side.spec)
 
@@ -172,6 +174,7 @@ class _Checks:
             self.specs.setdefault(f"provider.{name}", default_spec(name, block, self.config))
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
             self._conditions(f"{block.type}.{block.name}", block.lifecycle, names)
+            self._timeouts(block.timeouts, names)
             evaluate_body(block.body, self.scope.bind(names))
         if block.for_each is None and block.count is None:
             self._attributes(block, self._info(self.specs[f"provider.{name}"]))
@@ -188,6 +191,13 @@ class _Checks:
         require(lifecycle.preconditions, scope, "Precondition not met", address)
         itself = scope.bind({"self": Unknown()})
         require(lifecycle.postconditions, itself, "Postcondition not met", address)
+
+    def _timeouts(self, block: TimeoutsBlock | None, names: Mapping[str, Any]) -> None:
+        """Evaluate how long changes may take; a mistake there breaks nothing else."""
+        try:
+            timeouts_of(block, self.scope.bind(names), lenient=True)
+        except DiagnosticsError as problem:
+            self.found.extend(each for each in problem.diagnostics if each not in self.found)
 
     def checks(self) -> None:
         """Evaluate the checks, as far as they can be known."""
