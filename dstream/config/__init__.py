@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ResourceBlock,
         SideBlock,
         TaskBlock,
+        TimeoutsBlock,
         VariableBlock,
     )
     from dstream.config.parser import Parsed
@@ -56,6 +57,7 @@ __all__ = [
     "ResourceBlock",
     "SideBlock",
     "TaskBlock",
+    "TimeoutsBlock",
     "VariableBlock",
     "load",
     "load_text",

@@ -48,6 +48,14 @@ class Lifecycle:
     postconditions: tuple[Condition, ...] = ()
 
 
+class TimeoutsBlock(Record):
+    """`timeouts { ... }`: how long the provider may take for one change of an object, by what is done to it."""
+
+    given: dict[str, Expr]
+    """Expressions by name, those of `dstream_state.TIMED`."""
+    range: SourceRange
+
+
 class RequiredProvider(Record):
     """One entry of `required_providers`."""
 
@@ -113,6 +121,7 @@ class ResourceBlock(Record):
     provider: str | None
     lifecycle: Lifecycle
     range: SourceRange
+    timeouts: TimeoutsBlock | None = None
 
 
 class SideBlock(Record):
@@ -137,6 +146,8 @@ class TaskBlock(Record):
     lifecycle: Lifecycle
     range: SourceRange
     transforms: tuple[SideBlock, ...] = ()
+    timeouts: TimeoutsBlock | None = None
+    """Hold for all objects that its providers ask for."""
 
 
 class OutputBlock(Record):

@@ -60,8 +60,12 @@ _ELSEWHERE = {
     "config": " Settings stand inside of input, output and provider blocks.",
     "input": " It stands inside of a task.",
     "lifecycle": " It stands inside of a resource or task.",
+    "timeouts": " It stands inside of a resource or task.",
 }
 """Blocks of Terraform, and such that stand in others."""
+_META_ARGUMENTS = frozenset(("for_each", "count", "depends_on", "provider"))
+_META_BLOCKS = frozenset(("lifecycle", "timeouts"))
+"""What in a resource is for dstream; all else is for its provider, an argument of such a name too."""
 _TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
 
 
@@ -260,13 +264,14 @@ class Decoder:
         self.config.resources[type_, name] = ResourceBlock(
             type_,
             name,
-            block.body.without(frozenset(("for_each", "count", "depends_on", "provider")), frozenset(("lifecycle",))),
+            block.body.without(_META_ARGUMENTS, _META_BLOCKS),
             for_each,
             count,
             reader.references("depends_on"),
             parts.provider_name(reader),
             parts.lifecycle(reader),
             block.header_range,
+            parts.timeouts(reader),
         )
 
     def _task(self, block: Block) -> None:
@@ -280,6 +285,7 @@ class Decoder:
         outputs = sides(reader, "output")
         depends_on = reader.references("depends_on")
         lifecycle = parts.lifecycle(reader)
+        timeouts = parts.timeouts(reader)
         reader.finish()
         for wanted, found in (("input", inputs), ("output", outputs)):
             if not found:
@@ -292,7 +298,16 @@ class Decoder:
         if not inputs or not outputs:
             return
         self.config.tasks[name] = TaskBlock(
-            name, "providers", inputs[0], tuple(outputs), for_each, count, depends_on, lifecycle, block.header_range
+            name,
+            "providers",
+            inputs[0],
+            tuple(outputs),
+            for_each,
+            count,
+            depends_on,
+            lifecycle,
+            block.header_range,
+            timeouts=timeouts,
         )
 
     def _output(self, block: Block) -> None:

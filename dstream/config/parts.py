@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dstream.addresses import Address, parse_address
-from dstream.config.blocks import Launch, LaunchKind, Lifecycle
+from dstream.config.blocks import Launch, LaunchKind, Lifecycle, TimeoutsBlock
 from dstream.config.reading import BlockReader
 from dstream.config.syntax import Expr, GetAttr, Index, Literal, TupleExpr, Variable
+from dstream_state import TIMED
 
 _LAUNCHES: dict[str, LaunchKind] = {
     "provider_path": "path", "provider": "name", "provider_ref": "ref", "provider_image": "image",
@@ -70,6 +71,19 @@ def lifecycle(reader: BlockReader) -> Lifecycle:
     )
     inner.finish()
     return lifecycle
+
+
+def timeouts(reader: BlockReader) -> TimeoutsBlock | None:
+    """Return the meta-argument `timeouts`, if it is there."""
+    block = reader.block_of("timeouts")
+    if block is None:
+        return None
+    if block.labels:
+        reader.report("Unexpected label", "A timeouts block takes no label: timeouts { ... }.", block)
+    inner = BlockReader(f"the timeouts block of {reader.what}", block, reader.diagnostics)
+    given = {name: expr for name in TIMED if (expr := inner.optional(name)) is not None}
+    inner.finish()
+    return TimeoutsBlock(given, block.header_range)
 
 
 def _ignored(reader: BlockReader) -> Any:

@@ -94,7 +94,7 @@ def adopted(
 ) -> tuple[ObjectState, Reality]:
     """Read an object that exists and return what the state records of it, and how it really is."""
     identity = full_identity(given, rules)
-    item = ObjectState(wanted.provider, wanted.type, wanted.key, identity)
+    item = ObjectState(wanted.provider, wanted.type, wanted.key, identity, timeouts=wanted.timeouts)
     found = refresh.imported(spec, wanted.address, item)
     if not found.exists:
         reason = "; ".join(d.summary for d in found.diagnostics) or "its provider says that there is none like it"
@@ -115,5 +115,6 @@ def adopted(
         holds_data=rules.holds_data,
         create_before_destroy=wanted.lifecycle.create_before_destroy,
         prevent_destroy=wanted.guarded,
+        timeouts=wanted.timeouts,
     )
     return recorded, found

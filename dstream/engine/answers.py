@@ -23,7 +23,7 @@ from dstream.engine.tasks import Derivations, Side
 from dstream.engine.wanted import Wanted
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
 from dstream.plugins.derive import Derivation, DerivedResource
-from dstream_state import ObjectState
+from dstream_state import ObjectState, Timeouts
 
 SECRET = {"$secret": True}
 _ABSENT = object()
@@ -256,6 +256,7 @@ def _resource_form(item: DerivedResource) -> dict[str, Any]:
         "prevent_destroy": item.prevent_destroy,
         "ignore_changes": item.ignore_changes,
         "create_before_destroy": item.create_before_destroy,
+        "timeouts": item.timeouts.to_json(),
     }
 
 
@@ -301,6 +302,7 @@ def _derivation(form: Mapping[str, Any]) -> Derivation:
             each["prevent_destroy"],
             tuple(each["ignore_changes"]),
             each["create_before_destroy"],
+            Timeouts.from_json(each.get("timeouts", {})),
         )
         for each in form["resources"]
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dstream.config import Condition, Config, Lifecycle, OutputBlock, ResourceBlock, SideBlock, TaskBlock
+from dstream.config import Condition, Config, Lifecycle, OutputBlock, ResourceBlock, SideBlock, TaskBlock, TimeoutsBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.graph import Dependencies
 from dstream.lang import Reference, references
@@ -78,11 +78,13 @@ def _resource_needs(block: ResourceBlock) -> Iterator[str]:
     yield f"provider.{provider_of(block)}"
     yield from _names(block.body, block.for_each, block.count, *block.depends_on)
     yield from _lifecycle(block.lifecycle)
+    yield from _timeouts(block.timeouts)
 
 
 def _task_needs(block: TaskBlock) -> Iterator[str]:
     yield from _names(block.for_each, block.count, *block.depends_on)
     yield from _lifecycle(block.lifecycle)
+    yield from _timeouts(block.timeouts)
     for side in (block.input, *block.outputs):
         if side is not None:
             yield from _side(side)
@@ -95,6 +97,11 @@ def _side(side: SideBlock) -> Iterator[str]:
 def _lifecycle(lifecycle: Lifecycle) -> Iterator[str]:
     yield from _names(*lifecycle.replace_triggered_by)
     yield from _conditions(*lifecycle.preconditions, *lifecycle.postconditions)
+
+
+def _timeouts(block: TimeoutsBlock | None) -> Iterator[str]:
+    if block is not None:
+        yield from _names(*block.given.values())
 
 
 def _conditions(*conditions: Condition) -> Iterator[str]:

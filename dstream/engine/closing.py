@@ -108,11 +108,14 @@ def kept_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
         item = snapshot.resources.get(change.address)
         if change.action is Action.NO_OP and item is not None and change.address in prepared.wanted:
             wanted = prepared.wanted[change.address]
-            before = (item.dependencies, item.create_before_destroy, item.prevent_destroy)
-            now = (wanted.dependencies, wanted.lifecycle.create_before_destroy, wanted.guarded)
-            if before != now:
-                needs, new_first, guarded = now
-                kept = replace(item, dependencies=needs, create_before_destroy=new_first, prevent_destroy=guarded)
+            kept = replace(
+                item,
+                dependencies=wanted.dependencies,
+                create_before_destroy=wanted.lifecycle.create_before_destroy,
+                prevent_destroy=wanted.guarded,
+                timeouts=wanted.timeouts,
+            )
+            if kept != item:
                 found.append(Put(change.address, kept))
     for name in sorted({item.provider for item in snapshot.resources.values()}):
         spec = prepared.specs.get(name)

@@ -24,6 +24,7 @@ from dstream.engine.secrets import Path, redact, reveal
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
 from dstream.engine.tasks import LIFECYCLE
+from dstream.engine.timeouts import out_of_time
 from dstream.engine.wanted import Wanted
 from dstream.graph import Walk
 from dstream.plan import Action
@@ -221,7 +222,7 @@ class Execution:
         """Take an answer in; return whether the step succeeded, or None if it goes on or nobody knows."""
         if answer.crashed:
             self.cut_off.append(running.intent)
-            self._fail(running.step, answer.diagnostics)
+            self._fail(running.step, self._told(running, answer))
             return None
         if answer.status == "error" and answer.error_class == "retriable" and self._retry(running, answer):
             return None
@@ -275,6 +276,14 @@ class Execution:
         self._fail(running.step, answer.diagnostics)
         return False
 
+    def _told(self, running: Running, answer: Answer) -> tuple[Diagnostic, ...]:
+        """Return what is said of a change whose provider ended before it answered."""
+        if not answer.late:
+            return answer.diagnostics
+        step, wanted = running.step, running.wanted
+        subject = wanted.range if wanted is not None else None
+        return (out_of_time(step.change.address, step.kind, running.intent.timeout, answer.diagnostics, subject),)
+
     def _back_in_place(self, address: str) -> list[Record]:
         """The new object was not made: the earlier one is what it was."""
         item = self.objects.pop(address + DEPOSED)
@@ -314,6 +323,7 @@ class Execution:
             holds_data=running.rules.holds_data,
             create_before_destroy=wanted.lifecycle.create_before_destroy,
             prevent_destroy=wanted.guarded,
+            timeouts=wanted.timeouts,
         )
 
     def _export(self, running: Running, answer: Answer, item: ObjectState) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dstream.config import Lifecycle, ResourceBlock, TaskBlock
+from dstream.config import Lifecycle, ResourceBlock, TaskBlock, TimeoutsBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.blocks import names_aside, provider_of
 from dstream.engine.conditions import failed_checks, require
@@ -28,6 +28,7 @@ from dstream.engine.schemas import check_resource, check_settings
 from dstream.engine.shapes import object_type
 from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
+from dstream.engine.timeouts import timeouts_of
 from dstream.engine.wanted import evaluated
 from dstream.lang import Unknown, evaluate_body
 from dstream.lang.types import ANY, Collection, Type
@@ -167,6 +168,7 @@ class _Checks:
     def _task(self, block: TaskBlock) -> None:
         for key, names in lenient_instances(block.for_each, block.count, self.scope):
             self._conditions(f"task.{block.name}", block.lifecycle, names)
+            self._timeouts(block.timeouts, names)
             for side in task_instance(block, key, self.scope.bind(names), self.config).sides:
                 self._spec(side.spec)
 
@@ -178,6 +180,7 @@ class _Checks:
         type_ = self._type(f"provider.{name}", block.type)
         for _, names in instances:
             self._conditions(f"{block.type}.{block.name}", block.lifecycle, names, type_)
+            self._timeouts(block.timeouts, names)
             evaluate_body(block.body, self.scope.bind(names))
         # Expressions may use those attributes that the type has, and no others.
         keyed, counted = block.for_each is not None, block.count is not None
@@ -198,6 +201,13 @@ class _Checks:
         scope = self.scope.bind(names)
         require(lifecycle.preconditions, scope, "Precondition not met", address)
         require(lifecycle.postconditions, scope.bind({"self": Unknown(itself)}), "Postcondition not met", address)
+
+    def _timeouts(self, block: TimeoutsBlock | None, names: Mapping[str, Any]) -> None:
+        """Evaluate how long changes may take; a mistake there breaks nothing else."""
+        try:
+            timeouts_of(block, self.scope.bind(names), lenient=True)
+        except DiagnosticsError as problem:
+            self.found.extend(each for each in problem.diagnostics if each not in self.found)
 
     def checks(self) -> None:
         """Evaluate the checks, as far as they can be known."""

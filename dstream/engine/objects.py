@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dstream.addresses import ResourceAddress
+from dstream.addresses import DerivedAddress, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.adoption import Adoption, adopted, adoptions
@@ -16,11 +16,13 @@ from dstream.engine.asking import Meaning, Prior, meanings
 from dstream.engine.blocks import object_blocks
 from dstream.engine.comparison import (
     change_of,
+    drift_of,
     planned_identity,
     prior_attributes,
     removal_of,
     same_identity,
 )
+from dstream.engine.expansion import InstanceNames
 from dstream.engine.exports import Exports, exported
 from dstream.engine.moves import apply_moves, within
 from dstream.engine.operation import Operation
@@ -43,11 +45,12 @@ from dstream.engine.secrets import has_withheld, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address
 from dstream.engine.sources import Sources
 from dstream.engine.specs import ProviderSpec
+from dstream.engine.timeouts import timeouts_of_removed
 from dstream.engine.triggers import triggered
 from dstream.engine.wanted import Wanted
 from dstream.lang import Scope
-from dstream.plan import Action, Change, Reason
-from dstream_state import ObjectState, Snapshot
+from dstream.plan import Action, Change, Drift, Reason
+from dstream_state import ObjectState, Snapshot, Timeouts
 
 
 class Objects:
@@ -100,6 +103,8 @@ class Objects:
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
+        self.removed_timeouts: dict[str, Timeouts] = {}
+        self._names_of: dict[str, InstanceNames] = {}
         self._rules_of: dict[tuple[str, str], Rules] = {}
         self._meant: dict[str, Meaning] = {}
         self._imports: dict[str, Adoption] | None = None
@@ -192,7 +197,8 @@ class Objects:
             if self._recorded(wanted) is None and wanted.address not in self.imports:
                 identity = planned_identity(wanted.attributes, rules)
                 if identity is not None:
-                    fresh[wanted.address] = ObjectState(spec.name, wanted.type, wanted.key, identity)
+                    times = wanted.timeouts
+                    fresh[wanted.address] = ObjectState(spec.name, wanted.type, wanted.key, identity, timeouts=times)
         self.sources.ask_absent(spec, fresh)
 
     def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
@@ -264,11 +270,29 @@ class Objects:
             detail = "a removed block says so"
             change = replace(change, action=Action.FORGET, reason=Reason.NONE, detail=detail)
         declared = self._declaration(block)
+        self._time_removal(address, item, block, declared)
         if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
             self.problems.append(prevented(change, declared.range))
         elif change.action.destroys and item.prevent_destroy:
             self.problems.append(guarded(change, declared.range if declared is not None else None))
         return change
+
+    def _time_removal(
+        self, address: str, item: ObjectState, block: str, declared: ResourceBlock | TaskBlock | None
+    ) -> None:
+        """Note how long the provider may take to destroy an object, where its block is still there."""
+        if declared is None:
+            return
+        parsed = read_address(address)
+        key = parsed.task.key if isinstance(parsed, DerivedAddress) else getattr(parsed, "key", None)
+        if block not in self._names_of:
+            self._names_of[block] = InstanceNames(declared.for_each, declared.count)
+        try:
+            found = timeouts_of_removed(declared, self._names_of[block], key, item.timeouts, self.scope)
+        except DiagnosticsError as problem:
+            self.problems += (each for each in problem.diagnostics if each not in self.problems)
+            return
+        self.removed_timeouts[address] = found
 
     def _released(self, address: str) -> bool:
         """Tell whether a `removed` block lets an object stay while it leaves the state."""
@@ -277,6 +301,18 @@ class Objects:
     def _declaration(self, block: str) -> ResourceBlock | TaskBlock | None:
         kind, _, rest = block.partition(".")
         return self.config.tasks.get(rest) if kind == "task" else self.config.resources.get((kind, rest))
+
+    def _drifts(self) -> list[Drift]:
+        found = []
+        for address in sorted(self.asked):
+            recorded = self.snapshot.resources.get(address)
+            if recorded is None:
+                continue
+            unordered = self._recorded_rules(recorded).unordered
+            drift = drift_of(address, recorded, self.refresh.reality(address), self.key, unordered)
+            if drift is not None:
+                found.append(drift)
+        return found
 
     def _recorded_rules(self, item: ObjectState) -> Rules:
         known = self._rules_of.get((item.provider, item.type))

@@ -17,9 +17,6 @@ from dstream.config import ResourceBlock
 from dstream.diagnostics import DiagnosticsError, has_errors
 from dstream.engine.answers import Answers, derivation_name
 from dstream.engine.blocks import provider_of
-from dstream.engine.comparison import (
-    drift_of,
-)
 from dstream.engine.conditions import after, failed_checks, require
 from dstream.engine.conversions import converted_arguments
 from dstream.engine.expansion import InstanceNames
@@ -42,9 +39,10 @@ from dstream.engine.secrets import redact
 from dstream.engine.selection import block_of_text, task_of
 from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import TaskInstance, stream_names
+from dstream.engine.timeouts import timeouts_of
 from dstream.engine.wanted import Evaluated, Wanted, evaluated
 from dstream.lang import Scope, evaluate_body
-from dstream.plan import Action, Change, Drift, OutputChange, Plan, Reason, TaskNote, contains_unknown
+from dstream.plan import Action, Change, OutputChange, Plan, Reason, TaskNote, contains_unknown
 from dstream.plugins import ResourceSchema
 from dstream_state import Drop, Put, PutTask, Record, Snapshot
 
@@ -132,6 +130,7 @@ class _Planner(Objects):
             tuple(self._adoptions()),
             {new: old for new, old in self.moves.tasks.items() if old in self.snapshot.tasks},
             self._answers(realities),
+            self.removed_timeouts,
         )
 
     def _answers(self, realities: dict[str, Reality]) -> Answers:
@@ -292,6 +291,7 @@ class _Planner(Objects):
             instance=key,
             evaluate=evaluate_in,
             names=bound,
+            timeouts=timeouts_of(block.timeouts, bound(self.scope)),
         )
 
     def _task(self, name: str) -> None:
@@ -331,9 +331,14 @@ class _Planner(Objects):
             return
         by_spec: dict[tuple[str, str], list[Wanted]] = {}
         names = InstanceNames(task.block.for_each, task.block.count)
+        timeouts = timeouts_of(task.block.timeouts, self.scope.bind(names.of(self.scope)[task.address.key]))
         chosen = self.selected.chosen({each.address: each.dependencies for each in task.wanted})
         for each in (one for one in task.wanted if one.address in chosen):
-            wanted = replace(each, names=lambda scope: scope.bind(names.of(scope)[task.address.key]))
+            wanted = replace(
+                each,
+                names=lambda scope: scope.bind(names.of(scope)[task.address.key]),
+                timeouts=timeouts.over(each.timeouts),
+            )
             by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
         for (spec_name, type_), found in by_spec.items():
             spec = specs[spec_name]
@@ -403,15 +408,3 @@ class _Planner(Objects):
             still = next((address for address in self.wanted if within(address, str(removed.from_))), None)
             if still is not None:
                 self.problems.append(still_wanted(still, removed.range))
-
-    def _drifts(self) -> list[Drift]:
-        found = []
-        for address in sorted(self.asked):
-            recorded = self.snapshot.resources.get(address)
-            if recorded is None:
-                continue
-            unordered = self._recorded_rules(recorded).unordered
-            drift = drift_of(address, recorded, self.refresh.reality(address), self.key, unordered)
-            if drift is not None:
-                found.append(drift)
-        return found

@@ -13,7 +13,7 @@ from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import Streams, TaskInstance
 from dstream.engine.wanted import Wanted
 from dstream.plan import Plan
-from dstream_state import Record, Snapshot
+from dstream_state import Record, Snapshot, Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +50,5 @@ class Prepared:
     moved_tasks: dict[str, str] = field(default_factory=dict)
     """The earlier address of each task that is still recorded under it, by its new one."""
     answers: Answers = field(default_factory=Answers)
+    removed_timeouts: dict[str, Timeouts] = field(default_factory=dict)
+    """What holds for objects that are removed, where the configuration has a word on it, by address."""

@@ -27,15 +27,13 @@ from dstream.engine.selection import DEPOSED
 from dstream.engine.specs import ProviderSpec, make_spec
 from dstream.engine.steps import Step
 from dstream.engine.tasks import TaskInstance, task_instance
+from dstream.engine.timeouts import seconds_for
 from dstream.engine.wanted import Wanted
 from dstream.lang import contains_unknown, to_json_value
 from dstream.plan import Action, Change
 from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, Request
-from dstream_state import Drop, Intent, ObjectState, Put, PutProvider, Record
-
-TIMEOUT = 1800.0
-"""Seconds that a provider has for one change."""
+from dstream_state import NO_TIMEOUTS, Drop, Intent, ObjectState, Put, PutProvider, Record, Timeouts
 
 
 @dataclass(slots=True)
@@ -99,6 +97,8 @@ class Preparing:
         if wanted is not None and identity is None:
             identity = planned_identity(wanted.attributes, rules)
         desired = None if wanted is None else with_defaults(wanted.attributes, rules)
+        timeouts = self._timeouts(step, wanted, prior)
+        seconds = seconds_for(timeouts, step.kind)
         redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
         intent = Intent(
             id=next(self._ids),
@@ -109,10 +109,11 @@ class Preparing:
             key=change.key or change.address,
             identity=identity,
             desired=redacted,
-            timeout=TIMEOUT,
+            timeout=seconds,
             at=time.time(),
             planned=step.kind == "create" and identity is not None,
             dependencies=() if wanted is None else wanted.dependencies,
+            timeouts=NO_TIMEOUTS if wanted is None else timeouts,
         )
         request = Request(
             command="destroy" if step.kind == "destroy" else "init",
@@ -124,9 +125,18 @@ class Preparing:
             private=self._private(prior, change.address),
             sensitive=None if wanted is None else [list(path) for path in sorted(wanted.sensitive, key=str)] or None,
             intent=intent.id,
-            timeout=TIMEOUT,
+            timeout=seconds,
         )
         return Running(step, intent, request, wanted, prior, rules, time.monotonic())
+
+    def _timeouts(self, step: Step, wanted: Wanted | None, prior: ObjectState | None) -> Timeouts:
+        """Return what holds for a step: what the configuration says of its object, else what was recorded of it."""
+        address = step.change.address
+        asked_for = wanted or self.prepared.wanted.get(address)
+        if asked_for is not None:
+            return asked_for.timeouts
+        recorded = prior.timeouts if prior is not None else NO_TIMEOUTS
+        return self.prepared.removed_timeouts.get(address, recorded)
 
     def rules(self, spec: ProviderSpec, type_: str) -> Rules:
         """Return the rules of a type, by the provider's schema."""

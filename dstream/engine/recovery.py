@@ -131,12 +131,17 @@ class _Case:
             dependencies=self.intent.dependencies,
             sensitive=tuple(sorted(fingerprint_paths(self.intent.desired), key=str)),
             status="unresolved",
+            timeouts=self.intent.timeouts,
         )
         return Result(self.intent.id, "error", lost, "cannot be told")
 
     def _settled(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask until the answer can be believed: what is gone now may still be under way on the far side."""
-        until = min(self.intent.at + self.intent.timeout, self.began + self.rules.settle)
+        """Ask until the answer can be believed: what is gone now may still be under way on the far side.
+
+        It may be for `settle` seconds after the request was cut off, of which all that is known is that it was before
+        recovery began: a request that ran out of time, and one that was tried again, ended long after its intent.
+        """
+        until = self.began + self.rules.settle
         pause = 0.5
         while True:
             answer = ask()
@@ -158,6 +163,7 @@ class _Case:
                 identity=identity,
                 prior=prior,
                 private=private,
+                timeout=(self.recorded or self.intent).timeouts.read,
             )
         )
 
@@ -195,6 +201,7 @@ class _Case:
             dependencies=self.intent.dependencies or base.dependencies,
             sensitive=tuple(sorted(paths, key=str)),
             status="ok" if base.status in ("pending", "unresolved") else base.status,
+            timeouts=base.timeouts if self.intent.action == "destroy" else self.intent.timeouts,
         )
 
     def _cannot_ask(self, answer: Answer) -> DiagnosticsError:

@@ -17,6 +17,7 @@ from dstream.engine.asked import Asked
 from dstream.engine.providers import ProviderPool
 from dstream.engine.specs import ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream.plugins.session import REQUEST_SECONDS
 from dstream_state import ObjectState
 
 _BATCH = 500
@@ -66,6 +67,7 @@ class Refresh:
                     identity=item.identity,
                     prior=told[address],
                     private=item.private,
+                    timeout=item.timeouts.read,
                 )
                 session.submit(request, partial(self._take, address))
             return
@@ -82,14 +84,21 @@ class Refresh:
                 }
                 for address in batch
             ]
-            session.submit(Request(command="status", objects=listed), partial(self._take_batch, batch))
+            times = [objects[address].timeouts.read for address in batch]
+            # One request for all of them takes as long as the slowest: shorter than usual only if that holds for each.
+            slowest = max(REQUEST_SECONDS if each is None else each for each in times)
+            timeout = slowest if any(times) else None
+            request = Request(command="status", objects=listed, timeout=timeout)
+            session.submit(request, partial(self._take_batch, batch))
 
     def imported(self, spec: ProviderSpec, address: str, item: ObjectState) -> Reality:
         """Ask for an object that is to be taken over, by its identity, and wait for the answer."""
         with self._changed:
             self._waiting.add(address)
         self._asked.sent += 1
-        request = Request(command="import", type=item.type, key=item.key, identity=item.identity)
+        request = Request(
+            command="import", type=item.type, key=item.key, identity=item.identity, timeout=item.timeouts.read
+        )
         self._pool.session(spec).submit(request, partial(self._take, address))
         return self.reality(address)
 

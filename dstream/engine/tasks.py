@@ -251,6 +251,7 @@ class Derivations:
             range=task.block.range,
             aliases=tuple(address(*pair) for pair in item.aliases),
             guarded=item.prevent_destroy,
+            timeouts=item.timeouts,
         )
 
     def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> Wanted:

@@ -12,6 +12,7 @@ from dstream.diagnostics import SourceRange
 from dstream.engine.secrets import Path
 from dstream.lang import Scope, sensitive_paths, strip_sensitive
 from dstream.plan import contains_unknown
+from dstream_state import NO_TIMEOUTS, Timeouts
 
 Evaluated = tuple[dict[str, Any], frozenset[Path]]
 """Clear attributes as JSON values with Unknown inside, and the paths of the sensitive ones."""
@@ -45,6 +46,8 @@ class Wanted:
     """Earlier addresses of the same object."""
     guarded: bool = False
     """Whether the provider that asks for it for a task says that it must not be destroyed."""
+    timeouts: Timeouts = NO_TIMEOUTS
+    """How long its provider may take, by its block or by the provider that asks for it."""
 
     @property
     def unknown(self) -> bool:

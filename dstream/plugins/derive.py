@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from dstream.diagnostics import DiagnosticsError
@@ -16,8 +17,11 @@ from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
+from dstream_state import NO_TIMEOUTS, TIMED, Timeouts
 
 DERIVE_SECONDS = 30.0
+LONGEST_SECONDS = 365 * 24 * 3600
+"""What a provider can be given for one change at the most."""
 _WAITING = 'the answer to "plan"'
 
 
@@ -38,6 +42,7 @@ class DerivedResource:
     prevent_destroy: bool = False
     ignore_changes: tuple[str, ...] = ()
     create_before_destroy: bool = False
+    timeouts: Timeouts = NO_TIMEOUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,22 @@ def _resource(form: Mapping[str, Any]) -> DerivedResource:
         lifecycle.get("prevent_destroy") is True,
         tuple(str(name) for name in lifecycle.get("ignore_changes") or ()),
         lifecycle.get("create_before_destroy") is True,
+        _timeouts(form.get("timeouts") or {}),
     )
+
+
+def is_timeout(seconds: Any) -> bool:
+    """Tell whether a value of the wire is a timeout: seconds, more than 0 and at most a year."""
+    number = isinstance(seconds, int | Decimal) and not isinstance(seconds, bool)
+    return number and 0 < seconds <= LONGEST_SECONDS
+
+
+def _timeouts(form: Mapping[str, Any]) -> Timeouts:
+    given = {name: form[name] for name in TIMED if form.get(name) is not None}
+    for name, seconds in given.items():
+        if not is_timeout(seconds):
+            raise ValueError(f"timeouts.{name} is a number of seconds, more than 0 and {LONGEST_SECONDS} at most")
+    return Timeouts.from_json(given)
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:

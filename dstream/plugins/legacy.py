@@ -158,9 +158,10 @@ class LegacyLifecycle:
                 )
             )
         if said.timed_out:
-            raise DiagnosticsError(
-                failure("Provider does not answer", f"{name} was killed: {command} took over {timeout:g} s.", said.tail)
-            )
+            detail = f"{name} was killed: {command} took over {timeout:g} s."
+            slow = (failure("Provider does not answer", detail, said.tail),)
+            late = request.timeout is not None
+            return Answer("error", diagnostics=slow, error_class="fatal", crashed=True, late=late)
         if said.exit_code is not None and said.exit_code < 0:
             what = f"{name} {describe_exit(said.exit_code)} during {command}."
             raise DiagnosticsError(failure("Provider ended early", what, said.tail))

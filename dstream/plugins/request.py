@@ -55,6 +55,8 @@ class Answer:
     retry_after: float | None = None
     crashed: bool = False
     """The process ended without answering: nobody knows what became of the request."""
+    late: bool = False
+    """Whether the request's timeout was over by then."""
     asked: bool = True
     """Whether the request reached the process at all."""
     objects: tuple[Answer, ...] | None = None

@@ -301,7 +301,7 @@ class ResourceSession:
         exchange.process.wait(_TERMINATION)
         late = [item for item in self._flying.values() if item.deadline <= time.monotonic()]
         what = ", ".join(sorted({_describe(item.request) for item in late})[:3])
-        seconds = max((item.request.timeout or REQUEST_SECONDS) + GRACE_SECONDS for item in late)
+        seconds = min((item.request.timeout or REQUEST_SECONDS) + GRACE_SECONDS for item in late)
         exchange.close()
         raise hung(self._program, f"an answer to {what}", seconds, exchange.rest, self._redactor, exchange.tail)
 
@@ -330,8 +330,10 @@ class ResourceSession:
             self._flying.clear()
             self._waiting.clear()
         self._ready.set()
+        now = time.monotonic()
         for item in sent:
-            item.done(_crash(broken))
+            late = item.request.timeout is not None and item.deadline - GRACE_SECONDS <= now
+            item.done(_crash(broken, late=late))
         for item in unsent:
             item.done(_unsent(broken))
 
@@ -350,5 +352,5 @@ def _unsent(diagnostics: tuple[Diagnostic, ...]) -> Answer:
     return Answer("error", diagnostics=diagnostics, error_class="fatal", asked=False)
 
 
-def _crash(diagnostics: tuple[Diagnostic, ...]) -> Answer:
-    return Answer("error", diagnostics=diagnostics, error_class="fatal", crashed=True)
+def _crash(diagnostics: tuple[Diagnostic, ...], *, late: bool) -> Answer:
+    return Answer("error", diagnostics=diagnostics, error_class="fatal", crashed=True, late=late)

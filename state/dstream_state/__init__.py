@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from .fingerprints import fingerprint
     from .holder import Holder
-    from .objects import ObjectState, OutputState, ProviderState, TaskState
+    from .objects import NO_TIMEOUTS, TIMED, ObjectState, OutputState, ProviderState, TaskState, Timeouts
     from .opening import open_backend
     from .overlays import Overlay, overlay
     from .records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
@@ -61,7 +61,7 @@ _HOMES = {
     " StateDamaged StateError StateLocked StateUnavailable WrongKey",
     "fingerprints": "fingerprint",
     "holder": "Holder",
-    "objects": "ObjectState OutputState ProviderState TaskState",
+    "objects": "NO_TIMEOUTS TIMED ObjectState OutputState ProviderState TaskState Timeouts",
     "opening": "open_backend",
     "overlays": "Overlay overlay",
     "records": "Drop Intent ProcessStarted Put PutOutput PutProvider PutTask Record Result",
@@ -79,6 +79,8 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "FORMAT_VERSION",
+    "NO_TIMEOUTS",
+    "TIMED",
     "Backend",
     "Checkpoint",
     "DeadLetter",
@@ -116,6 +118,7 @@ __all__ = [
     "TaskState",
     "TaskStore",
     "TaskView",
+    "Timeouts",
     "View",
     "WrongKey",
     "fingerprint",

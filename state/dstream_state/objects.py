@@ -16,6 +16,34 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that a provider may take to create, read, update and delete an object; None: as long as any."""
+
+    create: float | None = None
+    read: float | None = None
+    update: float | None = None
+    delete: float | None = None
+
+    def over(self, others: Timeouts) -> Timeouts:
+        """Return these, and of the others those that are not among them."""
+        return Timeouts(**{**others.to_json(), **self.to_json()})
+
+    def to_json(self) -> dict[str, float]:
+        """Return the stored form."""
+        return {name: seconds for name in TIMED if (seconds := getattr(self, name)) is not None}
+
+    @classmethod
+    def from_json(cls, form: Json) -> Timeouts:
+        """Return what `to_json` stored."""
+        return cls(**{name: float(form[name]) for name in TIMED if name in form})
+
+
+TIMED = ("create", "read", "update", "delete")
+"""What a time may be given for."""
+NO_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectState:
     """One real object: what was asked for, what the provider answered, and what destroying it takes.
 
@@ -24,7 +52,8 @@ class ObjectState:
     computed; `private` the provider's own notes; `dependencies` addresses to destroy only after this one;
     `sensitive` the paths of attributes that are never shown. Status `tainted`: exists, and must be replaced;
     `pending`: asked for, not yet there; `unresolved`: nobody knows whether it exists. `prevent_destroy`: the provider
-    that asked for it for a task said so, who may not be asked again when it is to be destroyed.
+    that asked for it for a task said so, who may not be asked again when it is to be destroyed. `timeouts`: those that
+    its block, or that provider, gave it when it was last recorded.
     """
 
     provider: str
@@ -40,6 +69,7 @@ class ObjectState:
     holds_data: bool = False
     create_before_destroy: bool = False
     prevent_destroy: bool = False
+    timeouts: Timeouts = NO_TIMEOUTS
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -66,6 +96,8 @@ class ObjectState:
             form["create_before_destroy"] = True
         if self.prevent_destroy:
             form["prevent_destroy"] = True
+        if self.timeouts != NO_TIMEOUTS:
+            form["timeouts"] = self.timeouts.to_json()
         return form
 
     @classmethod
@@ -87,6 +119,7 @@ class ObjectState:
             get("holds_data", False),
             get("create_before_destroy", False),
             get("prevent_destroy", False),
+            Timeouts.from_json(form["timeouts"]) if "timeouts" in form else NO_TIMEOUTS,
         )
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from .codec import Json
 from .errors import StateDamaged
-from .objects import ObjectState, OutputState, ProviderState, TaskState
+from .objects import NO_TIMEOUTS, ObjectState, OutputState, ProviderState, TaskState, Timeouts
 
 Outcome = Literal["ok", "gone", "error"]
 
@@ -24,7 +24,7 @@ class Intent:
     `id` is a UUID, given to the provider as idempotency token; `action` is create, update, destroy or import;
     `provider`, `type`, `key`, `identity` and `desired` are what the provider is told; `timeout` in seconds;
     `at` is seconds since 1970, when it was written; `planned` says that a read at plan time found the
-    (planned) identity absent; `dependencies` are those that the object will have.
+    (planned) identity absent; `dependencies` and `timeouts` are those that the object will have.
     """
 
     record: ClassVar[str] = "intent"
@@ -40,6 +40,7 @@ class Intent:
     at: float = 0
     planned: bool = False
     dependencies: tuple[str, ...] = ()
+    timeouts: Timeouts = NO_TIMEOUTS
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -60,6 +61,8 @@ class Intent:
             form["planned"] = True
         if self.dependencies:
             form["dependencies"] = self.dependencies
+        if self.timeouts != NO_TIMEOUTS:
+            form["timeouts"] = self.timeouts.to_json()
         return form
 
     @classmethod
@@ -78,6 +81,7 @@ class Intent:
             float(form["at"]),
             form.get("planned", False),
             tuple(form.get("dependencies", ())),
+            Timeouts.from_json(form.get("timeouts", {})),
         )
 
 

@@ -82,6 +82,16 @@ def test_what_was_evaluated_at_plan_is_what_is_applied_though_files_have_changed
     assert world.recorder.objects()["rec_planned a"]["note"] == "as reviewed"
 
 
+def test_how_long_a_task_lets_its_objects_take_is_in_the_plan(world: World) -> None:
+    world.write(world.task("t", more="patience = 60"))
+    save(world)
+    world.recorder.forget_calls()
+    run(world, "apply", "p.plan")
+    assert world.recorder.calls("derive") == [], "nobody was asked again"
+    assert {call.name: call.more["timeout"] for call in world.recorder.calls("create")}["part-t"] == 60
+    run(world, "plan", "-detailed-exitcode")
+
+
 def test_a_file_that_would_make_other_objects_is_refused(world: World) -> None:
     world.write(
         'resource "rec_planned" "a" {\n  for_each = toset(split(",", file("names.txt")))\n  name     = each.key\n}\n'

@@ -43,13 +43,17 @@ class InputSettings:
     fail: str = setting("", description="fail with this message when opened")
     breaks: str = setting("", description="fail with this message after the records", aliases=["break"])
     password: str = setting("", description="a secret", sensitive=True)
+    patience: int = setting(0, description="seconds that changes of its object may take")
 
 
 class ReferenceInput(Input[InputSettings]):
     def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
         if config.fail:
             raise InvalidError("Cannot plan", config.fail, path="config.fail")
-        yield Resource("thing", config.name, {"name": config.name, "size": 1}, aliases=[("thing", "old")])
+        patience = config.patience
+        timeouts = {"create": patience, "update": 30.5, "delete": patience} if patience else {}
+        attributes = {"name": config.name, "size": 1}
+        yield Resource("thing", config.name, attributes, aliases=[("thing", "old")], timeouts=timeouts)
         yield Stream(config.name, ("n",), {"type": "object", "properties": {"n": {"type": "integer"}}})
 
     def open(self, config: InputSettings, session: InputSession) -> None:

@@ -96,3 +96,5 @@ def test_schemas_refuse_what_the_rules_refuse() -> None:
     assert problems("answer", {"id": 1, "status": "error"})
     assert problems("request", {"id": 1, "command": "init", "type": "thing"})
     assert problems("plan-line", {"status": "deferred", "needs": []})
+    for timeouts in ([], {"create": 0}, {"delete": "1h"}, {"update": 31_536_001}):
+        assert problems("plan-line", {"resource": {"type": "t", "key": "k", "attributes": {}, "timeouts": timeouts}})

@@ -89,6 +89,8 @@ def test_the_host_asks_what_a_task_needs(name: str) -> None:
     found = ask()
     assert found.deferred == (tuple(lines[-1]["needs"]) if lines[-1]["status"] == "deferred" else None)
     assert [each.key for each in found.resources] == [line["resource"]["key"] for line in lines if "resource" in line]
+    timed = [line["resource"].get("timeouts", {}) for line in lines if "resource" in line]
+    assert [each.timeouts.to_json() for each in found.resources] == timed
     assert [each["name"] for each in found.streams] == [line["stream"]["name"] for line in lines if "stream" in line]
 
 

@@ -28,6 +28,7 @@ from dstream_state import (
     Snapshot,
     StateDamaged,
     TaskState,
+    Timeouts,
     fingerprint,
     overlay,
 )
@@ -44,6 +45,8 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 paths = st.lists(st.lists(st.text() | st.integers(0, 9), max_size=3).map(tuple), max_size=3).map(tuple)
+seconds = st.none() | st.floats(0.001, 31_536_000)
+timeouts = st.builds(Timeouts, seconds, seconds, seconds, seconds)
 objects = st.builds(
     ObjectState,
     st.text(),
@@ -58,6 +61,8 @@ objects = st.builds(
     st.sampled_from(["ok", "tainted", "pending", "unresolved"]),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
+    timeouts,
 )
 texts = st.text()
 intents = st.builds(
@@ -73,6 +78,8 @@ intents = st.builds(
     st.integers(0, 99).map(float),
     st.integers(0, 99).map(float),
     st.booleans(),
+    st.lists(st.text(), max_size=2).map(tuple),
+    timeouts,
 )
 providers = st.builds(ProviderState, values, texts, values, texts)
 outputs = st.builds(OutputState, values, st.booleans())
@@ -188,6 +195,15 @@ def test_metadata_is_text_that_fits_into_headers() -> None:
     assert Meta.load({}) == Meta()
     with pytest.raises(StateDamaged):
         Meta.load({"epoch": "many"})
+
+
+def test_what_says_nothing_of_timeouts_has_the_form_that_it_always_had() -> None:
+    assert "timeouts" not in ObjectState("p", "t", "k").to_json()
+    assert "timeouts" not in Intent("1", "create", "a", "p", "t", "k").to_json()
+    form = ObjectState("p", "t", "k", timeouts=Timeouts(delete=60.0)).to_json()
+    assert form["timeouts"] == {"delete": 60.0}
+    del form["timeouts"]
+    assert ObjectState.from_json(form) == ObjectState("p", "t", "k")
 
 
 def test_a_fingerprint_tells_equal_values_and_their_places() -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from fractions import Fraction
 
+from dstream.lang.durations import seconds_of
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.scope import Surroundings
 from dstream.lang.types import STRING
 from dstream.lang.values import Unknown, Value
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _MONTHS = [
     "January",
@@ -76,20 +74,12 @@ def plantimestamp(surroundings: Surroundings) -> Value:
 def timeadd(time: Value, duration: Value) -> Value:
     """Return a time moved by a duration such as `1h30m` or `-10s`."""
     moment = _parsed(time, 0)
-    body = duration[1:] if duration[:1] in ("-", "+") else duration
-    total = Fraction(0)
-    end = 0
-    for match in _DURATION.finditer(body):
-        if match.start() != end:
-            break
-        total += Fraction(match[1] if match[1] != "." else 0) * _UNITS[match[2]]
-        end = match.end()
-    if (end != len(body) or not body) and body != "0":
-        raise FunctionError(f'"{duration}" is no duration, such as 1h30m, 10s or 500ms', 1)
-    if duration.startswith("-"):
-        total = -total
     try:
-        return _written(moment + timedelta(microseconds=int(total / 1000)))
+        seconds = seconds_of(duration)
+    except ValueError as wrong:
+        raise FunctionError(str(wrong), 1) from None
+    try:
+        return _written(moment + timedelta(microseconds=int(seconds * 10**6)))
     except OverflowError:
         raise FunctionError("the result is too far away", 1) from None
 

@@ -1,4 +1,4 @@
-"""Rules about the plan of a data role: R11, R12, R14."""
+"""Rules about the plan of a data role: R11, R12, R14, R16."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
 from dstream.plugins.conformance.talk import Talk
+from dstream.plugins.derive import is_timeout
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.wire import decode_object
+from dstream_state import TIMED
 
 STREAM = {"name": "conformance", "key": ["id"], "schema": {"type": "object", "properties": {"id": {"type": "integer"}}}}
 
@@ -39,6 +41,7 @@ def check_plan(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], ro
     yield check("R11", lambda: _discard(plan(binary, config, role)), role)
     yield check("R12", lambda: _twice(binary, info, config, role), role)
     yield check("R14", lambda: _objects(binary, info, config, role), role)
+    yield check("R16", lambda: _timeouts(binary, config, role), role)
 
 
 def _discard(found: object) -> None:
@@ -49,6 +52,22 @@ def _twice(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: 
     if "discovers" in info.capabilities:
         raise Skipped("it discovers, so two plans may differ")
     require(plan(binary, config, role) == plan(binary, config, role), "two plans of one configuration differ")
+
+
+def _timeouts(binary: Binary, config: Mapping[str, Any], role: str) -> None:
+    lines, _ = plan(binary, config, role)
+    given = [(line["resource"], line["resource"]["timeouts"]) for line in lines if _timed(line.get("resource"))]
+    if not given:
+        raise Skipped("it gives no object a timeout")
+    for each, timeouts in given:
+        what = f"{each.get('type')} {each.get('key')} has timeouts {timeouts!r}"
+        require(isinstance(timeouts, dict) and set(timeouts) <= set(TIMED), f"{what}: there are {', '.join(TIMED)}")
+        for seconds in timeouts.values():
+            require(is_timeout(seconds), f"{what}: each is in seconds, more than 0 and at most a year")
+
+
+def _timed(resource: Any) -> bool:
+    return isinstance(resource, dict) and resource.get("timeouts") is not None
 
 
 def _objects(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,22 +129,30 @@ class Client:
         """Call a method and return its answer; `timeout` is in seconds. Raise ProviderError.
 
         `partial` makes an error of a failed call that says what exists all the same. As soon as `cancelled` says so,
-        the plugin is asked to give up all that it is doing.
+        the plugin is asked to give up all that it is doing. A change that was not done in time, or whose plugin died,
+        ends this process, unless the plugin says what exists.
         """
         changes = method in _CHANGES and not getattr(request, "preview", False)
+        began = time.monotonic()
         try:
             limit = None if timeout is None else timeout + _LATE
             return self._wait(getattr(self._stub, method).future(request, timeout=limit), cancelled)
         except self._grpc.RpcError as problem:
-            code = problem.code()
-            cut_off = code == self._grpc.StatusCode.DEADLINE_EXCEEDED
-            if code in (self._grpc.StatusCode.UNAVAILABLE, self._grpc.StatusCode.CANCELLED):
-                cut_off = self._process.gone()
-            if changes and cut_off:
-                log(f"{self._name} gave no answer to {what}; nobody knows what became of it")
-                os._exit(CUT_OFF)
             found = partial(problem) if partial is not None else None
+            late = timeout is not None and time.monotonic() - began >= timeout
+            if found is None and changes and self._cut_off(problem, late):
+                so_far = f"was not done with {what} within its {timeout:.3g} s" if late else f"gave no answer to {what}"
+                log(f"{self._name} {so_far}; nobody knows what became of it")
+                os._exit(CUT_OFF)
             raise found or self._failed(method, what, problem) from problem
+
+    def _cut_off(self, problem: Any, late: bool) -> bool:
+        """Tell whether nobody knows what became of a failed call: the plugin died, or its time was over."""
+        code, codes = problem.code(), self._grpc.StatusCode
+        if code in (codes.UNAVAILABLE, codes.CANCELLED):
+            return self._process.gone()
+        gave_up = late and "deadline exceeded" in (problem.details() or "").lower()
+        return code == codes.DEADLINE_EXCEEDED or gave_up
 
     def read(
         self, request: Any, what: str, *, timeout: float | None = None, cancelled: Callable[[], bool] = _never

@@ -14,6 +14,7 @@ from dstream_pulumi.names import snake, type_name
 from dstream_pulumi.notes import unwrap_secrets
 from dstream_pulumi.plugin import Plugin
 from dstream_pulumi.signatures import ARCHIVE, ASSET, SIGNATURE, is_unknown, signature
+from dstream_pulumi.timeouts import seconds_of
 from dstream_pulumi.wire import from_struct
 from dstream_sdk import InvalidError, Resource
 
@@ -60,6 +61,7 @@ class Collected:
             prevent_destroy=bool(request.protect),
             ignore_changes=[snake(name) for name in request.ignoreChanges],
             create_before_destroy=bool(request.deleteBeforeReplaceDefined and not request.deleteBeforeReplace),
+            timeouts=seconds_of(request.customTimeouts),
         )
 
     # -- names -----------------------------------------------------------------------------------

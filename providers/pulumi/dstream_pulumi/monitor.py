@@ -15,6 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
 from dstream_pulumi.foreseen import foreseen
+from dstream_pulumi.timeouts import seconds_of
 from dstream_pulumi.wire import from_struct, to_struct
 from dstream_sdk import InvalidError, ProviderError, log
 
@@ -132,7 +133,7 @@ class Monitor:
     def _refuse_options(self, found: Registered) -> None:
         request = found.request
         if request.HasField("customTimeouts"):
-            log(f"{found}: custom_timeouts is not used; dstream gives every change 30 minutes")
+            self._check_timeouts(found)
         if request.remote:
             self._refuse(
                 "Pulumi program uses a remote component",
@@ -149,6 +150,15 @@ class Monitor:
         for name, used in refused.items():
             if used:
                 self._refuse("Pulumi program uses an unsupported option", f"{found}: {name}. {_INSTEAD[name]}")
+
+    def _check_timeouts(self, found: Registered) -> None:
+        if not found.is_object:
+            log(f"{found}: its custom_timeouts say nothing, since it is made by no plugin; give them to its resources")
+            return
+        try:
+            seconds_of(found.request.customTimeouts)
+        except ValueError as problem:
+            self._refuse("Pulumi program has a wrong timeout", f"{found}: custom_timeouts: {problem}.")
 
     def _refuse(self, summary: str, detail: str) -> NoReturn:
         refusal = InvalidError(summary, detail)

@@ -64,14 +64,15 @@ class PluginType(ResourceType[Any]):
         """Create the object."""
         client = self._client()
         given = self._inputs(ctx, client, desired, {})
+        left = _left(ctx)
         fault("before_create")
         answer = client.call(
             "Create",
             client.messages.CreateRequest(
-                properties=self._struct(given.values, given.hidden), timeout=ctx.remaining() or 0, **self._named(ctx)
+                properties=self._struct(given.values, given.hidden), timeout=left or 0, **self._named(ctx)
             ),
             self._what("Create", ctx),
-            timeout=ctx.remaining(),
+            timeout=left,
             cancelled=lambda: ctx.cancelled,
             partial=lambda problem: self._partial(problem, given, None, ""),
         )
@@ -84,6 +85,7 @@ class PluginType(ResourceType[Any]):
         old_inputs, old_outputs = self._recorded(prior, desired)
         given = self._inputs(ctx, client, desired, old_inputs)
         id_ = self._id(prior.identity)
+        left = _left(ctx)
         answer = client.call(
             "Update",
             client.messages.UpdateRequest(
@@ -91,11 +93,11 @@ class PluginType(ResourceType[Any]):
                 olds=self._struct(old_outputs, given.hidden),
                 old_inputs=self._struct(old_inputs, given.hidden),
                 news=self._struct(given.values, given.hidden),
-                timeout=ctx.remaining() or 0,
+                timeout=left or 0,
                 **self._named(ctx),
             ),
             self._what("Update", ctx),
-            timeout=ctx.remaining(),
+            timeout=left,
             cancelled=lambda: ctx.cancelled,
             partial=lambda problem: self._partial(problem, given, prior, id_),
         )
@@ -106,17 +108,18 @@ class PluginType(ResourceType[Any]):
         """Delete the object."""
         client = self._client()
         old_inputs, old_outputs = self._recorded(prior, {})
+        left = _left(ctx)
         client.call(
             "Delete",
             client.messages.DeleteRequest(
                 id=self._id(prior.identity),
                 properties=to_struct(old_outputs),
                 old_inputs=to_struct(old_inputs),
-                timeout=ctx.remaining() or 0,
+                timeout=left or 0,
                 **self._named(ctx),
             ),
             self._what("Delete", ctx),
-            timeout=ctx.remaining(),
+            timeout=left,
             cancelled=lambda: ctx.cancelled,
         )
         fault("after_delete")
@@ -349,3 +352,15 @@ class PluginType(ResourceType[Any]):
     @staticmethod
     def _id(identity: Mapping[str, Any]) -> str:
         return str(identity.get("id") or "")
+
+
+def _left(ctx: ResourceContext[Any]) -> float | None:
+    """Return the seconds that are left for a change, None if there is no limit; raise ProviderError when none are."""
+    left = ctx.remaining()
+    if left is not None and left <= 0:
+        raise ProviderError(
+            "Change took too long",
+            f"Its {ctx.timeout:g} s were over before the plugin was asked to do anything, and nothing was done. "
+            "Give it a longer timeout.",
+        )
+    return left

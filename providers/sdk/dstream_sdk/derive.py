@@ -40,6 +40,23 @@ def derive(
     return 0
 
 
+_TIMED = ("create", "read", "update", "delete")
+_LONGEST = 365 * 24 * 3600
+
+
+def _timeouts(found: Resource) -> dict[str, float]:
+    """Return the timeouts of an object; raise InvalidError for such as the protocol does not have."""
+    for name, seconds in found.timeouts.items():
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if name not in _TIMED or not number or not 0 < seconds <= _LONGEST:
+            raise InvalidError(
+                "Invalid timeout",
+                f"{found.type} {found.key} has the timeout {name} = {seconds!r}. There are {', '.join(_TIMED)}, "
+                f"each in seconds, more than 0 and {_LONGEST} (a year) at most.",
+            )
+    return dict(found.timeouts)
+
+
 def _line(found: Resource | Stream) -> bytes:
     if isinstance(found, Stream):
         stream: dict[str, Any] = {"name": found.name, "key": list(found.key)}
@@ -55,6 +72,8 @@ def _line(found: Resource | Stream) -> bytes:
     }
     if found.sensitive:
         resource["sensitive"] = [list(path) for path in found.sensitive]
+    if found.timeouts:
+        resource["timeouts"] = _timeouts(found)
     lifecycle = {
         "prevent_destroy": found.prevent_destroy,
         "ignore_changes": list(found.ignore_changes),

@@ -26,6 +26,9 @@ class Resource:
     ignore_changes: Sequence[str] = ()
     """Names of attributes that are left as they are once the object exists."""
     create_before_destroy: bool = False
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that `create`, `read`, `update` and `delete` of it may take, where that is not as long as for any object:
+    the configuration's word counts more. Each such request then has it as its `timeout`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ def take():
 """An output that creates: it asks for the objects of a table that nobody named."""
 
 
+PLANS_TIMEOUTS = (
+    "def plan(): say(resource={{'type': 't', 'key': 'k', 'attributes': {{}}, 'timeouts': {}}}); say(status='done')"
+)
+
+
 def broken(folder: Path, role: str, change: str) -> list[str]:
     path = folder / "provider.py"
     path.write_text(GOOD.replace('"ROLE"', repr(role)).replace("CHANGE", change))
@@ -60,6 +65,11 @@ def broken(folder: Path, role: str, change: str) -> list[str]:
 @pytest.mark.parametrize("role", ["input", "output"])
 def test_a_provider_without_an_sdk_that_keeps_the_rules_passes(tmp_path: Path, role: str) -> None:
     check_provider(broken(tmp_path, role, ""), config={}, records=2)
+
+
+def test_an_input_that_gives_its_objects_timeouts_passes(tmp_path: Path) -> None:
+    timeouts = {"create": 7200, "read": 1.5, "update": 60, "delete": 60}
+    check_provider(broken(tmp_path, "input", PLANS_TIMEOUTS.format(timeouts)), config={}, records=2)
 
 
 def test_an_output_that_asks_for_a_new_stream_passes(tmp_path: Path) -> None:
@@ -80,6 +90,9 @@ def test_an_output_that_asks_for_a_new_stream_passes(tmp_path: Path) -> None:
             "input",
             "def plan(p=plan): [say(resource={'type': 't', 'key': 'k'}) for _ in '12']; say(status='done')",
         ),
+        ("R16", "output", PLANS_TIMEOUTS.format({"create": "1h"})),
+        ("R16", "input", PLANS_TIMEOUTS.format({"delete": 0})),
+        ("R16", "input", PLANS_TIMEOUTS.format({"destroy": 60})),
         ("R20", "input", "def emit(acks): say(status='ready')"),
         ("R21", "input", "def emit(acks): say(checkpoint={'n': 1}, n=2); say(end=True)"),
         ("R24", "input", "def emit(acks, e=emit): e(acks); sys.exit(3)"),

@@ -308,3 +308,24 @@ def test_a_person_who_starts_a_provider_without_input_is_told_what_to_do(provide
         assert process.rest() == []
         assert process.wait() == 2
         assert 'such as {"command":"run","config":{}}' in process.stderr()
+
+
+PLANS = """
+class Out(Output[dict]):
+    def plan(self, config, context):
+        yield Resource("t", "k", {}, timeouts=TIMEOUTS)
+main(Provider("out", "1", output=Out()))
+"""
+
+
+def test_timeouts_of_planned_objects_are_on_the_wire_and_wrong_ones_the_authors_error(provider: Script) -> None:
+    opening = {"command": "plan", "protocol": 2, "role": "output", "task": "t", "config": {}, "streams": []}
+    with provider(PLANS.replace("TIMEOUTS", '{"create": 7200, "read": 0.5}')) as process:
+        process.send(opening)
+        assert process.read()["resource"]["timeouts"] == {"create": 7200, "read": 0.5}
+    for wrong in ('{"create": "2h"}', '{"destroy": 5}', '{"delete": 0}', '{"update": float("nan")}', '{"read": True}'):
+        with provider(PLANS.replace("TIMEOUTS", wrong)) as process:
+            process.send(opening)
+            [found] = process.read()["diagnostics"]
+            assert (found["summary"], found["class"]) == ("Invalid timeout", "invalid")
+            assert found["detail"].startswith("t k has the timeout ")

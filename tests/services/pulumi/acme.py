@@ -2,7 +2,8 @@
 
 `acme:stuff:Thing` has a generated name, secrets in and out, an asset, a map, an object and a list. What its `mood` is
 decides how it fares: `failing` (it is made and does not become ready), `crashing` (the plugin dies when it is made),
-`dying` (it dies before), `slow` (it waits until it is cancelled), `refused` (an error, and nothing is made).
+`dying` (it dies before), `slow` (it waits until it is cancelled), `refused` (an error, and nothing is made), `unready`
+(it is made, and not ready in time), `lasting 6` (each change takes 6 s, or is given up when the time for it is over).
 `acme:stuff:Plain` is served in the old way: no secrets, no names; it cannot be read.
 """
 
@@ -129,7 +130,7 @@ class Acme(provider_pb2_grpc.ResourceProviderServicer):
 
     def Create(self, request, context):
         inputs = plain(request.properties)
-        self._note("Preview" if request.preview else "Create", inputs)
+        self._note("Preview" if request.preview else "Create", inputs, request.timeout)
         if request.preview:
             return provider_pb2.CreateResponse(properties=struct({**inputs, "address": UNKNOWN, "accessKey": UNKNOWN}))
         clear = bare(inputs)
@@ -141,6 +142,7 @@ class Acme(provider_pb2_grpc.ResourceProviderServicer):
         if mood == "slow":
             self.cancelled.wait(60)
             context.abort(grpc.StatusCode.CANCELLED, "given up")
+        self._last(request, context, mood)
         id_ = f"thing-{clear.get('thingName') or clear.get('text')}"
         if (self.folder / id_).exists():
             context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{id_} already exists")
@@ -149,6 +151,10 @@ class Acme(provider_pb2_grpc.ResourceProviderServicer):
             os.kill(os.getpid(), signal.SIGKILL)
         if mood == "failing":
             init_failed(context, id_, inputs, outputs, "it does not answer")
+        if mood == "unready":
+            self.cancelled.wait(request.timeout)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
+            init_failed(context, id_, inputs, outputs, "it was not ready in time", code=code)
         self.log.say(f"made {id_}")
         return provider_pb2.CreateResponse(id=id_, properties=struct(outputs))
 
@@ -166,20 +172,32 @@ class Acme(provider_pb2_grpc.ResourceProviderServicer):
 
     def Update(self, request, context):
         inputs = bare(plain(request.news))
-        self._note("Update", plain(request.news), plain(request.old_inputs))
+        self._note("Update", plain(request.news), plain(request.old_inputs), request.timeout)
+        self._last(request, context, inputs.get("mood"))
         outputs = self._write(request.id, inputs, 1)
         if inputs.get("mood") == "failing":
             init_failed(context, request.id, inputs, outputs, "it does not answer any more")
         return provider_pb2.UpdateResponse(properties=struct(outputs))
 
     def Delete(self, request, context):
-        self._note("Delete", plain(request.old_inputs), plain(request.properties))
+        self._note("Delete", plain(request.old_inputs), plain(request.properties), request.timeout)
+        self._last(request, context, bare(plain(request.old_inputs)).get("mood"))
         (self.folder / request.id).unlink(missing_ok=True)
         return empty_pb2.Empty()
 
     def Cancel(self, request, context):
         self.cancelled.set()
         return empty_pb2.Empty()
+
+    def _last(self, request: Any, context: Any, mood: str | None) -> None:
+        """Take the seconds that a mood asks for; or give up when the request's are over, as plugins in Go do."""
+        if mood is None or not mood.startswith("lasting "):
+            return
+        needed = float(mood.split()[1])
+        if request.timeout and request.timeout < needed:
+            self.cancelled.wait(request.timeout)
+            context.abort(grpc.StatusCode.UNKNOWN, "context deadline exceeded")
+        self.cancelled.wait(needed)
 
     def _write(self, id_: str, inputs: dict[str, Any], visits: int) -> dict[str, Any]:
         self.folder.mkdir(exist_ok=True)

@@ -105,7 +105,14 @@ def generated(urn: str, seed: bytes) -> str:
     return f"{name_of(urn)}{(seed or os.urandom(8))[:4].hex()}"
 
 
-def init_failed(context: grpc.ServicerContext, id_: str, inputs: Any, outputs: Any, *reasons: str) -> NoReturn:
+def init_failed(
+    context: grpc.ServicerContext,
+    id_: str,
+    inputs: Any,
+    outputs: Any,
+    *reasons: str,
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
+) -> NoReturn:
     """End a call by the error that says: it exists, and it is not well."""
     detail = any_pb2.Any()
     detail.Pack(
@@ -115,5 +122,5 @@ def init_failed(context: grpc.ServicerContext, id_: str, inputs: Any, outputs: A
     )
     status = status_pb2.Status(code=2, message="resource init failed", details=[detail])
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(grpc.StatusCode.UNKNOWN, "resource init failed")
+    context.abort(code, "resource init failed")
     raise AssertionError

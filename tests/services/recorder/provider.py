@@ -28,6 +28,7 @@ class Settings:
     region: str = ""
     tables: list[str] = field(default_factory=list)
     size: int = 1
+    patience: int = sdk.setting(0, description="seconds that changes of the parts of an output may take")
     bad: str = sdk.setting("", description="a table that a task is refused for")
 
 
@@ -145,14 +146,16 @@ class Recorded(sdk.ResourceType[Settings]):
 
     def read(self, ctx: Any, identity: Any, prior: Any) -> sdk.Object | None:
         name = self.file(identity)
-        self.store.log("read", self.type, name, prior=None if prior is None else prior.attributes)
+        before = None if prior is None else prior.attributes
+        self.store.log("read", self.type, name, prior=before, timeout=ctx.timeout)
         Act(self.store, "read", name).before()
         stored = self.store.read(self.type, name)
         return None if stored is None else self.object(stored)
 
     def create(self, ctx: Any, desired: Any, intent: str | None) -> sdk.Object:
         name = desired["name"]
-        self.store.log("create", self.type, name, desired=desired, region=ctx.config.region, key=ctx.key)
+        more = {"desired": desired, "region": ctx.config.region, "key": ctx.key, "timeout": ctx.timeout}
+        self.store.log("create", self.type, name, **more)
         act = Act(self.store, "create", name)
         act.before()
         found = self.make(desired, intent)
@@ -170,7 +173,7 @@ class Recorded(sdk.ResourceType[Settings]):
 
     def update(self, ctx: Any, prior: sdk.Object, desired: Any) -> sdk.Object:
         name = self.file(prior.identity)
-        self.store.log("update", self.type, name, desired=desired, prior=prior.attributes)
+        self.store.log("update", self.type, name, desired=desired, prior=prior.attributes, timeout=ctx.timeout)
         act = Act(self.store, "update", name)
         act.before()
         stored = self.store.read(self.type, name)
@@ -189,7 +192,7 @@ class Recorded(sdk.ResourceType[Settings]):
 
     def delete(self, ctx: Any, prior: sdk.Object) -> None:
         name = self.file(prior.identity)
-        self.store.log("delete", self.type, name, password=ctx.config.password)
+        self.store.log("delete", self.type, name, password=ctx.config.password, timeout=ctx.timeout)
         act = Act(self.store, "delete", name)
         act.before()
         self.store.path(self.type, name).unlink(missing_ok=True)
@@ -412,7 +415,7 @@ def asked_for(config: Settings) -> list[sdk.Resource]:
     Store(config.folder).log("derive", "task", "out")
     if config.bad:
         raise sdk.InvalidError("Cannot be moved", f"the table {config.bad} has no key", path="config.bad")
-    tables = config.tables
+    tables, patience = config.tables, config.patience
     parts = [
         sdk.Resource(
             "rec_planned",
@@ -420,6 +423,7 @@ def asked_for(config: Settings) -> list[sdk.Resource]:
             {"name": f"part-{table}", "size": config.size},
             depends_on=[("rec_table", "box")],
             aliases=[("rec_planned", f"old-{table}")],
+            timeouts={"create": patience, "delete": 2 * patience} if patience else {},
         )
         for table in tables
     ]

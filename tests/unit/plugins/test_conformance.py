@@ -87,6 +87,23 @@ def test_a_provider_that_asks_for_new_objects_passes(python):
     assert {result.outcome for result in results if result.rule == "R38"} == {"passed"}
 
 
+@pytest.mark.parametrize(
+    ("timeouts", "outcome"),
+    [
+        ('{"create":7200,"read":1.5,"update":60,"delete":60}', "passed"),
+        ('{"create":"1h"}', "failed"),
+        ('{"create":0}', "failed"),
+        ('{"destroy":60}', "failed"),
+        ("60", "failed"),
+    ],
+)
+def test_timeouts_of_planned_objects_are_seconds_by_name(python, timeouts, outcome):
+    resource = f'{{"resource":{{"type":"t","key":"k","attributes":{{}},"timeouts":{timeouts}}}}}'
+    plans = HEAD.replace("ROLE", "'output'").replace("""say('{"status":"done"}')""", f"say({resource!r}); DONE")
+    results = run_kit(python(plans.replace("DONE", """say('{"status":"done"}')""") + CREATES), {})
+    assert [result.outcome for result in results if result.rule == "R16"] == [outcome]
+
+
 def test_what_speaks_version_1_only_ever_gets_run(shell, tmp_path):
     binary = shell('[ -n "$DSTREAM_PROBE" ] && exit; cat >>"$0.got"; echo \'{"data":{}}\'')
     results = run_kit(binary, {"a": 1})

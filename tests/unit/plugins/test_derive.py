@@ -8,6 +8,9 @@ from dstream.plugins import ProviderInfo, derive
 INFO = ProviderInfo(2, "p", "1", frozenset({"output"}))
 
 
+TIMED = """echo '{{"resource":{{"type":"queue","key":"Q","timeouts":{}}}}}'; echo '{{"status":"done"}}'"""
+
+
 def ask(binary, **given):
     return derive(binary, INFO, task="t", role="output", config_json={"a": 1}, **given)
 
@@ -27,6 +30,13 @@ echo '{"status":"done"}'"""),
     assert str(queue.attributes["n"]) == "1.10"
     assert found.streams == ({"name": "S", "key": ["id"]},)
     assert found.deferred is None
+
+
+def test_timeouts_are_seconds_and_may_be_left_out(shell):
+    (queue,) = ask(shell(TIMED.format('{"create":7200,"update":1.5,"delete":null,"later":1}'))).resources
+    assert queue.timeouts.to_json() == {"create": 7200.0, "update": 1.5}
+    (other,) = ask(shell(TIMED.format("null"))).resources
+    assert other.timeouts.to_json() == {}
 
 
 def test_the_opening_line_is_whole_and_stdin_is_closed(shell, tmp_path):
@@ -54,6 +64,11 @@ def test_an_unknown_value_defers(shell):
         ('echo \'{"resource":{"type":"q","key":"k"}}\'; exit 0', "Provider ended early"),
         ('printf \'{"resource":{"ty\'; exit 1', "Provider wrote half a line"),
         ("echo Hello", "Provider broke the protocol"),
+        (TIMED.format('{"create":"1h"}'), "Provider broke the protocol"),
+        (TIMED.format('{"delete":0}'), "Provider broke the protocol"),
+        (TIMED.format('{"update":1e400}'), "Provider broke the protocol"),
+        (TIMED.format('{"update":true}'), "Provider broke the protocol"),
+        (TIMED.format("60"), "Provider broke the protocol"),
         ('echo \'{"resource":{"key":"k"}}\'', "Provider broke the protocol"),
         ('echo \'{"stream":5}\'; echo \'{"status":"done"}\'', "Provider broke the protocol"),
         ('echo \'{"status":"whatever"}\'', "Provider broke the protocol"),

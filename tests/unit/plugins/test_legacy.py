@@ -72,7 +72,9 @@ def test_a_crash_and_a_hang_are_errors(shell):
     crashed = ask(shell("echo half a thing >&2; kill -9 $$"))
     assert crashed.crashed
     assert "half a thing" in crashed.diagnostics[0].detail
-    assert ask(shell("exec sleep 100"), timeout=0.3).crashed
+    assert not crashed.late
+    slow = ask(shell("exec sleep 100"), timeout=0.3)
+    assert slow.crashed and slow.late
 
 
 @pytest.mark.parametrize("command", ["status", "plan"])

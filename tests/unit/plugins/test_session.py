@@ -189,6 +189,25 @@ def test_an_overdue_answer_ends_the_process(start, monkeypatch):
     assert "destroy t k" in answer.diagnostics[0].detail
 
 
+def test_a_crash_tells_whether_the_time_of_a_request_was_over(start):
+    serving = start("""
+first, second, third = (json.loads(sys.stdin.readline()) for _ in range(3))
+time.sleep(0.3)
+sys.exit(70)
+""")
+    answers = {}
+    done = Answers()
+    for key, timeout in (("short", 0.1), ("long", 1000), ("none", None)):
+        request = Request("init", "t", key, timeout=timeout)
+        serving.submit(request, lambda answer, key=key: (answers.update({key: answer}), done(answer)))
+    done.wait(3)
+    assert {key: (answer.crashed, answer.late) for key, answer in answers.items()} == {
+        "short": (True, True),
+        "long": (True, False),
+        "none": (True, False),
+    }
+
+
 @pytest.mark.parametrize(
     ("body", "summary"),
     [

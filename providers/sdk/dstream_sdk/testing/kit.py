@@ -44,6 +44,14 @@ def check_provider(
         kit.new_stream(envelopes)
 
 
+def _are_timeouts(given: Any) -> bool:
+    """Tell whether each has a name that there is, and is a number of seconds of at most a year."""
+    if not isinstance(given, dict) or not set(given) <= {"create", "read", "update", "delete"}:
+        return False
+    numbers = [each for each in given.values() if isinstance(each, int | float) and not isinstance(each, bool)]
+    return len(numbers) == len(given) and all(0 < each <= 365 * 24 * 3600 for each in numbers)
+
+
 class _Kit:
     def __init__(self, argv: Sequence[str], config: Mapping[str, Any], env: Mapping[str, str]) -> None:
         self._argv, self._config, self._env = argv, config, env
@@ -95,6 +103,9 @@ class _Kit:
             keys = [(each["resource"]["type"], each["resource"]["key"]) for each in lines if "resource" in each]
             if len(keys) != len(set(keys)):
                 raise provider.failed(f"R14: a key is given twice: {keys}")
+            for each in (line["resource"] for line in lines if "resource" in line):
+                if not _are_timeouts(each.get("timeouts") or {}):
+                    raise provider.failed(f"R16: not timeouts: {each}")
             return lines
 
     def _ready(self, provider: ProviderProcess) -> None:
