@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.failure import failures
 from dstream.cli.opening import names_plan_file, opened, opened_saved, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
@@ -18,11 +15,21 @@ from dstream.cli.render.stage import hello
 from dstream.engine.operation import Operation
 
 if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
     from dstream.engine.prepared import PlanOptions
     from dstream.plan.file import PlanFile
 
 
-@click.command("apply", cls=Command)
+def say_broken(found: tuple[Diagnostic, ...], seconds: float) -> bool:
+    """Write as events what ended an apply; see `Tells`."""
+    from dstream.cli.render.events import Events, version
+
+    version()
+    Events().broken(found, seconds)
+    return False
+
+
+@click.command("apply", cls=Command, tells=say_broken)
 @click.argument("task", required=False, metavar="[TASK or FILE]")
 @config_options
 @plan_options
@@ -59,49 +66,44 @@ def command(
 
     With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
     """
-    with begun("Planning", json=json):
-        from dstream.engine.prepared import PlanOptions
+    begin("Planning", json=json)
+    from dstream.engine.prepared import PlanOptions
 
-        given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
-        saved = None
-        if task is not None and names_plan_file(task):
-            if given_options != PlanOptions():
-                raise click.UsageError(
-                    f"{task} is a saved plan: what it does was said when it was made. Of the options that shape a "
-                    "plan, none goes with it (-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
-                )
-            operation, saved = opened_saved(task, config, var, var_file)
-            options = given_options
-        else:
-            operation = opened(config, var, var_file, ask=input)
-            options = shaped(given_options, task_targets(operation, task, target))
-        return carry_out(
-            operation,
-            options,
-            parallelism=parallelism,
-            lock_timeout=lock_timeout,
-            stop_tasks=stop_tasks,
-            auto_approve=auto_approve,
-            allow_data_loss=allow_data_loss,
-            json=json,
-            color=color,
-            saved=saved,
-        )
+    given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
+    saved = None
+    if task is not None and names_plan_file(task):
+        if given_options != PlanOptions():
+            raise click.UsageError(
+                f"{task} is a saved plan: what it does was said when it was made. Of the options that shape a "
+                "plan, none goes with it (-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
+            )
+        operation, saved = opened_saved(task, config, var, var_file)
+        options = given_options
+    else:
+        operation = opened(config, var, var_file, ask=input)
+        options = shaped(given_options, task_targets(operation, task, target))
+    return carry_out(
+        operation,
+        options,
+        parallelism=parallelism,
+        lock_timeout=lock_timeout,
+        stop_tasks=stop_tasks,
+        auto_approve=auto_approve,
+        allow_data_loss=allow_data_loss,
+        json=json,
+        color=color,
+        saved=saved,
+    )
 
 
-@contextmanager
-def begun(what: str, *, json: bool) -> Iterator[None]:
-    """Say at once that something has begun; with `json`, tell as events what ended it."""
-    if not json:
+def begin(what: str, *, json: bool) -> None:
+    """Say at once that something begins."""
+    if json:
+        from dstream.cli.render.events import version
+
+        version()
+    else:
         hello(what)
-        yield
-        return
-    from dstream.cli.render.events import Events, version
-
-    version()
-    start = time.monotonic()
-    with failures(lambda found: Events().broken(found, time.monotonic() - start)):
-        yield
 
 
 def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:

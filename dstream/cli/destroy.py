@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.apply import begun, carry_out, shaped
+from dstream.cli.apply import begin, carry_out, say_broken, shaped
 from dstream.cli.opening import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, plan_options
 
 
-@click.command("destroy", cls=Command)
+@click.command("destroy", cls=Command, tells=say_broken)
 @click.argument("task", required=False)
 @config_options
 @plan_options
@@ -39,19 +39,19 @@ def command(
     input: bool,
 ) -> int:
     """Delete everything that was applied, or what one TASK needed."""
-    with begun("Planning what to destroy", json=json):
-        operation = opened(config, var, var_file, ask=input)
-        from dstream.engine.prepared import PlanOptions
+    begin("Planning what to destroy", json=json)
+    operation = opened(config, var, var_file, ask=input)
+    from dstream.engine.prepared import PlanOptions
 
-        options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
-        return carry_out(
-            operation,
-            shaped(options, task_targets(operation, task, target)),
-            parallelism=parallelism,
-            lock_timeout=lock_timeout,
-            stop_tasks=stop_tasks,
-            auto_approve=auto_approve,
-            allow_data_loss=allow_data_loss,
-            json=json,
-            color=color,
-        )
+    options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
+    return carry_out(
+        operation,
+        shaped(options, task_targets(operation, task, target)),
+        parallelism=parallelism,
+        lock_timeout=lock_timeout,
+        stop_tasks=stop_tasks,
+        auto_approve=auto_approve,
+        allow_data_loss=allow_data_loss,
+        json=json,
+        color=color,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +13,19 @@ from dstream.cli.options import Command, config_options, flag, option
 from dstream.cli.render.paint import paint_for, say, say_lines
 from dstream.cli.render.stage import asking, hello
 
+if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
 
-@click.command("drift", cls=Command)
+
+def say_no_report(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write why there is no report as a document in its place; see `Tells`."""
+    from dstream.cli.render.drift import no_report_json
+
+    say(json_module.dumps(no_report_json(found), ensure_ascii=False))
+    return False
+
+
+@click.command("drift", cls=Command, tells=say_no_report)
 @config_options
 @option("format", type=click.Choice(["text", "markdown", "json"]), default="text", help="How to show it.")
 @flag("json", help="The same as -format json.")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 
@@ -16,27 +14,21 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream_state import StateError
 
 
-def report(problem: Exception) -> int:
-    """Write the failure to the standard error and return the exit code."""
+def report(problem: Exception) -> None:
+    """Write the failure to the standard error."""
     paint = paint_for(sys.stderr)
     diagnostics = diagnostics_of(problem)
     if os.environ.get("DSTREAM_DEBUG"):
         traceback.print_exception(problem, file=sys.stderr)
     say(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
-    return 1
 
 
-@contextmanager
-def failures(tell: Callable[[tuple[Diagnostic, ...]], None] | None) -> Iterator[None]:
-    """Have a failure told in another form too, where there is one, before it goes on to whoever ends the command."""
-    try:
-        yield
-    except (click.Abort, click.exceptions.Exit):
-        raise
-    except Exception as problem:
-        if tell is not None:
-            tell(diagnostics_of(problem))
-        raise
+def say_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write a failure as a document where no other form is known, as of a command that there is not; see `Tells`."""
+    from dstream.cli.render.formats import say_json
+
+    say_json({"format_version": "1.0", "errored": True, "diagnostics": [each.to_json() for each in found]})
+    return False
 
 
 def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,19 @@ from dstream.cli.opening import given
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
+if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
 
-@click.command("lint", cls=Command)
+
+def say_invalid(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write why nothing could be checked, as what was found; see `Tells`."""
+    from dstream.engine.lint import LintResult
+
+    say(json_module.dumps(LintResult(found, {}).to_json(), ensure_ascii=False, indent=2))
+    return False
+
+
+@click.command("lint", cls=Command, tells=say_invalid)
 @click.argument("path", required=False)
 @config_options
 @flag("run-providers", default=None, help="Start also what the lock file names, or (-no-run-providers) nothing at all.")

@@ -6,6 +6,8 @@ import gc
 import importlib
 import os
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -53,6 +55,15 @@ _INSTEAD = {
 """What does here what these commands of Terraform do there."""
 
 
+def _command(name: str) -> click.Command | None:
+    entry = _COMMANDS.get(_ALIASES.get(name, name))
+    if entry is None:
+        return None
+    module = importlib.import_module(f"dstream.cli.{entry[0]}")
+    command: click.Command = module.command
+    return command
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called."""
 
@@ -62,12 +73,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command, or None if there is none of that name."""
-        entry = _COMMANDS.get(_ALIASES.get(cmd_name, cmd_name))
-        if entry is None:
-            return None
-        module = importlib.import_module(f"dstream.cli.{entry[0]}")
-        command: click.Command = module.command
-        return command
+        return _command(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -116,13 +122,7 @@ def _run(args: list[str]) -> int:
     # Much is made and kept until the end, hardly anything in cycles: the collector would look through it in vain.
     gc.set_threshold(200_000, 20, 100)
     try:
-        result: Any = root.main(args, prog_name="dstream", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except click.ClickException as problem:
-        problem.show()
-        return 1
+        return _carry_out(args)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return 130
@@ -130,7 +130,52 @@ def _run(args: list[str]) -> int:
         # The reader of our output went away, as `| head` does; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _carry_out(args: list[str]) -> int:
+    began = time.monotonic()
+    try:
+        result: Any = root.main(args, prog_name="dstream", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except (click.Abort, BrokenPipeError):
+        raise
     except Exception as problem:  # noqa: BLE001 - the last resort: no input may end in a traceback
+        if not _told_as_json(problem, args, time.monotonic() - began):
+            _show(problem)
+        return 1
+
+
+def _show(problem: Exception) -> None:
+    """Say what went wrong to people."""
+    if isinstance(problem, click.ClickException):
+        problem.show()
+    else:
         from dstream.cli.failure import report
 
-        return report(problem)
+        report(problem)
+
+
+def _told_as_json(problem: Exception, args: Sequence[str], seconds: float) -> bool:
+    """Tell a failure in the command's own JSON, if JSON is asked for; return whether that is all that is to be said."""
+    from dstream.cli.options import wants_json
+
+    if not wants_json(args):
+        return False
+    from dstream.cli.failure import diagnostics_of, say_failure
+
+    command = _command(_name_in(args))
+    tells = getattr(command, "tells", None) if command is not None else say_failure
+    return tells is not None and bool(tells(diagnostics_of(problem), seconds))
+
+
+def _name_in(args: Sequence[str]) -> str:
+    """Return the name of the command in a command line, or nothing."""
+    words = iter(args)
+    for word in words:
+        if word in ("-chdir", "--chdir"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""

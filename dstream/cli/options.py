@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
+
 F = TypeVar("F", bound=Callable[..., Any])
+Tells = Callable[["tuple[Diagnostic, ...]", float], bool]
+"""Writes as JSON what is wrong, and after how many seconds it ended.
+
+Returns whether that is all that is to be said: what is for people would be in its way.
+"""
 _FLAG_VALUE = re.compile(r"(?P<name>--?[a-z][a-z-]*)=(?P<value>true|false)")
+_JSON = re.compile(r"--?json(=true)?|--?format=json")
+_NO_JSON = re.compile(r"--?no-json|--?json=false")
+
+
+def wants_json(args: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, also one that nobody can make sense of otherwise."""
+    wanted = False
+    for position, arg in enumerate(args):
+        if arg == "--":
+            break
+        if _JSON.fullmatch(arg) or (arg in ("-format", "--format") and args[position + 1 : position + 2] == ["json"]):
+            wanted = True
+        elif _NO_JSON.fullmatch(arg):
+            wanted = False
+    return wanted
 
 
 class Command(click.Command):
     """A command whose flags also take `=true` and `=false`, as Terraform's do."""
+
+    def __init__(self, *args: Any, tells: Tells | None = None, **settings: Any) -> None:
+        """Take what click takes; `tells` writes as JSON why the command failed, a wrong command line included."""
+        super().__init__(*args, **settings)
+        self.tells = tells
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite `-flag=false` to its opposite before click sees it."""

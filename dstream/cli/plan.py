@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.failure import failures
 from dstream.cli.opening import given, opened, task_targets
 from dstream.cli.options import Command, config_options, flag, format_option, lock_options, option, plan_options
 from dstream.cli.render.paint import paint_for, say
@@ -22,7 +21,16 @@ if TYPE_CHECKING:
     from dstream.engine.providers import ProviderPool
 
 
-@click.command("plan", cls=Command)
+def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write why there is no plan as a document in its place; see `Tells`."""
+    from dstream.cli.render.formats import say_json
+    from dstream.plan.plan import no_plan_json
+
+    say_json(no_plan_json(found))
+    return False
+
+
+@click.command("plan", cls=Command, tells=say_no_plan)
 @click.argument("task", required=False)
 @config_options
 @plan_options
@@ -60,35 +68,26 @@ def command(
     """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
     hello("Planning", quiet=json or format != "text")
     form = "json" if json else format
-    with failures(_say_no_plan if form == "json" else None):
-        operation = opened(config, var, var_file, ask=input)
-        from dstream.cli.apply import shaped
-        from dstream.cli.render.formats import say_plan
-        from dstream.engine.plan import plan
-        from dstream.engine.prepared import PlanOptions
+    operation = opened(config, var, var_file, ask=input)
+    from dstream.cli.apply import shaped
+    from dstream.cli.render.formats import say_plan
+    from dstream.engine.plan import plan
+    from dstream.engine.prepared import PlanOptions
 
-        if generate_config_out is not None:
-            from dstream.cli.generating import generate
+    if generate_config_out is not None:
+        from dstream.cli.generating import generate
 
-            if generate(operation, generate_config_out, {}, quiet=form != "text"):
-                operation = opened(config, var, var_file, ask=input)
-        options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
-        options = shaped(options, task_targets(operation, task, target))
-        save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
-        with asking(operation.asked, quiet=form != "text"):
-            prepared = plan(operation, options, save)
-        say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
-        if out is not None and form == "text":
-            say(f"\nSaved to {out}. To carry out exactly this: dstream apply {out}")
-        return 2 if detailed_exitcode and prepared.plan.has_changes else 0
-
-
-def _say_no_plan(found: tuple[Diagnostic, ...]) -> None:
-    """Write why there is no plan as a document in its place."""
-    from dstream.cli.render.formats import say_json
-    from dstream.plan.plan import no_plan_json
-
-    say_json(no_plan_json(found))
+        if generate(operation, generate_config_out, {}, quiet=form != "text"):
+            operation = opened(config, var, var_file, ask=input)
+    options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
+    options = shaped(options, task_targets(operation, task, target))
+    save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
+    with asking(operation.asked, quiet=form != "text"):
+        prepared = plan(operation, options, save)
+    say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
+    if out is not None and form == "text":
+        say(f"\nSaved to {out}. To carry out exactly this: dstream apply {out}")
+    return 2 if detailed_exitcode and prepared.plan.has_changes else 0
 
 
 def _save(

@@ -13,10 +13,19 @@ from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
 if TYPE_CHECKING:
+    from dstream.diagnostics import Diagnostic
     from dstream.run import Flow
 
 
-@click.command("run", cls=Command)
+def say_not_run(found: tuple[Diagnostic, ...], seconds: float) -> bool:
+    """Write why nothing runs as events on the standard error, in the place of what is for people; see `Tells`."""
+    from dstream.cli.render.running import broken_line
+
+    say(broken_line(found, seconds), stream=sys.stderr)
+    return True
+
+
+@click.command("run", cls=Command, tells=say_not_run)
 @click.argument("tasks", nargs=-1, metavar="TASK...")
 @config_options
 @option("lock-timeout", metavar="DURATION", default="0s", help="How long to wait for another runner of the task.")

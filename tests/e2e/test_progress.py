@@ -193,37 +193,6 @@ def test_json_has_an_outcome_also_where_nothing_could_be_planned_or_nobody_agree
     assert (ended.code, json.loads(ended.out.splitlines()[-1])["status"]) == (1, "refused")
 
 
-@pytest.mark.parametrize("command", ["apply -auto-approve", "destroy -auto-approve"])
-def test_a_configuration_that_cannot_be_read_is_told_as_events(world: World, command: str) -> None:
-    (world.folder / "dstream.hcl").write_text('resource "rec_marked" "a" {\n  name =\n}\n')
-    ended = dstream(world.folder, *command.split(), "-json")
-    version, *told, outcome = [json.loads(line) for line in ended.out.splitlines()]
-    assert (ended.code, version["type"], outcome["type"], outcome["status"]) == (1, "version", "outcome", "error")
-    assert [(each["type"], each["@level"]) for each in told] == [("diagnostic", "error")]
-    assert told[0]["diagnostic"]["range"]["start"]["line"] == 2
-    assert told[0]["@message"] == f"Error: {told[0]['diagnostic']['summary']}"
-    assert outcome["diagnostics"] == [told[0]["diagnostic"]]
-    assert told[0]["diagnostic"]["summary"] in ended.err
-
-
-def test_a_task_that_there_is_not_is_told_as_an_event(world: World) -> None:
-    world.write(blocks("a"))
-    ended = dstream(world.folder, "apply", "-json", "nowhere")
-    told = [json.loads(line) for line in ended.out.splitlines()]
-    assert [each["type"] for each in told] == ["version", "diagnostic", "outcome"]
-    assert "nowhere" in told[1]["diagnostic"]["detail"]
-
-
-def test_a_plan_that_cannot_be_made_is_a_document_that_says_so(world: World) -> None:
-    world.write(blocks("a"))
-    assert json.loads(dstream(world.folder, "plan", "-json").out)["errored"] is False
-    world.write('resource "rec_marked" "a" {\n  name = 5 + "x"\n}\n')
-    ended = dstream(world.folder, "plan", "-json")
-    document = json.loads(ended.out)
-    assert (ended.code, document["errored"], document["applyable"]) == (1, True, False)
-    assert document["diagnostics"][0]["summary"] in ended.err
-
-
 def test_a_terminal_shows_what_is_under_way_for_how_long_and_what_is_next(
     world: World, terminal: Callable[..., Terminal]
 ) -> None:

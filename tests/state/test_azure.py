@@ -23,7 +23,7 @@ from dstream_state.azure_blob import AzureStorage
 from dstream_state.azure_service import BlobService
 from dstream_state.azure_settings import open_storage
 from dstream_state.stored import StoredBackend
-from tests.services.azure.identity import IdentityServer
+from tests.services.azure.entra import Entra
 from tests.services.azurite import ACCOUNT, KEY, Azurite, azurite_server
 
 NOWHERE = "http://127.0.0.1:9"
@@ -222,20 +222,20 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, 
 
 
 @pytest.fixture
-def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityServer]:
-    """The identity endpoint of a machine, which gives tokens."""
-    with IdentityServer() as server:
-        for name, value in server.environment.items():
+def entra(monkeypatch: pytest.MonkeyPatch) -> Iterator[Entra]:
+    """What gives tokens to this machine."""
+    with Entra() as server:
+        for name, value in server.managed.items():
             monkeypatch.setenv(name, value)
         yield server
 
 
-def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path], identity: IdentityServer) -> None:
+def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path], entra: Entra) -> None:
     with azurite_server(*certificate) as server:
         settings = {"container_name": "state", "key": "k", "endpoint": server.endpoint, "use_azuread_auth": True}
         open_backend("azurerm", settings, root=Path()).prepare()
         works(settings)
-    assert set(identity.resources) == {"https://storage.azure.com"}
+    assert set(entra.given) == {("managed", "https://storage.azure.com")}
 
 
 def test_a_failed_sign_in_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def test_what_was_sealed_is_opened_by_another_process_with_one_request(vault: Ke
 
 def test_the_token_is_for_the_vault_and_nothing_is_sent_before_there_is_one(vault: KeyVault, key: Key) -> None:
     sealer(key.id).seal(b"", b"")
-    assert vault.identity.resources == ["https://vault.azure.net"]
+    assert vault.entra.given == [("managed", "https://vault.azure.net")]
     assert not [call for call in vault.server.calls if "authorization" not in call.headers and call.body]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
+from dstream.diagnostics import Diagnostic
 from dstream.engine.drift import DriftReport, Pending
 from dstream.engine.ignoring import IgnoreRule
 from dstream.plan import DriftKind
@@ -78,6 +79,12 @@ def summary(report: DriftReport) -> str:
         return f"Drift: {', '.join(parts)}, of {objects}."
     other = "".join(f", {part}" for part in parts[2:])
     return f"No drift. {objects} {'is' if report.asked == 1 else 'are'} as applied{other}."
+
+
+def no_report_json(found: Iterable[Diagnostic]) -> dict[str, Any]:
+    """Return what stands in the place of a report that could not be made, as JSON values."""
+    said = [each.to_json() for each in found]
+    return {"format_version": FORMAT_VERSION, "exit_code": 1, "errored": True, "diagnostics": said}
 
 
 def drift_json(report: DriftReport) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dstream import __version__
@@ -118,8 +119,9 @@ class Events:
             say(text)
 
 
+@cache
 def version() -> None:
-    """Write the first line: which form the lines have."""
+    """Write the first line, once: which form the lines have."""
     say(_line("version", f"dstream {__version__}", "info", {"dstream": __version__, "ui": UI_VERSION}))
 
 

@@ -178,6 +178,13 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
         yield f"{flow.name}: {state}, {totals.records:,} {plural} ({_size(totals.bytes)}) moved{dead}{restarts}"
 
 
+def broken_line(found: Sequence[Diagnostic], seconds: float) -> str:
+    """Return the outcome, as JSON, of what could not be run at all."""
+    said = [diagnostic.to_json() for diagnostic in found]
+    form = {"type": "outcome", "status": "error", "elapsed_seconds": round(seconds, 3), "diagnostics": said}
+    return json_module.dumps(form, ensure_ascii=False)
+
+
 def _size(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:

@@ -1,8 +1,12 @@
 """Entra: the stand-in of Microsoft Entra ID: tokens for a service principal, and for the managed identity of a machine.
 
-A service principal's client talks to login.microsoftonline.com: `proxy` is what HTTPS_PROXY has to name, and leads
+A service principal's client talks to login.microsoftonline.com: this server is what HTTPS_PROXY has to name, and leads
 that name, and no other, here. The managed identity is that of App Service (IDENTITY_ENDPOINT, IDENTITY_HEADER). A
 service asks `accepts` whether a token is one of these, for it, and still good.
+
+    with Entra() as entra:        # without a certificate: for managed identities alone
+        entra.managed             # with these variables, azure-identity finds it
+        entra.given               # what tokens were asked for
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ SECRET = "dstream~secret"
 class Entra(WebServer):
     """Gives tokens to one service principal and one managed identity."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         super().__init__(context)
         self._tls = context
         self._key = secrets.token_bytes(32)
@@ -94,7 +98,7 @@ class Entra(WebServer):
         where = reader.readline().split()[1].decode()
         while reader.readline().strip():
             pass
-        if where != f"{AUTHORITY}:443":
+        if self._tls is None or where != f"{AUTHORITY}:443":
             handler.wfile.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
             handler.wfile.flush()
             return True
@@ -106,9 +110,11 @@ class Entra(WebServer):
         return False
 
     def _token(self, how: str, service: str, *, managed: bool = False) -> dict[str, Any]:
-        until = int(time.time() + self.lifetime)
+        now = int(time.time())
+        until = now + int(self.lifetime)
+        claims = {"aud": service, "iss": f"https://sts.windows.net/{TENANT}/", "iat": now, "nbf": now, "exp": until}
         head = _packed(b'{"alg":"HS256","typ":"JWT"}')
-        payload = _packed(json.dumps({"aud": service, "exp": until}).encode())
+        payload = _packed(json.dumps(claims).encode())
         token = f"{head}.{payload}.{_packed(self._signature(f'{head}.{payload}'))}"
         self.given.append((how, service.rstrip("/")))
         if managed:

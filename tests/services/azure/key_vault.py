@@ -21,7 +21,7 @@ import ssl
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.services.azure.identity import IdentityServer, claims_of
+from tests.services.azure.entra import AUTHORITY, TENANT, Entra
 from tests.services.azure.web import Answer, Call, WebServer
 
 _PATH = re.compile(r"/keys/(?P<name>[^/]+)(?:/(?P<version>[0-9a-f]{32}))?(?:/(?P<operation>wrapkey|unwrapkey))?")
@@ -106,8 +106,10 @@ class Key:
 class KeyVaultServer(WebServer):
     """All vaults there are."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, accepts: Callable[[str, str], bool]) -> None:
+        """`accepts` tells whether a token is good for a service."""
         super().__init__(context)
+        self._accepts = accepts
         self.keys: dict[tuple[str, str], Key] = {}
         self.hosts: set[str] = set()
         self.permissions = {"get", "wrapKey", "unwrapKey"}
@@ -147,10 +149,9 @@ class KeyVaultServer(WebServer):
         host = call.headers.get("host", "").removesuffix(":443")
         resource = next((resource for suffix, resource in _HOSTS.items() if host.endswith(suffix)), "")
         bearer = call.headers.get("authorization", "").removeprefix("Bearer ")
-        if self.foreign or claims_of(bearer).get("aud") != resource:
+        if self.foreign or not self._accepts(bearer, resource):
             challenge = (
-                'Bearer authorization="https://login.microsoftonline.com/00000000-0000-0000-0000-000000000001", '
-                f'resource="{self.challenge_resource or resource}"'
+                f'Bearer authorization="https://{AUTHORITY}/{TENANT}", resource="{self.challenge_resource or resource}"'
             )
             answer = self.refusal(401, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.", {})
             return Answer(answer.status, answer.body, answer.type, {"WWW-Authenticate": challenge})
@@ -200,10 +201,10 @@ class KeyVaultServer(WebServer):
 
 @dataclass(frozen=True)
 class KeyVault:
-    """What runs: the vaults, and the identity of this machine."""
+    """What runs: the vaults, and what gives this machine its identity."""
 
     server: KeyVaultServer
-    identity: IdentityServer
+    entra: Entra
     certificate: Path
 
     @property
@@ -211,7 +212,7 @@ class KeyVault:
         """Return the variables with which clients find the vaults, trust them, and have an identity."""
         proxies = {"HTTPS_PROXY": f"http://127.0.0.1:{self.server.port}", "NO_PROXY": "127.0.0.1,localhost"}
         return {
-            **self.identity.environment,
+            **self.entra.managed,
             **proxies,
             **{name.lower(): value for name, value in proxies.items()},  # They win over those in capitals.
             "REQUESTS_CA_BUNDLE": str(self.certificate),
@@ -229,8 +230,8 @@ def key_vault() -> Iterator[KeyVault]:
     with tempfile.TemporaryDirectory(prefix="dskv-") as folder:
         certificate = Path(folder) / "ca.pem"
         authority.cert_pem.write_to_path(str(certificate))
-        with KeyVaultServer(context) as server, IdentityServer() as identity:
-            yield KeyVault(server, identity, certificate)
+        with Entra() as entra, KeyVaultServer(context, entra.accepts) as server:
+            yield KeyVault(server, entra, certificate)
 
 
 def _version(key: Key, wanted: str | None) -> Version | None:
