@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable, Mapping
 
 from dstream.cli.render.paint import Paint, say, say_lines
 from dstream.cli.render.plan import plan_lines
 from dstream.plan import Plan
+
+_LOOK = 0.2
+"""Seconds between two looks whether a signal has come while the user is asked."""
 
 
 class Approval:
@@ -61,7 +65,7 @@ class Approval:
         say(self._paint(f"Shall dstream {what}?", "bold") + " Only 'yes' is taken as yes.")
         sys.stdout.write("  > ")
         sys.stdout.flush()
-        return sys.stdin.readline().strip() == "yes"
+        return _typed().strip() == "yes"
 
     def _as_text(self, plan: Plan) -> None:
         if self._saved:
@@ -72,3 +76,14 @@ class Approval:
             from dstream.cli.render.diagnostics import diagnostics_text
 
             say(diagnostics_text(plan.diagnostics, self._sources, self._paint), stream=sys.stderr)
+
+
+def _typed() -> str:
+    """Return a line from the terminal.
+
+    A signal that comes after the question is shown and before the line is waited for must not wait for the line too:
+    Python acts on it only between two steps of its own.
+    """
+    while not select.select([sys.stdin], [], [], _LOOK)[0]:
+        pass
+    return sys.stdin.readline()
