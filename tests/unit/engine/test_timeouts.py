@@ -299,7 +299,11 @@ def test_changes_and_removals_that_take_too_long_are_looked_up_too(world: World)
     world.write("")
     told = said(world.attempt().diagnostics)
     assert "had 1s to destroy this object" in told and 'delete = "2s"' in told
+    assert "put the block rec_planned.a back" in told and "dstream destroy -target=rec_planned.a" in told
     assert world.recorder.names() == ["a"] and world.in_step()
+    world.write(text)
+    told = said(world.attempt(destroy=True).diagnostics)
+    assert 'apply again with timeouts { delete = "2s" } in the block rec_planned.a' in told
     world.recorder.behave()
     world.apply("")
     assert world.recorder.names() == [] and world.in_step()
