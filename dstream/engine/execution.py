@@ -280,9 +280,9 @@ class Execution:
         """Return what is said of a change whose provider ended before it answered."""
         if not answer.late:
             return answer.diagnostics
-        step, wanted = running.step, running.wanted
-        subject = wanted.range if wanted is not None else None
-        return (out_of_time(step.change.address, step.kind, running.intent.timeout, answer.diagnostics, subject),)
+        address, subject = running.step.change.address, running.wanted.range if running.wanted is not None else None
+        what, declared = (address, running.step.kind, running.intent.timeout), self.prepared.declares(address)
+        return (out_of_time(*what, answer.diagnostics, subject, declared=declared),)
 
     def _back_in_place(self, address: str) -> list[Record]:
         """The new object was not made: the earlier one is what it was."""

@@ -50,7 +50,7 @@ from dstream.engine.triggers import triggered
 from dstream.engine.wanted import Wanted
 from dstream.lang import Scope
 from dstream.plan import Action, Change, Drift, Reason
-from dstream_state import ObjectState, Snapshot, Timeouts
+from dstream_state import NO_TIMEOUTS, ObjectState, Snapshot, Timeouts
 
 
 class Objects:
@@ -282,6 +282,9 @@ class Objects:
     ) -> None:
         """Note how long the provider may take to destroy an object, where its block is still there."""
         if declared is None:
+            return
+        if declared.timeouts is None:
+            self.removed_timeouts[address] = item.timeouts if isinstance(declared, TaskBlock) else NO_TIMEOUTS
             return
         parsed = read_address(address)
         key = parsed.task.key if isinstance(parsed, DerivedAddress) else getattr(parsed, "key", None)

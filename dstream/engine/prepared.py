@@ -51,4 +51,8 @@ class Prepared:
     """The earlier address of each task that is still recorded under it, by its new one."""
     answers: Answers = field(default_factory=Answers)
     removed_timeouts: dict[str, Timeouts] = field(default_factory=dict)
-    """What holds for objects that are removed, where the configuration has a word on it, by address."""
+    """What holds for objects that are removed although their block is there, by address."""
+
+    def declares(self, address: str) -> bool:
+        """Tell whether the configuration has the block of an object of the plan."""
+        return address in self.wanted or address in self.removed_timeouts

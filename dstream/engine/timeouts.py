@@ -56,16 +56,14 @@ def timeouts_of_removed(
     for an object of a task, whose provider is not asked any more, what was recorded counts beside it.
     Raise DiagnosticsError for a time that is none.
     """
-    before = recorded if isinstance(block, TaskBlock) else NO_TIMEOUTS
-    if block.timeouts is None:
-        return before
     try:
         bound = names.of(scope).get(key)
     except DiagnosticsError:
         return recorded
     if bound is None:
         return recorded
-    return timeouts_of(block.timeouts, scope.bind(bound), lenient=True).over(before)
+    said = timeouts_of(block.timeouts, scope.bind(bound), lenient=True)
+    return said.over(recorded) if isinstance(block, TaskBlock) else said
 
 
 def seconds_for(timeouts: Timeouts, step: str) -> float:
@@ -75,16 +73,28 @@ def seconds_for(timeouts: Timeouts, step: str) -> float:
 
 
 def out_of_time(
-    address: str, step: str, seconds: float, said: Iterable[Diagnostic], subject: SourceRange | None
+    address: str,
+    step: str,
+    seconds: float,
+    said: Iterable[Diagnostic],
+    subject: SourceRange | None,
+    *,
+    declared: bool,
 ) -> Diagnostic:
-    """Return the error for a change that was given up when its time was over; `said` is what is known besides."""
-    name = "delete" if step == "destroy" else step
+    """Return the error for a change that was given up when its time was over; `said` is what is known besides.
+
+    `declared` says whether the configuration has its block.
+    """
+    name, block = "delete" if step == "destroy" else step, block_of_text(address)
+    longer = f'timeouts {{ {name} = "{duration_text(2 * seconds)}" }}'
+    mend = f"apply again with {longer} in the block {block}"
+    if not declared:
+        mend = f"put the block {block} back with {longer}, and take it away by dstream destroy -target={block}"
     more = "".join(f"\n{each.summary}: {each.detail}" for each in said)
     return error(
         "Change took too long",
         f"The provider had {duration_text(seconds)} to {step} this object, and gave no answer. What became of it is "
-        "looked up, now or by the next apply. If it needs longer, apply again with "
-        f'timeouts {{ {name} = "{duration_text(2 * seconds)}" }} in the block {block_of_text(address)}.{more}',
+        f"looked up, now or by the next apply. If it needs longer, {mend}.{more}",
         subject,
         address=address,
     )

@@ -13,6 +13,19 @@ class Thing(CustomResource):
         super().__init__("acme:stuff:Thing", name, {}, ResourceOptions(custom_timeouts=timeouts, parent=parent))
 
 
+@pytest.fixture
+def ended(monkeypatch):
+    """The exit codes with which the provider has ended at once."""
+    codes = []
+
+    def leave(code):
+        codes.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr("os._exit", leave)
+    return codes
+
+
 def times(found):
     return {each.key: dict(each.timeouts) for each in found}
 
@@ -87,18 +100,11 @@ def test_a_change_that_has_no_time_left_is_not_begun(kind, context, asked):
 
 
 @pytest.mark.parametrize("step", ["create", "update", "delete"])
-def test_a_plugin_that_gives_up_in_time_leaves_it_to_the_engine_to_look(kind, context, monkeypatch, capfd, step):
-    ended = []
-
-    def leave(code):
-        ended.append(code)
-        raise SystemExit(code)
-
+def test_a_plugin_that_gives_up_in_time_leaves_it_to_the_engine_to_look(kind, context, ended, capfd, step):
     thing = kind()
     wish = {"size": 3, "mood": "lasting 3600", "thing_name": "x"}
     made = thing.create(context(), {"size": 3, "thing_name": "x"}, "i")
     lasting = Object(made.identity, made.attributes, {**made.private, "inputs": {"mood": "lasting 3600"}})
-    monkeypatch.setattr("os._exit", leave)
     with pytest.raises(SystemExit):
         if step == "create":
             thing.create(short(context), {**wish, "thing_name": "y"}, "i")
@@ -112,8 +118,8 @@ def test_a_plugin_that_gives_up_in_time_leaves_it_to_the_engine_to_look(kind, co
     assert "nobody knows what became of it" in said
 
 
-def test_an_object_that_is_not_ready_in_time_is_told_of(kind, context):
+def test_an_object_that_is_not_ready_in_time_is_told_of(kind, context, ended):
     with pytest.raises(ProviderError) as raised:
         kind().create(short(context), {"size": 3, "mood": "unready", "thing_name": "x"}, "i")
     assert raised.value.summary == "Object exists, but did not become ready"
-    assert raised.value.object.identity == {"id": "thing-x"}
+    assert raised.value.object.identity == {"id": "thing-x"} and ended == []

@@ -3,14 +3,12 @@
 Only what never ends by itself is given a short time, so that no test depends on how fast the machine is.
 """
 
-import threading
-import time
-
 import pytest
 
+from dstream.engine import recovery
 from dstream.engine.lint import lint
 from dstream.engine.operation import Given
-from dstream.plugins import session
+from dstream.plugins import Answer, session
 from dstream_state import Timeouts
 from tests.services.recorder.world import World, refused, said
 
@@ -67,11 +65,11 @@ resource "rec_planned" "a" {
 
 
 def test_what_replaces_and_what_is_replaced_have_their_times(world: World) -> None:
-    timeouts = '    create = "10m"\n    delete = "20m"'
+    before, now = '    delete = "5m"', '    create = "10m"\n    delete = "20m"'
     for more, step in (("", "first"), ("  lifecycle {\n    create_before_destroy = true\n  }\n", "then")):
-        world.apply(block(timeouts, more=f'  zone = "{step} one"\n{more}', kind="rec_blind"))
+        world.apply(block(before, more=f'  zone = "{step} one"\n{more}', kind="rec_blind"))
         world.recorder.forget_calls()
-        world.apply(block(timeouts, more=f'  zone = "{step} two"\n{more}', kind="rec_blind"))
+        world.apply(block(now, more=f'  zone = "{step} two"\n{more}', kind="rec_blind"))
         assert {(call.partition(" ")[0], time) for call, time in times(world, "create", "delete")} == {
             ("create", 600),
             ("delete", 1200),
@@ -301,7 +299,11 @@ def test_changes_and_removals_that_take_too_long_are_looked_up_too(world: World)
     world.write("")
     told = said(world.attempt().diagnostics)
     assert "had 1s to destroy this object" in told and 'delete = "2s"' in told
+    assert "put the block rec_planned.a back" in told and "dstream destroy -target=rec_planned.a" in told
     assert world.recorder.names() == ["a"] and world.in_step()
+    world.write(text)
+    told = said(world.attempt(destroy=True).diagnostics)
+    assert 'apply again with timeouts { delete = "2s" } in the block rec_planned.a' in told
     world.recorder.behave()
     world.apply("")
     assert world.recorder.names() == [] and world.in_step()
@@ -328,20 +330,23 @@ def test_an_intent_stays_open_until_its_provider_can_be_asked(world: World) -> N
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_not_there_right_after_it_was_given_up_may_come_yet(world: World) -> None:
+def test_what_is_not_there_right_after_it_was_given_up_may_come_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.write(block('    create = "1s"'))
     world.recorder.on("create", "a", gate="never")
-    asked_twice = threading.Event()
+    statuses = []
+    ask = recovery._Case._status
 
-    def far_side() -> None:
-        while len([call for call in world.recorder.calls("read") if call.name == "a"]) < 2:
-            time.sleep(0.01)
+    def ask_and_make(case: recovery._Case, identity: object) -> Answer:
+        answer = ask(case, identity)
+        statuses.append(answer.status)
         world.recorder.put("rec_planned", "a")
-        asked_twice.set()
+        return answer
 
-    threading.Thread(target=far_side, daemon=True).start()
+    monkeypatch.setattr(recovery._Case, "_status", ask_and_make)
     world.attempt()
-    assert asked_twice.is_set()
+    assert statuses == ["gone", "ok"]
     assert world.told.of("recovered") == ["rec_planned.a: was created"]
     assert world.in_step()
 
