@@ -5,8 +5,8 @@
 - A capture instance holds what committed from its start_lsn on, with the columns that the table had when it was made;
   a column that is dropped later is NULL, also when another one of its name is added. A table has two at most. Its
   start_lsn is NULL until the agent has come to its making in the log.
-- A column's new type becomes that of the change tables, and ALTER TABLE an entry of ddl_history, when the agent has come
-  to it in the log.
+- A column's new type becomes that of the change tables, and ALTER TABLE an entry of ddl_history, when the agent has
+  come to it in the log.
 - Cleanup removes what is older than the retention, counted back from the newest entry, and raises start_lsn.
 """
 

@@ -1,7 +1,7 @@
 """Change tables: capture instances, and the rows that a change in the log becomes.
 
-Deletes and inserts carry all columns; updates two rows of one __$seqval. An update of the primary key is a delete and an
-insert. Values of large types are NULL in the row before an update that did not touch them; computed ones always.
+Deletes and inserts carry all columns; updates two rows of one __$seqval. An update of the primary key is a delete and
+an insert. Values of large types are NULL in the row before an update that did not touch them; computed ones always.
 """
 
 from __future__ import annotations
