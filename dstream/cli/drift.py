@@ -53,9 +53,10 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format
         sys.stdout.flush()
     else:
         say_lines(report_lines(report, paint_for(sys.stdout, wanted=color)))
-    if report.diagnostics:
+    if report.diagnostics or report.warnings:
         from dstream.cli.render.diagnostics import diagnostics_text
 
         paint = paint_for(sys.stderr, wanted=color)
-        say(diagnostics_text(report.diagnostics, operation.config.sources, paint), stream=sys.stderr)
+        found = (*report.diagnostics, *report.warnings)
+        say(diagnostics_text(found, operation.config.sources, paint), stream=sys.stderr)
     return report.exit_code

@@ -242,6 +242,7 @@ def _derivation_form(found: Derivation, secret: Mapping[str, Iterable[Path]]) ->
         "resources": [_resource_form(each) for each in found.resources],
         "streams": list(found.streams),
         "deferred": None if found.deferred is None else list(found.deferred),
+        "released": list(found.released),
     }
 
 
@@ -307,7 +308,8 @@ def _derivation(form: Mapping[str, Any]) -> Derivation:
         for each in form["resources"]
     )
     deferred = form["deferred"]
-    return Derivation(resources, tuple(form["streams"]), None if deferred is None else tuple(deferred))
+    waits = None if deferred is None else tuple(deferred)
+    return Derivation(resources, tuple(form["streams"]), waits, _pairs(form.get("released", ())))
 
 
 def _pairs(form: Iterable[Any]) -> tuple[tuple[str, str], ...]:

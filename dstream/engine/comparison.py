@@ -71,7 +71,7 @@ def removal_of(address: str, recorded: ObjectState, reality: Reality, reason: Re
         before=prior,
         reason=reason,
         detail=detail,
-        holds_data=recorded.holds_data,
+        holds_data=recorded.holds_data and reason is not Reason.RELEASED,
         dependencies=recorded.dependencies,
     )
 

@@ -71,6 +71,8 @@ class DriftReport:
     """Records of an operation that is under way or was cut off; they are taken as done."""
     diagnostics: tuple[Diagnostic, ...] = ()
     """Why it cannot be told what is pending."""
+    warnings: tuple[Diagnostic, ...] = ()
+    """What tasks have to say of what they need."""
 
     def of(self, kind: DriftKind) -> list[Drift]:
         """Return the drift of one kind."""
@@ -91,7 +93,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
         looking = _Looking(operation, snapshot, pool)
         looking.ask()
-        pending, diagnostics = _pending(operation, snapshot)
+        pending, diagnostics, warnings = _pending(operation, snapshot)
         found = looking.compare()
     day = today if today is not None else datetime.now(UTC).date()
     expired = tuple(rule for rule in rules if rule.expired(day))
@@ -111,6 +113,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
         pending,
         unfinished,
         diagnostics,
+        warnings,
     )
 
 
@@ -129,13 +132,16 @@ def _expecting(
     return replace(drift, after=after) if left else None, expected
 
 
-def _pending(operation: Operation, snapshot: Snapshot) -> tuple[Pending, tuple[Diagnostic, ...]]:
-    """Return what the configuration asks for beyond what is recorded, whatever really exists."""
+def _pending(
+    operation: Operation, snapshot: Snapshot
+) -> tuple[Pending, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
+    """Return what the configuration asks for beyond what is recorded, whatever really exists; errors; warnings."""
     try:
         with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
-            plan = make_plan(operation, snapshot, pool, PlanOptions(refresh=False)).plan
+            prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
     except DiagnosticsError as problem:
-        return Pending(), problem.diagnostics
+        return Pending(), problem.diagnostics, ()
+    plan = prepared.plan
     return (
         Pending(
             tuple(change for change in plan.changes if change.changes_state),
@@ -143,6 +149,7 @@ def _pending(operation: Operation, snapshot: Snapshot) -> tuple[Pending, tuple[D
             tuple(note for note in plan.tasks if not note.applied),
         ),
         (),
+        tuple(warning for task in prepared.tasks.values() for warning in task.warnings),
     )
 
 

@@ -256,7 +256,11 @@ class Objects:
             self._imports = {**adoptions(self.config.imports, self.scope), **given}
         return self._imports
 
-    def _removal(self, address: str, item: ObjectState) -> Change:
+    def _removal(self, address: str, item: ObjectState) -> Change | None:
+        """Return what is done with an object that nothing asks for, None if it stays as it is.
+
+        One that its task has released stays where destruction is prevented: nobody has asked for it to go.
+        """
         reality = self.refresh.reality(address)
         self._check_answer(address, item, reality)
         block = block_of_text(address)
@@ -265,6 +269,8 @@ class Objects:
             reason = Reason.DESTROY
         elif block.startswith("task.") and block in self.blocks:
             reason = Reason.NOT_WANTED_BY_TASK
+        if self._unneeded(address):
+            reason = Reason.RELEASED
         change = removal_of(address, item, reality, reason, self.key)
         if self._released(address):
             detail = "a removed block says so"
@@ -272,6 +278,8 @@ class Objects:
         declared = self._declaration(block)
         self._time_removal(address, item, block, declared)
         if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
+            if change.reason is Reason.RELEASED:
+                return None
             self.problems.append(prevented(change, declared.range))
         elif change.action.destroys and item.prevent_destroy:
             self.problems.append(guarded(change, declared.range if declared is not None else None))
@@ -296,6 +304,10 @@ class Objects:
             self.problems += (each for each in problem.diagnostics if each not in self.problems)
             return
         self.removed_timeouts[address] = found
+
+    def _unneeded(self, address: str) -> bool:
+        """Tell whether a task says that it needs an object no longer, and that nothing is lost with it."""
+        return not self.options.destroy and any(address in task.released for task in self.tasks.values())
 
     def _released(self, address: str) -> bool:
         """Tell whether a `removed` block lets an object stay while it leaves the state."""

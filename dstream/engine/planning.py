@@ -315,6 +315,7 @@ class _Planner(Objects):
             self.broken.add(block_name)
             self.kept_tasks.add(address)
             return
+        self.problems.extend(task.warnings)
         specs = {side.spec.name: side.spec for side in task.sides}
         if task.deferred or any(wanted.unknown for wanted in task.wanted if wanted.type != "lifecycle"):
             waits = ", ".join(task.deferred) or "attributes that are known after apply"
@@ -387,7 +388,9 @@ class _Planner(Objects):
             block = block_of_text(address)
             if block in self.broken or str(task_of(address)) in self.kept_tasks:
                 continue
-            self.changes[address] = self._removal(address, item)
+            removal = self._removal(address, item)
+            if removal is not None:
+                self.changes[address] = removal
         configured = set() if self.options.destroy else {str(task.address) for task in self.tasks.values()}
         moved = set(self.moves.tasks.values())
         for address in sorted(self.snapshot.tasks):

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from dstream.engine.selection import task_of
-from dstream.plan import Action, Plan
+from dstream.plan import Action, Plan, Reason
 from dstream_state import Backend, Holder, StateLocked, TaskLease
 from dstream_state.processes import alive, this_host
 
+_HARMLESS = (Action.NO_OP, Action.CREATE, Action.DEFERRED)
 ENDING = 75.0
 """Seconds for a runner that was asked to end: a last checkpoint, or the lease of one that was killed."""
 
@@ -107,10 +108,14 @@ def _running(flow: str, holder: Holder | None) -> StateLocked:
 
 
 def disturbed_tasks(plan: Plan) -> set[str]:
-    """Return the tasks that lose or change an object by the plan, or are removed, without `task.`."""
+    """Return the tasks that lose or change an object by the plan, or are removed, without `task.`.
+
+    An object that the task has released, or that is gone already, is no loss to it.
+    """
     found = {note.address for note in plan.tasks if note.removed}
     for change in plan.changes:
-        if change.action not in (Action.NO_OP, Action.CREATE, Action.DEFERRED):
+        gone = change.action is Action.FORGET and change.reason is Reason.MISSING
+        if change.action not in _HARMLESS and change.reason is not Reason.RELEASED and not gone:
             task = task_of(change.address)
             if task is not None:
                 found.add(str(task))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from dstream.addresses import DerivedAddress, Key, TaskAddress
@@ -50,6 +51,9 @@ class TaskInstance:
     wanted: list[Wanted] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
+    released: set[str] = field(default_factory=set)
+    """Addresses of objects that it needs no longer, with which nothing is lost."""
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -103,6 +107,11 @@ def flow_name(task: TaskAddress, label: str | None) -> str:
     """Return the name of a flow: that of the task, and after a slash the label of the output."""
     name = str(task).removeprefix("task.")
     return name if label is None else f"{name}/{label}"
+
+
+def derived_address(task: TaskInstance, side: Side, type_: str, key: str) -> str:
+    """Return the address of an object that a side of a task asks for."""
+    return str(DerivedAddress(task.address, side.role, side.label, type_, key))  # type: ignore[arg-type]  # role of a side
 
 
 def side_name(task: TaskAddress, role: str, label: str | None) -> str:
@@ -201,6 +210,8 @@ class Derivations:
         self.answers[flow, side.role] = _with_all_secrets(answer, found.info)
         for item in answer.resources:
             self._add(task, self._wanted(task, side, item))
+        task.released.update(derived_address(task, side, *pair) for pair in answer.released)
+        task.warnings += (each for each in _named(answer.warnings, task) if each not in task.warnings)
         return answer
 
     def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
@@ -231,9 +242,7 @@ class Derivations:
             )
 
     def _wanted(self, task: TaskInstance, side: Side, item: DerivedResource) -> Wanted:
-        def address(type_: str, key: str) -> str:
-            return str(DerivedAddress(task.address, side.role, side.label, type_, key))  # type: ignore[arg-type]  # role of a side
-
+        address = partial(derived_address, task, side)
         schema = self._pool.installed(side.spec).info.resources.get(item.type)
         sensitive: frozenset[Path] = (
             frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     CANNOT_UPDATE = "cannot_update"
     NOT_IN_CONFIGURATION = "not_in_configuration"
     NOT_WANTED_BY_TASK = "not_wanted_by_task"
+    RELEASED = "released_by_task"
     DESTROY = "destroy"
     NEEDS_UNKNOWN = "needs_unknown"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from dstream.diagnostics import DiagnosticsError
+from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity
 from dstream.plugins.binary import Binary
 from dstream.plugins.converse import Conversation, converse
 from dstream.plugins.exchange import Log
@@ -53,6 +53,10 @@ class Derivation:
     streams: tuple[Mapping[str, Any], ...] = ()
     deferred: tuple[str, ...] | None = None
     """Paths of the configuration that must be known first; None when the answer is complete."""
+    released: tuple[tuple[str, str], ...] = ()
+    """(type, key) of objects that the task needs no longer, with which nothing is lost though their type holds data."""
+    warnings: tuple[Diagnostic, ...] = ()
+    """What users are to know of the answer."""
 
 
 def derive(
@@ -125,7 +129,10 @@ def _understand(name: str, said: Conversation, timeout: float, redactor: Redacto
             except (TypeError, ValueError, AttributeError, KeyError) as problem:
                 raise garbage(name, f"well formed ({problem})", line, redactor, said.tail) from None
         elif "status" in form:
-            return _ended(name, form, said, Derivation(tuple(resources), tuple(streams)), redactor)
+            try:
+                return _ended(name, form, said, Derivation(tuple(resources), tuple(streams)), redactor)
+            except (TypeError, ValueError) as problem:
+                raise garbage(name, f"well formed ({problem})", line, redactor, said.tail) from None
     if said.overlong:
         raise garbage(name, "as short as a line may be", said.rest, redactor, said.tail)
     raise died(name, f"the end of {_WAITING}", said.exit_code, said.rest, redactor, said.tail)
@@ -138,7 +145,9 @@ def _ended(name: str, form: Mapping[str, Any], said: Conversation, found: Deriva
     if said.exit_code != 0:
         raise died(name, "ending with exit code 0", said.exit_code, b"", redactor, said.tail)
     if status == "done":
-        return found
+        said_too = (each.diagnostic for each in complaints(form, redactor, name))
+        warnings = tuple(replace(each, severity=Severity.WARNING) for each in said_too)
+        return replace(found, released=_pairs(form.get("released")), warnings=warnings)
     if status == "deferred":
         needs = form.get("needs")
         paths = tuple(str(each) for each in needs) if isinstance(needs, list) else ()

@@ -18,12 +18,14 @@ from dstream_sdk import (
     Input,
     InputSession,
     InvalidError,
+    Notice,
     Object,
     Output,
     OutputSession,
     PlanContext,
     Provider,
     ProviderError,
+    Released,
     Resource,
     ResourceContext,
     ResourceType,
@@ -44,10 +46,11 @@ class InputSettings:
     breaks: str = setting("", description="fail with this message after the records", aliases=["break"])
     password: str = setting("", description="a secret", sensitive=True)
     patience: int = setting(0, description="seconds that changes of its object may take")
+    former: str = setting("", description="a thing that is needed no longer")
 
 
 class ReferenceInput(Input[InputSettings]):
-    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
+    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
         if config.fail:
             raise InvalidError("Cannot plan", config.fail, path="config.fail")
         patience = config.patience
@@ -55,6 +58,9 @@ class ReferenceInput(Input[InputSettings]):
         attributes = {"name": config.name, "size": 1}
         yield Resource("thing", config.name, attributes, aliases=[("thing", "old")], timeouts=timeouts)
         yield Stream(config.name, ("n",), {"type": "object", "properties": {"n": {"type": "integer"}}})
+        if config.former:
+            yield Released("thing", config.former)
+            yield Notice("Moved", f"{config.former} is now {config.name}", path="config.former")
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         if config.fail:
@@ -202,7 +208,7 @@ class Thing(ResourceType[Any]):
 class NeedsAll(ReferenceInput):
     """Plans only when every setting is known."""
 
-    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
+    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
         if not config.name:
             raise Deferred("config.name")
         return super().plan(config, context)

@@ -92,6 +92,8 @@ def test_the_host_asks_what_a_task_needs(name: str) -> None:
     timed = [line["resource"].get("timeouts", {}) for line in lines if "resource" in line]
     assert [each.timeouts.to_json() for each in found.resources] == timed
     assert [each["name"] for each in found.streams] == [line["stream"]["name"] for line in lines if "stream" in line]
+    assert [list(pair) for pair in found.released] == lines[-1].get("released", [])
+    assert [each.summary for each in found.warnings] == [each["summary"] for each in lines[-1].get("diagnostics", [])]
 
 
 @pytest.mark.parametrize("name", named("resource-", "host-resource-"))

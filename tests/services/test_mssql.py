@@ -137,6 +137,42 @@ def test_a_capture_instance_keeps_its_columns_and_a_table_has_two_at_most(server
         shop.cdc.enable_table("Orders", instance="third")
 
 
+def test_a_capture_instance_begins_when_the_agent_has_come_to_it_in_the_log(server: SqlServer, shop: Database):
+    starts = "SELECT start_lsn FROM cdc.change_tables WHERE capture_instance = N'second'"
+    shop.cdc.running = False
+    shop.cdc.enable_table("Orders", instance="second")
+    with shop.transaction() as t:
+        t.insert("Orders", Id=1)
+    assert ask(server, starts) == [(None,)]
+    assert ask(server, "SELECT sys.fn_cdc_get_min_lsn(N'second')") == [(bytes(10),)]
+    assert error(server, CHANGES.replace("dbo_Orders", "second")) == 313
+    shop.cdc.running = True
+    [(start,)] = ask(server, starts)
+    assert start is None, "nobody has asked the agent yet"
+    ask(server, "SELECT sys.fn_cdc_get_max_lsn()")
+    [(start,)] = ask(server, starts)
+    assert start < lsn_bytes(shop.log[-1].commit_lsn)
+    assert len(ask(server, CHANGES.replace("dbo_Orders", "second"))) == 1
+
+
+def test_change_tables_follow_another_type_but_no_column_that_comes_or_comes_again(server: SqlServer, shop: Database):
+    with shop.transaction() as t:
+        t.insert("Orders", Id=1, Name="a", Note="long")
+    ask(server, "ALTER TABLE dbo.Orders ADD Extra nvarchar(20)")
+    ask(server, "ALTER TABLE dbo.Orders DROP COLUMN Name")
+    ask(server, "ALTER TABLE dbo.Orders ADD Name nvarchar(20)")
+    shop.alter_column("Orders", "Note", "varchar(30)")
+    with shop.transaction() as t:
+        t.insert("Orders", Id=2, Name="b", Extra="c", Note="x")
+    assert [row[4:] for row in ask(server, CHANGES)] == [(1, "a", "long"), (2, None, "x")]
+    history = ask(server, "SELECT required_column_update, ddl_command FROM cdc.ddl_history ORDER BY ddl_lsn")
+    assert [row[0] for row in history] == [False, False, False, True]
+    assert history[0][1] == "ALTER TABLE [dbo].[Orders] ADD [Extra] NVARCHAR(20)"
+    numbers = "SELECT column_id FROM sys.columns WHERE object_id = OBJECT_ID(N'dbo.Orders') ORDER BY column_id"
+    captured = "SELECT column_id FROM cdc.captured_columns ORDER BY column_ordinal"
+    assert (ask(server, numbers), ask(server, captured)) == ([(1,), (3,), (4,), (5,)], [(1,), (2,), (3,)])
+
+
 def test_rights_are_asked_for(server: SqlServer, shop: Database):
     server.logins["reader"] = Login("reader", "Reader-1", grants={"select dbo.Orders"})
     with shop.transaction() as t:

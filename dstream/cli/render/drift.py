@@ -123,5 +123,5 @@ def drift_json(report: DriftReport) -> dict[str, Any]:
             "tasks": [{"address": note.address, "removed": note.removed} for note in pending.tasks],
         },
         "unfinished_records": report.unfinished,
-        "diagnostics": [diagnostic.to_json() for diagnostic in report.diagnostics],
+        "diagnostics": [diagnostic.to_json() for diagnostic in (*report.diagnostics, *report.warnings)],
     }

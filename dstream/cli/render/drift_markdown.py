@@ -8,6 +8,7 @@ from dstream.cli.render.drift import pending_lines, rule_notes, summary
 from dstream.cli.render.fences import code, fenced
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
+from dstream.diagnostics import Diagnostic
 from dstream.engine.drift import DriftReport
 from dstream.plan import DriftKind
 
@@ -52,8 +53,12 @@ def _parts(report: DriftReport) -> Iterator[str]:
     yield from _listed("Expected by ignore rules", expected)
     yield from _listed("Ignore rules to look at", list(rule_notes(report)))
     yield from _listed("Nobody to ask", [f"{address}: {why}" for address, why in report.unasked.items()])
-    problems = [f"{d.summary}: {d.detail}" if d.detail else d.summary for d in report.diagnostics]
-    yield from _listed("What is pending could not be found out", problems)
+    yield from _listed("What is pending could not be found out", [_told(each) for each in report.diagnostics])
+    yield from _listed("Warnings", [_told(each) for each in report.warnings])
+
+
+def _told(diagnostic: Diagnostic) -> str:
+    return f"{diagnostic.summary}: {diagnostic.detail}" if diagnostic.detail else diagnostic.summary
 
 
 def _listed(title: str, lines: list[str], strip: str = "") -> Iterator[str]:

@@ -38,6 +38,7 @@ _REASONS = {
     Reason.TRIGGERED: "because of replace_triggered_by",
     Reason.NOT_IN_CONFIGURATION: "it is no longer in the configuration",
     Reason.NOT_WANTED_BY_TASK: "its task no longer asks for it",
+    Reason.RELEASED: "its task needs it no longer, and nothing is lost with it",
 }
 
 

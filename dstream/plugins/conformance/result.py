@@ -19,6 +19,7 @@ TITLES = {
     "R11": "ends a plan with done, deferred or error, and exits 0",
     "R12": "plans the same twice",
     "R14": "plans objects that its schema describes, with unique keys",
+    "R16": "plans timeouts that are seconds, each at most a year",
     "R20": "writes nothing but ready before it is ready",
     "R21": "numbers checkpoints from 1, rising by 1",
     "R22": "writes whole positions of at most 64 KiB",

@@ -11,7 +11,7 @@ from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.lsn import from_bytes
 from dstream_mssql.names import Pattern, Table
-from dstream_sdk import InvalidError, ProviderError
+from dstream_sdk import DeniedError, InvalidError, ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class Column:
     ordinal: int = 0
     precision: int = 0
     scale: int = 0
+    id: int = 0
+    """Its number in the table, which no other column ever gets."""
+    column_set: bool = False
+    """Whether it is the XML of all sparse columns, which is never captured."""
 
     @property
     def selected(self) -> tuple[str, str, int | None]:
@@ -40,7 +44,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A capture instance. `object_id` is its change table's: made anew, it has another one."""
+    """A capture instance. `object_id` is its change table's: made anew, it has another one.
+
+    While `start_lsn` is 0 it has not begun: the capture agent has not come to it in the log, and it cannot be read.
+    """
 
     name: str
     object_id: int
@@ -50,6 +57,8 @@ class Instance:
     role: str | None
     columns: tuple[Column, ...]
     index: tuple[str, ...]
+    altered: bool = False
+    """Whether the table was altered after it was made, as far as the capture agent has come and this login may ask."""
 
 
 @dataclass(slots=True)
@@ -61,6 +70,27 @@ class Source:
     columns: tuple[Column, ...] = ()
     primary_key: tuple[str, ...] = ()
     instances: tuple[Instance, ...] = ()
+
+    @property
+    def begun(self) -> tuple[Instance, ...]:
+        """The capture instances that can be read."""
+        return tuple(instance for instance in self.instances if instance.start_lsn)
+
+    @property
+    def uncaptured(self) -> tuple[str, ...]:
+        """Columns that came to the table after its newest capture instance was made, which therefore lacks them.
+
+        A column that was dropped and came again under its name is one of them: it has another number. What somebody
+        left out when the instance was made is none, as long as a later column was captured.
+        """
+        if not self.instances:
+            return ()
+        newest = max((column.id for column in self.instances[-1].columns), default=0)
+        return tuple(
+            column.name
+            for column in self.columns
+            if column.id > newest and not column.computed and not column.column_set
+        )
 
     def key(self, chosen: Sequence[str] = ()) -> tuple[str, ...]:
         """The columns of the key: those that the user chose, the primary key's, those of CDC's unique index."""
@@ -119,10 +149,12 @@ def look(database: Database) -> Catalog:
         source = Source(Table(schema, table), object_id)
         by_id[object_id] = catalog.sources[source.table.folded] = source
     columns: dict[int, list[Column]] = defaultdict(list)
-    for object_id, column, kind, length, nullable, computed, precision, scale in database.rows(statements.COLUMNS):
-        columns[object_id].append(
-            Column(column, kind, length, bool(nullable), bool(computed), 0, precision or 0, scale or 0)
-        )
+    for object_id, name, kind, length, *flags, precision, scale, number, column_set in database.rows(
+        statements.COLUMNS
+    ):
+        nullable, computed = map(bool, flags)
+        sizes = (precision or 0, scale or 0)
+        columns[object_id].append(Column(name, kind, length, nullable, computed, 0, *sizes, number, bool(column_set)))
     keys: dict[int, list[str]] = defaultdict(list)
     for object_id, column in database.rows(statements.PRIMARY_KEYS):
         keys[object_id].append(column)
@@ -140,11 +172,15 @@ def look(database: Database) -> Catalog:
 
 def _instances(database: Database) -> list[Instance]:
     captured: dict[int, list[Column]] = defaultdict(list)
-    for object_id, name, kind, ordinal, computed, length in database.rows(statements.CAPTURED_COLUMNS):
-        captured[object_id].append(Column(name, kind, length, True, bool(computed), ordinal))
+    for object_id, name, kind, ordinal, computed, length, number in database.rows(statements.CAPTURED_COLUMNS):
+        captured[object_id].append(Column(name, kind, length, True, bool(computed), ordinal, id=number))
     index: dict[int, list[str]] = defaultdict(list)
     for object_id, name in database.rows(statements.INDEX_COLUMNS):
         index[object_id].append(name)
+    try:
+        altered = {object_id for (object_id,) in database.rows(statements.ALTERED)}
+    except DeniedError:
+        altered = set()
     return [
         Instance(
             name,
@@ -155,6 +191,7 @@ def _instances(database: Database) -> list[Instance]:
             role,
             tuple(captured[object_id]),
             tuple(index[object_id]),
+            object_id in altered,
         )
         for name, object_id, source, start, created, role in database.rows(statements.INSTANCES)
     ]
@@ -169,7 +206,7 @@ def json_schema(columns: Sequence[Column], *, strings: bool) -> Mapping[str, Any
     """The JSON Schema of a table's `data`. Computed columns are not captured."""
     properties: dict[str, Any] = {}
     for column in columns:
-        if column.computed:
+        if column.computed or column.column_set:
             continue
         kind = "string"
         if not strings and column.type != "sql_variant":

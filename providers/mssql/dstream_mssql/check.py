@@ -2,7 +2,8 @@
 
 The tests of this provider run against a stand-in; this is for who has a server. It reads the connection string from
 DATABASE_CONNECTION_STRING. With --read-only it asks and changes nothing; without, it makes a table `dbo.dstream_check`,
-captures it, changes rows, reads their changes with the input's own code, and removes it.
+captures it, changes rows, reads their changes with the input's own code, adds a column, reads on in a second capture
+instance, and removes it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from dstream_mssql import statements
+from dstream_mssql.captures import instance_name
 from dstream_mssql.catalog import look
 from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.lsn import from_bytes, from_log, to_hex
@@ -131,6 +133,7 @@ def ask(report: Report, database: Database) -> None:
         report.attempt("seconds since the agent wrote its newest entry", lambda: one(statements.AGENT_AGE))
         report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
         report.attempt("retention in minutes", lambda: one(statements.RETENTION), needed=False)
+        report.attempt("times that captured tables were altered", lambda: one(statements.ALTERATIONS), needed=False)
     for source in report.values["catalog"].sources.values():
         for instance in source.instances[:1]:
             report.attempt(f"lowest LSN of {instance.name}", partial(lsn, statements.MIN_LSN, instance.name))
@@ -160,6 +163,7 @@ def change(report: Report, database: Database, text: str, patience: float) -> No
         if all(report.attempt(what, partial(database.run, "do it", sql)) for what, sql in steps):
             report.attempt("the input reads all changes, value by value", lambda: read_back(text, patience))
             report.attempt("the input reads rows and then changes (snapshot)", lambda: snapshot(database, text))
+            alter(report, database, text, patience)
     finally:
         report.attempt("drop the table, and its capture instance with it", lambda: _drop(database))
         if made_cdc:
@@ -172,7 +176,7 @@ def read_back(text: str, patience: float) -> str:
     """Read until the changes have been captured; AssertionError if they are not what was written."""
     end = time.monotonic() + patience
     while True:
-        found = session({"connection_string": text, "tables": [TABLE.full]})
+        found = session(_settings(text))
         operations = [one["metadata"]["OperationType"] for one in found]
         if operations[-1:] == ["Delete"] and len(operations) >= 4:
             break
@@ -199,11 +203,54 @@ def read_back(text: str, patience: float) -> str:
 def snapshot(database: Database, text: str) -> str:
     """Read rows as of one moment; AssertionError if they are not there."""
     database.run("insert a row", "INSERT INTO dbo.dstream_check (Id, Name) VALUES (7, N'in the snapshot')")
-    found = session({"connection_string": text, "tables": [TABLE.full], "snapshot": "initial"})
+    found = session({**_settings(text), "snapshot": "initial"})
     reads = [one["data"]["Id"] for one in found if one["metadata"]["OperationType"] == "Read"]
     if reads != [7]:
         raise AssertionError(f"one row was there, and these were read: {reads}")
     return "1 row"
+
+
+def alter(report: Report, database: Database, text: str, patience: float) -> None:
+    """Add a column, make the second capture instance that `plan` would ask for, and read on in it."""
+
+    def made() -> str:
+        catalog = look(database)
+        source = catalog.sources[TABLE.folded]
+        if source.uncaptured != ("Note",):
+            raise AssertionError(f"one column was added, and these seem to be new: {', '.join(source.uncaptured)}")
+        database.run("make it", statements.enabling(TABLE, instance_name(TABLE, 2), ""))
+        return instance_name(TABLE, 2)
+
+    if all(
+        (
+            report.attempt("add a column", partial(database.run, "do it", f"ALTER TABLE {TABLE.sql} ADD Note int")),
+            report.attempt("see that it is not captured, make a second capture instance", made),
+            report.attempt(
+                "insert a row with it",
+                partial(database.run, "do it", f"INSERT INTO {TABLE.sql} (Id, Note) VALUES (8, 5)"),  # noqa: S608 - quoted
+            ),
+        )
+    ):
+        report.attempt("the input goes over to the second capture instance", lambda: gone_over(text, patience))
+
+
+def gone_over(text: str, patience: float) -> str:
+    """Read until the row with the new column has come; AssertionError if anything before it is missing or twice."""
+    end = time.monotonic() + patience
+    while True:
+        found = [(one["data"]["Id"], one["data"].get("Note")) for one in session(_settings(text))]
+        if found[-1:] == [(8, 5)]:
+            break
+        if time.monotonic() > end:
+            raise AssertionError(f"the new column did not come within {patience:.0f} s: {found[-3:]}")
+        time.sleep(2)
+    if found != [(1, None), (1, None), (1, None), (2, None), (2, None), (7, None), (8, 5)]:
+        raise AssertionError(f"changes are missing or came twice: {found}")
+    return f"{len(found)} changes"
+
+
+def _settings(text: str) -> dict[str, Any]:
+    return {"connection_string": text, "tables": [TABLE.full]}
 
 
 def session(config: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from dstream_mssql.connection_string import Target, parse
@@ -235,13 +235,3 @@ def _error_of(problem: Any, summary: str, target: Target) -> ProviderError:
 def scrub(text: str, target: Target) -> str:
     """The text without the password."""
     return text.replace(target.password, "(password)") if target.password else text
-
-
-def literal(text: str) -> str:
-    """A string in a statement, where no parameter can stand."""
-    return "N'" + text.replace("'", "''") + "'"
-
-
-def listed(texts: Sequence[str]) -> str:
-    """Strings in parentheses, for IN."""
-    return "(" + ", ".join(map(literal, texts)) + ")"

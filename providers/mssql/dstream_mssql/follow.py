@@ -43,6 +43,8 @@ class Track:
     pace: Pace
     successors: list[TableReader] = field(default_factory=list)
     busy: bool = False
+    stale: bool = False
+    """Whether it is to be looked at anew before more of it is read: its table or its capture instances have changed."""
     read_at: float = 0.0
     problem: ProviderError | None = None
     pause: float = 0.0
@@ -83,7 +85,8 @@ class Follower:
     def position(self) -> Position:
         """Where the tables are."""
         places = {name: track.place for name, track in self.tracks.items()}
-        return replace(self._position, lsn=max(self._captured, self._position.lsn), tables=places)
+        tables = {**self._position.tables, **places}
+        return replace(self._position, lsn=max(self._captured, self._position.lsn), tables=tables)
 
     def run(self, end: int | None) -> None:
         """Read until the session is to stop, or every table is past the LSN `end`. Raises ProviderError."""
@@ -114,7 +117,11 @@ class Follower:
                 self._checkpoint_if_due(idle=True)
 
     def _look(self, now: float, end: int | None) -> None:
-        """Ask how far the log is captured, when that is due; tables that have something to read become due."""
+        """Ask how far the log is captured, when that is due; tables that have something to read become due.
+
+        Nothing is read up to there before `watch` has looked at what else is new: what was captured behind a new
+        capture instance, or behind ALTER TABLE, is to be read by readers that know of it.
+        """
         if now < self._looked.due:
             return
         try:
@@ -144,7 +151,7 @@ class Follower:
         for track in sorted(self.tracks.values(), key=lambda one: one.pace.due):
             if running >= workers or track.pace.due > now:
                 break
-            if track.busy:
+            if track.busy or track.stale:
                 continue
             self._hand_over(track)
             bound = upto

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dstream_mssql.selection import keys_of, patterns_of
 from dstream_mssql.settings import InputSettings
-from dstream_sdk import Input, InputSession, InvalidError, PlanContext, Resource, Stream
+from dstream_sdk import Input, InputSession, InvalidError, Notice, PlanContext, Released, Resource, Stream
 
 
 class SqlServerInput(Input[InputSettings]):
@@ -14,7 +14,7 @@ class SqlServerInput(Input[InputSettings]):
 
     discovers = True
 
-    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
+    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
         """CDC of the database and the tables, where it is missing or was enabled by us; a stream per table."""
         patterns = patterns_of(config)
         keys = keys_of(config)
@@ -35,7 +35,8 @@ class SqlServerInput(Input[InputSettings]):
 
         tables = [pattern.table for pattern in patterns]
         if config.manage:
-            yield from needed(config, target_of(config.connection_string).database, tables)
+            wanted = [(table, 1) for table in tables]
+            yield from needed(config, target_of(config.connection_string).database, wanted)
         for table in tables:
             yield Stream(str(table), tuple(keys.get(table.folded, ())))
 

@@ -17,6 +17,11 @@ def quote(identifier: str) -> str:
     return "[" + identifier.replace("]", "]]") + "]"
 
 
+def literal(text: str) -> str:
+    """A string, for T-SQL where no parameter can stand."""
+    return "N'" + text.replace("'", "''") + "'"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Table:
     """A table by schema and name. `str` is the envelope's TableName: without the schema if that is dbo."""

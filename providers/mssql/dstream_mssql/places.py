@@ -21,31 +21,32 @@ REREAD = -1
 
 
 def place_of(source: Source, stored: Place | None, captured: int, config: InputSettings) -> Place:
-    """Where a table goes on. Raises Gap."""
-    newest = source.instances[-1]
+    """Where a table of which a capture instance has begun goes on. Raises Gap."""
+    instances = source.begun
+    newest = instances[-1]
     if stored is None:
         if config.snapshot == "initial":
             return Place(newest.name, newest.object_id, 0, reading=True)
         if config.start == "now":
             return Place(newest.name, newest.object_id, max(captured, newest.start_lsn - 1))
-        oldest = source.instances[0]
+        oldest = instances[0]
         return Place(oldest.name, oldest.object_id, max(oldest.start_lsn - 1, 0))
     again = Place(newest.name, newest.object_id, stored.lsn or 1, reading=True, rows=1, truncate=True)
     if stored.reading:
         return replace(again, truncate=stored.truncate or stored.lsn > 0)
     if stored.object_id == REREAD:
         return again
-    for instance in source.instances:
+    for instance in instances:
         if instance.object_id == stored.object_id:
             if instance.start_lsn <= stored.first:
                 return stored
             break
     # The instance is gone or was cleaned up: another one that holds all that follows will do.
-    for instance in source.instances:
+    for instance in instances:
         if instance.start_lsn <= stored.first:
             log(f"{source.table.full}: goes on in the capture instance {instance.name}")
             return replace(stored, instance=instance.name, object_id=instance.object_id)
-    instance = min(source.instances, key=lambda one: one.start_lsn)
+    instance = min(instances, key=lambda one: one.start_lsn)
     problem = lost(source.table, instance, stored, instance.start_lsn)
     if config.on_gap == "fail":
         raise problem
@@ -54,8 +55,8 @@ def place_of(source: Source, stored: Place | None, captured: int, config: InputS
 
 
 def readers_of(source: Source, place: Place, key: Sequence[str], config: InputSettings) -> list[TableReader]:
-    """Readers of the instance that a place is in, and of those that were made after it."""
+    """Readers of the instance that a place is in, and of those that have begun after it."""
     check_key(source, key)
-    at = next(at for at, one in enumerate(source.instances) if one.object_id == place.object_id)
-    later: tuple[Instance, ...] = source.instances[at:]
+    at = next(at for at, one in enumerate(source.begun) if one.object_id == place.object_id)
+    later: tuple[Instance, ...] = source.begun[at:]
     return [TableReader(source, one, key, config) for one in later]

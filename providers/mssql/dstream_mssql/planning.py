@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from dstream_mssql.captures import captures_of, instance_name, key_of
 from dstream_mssql.catalog import check_key, json_schema, look
 from dstream_mssql.database import connect, target_of
 from dstream_mssql.names import Pattern, Table
 from dstream_mssql.resources.marker import ours
 from dstream_mssql.selection import parse_list
 from dstream_mssql.settings import InputSettings, seconds
-from dstream_sdk import InvalidError, Resource, Stream
+from dstream_sdk import InvalidError, Notice, Released, Resource, Stream
 
 CDC_DATABASE, CDC_TABLE = "mssql_cdc_database", "mssql_cdc_table"
 
 
 def discovered(
     config: InputSettings, patterns: Sequence[Pattern], keys: Mapping[tuple[str, str], tuple[str, ...]]
-) -> Iterable[Resource | Stream]:
-    """Resources and streams of the tables that the server has. Raises ProviderError.
+) -> Iterable[Resource | Stream | Released | Notice]:
+    """Resources and streams of the tables that the server has, and what is to be said of them. Raises ProviderError.
 
     CDC that somebody else enabled is used as it is and stays out of the plan, so that `destroy` leaves it alone.
     """
@@ -36,22 +37,24 @@ def discovered(
             path="config.tables",
         )
     sources = catalog.chosen(patterns, parse_list(config.exclude, "exclude"))
+    found = [(source.table, captures_of(source, catalog, made, config)) for source in sources]
     if config.manage:
-        managed = [
-            source.table
-            for source in sources
-            if not source.instances
-            or any((source.object_id, one.name.lower()) in made.tables for one in source.instances)
-        ]
-        yield from needed(config, catalog.database, managed, database=not catalog.cdc or made.database)
+        wanted = [(table, number) for table, captures in found for number in captures.wanted]
+        yield from needed(config, catalog.database, wanted, database=not catalog.cdc or made.database)
+    for table, captures in found:
+        yield from (Released(CDC_TABLE, key_of(table, number)) for number in captures.released)
+        if captures.notice is not None:
+            yield captures.notice
     for source in sources:
         key = source.key(keys.get(source.table.folded, ()))
         check_key(source, key)
         yield Stream(str(source.table), key, json_schema(source.columns, strings=config.values == "string"))
 
 
-def needed(config: InputSettings, name: str, tables: Sequence[Table], *, database: bool = True) -> Iterable[Resource]:
-    """CDC of the database, and of each table."""
+def needed(
+    config: InputSettings, name: str, tables: Sequence[tuple[Table, int]], *, database: bool = True
+) -> Iterable[Resource]:
+    """CDC of the database, and capture instances of tables by their numbers."""
     before = []
     if database:
         attributes: dict[str, object] = {"database": name}
@@ -59,18 +62,8 @@ def needed(config: InputSettings, name: str, tables: Sequence[Table], *, databas
             attributes["retention_minutes"] = max(1, round(seconds(config.retention) / 60))
         yield Resource(CDC_DATABASE, name, attributes)
         before.append((CDC_DATABASE, name))
-    for table in tables:
-        wanted = {"table": table.full, "capture_instance": instance_name(table)}
+    for table, number in tables:
+        wanted = {"table": table.full, "capture_instance": instance_name(table, number)}
         if config.role_name:
             wanted["role_name"] = config.role_name
-        yield Resource(CDC_TABLE, str(table), wanted, depends_on=before)
-
-
-def instance_name(table: Table) -> str:
-    """The name of a capture instance, as SQL Server itself would choose it: at most 100 characters."""
-    name = f"{table.schema}_{table.name}"
-    if len(name) <= 100:
-        return name
-    import hashlib
-
-    return f"{name[:91]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        yield Resource(CDC_TABLE, key_of(table, number), wanted, depends_on=before)

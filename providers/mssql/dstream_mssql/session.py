@@ -6,10 +6,12 @@ import time
 from dataclasses import replace
 
 from dstream_mssql import statements
+from dstream_mssql.captures import spoken_warning
 from dstream_mssql.catalog import Catalog, Source, look
 from dstream_mssql.database import Database, Lost, target_of
 from dstream_mssql.follow import Follower, Track
 from dstream_mssql.lsn import from_bytes, to_hex
+from dstream_mssql.names import Table
 from dstream_mssql.pacing import Pace
 from dstream_mssql.places import REREAD, place_of, readers_of
 from dstream_mssql.pool import Pool
@@ -18,7 +20,10 @@ from dstream_mssql.selection import keys_of, parse_list, patterns_of
 from dstream_mssql.settings import InputSettings, seconds
 from dstream_mssql.snapshot import SnapshotReader, Stopped
 from dstream_mssql.watch import Watch
-from dstream_sdk import InputSession, ProviderError, log
+from dstream_sdk import DeniedError, InputSession, ProviderError, log
+
+_PATIENCE, _BETWEEN = 10.0, 0.5
+"""Seconds to wait for the capture agent to begin with tables, and between two looks."""
 
 
 class Session:
@@ -31,8 +36,13 @@ class Session:
         self._target = target_of(config.connection_string)
         self._pool = Pool(self._target)
         self._watch = Watch(config)
-        self._renew_at = time.monotonic() + seconds(config.refresh_interval)
-        self._instances: frozenset[int] = frozenset()
+        self._refresh = seconds(config.refresh_interval)
+        self._renew_at = time.monotonic() + self._refresh
+        self._renewed, self._unfinished = 0, False
+        self._shape: tuple[object, ...] = ()
+        self._denied = False
+        self._waiting: frozenset[str] = frozenset()
+        self._warned: dict[str, tuple[str, ...]] = {}
         if self._target.ignored:
             log(f"without effect in the connection string: {', '.join(self._target.ignored)}")
         if config.lock_config:
@@ -44,12 +54,13 @@ class Session:
     def prepare(self) -> None:
         """Everything that can be refused before the session is ready. Raises ProviderError."""
         with self._pool.lend() as database:
-            catalog = look(database)
-            ((found,),) = database.rows(statements.MAX_LSN) if catalog.cdc else [(None,)]
-        captured = from_bytes(found)
+            catalog, captured = self._see(database)
+            patience = time.monotonic() + _PATIENCE
+            while self._not_begun(catalog) and time.monotonic() < patience and not self._session.wait(_BETWEEN):
+                catalog, captured = self._see(database)
         self._end = captured if self._session.until_current else None
+        self._first = self._renewed = captured
         self._catalog = catalog
-        self._instances = frozenset(one.object_id for source in catalog.sources.values() for one in source.instances)
         stored = self._session.checkpoint_position
         if stored is None:
             self._position = Position(catalog.database, catalog.guid, captured)
@@ -57,7 +68,9 @@ class Session:
             self._position = Position.from_json(stored)
             self._check_database(self._position, catalog, captured)
         self._tracks, places = self._begin(catalog, self._position, captured)
-        self._position = Position(catalog.database, catalog.guid, captured or self._position.lsn, places)
+        # Where a table is that cannot be followed now is kept: it may go on from there, or find that something is lost.
+        kept = {name: place for name, place in self._position.tables.items() if self._means(name)}
+        self._position = Position(catalog.database, catalog.guid, captured or self._position.lsn, {**kept, **places})
 
     def run(self) -> None:
         """Read rows, then changes, until the session is to stop. Raises ProviderError."""
@@ -99,35 +112,82 @@ class Session:
         behind = [track.place.first for track in follower.tracks.values() if track.place.first <= captured]
         with self._pool.lend() as database:
             self._watch.look(database, min(behind, default=None))
-            if self._end is not None or time.monotonic() < self._renew_at:
-                return
-            self._renew_at = time.monotonic() + seconds(self._config.refresh_interval)
+            if self._end is not None:
+                return  # it was looked at after the end had been noted
             self._renew(follower, database, captured)
         for track in list(follower.tracks.values()):
             self._snapshot(track, follower.position)
 
     def _renew(self, follower: Follower, database: Database, captured: int) -> None:
-        """Follow tables and capture instances that are new. Raises Gap."""
-        now = frozenset(row[1] for row in database.rows(statements.INSTANCES))
-        if now == self._instances:
+        """Follow tables and capture instances that are new, and tables as they are now. Raises Gap.
+
+        Looks whenever more was captured, since that may be behind what is new.
+        """
+        now = time.monotonic()
+        if captured != self._renewed or now >= self._renew_at:
+            shape = self._shape_of(database)
+            self._unfinished = self._unfinished or shape != self._shape
+            self._shape, self._renewed, self._renew_at = shape, captured, now + self._refresh
+        if not self._unfinished:
             return
         catalog = look(database)
-        done = True
+        busy = False
         for source in catalog.chosen(self._patterns, self._exclude):
-            if not source.instances:
+            name = source.table.full
+            self._warn(source, catalog)
+            if not source.begun:
                 continue
-            track = follower.tracks.get(source.table.full)
+            track = follower.tracks.get(name)
             if track is None:
-                log(f"{source.table.full}: is followed from now on")
-                follower.tracks[source.table.full] = self._track(source, None, captured)
+                log(f"{name}: is followed from now on")
+                since = self._first if name in self._waiting else captured
+                follower.tracks[name] = self._track(source, follower.position.tables.get(name), since)
             elif track.busy:
-                done = False
+                track.stale = busy = True
             else:
                 again = self._track(source, track.place, captured)
                 track.place, track.reader, track.successors = again.place, again.reader, again.successors
-                track.pace.due = 0.0
-        if done:
-            self._instances = now
+                track.pace.due, track.stale = 0.0, False
+        self._unfinished = busy
+
+    def _see(self, database: Database) -> tuple[Catalog, int]:
+        """The database, and how far its log is captured: the catalog is not older than that."""
+        captured = 0
+        if any(cdc for _, cdc, *_ in database.rows(statements.DATABASE)):
+            ((found,),) = database.rows(statements.MAX_LSN)
+            captured = from_bytes(found)
+            self._shape = self._shape_of(database)
+        return look(database), captured
+
+    def _shape_of(self, database: Database) -> tuple[object, ...]:
+        """What is another whenever capture instances come, go or begin, or a captured table was altered."""
+        captures = database.rows(statements.CAPTURES)[0]
+        try:
+            return *captures, *database.rows(statements.ALTERATIONS)[0]
+        except DeniedError as problem:
+            if not self._denied:
+                self._denied = True
+                log(f"without the permission to ask, ALTER TABLE is noticed late: {problem.detail}")
+            return *captures, time.monotonic() // self._refresh
+
+    def _not_begun(self, catalog: Catalog) -> frozenset[str]:
+        """The chosen tables that have capture instances, none of which the capture agent has begun with."""
+        chosen = catalog.chosen(self._patterns, self._exclude)
+        return frozenset(source.table.full for source in chosen if source.instances and not source.begun)
+
+    def _means(self, name: str) -> bool:
+        """Whether a table, as positions name it, is one that the configuration means."""
+        table = Table(*name.split(".", 1))
+        named = not self._patterns or any(pattern.matches(table) for pattern in self._patterns)
+        return named and not any(pattern.matches(table) for pattern in self._exclude)
+
+    def _warn(self, source: Source, catalog: Catalog) -> None:
+        """Say which columns do not arrive, once."""
+        name, lacking = source.table.full, source.uncaptured
+        text = spoken_warning(source, catalog) if self._config.new_columns == "capture" else None
+        if text is not None and self._warned.get(name) != lacking:
+            self._warned[name] = lacking
+            log(f"warning: {text}")
 
     def _track(self, source: Source, stored: Place | None, captured: int) -> Track:
         """What it takes to follow a table from its stored place on. Raises Gap."""
@@ -192,8 +252,9 @@ class Session:
             for source in chosen
             if not source.instances
         ]
-        found = [source for source in chosen if source.instances]
-        if not found or (problems and self._config.on_table_error == "fail"):
+        found = [source for source in chosen if source.begun]
+        self._waiting = self._not_begun(catalog)
+        if not (found or self._waiting) or (problems and self._config.on_table_error == "fail"):
             raise ProviderError(
                 "No table to follow",
                 "; ".join(problems)
@@ -202,6 +263,10 @@ class Session:
             )
         for problem in problems:
             log(f"the other tables go on: {problem}")
+        for name in sorted(self._waiting):
+            log(f"{name}: waits for the capture agent, which has not begun with it. Does SQL Server Agent run?")
+        for source in chosen:
+            self._warn(source, catalog)
         return found
 
 

@@ -80,12 +80,17 @@ class InputSettings(Connection):
     )
     max_batch_rows: int = setting(20_000, description="the most rows of one read", minimum=1)
     refresh_interval: str = setting(
-        "30s", description="time between two looks for new tables and capture instances while the task runs"
+        "30s", description="the longest time between two looks for new tables and capture instances while the task runs"
     )
     reconnect_timeout: str = setting(
         "5m", description="how long a lost connection is tried again before the task fails"
     )
     manage: bool = setting(True, description="whether the task enables CDC where it is missing, or finds it there")
+    new_columns: Literal["capture", "ignore"] = setting(
+        "capture",
+        description="what becomes of columns that are added to a captured table: `plan` makes another capture instance "
+        "and `run` warns until there is one, or nothing",
+    )
     discover: bool = setting(
         True, description="whether `plan` asks the server about tables, keys and columns; patterns need it"
     )

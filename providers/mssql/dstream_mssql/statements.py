@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dstream_mssql.names import Table, quote
+from dstream_mssql.names import Table, literal, quote
 
 DATABASE = (
     "SELECT d.name, d.is_cdc_enabled, d.snapshot_isolation_state, CONVERT(nvarchar(36), d.service_broker_guid)"
@@ -16,7 +16,7 @@ TABLES = (
 )
 COLUMNS = (
     "SELECT c.object_id, c.name, COALESCE(b.name, u.name), c.max_length, c.is_nullable, c.is_computed, c.precision, "
-    "c.scale"
+    "c.scale, c.column_id, c.is_column_set"
     " FROM sys.columns AS c JOIN sys.tables AS t ON t.object_id = c.object_id"
     " LEFT JOIN sys.types AS b ON b.user_type_id = c.system_type_id"
     " LEFT JOIN sys.types AS u ON u.user_type_id = c.user_type_id"
@@ -34,12 +34,18 @@ INSTANCES = (
     " FROM cdc.change_tables"
 )
 CAPTURED_COLUMNS = (
-    "SELECT k.object_id, k.column_name, k.column_type, k.column_ordinal, k.is_computed, c.max_length"
+    "SELECT k.object_id, k.column_name, k.column_type, k.column_ordinal, k.is_computed, c.max_length, k.column_id"
     " FROM cdc.captured_columns AS k"
     " LEFT JOIN sys.columns AS c ON c.object_id = k.object_id AND c.name = k.column_name"
     " ORDER BY k.object_id, k.column_ordinal"
 )
+ALTERED = "SELECT DISTINCT object_id FROM cdc.ddl_history"
+"""Change tables whose source table was altered after they were made."""
 INDEX_COLUMNS = "SELECT object_id, column_name FROM cdc.index_columns ORDER BY object_id, index_ordinal"
+CAPTURES = "SELECT COUNT(*), COUNT(start_lsn), MAX(create_date) FROM cdc.change_tables"
+"""Changes with every capture instance that is made, goes or begins."""
+ALTERATIONS = "SELECT COUNT(*), MAX(ddl_lsn) FROM cdc.ddl_history"
+"""Changes with every ALTER TABLE of a captured table, when the capture agent has come to it in the log."""
 MAX_LSN = "SELECT sys.fn_cdc_get_max_lsn()"
 MIN_LSN = "SELECT sys.fn_cdc_get_min_lsn(@P1)"
 AGENT_AGE = (
@@ -115,3 +121,20 @@ def lock(table: Table) -> str:
 def first_row(table: Table) -> str:
     """The first read of a snapshot transaction, which fixes its moment."""
     return f"SELECT TOP (1) 1 AS found FROM {table.sql}"  # noqa: S608 - quoted
+
+
+def enabling(table: Table, instance: str, role: str) -> str:
+    """What somebody types to make a capture instance with all columns of a table."""
+    return (
+        f"EXEC sys.sp_cdc_enable_table @source_schema = {literal(table.schema)}, @source_name = {literal(table.name)},"
+        f" @capture_instance = {literal(instance)}, @role_name = {literal(role) if role else 'NULL'},"
+        " @supports_net_changes = 0"
+    )
+
+
+def disabling(table: Table, instance: str) -> str:
+    """What somebody types to remove a capture instance."""
+    return (
+        f"EXEC sys.sp_cdc_disable_table @source_schema = {literal(table.schema)}, @source_name = {literal(table.name)},"
+        f" @capture_instance = {literal(instance)}"
+    )

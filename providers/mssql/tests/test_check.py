@@ -33,6 +33,8 @@ def test_it_changes_rows_reads_them_back_and_leaves_nothing(server: SqlServer, s
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the input reads all changes, value by value: 5 changes" in done.stdout
     assert "(snapshot): 1 row" in done.stdout
+    assert "make a second capture instance: dbo_dstream_check_2" in done.stdout
+    assert "the input goes over to the second capture instance: 7 changes" in done.stdout
     assert sorted(table.name for table in shop.tables.values()) == ["Orders"]
     assert sorted(shop.cdc.instances) == ["dbo_orders"]
 

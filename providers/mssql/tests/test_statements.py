@@ -25,11 +25,14 @@ MADE = {
     "disable table": cdc_table._DISABLE,
     "retention": cdc_database._RETENTION,
     "markers": marker._READ,
+    "enabling by hand": statements.enabling(TABLE, "odd_t'a_2", "who's"),
+    "disabling by hand": statements.disabling(TABLE, "odd_t'a"),
 }
 DOCUMENTED = {
     "sys.databases", "sys.tables", "sys.schemas", "sys.columns", "sys.types", "sys.indexes", "sys.index_columns",
     "sys.extended_properties", "sys.dm_cdc_log_scan_sessions", "sys.dm_cdc_errors", "sys.dm_db_log_stats",
-    "cdc.change_tables", "cdc.captured_columns", "cdc.index_columns", "cdc.lsn_time_mapping", "dbo.cdc_jobs",
+    "cdc.change_tables", "cdc.ddl_history", "cdc.captured_columns", "cdc.index_columns", "cdc.lsn_time_mapping",
+    "dbo.cdc_jobs",
     "sys.fn_cdc_get_max_lsn", "sys.fn_cdc_get_min_lsn", "sys.sp_cdc_enable_db", "sys.sp_cdc_disable_db",
     "sys.sp_cdc_enable_table", "sys.sp_cdc_disable_table", "sys.sp_cdc_change_job", "sys.sp_addextendedproperty",
     "sys.sp_updateextendedproperty", "sys.sp_dropextendedproperty",
@@ -53,6 +56,16 @@ def test_odd_names_stay_names():
     table = rows.find(exp.Table)
     assert table is not None
     assert (table.db, table.name) == (TABLE.schema, TABLE.name)
+
+
+def test_what_is_typed_by_hand_means_the_names_as_they_are():
+    [enable] = parse(MADE["enabling by hand"], read="tsql")
+    assert isinstance(enable, exp.Execute)
+    assert {one.this.name: one.expression.name for one in enable.expressions} == {
+        "source_schema": "odd] schema", "source_name": "ta%ble'", "capture_instance": "odd_t'a_2",
+        "role_name": "who's", "supports_net_changes": "0",
+    }  # fmt: skip
+    assert "@role_name = NULL" in statements.enabling(TABLE, "x", "")
 
 
 def test_whatever_is_really_sent_parses_and_asks_documented_views_functions_and_procedures(

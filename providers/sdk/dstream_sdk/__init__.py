@@ -36,7 +36,7 @@ from dstream_sdk.errors import (
 from dstream_sdk.exact import show
 from dstream_sdk.faults import fault
 from dstream_sdk.input import Input, InputSession
-from dstream_sdk.model import Envelope, Object, PlanContext, Resource, Stream
+from dstream_sdk.model import Envelope, Notice, Object, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, OutputSession
 from dstream_sdk.provider import Provider, main
 from dstream_sdk.resource import ResourceContext, ResourceType
@@ -54,12 +54,14 @@ __all__ = [
     "Input",
     "InputSession",
     "InvalidError",
+    "Notice",
     "Object",
     "Output",
     "OutputSession",
     "PlanContext",
     "Provider",
     "ProviderError",
+    "Released",
     "Resource",
     "ResourceContext",
     "ResourceType",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dstream_sdk.channel import Writer, encode, wrap
 from dstream_sdk.errors import Deferred, InvalidError
 from dstream_sdk.handshake import refuse
 from dstream_sdk.input import Input
-from dstream_sdk.model import PlanContext, Resource, Stream
+from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, streams_of
 from dstream_sdk.settings import decode
 
@@ -27,7 +27,8 @@ def derive(
         return refuse(writer, InvalidError("No such role", "this provider does not play it"))
     context = PlanContext(str(opening.get("task") or ""), streams_of(opening))
     try:
-        lines = [_line(each) for each in part.plan(decode(config, given), context)]
+        found: Iterable[Any] = list(part.plan(decode(config, given), context))
+        lines = [_line(each) for each in found if isinstance(each, Resource | Stream)]
     except Deferred as deferred:
         writer.send(encode({"status": "deferred", "needs": list(deferred.needs)}))
         return 0
@@ -36,7 +37,7 @@ def derive(
         return 0
     for line in lines:
         writer.put(line + b"\n")
-    writer.send(b'{"status":"done"}')
+    writer.send(encode(_end(found)))
     return 0
 
 
@@ -55,6 +56,21 @@ def _timeouts(found: Resource) -> dict[str, float]:
                 f"each in seconds, more than 0 and {_LONGEST} (a year) at most.",
             )
     return dict(found.timeouts)
+
+
+def _end(found: Iterable[Any]) -> dict[str, Any]:
+    end: dict[str, Any] = {"status": "done"}
+    released = [[each.type, each.key] for each in found if isinstance(each, Released)]
+    notices = [
+        {"severity": "warning", "summary": each.summary, "detail": each.detail, "path": each.path}
+        for each in found
+        if isinstance(each, Notice)
+    ]
+    if released:
+        end["released"] = released
+    if notices:
+        end["diagnostics"] = notices
+    return end
 
 
 def _line(found: Resource | Stream) -> bytes:

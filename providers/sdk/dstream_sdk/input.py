@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from dstream_sdk.channel import LineReader, Writer, encode, log, widen
 from dstream_sdk.errors import ProviderError
 from dstream_sdk.handshake import refuse
-from dstream_sdk.model import PlanContext, Resource, Stream
+from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
 
 C = TypeVar("C")
 
@@ -29,8 +29,8 @@ class Input(Generic[C]):
     discovers = False
     """Set when `plan` talks to the network, for instance to list tables."""
 
-    def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Stream]:
-        """Return the objects that this input needs and the streams it delivers.
+    def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
+        """Return the objects that this input needs and the streams it delivers, what it releases, and warnings.
 
         Pure unless `discovers`; reading a setting that is not known yet ends it with the answer "deferred".
         """

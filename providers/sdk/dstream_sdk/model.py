@@ -44,6 +44,31 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """An object that the task needs no longer, and with which nothing is lost though its type holds data.
+
+    `plan` of an input or output yields it in place of the Resource. The host destroys it as it would any object that
+    nobody asks for, but neither takes that for a loss of data nor waits for the task to stop. Only say so of what stays
+    true: there may be days between a plan and its apply.
+    """
+
+    type: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What users are to know of a plan: they see it as a warning. Yielded by `plan` of an input or output.
+
+    `summary` is the same for all of a kind; `path` is a place in the configuration, such as `config.tables[0]`.
+    """
+
+    summary: str
+    detail: str = ""
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Object:
     """A real object behind a resource.
 

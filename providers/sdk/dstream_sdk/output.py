@@ -15,7 +15,7 @@ from dstream_sdk import faults
 from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen
 from dstream_sdk.errors import ProviderError, SaidAll
 from dstream_sdk.handshake import refuse
-from dstream_sdk.model import Envelope, PlanContext, Resource, Stream
+from dstream_sdk.model import Envelope, Notice, PlanContext, Released, Resource, Stream
 
 C = TypeVar("C")
 
@@ -38,8 +38,11 @@ class Output(Generic[C]):
     stores_checkpoint = False
     """Set when `flush` keeps the checkpoint in the transaction of the data, and `open` reads it back."""
 
-    def plan(self, config: C, context: PlanContext) -> Iterable[Resource]:
-        """Return the objects that this output needs for `context.streams`. Pure unless `discovers`."""
+    def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Released | Notice]:
+        """Return the objects that this output needs for `context.streams`, what it releases, and warnings.
+
+        Pure unless `discovers`.
+        """
         return ()
 
     def open(self, config: C, session: OutputSession) -> None:

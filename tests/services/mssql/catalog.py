@@ -30,16 +30,18 @@ def type_name(kind: SqlType) -> str:
     return _NAMES.get(kind.name, kind.name)
 
 
-def _columns_of(columns: list[Column], object_id: int) -> list[tuple[Any, ...]]:
+def _columns_of(columns: list[Column], object_id: int, *, changes: bool = False) -> list[tuple[Any, ...]]:
     out = []
-    for number, column in enumerate(columns, 1):
+    for at, column in enumerate(columns, 1):
+        number = at + 5 if changes else column.id  # in a change table five columns of its own come before
         kind = column.type
         type_id = _TYPE_IDS[kind.name]
         clr = kind.name in ("hierarchyid", "geometry", "geography")
         precision = kind.precision or {"datetime2": 27, "datetimeoffset": 34, "time": 16}.get(kind.name, 0)
         system = 240 if clr else type_id
         sizes = (kind.max_length, precision, kind.scale)
-        out.append((object_id, column.name, number, system, type_id, *sizes, column.nullable, column.computed))
+        flags = (column.nullable, column.computed, column.column_set)
+        out.append((object_id, column.name, number, system, type_id, *sizes, *flags))
     return out
 
 
@@ -82,7 +84,7 @@ def _columns(session: Session) -> list[tuple[Any, ...]]:
     out = [row for one in tables for row in _columns_of(one.columns, one.object_id)]
     if session.login.owner or "select cdc" in session.login.grants:
         for instance in session.database.cdc.instances.values():
-            out += _columns_of(instance.columns, instance.object_id)
+            out += _columns_of(instance.columns, instance.object_id, changes=True)
     return out
 
 
@@ -94,7 +96,7 @@ def _indexes(session: Session) -> list[tuple[Any, ...]]:
 def _index_columns(session: Session) -> list[tuple[Any, ...]]:
     tables = [one for one in session.database.tables.values() if session.sees(one)]
     return [
-        (one.object_id, 1, number, one.at(name) + 1, number, False)
+        (one.object_id, 1, number, one.columns[one.at(name)].id, number, False)
         for one in tables
         for number, name in enumerate(one.key, 1)
     ]
@@ -107,7 +109,7 @@ def _change_tables(session: Session) -> list[tuple[Any, ...]]:
             0,
             one.table.object_id,
             one.name,
-            lsn_bytes(one.start_lsn),
+            None if one.start_lsn is None else lsn_bytes(one.start_lsn),
             None,
             one.supports_net_changes,
             False,
@@ -123,7 +125,7 @@ def _change_tables(session: Session) -> list[tuple[Any, ...]]:
 
 def _captured_columns(session: Session) -> list[tuple[Any, ...]]:
     return [
-        (one.object_id, column.name, number, type_name(column.type), number, column.computed)
+        (one.object_id, column.name, column.id, type_name(column.type), number, column.computed)
         for one in session.database.cdc.instances.values()
         for number, column in enumerate(one.columns, 1)
     ]
@@ -134,6 +136,13 @@ def _cdc_index_columns(session: Session) -> list[tuple[Any, ...]]:
         (one.object_id, name, number, number)
         for one in session.database.cdc.instances.values()
         for number, name in enumerate(one.index_columns, 1)
+    ]
+
+
+def _ddl_history(session: Session) -> list[tuple[Any, ...]]:
+    return [
+        (one.source.object_id, one.object_id, one.required_column_update, one.command, lsn_bytes(one.lsn), iso(one.at))
+        for one in session.database.cdc.history
     ]
 
 
@@ -202,7 +211,7 @@ _VIEWS: dict[str, tuple[str, View, str]] = {
     "sys.columns": (
         (
             "object_id int, name sysname, column_id int, system_type_id tinyint, user_type_id int, max_length smallint,"
-            " precision tinyint, scale tinyint, is_nullable bit, is_computed bit"
+            " precision tinyint, scale tinyint, is_nullable bit, is_computed bit, is_column_set bit"
         ),
         _columns,
         "",
@@ -260,6 +269,14 @@ _VIEWS: dict[str, tuple[str, View, str]] = {
     "cdc.index_columns": (
         "object_id int, column_name sysname, index_ordinal tinyint, column_id int",
         _cdc_index_columns,
+        "select cdc",
+    ),
+    "cdc.ddl_history": (
+        (
+            "source_object_id int, object_id int, required_column_update bit, ddl_command nvarchar(max),"
+            " ddl_lsn binary(10), ddl_time datetime"
+        ),
+        _ddl_history,
         "select cdc",
     ),
     "cdc.lsn_time_mapping": (

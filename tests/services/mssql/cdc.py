@@ -3,66 +3,46 @@
 - The agent reads the log up to its end and fills the change tables and lsn_time_mapping. While it is stopped nothing
   appears, and nobody is told. With nothing to capture it adds an entry every five minutes (tran_id 0x00).
 - A capture instance holds what committed from its start_lsn on, with the columns that the table had when it was made;
-  a column that is dropped later is NULL. A table has two at most.
+  a column that is dropped later is NULL, also when another one of its name is added. A table has two at most. Its
+  start_lsn is NULL until the agent has come to its making in the log.
+- A column's new type becomes that of the change tables, and ALTER TABLE an entry of ddl_history, when the agent has
+  come to it in the log.
 - Cleanup removes what is older than the retention, counted back from the newest entry, and raises start_lsn.
-- Deletes and inserts carry all columns; updates two rows of one __$seqval. An update of the primary key is a delete and
-  an insert. Values of large types are NULL in the row before an update that did not touch them; computed ones always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.services.mssql.model import Change, Column, Committed, Row, SqlError, Table
+from tests.services.mssql.change_table import BEFORE, Captured, Instance, rows_of
+from tests.services.mssql.model import Altered, Committed, SqlError, Table
 
 if TYPE_CHECKING:
     from tests.services.mssql.model import Database, Login
 
-DELETE, INSERT, BEFORE, AFTER = 1, 2, 3, 4
 IDLE_ENTRY_AFTER = timedelta(minutes=5)
-_OLD_LOBS = ("text", "ntext", "image")
 
 
-@dataclass(slots=True)
-class Captured:
-    """A row of a change table."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The making of a capture instance, in the log."""
 
-    start_lsn: int
-    seqval: int
-    operation: int
-    update_mask: bytes
-    values: Row
+    commit_lsn: int
+    instance: Instance
 
 
-@dataclass(slots=True)
-class Instance:
-    """A capture instance."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """A row of cdc.ddl_history."""
 
-    name: str
-    table: Table
+    source: Table
     object_id: int
-    start_lsn: int
-    columns: list[Column]
-    created: datetime
-    role: str | None
-    supports_net_changes: bool
-    index_columns: tuple[str, ...]
-    rows: list[Captured] = field(default_factory=list)
-    enabled_at: int = 0
-    broken: bool = False
-    """Whether reading it fails, as a damaged page would make it."""
-
-    def visible_to(self, login: Login) -> bool:
-        """Whether a login passes the gating role and may select from the source."""
-        if login.owner:
-            return True
-        if self.role is not None and self.role not in login.roles:
-            return False
-        table = f"select {self.table.schema}.{self.table.name}".lower()
-        return bool({table, "select *"} & {one.lower() for one in login.grants})
+    required_column_update: bool
+    command: str
+    lsn: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +69,9 @@ class Cdc:
         self.instances: dict[str, Instance] = {}
         self.mapping: list[Entry] = []
         self.errors: list[str] = []
-        self._read = 0
+        self.history: list[History] = []
+        self._made: list[Made] = []
+        self._read = self._read_made = self._read_altered = 0
         self.scans: list[tuple[datetime, int]] = []
 
     def enable(self) -> None:
@@ -97,7 +79,7 @@ class Cdc:
         if self.enabled:
             raise SqlError(22906, f"The database '{self._database.name}' is already enabled for Change Data Capture.")
         self.enabled = True
-        self._read = len(self._database.log)
+        self._read, self._read_altered = len(self._database.log), len(self._database.altered)
 
     def disable(self) -> None:
         """sp_cdc_disable_db: everything goes."""
@@ -107,6 +89,7 @@ class Cdc:
         self.enabled = False
         self.instances.clear()
         self.mapping.clear()
+        self.history.clear()
         self.scans.clear()
 
     def require(self) -> None:
@@ -161,8 +144,8 @@ class Cdc:
                 name,
                 source,
                 database.object_id(),
-                database.lsn,
-                list(chosen),
+                None,
+                [replace(one) for one in chosen if not one.column_set],
                 database.clock.now(),
                 role,
                 bool(source.key) if supports_net_changes is None else supports_net_changes,
@@ -171,6 +154,8 @@ class Cdc:
             )
             self.instances[name.lower()] = made
             source.tracked = True
+            self._made.append(Made(database.lsn, made))
+            self.committed()
             return made
 
     def disable_table(self, table: str, instance: str) -> None:
@@ -189,6 +174,7 @@ class Cdc:
                 )
             for one in gone:
                 del self.instances[one.name.lower()]
+                self.history = [row for row in self.history if row.object_id != one.object_id]
             source.tracked = len(mine) > len(gone)
 
     def forget(self, table: Table) -> None:
@@ -203,10 +189,17 @@ class Cdc:
     def capture(self) -> None:
         """Read the log to its end."""
         with self._database.lock:
-            log = self._database.log
-            for transaction in log[self._read :]:
-                self._capture(transaction)
-            self._read = len(log)
+            log, altered, made = self._database.log, self._database.altered, self._made
+            found: list[Committed | Altered | Made] = [*log[self._read :], *altered[self._read_altered :]]
+            found += made[self._read_made :]
+            for one in sorted(found, key=lambda one: one.commit_lsn):
+                if isinstance(one, Made):
+                    one.instance.start_lsn = one.commit_lsn
+                elif isinstance(one, Altered):
+                    self._follow(one)
+                else:
+                    self._capture(one)
+            self._read, self._read_altered, self._read_made = len(log), len(altered), len(made)
             self.scans.append((self._database.clock.now(), len(self.scans) + 1))
             del self.scans[:-5]
 
@@ -240,7 +233,8 @@ class Cdc:
                 low = kept[0].start_lsn if kept else self.mapping[-1].start_lsn
             for instance in self.instances.values():
                 instance.rows = [one for one in instance.rows if one.start_lsn >= low]
-                instance.start_lsn = max(instance.start_lsn, low)
+                if instance.start_lsn is not None:
+                    instance.start_lsn = max(instance.start_lsn, low)
             self.mapping = [one for one in self.mapping if one.start_lsn >= low]
             return low
 
@@ -253,7 +247,7 @@ class Cdc:
     def min_lsn(self, name: str, login: Login) -> int:
         """fn_cdc_get_min_lsn: 0 if there is no such instance, or the caller may not read it."""
         instance = self.instances.get(name.lower())
-        return instance.start_lsn if instance and instance.visible_to(login) else 0
+        return (instance.start_lsn or 0) if instance and instance.visible_to(login) else 0
 
     def all_changes(
         self, name: str, first: int, last: int, option: str, login: Login
@@ -276,7 +270,8 @@ class Cdc:
                 raise SqlError(
                     824, "SQL Server detected a logical consistency-based I/O error: incorrect checksum.", 24
                 )
-            if option not in ("all", "all update old") or not instance.start_lsn <= first <= last <= newest:
+            low = instance.start_lsn
+            if option not in ("all", "all update old") or low is None or not low <= first <= last <= newest:
                 raise SqlError(
                     313,
                     f"An insufficient number of arguments were supplied for the procedure or function {function} ... .",
@@ -286,12 +281,30 @@ class Cdc:
                 found = [one for one in found if one.operation != BEFORE]
             return instance, found
 
+    def _follow(self, altered: Altered) -> None:
+        """Make the change tables' columns as the source's are, and note that it was altered."""
+        from tests.services.mssql.functions import cast_value
+
+        for instance in self.instances.values():
+            if instance.table is not altered.table or altered.commit_lsn <= instance.enabled_at:
+                continue
+            found = [at for at, one in enumerate(instance.columns) if one.id == altered.column]
+            if altered.type is not None:
+                for at in found:
+                    column = instance.columns[at]
+                    for row in instance.rows:
+                        value = cast_value(row.values[at], column.type, altered.type)
+                        row.values = (*row.values[:at], value, *row.values[at + 1 :])
+                    column.type = altered.type
+            history = (altered.table, instance.object_id, bool(found), altered.command, altered.commit_lsn, altered.at)
+            self.history.append(History(*history))
+
     def _capture(self, transaction: Committed) -> None:
         captured = False
         for change in transaction.changes:
             for instance in self.instances.values():
                 if instance.table is change.table and transaction.commit_lsn > instance.enabled_at:
-                    instance.rows += _rows(instance, transaction.commit_lsn, change)
+                    instance.rows += rows_of(instance, transaction.commit_lsn, change)
                     captured = True
         if captured:
             entry = Entry(
@@ -302,54 +315,3 @@ class Cdc:
                 transaction.begin_lsn,
             )
             self.mapping.append(entry)
-
-
-def _rows(instance: Instance, lsn: int, change: Change) -> list[Captured]:
-    table = instance.table
-    every = _mask(range(len(instance.columns)), len(instance.columns))
-    old = None if change.old is None else _pick(instance, change.old, change.names)
-    new = None if change.new is None else _pick(instance, change.new, change.names)
-    if change.old is not None and change.new is not None and old is not None and new is not None:
-        if table.identity(change.old) == table.identity(change.new):
-            changed = [at for at in range(len(old)) if old[at] != new[at]]
-            if not changed:
-                return []
-            mask = _mask(changed, len(old))
-            before = tuple(
-                None if _large(instance.columns[at]) and at not in changed else value for at, value in enumerate(old)
-            )
-            return [
-                Captured(lsn, change.seqval, BEFORE, mask, _without_old_lobs(instance, before)),
-                Captured(lsn, change.seqval, AFTER, mask, new),
-            ]
-        return [
-            Captured(lsn, change.seqval, DELETE, every, _without_old_lobs(instance, old)),
-            Captured(lsn, change.seqval, INSERT, every, new),
-        ]
-    if old is not None:
-        return [Captured(lsn, change.seqval, DELETE, every, _without_old_lobs(instance, old))]
-    assert new is not None
-    return [Captured(lsn, change.seqval, INSERT, every, new)]
-
-
-def _pick(instance: Instance, row: Row, names: tuple[str, ...]) -> Row:
-    """The captured columns of a row, those that the table had when it was written."""
-    values = dict(zip(names, row, strict=True))
-    return tuple(None if column.computed else values.get(column.name.lower()) for column in instance.columns)
-
-
-def _large(column: Column) -> bool:
-    return column.type.length < 0 or column.type.name == "xml"
-
-
-def _without_old_lobs(instance: Instance, row: Row) -> Row:
-    return tuple(
-        None if column.type.name in _OLD_LOBS else value for column, value in zip(instance.columns, row, strict=True)
-    )
-
-
-def _mask(places: Iterable[int], count: int) -> bytes:
-    bits = 0
-    for at in places:
-        bits |= 1 << at
-    return bits.to_bytes((count + 7) // 8, "big")

@@ -40,6 +40,10 @@ class Column:
     type: SqlType
     nullable: bool = True
     computed: bool = False
+    id: int = 0
+    """Its number in the table, which no other column gets again."""
+    column_set: bool = False
+    """Whether it is the XML of all sparse columns, which change data capture does not capture."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Table:
     rows: dict[Any, Row] = field(default_factory=dict)
     tracked: bool = False
     next_row: int = 0
+    last_column: int = 0
     holders: dict[int, int] = field(default_factory=dict)
     """Sessions that hold a shared lock on the whole table."""
 
@@ -76,8 +81,8 @@ class Change:
     table: Table
     old: Row | None
     new: Row | None
-    names: tuple[str, ...]
-    """The columns of the table at that time, in lower case."""
+    ids: tuple[int, ...]
+    """The columns of the table at that time, by their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,18 @@ class Committed:
     began: datetime
     ended: datetime
     changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """ALTER TABLE of a table with change data capture, in the log; `column` has another type afterwards, if any."""
+
+    commit_lsn: int
+    at: datetime
+    table: Table
+    command: str
+    column: int = 0
+    type: SqlType | None = None
 
 
 @dataclass(slots=True)
@@ -133,6 +150,7 @@ class Database:
         self.tables: dict[tuple[str, str], Table] = {}
         self.schemas = ["dbo", "sys", "cdc"]
         self.log: list[Committed] = []
+        self.altered: list[Altered] = []
         self.lsn = 0x2D << 48 | 0xC0 << 16
         self.guid = uuid.uuid4()
         self.created = clock.now()
@@ -168,13 +186,14 @@ class Database:
             primary = "primary key" in rest.lower()
             declared = re.sub(r"(?i)\s*(primary key|not null|null)", "", rest).strip()
             nullable = not primary and "not null" not in rest.lower()
-            found.append(Column(column_name, parse_type(declared), nullable, computed))
+            found.append(Column(column_name, parse_type(declared), nullable, computed, len(found) + 1))
         for one in found:
             one.nullable = one.nullable and one.name not in key
         with self.lock:
             if schema not in self.schemas:
                 self.schemas.append(schema)
-            table = Table(schema, name, self.object_id(), found, tuple(key), self.clock.now())
+            created = self.clock.now()
+            table = Table(schema, name, self.object_id(), found, tuple(key), created, last_column=len(found))
             self.tables[(schema.lower(), name.lower())] = table
         return table
 
@@ -198,9 +217,16 @@ class Database:
         with self.lock:
             table = self.table(name)
             column, kind = declaration.split(None, 1)
-            table.columns.append(Column(column, parse_type(kind)))
+            computed, sparse = (
+                kind.lower().startswith("as "),
+                kind.lower().endswith(" column_set for all_sparse_columns"),
+            )
+            table.last_column += 1
+            declared = parse_type(kind[3:] if computed else kind.split()[0] if sparse else kind)
+            table.columns.append(Column(column, declared, True, computed, table.last_column, sparse))
             for key, row in table.rows.items():
                 table.rows[key] = (*row, None)
+            self._note(table, f"ALTER TABLE [{table.schema}].[{table.name}] ADD [{column}] {kind}")
 
     def drop_column(self, name: str, column: str) -> None:
         """ALTER TABLE DROP COLUMN: capture instances have NULL for it from then on."""
@@ -210,6 +236,28 @@ class Database:
             del table.columns[at]
             for key, row in table.rows.items():
                 table.rows[key] = row[:at] + row[at + 1 :]
+            self._note(table, f"ALTER TABLE [{table.schema}].[{table.name}] DROP COLUMN [{column}]")
+
+    def alter_column(self, name: str, column: str, kind: str) -> None:
+        """ALTER TABLE ALTER COLUMN: change tables follow when the capture agent comes to it in the log."""
+        from tests.services.mssql.functions import cast_value
+
+        with self.lock:
+            table, target = self.table(name), parse_type(kind)
+            at = table.at(column)
+            source = table.columns[at].type
+            for key, row in table.rows.items():
+                table.rows[key] = (*row[:at], cast_value(row[at], source, target), *row[at + 1 :])
+            table.columns[at].type = target
+            command = f"ALTER TABLE [{table.schema}].[{table.name}] ALTER COLUMN [{column}] {kind}"
+            self._note(table, command, table.columns[at].id, target)
+
+    def _note(self, table: Table, command: str, column: int = 0, kind: SqlType | None = None) -> None:
+        """What ALTER TABLE leaves in the log for the capture agent."""
+        if table.tracked:
+            self.lsn += _BLOCK
+            self.altered.append(Altered(self.lsn, self.clock.now(), table, command, column, kind))
+            self.cdc.committed()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -228,8 +276,8 @@ class Database:
                     self.unlocked.wait()
                 if not joined:
                     self.lsn += _SLOT
-                names = tuple(column.name.lower() for column in table.columns)
-                changes.append(Change(self.lsn, table, old, new, names))
+                ids = tuple(column.id for column in table.columns)
+                changes.append(Change(self.lsn, table, old, new, ids))
             statements: list[list[Change]] = []
             for one, (*_, joined) in zip(changes, running.changes, strict=True):
                 if joined:

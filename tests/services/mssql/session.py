@@ -16,7 +16,7 @@ from tests.services.mssql.types import SqlType
 from tests.services.mssql.writing import WRITES, write
 
 if TYPE_CHECKING:
-    from tests.services.mssql.cdc import Captured, Instance
+    from tests.services.mssql.change_table import Captured, Instance
     from tests.services.mssql.server import SqlServer
 
 READ_COMMITTED, SNAPSHOT = 0, 5

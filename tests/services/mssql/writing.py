@@ -1,4 +1,4 @@
-"""Statements that change something: CREATE TABLE, DROP TABLE, INSERT, and UPDATE and DELETE with simple conditions."""
+"""Statements that change something: CREATE, ALTER and DROP TABLE, INSERT, UPDATE and DELETE with simple conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.services.mssql.query import Query, Relation
 if TYPE_CHECKING:
     from tests.services.mssql.session import Session
 
-WRITES = (exp.Create, exp.Drop, exp.Insert, exp.Update, exp.Delete)
+WRITES = (exp.Create, exp.Alter, exp.Drop, exp.Insert, exp.Update, exp.Delete)
 
 
 def write(session: Session, query: Query, statement: exp.Expression) -> None:
@@ -23,6 +23,9 @@ def write(session: Session, query: Query, statement: exp.Expression) -> None:
     database = session.database
     if isinstance(statement, exp.Create):
         _create(session, statement)
+        return
+    if isinstance(statement, exp.Alter):
+        _alter(session, statement)
         return
     if isinstance(statement, exp.Drop):
         database.drop_table(_name(statement.args["tables"][0]))
@@ -58,6 +61,17 @@ def _create(session: Session, statement: exp.Create) -> None:
     if tuple(name.lower().split(".")) in session.database.tables:
         raise SqlError(2714, f"There is already an object named '{name}' in the database.")
     session.database.create_table(name, ", ".join(parts))
+
+
+def _alter(session: Session, statement: exp.Alter) -> None:
+    name = _name(statement.this)
+    for action in statement.args["actions"]:
+        if isinstance(action, exp.ColumnDef):
+            session.database.add_column(name, f"{action.name} {action.kind.sql('tsql')}")
+        elif isinstance(action, exp.Drop):
+            session.database.drop_column(name, action.args["tables"][0].name)
+        else:
+            raise SqlError(102, f"Not understood: {statement.sql('tsql')[:200]}", 15)
 
 
 def _insert(query: Query, statement: exp.Insert, table: Table, transaction: Transaction) -> None:

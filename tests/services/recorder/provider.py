@@ -30,6 +30,8 @@ class Settings:
     size: int = 1
     patience: int = sdk.setting(0, description="seconds that changes of the parts of an output may take")
     bad: str = sdk.setting("", description="a table that a task is refused for")
+    retired: list[str] = field(default_factory=list)
+    """Containers that a task asks for besides, or, with a leading -, releases."""
 
 
 class Store:
@@ -448,6 +450,12 @@ class Out(sdk.Output[Settings]):
 
     def plan(self, config: Settings, context: Any) -> Any:
         yield from asked_for(config)
+        for name in config.retired:
+            if name[0] == "-":
+                yield sdk.Released("rec_table", name[1:])
+                yield sdk.Notice("Released", f"{name[1:]} is needed no longer", path="config.retired")
+            else:
+                yield sdk.Resource("rec_table", name, {"name": name})
         for stream in context.streams:
             yield sdk.Resource("rec_planned", f"stream-{stream.name}", {"name": f"stream-{stream.name}"})
 

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from dstream.cli.render.paint import Paint
+from dstream.cli.render.plan import plan_lines
 from dstream.plan import Action, Reason
 from dstream_state import Checkpoint, StateLocked
 from tests.services.recorder.recorder import SHEBANG
@@ -257,3 +259,60 @@ def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_
     world.apply("")
     assert asked()[count:] == [["destroy", 2]]
     assert world.recorded == {}
+
+
+class TestReleased:
+    """What a task's provider says that it needs no longer, and that nothing is lost with."""
+
+    OLD = f'{OUT}.rec_table["old"]'
+
+    def released(self, world: World, more: str = "") -> str:
+        world.apply(world.task("t", more='retired = ["old"]'))
+        return world.task("t", more='retired = ["-old"]') + more
+
+    def test_it_is_destroyed_without_a_loss_of_data_and_the_plan_warns_of_what_the_provider_has_to_say(
+        self, world: World
+    ) -> None:
+        world.write(self.released(world))
+        planned = world.plan()
+        found = change(planned, self.OLD)
+        assert (found.action, found.reason, found.loses_data) == (Action.DELETE, Reason.RELEASED, False)
+        (warning,) = planned.diagnostics
+        assert (warning.severity, warning.summary, warning.address) == ("warning", "Released", "task.copy")
+        assert "config.retired" in warning.detail
+        assert "nothing is lost with it" in "\n".join(plan_lines(planned, Paint(enabled=False)))
+        assert [each.summary for each in world.drift().warnings] == ["Released"]
+        world.apply()
+        assert "old" not in world.recorder.names()
+        assert world.in_step()
+
+    def test_without_a_word_of_its_provider_it_is_a_loss_of_data(self, world: World) -> None:
+        self.released(world)
+        world.write(world.task("t"))
+        found = change(world.plan(), self.OLD)
+        assert (found.reason, found.loses_data) == (Reason.NOT_WANTED_BY_TASK, True)
+
+    def test_it_goes_while_the_task_runs(self, world: World) -> None:
+        world.write(self.released(world))
+        with world.operation().backend.task("copy").acquire("run", 5):
+            world.apply(lock_timeout=0.1)
+        assert "old" not in world.recorder.names()
+
+    def test_what_is_gone_is_forgotten_while_the_task_runs(self, world: World) -> None:
+        world.write(self.released(world))
+        world.recorder.vanish("rec_table", "old")
+        with world.operation().backend.task("copy").acquire("run", 5):
+            world.apply(lock_timeout=0.1)
+        assert self.OLD not in world.recorded
+
+    def test_it_stays_where_the_task_prevents_destruction(self, world: World) -> None:
+        text = self.released(world)
+        world.write(text.replace('task "copy" {', 'task "copy" {\n  lifecycle {\n    prevent_destroy = true\n  }\n'))
+        assert self.OLD not in actions(world.plan())
+        world.apply()
+        assert "old" in world.recorder.names() and self.OLD in world.recorded
+
+    def test_destroy_takes_it_along_as_any_other(self, world: World) -> None:
+        self.released(world)
+        found = change(world.plan(destroy=True), self.OLD)
+        assert (found.reason, found.loses_data) == (Reason.DESTROY, True)

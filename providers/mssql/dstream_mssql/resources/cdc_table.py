@@ -32,6 +32,9 @@ class CdcTableAttributes:
         default_factory=list, description="captured columns; all if empty"
     )
     change_table_id: int = setting(description="the change table's number; another one when it is made anew")
+    uncaptured_columns: list[str] | None = setting(  # noqa: RUF009 - it is a dataclass field
+        None, description="columns that were added to the table since, and that no capture instance captures"
+    )
 
 
 class CdcTable(ResourceType[Connection]):
@@ -39,7 +42,7 @@ class CdcTable(ResourceType[Connection]):
 
     type = "mssql_cdc_table"
     attributes = CdcTableAttributes
-    computed = ("change_table_id",)
+    computed = ("change_table_id", "uncaptured_columns")
     replace = ("table", "capture_instance", "role_name", "columns")
     identity_attributes = ("capture_instance",)
     holds_data = True
@@ -148,6 +151,8 @@ def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object |
         "role_name": instance.role or "",
         "columns": columns,
         "change_table_id": instance.object_id,
+        # A list of columns is a choice: what it lacks is not missed.
+        "uncaptured_columns": None if wanted else list(source.uncaptured) or None,
     }
     return Object({"capture_instance": spelling}, attributes)
 
