@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from dstream.lang import Unknown
+from dstream.plan.plan import is_fingerprint
 
 MISSING = object()
 
@@ -76,13 +77,13 @@ def changed_names(before: Mapping[str, Any], after: Mapping[str, Any], unordered
 def differences(before: Any, after: Any) -> Iterator[Difference]:
     """Yield each path at which two values differ, sorted by path; lists are compared item by item.
 
-    Both sides are JSON values; an unknown differs from everything.
+    Both sides are JSON values; an unknown differs from everything, and a fingerprint is one value, not an object.
     """
     from deepdiff import DeepDiff
 
     found = DeepDiff(
-        before,
-        after,
+        _folded(before),
+        _folded(after),
         view="tree",
         ignore_numeric_type_changes=True,
         ignore_type_in_groups=[(dict, Mapping)],
@@ -92,7 +93,27 @@ def differences(before: Any, after: Any) -> Iterator[Difference]:
     for kind, entries in found.items():
         for entry in entries:
             path = tuple(entry.path(output_format="list"))
-            left = MISSING if kind.endswith("_added") else entry.t1
-            right = MISSING if kind.endswith("_removed") else entry.t2
+            left = MISSING if kind.endswith("_added") else _unfolded(entry.t1)
+            right = MISSING if kind.endswith("_removed") else _unfolded(entry.t2)
             rows.append(Difference(path, left, right))
     yield from sorted(rows, key=lambda row: [(isinstance(part, str), str(part).zfill(8)) for part in row.path])
+
+
+class _Fingerprint(str):
+    """The text of a fingerprint, in its place."""
+
+
+def _folded(value: Any) -> Any:
+    if is_fingerprint(value):
+        return _Fingerprint(value["$hmac"])
+    if isinstance(value, Mapping):
+        return {name: _folded(inner) for name, inner in value.items()}
+    return [_folded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _unfolded(value: Any) -> Any:
+    if isinstance(value, _Fingerprint):
+        return {"$hmac": str(value)}
+    if isinstance(value, Mapping):
+        return {name: _unfolded(inner) for name, inner in value.items()}
+    return [_unfolded(item) for item in value] if isinstance(value, list | tuple) else value

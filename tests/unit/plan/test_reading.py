@@ -117,3 +117,20 @@ def test_what_is_no_plan_is_refused_with_a_reason(form: object, why: str) -> Non
 
 def test_members_that_are_not_known_are_passed_over() -> None:
     assert plan_from_json({**Plan().to_json(), "format_version": "1.7", "new": 1}) == Plan()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_secret_that_becomes_an_object_is_shown_as_one_value(inside: bool) -> None:
+    before, after = {"n": {"$hmac": "0123"}}, {"n": {"a": None, "b": "x"}}
+    if inside:
+        before, after = {"o": {"more": 1, **before}}, {"o": {"more": 1, **after}}
+    plan = Plan((Change("t.a", Action.UPDATE, "provider.t", "t", "t.a", before, after),))
+    form, text = forms(plan)
+    assert "0123" not in text and "$hmac" not in text and "(sensitive value)" in text
+    assert forms(plan_from_json(form)) == (form, text)
+
+
+def test_a_nested_secret_that_changes_is_shown_as_one_value() -> None:
+    before, after = ({"o": {"more": 1, "n": {"$hmac": text}}} for text in ("0123", "4567"))
+    _, text = forms(Plan((Change("t.a", Action.UPDATE, "provider.t", "t", "t.a", before, after),)))
+    assert "- n = (sensitive value)" in text and "+ n = (sensitive value)" in text
