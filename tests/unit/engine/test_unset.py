@@ -1,5 +1,6 @@
 """Attributes that nobody has set: null to expressions if the type has them, everywhere; others are errors."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from dstream.engine.providers import ProviderPool
 from dstream.lang import Unknown
 from dstream.plan import Action, Plan
 from dstream.run import Flow
+from tests.e2e.commands import dstream
 from tests.services.recorder.world import PROVIDER, World, actions, change, refused, said
 
 BARE = 'resource "rec_planned" "a" {\n  name = "a"\n}\n'
@@ -125,6 +127,18 @@ def test_drift_and_refresh_only_see_it(world: World) -> None:
     world.recorder.put("rec_planned", "a", note="new")
     assert [drift.address for drift in world.drift().drifts] == ["rec_planned.a"]
     assert planned(world.plan(refresh_only=True)) == "new"
+
+
+def test_a_saved_plan_is_carried_out_with_it_and_output_tells_it(world: World) -> None:
+    world.write(
+        BARE
+        + 'resource "rec_planned" "b" {\n  name = "b"\n  note = coalesce(rec_planned.a.note, rec_planned.a.uid)\n}\n'
+        + output("[rec_planned.a.note, rec_planned.b.labels, rec_planned.b.note]")
+    )
+    for arguments in (["plan", "-out", "p.plan"], ["apply", "p.plan"], ["plan", "-detailed-exitcode"]):
+        ended = dstream(world.folder, *arguments)
+        assert ended.code == 0, ended.said
+    assert json.loads(dstream(world.folder, "output", "-json", "o").out) == [None, None, "uid-of-a"]
 
 
 IMPORTED = 'resource "rec_planned" "b" {\n  name = "b"\n}\nimport {\n  to = rec_planned.b\n  id = %s\n}\n'
