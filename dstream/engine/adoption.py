@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ from dstream.addresses import parse_address
 from dstream.config import Expr, ImportBlock
 from dstream.config.syntax import GetAttr, Index, Variable
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
+from dstream.engine.blocks import imported_block
 from dstream.engine.expansion import instances
 from dstream.engine.refresh import Reality, Refresh
 from dstream.engine.rules import Rules
 from dstream.engine.secrets import WITHHELD, redact
+from dstream.engine.selection import block_of_text
 from dstream.engine.specs import ProviderSpec
 from dstream.engine.wanted import Wanted
 from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
@@ -28,6 +30,36 @@ class Adoption:
     address: str
     identity: Any
     range: SourceRange | None = None
+
+
+class Adoptions:
+    """What is taken over, by the block that it comes to: evaluated when it is that block's turn.
+
+    So an id can be made of what is known at plan of other resources.
+    """
+
+    def __init__(self, blocks: Iterable[ImportBlock], given: Mapping[str, Any], scope: Scope) -> None:
+        """Take the `import` blocks, and what the command names: identities by address."""
+        self._scope = scope
+        self._blocks: dict[str, list[ImportBlock]] = {}
+        for block in blocks:
+            self._blocks.setdefault(imported_block(block), []).append(block)
+        self._given: dict[str, dict[str, Adoption]] = {}
+        for address, identity in given.items():
+            self._given.setdefault(block_of_text(address), {})[address] = Adoption(address, identity)
+        self._found: dict[str, dict[str, Adoption]] = {}
+
+    def of(self, block: str) -> Mapping[str, Adoption]:
+        """Return what a block takes over, by address; raise DiagnosticsError with all that is wrong with it."""
+        found = self._found.get(block)
+        if found is None:
+            found = {**adoptions(self._blocks.get(block, ()), self._scope), **self._given.get(block, {})}
+            self._found[block] = found
+        return found
+
+    def blocks(self) -> Set[str]:
+        """Return the names of the blocks that take something over, those that there are not as well."""
+        return {*self._blocks, *self._given}
 
 
 def adoptions(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, Adoption]:

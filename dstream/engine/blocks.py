@@ -7,9 +7,20 @@ Names: `var.x`, `local.x`, `provider.x`, `TYPE.NAME`, `task.x`, `output.x`. Refe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from dstream.config import Condition, Config, Lifecycle, OutputBlock, ResourceBlock, SideBlock, TaskBlock, TimeoutsBlock
+from dstream.config import (
+    Condition,
+    Config,
+    ImportBlock,
+    Lifecycle,
+    OutputBlock,
+    ResourceBlock,
+    SideBlock,
+    TaskBlock,
+    TimeoutsBlock,
+)
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.graph import Dependencies
 from dstream.lang import Reference, references
@@ -54,7 +65,17 @@ def _loop(names: list[str], ranges: dict[str, SourceRange]) -> Diagnostic:
     return error("Dependency cycle", detail, ranges[names[0]])
 
 
+def imported_block(block: ImportBlock) -> str:
+    """Return the name of the block that an `import` block is for, or nothing where it names none."""
+    return next((name for name in map(block_name, references(block.to)) if name is not None), "")
+
+
 def _blocks(config: Config) -> Iterator[tuple[str, SourceRange, Iterator[str]]]:
+    imports: dict[str, list[str]] = {}
+    for block in config.imports:
+        target = imported_block(block)
+        needs = (name for name in _names(block.to, block.id, block.for_each) if name != target)
+        imports.setdefault(target, []).extend(needs)
     for name, variable in config.variables.items():
         yield f"var.{name}", variable.range, iter(())
     for name, attribute in config.locals.items():
@@ -62,9 +83,11 @@ def _blocks(config: Config) -> Iterator[tuple[str, SourceRange, Iterator[str]]]:
     for name, provider in config.providers.items():
         yield f"provider.{name}", provider.range, _names(provider.config, provider.launch.source, provider.launch.env)
     for (type_, name), resource in config.resources.items():
-        yield f"{type_}.{name}", resource.range, _resource_needs(resource)
+        whole = f"{type_}.{name}"
+        yield whole, resource.range, chain(_resource_needs(resource), imports.get(whole, ()))
     for name, task in config.tasks.items():
-        yield f"task.{name}", task.range, _task_needs(task)
+        whole = f"task.{name}"
+        yield whole, task.range, chain(_task_needs(task), imports.get(whole, ()))
     for name, output in config.outputs.items():
         yield f"output.{name}", output.range, _output_needs(output)
 

@@ -30,7 +30,7 @@ from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
 from dstream.engine.timeouts import timeouts_of
 from dstream.engine.wanted import evaluated
-from dstream.lang import Unknown, evaluate_body
+from dstream.lang import Unknown, evaluate, evaluate_body
 from dstream.lang.types import ANY, Collection, Type
 from dstream.plugins import ProviderInfo
 
@@ -210,8 +210,14 @@ class _Checks:
             self.found.extend(each for each in problem.diagnostics if each not in self.found)
 
     def checks(self) -> None:
-        """Evaluate the checks, as far as they can be known."""
+        """Evaluate the checks and what is imported, as far as they can be known."""
         self.found.extend(failed_checks(self.config, self.scope))
+        for block in self.config.imports:
+            try:
+                for _, names in lenient_instances(block.for_each, None, self.scope):
+                    evaluate(block.id, self.scope.bind(names))
+            except DiagnosticsError as problem:
+                self.found.extend(problem.diagnostics)
 
     def settings(self) -> None:
         """Read what is in the `dstream` block and concerns no provider."""

@@ -10,7 +10,7 @@ from typing import Any
 from dstream.addresses import DerivedAddress, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.engine.adoption import Adoption, adopted, adoptions
+from dstream.engine.adoption import Adoption, Adoptions, adopted
 from dstream.engine.answers import Answers
 from dstream.engine.asking import Meaning, Prior, meanings
 from dstream.engine.blocks import object_blocks
@@ -76,6 +76,7 @@ class Objects:
         self.blocks = operation.needs
         self.exports = Exports()
         self.scope: Scope = operation.module.scope(resources=self.exports, planning=True)
+        self.imports = Adoptions(operation.config.imports, options.imports, self.scope)
         self.wanted: dict[str, Wanted] = {}
         self.changes: dict[str, Change] = {}
         self.problems: list[Diagnostic] = list(self.moves.problems)
@@ -107,7 +108,6 @@ class Objects:
         self._names_of: dict[str, InstanceNames] = {}
         self._rules_of: dict[tuple[str, str], Rules] = {}
         self._meant: dict[str, Meaning] = {}
-        self._imports: dict[str, Adoption] | None = None
         self._by_block: dict[str, list[str]] | None = None
         self._new_first: set[str] | None = None
 
@@ -176,7 +176,7 @@ class Objects:
         """Return what is wanted with what its provider says about it, where the type's schema has it asked."""
         if not rules.plans or spec.unknown:
             return found
-        asked = [wanted for wanted in found if wanted.address not in self.imports or self._recorded(wanted)]
+        asked = [wanted for wanted in found if self._recorded(wanted) or not self._importing(wanted)]
         wishes = [(each, self._prior(each)) for each in asked]
         answers: list[Meaning] = []
         if self.recalled is not None:
@@ -194,7 +194,7 @@ class Objects:
             return
         fresh: dict[str, ObjectState] = {}
         for wanted in found:
-            if self._recorded(wanted) is None and wanted.address not in self.imports:
+            if self._recorded(wanted) is None and not self._importing(wanted):
                 identity = planned_identity(wanted.attributes, rules)
                 if identity is not None:
                     times = wanted.timeouts
@@ -237,10 +237,11 @@ class Objects:
     def _adopt(self, wanted: Wanted, spec: ProviderSpec, rules: Rules) -> Any:
         """Take over what an `import` block or the command names; return its identity, or None."""
         address = wanted.address
-        if address not in self.imports or self._recorded(wanted) is not None:
+        importing = self._importing(wanted)
+        if importing is None or self._recorded(wanted) is not None:
             return None
         try:
-            recorded, _ = adopted(wanted, self.imports[address].identity, spec, rules, self.refresh, self.key)
+            recorded, _ = adopted(wanted, importing.identity, spec, rules, self.refresh, self.key)
         except DiagnosticsError as problem:
             self.problems.extend(problem.diagnostics)
             return None
@@ -248,13 +249,8 @@ class Objects:
         self.moves.resources[address] = recorded
         return recorded.identity
 
-    @property
-    def imports(self) -> dict[str, Adoption]:
-        """The objects to take over, by address."""
-        if self._imports is None:
-            given = {address: Adoption(address, identity) for address, identity in self.options.imports.items()}
-            self._imports = {**adoptions(self.config.imports, self.scope), **given}
-        return self._imports
+    def _importing(self, wanted: Wanted) -> Adoption | None:
+        return self.imports.of(wanted.block).get(wanted.address)
 
     def _removal(self, address: str, item: ObjectState) -> Change | None:
         """Return what is done with an object that nothing asks for, None if it stays as it is.

@@ -28,11 +28,7 @@ from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Reality
 from dstream.engine.refresh_only import taken_in
-from dstream.engine.refusals import (
-    nothing_to_import_to,
-    still_wanted,
-    unknown_target,
-)
+from dstream.engine.refusals import nothing_to_import_to, still_wanted, unknown_target
 from dstream.engine.rules import NO_RULES, Rules
 from dstream.engine.schemas import check_resource, check_settings
 from dstream.engine.secrets import redact
@@ -401,12 +397,18 @@ class _Planner(Objects):
 
     def _check_blocks(self) -> None:
         """Report `import` and `removed` blocks that do not fit what is declared."""
-        for each in self.imports.values():
-            block = block_of_text(each.address)
-            if each.address in self.wanted or block in self.broken or not self.selected.has(each.address):
+        for block in sorted(self.imports.blocks() - self.broken):
+            if block in self.blocks and block not in self.selected:
                 continue
-            if not any(within(task, block) for task in self.kept_tasks):
-                self.problems.append(nothing_to_import_to(each.address, block in self.blocks, each.range))
+            try:
+                named = self.imports.of(block)
+            except DiagnosticsError as problem:
+                self.problems += problem.diagnostics
+                continue
+            waits = any(within(task, block) for task in self.kept_tasks)
+            for each in named.values():
+                if each.address not in self.wanted and self.selected.has(each.address) and not waits:
+                    self.problems.append(nothing_to_import_to(each.address, block in self.blocks, each.range))
         for removed in self.config.removed:
             still = next((address for address in self.wanted if within(address, str(removed.from_))), None)
             if still is not None:

@@ -206,18 +206,6 @@ resource "rec_planned_secret" "a" {
 """
 
 
-def test_what_nobody_has_set_is_null_when_a_saved_plan_is_carried_out_too(world: World) -> None:
-    world.write(
-        A
-        + 'resource "rec_planned" "b" {\n  name = "b"\n  note = coalesce(rec_planned.a.note, rec_planned.a.uid)\n}\n'
-        + 'output "o" {\n  value = [rec_planned.a.note, rec_planned.b.labels, rec_planned.b.note]\n}\n'
-    )
-    save(world)
-    run(world, "apply", "p.plan")
-    assert json.loads(run(world, "output", "-json", "o").out) == [None, None, "uid-of-a"]
-    run(world, "plan", "-detailed-exitcode")
-
-
 def test_a_secret_that_a_provider_makes_up_while_it_plans_makes_no_plan_stale(world: World) -> None:
     world.write(PLANNED_SECRET)
     save(world, PASSWORD="first-5ecret")

@@ -1,7 +1,8 @@
 """Golden transcripts of probe, plan, resource sessions and version 1 lifecycle, with the host on its own side.
 
 The provider's side is played by `scripted_provider.py`, which ends with exit code 97 as soon as the host departs from
-the transcript. Transcripts of data flows need two providers: `test_transcripts_against_a_run.py`.
+the transcript. Transcripts of data flows need two providers: `test_transcripts_against_a_run.py` and
+`test_input_transcripts_against_a_run.py`.
 """
 
 from __future__ import annotations
@@ -152,7 +153,9 @@ def check(expected: dict[str, Any], answer: Answer) -> None:
         assert [each.status for each in answer.objects or ()] == [each["status"] for each in expected["objects"]]
 
 
-@pytest.mark.parametrize("name", ["v1-output-lifecycle", *named("host-v1-dotnet", "host-v1-no-infrastructure")])
+@pytest.mark.parametrize(
+    "name", [*named("v1-output-lifecycle", "v1-input-lifecycle", "host-v1-dotnet", "host-v1-no-infrastructure")]
+)
 def test_the_host_understands_the_lifecycle_of_version_1(name: str) -> None:
     transcript = TRANSCRIPTS[name]
     (opening,) = said(transcript, "host")
@@ -163,4 +166,19 @@ def test_the_host_understands_the_lifecycle_of_version_1(name: str) -> None:
     answer = answers.get(timeout=WAIT)
     lifecycle.close()
     assert "the host was to do" not in str(answer.diagnostics)
-    assert answer.status == ("error" if name == "host-v1-dotnet-failed" else "ok"), answer
+    assert answer.status == ("error" if name.endswith(("-failed", "-fails")) else "ok"), answer
+
+
+def test_every_transcript_is_replayed_or_it_is_said_why_not() -> None:
+    families = (
+        "probe-",
+        "plan-",
+        "host-plan-",
+        "resource-",
+        "host-resource-",
+        "v1-output-lifecycle",
+        "v1-input-lifecycle",
+    )
+    others = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*transcripts_against_*.py"))
+    left = [name for name in TRANSCRIPTS if f'"{name}"' not in others and f"`{name}`" not in others]
+    assert [name for name in left if not name.startswith((*families, "host-v1-dotnet", "host-v1-no-infra"))] == []

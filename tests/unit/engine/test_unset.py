@@ -1,5 +1,6 @@
 """Attributes that nobody has set: null to expressions if the type has them, everywhere; others are errors."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from dstream.engine.providers import ProviderPool
 from dstream.lang import Unknown
 from dstream.plan import Action, Plan
 from dstream.run import Flow
+from tests.e2e.commands import dstream
 from tests.services.recorder.world import PROVIDER, World, actions, change, refused, said
 
 BARE = 'resource "rec_planned" "a" {\n  name = "a"\n}\n'
@@ -127,6 +129,38 @@ def test_drift_and_refresh_only_see_it(world: World) -> None:
     assert planned(world.plan(refresh_only=True)) == "new"
 
 
+def test_a_saved_plan_is_carried_out_with_it_and_output_tells_it(world: World) -> None:
+    world.write(
+        BARE
+        + 'resource "rec_planned" "b" {\n  name = "b"\n  note = coalesce(rec_planned.a.note, rec_planned.a.uid)\n}\n'
+        + output("[rec_planned.a.note, rec_planned.b.labels, rec_planned.b.note]")
+    )
+    for arguments in (["plan", "-out", "p.plan"], ["apply", "p.plan"], ["plan", "-detailed-exitcode"]):
+        ended = dstream(world.folder, *arguments)
+        assert ended.code == 0, ended.said
+    assert json.loads(dstream(world.folder, "output", "-json", "o").out) == [None, None, "uid-of-a"]
+
+
+IMPORTED = 'resource "rec_planned" "b" {\n  name = "b"\n}\nimport {\n  to = rec_planned.b\n  id = %s\n}\n'
+
+
+def test_an_import_may_be_named_by_what_is_known_of_other_resources(world: World) -> None:
+    world.recorder.put("rec_planned", "b")
+    world.write(IMPORTED % 'coalesce(rec_planned.a.note, "b")' + BARE)
+    assert change(world.plan(), "rec_planned.b").importing == {"name": "b"}
+    world.apply()
+    assert world.in_step() and not world.plan().has_changes
+    assert world.recorded["rec_planned.b"].dependencies == ("rec_planned.a",)
+
+
+def test_an_import_that_only_apply_could_name_is_refused_and_a_target_elsewhere_is_not(world: World) -> None:
+    world.recorder.put("rec_planned", "b")
+    world.write(IMPORTED % "rec_planned.a.uid" + BARE + BARE.replace('"a"', '"c"'))
+    [found] = refused(world.plan)
+    assert found.summary == "Wrong import id"
+    assert actions(world.plan(targets=("rec_planned.c",))) == {"rec_planned.c": Action.CREATE}
+
+
 # -- names that a type does not have --------------------------------------------------------------------------
 
 WRONG = {
@@ -157,6 +191,12 @@ def test_other_names_are_errors_with_the_nearest_ones_in_lint_and_plan(world: Wo
     assert says in found.detail
     [told] = linted(world)
     assert says in told
+
+
+def test_lint_looks_at_imports(world: World) -> None:
+    world.write(BARE + IMPORTED % "rec_planned.a.nota")
+    [told] = linted(world)
+    assert 'no attribute "nota". Did you mean note?' in told
 
 
 def test_lint_knows_itself_too(world: World) -> None:
