@@ -74,7 +74,7 @@ class Objects:
         self.pool = pool
         self.options = options
         self.blocks = operation.needs
-        self.exports = Exports()
+        self.exports = Exports(operation.secrets)
         self.scope: Scope = operation.module.scope(resources=self.exports, planning=True)
         self.imports = Adoptions(operation.config.imports, options.imports, self.scope)
         self.wanted: dict[str, Wanted] = {}
