@@ -146,6 +146,7 @@ def locked_pool(
             operation.root / DATA_DIR,
             inherit_fds=held.inherit_fds,
             on_start=processes.started,
+            secrets=operation.secrets,
         )
         held.on_lost(pool.kill)
         with pool, stop.listening(lambda: pool.kill() if stop.at_once else None):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
 from dstream.engine.conditions import after, before, failed_checks, require
 from dstream.engine.exports import exported
 from dstream.engine.outputs import output_value
@@ -13,8 +13,9 @@ from dstream.engine.prepared import Prepared
 from dstream.engine.preparing import Preparing
 from dstream.engine.providers import ProviderPool
 from dstream.engine.secrets import redact, reveal
+from dstream.engine.selection import block_of_text
 from dstream.lang import contains_unknown
-from dstream.plan import Action
+from dstream.plan import Action, changed_names
 from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record, TaskState
 from dstream_state.clock import now
 
@@ -42,17 +43,19 @@ class Closing:
             elif not note.applied and not self._touches_failure(note.address) and not stopped:
                 state = TaskState(self._fingerprint(note.address), now(), task.discovered)
                 records.append(PutTask(note.address, state))
+        moved = self._unforeseen()
         for output in plan.outputs:
             if output.action is Action.DELETE:
                 records.append(PutOutput(output.name, None))
-            elif output.action is not Action.NO_OP:
+            elif output.action is not Action.NO_OP or moved:
                 value = self._output(output.name)
-                if value is not None:
+                if value is not None and value != self._prepared.snapshot.outputs.get(output.name):
                     records.append(PutOutput(output.name, value))
         if plan.destroy and not self._objects:
             records += [PutOutput(name, None) for name in self._prepared.snapshot.outputs]
         if not plan.destroy and not stopped:
             self.diagnostics += self._conditions()
+            self.diagnostics += self._overtaken(moved)
         used = {item.provider for item in self._objects.values()}
         records += [PutProvider(name, None) for name in self._providers if name not in used]
         return records
@@ -70,6 +73,35 @@ class Closing:
                 whole = rules.shape.whole(reveal(item.attributes, wanted.attributes))
                 yield from after(wanted, self._scope, exported(whole, item.sensitive, wanted.address))
         yield from failed_checks(self._operation.config, self._scope)
+
+    def _unforeseen(self) -> dict[str, str]:
+        """Return the updated objects that did not become what the plan shows, by their block."""
+        found = {}
+        for change in self._prepared.plan.changes:
+            item = self._objects.get(change.address)
+            if change.action is Action.UPDATE and item is not None and change.address not in self._failed:
+                real = redact(item.attributes, item.sensitive, self._preparing.key)
+                planned = {name: value for name, value in (change.after or {}).items() if not contains_unknown(value)}
+                if changed_names(planned, {name: real.get(name) for name in planned}):
+                    found[block_of_text(change.address)] = change.address
+        return found
+
+    def _overtaken(self, moved: Mapping[str, str]) -> Iterator[Diagnostic]:
+        """Warn of each object that would be planned otherwise now that others have become what nobody foresaw."""
+        for change in self._prepared.plan.changes if moved else ():
+            wanted = self._prepared.wanted.get(change.address)
+            planned = self._prepared.answers.values.get(change.address)
+            if wanted is None or wanted.evaluate is None or planned is None or contains_unknown(planned):
+                continue
+            needs = self._prepared.block_needs.get(wanted.block, ())
+            if not moved.keys().isdisjoint(needs) and wanted.evaluate(self._scope)[0] != planned:
+                yield warning(
+                    "Value changed while applying",
+                    "It refers to what became another value only when the object that has it was updated "
+                    f"({', '.join(sorted(moved.values()))}). `dstream plan` shows what follows; apply again.",
+                    wanted.range,
+                    address=change.address,
+                )
 
     def _any_left(self, task: str) -> bool:
         return any(address.startswith(f"{task}.") for address in self._objects)

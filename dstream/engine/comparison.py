@@ -111,14 +111,23 @@ def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, An
     """Return what a provider answered, with each withheld value as it was recorded."""
     if answer == before:
         return dict(before)
-    found = dict(answer)
-    for name, value in answer.items():
-        if isinstance(value, dict) and "$withheld" in value:
-            found[name] = before.get(name)
+    found = {name: _kept(before.get(name), value) for name, value in answer.items()}
     for name, value in before.items():
         if name not in found and isinstance(value, dict) and "$hmac" in value:
             found[name] = value
     return found
+
+
+def _kept(before: Any, told: Any) -> Any:
+    """Return a value of an answer with what is withheld in it, however deep, as it was recorded."""
+    if isinstance(told, Mapping):
+        if "$withheld" in told:
+            return before
+        known = before if isinstance(before, Mapping) else {}
+        return {name: _kept(known.get(name), inner) for name, inner in told.items()}
+    if isinstance(told, list) and isinstance(before, list) and len(before) == len(told):
+        return [_kept(*pair) for pair in zip(before, told, strict=True)]
+    return told
 
 
 def planned_identity(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any] | None:

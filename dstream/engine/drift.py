@@ -90,7 +90,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     """Ask the providers about every recorded object and compare; then look what the configuration asks for."""
     rules = ignore_rules(operation.config)
     snapshot, unfinished = current_state(operation)
-    with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
+    with ProviderPool(operation.root, operation.root / DATA_DIR, secrets=operation.secrets) as pool:
         looking = _Looking(operation, snapshot, pool)
         looking.ask()
         pending, diagnostics, warnings = _pending(operation, snapshot)
@@ -137,7 +137,7 @@ def _pending(
 ) -> tuple[Pending, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
     """Return what the configuration asks for beyond what is recorded, whatever really exists; errors; warnings."""
     try:
-        with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
+        with ProviderPool(operation.root, operation.root / DATA_DIR, secrets=operation.secrets) as pool:
             prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
     except DiagnosticsError as problem:
         return Pending(), problem.diagnostics, ()

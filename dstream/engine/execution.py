@@ -20,7 +20,7 @@ from dstream.engine.prepared import Prepared
 from dstream.engine.preparing import Preparing, Running, with_defaults
 from dstream.engine.providers import ProviderPool
 from dstream.engine.rules import Rules
-from dstream.engine.secrets import Path, redact, reveal
+from dstream.engine.secrets import Path, echoes, redact, reveal
 from dstream.engine.selection import DEPOSED
 from dstream.engine.steps import Step, build_steps
 from dstream.engine.tasks import LIFECYCLE
@@ -309,6 +309,7 @@ class Execution:
         told_back = answer.attributes if answer.attributes is not None else {}
         clear = {**with_defaults(wanted.attributes, running.rules), **told_back}
         clear = reveal_withheld(clear, wanted.attributes)
+        paths |= echoes(told_back, wanted.attributes, paths, self.operation.secrets)
         return ObjectState(
             provider=running.intent.provider,
             type=running.intent.type,

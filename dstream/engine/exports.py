@@ -6,19 +6,21 @@ replaces each as it becomes real. A value is made when an expression first asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from dstream.addresses import Key
 from dstream.engine.secrets import Path
 from dstream.lang import Sensitive, Unknown
+from dstream.lang.secret_texts import SecretTexts
 
 
 class Exports:
     """Values of resource blocks by type and name; each a single object, or objects by key or index."""
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(self, secrets: SecretTexts | None = None) -> None:
+        """Start with none; the secrets among those that are asked for join `secrets`."""
+        self._known_secrets = secrets
         self._types: dict[str, dict[str, Any]] = {}
         self._unmade: dict[str, dict[str, dict[Key, Callable[[], Any]]]] = {}
         """What makes the values that nobody asked for yet, by type, name and key."""
@@ -59,9 +61,24 @@ class Exports:
         if unmade:
             for name, instances in unmade.items():
                 for key, make in instances.items():
-                    self._put(root, name, key, make())
+                    value = make()
+                    self._put(root, name, key, value)
+                    if self._known_secrets is not None:
+                        for secret in _secrets(value):
+                            self._known_secrets.add(secret)
             unmade.clear()
         return self._types.get(root, {})
+
+
+def _secrets(value: Any) -> Iterator[Sensitive]:
+    if isinstance(value, Sensitive):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _secrets(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets(inner)
 
 
 def exported(attributes: Mapping[str, Any], sensitive: Iterable[Path], address: str) -> Any:

@@ -41,7 +41,7 @@ from dstream.engine.refusals import (
     unresolved,
 )
 from dstream.engine.rules import NO_RULES, Rules, rules_of
-from dstream.engine.secrets import has_withheld, reveal, told
+from dstream.engine.secrets import fingerprint_paths, has_withheld, reveal, told
 from dstream.engine.selection import Selection, block_of_text, read_address
 from dstream.engine.sources import Sources
 from dstream.engine.specs import ProviderSpec
@@ -74,7 +74,7 @@ class Objects:
         self.pool = pool
         self.options = options
         self.blocks = operation.needs
-        self.exports = Exports()
+        self.exports = Exports(operation.secrets)
         self.scope: Scope = operation.module.scope(resources=self.exports, planning=True)
         self.imports = Adoptions(operation.config.imports, options.imports, self.scope)
         self.wanted: dict[str, Wanted] = {}
@@ -348,7 +348,7 @@ class Objects:
             # A provider that plans, and could not be asked yet, may have a value for anything.
             unasked = rules.plans and wanted.address not in self._meant
             whole = rules.shape.whole(clear, undecided=unasked, growing=rules.computed)
-        return exported(whole, wanted.sensitive, wanted.address)
+        return exported(whole, wanted.sensitive | fingerprint_paths(change.after), wanted.address)
 
     def _secrets_of(self, address: str) -> Mapping[str, Any] | None:
         """Read an object that was not refreshed, since something needs a secret of it."""

@@ -13,6 +13,7 @@ from dstream.engine.asked import Asked
 from dstream.engine.backends import configured_encryption, open_configured
 from dstream.engine.blocks import Needs, block_graph, block_needs
 from dstream.lang import Module
+from dstream.lang.secret_texts import SecretTexts
 from dstream.lang.variables import Ask
 from dstream_state import Backend, Encryption
 
@@ -84,6 +85,11 @@ class Operation:
         if self._needs is None:
             self._needs = block_needs(self.config)
         return self._needs
+
+    @property
+    def secrets(self) -> SecretTexts:
+        """The secrets that expressions have come upon so far."""
+        return self.module.surroundings.secret_texts
 
     @property
     def graph(self) -> Dependencies:

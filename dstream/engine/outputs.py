@@ -7,7 +7,8 @@ from typing import Any
 
 from dstream.config import OutputBlock
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.secrets import redact
+from dstream.engine.refusals import secret_not_kept
+from dstream.engine.secrets import has_withheld, redact
 from dstream.engine.wanted import evaluated
 from dstream.lang import Scope, evaluate, sensitive_paths, strip_sensitive
 from dstream.plan import Action, OutputChange, contains_unknown
@@ -41,7 +42,10 @@ def output_value(block: OutputBlock, scope: Scope) -> tuple[Any, bool]:
     """Return the clear value of an output and whether it is sensitive; refuse a secret that is not declared as one."""
     value = evaluate(block.value, scope)
     declared = block.sensitive is not None and bool(strip_sensitive(evaluate(block.sensitive, scope)))
-    if sensitive_paths(value) and not declared:
+    paths = list(sensitive_paths(value))
+    if paths and has_withheld(strip_sensitive(value)):
+        raise DiagnosticsError(secret_not_kept(block.value.range))
+    if paths and not declared:
         raise DiagnosticsError(
             error(
                 "Output refers to a sensitive value",

@@ -19,7 +19,7 @@ def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -
     `save` is called with the plan while its providers can be looked at.
     """
     snapshot, pending = current_state(operation)
-    with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
+    with ProviderPool(operation.root, operation.root / DATA_DIR, secrets=operation.secrets) as pool:
         prepared = make_plan(operation, snapshot, pool, options, pending=pending)
         if save is not None:
             save(prepared, pool)

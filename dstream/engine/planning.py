@@ -28,10 +28,10 @@ from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Reality
 from dstream.engine.refresh_only import taken_in
-from dstream.engine.refusals import nothing_to_import_to, still_wanted, unknown_target
+from dstream.engine.refusals import nothing_to_import_to, secret_not_kept, still_wanted, unknown_target
 from dstream.engine.rules import NO_RULES, Rules
 from dstream.engine.schemas import check_resource, check_settings
-from dstream.engine.secrets import redact
+from dstream.engine.secrets import has_withheld, redact
 from dstream.engine.selection import block_of_text, task_of
 from dstream.engine.specs import ProviderSpec
 from dstream.engine.tasks import TaskInstance, stream_names
@@ -267,6 +267,8 @@ class _Planner(Objects):
 
         def evaluate_in(scope: Scope) -> Evaluated:
             attributes, paths = evaluated(converted_arguments(rules.schema, evaluate_body(block.body, bound(scope))))
+            if paths and has_withheld(attributes):
+                raise DiagnosticsError(secret_not_kept(block.range, address))
             return (attributes if self.recalled is None else self.recalled.value(address, attributes)), paths
 
         require(block.lifecycle.preconditions, bound(self.scope), "Precondition not met", address)

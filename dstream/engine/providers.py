@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.specs import ProviderSpec, Role
+from dstream.lang.secret_texts import SecretTexts
 from dstream.plugins import (
     Binary,
     LegacyLifecycle,
@@ -44,12 +46,15 @@ class ProviderPool:
         *,
         inherit_fds: tuple[int, ...] = (),
         on_start: Callable[[int, int | None], None] | None = None,
+        secrets: SecretTexts | None = None,
     ) -> None:
         """Resolve paths against `root`, keep probe answers in `cache`, and let providers hold `inherit_fds` open.
 
-        `on_start(pid, start time)` is called for each process, from any thread, before it is told anything.
+        `on_start(pid, start time)` is called for each process, from any thread, before it is told anything. What a
+        provider says is shown without the secrets that it is sent, and without those of `secrets` in them.
         """
         self._on_start = on_start
+        self._secrets = secrets
         self._root = root
         self._cache = cache
         self._inherit_fds = inherit_fds
@@ -106,7 +111,8 @@ class ProviderPool:
             session = None
         if session is None:
             found = self.installed(spec)
-            kind = ResourceSession if found.info.protocol >= 2 else LegacyLifecycle
+            within = self._secrets.within if self._secrets is not None else None
+            kind = partial(ResourceSession, within=within) if found.info.protocol >= 2 else LegacyLifecycle
             session = kind(
                 found.binary,
                 found.info,

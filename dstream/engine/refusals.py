@@ -132,11 +132,23 @@ def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) ->
     return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)
 
 
+def secret_not_kept(subject: SourceRange | None, address: str | None = None) -> Diagnostic:
+    """Return the error for a reference to an attribute of which a state without encryption has a fingerprint alone."""
+    return error(
+        "Secret is not in the state",
+        "It refers to an attribute with a secret in it, and a state keeps secrets only when it is encrypted: "
+        'dstream { encryption { passphrase = env("NAME") } }. Then have the object made anew with '
+        "dstream apply -replace=ADDRESS.",
+        subject,
+        address=address,
+    )
+
+
 def needs_encryption(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
     """Return the error for a type whose secrets can be kept in the state only."""
     return error(
         "State must be encrypted",
-        f"{type_} makes up secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep "
+        f"{type_} has secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep "
         'them, and it keeps secrets only when it is encrypted: dstream { encryption { passphrase = env("NAME") } }.',
         subject,
     )

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dstream.lang import Unknown, to_json_value
+from dstream.lang.secret_texts import SecretTexts
 from dstream.plan import is_fingerprint
 from dstream_state import fingerprint
 
 Path = tuple[str | int, ...]
 WITHHELD = {"$withheld": True}
+_SHORTEST_ECHO = 4
+"""Characters of a secret that is looked for in answers."""
 
 
 def redact(value: Any, paths: Iterable[Path], key: bytes) -> Any:
@@ -72,7 +75,7 @@ def told(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: An
 
     A sensitive value whose fingerprint is that of a `known` clear value is filled in; any other is withheld.
     """
-    paths = frozenset(paths)
+    paths = frozenset(paths) | fingerprint_paths(prior)
     candidates = [(clear, redact(clear, paths, key)) for clear in known if clear is not None] if paths else []
     return _on_wire(_told(prior, candidates) if candidates else prior)
 
@@ -106,6 +109,49 @@ def _on_wire(value: Any) -> Any:
     return to_json_value(value)
 
 
+def echoes(
+    told: Mapping[str, Any], wished: Mapping[str, Any], paths: Iterable[Path], secrets: SecretTexts
+) -> set[Path]:
+    """Return where a provider's answer tells one of the secrets that it was given: these places are secret, too.
+
+    `told` and `wished` are clear attributes, `paths` the places of the secrets among the wished ones, `secrets` what
+    those may be made of. What was wished in the open stays so, and a text so short that it turns up by chance is no
+    sign.
+    """
+    given = {text.strip() for path in paths for text in _texts(_at(wished, path))}
+    known = {text for text in given if len(text) >= _SHORTEST_ECHO} | secrets.within(given) if given else set()
+    if not known:
+        return set()
+    return {
+        path for name, value in told.items() if value != wished.get(name) for path in _holding(value, known, (name,))
+    }
+
+
+def _holding(value: Any, known: set[str], here: Path) -> set[Path]:
+    if isinstance(value, str):
+        return {here} if any(text in value for text in known) else set()
+    return {path for step, inner in _items(value) for path in _holding(inner, known, (*here, step))}
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    for _, inner in _items(value):
+        yield from _texts(inner)
+
+
+def _items(value: Any) -> Iterable[tuple[str | int, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        value = _child(value, step)
+    return value
+
+
 def has_withheld(value: Any) -> bool:
     """Tell whether a value was withheld, or has a withheld one inside."""
     if value == WITHHELD:
@@ -121,10 +167,4 @@ def fingerprint_paths(redacted: Any, here: Path = ()) -> set[Path]:
     """Return the places of all fingerprints in redacted attributes."""
     if is_fingerprint(redacted):
         return {here}
-    if isinstance(redacted, Mapping):
-        items: Iterable[tuple[str | int, Any]] = redacted.items()
-    elif isinstance(redacted, list | tuple):
-        items = enumerate(redacted)
-    else:
-        return set()
-    return {path for step, inner in items for path in fingerprint_paths(inner, (*here, step))}
+    return {path for step, inner in _items(redacted) for path in fingerprint_paths(inner, (*here, step))}

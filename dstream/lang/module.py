@@ -103,7 +103,10 @@ class Module:
         if value is None and not block.nullable:
             detail = f"var.{block.name} is null, and its block says nullable = false. Give it a value."
             raise DiagnosticsError(error("Null variable", detail, block.range))
-        return Sensitive(value, {f"var {block.name}"}) if block.sensitive else value
+        if not block.sensitive:
+            return value
+        self.surroundings.secret_texts.add(value)
+        return Sensitive(value, {f"var {block.name}"})
 
     def _default(self, block: VariableBlock, type_: Type) -> Value:
         assert block.default is not None  # noqa: S101  # the caller has looked

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dstream.lang.secret_texts import SecretTexts
 from dstream.lang.values import Value
 
 
@@ -23,6 +24,8 @@ class Surroundings:
     """What `plantimestamp()` returns; None takes the clock."""
     planning: bool = False
     """Whether what is another at every evaluation (`timestamp`, `uuid`, `bcrypt`) is not known yet."""
+    secret_texts: SecretTexts = field(default_factory=SecretTexts)
+    """The texts that became secret so far: by `env`, a sensitive variable, `sensitive`, a resource."""
 
 
 class Lazy:

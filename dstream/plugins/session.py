@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -34,6 +34,8 @@ _TERMINATION = 5.0
 _READY = "it was ready"
 
 Done = Callable[[Answer], None]
+Within = Callable[[Collection[str]], set[str]]
+"""Returns the secrets that sensitive texts are made of, such as the token in the text of a command."""
 
 
 class _Outstanding:
@@ -60,11 +62,13 @@ class ResourceSession:
         log: Log | None = None,
         max_in_flight: int = 16,
         start_timeout: float = START_SECONDS,
+        within: Within | None = None,
     ) -> None:
         """Start the process. `on_start(pid, start time)` is called before it is told anything."""
         self.name = name or binary.name
         self._program = binary.name
         self._redactor = Redactor(redact)
+        self._within = within
         self._schemas = info.resources
         self._on_start, self._log = on_start, log
         self._limit, self._start_timeout = max_in_flight, start_timeout
@@ -114,7 +118,9 @@ class ResourceSession:
     def submit_all(self, requests: Sequence[tuple[Request, Done]], progress: Done | None = None) -> None:
         """Do what `submit` does with several requests, which travel together as far as there is room."""
         for request, _ in requests:
-            self._redactor.learn(secrets_sent(request, self._schemas))
+            sent = set(secrets_sent(request, self._schemas))
+            if sent:
+                self._redactor.learn(sent | self._within(sent) if self._within is not None else sent)
         items = [_Outstanding(request, done, progress) for request, done in requests]
         with self._lock:
             refused = self._broken

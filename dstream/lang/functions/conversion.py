@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.scope import Surroundings
 from dstream.lang.types import (
     BOOL,
     SET,
@@ -65,15 +66,17 @@ def tomap(value: Value) -> Value:
     return value
 
 
-@function("value: any|null", marked=True, shallow=True)
-def sensitive(value: Value) -> Value:
+@function("value: any|null", surrounded=True, marked=True, shallow=True)
+def sensitive(surroundings: Surroundings, value: Value) -> Value:
     """Mark a value as one that must not be shown."""
+    surroundings.secret_texts.add(value)
     return value if isinstance(value, Sensitive) else Sensitive(value, {"sensitive()"})
 
 
-@function("value: any|null", marked=True, shallow=True)
-def nonsensitive(value: Value) -> Value:
+@function("value: any|null", surrounded=True, marked=True, shallow=True)
+def nonsensitive(surroundings: Surroundings, value: Value) -> Value:
     """Take the mark off a value."""
+    surroundings.secret_texts.open(value)
     return strip_sensitive(value)
 
 

@@ -45,6 +45,7 @@ def env(surroundings: Surroundings, name: Value, default: Value = ...) -> Value:
     wanted = unwrap(name)
     value = surroundings.env.get(wanted)
     if value is not None:
+        surroundings.secret_texts.add(value)
         return Sensitive(value, {f"env {wanted}"})
     if default is not ...:
         return mark(default, origins(name))

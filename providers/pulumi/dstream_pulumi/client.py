@@ -61,6 +61,8 @@ class Client:
         self._grpc = grpc
         self._name = executable.name
         self._abilities: Abilities | None = None
+        self.spent = False
+        """Whether it was asked to give up. Many plugins refuse all that they are asked after that."""
         self._lock = threading.Lock()
         options = [("grpc.max_receive_message_length", _MEGABYTES), ("grpc.max_send_message_length", _MEGABYTES)]
         self._channel = grpc.insecure_channel(self._process.address(), options=options)
@@ -144,7 +146,9 @@ class Client:
                 so_far = f"was not done with {what} within its {timeout:.3g} s" if late else f"gave no answer to {what}"
                 log(f"{self._name} {so_far}; nobody knows what became of it")
                 os._exit(CUT_OFF)
-            raise found or self._failed(method, what, problem) from problem
+            # What a plugin ends because the time is over often says only how it ended: "signal: killed".
+            over = f" (the {timeout:.3g} s that it had are over)" if late else ""
+            raise found or self._failed(method, f"{what}{over}", problem) from problem
 
     def _cut_off(self, problem: Any, late: bool) -> bool:
         """Tell whether nobody knows what became of a failed call: the plugin died, or its time was over."""
@@ -196,6 +200,7 @@ class Client:
         """Ask the plugin to give up what it is doing."""
         from google.protobuf.empty_pb2 import Empty
 
+        self.spent = True
         try:
             self._stub.Cancel(Empty(), timeout=_SETUP)
         except self._grpc.RpcError as problem:

@@ -50,6 +50,7 @@ class Collected:
                 "Pulumi program ignores a part of a property",
                 f"{found}: ignore_changes names {nested[0]!r}, and whole properties only can be ignored.",
             )
+        self._check_replacing(found)
         hidden = {*(str(path[0]) for path in secrets), *request.additionalSecretOutputs}
         return Resource(
             type=type_name(request.type),
@@ -164,6 +165,30 @@ class Collected:
                 "Pulumi program needs another version of a plugin",
                 f"{found} is of {package} {wanted}, and the plugin given is {package} {plugin.version}. "
                 "The package of the program and its plugin go together.",
+            )
+
+    def _check_replacing(self, found: Registered) -> None:
+        """Refuse what is to replace an object beyond what its plugin's schema says, which packages repeat."""
+        paths = list(found.request.replaceOnChanges)
+        if not paths:
+            return
+        plugin = self._plugins.get(found.request.type.partition(":")[0])
+        about = None
+        if plugin is not None:
+            from dstream_pulumi.running import Running
+
+            running = Running(plugin, {})
+            try:
+                about = running.describe(found.request.type)
+            finally:
+                running.close()
+        left = paths if about is None else [path for path in paths if not about.forces(path)]
+        if left:
+            why = "What replaces an object is for its plugin to say."
+            if about is None:
+                why = "What the plugin's schema says of that is honoured: name the plugin in collect(plugins=[...])."
+            raise InvalidError(
+                "Pulumi program uses an unsupported option", f"{found}: replace_on_changes {', '.join(left)}. {why}"
             )
 
     def _refuse_unknown(self, found: Registered, name: str) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 from dstream_pulumi.names import type_name
+from dstream_pulumi.paths import forced
 from dstream_pulumi.schemas import Schema
 from dstream_pulumi.shapes import Member, json_schema, members_of
 
 _IMPORT = re.compile(r"^\$? *pulumi import (\S+) \S+ (\S+)", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n\s*\n")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -24,6 +27,8 @@ class Described:
     inputs: Mapping[str, Member]
     outputs: Mapping[str, Member]
     required: tuple[str, ...]
+    always: tuple[str, ...]
+    """Outputs that every object has: a plugin may not read what it told if one is missing."""
     template: str
     """What ids look like, as `/subscriptions/{subscriptionId}/...`; "" where the schema does not say."""
     description: str
@@ -32,6 +37,10 @@ class Described:
     def members(self) -> dict[str, Member]:
         """All properties by their name on Pulumi's side, as inputs where they are both."""
         return {**self.outputs, **self.inputs}
+
+    def forces(self, path: str) -> bool:
+        """Tell whether a change at a property path replaces an object by the word of the schema, not of the plugin."""
+        return forced(self.inputs, path) or forced(self.outputs, path)
 
     def planned_id(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
         """Return the id that an object with these inputs gets, None if that cannot be told before it exists."""
@@ -48,7 +57,7 @@ class Described:
         for member in self.members.values():
             properties[member.name] = json_schema(member.shape)
             if member.description:
-                properties[member.name]["description"] = member.description.split("\n")[0][:200]
+                properties[member.name]["description"] = _summary(member.description, 200)
         needed = {self.inputs[name].name for name in self.required if name in self.inputs}
         computed = {member.name for member in self.outputs.values()} - needed | {"id"}
         secrets = {member.name for member in self.members.values() if member.secret}
@@ -59,7 +68,7 @@ class Described:
                 "properties": properties,
                 "required": sorted(needed),
                 "additionalProperties": False,
-                "description": self.description.split("\n")[0][:300],
+                "description": _summary(self.description, 300),
             },
             "computed": sorted(computed | secrets),
             "sensitive": dict.fromkeys(sorted(secrets), "write_only"),
@@ -90,10 +99,16 @@ def described(schema: Schema, type_: str) -> Described | None:
         {name: _secret(member, name in secrets) for name, member in inputs.items()},
         {name: _secret(member, name in secrets) for name, member in outputs.items()},
         tuple(body.get("requiredInputs") or ()),
+        tuple(body.get("required") or ()),
         template,
         text,
     )
 
 
+def _summary(text: str, limit: int) -> str:
+    """Return the first paragraph of a description, cut between two words where it is longer than `limit`."""
+    return shorten(_PARAGRAPH.split(text.strip())[0], limit, placeholder=" ...")
+
+
 def _secret(member: Member, secret: bool) -> Member:
-    return Member(member.name, member.shape, secret, member.replaces, member.description)
+    return replace(member, secret=secret)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dstream_sdk import log
 
-_WARNING = 2
+_INFO = 1
 """Of `pulumirpc.LogSeverity`: debug 0, info 1, warning 2, error 3."""
 
 
@@ -32,8 +32,9 @@ class Engine:
 
         class Servicer(engine_pb2_grpc.EngineServicer):
             def Log(self, request: Any, context: Any) -> Empty:
-                if request.severity >= _WARNING:
-                    log(request.message.rstrip())
+                if request.severity >= _INFO:
+                    name = str(request.urn).rpartition("::")[2]
+                    log(f"{name}: {request.message.rstrip()}" if name else request.message.rstrip())
                 return Empty()
 
         self._server = grpc.server(ThreadPoolExecutor(1))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dstream_pulumi.signatures import is_unknown
-from dstream_sdk import UNKNOWN
+from dstream_sdk import UNKNOWN, WITHHELD, ProviderError, ResourceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,6 @@ def visibly(
     return attributes, replaces
 
 
-def first_step(path: str) -> str:
-    """Return the first step of a property path such as `sku.name`, `rules[0]` or `["odd name"].x`."""
-    if path.startswith('["'):
-        return path[2:].partition('"]')[0]
-    return path.partition(".")[0].partition("[")[0]
-
-
 def known(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties that are known."""
     return {name: value for name, value in values.items() if not is_unknown(value)}
@@ -66,8 +60,32 @@ def known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def has_unknown(value: Any) -> bool:
     """Tell whether something in a value is known only after apply."""
+    return _has(value, UNKNOWN)
+
+
+def has_withheld(value: Any) -> bool:
+    """Tell whether something in a value is a secret that the state does not have."""
+    return _has(value, WITHHELD)
+
+
+def _has(value: Any, mark: object) -> bool:
     if isinstance(value, Mapping):
-        return any(map(has_unknown, value.values()))
+        return any(_has(inner, mark) for inner in value.values())
     if isinstance(value, list):
-        return any(map(has_unknown, value))
-    return value is UNKNOWN
+        return any(_has(inner, mark) for inner in value)
+    return value is mark
+
+
+def seconds_left(ctx: ResourceContext[Any]) -> float | None:
+    """Return the seconds that are left for a change, whole ones, since plugins pass over parts of one.
+
+    None if there is no limit; raise ProviderError when none are left.
+    """
+    left = ctx.remaining()
+    if left is not None and left <= 0:
+        raise ProviderError(
+            "Change took too long",
+            f"Its {ctx.timeout:g} s were over before the plugin was asked to do anything, and nothing was done. "
+            "Give it a longer timeout.",
+        )
+    return None if left is None else float(math.ceil(left))

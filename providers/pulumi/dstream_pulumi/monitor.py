@@ -142,7 +142,6 @@ class Monitor:
         refused = {
             "retain_on_delete": request.retainOnDelete,
             "import_": request.importId,
-            "replace_on_changes": request.replaceOnChanges,
             "replacement_trigger": request.HasField("replacement_trigger"),
             "replace_with": request.replace_with,
             "hooks": request.hooks.ByteSize(),
@@ -169,7 +168,6 @@ class Monitor:
 _INSTEAD = {
     "retain_on_delete": "A `removed` block of the configuration lets go of an object without deleting it.",
     "import_": "An `import` block of the configuration, or dstream import, takes over an object.",
-    "replace_on_changes": "What replaces an object is for its plugin to say.",
     "replacement_trigger": "dstream plan -replace=ADDRESS replaces an object.",
     "replace_with": "dstream plan -replace=ADDRESS replaces an object.",
     "hooks": "Nothing of a program runs while its resources are made.",

@@ -18,6 +18,8 @@ from dstream_pulumi.signatures import SECRET, secret, signature
 from dstream_sdk import UNKNOWN, WITHHELD
 
 _DIGEST = "$secret"
+_SHORTEST_ECHO = 4
+"""Characters of a secret that is looked for inside of texts."""
 Path = tuple[str | int, ...]
 
 
@@ -32,17 +34,19 @@ def make_note(
 ) -> dict[str, Any]:
     """Return the note on an object.
 
-    A digest stands for what is one of the `hidden` texts, in one of the `properties`, marked as secret by the plugin,
-    or was one in the note `before`; for `everything` where nobody can tell which values are secret.
+    A digest stands for a text that is one of the `hidden` ones or has one in it, for what is in one of the
+    `properties`, marked as secret by the plugin, or was one in the note `before`; for `everything` where nobody can
+    tell which values are secret.
     """
     salt = str((before or {}).get("salt") or random.token_hex(16))
     values = {each for each in hidden if isinstance(each, str) and each}
+    long = tuple(each.strip() for each in values if len(each.strip()) >= _SHORTEST_ECHO)
     made: dict[str, Any] = {"salt": salt}
     for name, tree in (("inputs", inputs), ("outputs", outputs)):
         paths = frozenset(_digests((before or {}).get(name), ())) | {(each,) for each in properties}
         plain, marked = unwrap_secrets(tree)
         open_ones = set() if name == "inputs" else {tuple(path) for path in marked if path[:1] == ("__inputs",)}
-        made[name] = _hide(plain, paths | (frozenset(marked) - open_ones), values, salt, (), everything)
+        made[name] = _hide(plain, paths | (frozenset(marked) - open_ones), (values, long), salt, (), everything)
     return made
 
 
@@ -54,6 +58,16 @@ def read_note(note: Mapping[str, Any] | None, known: Iterable[Any]) -> tuple[dic
     by_digest = {_digest(each, salt): each for tree in known for each in _leaves(tree)}
     inputs, outputs = (_fill(note.get(name) or {}, by_digest) for name in ("inputs", "outputs"))
     return dict(inputs), dict(outputs)
+
+
+def keep_note(note: dict[str, Any], before: Mapping[str, Any], part: str, told: Mapping[str, Any], answer: Any) -> None:
+    """Have what a plugin tells as it was told noted as it was: a secret that it was not told is still there.
+
+    `part` is "inputs" or "outputs", `told` what the plugin was told of it, `answer` what it then told, without marks.
+    """
+    for name, value in (before.get(part) or {}).items():
+        if answer.get(name) == told.get(name):
+            note[part][name] = value
 
 
 def unwrap_secrets(value: Any, here: Path = ()) -> tuple[Any, list[Path]]:
@@ -104,15 +118,22 @@ def texts_at(value: Any, paths: Iterable[Path]) -> Iterator[str]:
                 yield leaf
 
 
-def _hide(value: Any, paths: frozenset[Path], values: set[str], salt: str, here: Path, below: bool) -> Any:
+def _hide(
+    value: Any, paths: frozenset[Path], hidden: tuple[set[str], tuple[str, ...]], salt: str, here: Path, below: bool
+) -> Any:
     below = below or here in paths
     if isinstance(value, Mapping):
-        return {name: _hide(inner, paths, values, salt, (*here, name), below) for name, inner in value.items()}
+        return {name: _hide(inner, paths, hidden, salt, (*here, name), below) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_hide(inner, paths, values, salt, (*here, index), below) for index, inner in enumerate(value)]
-    if value is None or not (below or (isinstance(value, str) and value in values)):
+        return [_hide(inner, paths, hidden, salt, (*here, index), below) for index, inner in enumerate(value)]
+    if value is None or not (below or (isinstance(value, str) and _tells(value, *hidden))):
         return value
     return {_DIGEST: _digest(value, salt)}
+
+
+def _tells(text: str, values: set[str], long: tuple[str, ...]) -> bool:
+    """Tell whether a text is a secret, or has one in it that is too long to be there by chance."""
+    return text in values or any(each in text for each in long)
 
 
 def _digest(value: Any, salt: str) -> str:

@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dstream_pulumi.described import Described
-from dstream_pulumi.inputs import Inputs, as_asked, first_step, has_unknown, known, visibly
+from dstream_pulumi.inputs import Inputs, as_asked, has_unknown, has_withheld, known, seconds_left, visibly
 from dstream_pulumi.names import logical_name
-from dstream_pulumi.notes import Path, make_note, mark_secrets, read_note, texts_at, unwrap_secrets
+from dstream_pulumi.notes import Path, keep_note, make_note, mark_secrets, read_note, texts_at, unwrap_secrets
+from dstream_pulumi.paths import first_step
 from dstream_pulumi.translate import to_attributes, to_properties
 from dstream_pulumi.unsteady import is_unsteady
 from dstream_pulumi.wire import from_struct, to_struct
@@ -64,7 +65,7 @@ class PluginType(ResourceType[Any]):
         """Create the object."""
         client = self._client()
         given = self._inputs(ctx, client, desired, {})
-        left = _left(ctx)
+        left = seconds_left(ctx)
         fault("before_create")
         answer = client.call(
             "Create",
@@ -85,7 +86,7 @@ class PluginType(ResourceType[Any]):
         old_inputs, old_outputs = self._recorded(prior, desired)
         given = self._inputs(ctx, client, desired, old_inputs)
         id_ = self._id(prior.identity)
-        left = _left(ctx)
+        left = seconds_left(ctx)
         answer = client.call(
             "Update",
             client.messages.UpdateRequest(
@@ -108,7 +109,7 @@ class PluginType(ResourceType[Any]):
         """Delete the object."""
         client = self._client()
         old_inputs, old_outputs = self._recorded(prior, {})
-        left = _left(ctx)
+        left = seconds_left(ctx)
         client.call(
             "Delete",
             client.messages.DeleteRequest(
@@ -152,8 +153,26 @@ class PluginType(ResourceType[Any]):
         before: Mapping[str, Any] = (prior.private if prior is not None else None) or {}
         guessed = not before.get("inputs") or bool(before.get("guessed"))
         given = Inputs(inputs, withheld=frozenset(before.get("withheld", ())), guessed=guessed)
+        if prior is None and not outputs and not inputs:
+            raise InvalidError(
+                "Cannot be taken over",
+                f"The plugin knows nothing of {self._about.type} {answer.id} but the id that it was given: it reads no "
+                "such objects. Leave the import out, and apply makes one.",
+            )
         found = self._object(answer.id, given, outputs, prior)
-        return found if prior is None else replace(found, attributes=self._steady(found.attributes, prior.attributes))
+        if prior is None:
+            return found
+        attributes = self._steady(found.attributes, prior.attributes)
+        note = dict(found.private or {})
+        for part, told, real in (("inputs", old_inputs, inputs), ("outputs", old_outputs, outputs)):
+            real = unwrap_secrets(real)[0]
+            keep_note(note, before, part, told, real)
+            attributes |= {
+                member.name: prior.attributes[member.name]
+                for name, member in self._members.items()
+                if real.get(name) == told.get(name) and has_withheld(prior.attributes.get(member.name))
+            }
+        return replace(found, attributes=attributes, private=note)
 
     def _steady(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
         """Return attributes with what changes by itself as it was."""
@@ -256,15 +275,17 @@ class PluginType(ResourceType[Any]):
         differ = {name for name in {*olds[0], *checked} if olds[0].get(name) != checked.get(name)}
         if answer.changes == _NO_DIFFERENCE:
             return frozenset(), frozenset()
-        detailed = {first_step(path): each.kind for path, each in answer.detailedDiff.items()}
+        detailed = {(first_step(path), each.kind) for path, each in answer.detailedDiff.items()}
         changed = (
             {first_step(path) for path in answer.diffs}
-            | detailed.keys()
+            | {name for name, _ in detailed}
             | {first_step(path) for path in answer.replaces}
         )
         replaces = {first_step(path) for path in answer.replaces}
-        replaces |= {name for name, kind in detailed.items() if kind in _REPLACING}
-        return frozenset(changed or differ), frozenset(replaces)
+        replaces |= {name for name, kind in detailed if kind in _REPLACING}
+        changed = changed or differ
+        replaces |= {first_step(path) for path in {*changed, *answer.detailedDiff} if self._about.forces(path)}
+        return frozenset(changed), frozenset(replaces)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -289,7 +310,9 @@ class PluginType(ResourceType[Any]):
         inputs, outputs = read_note(prior.private, [desired, prior.attributes, self._running.settings])
         if not outputs:
             outputs = to_properties(self._members, prior.attributes)
-        return inputs, outputs
+        # A secret that the state does not have, where the plugin must be told some text.
+        texts = (name for name in self._about.always if self._kind(name) == "string")
+        return inputs, dict.fromkeys(texts, "") | outputs
 
     def _object(self, id_: str, given: Inputs, outputs: dict[str, Any], prior: Object | None) -> Object:
         plain, marked = unwrap_secrets(outputs)
@@ -313,7 +336,7 @@ class PluginType(ResourceType[Any]):
             outputs,
             hidden,
             prior.private if prior is not None else None,
-            [name for name, member in self._members.items() if member.name in secret],
+            [name for name, member in self._members.items() if member.name in secret or (hidden and self._free(name))],
             everything=given.guessed,
         )
         if given.withheld:
@@ -321,6 +344,14 @@ class PluginType(ResourceType[Any]):
         if given.guessed:
             note["guessed"] = True
         return Object({"id": id_}, attributes, note)
+
+    def _free(self, name: str) -> bool:
+        """Tell whether a property is a text of the plugin's own, in which the secrets that it was given may be."""
+        return name not in self._about.inputs and self._kind(name) == "string" and not is_unsteady(self._name(name))
+
+    def _kind(self, name: str) -> str:
+        member = self._members.get(name)
+        return "any" if member is None else member.shape.kind
 
     def _partial(self, problem: Any, given: Inputs, prior: Object | None, id_: str) -> ProviderError | None:
         from dstream_pulumi.failures import partial_state
@@ -352,15 +383,3 @@ class PluginType(ResourceType[Any]):
     @staticmethod
     def _id(identity: Mapping[str, Any]) -> str:
         return str(identity.get("id") or "")
-
-
-def _left(ctx: ResourceContext[Any]) -> float | None:
-    """Return the seconds that are left for a change, None if there is no limit; raise ProviderError when none are."""
-    left = ctx.remaining()
-    if left is not None and left <= 0:
-        raise ProviderError(
-            "Change took too long",
-            f"Its {ctx.timeout:g} s were over before the plugin was asked to do anything, and nothing was done. "
-            "Give it a longer timeout.",
-        )
-    return left

@@ -27,6 +27,8 @@ class Running:
         self._home = home
         self._lock = threading.RLock()
         self._client: Client | None = None
+        self._spent: list[Client] = []
+        """Plugins that were asked to give up: they finish what they still have, and take nothing new."""
         self._schema: Schema | None = None
         self._abilities: Abilities | None = None
 
@@ -69,16 +71,18 @@ class Running:
     def close(self) -> None:
         """End the plugin."""
         with self._lock:
-            if self._client is not None:
-                self._client.close()
+            for client in [*self._spent, *([self._client] if self._client is not None else [])]:
+                client.close()
             if self._schema is not None:
                 self._schema.close()
 
     def _started(self) -> Client:
-        if self._client is None or not self._client.alive:
+        if self._client is None or self._client.spent or not self._client.alive:
             from dstream_pulumi.client import Client
 
-            if self._client is not None:
+            if self._client is not None and self._client.spent:
+                self._spent.append(self._client)
+            elif self._client is not None:
                 self._client.close()
             self._client = Client(self.plugin.find(self._home))
         return self._client

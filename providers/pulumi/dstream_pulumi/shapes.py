@@ -38,6 +38,9 @@ class Member:
     shape: Shape
     secret: bool = False
     replaces: bool = False
+    """Whether a change of it needs another object."""
+    forces: bool = False
+    """Whether the plugin leaves it to its host to see that: `replaceOnChanges`, which no answer to Diff repeats."""
     description: str = ""
 
 
@@ -54,6 +57,7 @@ def members_of(properties: Mapping[str, Any], types: TypeLookup, seen: tuple[str
             shape_of(spec, types, seen),
             spec.get("secret") is True,
             spec.get("replaceOnChanges") is True or spec.get("willReplaceOnChanges") is True,
+            spec.get("replaceOnChanges") is True,
             str(spec.get("description") or ""),
         )
         for name, spec in properties.items()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dstream_pulumi.inputs import has_unknown
 from dstream_pulumi.shapes import ANY, Member, Shape
 from dstream_pulumi.signatures import (
     ARCHIVE,
@@ -25,11 +26,13 @@ from dstream_pulumi.signatures import (
 )
 from dstream_sdk import UNKNOWN, WITHHELD, InvalidError
 
+_SOURCES = frozenset({"path", "uri", "text", "assets"})
+_NOTHING = hashlib.sha256(b"").hexdigest()
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".jar")
 
 
 def to_properties(members: Mapping[str, Member], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties that attributes are; names that are no member are left out, and nulls."""
+    """Return the properties that attributes are, without nulls, withheld values, and names that are no member."""
     names = {member.name: (name, member.shape) for name, member in members.items()}
     found: dict[str, Any] = {}
     for name, value in values.items():
@@ -52,12 +55,12 @@ def to_pulumi(shape: Shape, value: Any) -> Any:
             names = {name: (name, member.shape) for name, member in shape.members.items()}
             names |= {member.name: (name, member.shape) for name, member in shape.members.items()}
             pairs = [(*names.get(name, (name, ANY)), inner) for name, inner in value.items() if inner is not None]
-            return {name: to_pulumi(inner_shape, inner) for name, inner_shape, inner in pairs}
+            return {name: to_pulumi(inner_shape, inner) for name, inner_shape, inner in pairs if inner is not WITHHELD}
         item = shape.item if shape.kind == "map" and shape.item else ANY
-        return {name: to_pulumi(item, inner) for name, inner in value.items()}
+        return {name: to_pulumi(item, inner) for name, inner in value.items() if inner is not WITHHELD}
     if isinstance(value, list | tuple):
         item = shape.item if shape.kind == "list" and shape.item else ANY
-        return [to_pulumi(item, inner) for inner in value]
+        return [to_pulumi(item, inner) for inner in value if inner is not WITHHELD]
     return value
 
 
@@ -80,7 +83,7 @@ def from_pulumi(shape: Shape, value: Any) -> Any:
     if kind == RESOURCE:
         return value.get("id") or value.get("urn")
     if kind in (ASSET, ARCHIVE):
-        return {name: inner for name, inner in value.items() if name != SIGNATURE}
+        return _from_asset(kind, value)
     if isinstance(value, Mapping):
         if shape.kind == "object":
             pairs = [(shape.members.get(name), name, inner) for name, inner in value.items()]
@@ -96,13 +99,35 @@ def from_pulumi(shape: Shape, value: Any) -> Any:
     return value
 
 
+def _from_asset(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an asset or archive of Pulumi as configurations have it."""
+    found = {name: inner for name, inner in value.items() if name != SIGNATURE}
+    if isinstance(found.get("assets"), Mapping):
+        found["assets"] = {name: from_pulumi(ANY, inner) for name, inner in found["assets"].items()}
+    found = _without_empty_sources(found)
+    if not _SOURCES & found.keys() and kind == ARCHIVE:
+        found["assets"] = {}
+    elif not _SOURCES & found.keys() and found.get("hash", _NOTHING) == _NOTHING:
+        found["text"] = ""
+    return found
+
+
+def _without_empty_sources(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an asset without the sources that it does not have: plugins in Go name these too, as empty texts."""
+    return {name: inner for name, inner in value.items() if name not in _SOURCES or inner}
+
+
 def _asset(value: Any) -> Any:
     if isinstance(value, str):
         value = {"uri": value} if "://" in value else {"path": value}
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, Mapping) or not {"path", "uri", "text", "assets"} & value.keys():
+    if not isinstance(value, Mapping) or not _SOURCES & value.keys():
         raise InvalidError("Wrong asset", "An asset is a path, a URL, or an object with path, uri, text or assets.")
+    said = _without_empty_sources(value)
+    value = said if _SOURCES & said.keys() else value
+    if has_unknown(value):
+        return UNKNOWN_TEXT
     if "assets" in value:
         inner = {name: _asset(each) for name, each in dict(value["assets"]).items()}
         digest = hashlib.sha256(repr(sorted((name, each.get("hash")) for name, each in inner.items())).encode())

@@ -11,6 +11,7 @@ from pulumi import Alias, ComponentResource, CustomResource, ProviderResource, R
 
 from dstream_pulumi import Plugin, collect
 from dstream_sdk import Deferred, InvalidError, ProviderError
+from tests.services.pulumi.serving import install
 
 
 class Thing(CustomResource):
@@ -202,6 +203,24 @@ REFUSED = {
         "region",
     ),
 }
+
+
+def test_what_replaces_by_the_schema_may_be_said_again_as_packages_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plugin = Plugin("frame", path=str(install(tmp_path / "bin", "frame", "tests.services.pulumi.frame")))
+
+    def program(*paths):
+        made = lambda: CustomResource(  # noqa: E731
+            "frame:local:Command", "a", {"create": "x"}, options(replace_on_changes=list(paths))
+        )
+        return lambda: made() and None
+
+    [found] = collect(program("triggers[*]"), plugins=[plugin])
+    assert found.attributes == {"create": "x"}
+    with pytest.raises(InvalidError, match=r"replace_on_changes create\. What replaces"):
+        collect(program("triggers[*]", "create"), plugins=[plugin])
+    with pytest.raises(InvalidError, match=r"name the plugin in collect\(plugins="):
+        collect(program("triggers[*]"))
 
 
 @pytest.mark.parametrize("case", REFUSED)

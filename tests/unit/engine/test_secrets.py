@@ -1,7 +1,9 @@
 """Secrets never stand in a plan, and are told to a provider only where they are known anyway."""
 
-from dstream.engine.secrets import WITHHELD, fingerprint_paths, has_withheld, redact, reveal, told
+from dstream.engine.comparison import merged
+from dstream.engine.secrets import WITHHELD, echoes, fingerprint_paths, has_withheld, redact, reveal, told
 from dstream.lang import Unknown
+from dstream.lang.secret_texts import SecretTexts
 
 KEY = b"k" * 32
 PATHS = {("password",), ("servers", 0, "token")}
@@ -49,4 +51,32 @@ def test_what_a_provider_withholds_stays_withheld_and_what_looks_like_a_marker_i
     assert told({"password": WITHHELD, "labels": {"$x": 1}}, PATHS, KEY) == {
         "password": WITHHELD,
         "labels": {"$object": {"$x": 1}},
+    }
+
+
+def test_where_a_provider_tells_a_secret_that_it_was_given_is_secret_too() -> None:
+    wished = {"password": "hunter22\n", "command": "echo t0ken", "note": "hunter22 is open", "pin": "123"}
+    told_back = {**wished, "out": "got hunter22", "list": [{"x": "no"}, {"x": "a t0ken"}], "short": "123", "n": 1}
+    secrets = SecretTexts()
+    secrets.add("t0ken")
+    secrets.add("elsewhere")
+    paths = {("password",), ("command",), ("pin",)}
+    assert echoes(told_back, wished, paths, secrets) == {("out",), ("list", 1, "x")}
+    assert echoes({"out": "elsewhere"}, wished, paths, secrets) == set(), "it was not given to this object"
+    assert echoes(told_back, wished, (), secrets) == set()
+
+
+def test_a_secret_that_only_the_state_knows_of_is_filled_in_from_the_state() -> None:
+    prior = redact({"out": "got hunter22"}, {("out",)}, KEY)
+    assert told(prior, (), KEY, {"out": "got hunter22"}) == {"out": "got hunter22"}
+    assert told(prior, (), KEY, {"out": "something else"}) == {"out": WITHHELD}
+
+
+def test_what_is_withheld_deep_in_an_answer_is_as_it_was_recorded() -> None:
+    before = redact(CLEAR, PATHS, KEY)
+    answer = {"user": "other", "password": WITHHELD, "servers": [{"token": WITHHELD, "host": "h2"}]}
+    assert merged(before, answer) == {
+        "user": "other",
+        "password": before["password"],
+        "servers": [{"token": before["servers"][0]["token"], "host": "h2"}],
     }

@@ -111,6 +111,21 @@ sys.stdin.read()
     assert progress.got[0].text == "half of (sensitive value)"
 
 
+def test_a_secret_in_the_text_that_was_sent_is_blotted_out_by_itself(start):
+    serving = start(
+        """
+request = json.loads(sys.stdin.readline())
+said = {"severity": "error", "summary": "Failed", "detail": "got t0ken, not other"}
+say(id=request["id"], status="error", diagnostics=[said])
+sys.stdin.read()
+""",
+        within=lambda texts: {each for each in ("t0ken", "other") if any(each in text for text in texts)},
+    )
+    done = Answers()
+    serving.submit(Request("init", "t", "k", desired={"run": "echo t0ken"}, sensitive=[["run"]]), done)
+    assert done.wait()[0].diagnostics[0].detail == "got (sensitive value), not other"
+
+
 def test_a_crash_answers_everything_that_is_outstanding(start):
     serving = start("""
 sys.stdin.readline(); sys.stdin.readline()

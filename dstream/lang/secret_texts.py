@@ -1,0 +1,58 @@
+"""The texts that are secret by where they came from, such as `env("TOKEN")` in `"Bearer ${env("TOKEN")}"`.
+
+An expression marks what it makes of a secret as a whole. Who has to blot a secret out of what somebody else says, such
+as the output of a command, needs the secret itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from dstream.lang.values import Sensitive, SetValue
+
+_SHORTEST = 4
+"""Characters; a shorter text turns up in others by chance."""
+
+
+class SecretTexts:
+    """Secret texts of one configuration. Thread-safe."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._lock = threading.Lock()
+        self._secret: set[str] = set()
+        self._open: set[str] = set()
+
+    def add(self, value: Any) -> None:
+        """Take the texts in a value as secret."""
+        found = set(_texts(value))
+        with self._lock:
+            self._secret |= found
+
+    def open(self, value: Any) -> None:
+        """Take the texts in a value as no secret, whatever else says that they are one."""
+        found = set(_texts(value))
+        with self._lock:
+            self._open |= found
+
+    def within(self, texts: Collection[str]) -> set[str]:
+        """Return the secrets that some texts are made of."""
+        with self._lock:
+            known = self._secret - self._open
+        return {secret for secret in known if any(secret in text for text in texts)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if len(value.strip()) >= _SHORTEST:
+            yield value.strip()
+    elif isinstance(value, Sensitive):
+        yield from _texts(value.value)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple | SetValue):
+        for inner in value:
+            yield from _texts(inner)
