@@ -1,6 +1,7 @@
 """Real services that any test may ask for, each started once per test process and stopped at its end."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,9 @@ import pytest
 
 # The tests start hundreds of Python processes: byte code is worth keeping, whatever the machine's habit is.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A shell that starts them in the background has them ignore the interrupt, and what they start inherits that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
