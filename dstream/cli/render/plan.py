@@ -188,6 +188,9 @@ def _inner(before: Any, after: Any, paint: Paint) -> Iterator[str]:
     for difference in differences(before, after):
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in difference.path).lstrip(".")
         name = f"{path} = " if path and not isinstance(after, list) else ""
+        if is_fingerprint(difference.before) and is_fingerprint(difference.after):
+            yield f"          {paint('~', 'yellow')} {name}{scalar(difference.after)}  # changes"
+            continue
         for symbol, value in (("-", difference.before), ("+", difference.after)):
             if value is not MISSING:
                 first, *rest = literal_lines(value, "            ")
