@@ -139,13 +139,15 @@ class _Case:
         """Ask until the answer can be believed: what is gone now may still be under way on the far side.
 
         It may be for `settle` seconds after the request was cut off, of which all that is known is that it was before
-        recovery began: a request that ran out of time, and one that was tried again, ended long after its intent.
+        recovery began: a request that ran out of time, and one that was tried again, ended long after its intent. An
+        answer says how it was when it was asked for.
         """
         until = self.began + self.rules.settle
         pause = 0.5
         while True:
+            asked_at = time.time()
             answer = ask()
-            if answer.status != "gone" or self.intent.action == "destroy" or time.time() >= until:
+            if answer.status != "gone" or self.intent.action == "destroy" or asked_at >= until:
                 return answer
             self.held.ensure()
             time.sleep(min(pause, max(0.0, until - time.time())))

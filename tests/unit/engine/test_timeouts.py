@@ -3,6 +3,8 @@
 Only what never ends by itself is given a short time, so that no test depends on how fast the machine is.
 """
 
+import time
+
 import pytest
 
 from dstream.engine import recovery
@@ -10,6 +12,7 @@ from dstream.engine.lint import lint
 from dstream.engine.operation import Given
 from dstream.plugins import Answer, session
 from dstream_state import Timeouts
+from tests.services.recorder.provider import SETTLE
 from tests.services.recorder.world import World, refused, said
 
 USUAL = 1800
@@ -342,6 +345,7 @@ def test_what_is_not_there_right_after_it_was_given_up_may_come_yet(
         answer = ask(case, identity)
         statuses.append(answer.status)
         world.recorder.put("rec_planned", "a")
+        time.sleep(SETTLE + 0.1)  # an answer that comes late says how it was when it was asked for
         return answer
 
     monkeypatch.setattr(recovery._Case, "_status", ask_and_make)
