@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dstream.lang import Unknown, to_json_value
-from dstream.lang.secret_texts import SecretTexts
+from dstream.lang.secret_texts import SecretTexts, texts_in
 from dstream.plan import is_fingerprint
 from dstream_state import fingerprint
 
 Path = tuple[str | int, ...]
 WITHHELD = {"$withheld": True}
-_SHORTEST_ECHO = 4
-"""Characters of a secret that is looked for in answers."""
 
 
 def redact(value: Any, paths: Iterable[Path], key: bytes) -> Any:
@@ -118,10 +116,10 @@ def echoes(
     those may be made of. What was wished in the open stays so, and a text so short that it turns up by chance is no
     sign.
     """
-    given = {text.strip() for path in paths for text in _texts(_at(wished, path))}
-    known = {text for text in given if len(text) >= _SHORTEST_ECHO} | secrets.within(given) if given else set()
-    if not known:
+    given = {text for path in paths for text in texts_in(_at(wished, path))}
+    if not given:
         return set()
+    known = given | secrets.within(given)
     return {
         path for name, value in told.items() if value != wished.get(name) for path in _holding(value, known, (name,))
     }
@@ -131,13 +129,6 @@ def _holding(value: Any, known: set[str], here: Path) -> set[Path]:
     if isinstance(value, str):
         return {here} if any(text in value for text in known) else set()
     return {path for step, inner in _items(value) for path in _holding(inner, known, (*here, step))}
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    for _, inner in _items(value):
-        yield from _texts(inner)
 
 
 def _items(value: Any) -> Iterable[tuple[str | int, Any]]:

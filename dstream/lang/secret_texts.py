@@ -27,13 +27,13 @@ class SecretTexts:
 
     def add(self, value: Any) -> None:
         """Take the texts in a value as secret."""
-        found = set(_texts(value))
+        found = set(texts_in(value))
         with self._lock:
             self._secret |= found
 
     def open(self, value: Any) -> None:
         """Take the texts in a value as no secret, whatever else says that they are one."""
-        found = set(_texts(value))
+        found = set(texts_in(value))
         with self._lock:
             self._open |= found
 
@@ -44,15 +44,16 @@ class SecretTexts:
         return {secret for secret in known if any(secret in text for text in texts)}
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, without white space around them, that are long enough to be looked for in others."""
     if isinstance(value, str):
         if len(value.strip()) >= _SHORTEST:
             yield value.strip()
     elif isinstance(value, Sensitive):
-        yield from _texts(value.value)
+        yield from texts_in(value.value)
     elif isinstance(value, Mapping):
         for inner in value.values():
-            yield from _texts(inner)
+            yield from texts_in(inner)
     elif isinstance(value, list | tuple | SetValue):
         for inner in value:
-            yield from _texts(inner)
+            yield from texts_in(inner)
