@@ -101,7 +101,7 @@ def faulty_proxy(endpoint: str, decide: Callable[[str, str], Fate]) -> Iterator[
             pass
 
     server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}{target.path}"
     finally:

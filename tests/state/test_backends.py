@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ class Throttled:
     """Requests are refused by turns: without effect, after they took effect, or by a connection that breaks.
 
     Two in a row get through now and then: to read an empty blob, the client needs two. Nothing is refused four times
-    in a row, however many ask at once: giving up then is right, and tested elsewhere.
+    in a row: giving up then is right, and tested elsewhere. That holds for one client; each has turns of its own.
     """
 
     def __init__(self) -> None:
@@ -76,12 +77,15 @@ class Throttled:
         return fate
 
 
-def in_azure(azure: Azurite, settings: dict[str, str], endpoint: str = "") -> StoragePlace:
+def in_azure(azure: Azurite, settings: dict[str, str], endpoint: Callable[[], str] | None = None) -> StoragePlace:
+    """Return a place in Azurite; each client that is opened there asks for its `endpoint` first."""
+
     def storage() -> AzureStorage:
         def credential() -> AzureNamedKeyCredential:
             return AzureNamedKeyCredential(ACCOUNT, KEY)
 
-        service = BlobService(endpoint or azure.endpoint, settings["container_name"], credential, first_pause=0.001)
+        address = endpoint() if endpoint else azure.endpoint
+        service = BlobService(address, settings["container_name"], credential, first_pause=0.001)
         return AzureStorage(service, settings["key"])
 
     return StoragePlace(storage, leased=True, pass_time=azure.travel)
@@ -115,13 +119,17 @@ class LosesAnswers:
     @pytest.fixture
     def place(self, azure: Azurite, azure_settings: dict[str, str]) -> Iterator[StoragePlace]:
         with faulty_proxy(azure.endpoint, Lossy()) as endpoint:
-            yield in_azure(azure, azure_settings, endpoint)
+            yield in_azure(azure, azure_settings, lambda: endpoint)
 
 
 class Throttles:
     @pytest.fixture
     def place(self, azure: Azurite, azure_settings: dict[str, str]) -> Iterator[StoragePlace]:
-        with faulty_proxy(azure.endpoint, Throttled()) as endpoint:
+        with ExitStack() as proxies:
+
+            def endpoint() -> str:
+                return proxies.enter_context(faulty_proxy(azure.endpoint, Throttled()))
+
             yield in_azure(azure, azure_settings, endpoint)
 
 
