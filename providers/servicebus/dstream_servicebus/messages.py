@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from dstream_sdk import encode
+import msgspec
+
+from dstream_servicebus.envelopes import Envelope, text_of
 from dstream_servicebus.settings import OutputSettings
 
 TEXT_LIMIT = 4096
 """Longer metadata stays in the body and is no application property: all headers together may have 64 KiB."""
 _INT = 2**31
 """The client library writes whole numbers as AMQP int, of 32 bits."""
-_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
-class Prepared(NamedTuple):
+class Prepared(msgspec.Struct, gc=False):
     """What is sent for one envelope."""
 
     line: bytes
@@ -27,8 +27,10 @@ class Prepared(NamedTuple):
     message_id: str
     lane: str | None
     """The session or partition key; None where the queue itself keeps the order."""
-    properties: dict[str, bool | int | str]
+    metadata: Mapping[str, Any]
+    """What becomes its application properties; see `property_of`."""
     subject: str
+    """The kind of change; empty where the input does not tell."""
 
 
 class Preparer:
@@ -44,35 +46,31 @@ class Preparer:
         if config.format == "cloudevents":
             self.content_type = "application/cloudevents+json"
 
-    def prepare(self, line: bytes, envelope: Mapping[str, Any]) -> Prepared:
+    def prepare(self, line: bytes, envelope: Envelope) -> Prepared:
         """Return what is sent for an envelope."""
-        data = envelope["data"]
-        metadata = envelope.get("metadata")
-        if not isinstance(metadata, dict):
-            metadata = {}
-        table = str(metadata.get("TableName") or "")
-        key = metadata.get("Key")
+        metadata = envelope.metadata or {}
+        table = envelope.table
         message_id = identity_of(table, metadata) or uuid.uuid4().hex
         body = line
         if self._format == "data":
-            body = encode(data)
+            body = bytes(envelope.data)
         elif self._format == "cloudevents":
-            body = self._event(table, metadata, data, message_id)
-        lane = self._lane(table, key) if self._lanes else None
-        properties = properties_of(metadata)
-        return Prepared(line, body, message_id, lane, properties, str(properties.get("OperationType") or ""))
+            body = self._event(table, metadata, bytes(envelope.data), message_id)
+        lane = self._lane(table, metadata.get("Key")) if self._lanes else None
+        subject = str(property_of(metadata.get("OperationType")) or "")
+        return Prepared(line, body, message_id, lane, metadata, subject)
 
     def _lane(self, table: str, key: Any) -> str:
         """Return the session or partition key of a row; rows without a key of a table share one."""
-        text = encode([table, sorted(key.items()) if isinstance(key, dict) else key])
-        digest = hashlib.blake2b(text, digest_size=16)
+        digest = hashlib.blake2b(text_of([table, key], ordered=True), digest_size=16)
         if not self._keys:
             return digest.hexdigest()
         return str(int.from_bytes(digest.digest()[:8], "big") % self._keys)
 
-    def _event(self, table: str, metadata: Mapping[str, Any], data: Any, message_id: str) -> bytes:
+    def _event(self, table: str, metadata: Mapping[str, Any], data: bytes, message_id: str) -> bytes:
         """Return a cloud event in structured mode, with the metadata that has a name there as extensions."""
         event: dict[str, Any] = {
+            "data": None,  # its text comes last
             "specversion": "1.0",
             "id": message_id,
             "source": f"{self._source}/{table}" if table else self._source,
@@ -81,15 +79,16 @@ class Preparer:
         }
         key = metadata.get("Key")
         if key is not None:
-            event["subject"] = encode(key).decode()
+            event["subject"] = text_of(key).decode()
         if isinstance(moment := metadata.get("Timestamp"), str):
             event["time"] = moment
         for name, value in metadata.items():
             plain = name.lower()
             if plain.isalnum() and plain.isascii() and plain not in event and name not in ("Timestamp", "Key"):
-                text = value if isinstance(value, str) else encode(value).decode()
+                text = value if isinstance(value, str) else text_of(value).decode()
                 event[plain] = text
-        return encode({**event, "data": data})
+        del event["data"]
+        return text_of(event)[:-1] + b',"data":' + data + b"}"
 
 
 def identity_of(table: str, metadata: Mapping[str, Any]) -> str | None:
@@ -104,26 +103,25 @@ def identity_of(table: str, metadata: Mapping[str, Any]) -> str | None:
             return None
         place = [metadata["LSN"], metadata["Seq"]]
     parts = [table, metadata.get("OperationType"), place, metadata.get("Key"), metadata.get("OldKey")]
-    return hashlib.blake2b(_canonical(parts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text_of(parts, ordered=True), digest_size=16).hexdigest()
 
 
 def properties_of(metadata: Mapping[str, Any]) -> dict[str, bool | int | str]:
-    """Return metadata as application properties: plain values as they are, others as JSON text.
+    """Return metadata as application properties."""
+    found = ((name, property_of(value)) for name, value in metadata.items() if _is_utf8(name))
+    return {name: value for name, value in found if value is not None}
 
-    What is long, and what is no text in UTF-8 (half of a surrogate pair, which only JSON can carry), is left out: it is
-    in the body.
+
+def property_of(value: Any) -> bool | int | str | None:
+    """Return metadata as the value of an application property: plain values as they are, others as JSON text.
+
+    None for what is left out because it is long, or no text in UTF-8 (half of a surrogate pair, which only JSON can
+    carry): it is in the body.
     """
-    out: dict[str, bool | int | str] = {}
-    for name, value in metadata.items():
-        if value is None or not _is_utf8(name):
-            continue
-        if isinstance(value, bool) or (isinstance(value, int) and -_INT <= value < _INT):
-            out[name] = value
-            continue
-        text = value if isinstance(value, str) else encode(value).decode()
-        if len(text) <= TEXT_LIMIT and _is_utf8(text):
-            out[name] = text
-    return out
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and -_INT <= value < _INT):
+        return value
+    text = value if isinstance(value, str) else text_of(value).decode()
+    return text if len(text) <= TEXT_LIMIT and _is_utf8(text) else None
 
 
 def _is_utf8(text: str) -> bool:

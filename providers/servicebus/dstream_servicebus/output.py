@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -49,26 +48,24 @@ class ServiceBusOutput(Output[OutputSettings]):
 
     def write(self, lines: list[bytes]) -> None:
         """Take envelopes; they are sent while more are read."""
-        prepare, route = self._preparer.prepare, self._router.route
+        from dstream_servicebus.envelopes import parse
+
+        prepare, route, reject = self._preparer.prepare, self._router.route, self._session.reject
         for line in lines:
             try:
-                envelope = json.loads(line)
-                table = (envelope.get("metadata") or {}).get("TableName")
-                if not isinstance(envelope["data"], dict):
-                    raise TypeError("data is not an object")
-            except (ValueError, TypeError, KeyError, AttributeError) as problem:
-                self._session.reject(line, f"not an envelope: {type(problem).__name__}: {problem}")
+                envelope = parse(line)
+                where = route(envelope.table)
+                prepared = prepare(line, envelope) if where.entity else None
+            except ValueError as problem:
+                reject(line, f"not an envelope: {problem}")
                 continue
-            where = route("" if table is None else str(table))
-            if where.skip:
-                continue
-            if where.discover:
+            if prepared is not None:
+                self._add(where.entity, prepared)
+            elif where.discover:
                 self.flush(None)
-                self._session.discover(Stream(str(table), tuple((envelope.get("metadata") or {}).get("Key") or ())))
-            if not where.entity:
-                self._session.reject(line, where.reason)
-                continue
-            self._add(where.entity, prepare(line, envelope))
+                self._session.discover(Stream(envelope.table, tuple((envelope.metadata or {}).get("Key") or ())))
+            elif not where.skip:
+                reject(line, where.reason)
 
     def flush(self, checkpoint: dict[str, Any] | None) -> None:
         """Wait until the service has stored everything."""

@@ -10,24 +10,28 @@ Encoding: OASIS AMQP 1.0, part 1 section 1.6 (types) and part 3 section 3.2 (sec
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import log
-from dstream_servicebus.messages import Prepared
+from dstream_servicebus.messages import Prepared, properties_of, property_of
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 
 _ANNOTATIONS, _PROPERTIES, _APPLICATION, _DATA = b"\0\x53\x72", b"\0\x53\x73", b"\0\x53\x74", b"\0\x53\x75"
-_BINARY, _STRING, _SYMBOL = (b"\xa0", b"\xb0"), (b"\xa1", b"\xb1"), (b"\xa3", b"\xb3")
+_BINARY, _SYMBOL = (b"\xa0", b"\xb0"), (b"\xa3", b"\xb3")
 _LIST, _MAP = (b"\xc0", b"\xd0"), (b"\xc1", b"\xd1")
 """Constructors: with a length of one byte, and of four."""
 _NULL, _FALSE, _TRUE = b"\x40", b"\x56\0", b"\x56\1"
 _BYTES = tuple(bytes((n,)) for n in range(256))
+_SHORT = tuple(b"\xa1" + each for each in _BYTES)
+"""How a string of less than 256 bytes begins; a longer one begins with b1 and four bytes of length."""
 _length, _small, _large = struct.Struct(">I").pack, struct.Struct(">Bb").pack, struct.Struct(">Bi").pack
 _FIELDS = 13
 """Properties of a message, from message-id to reply-to-group-id. The library writes them all."""
+_MOST_NAMES = 1000
+"""Names of properties that are kept encoded."""
 _PARTITION_KEY = b"\xa3\x13x-opt-partition-key"
 
 
@@ -63,7 +67,7 @@ class Packer:
         """Return a message as the library has it."""
         from azure.servicebus import ServiceBusMessage
 
-        properties: dict[Any, Any] = dict(prepared.properties)
+        properties: dict[Any, Any] = dict(properties_of(prepared.metadata))
         return ServiceBusMessage(
             prepared.body,
             application_properties=properties,
@@ -76,33 +80,40 @@ class Packer:
 
     def encoded(self, message: Prepared) -> bytes:
         """Return the bytes of a message: annotations, properties, application properties and data."""
-        lane = None if message.lane is None else _sized(_STRING, message.lane.encode())
-        subject = _sized(_STRING, message.subject.encode()) if message.subject else _NULL
-        fields = [_sized(_STRING, message.message_id.encode()), _NULL * 2, subject, self._content]
-        fields += [lane if lane is not None and self._sessions else _NULL, _NULL * 2]
-        parts = [_PROPERTIES, _compound(_LIST, _FIELDS, b"".join(fields))]
-        if lane is not None and not self._sessions:
-            parts[:0] = [_ANNOTATIONS, _compound(_MAP, 2, _PARTITION_KEY + lane)]
-        if message.properties:
-            parts += [_APPLICATION, self._application(message.properties)]
-        parts += [_DATA, _sized(_BINARY, message.body)]
-        return b"".join(parts)
-
-    def _application(self, properties: dict[str, bool | int | str]) -> bytes:
-        names = self._names
-        pairs: list[bytes] = []
-        for name, value in properties.items():
-            known = names.get(name)
-            if known is None:
-                known = names[name] = _sized(_STRING, name.encode())
-            pairs.append(known)
-            if isinstance(value, str):
-                pairs.append(_sized(_STRING, value.encode()))
-            elif isinstance(value, bool):
-                pairs.append(_TRUE if value else _FALSE)
+        subject = _text(message.subject) if message.subject else _NULL
+        annotations, group = b"", _NULL
+        if message.lane is not None:
+            lane = _text(message.lane)
+            if self._sessions:
+                group = lane
             else:
-                pairs.append(_small(0x54, value) if -128 <= value <= 127 else _large(0x71, value))
-        return _compound(_MAP, 2 * len(properties), b"".join(pairs))
+                annotations = _ANNOTATIONS + _compound(_MAP, 2, _PARTITION_KEY + lane)
+        fields = b"".join((_text(message.message_id), _NULL, _NULL, subject, self._content, group, _NULL, _NULL))
+        properties = _PROPERTIES + _compound(_LIST, _FIELDS, fields)
+        return b"".join(
+            (annotations, properties, self._application(message.metadata), _DATA, _sized(_BINARY, message.body))
+        )
+
+    def _application(self, metadata: Mapping[str, Any]) -> bytes:
+        """Return metadata as application properties: what `properties_of` makes of it, without making it first."""
+        names, pairs = self._names, list[bytes]()
+        try:
+            for name, value in metadata.items():
+                known = names.get(name) or self._name(name)
+                if value.__class__ is str and len(text := value.encode()) < 256:  # most are
+                    pairs.append(known + _SHORT[len(text)] + text)
+                elif (found := property_of(value)) is not None:
+                    pairs.append(known + _plain(found))
+        except UnicodeEncodeError:  # some of it is no text, and left out
+            return self._application(properties_of(metadata))
+        return _APPLICATION + _compound(_MAP, 2 * len(pairs), b"".join(pairs)) if pairs else b""
+
+    def _name(self, name: str) -> bytes:
+        """Return the name of a property, and keep it."""
+        if len(self._names) >= _MOST_NAMES:
+            self._names.clear()
+        self._names[name] = known = _text(name)
+        return known
 
     # -- the batch of the library ---------------------------------------------------------------------------
 
@@ -130,6 +141,21 @@ class Packer:
             at += 1
         batch._size, batch._count = size, len(packed)
         return at
+
+
+def _plain(value: bool | int | str) -> bytes:
+    """Return the value of an application property."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return _TRUE if value else _FALSE
+    return _small(0x54, value) if -128 <= value <= 127 else _large(0x71, value)
+
+
+def _text(value: str) -> bytes:
+    """Return a string."""
+    text = value.encode()
+    return _SHORT[len(text)] + text if len(text) < 256 else b"\xb1" + _length(len(text)) + text
 
 
 def _sized(constructors: tuple[bytes, bytes], value: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,13 @@ def bus(running: ServiceBus) -> Iterator[ServiceBus]:
     running.broker.missing = "detach"
     running.server.faults.clear()
     running.server.calls.clear()
+
+
+@pytest.fixture
+def trust(bus: ServiceBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients in this process take the stand-in for who it says it is."""
+    for name, value in bus.environment.items():
+        monkeypatch.setitem(os.environ, name, value)
 
 
 @dataclass
