@@ -15,7 +15,7 @@ from dstream.cli.render.paint import say
 @click.argument("name", required=False)
 @config_options
 @flag("json", help="As JSON.")
-@flag("raw", help="The bare text of one output, for scripts.")
+@flag("raw", help="The bare text of one output, without a newline, for scripts.")
 def command(
     name: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, raw: bool
 ) -> None:
@@ -50,6 +50,6 @@ def command(
     if raw:
         if not isinstance(item.value, str | int | float | bool):
             raise click.ClickException(f"Output {name!r} is not a text or a number; use -json.")
-        say(item.value if isinstance(item.value, str) else json_module.dumps(item.value))
+        click.echo(item.value if isinstance(item.value, str) else json_module.dumps(item.value), nl=False)
         return
     say(json_module.dumps(item.value, ensure_ascii=False, default=str) if json else literal(item.value))

@@ -104,7 +104,7 @@ def test_an_encrypted_state_holds_no_secret_in_clear_and_needs_its_passphrase(tm
     applied = dstream(tmp_path, "apply", "-auto-approve", env=right)
     assert applied.code == 0, applied.said
     assert "hunter2" not in applied.said
-    assert dstream(tmp_path, "output", "-raw", "told", env=right).out == "hunter2-planted\n"
+    assert dstream(tmp_path, "output", "-raw", "told", env=right).out == "hunter2-planted"
     for file in (tmp_path / ".dstream").rglob("*"):
         assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
     wrong = dstream(tmp_path, "plan", env=right | {"PASS": "another passphrase, as long"})
