@@ -32,13 +32,12 @@ def command(
 ) -> int:
     """Evaluate expressions against the configuration and what was last applied. Ctrl-D or `exit` ends."""
     operation = opened(config, var, var_file, ask=True, empty=True)
-    from dstream.engine.operation import DATA_DIR
     from dstream.engine.plan import current_state
     from dstream.engine.providers import ProviderPool
     from dstream.engine.recorded import Recorded
 
     snapshot, _ = current_state(operation)
-    recorded = Recorded(snapshot, operation, ProviderPool(operation.root, operation.root / DATA_DIR))
+    recorded = Recorded(snapshot, operation, ProviderPool(operation))
     scope = operation.module.scope(resources=recorded)
 
     def answer(text: str) -> bool:

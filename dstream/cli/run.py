@@ -108,13 +108,12 @@ def command(
     from dstream.engine.discovering import provide
     from dstream.engine.flows import make_flows
     from dstream.engine.notes import Noting
-    from dstream.engine.operation import DATA_DIR
     from dstream.engine.plan import current_state
     from dstream.engine.providers import ProviderPool
     from dstream.run import RunOptions, Stop, on_signals, run_flows
 
     snapshot, _ = current_state(operation)
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+    pool = ProviderPool(operation)
     flows = [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
     options = RunOptions(
         until_idle=until_idle,

@@ -17,7 +17,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.closing import kept_records
 from dstream.engine.execution import Execution
 from dstream.engine.observer import Observer
-from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.operation import Operation
 from dstream.engine.planning import make_plan
 from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import ProviderPool
@@ -141,13 +141,7 @@ def locked_pool(
     """Hold the lock of the state, with a pool of providers that die with it, and are recorded in it when asked to."""
     with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
         processes = Processes(held)
-        pool = ProviderPool(
-            operation.root,
-            operation.root / DATA_DIR,
-            inherit_fds=held.inherit_fds,
-            on_start=processes.started,
-            secrets=operation.secrets,
-        )
+        pool = ProviderPool(operation, inherit_fds=held.inherit_fds, on_start=processes.started)
         held.on_lost(pool.kill)
         with pool, stop.listening(lambda: pool.kill() if stop.at_once else None):
             yield held, pool, processes

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.comparison import drift_of
 from dstream.engine.ignoring import IgnoreRule, ignore_rules, ignoring
-from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.operation import Operation
 from dstream.engine.plan import current_state
 from dstream.engine.planning import make_plan
 from dstream.engine.prepared import PlanOptions
@@ -90,7 +90,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     """Ask the providers about every recorded object and compare; then look what the configuration asks for."""
     rules = ignore_rules(operation.config)
     snapshot, unfinished = current_state(operation)
-    with ProviderPool(operation.root, operation.root / DATA_DIR, secrets=operation.secrets) as pool:
+    with ProviderPool(operation) as pool:
         looking = _Looking(operation, snapshot, pool)
         looking.ask()
         pending, diagnostics, warnings = _pending(operation, snapshot)
@@ -137,7 +137,7 @@ def _pending(
 ) -> tuple[Pending, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
     """Return what the configuration asks for beyond what is recorded, whatever really exists; errors; warnings."""
     try:
-        with ProviderPool(operation.root, operation.root / DATA_DIR, secrets=operation.secrets) as pool:
+        with ProviderPool(operation) as pool:
             prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
     except DiagnosticsError as problem:
         return Pending(), problem.diagnostics, ()

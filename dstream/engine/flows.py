@@ -100,7 +100,7 @@ def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> F
 
 def _endpoint(spec: ProviderSpec, pool: ProviderPool) -> Endpoint:
     found = pool.installed(spec)
-    return Endpoint(found.binary, found.info, spec.wire(found.info), spec.secrets)
+    return Endpoint(found.binary, found.info, spec.wire(found.info), pool.secrets_of(spec))
 
 
 def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -> None:

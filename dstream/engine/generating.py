@@ -10,7 +10,7 @@ from dstream.addresses import ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.adoption import Adoption, adoptions, full_identity
 from dstream.engine.inventory import unknown_scope
-from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.operation import Operation
 from dstream.engine.providers import ProviderPool
 from dstream.engine.refresh import Refresh
 from dstream.engine.refusals import unknown_type
@@ -45,7 +45,7 @@ def read_undeclared(operation: Operation, wanted: Iterable[Adoption]) -> list[Fo
     """Read objects as their providers have them; raise DiagnosticsError with all that cannot be read."""
     found: list[Found] = []
     problems: list[Diagnostic] = []
-    with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
+    with ProviderPool(operation) as pool:
         refresh = Refresh(pool, operation.asked)
         for each in wanted:
             try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dstream.engine.blocks import provider_of
 from dstream.engine.expansion import instances
 from dstream.engine.exports import Exports
-from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.operation import Operation
 from dstream.engine.providers import ProviderPool
 from dstream.engine.specs import ProviderSpec, default_spec, provider_spec
 from dstream.engine.tasks import task_instance
@@ -58,7 +58,7 @@ def provider_specs(operation: Operation) -> list[ProviderSpec]:
 
 def configured_providers(operation: Operation) -> list[UsedProvider]:
     """Find and probe the providers of the configuration; raise DiagnosticsError with all that failed."""
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+    pool = ProviderPool(operation)
     specs = provider_specs(operation)
     pool.prepare(specs)
     found = []

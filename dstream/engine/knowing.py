@@ -24,7 +24,7 @@ class Knowing:
     def __init__(self, operation: Operation, start: bool | None) -> None:
         """Start nothing yet."""
         self._root, self._start = operation.root, start
-        self._pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+        self._pool = ProviderPool(operation)
 
     def info(self, spec: ProviderSpec) -> ProviderInfo | Diagnostic:
         """Return what a provider says of itself, or a warning why that is not known; raise DiagnosticsError if it

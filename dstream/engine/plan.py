@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.operation import Operation
 from dstream.engine.planning import make_plan
 from dstream.engine.prepared import PlanOptions, Prepared
 from dstream.engine.providers import ProviderPool
@@ -19,7 +19,7 @@ def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -
     `save` is called with the plan while its providers can be looked at.
     """
     snapshot, pending = current_state(operation)
-    with ProviderPool(operation.root, operation.root / DATA_DIR, secrets=operation.secrets) as pool:
+    with ProviderPool(operation) as pool:
         prepared = make_plan(operation, snapshot, pool, options, pending=pending)
         if save is not None:
             save(prepared, pool)

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dstream.diagnostics import DiagnosticsError
+from dstream.engine.operation import DATA_DIR, Operation
 from dstream.engine.specs import ProviderSpec, Role
-from dstream.lang.secret_texts import SecretTexts
 from dstream.plugins import (
     Binary,
     LegacyLifecycle,
@@ -41,22 +40,18 @@ class ProviderPool:
 
     def __init__(
         self,
-        root: Path,
-        cache: Path,
+        operation: Operation,
         *,
         inherit_fds: tuple[int, ...] = (),
         on_start: Callable[[int, int | None], None] | None = None,
-        secrets: SecretTexts | None = None,
     ) -> None:
-        """Resolve paths against `root`, keep probe answers in `cache`, and let providers hold `inherit_fds` open.
+        """Find providers for an operation, and let them hold `inherit_fds` open.
 
         `on_start(pid, start time)` is called for each process, from any thread, before it is told anything. What a
-        provider says is shown without the secrets that it is sent, and without those of `secrets` in them.
+        provider says is shown without the secrets that it is sent, and without those that these are made of.
         """
         self._on_start = on_start
-        self._secrets = secrets
-        self._root = root
-        self._cache = cache
+        self._operation = operation
         self._inherit_fds = inherit_fds
         self._installed: dict[tuple[ProviderSource, Role], Installed] = {}
         self._described: dict[str, tuple[dict[str, Any], Installed]] = {}
@@ -74,12 +69,12 @@ class ProviderPool:
             if where in self._installed or where in found:
                 continue
             try:
-                found[where] = resolve(spec.source, self._root, spec.role)
+                found[where] = resolve(spec.source, self._operation.root, spec.role)
             except DiagnosticsError as problem:
                 problems.extend(_at_range(problem, spec))
         if problems:
             raise DiagnosticsError(problems)
-        infos = probe_many(list(found.values()), cache_dir=self._cache)
+        infos = probe_many(list(found.values()), cache_dir=self._operation.root / DATA_DIR)
         for (where, binary), info in zip(found.items(), infos, strict=True):
             self._installed[where] = Installed(binary, info)
 
@@ -95,7 +90,7 @@ class ProviderPool:
         with self._describing:
             known = self._described.get(spec.name)
             if known is None or known[0] != config:
-                types = DescribedTypes(found.binary, found.info.resources, config, redact=spec.secrets)
+                types = DescribedTypes(found.binary, found.info.resources, config, redact=self.secrets_of(spec))
                 known = (config, Installed(found.binary, replace(found.info, resources=types)))
                 self._described[spec.name] = known
             return known[1]
@@ -111,13 +106,13 @@ class ProviderPool:
             session = None
         if session is None:
             found = self.installed(spec)
-            within = self._secrets.within if self._secrets is not None else None
-            kind = partial(ResourceSession, within=within) if found.info.protocol >= 2 else LegacyLifecycle
+            speaks = partial(ResourceSession, within=self._operation.secrets.within)
+            kind = speaks if found.info.protocol >= 2 else LegacyLifecycle
             session = kind(
                 found.binary,
                 found.info,
                 spec.wire(found.info),
-                redact=spec.secrets,
+                redact=self.secrets_of(spec),
                 pass_fds=self._inherit_fds,
                 name=spec.name,
                 on_start=self._on_start,
@@ -126,6 +121,10 @@ class ProviderPool:
             if self._killed:
                 session.kill()
         return session
+
+    def secrets_of(self, spec: ProviderSpec) -> tuple[str, ...]:
+        """Return what nobody may see of a configuration: its sensitive texts, and the secrets that they are made of."""
+        return (*spec.secrets, *sorted(self._operation.secrets.within(spec.secrets)))
 
     @property
     def sessions(self) -> Mapping[str, ResourceSession | LegacyLifecycle]:

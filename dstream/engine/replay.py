@@ -8,7 +8,7 @@ from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.flows import make_flows
-from dstream.engine.operation import DATA_DIR, Operation
+from dstream.engine.operation import Operation
 from dstream.engine.plan import current_state
 from dstream.engine.providers import ProviderPool
 from dstream.plugins.deliver import deliver
@@ -32,7 +32,7 @@ def replay(operation: Operation, task: str, keys: Sequence[str] = ()) -> ReplayO
     before it confirms: then everything stays, and some of it may have been delivered.
     """
     snapshot, _ = current_state(operation)
-    pool = ProviderPool(operation.root, operation.root / DATA_DIR)
+    pool = ProviderPool(operation)
     delivered = refused = 0
     for flow in make_flows(operation, task, snapshot, pool, unapplied=True):
         store = operation.backend.task(flow.name)

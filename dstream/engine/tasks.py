@@ -224,7 +224,7 @@ class Derivations:
             role=side.role,
             config_json=side.spec.wire(found.info),
             streams=streams if side.role == "output" else None,
-            redact=side.spec.secrets,
+            redact=self._pool.secrets_of(side.spec),
         )
 
     def _add(self, task: TaskInstance, wanted: Wanted) -> None:

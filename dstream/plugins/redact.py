@@ -1,7 +1,8 @@
 """Redactor: takes sensitive values out of what a provider says, before anybody sees it.
 
 It knows each value raw, as JSON writes it, percent-encoded and in base64 (at each of the three alignments, since
-`user:password` is often encoded as a whole). A value of several lines is known line by line.
+`user:password` is often encoded as a whole). A value of several lines is known line by line, and the password in a
+connection string for itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import threading
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
+
+from dstream.plugins.connection_strings import passwords_in
 
 MASK = "(sensitive value)"
 _MASK = MASK.encode()
@@ -86,6 +89,8 @@ def _forms(secret: str) -> Iterable[bytes]:
     for line in secret.splitlines():
         if line.strip() and line != secret:
             yield from _encodings(line.strip())
+    for password in passwords_in(secret):
+        yield from _encodings(password)
 
 
 def _encodings(secret: str) -> Iterable[bytes]:

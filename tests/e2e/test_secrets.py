@@ -83,6 +83,45 @@ def test_a_secret_is_in_no_output_and_in_no_file_although_a_provider_shouts_it(t
         assert [path for path, content in files(tmp_path).items() if spelling in content] == []
 
 
+PARTS = """
+task "leaky" {
+  input {
+    provider = "counter"
+    config { max_count = 1 }
+  }
+  output {
+    provider_path = "./leaky.sh"
+    config {
+      connection_string = env("CONNECTION")
+      header            = "Bearer ${env("TOKEN")}"
+    }
+  }
+}
+"""
+
+
+def test_a_provider_that_tells_a_part_of_a_secret_tells_nothing(tmp_path):
+    """The password of a connection string, and what a text was made of."""
+    from tests.e2e.commands import dstream
+
+    token = """$(echo "$opening" | sed 's/.*Bearer \\([^"]*\\)".*/\\1/')"""
+    told = LEAKY.replace("I was given: $opening", f"login with pl4nted-passw0rd failed, and so did {token}")
+    (tmp_path / "dstream.hcl").write_text(PARTS)
+    env = {"CONNECTION": "Server=x;User ID=me;Password=pl4nted-passw0rd", "TOKEN": "t0ken-of-mine"}
+    env |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    for script, code, arguments in (
+        (told.replace("success", "error"), 1, ["apply", "-auto-approve"]),
+        (told, 0, ["apply", "-auto-approve"]),
+        (told + "cat >/dev/null\n", 0, ["run", "leaky", "-until-idle"]),
+    ):
+        (tmp_path / "leaky.sh").write_text(script)
+        (tmp_path / "leaky.sh").chmod(0o755)
+        done = dstream(tmp_path, *arguments, env=env)
+        assert done.code == code, done.said
+        assert "pl4nted" not in done.said and "t0ken" not in done.said, done.said
+    assert "login with (sensitive value) failed, and so did (sensitive value)" in done.said, done.said
+
+
 def test_the_password_of_a_database_is_in_no_output_and_in_no_file(shop, tmp_path):
     password = "pl4nted-passw0rd"
     url = shop.environment["DATABASE_URL"]

@@ -76,14 +76,13 @@ def _configured(name: str, config: str, var: tuple[str, ...], var_file: tuple[st
     from dstream.cli.locking import lenient
     from dstream.diagnostics import DiagnosticsError
     from dstream.engine.inventory import provider_specs
-    from dstream.engine.operation import DATA_DIR
     from dstream.engine.providers import ProviderPool
 
     with contextlib.suppress(DiagnosticsError):
         operation = lenient(config, var, var_file)
         specs = [spec for spec in provider_specs(operation) if spec.name == f"provider.{name}"]
         if specs:
-            return ProviderPool(operation.root, operation.root / DATA_DIR).installed(specs[0]).info
+            return ProviderPool(operation).installed(specs[0]).info
     return None
 
 

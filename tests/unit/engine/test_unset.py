@@ -7,7 +7,7 @@ import pytest
 
 from dstream.engine.flows import make_flows
 from dstream.engine.lint import lint
-from dstream.engine.operation import DATA_DIR, Given
+from dstream.engine.operation import Given
 from dstream.engine.providers import ProviderPool
 from dstream.lang import Unknown
 from dstream.plan import Action, Plan
@@ -46,7 +46,7 @@ def linted(world: World) -> list[str]:
 def flows(world: World) -> list[Flow]:
     """Return what `run` would run of the task."""
     operation = world.operation()
-    with ProviderPool(operation.root, operation.root / DATA_DIR) as pool:
+    with ProviderPool(operation) as pool:
         return make_flows(operation, "copy", world.snapshot, pool, unapplied=False)
 
 
