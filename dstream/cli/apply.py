@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from dstream.cli.opening import names_plan_file, opened, opened_saved, task_targets
-from dstream.cli.options import Command, config_options, flag, lock_options, plan_options, seconds
+from dstream.cli.options import Command, How, apply_options, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.stage import hello
 from dstream.engine.operation import Operation
@@ -34,13 +34,9 @@ def say_broken(found: tuple[Diagnostic, ...], seconds: float) -> bool:
 @config_options
 @plan_options
 @lock_options
-@flag("auto-approve", help="Do not ask.")
-@flag("stop-tasks", help="Stop runs on this machine whose tasks are changed or removed.")
-@flag("allow-data-loss", help="With -auto-approve or a saved plan: also destroy what holds data.")
 @flag("destroy", help="Destroy instead.")
 @flag("refresh-only", help="Only bring the state up to date with what really exists.")
-@flag("json", help="Write the plan and the outcome as JSON lines.")
-@flag("color", default=True, help="Colour, on a terminal (default).")
+@apply_options
 @flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
 def command(
     task: str | None,
@@ -51,22 +47,16 @@ def command(
     exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
-    parallelism: int,
-    lock_timeout: str,
-    stop_tasks: bool,
-    auto_approve: bool,
-    allow_data_loss: bool,
     destroy: bool,
     refresh_only: bool,
-    json: bool,
-    color: bool,
     input: bool,
+    **how: Unpack[How],
 ) -> int:
     """Create, change and delete what the configuration asks for, for everything or for one TASK.
 
     With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
     """
-    begin("Planning", json=json)
+    begin("Planning", json=how["json"])
     from dstream.engine.prepared import PlanOptions
 
     given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
@@ -82,18 +72,7 @@ def command(
     else:
         operation = opened(config, var, var_file, ask=input)
         options = shaped(given_options, task_targets(operation, task, target))
-    return carry_out(
-        operation,
-        options,
-        parallelism=parallelism,
-        lock_timeout=lock_timeout,
-        stop_tasks=stop_tasks,
-        auto_approve=auto_approve,
-        allow_data_loss=allow_data_loss,
-        json=json,
-        color=color,
-        saved=saved,
-    )
+    return carry_out(operation, options, saved, **how)
 
 
 def begin(what: str, *, json: bool) -> None:
@@ -120,17 +99,7 @@ def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
 
 
 def carry_out(
-    operation: Operation,
-    plan_options: PlanOptions,
-    *,
-    parallelism: int,
-    lock_timeout: str,
-    auto_approve: bool,
-    allow_data_loss: bool,
-    json: bool,
-    color: bool,
-    stop_tasks: bool = False,
-    saved: PlanFile | None = None,
+    operation: Operation, plan_options: PlanOptions, saved: PlanFile | None = None, **how: Unpack[How]
 ) -> int:
     """Plan, ask and apply, or apply a saved plan; return the exit code."""
     from dstream.cli.render.approval import Approval
@@ -139,18 +108,19 @@ def carry_out(
     from dstream.engine.apply import ApplyOptions, apply
     from dstream.stopping import Stop, on_signals
 
-    paint = paint_for(sys.stdout, wanted=color)
-    options = ApplyOptions(plan_options, parallelism, seconds(lock_timeout, "-lock-timeout"), stop_tasks)
+    paint = paint_for(sys.stdout, wanted=how["color"])
+    patience = seconds(how["lock_timeout"], "-lock-timeout")
+    options = ApplyOptions(plan_options, how["parallelism"], patience, how.get("stop_tasks", False))
     events = None
-    if json:
+    if how["json"]:
         from dstream.cli.render.events import Events
 
         events = Events()
     progress = Spoken(events) if events is not None else progress_for(paint, sys.stdout)
     approval = Approval(
         paint,
-        auto=auto_approve,
-        allow_data_loss=allow_data_loss,
+        auto=how["auto_approve"],
+        allow_data_loss=how["allow_data_loss"],
         show=events.planned if events is not None else None,
         before=progress.pause,
         sources=operation.config.sources,
@@ -175,7 +145,7 @@ def carry_out(
         say(approval.refusal, stream=sys.stderr)
         return 1
     if outcome.diagnostics:
-        error_paint = paint_for(sys.stderr, wanted=color)
+        error_paint = paint_for(sys.stderr, wanted=how["color"])
         say("\n" + diagnostics_text(outcome.diagnostics, operation.config.sources, error_paint), stream=sys.stderr)
     if events is not None:
         events.outcome(outcome, time.monotonic() - began)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeVar
 
 import click
 
@@ -128,6 +128,27 @@ def plan_options(function: F) -> F:
     return option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time.")(
         function
     )
+
+
+class How(TypedDict):
+    """How a plan is carried out: the values of `apply_options`, `lock_options` and the last of `plan_options`."""
+
+    parallelism: int
+    lock_timeout: str
+    auto_approve: bool
+    stop_tasks: NotRequired[bool]
+    allow_data_loss: bool
+    json: bool
+    color: bool
+
+
+def apply_options(function: F) -> F:
+    """Add what every command that carries out a plan takes."""
+    function = flag("color", default=True, help="Colour, on a terminal (default).")(function)
+    function = flag("json", help="Write the plan and the outcome as JSON lines.")(function)
+    function = flag("allow-data-loss", help="Where nobody is asked: also destroy what holds data.")(function)
+    function = flag("stop-tasks", help="Stop runs on this machine whose tasks are changed or removed.")(function)
+    return flag("auto-approve", help="Do not ask.")(function)
 
 
 FORMATS = ("text", "markdown", "json", "html")
