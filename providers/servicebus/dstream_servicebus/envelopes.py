@@ -57,8 +57,11 @@ def _leniently(line: bytes) -> Envelope:
 
 
 def text_of(value: Any, *, ordered: bool = False) -> bytes:
-    """Return a part of an envelope as compact JSON in UTF-8; `ordered` sorts the names in objects."""
+    """Return a part of an envelope as compact JSON in UTF-8.
+
+    `ordered` sorts the names in objects, but where half of a surrogate pair is in it, which only an escape can carry.
+    """
     try:
         return _encode_sorted(value) if ordered else _encode(value)
-    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can carry
-        return json.dumps(value, sort_keys=ordered, separators=(",", ":"), default=float).encode()
+    except UnicodeEncodeError:
+        return encode(value)
