@@ -101,7 +101,7 @@ class OutputSession:
         try:
             json.loads(line)
             envelope = line
-        except ValueError:
+        except (ValueError, RecursionError):  # what is nested too deeply for us may be so for the host
             envelope = encode(line.decode("utf-8", "replace"))
         self._writer.send(b'{"reject":{"envelope":' + envelope + b',"reason":' + encode(reason) + b"}}")
 
@@ -135,7 +135,7 @@ def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
     """
     try:
         value = json.loads(line, parse_float=_decimal() if exact_numbers else None)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ProviderError("Not an envelope", f"{problem}; the line begins with {line[:40]!r}") from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
         raise ProviderError(

@@ -245,6 +245,37 @@ main(Provider("sizes", "1", output=Sizes()))
         assert process.stderr().split() == ["5000017"]
 
 
+DEEP = b'{"data":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}"
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_a_line_that_is_nested_too_deeply_can_be_refused_and_else_ends_the_session(
+    provider: Script, parsed: bool
+) -> None:
+    body = """
+class Picky(Output[dict]):
+    def open(self, config, session):
+        self.session = session
+    def METHOD(self, lines):
+        for line in lines:
+            self.session.reject(line, "too deep")
+    def flush(self, checkpoint):
+        pass
+main(Provider("picky", "1", output=Picky()))
+"""
+    with provider(body.replace("METHOD", "write_envelopes" if parsed else "write")) as process:
+        process.send(OUTPUT)
+        process.read()
+        process.send_text(DEEP + b"\n")
+        process.send({"checkpoint": {}, "n": 1}, {"end": True})
+        first = process.read()
+        if parsed:
+            assert first["diagnostics"][0]["summary"] == "Not an envelope"
+        else:
+            assert first == {"reject": {"envelope": DEEP.decode(), "reason": "too deep"}}
+            assert process.read() == {"checkpoint": {}, "n": 1}
+
+
 def test_a_full_answer_pipe_does_not_stop_requests_from_being_read(provider: Script) -> None:
     body = """
 class Big(ResourceType[dict]):
