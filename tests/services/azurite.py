@@ -84,7 +84,7 @@ def azurite_server(certificate: Path | None = None, key: Path | None = None) -> 
         clock_file.write_text("0")
         for attempt in range(5):
             port = _free_port()
-            command = [node, "--require", str(HERE / "clock.js"), str(program), *options]
+            command = [node, "--require", str(HERE / "preload.js"), str(program), *options]
             process = _start(command, port, Path(folder), clock_file)
             server = Azurite(port, clock_file, scheme)
             try:
