@@ -145,7 +145,7 @@ def test_committing_before_storing_is_noticed(tmp_path):
 
 
 def test_restarting_the_input_alone_is_noticed(tmp_path):
-    rig = Rig(tmp_path, total=400, mutant="input_alone", source=PACED, sink={"delay": 0.02})
+    rig = Rig(tmp_path, total=400, mutant="input_alone", source=PACED, sink={"delay": 0.2})
     rig.run("mid_transaction:3")
     assert any("after" in problem for problem in rig.check())
 

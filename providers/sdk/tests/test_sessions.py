@@ -245,7 +245,7 @@ main(Provider("sizes", "1", output=Sizes()))
         assert process.stderr().split() == ["5000017"]
 
 
-DEEP = b'{"data":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}"
+DEEP = b'{"data":{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}}"
 
 
 @pytest.mark.parametrize("parsed", [False, True])
