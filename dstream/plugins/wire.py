@@ -47,7 +47,10 @@ def encode(value: object) -> bytes:
 
 def decode(line: bytes) -> Any:
     """Return the value of a line; numbers with a fraction become Decimal. Raises ValueError if it is not JSON."""
-    return _decoder.decode(line.decode("utf-8", "surrogatepass"))
+    try:
+        return _decoder.decode(line.decode("utf-8", "surrogatepass"))
+    except ArithmeticError:
+        raise ValueError("a number in it has an exponent beyond all measure") from None
 
 
 def decode_object(line: bytes) -> dict[str, Any] | None:

@@ -152,6 +152,6 @@ def parse_reject(line: bytes) -> tuple[bytes, str]:
             raw = text[start:end].encode()
         else:
             raw = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ProtocolBroken("output", f"wrote a reject line of another form: {line[:200]!r}") from None
     return (envelope.encode() if isinstance(envelope, str) else raw), reason

@@ -48,5 +48,5 @@ def loads(data: bytes, what: str) -> Json:
     """Return the value that `data` spells; raise StateDamaged, naming `what`, if it is not JSON."""
     try:
         return json.loads(data, parse_float=Decimal)
-    except ValueError as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise StateDamaged(what, str(error)) from error

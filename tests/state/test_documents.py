@@ -147,7 +147,10 @@ def test_a_newer_format_is_refused_by_number() -> None:
         read_snapshot(dumps(form), None)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format_version":1}', '{"format_version":1,"resources":[]}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"format_version":1}', '{"format_version":1,"resources":[]}', '{"a":1e9999999999999999999}'],
+)
 def test_a_damaged_document_says_what_to_do(text: str) -> None:
     with pytest.raises(StateDamaged, match="dstream state restore"):
         read_snapshot(text.encode(), None)

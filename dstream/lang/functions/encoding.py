@@ -143,6 +143,8 @@ def jsondecode(text: Value) -> Value:
         found = json.loads(text, parse_float=Decimal, parse_constant=refuse)
     except (ValueError, RecursionError) as wrong:
         raise FunctionError(f"the string is no JSON: {wrong}", 0) from None
+    except ArithmeticError:
+        raise FunctionError("the string has a number that is out of range", 0) from None
     return _ordered(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from dstream_sdk import ProviderError
@@ -14,7 +15,7 @@ def looks_like_envelopes(line: bytes) -> bool:
     """Tell whether a line of JSON is an envelope rather than a bare object."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and isinstance(value.get("data"), dict) and set(value) <= {"data", "metadata"}
 
@@ -35,9 +36,11 @@ def parse(line: bytes, where: str, bare: bool) -> tuple[dict[str, Any], dict[str
     if not line.strip():
         return None
     try:
-        value = json.loads(line)
-    except ValueError as problem:
+        value = json.loads(line, parse_float=Decimal, parse_constant=_refused)  # with all their digits
+    except (ValueError, RecursionError) as problem:
         raise ProviderError("Not JSON", f"{where}: {problem}") from None
+    except ArithmeticError:
+        raise ProviderError("Not JSON", f"{where}: a number has an exponent beyond all measure") from None
     if not isinstance(value, dict):
         raise ProviderError("Not an object", f"{where}: each line must be a JSON object")
     if bare:
@@ -46,3 +49,7 @@ def parse(line: bytes, where: str, bare: bool) -> tuple[dict[str, Any], dict[str
     if not isinstance(data, dict) or not isinstance(metadata, dict):
         raise ProviderError("Not an envelope", f"{where}: expected an object with the objects data and metadata")
     return data, metadata
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dstream_sdk.testing import ProviderProcess, check_provider
 
 ARGV = [sys.executable, "-c", "from dstream_jsonl.__main__ import run_input; run_input()"]
@@ -71,6 +73,24 @@ def test_bare_objects_become_the_data_of_envelopes(tmp_path: Path) -> None:
     assert [each["data"] for each in found] == [{"name": "Ada"}, {"checkpoint": {}, "n": 1}]
     assert found[0]["metadata"] == {"TableName": "people", "OperationType": "Insert"}
     assert run({"path": str(path), "table": "staff"})[0][0]["metadata"]["TableName"] == "staff"
+
+
+def test_numbers_of_bare_objects_keep_their_digits(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"price":99.50,"exact":12345678901234567890.123456789}\n')
+    with start({"path": str(path)}) as provider:
+        (line,) = [each for each in provider.rest() if each.startswith(b'{"data":')]
+    assert line.startswith(b'{"data":{"price":99.50,"exact":12345678901234567890.123456789},')
+
+
+@pytest.mark.parametrize("line", ['{"a":NaN}', '{"a":1e9999999999999999999}', '{"a":' + "[" * 200_000, '{"a":1'])
+def test_a_line_that_is_no_json_is_told_with_its_place(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"a":1}\n' + line + "\n")
+    with start({"path": str(path)}) as provider:
+        (told,) = json.loads(provider.rest()[-1])["diagnostics"]
+        assert (told["summary"], provider.wait()) == ("Not JSON", 1)
+        assert f"{path}, byte 8" in told["detail"]
 
 
 def test_a_line_that_looks_like_a_control_line_never_becomes_one(tmp_path: Path) -> None:

@@ -137,7 +137,10 @@ _EXACT = _Exact()
 
 
 def _exact(line: bytes) -> Any:
-    return json.loads(line, parse_float=Decimal)
+    try:
+        return json.loads(line, parse_float=Decimal)
+    except ArithmeticError:
+        raise NotARow("not an envelope: a number in it has an exponent beyond all measure") from None
 
 
 def _dump(value: Any) -> bytes:

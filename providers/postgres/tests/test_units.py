@@ -150,7 +150,15 @@ def test_large_keys_are_not_rounded_into_one():
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"[]", b'{"data":1}', b'{"metadata":{}}', b'{"data":{},"metadata":{"OperationType":"Odd"}}']
+    "line",
+    [
+        b'{"data":{"a":1e-9999999999999999999},"metadata":{"TableName":"t","OperationType":"insert","Key":{"k":1.5}}}',
+        b"{",
+        b"[]",
+        b'{"data":1}',
+        b'{"metadata":{}}',
+        b'{"data":{},"metadata":{"OperationType":"Odd"}}',
+    ],
 )
 def test_what_is_no_row_is_refused(line: bytes):
     with pytest.raises(NotARow):

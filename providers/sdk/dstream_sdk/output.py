@@ -135,7 +135,7 @@ def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
     """
     try:
         value = json.loads(line, parse_float=_decimal() if exact_numbers else None)
-    except (ValueError, RecursionError) as problem:
+    except (ValueError, RecursionError, ArithmeticError) as problem:  # the last: an exponent beyond all measure
         raise ProviderError("Not an envelope", f"{problem}; the line begins with {line[:40]!r}") from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
         raise ProviderError(

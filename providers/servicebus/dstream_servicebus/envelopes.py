@@ -38,6 +38,8 @@ def parse(line: bytes) -> Envelope:
             return _leniently(line)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ArithmeticError:
+        raise ValueError("a number in it has an exponent beyond all measure") from None
     if not line.isascii():
         line.decode()  # what is not read is not looked at
     if bytes(found.data)[:1] != b"{":

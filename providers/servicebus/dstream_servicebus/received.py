@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,15 @@ def _body(message: ServiceBusReceivedMessage) -> list[bytes]:
 
 
 def _json(body: bytes) -> Any:
+    """Return the value of a body, numbers with all their digits; None where it is no JSON, or beyond all measure."""
     try:
-        return json.loads(body, parse_float=Decimal)  # with all the digits
-    except ValueError:
+        return json.loads(body, parse_float=Decimal, parse_constant=_refused)
+    except (ValueError, ArithmeticError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _data(body: bytes) -> dict[str, Any]:
@@ -85,4 +91,6 @@ def _text(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return _text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)

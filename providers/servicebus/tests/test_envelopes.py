@@ -69,6 +69,8 @@ def test_numbers_keep_their_digits() -> None:
         (b'{"data":[{}]}', "data"),
         (b'{"data":{"a":01}}', "delimiter"),
         (b'{"data":{"a":NaN}}', "JSON"),
+        (b'{"data":{},"metadata":{"a":1e9999999999999999999}}', "exponent"),
+        (b'{"data":{"a":"\\ud800","b":1e-9999999999999999999}}', "exponent"),
         (b'{"data":{"a":"\xff"},"metadata":{}}', "utf-8"),
         (b'{"data":{"a":' + DEEP + b"}}", "deep"),
         (b'{"data":{"a":"\\ud800","b":' + DEEP + b"}}", "deep"),

@@ -74,14 +74,17 @@ def test_envelopes_come_back_as_they_were_sent_and_are_completed(folder: Folder)
 
 def test_other_messages_are_wrapped_with_what_is_known_of_them(folder: Folder) -> None:
     add(folder.bus, "q")
-    labelled = ServiceBusMessage('{"a": 1}', subject="s", message_id="m", application_properties={"p": "v", "n": 5})
-    send(folder, "q", labelled, "plain text", "[1, 2]", ServiceBusMessage(b"\xff\x00"))
+    properties: dict[Any, Any] = {"p": "v", "n": 5, "x": float("nan")}
+    labelled = ServiceBusMessage('{"a": 1}', subject="s", message_id="m", application_properties=properties)
+    odd = ['{"data":{"a":NaN}}', '{"a": -Infinity}', '{"a":1e9999999999999999999}', "[" * 200_000]
+    send(folder, "q", labelled, "plain text", "[1, 2]", ServiceBusMessage(b"\xff\x00"), *odd)
     write(folder, 'queue = "q"')
     folder.run()
     first, *rest = got(folder)
-    assert (first["data"], first["metadata"]["Properties"]) == ({"a": 1}, {"p": "v", "n": 5})
+    assert (first["data"], first["metadata"]["Properties"]) == ({"a": 1}, {"p": "v", "n": 5, "x": "nan"})
     assert first["metadata"]["TableName"] == "q" and first["metadata"]["MessageId"] == "m"
-    assert [each["data"] for each in rest] == [{"body": "plain text"}, {"body": [1, 2]}, {"body_base64": "/wA="}]
+    bodies = [{"body": "plain text"}, {"body": [1, 2]}, {"body_base64": "/wA="}, *({"body": each} for each in odd)]
+    assert [each["data"] for each in rest] == bodies
     positions = [each["metadata"]["Position"] for each in (first, *rest)]
     assert positions == sorted(set(positions))
 

@@ -234,7 +234,7 @@ def _intent(found: Any) -> str | None:
     """Return the intent that is noted in an entity's UserMetadata."""
     try:
         mark = json.loads(str(getattr(found, "user_metadata", None) or "null"))
-    except ValueError:
+    except (ValueError, RecursionError):  # somebody else's
         return None
     noted = mark.get(_MARK) if isinstance(mark, dict) else None
     intent = noted.get("intent") if isinstance(noted, dict) else None
