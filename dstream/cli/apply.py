@@ -110,7 +110,7 @@ def carry_out(
 
     paint = paint_for(sys.stdout, wanted=how["color"])
     patience = seconds(how["lock_timeout"], "-lock-timeout")
-    options = ApplyOptions(plan_options, how["parallelism"], patience, how.get("stop_tasks", False))
+    options = ApplyOptions(plan_options, how["parallelism"], patience, how["stop_tasks"])
     events = None
     if how["json"]:
         from dstream.cli.render.events import Events

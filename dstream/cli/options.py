@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -136,7 +136,7 @@ class How(TypedDict):
     parallelism: int
     lock_timeout: str
     auto_approve: bool
-    stop_tasks: NotRequired[bool]
+    stop_tasks: bool
     allow_data_loss: bool
     json: bool
     color: bool

@@ -86,6 +86,7 @@ def command(
             parallelism=10,
             lock_timeout=lock_timeout,
             auto_approve=auto_approve,
+            stop_tasks=False,
             allow_data_loss=False,
             json=False,
             color=color,

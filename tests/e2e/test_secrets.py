@@ -28,11 +28,7 @@ IFS= read -r opening
 echo "I was given: $opening" >&2
 echo '{"status":"success","message":"fine"}'
 """
-CONFIGURATION = """
-locals {
-  secret = "{{ env \\"PLANTED\\" }}"
-}
-
+TASK = """
 task "leaky" {
   input {
     provider = "counter"
@@ -41,10 +37,14 @@ task "leaky" {
   output {
     provider_path = "./leaky.sh"
     config {
-      password = local.secret
-      nested   = { deep = ["a", "x ${local.secret} y"] }
+      %s
     }
   }
+}
+"""
+CONFIGURATION = """
+locals {
+  secret = "{{ env \\"PLANTED\\" }}"
 }
 
 output "password" {
@@ -59,7 +59,8 @@ def test_a_secret_is_in_no_output_and_in_no_file_although_a_provider_shouts_it(t
 
     (tmp_path / "leaky.sh").write_text(LEAKY)
     (tmp_path / "leaky.sh").chmod(0o755)
-    (tmp_path / "dstream.hcl").write_text(CONFIGURATION)
+    settings = 'password = local.secret\nnested = { deep = ["a", "x ${local.secret} y"] }'
+    (tmp_path / "dstream.hcl").write_text(TASK % settings + CONFIGURATION)
     env = {"PLANTED": SECRET, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
     said = ""
     for arguments in (
@@ -83,30 +84,14 @@ def test_a_secret_is_in_no_output_and_in_no_file_although_a_provider_shouts_it(t
         assert [path for path, content in files(tmp_path).items() if spelling in content] == []
 
 
-PARTS = """
-task "leaky" {
-  input {
-    provider = "counter"
-    config { max_count = 1 }
-  }
-  output {
-    provider_path = "./leaky.sh"
-    config {
-      connection_string = env("CONNECTION")
-      header            = "Bearer ${env("TOKEN")}"
-    }
-  }
-}
-"""
-
-
 def test_a_provider_that_tells_a_part_of_a_secret_tells_nothing(tmp_path):
     """The password of a connection string, and what a text was made of."""
     from tests.e2e.commands import dstream
 
     token = """$(echo "$opening" | sed 's/.*Bearer \\([^"]*\\)".*/\\1/')"""
     told = LEAKY.replace("I was given: $opening", f"login with pl4nted-passw0rd failed, and so did {token}")
-    (tmp_path / "dstream.hcl").write_text(PARTS)
+    settings = 'connection_string = env("CONNECTION")\nheader = "Bearer ${env("TOKEN")}"'
+    (tmp_path / "dstream.hcl").write_text(TASK % settings)
     env = {"CONNECTION": "Server=x;User ID=me;Password=pl4nted-passw0rd", "TOKEN": "t0ken-of-mine"}
     env |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
     for script, code, arguments in (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any
 
 from dstream_sdk import ProviderError
+from dstream_sdk.exact import loads
 
 _START = b'{"data":'
 
@@ -36,11 +36,9 @@ def parse(line: bytes, where: str, bare: bool) -> tuple[dict[str, Any], dict[str
     if not line.strip():
         return None
     try:
-        value = json.loads(line, parse_float=Decimal, parse_constant=_refused)  # with all their digits
-    except (ValueError, RecursionError) as problem:
+        value = loads(line)
+    except ValueError as problem:
         raise ProviderError("Not JSON", f"{where}: {problem}") from None
-    except ArithmeticError:
-        raise ProviderError("Not JSON", f"{where}: a number has an exponent beyond all measure") from None
     if not isinstance(value, dict):
         raise ProviderError("Not an object", f"{where}: each line must be a JSON object")
     if bare:
@@ -49,7 +47,3 @@ def parse(line: bytes, where: str, bare: bool) -> tuple[dict[str, Any], dict[str
     if not isinstance(data, dict) or not isinstance(metadata, dict):
         raise ProviderError("Not an envelope", f"{where}: expected an object with the objects data and metadata")
     return data, metadata
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

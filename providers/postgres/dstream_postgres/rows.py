@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from dstream_sdk.exact import loads
+
 _MEMBERS = ("data", "metadata")
 _DATA, _METADATA, _METADATA_NAME = b'{"data":', b',"metadata":', b'"metadata"'
 
@@ -138,9 +140,9 @@ _EXACT = _Exact()
 
 def _exact(line: bytes) -> Any:
     try:
-        return json.loads(line, parse_float=Decimal)
-    except ArithmeticError:
-        raise NotARow("not an envelope: a number in it has an exponent beyond all measure") from None
+        return loads(line)
+    except ValueError as problem:
+        raise NotARow(f"not an envelope: {problem}") from None
 
 
 def _dump(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Numbers with all their digits: a Decimal is written as the JSON number that it says.
+"""Numbers with all their digits: read as Decimal, and a Decimal is written as the JSON number that it says.
 
 The standard encoder has no way to write a number as given text, so a Decimal becomes a marked string first, and the
 mark and the quotes are taken off the result. The mark is drawn anew in each process: no data can hold it.
@@ -29,6 +29,25 @@ def marked(value: object) -> str:
 def unmark(text: str) -> str:
     """Return JSON text with its marked strings as numbers."""
     return _MARKED.sub(r"\1", text) if MARK in text else text
+
+
+def loads(text: bytes | str) -> Any:
+    """Return the value of JSON that comes from anywhere, fractions as Decimal.
+
+    ValueError for what is no JSON, NaN and infinity included, and for a number or a depth beyond all measure.
+    """
+    from decimal import Decimal
+
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refused)
+    except ArithmeticError:
+        raise ValueError("a number in it has an exponent beyond all measure") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def show(value: Any) -> str:

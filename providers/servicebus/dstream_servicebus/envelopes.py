@@ -1,14 +1,17 @@
-"""Envelopes on their way: the metadata is read, the data stays the text that the input wrote, digit for digit."""
+"""Envelopes on their way: the metadata is read, the data stays the text that the input wrote, digit for digit.
+
+By msgspec, which checks a part of a text and leaves it as it is. That costs a third of reading all of it.
+"""
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from dstream_sdk import encode
+from dstream_sdk.exact import loads
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -49,7 +52,7 @@ def parse(line: bytes) -> Envelope:
 
 def _leniently(line: bytes) -> Envelope:
     """Parse what the decoder does not take, as halves of surrogate pairs and numbers of any size; or say why not."""
-    found = json.loads(line, parse_float=Decimal)
+    found = loads(line)
     if not isinstance(found, dict):
         raise ValueError("it is not an object")
     if not isinstance(found.get("data"), dict):
