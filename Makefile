@@ -24,11 +24,15 @@ test: azure ## Run the tests, with a real PostgreSQL and Azurite of their own
 	@$(RUN) -m tests.services.registry --install
 	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 $(ARGS)
 
-check: setup ## Lint, type-check and hold the import contracts
+check: setup ## Lint, check spelling and types, and hold the import contracts
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	.venv/bin/codespell
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
+
+hooks: setup ## Install the git hooks of .pre-commit-config.yaml
+	$(RUN) -m pre_commit install
 
 bench: setup ## Measure start-up and data path (benchmarks/README.md says how)
 	$(RUN) -m benchmarks
@@ -64,4 +68,4 @@ clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo azure test check bench soak fuzz lock build freeze images publish notes checksums clean
+.PHONY: help setup demo azure test check hooks bench soak fuzz lock build freeze images publish notes checksums clean

@@ -43,6 +43,36 @@ def test_a_workflow_has_no_more_rights_than_it_needs(path):
         assert "${{" not in step.get("run", "")
 
 
+PIN = re.compile(r"^\s*-? *uses: (?P<action>[\w./-]+)@(?P<digest>[0-9a-f]{40}) # (?P<version>v\d+\.\d+\.\d+)$")
+
+
+def uses():
+    """Every line that names an action, in the workflows and in those that `dstream providers new` writes."""
+    templates = sorted((ROOT / "dstream" / "scaffold").rglob("*.yml.txt"))
+    assert templates
+    return [line for path in [*WORKFLOWS, *templates] for line in path.read_text().splitlines() if "uses:" in line]
+
+
+def test_every_action_is_pinned_by_its_commit_with_the_version_beside_it():
+    assert [line.strip() for line in uses() if not PIN.match(line)] == []
+
+
+def test_an_action_has_one_version_everywhere():
+    pins = {PIN.match(line).group("action", "digest", "version") for line in uses()}
+    assert len(pins) == len({action for action, _, _ in pins}), sorted(pins)
+    assert len(pins) == len({digest for _, digest, _ in pins}), sorted(pins)
+
+
+def test_the_tests_run_on_every_python_that_the_project_claims():
+    form = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    setup = (ROOT / ".ci" / "setup.sh").read_text()
+    (oldest, newest) = re.search(r"Python 3\.(\d+) to 3\.(\d+)", setup).groups()
+    assert form["jobs"]["test"]["strategy"]["matrix"]["python"] == [
+        f"3.{minor}" for minor in range(int(oldest), int(newest) + 1)
+    ]
+    assert f'requires-python = ">=3.{oldest}"' in (ROOT / "pyproject.toml").read_text()
+
+
 def actionlint():
     """The program: of this machine, or built once into `.cache/bin` where Go is there; else the test is skipped."""
     kept = ROOT / ".cache" / "bin"

@@ -25,7 +25,7 @@ task "mssql-to-console" {
     provider = "console"
     config {
       output_format = "simple"
-      tables        = local.tables                              # the same list
+      tables        = local.tables # the same list
     }
   }
 }

@@ -17,6 +17,6 @@ task "mssql-to-asb" {
   }
   output {
     provider_path = "./bin/dstream-out-asb"
-    config { tables = local.tables }                            # the same list: no duplication, no drift
+    config { tables = local.tables } # the same list: no duplication, no drift
   }
 }
