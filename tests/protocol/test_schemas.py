@@ -20,7 +20,7 @@ REGISTRY: Registry[Any] = Registry().with_resources(
     [(f"{name}.json", Resource.from_contents(schema)) for name, schema in SCHEMAS.items()]
 )
 TRANSCRIPTS = [read_transcript(path) for path in sorted((ROOT / "transcripts").glob("*.jsonl"))]
-KINDS = ("checkpoint", "committed", "reject", "end")
+KINDS = ("checkpoint", "committed", "reject", "end", "schema")
 
 
 def problems(name: str, line: Any) -> list[str]:

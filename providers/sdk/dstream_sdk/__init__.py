@@ -36,7 +36,7 @@ from dstream_sdk.errors import (
 from dstream_sdk.exact import show
 from dstream_sdk.faults import fault
 from dstream_sdk.input import Input, InputSession
-from dstream_sdk.model import Envelope, Notice, Object, PlanContext, Released, Resource, Stream
+from dstream_sdk.model import Column, Envelope, Notice, Object, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, OutputSession
 from dstream_sdk.provider import Provider, main
 from dstream_sdk.resource import ResourceContext, ResourceType
@@ -46,6 +46,7 @@ __all__ = [
     "UNKNOWN",
     "WITHHELD",
     "Catalog",
+    "Column",
     "ConflictError",
     "Deferred",
     "DeniedError",

@@ -75,10 +75,7 @@ def _end(found: Iterable[Any]) -> dict[str, Any]:
 
 def _line(found: Resource | Stream) -> bytes:
     if isinstance(found, Stream):
-        stream: dict[str, Any] = {"name": found.name, "key": list(found.key)}
-        if found.schema is not None:
-            stream["schema"] = dict(found.schema)
-        return encode({"stream": stream})
+        return encode({"stream": found.to_json()})
     resource: dict[str, Any] = {
         "type": found.type,
         "key": found.key,

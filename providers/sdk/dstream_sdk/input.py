@@ -78,6 +78,8 @@ class InputSession:
         limit = opening.get("max_records")
         self.max_records: int | None = limit if isinstance(limit, int) else None
         """Stop at the first consistent point after this many records; `stopping` tells when."""
+        self.schemas: bool = self.acks and opening.get("schemas") is True
+        """Whether the host takes the columns of a stream in mid-stream (`schema`)."""
         self.records = 0
         """Records emitted so far."""
 
@@ -134,6 +136,13 @@ class InputSession:
             raise ProviderError("Checkpoint too large", f"{len(text)} bytes; the limit is {CHECKPOINT_LIMIT}")
         self._sent += 1
         self._writer.send(b'{"checkpoint":' + text + b',"n":' + str(self._sent).encode() + b"}")
+
+    def schema(self, stream: Stream) -> None:
+        """Announce the columns that the data of `stream` has from here on. Writes nothing unless `schemas`."""
+        if self.schemas:
+            form = stream.to_json()
+            said = {"stream": form["name"], "key": form["key"], "version": form.get("version", "")}
+            self._writer.put(b'{"schema":' + encode({**said, "columns": form.get("columns", [])}) + b"}\n")
 
     def flush(self) -> None:
         """Write what is buffered now; without it, it is written within about 50 ms."""

@@ -32,15 +32,106 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a stream, in the logical types of the protocol (PROTOCOL.md, "Columns").
+
+    `type` is the logical type; the members that follow apply to some types only and are None elsewhere.
+    `source` is the type as the source spells it, such as `numeric(12,2)`.
+    """
+
+    name: str
+    type: str
+    nullable: bool = True
+    source: str = ""
+    precision: int | None = None
+    """Of `decimal`: digits in all. Of times and timestamps: digits of the second's fraction."""
+    scale: int | None = None
+    """Of `decimal`: digits behind the point."""
+    length: int | None = None
+    """Of `text` and `bytes`: the longest value, in characters or bytes."""
+    items: str | None = None
+    """Of `array`: the logical type of its elements."""
+    values: tuple[str, ...] | None = None
+    """Of `enum`: the values, in order."""
+    generated: bool = False
+    """Whether the source computes the value from other columns."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the column as it travels; members that say nothing are left out."""
+        form: dict[str, Any] = {"name": self.name, "type": self.type, "nullable": self.nullable}
+        for name in ("source", "precision", "scale", "length", "items", "generated"):
+            if (value := getattr(self, name)) not in (None, "", False):
+                form[name] = value
+        if self.values is not None:
+            form["values"] = list(self.values)
+        return form
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> Column:
+        """Return the column that `form` describes; members that are not known are ignored. KeyError, TypeError."""
+        values = form.get("values")
+        return cls(
+            name=str(form["name"]),
+            type=str(form["type"]),
+            nullable=form.get("nullable") is not False,
+            source=str(form.get("source") or ""),
+            precision=form.get("precision"),
+            scale=form.get("scale"),
+            length=form.get("length"),
+            items=form.get("items"),
+            values=None if values is None else tuple(str(value) for value in values),
+            generated=form.get("generated") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
-    """A table or topic that an input delivers: its name, the columns of its key, and a JSON Schema of
-    `data`."""
+    """A table or topic that an input delivers.
+
+    `key` names the columns of its key, `schema` is a JSON Schema of `data`. `columns` are the columns with their
+    types, empty if the input does not know them; `version` is a text that differs whenever they differ.
+    """
 
     name: str
     key: Sequence[str] = ()
     schema: Mapping[str, Any] | None = None
     discovered: bool = False
     """Whether the output met it at run time (`OutputSession.discover`), and the input does not name it."""
+    columns: tuple[Column, ...] = ()
+    version: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stream as it travels."""
+        form: dict[str, Any] = {"name": self.name, "key": list(self.key)}
+        if self.schema is not None:
+            form["schema"] = dict(self.schema)
+        if self.discovered:
+            form["discovered"] = True
+        if self.columns:
+            form["version"] = self.version or version_of(self.key, self.columns)
+            form["columns"] = [column.to_json() for column in self.columns]
+        return form
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> Stream:
+        """Return the stream that `form` describes. KeyError, TypeError."""
+        return cls(
+            name=str(form["name"]),
+            key=tuple(form.get("key") or ()),
+            schema=form.get("schema"),
+            discovered=form.get("discovered") is True,
+            columns=tuple(Column.from_json(each) for each in form.get("columns") or ()),
+            version=str(form.get("version") or ""),
+        )
+
+
+def version_of(key: Sequence[str], columns: Sequence[Column]) -> str:
+    """Return a text that is the same for the same key and columns, and differs otherwise."""
+    import hashlib
+    import json
+
+    text = json.dumps([list(key), [column.to_json() for column in columns]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,10 +154,7 @@ def _decimal() -> Callable[[str], Any]:
 def streams_of(opening: Mapping[str, Any]) -> tuple[Stream, ...]:
     """Return the streams that an opening line names."""
     found = opening.get("streams")
-    return tuple(
-        Stream(str(each["name"]), tuple(each.get("key") or ()), each.get("schema"), each.get("discovered") is True)
-        for each in (found if isinstance(found, list) else ())
-    )
+    return tuple(Stream.from_json(each) for each in (found if isinstance(found, list) else ()))
 
 
 def run_output(
