@@ -31,7 +31,7 @@ def everything(path: Path) -> int:
 def expand(path: Path) -> int:
     """Expand and evaluate the instances of a resource with a large for_each."""
     from dstream.config import load
-    from dstream.engine.expansion import instances
+    from dstream.engine.evaluate.expansion import instances
     from dstream.lang import Module, evaluate_body
 
     config = load(path)

@@ -12,11 +12,11 @@ from dstream.cli.opening import names_plan_file, opened, opened_saved, task_targ
 from dstream.cli.options import Command, How, apply_options, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.stage import hello
-from dstream.engine.operation import Operation
+from dstream.engine.setup.operation import Operation
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
-    from dstream.engine.prepared import PlanOptions
+    from dstream.engine.plan.plan_result import PlanOptions
     from dstream.plan.file import PlanFile
 
 
@@ -57,7 +57,7 @@ def command(
     With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
     """
     begin("Planning", json=how["json"])
-    from dstream.engine.prepared import PlanOptions
+    from dstream.engine.plan.plan_result import PlanOptions
 
     given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
     saved = None
@@ -105,7 +105,7 @@ def carry_out(
     from dstream.cli.render.approval import Approval
     from dstream.cli.render.diagnostics import diagnostics_text
     from dstream.cli.render.progress import Spoken, applied_summary, progress_for
-    from dstream.engine.apply import ApplyOptions, apply
+    from dstream.engine.apply.apply import ApplyOptions, apply
     from dstream.stopping import Stop, on_signals
 
     paint = paint_for(sys.stdout, wanted=how["color"])

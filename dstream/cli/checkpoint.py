@@ -22,7 +22,7 @@ def command() -> None:
 @flag("json", help="As JSON.")
 def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """Show the last stored checkpoint of each flow of a task."""
-    from dstream.engine.flows import flow_names
+    from dstream.engine.runs.flows import flow_names
 
     operation = opened(config, var, var_file)
     found = {}
@@ -48,7 +48,7 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
 @config_options
 def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Set the checkpoint of a task to POSITION, a JSON object as `checkpoint show -json` gives it."""
-    from dstream.engine.flows import flow_names
+    from dstream.engine.runs.flows import flow_names
     from dstream_state import Checkpoint
     from dstream_state.clock import now
 
@@ -70,7 +70,7 @@ def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: 
 @flag("force", help="Do not ask.")
 def reset(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool) -> None:
     """Forget the checkpoint of a task: its next run starts at the beginning."""
-    from dstream.engine.flows import flow_names
+    from dstream.engine.runs.flows import flow_names
 
     operation = opened(config, var, var_file)
     names = flow_names(operation, task)

@@ -32,9 +32,9 @@ def command(
 ) -> int:
     """Evaluate expressions against the configuration and what was last applied. Ctrl-D or `exit` ends."""
     operation = opened(config, var, var_file, ask=True, empty=True)
-    from dstream.engine.plan import current_state
-    from dstream.engine.providers import ProviderPool
-    from dstream.engine.recorded import Recorded
+    from dstream.engine.commands.plan import current_state
+    from dstream.engine.providers.pool import ProviderPool
+    from dstream.engine.refresh.prior_values import Recorded
 
     snapshot, _ = current_state(operation)
     recorded = Recorded(snapshot, operation, ProviderPool(operation))

@@ -33,7 +33,7 @@ def command(
     """Delete everything that was applied, or what one TASK needed."""
     begin("Planning what to destroy", json=how["json"])
     operation = opened(config, var, var_file, ask=input)
-    from dstream.engine.prepared import PlanOptions
+    from dstream.engine.plan.plan_result import PlanOptions
 
     options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
     return carry_out(operation, shaped(options, task_targets(operation, task, target)), **how)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
-    from dstream.engine.operation import Operation
+    from dstream.engine.setup.operation import Operation
 
 _PATIENCE = 60.0
 _TAIL = 20
@@ -23,8 +23,8 @@ def run_detached(
     flags: Mapping[str, bool],
 ) -> int:
     """Start a run of each task in the background, and return when all are underway; 1 if one has failed by then."""
-    from dstream.engine.detached import runner_of, start_detached
-    from dstream.engine.flows import flow_names
+    from dstream.engine.runs.detached import runner_of, start_detached
+    from dstream.engine.runs.flows import flow_names
 
     config, var, var_file = given
     common = ["-config", config, *(word for text in var for word in ("-var", text))]

@@ -10,7 +10,7 @@ import click
 from dstream.cli.opening import opened
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
-from dstream.engine.operation import Operation
+from dstream.engine.setup.operation import Operation
 from dstream_state import DeadLetter
 
 
@@ -20,7 +20,7 @@ def command() -> None:
 
 
 def _letters(operation: Operation, task: str) -> Iterator[tuple[str, DeadLetter]]:
-    from dstream.engine.flows import flow_names
+    from dstream.engine.runs.flows import flow_names
 
     for name in flow_names(operation, task):
         letters = operation.backend.task(name).dead_letters
@@ -65,7 +65,7 @@ def show(task: str, key: str, config: str, var: tuple[str, ...], var_file: tuple
 def replay(task: str, keys: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> int:
     """Give dead letters to the output again: all of them, or those named. What it takes is forgotten here."""
     operation = opened(config, var, var_file)
-    from dstream.engine.replay import replay as replay_letters
+    from dstream.engine.runs.dead_letter_replay import replay as replay_letters
 
     outcome = replay_letters(operation, task, keys)
     say(f"{outcome.delivered} delivered, {outcome.refused} refused again.")

@@ -40,7 +40,7 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format
     hello("Asking the providers", quiet=quiet)
     operation = opened(config, var, var_file)
     from dstream.cli.render.drift import drift_json, report_lines
-    from dstream.engine.drift import find_drift
+    from dstream.engine.commands.drift import find_drift
 
     with asking(operation.asked, quiet=quiet):
         report = find_drift(operation)

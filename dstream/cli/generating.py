@@ -12,14 +12,14 @@ from dstream.cli.render.paint import say
 from dstream.cli.render.values import attribute_name, literal_lines
 
 if TYPE_CHECKING:
-    from dstream.engine.generating import Found
-    from dstream.engine.operation import Operation
+    from dstream.engine.commands.generate_config import Found
+    from dstream.engine.setup.operation import Operation
 
 
 def generate(operation: Operation, out: str, given: Mapping[str, Any], *, quiet: bool) -> bool:
     """Write the blocks that are missing to a new file; return whether there were any, and the file is loaded with the
     configuration."""
-    from dstream.engine.generating import read_undeclared, undeclared
+    from dstream.engine.commands.generate_config import read_undeclared, undeclared
 
     path = Path(out)
     if path.exists():

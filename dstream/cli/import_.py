@@ -33,7 +33,7 @@ def command(
     """
     operation = opened(config, var, var_file)
     from dstream.cli.render.progress import Lines
-    from dstream.engine.imports import import_object
+    from dstream.engine.commands.import_ import import_object
 
     given: object = identity
     if identity.lstrip().startswith("{"):

@@ -37,7 +37,7 @@ def command(
     With TASK, do what `dstream apply TASK` does: `init TASK` is its older name.
     """
     from dstream.cli.locking import lenient, lock
-    from dstream.engine.locking import recorded_sources
+    from dstream.engine.commands.dependency_lock import recorded_sources
 
     operation = opened(config, var, var_file)
     operation.backend.prepare()
@@ -50,7 +50,7 @@ def command(
     )
     if task is not None:
         from dstream.cli.apply import carry_out
-        from dstream.engine.prepared import PlanOptions
+        from dstream.engine.plan.plan_result import PlanOptions
 
         return carry_out(
             operation,
@@ -63,7 +63,7 @@ def command(
             json=False,
             color=color,
         )
-    from dstream.engine.inventory import configured_providers
+    from dstream.engine.commands.provider_inventory import configured_providers
 
     say(f"State: {operation.backend.describe()}")
     for used in configured_providers(operation):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def say_invalid(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
     """Write why nothing could be checked, as what was found; see `Tells`."""
-    from dstream.engine.lint import LintResult
+    from dstream.engine.commands.validate import LintResult
 
     say(json_module.dumps(LintResult(found, {}).to_json(), ensure_ascii=False, indent=2))
     return False
@@ -44,7 +44,7 @@ def command(
     Installed programs and those of provider_path are started to ask what settings they take. Of providers from
     registries, what the lock file says counts; nothing is fetched.
     """
-    from dstream.engine.lint import lint
+    from dstream.engine.commands.validate import lint
 
     result = lint(given(path or config, var, var_file), start=run_providers)
     if json:

@@ -12,14 +12,14 @@ from dstream.cli.render.paint import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dstream.engine.locking import Locking
-    from dstream.engine.operation import Operation
+    from dstream.engine.commands.dependency_lock import Locking
+    from dstream.engine.setup.operation import Operation
     from dstream.plugins import ProviderSource
 
 
 def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
     """Open a configuration without asking for what only its providers would need."""
-    from dstream.engine.operation import open_operation
+    from dstream.engine.setup.operation import open_operation
 
     return open_operation(given(config, var, var_file), lint=True)
 
@@ -37,7 +37,7 @@ def lock(
     `recorded` are sources that the state needs besides the configuration's; None, where it is not asked, keeps all.
     """
     from dstream.cli.render.loading import Loading
-    from dstream.engine.locking import lock_providers, wanted_images, wanted_providers
+    from dstream.engine.commands.dependency_lock import lock_providers, wanted_images, wanted_providers
     from dstream.registry.install import installer
 
     if mode not in (None, "readonly"):

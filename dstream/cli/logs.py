@@ -28,9 +28,9 @@ def command(
     previous: bool,
 ) -> None:
     """Show what a detached run of a task has printed: what its providers log, restarts, the summary."""
-    from dstream.engine.detached import runner_of
-    from dstream.engine.flows import flow_names
-    from dstream.engine.notes import log_path
+    from dstream.engine.runs.detached import runner_of
+    from dstream.engine.runs.flows import flow_names
+    from dstream.engine.runs.run_files import log_path
 
     operation = opened(config, var, var_file)
     name = task.removeprefix("task.")

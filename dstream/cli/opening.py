@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.config import VariableBlock
-from dstream.engine.operation import Given, Operation, open_operation
-from dstream.engine.workspaces import selected_workspace
+from dstream.engine.setup.operation import Given, Operation, open_operation
+from dstream.engine.setup.workspace import selected_workspace
 
 if TYPE_CHECKING:
     from dstream.plan.file import PlanFile
@@ -64,7 +64,7 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
     """
     from dataclasses import replace
 
-    from dstream.engine.saving import Command, check_place
+    from dstream.engine.plan.plan_file import Command, check_place
     from dstream.plan.file import read_plan_file
 
     now = given(config, var, var_file)

@@ -21,7 +21,7 @@ def command(
 ) -> None:
     """Show the values of outputs as of the last apply, or of the one named NAME."""
     from dstream.cli.render.values import SENSITIVE, literal
-    from dstream.engine.plan import current_state
+    from dstream.engine.commands.plan import current_state
     from dstream.plan import is_fingerprint
 
     outputs = current_state(opened(config, var, var_file))[0].outputs

@@ -16,9 +16,9 @@ from dstream.cli.render.stage import asking, hello
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
-    from dstream.engine.operation import Given, Operation
-    from dstream.engine.prepared import PlanOptions, Prepared
-    from dstream.engine.providers import ProviderPool
+    from dstream.engine.plan.plan_result import PlanOptions, Prepared
+    from dstream.engine.providers.pool import ProviderPool
+    from dstream.engine.setup.operation import Given, Operation
 
 
 def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
@@ -71,8 +71,8 @@ def command(
     operation = opened(config, var, var_file, ask=input)
     from dstream.cli.apply import shaped
     from dstream.cli.render.formats import say_plan
-    from dstream.engine.plan import plan
-    from dstream.engine.prepared import PlanOptions
+    from dstream.engine.commands.plan import plan
+    from dstream.engine.plan.plan_result import PlanOptions
 
     if generate_config_out is not None:
         from dstream.cli.generating import generate
@@ -93,8 +93,8 @@ def command(
 def _save(
     path: Path, operation: Operation, options: PlanOptions, asked: Given, prepared: Prepared, pool: ProviderPool
 ) -> None:
-    from dstream.engine.saving import Command as Asked
-    from dstream.engine.saving import saved_plan
+    from dstream.engine.plan.plan_file import Command as Asked
+    from dstream.engine.plan.plan_file import saved_plan
     from dstream.plan.file import write_plan_file
 
     command = Asked(options, asked.variables, asked.variable_files)

@@ -78,7 +78,7 @@ def command(
         raise click.UsageError("In the background nobody can be asked: apply first, or add -auto-approve.")
     if apply:
         from dstream.cli.apply import carry_out
-        from dstream.engine.prepared import PlanOptions
+        from dstream.engine.plan.plan_result import PlanOptions
 
         code = carry_out(
             operation,
@@ -106,11 +106,11 @@ def command(
         return run_detached(operation, names, (config, var, var_file), settings, flags)
     from dstream.cli.render.progress import Lines
     from dstream.cli.render.running import Events, summary_lines
-    from dstream.engine.discovering import provide
-    from dstream.engine.flows import make_flows
-    from dstream.engine.notes import Noting
-    from dstream.engine.plan import current_state
-    from dstream.engine.providers import ProviderPool
+    from dstream.engine.apply.new_streams import provide
+    from dstream.engine.commands.plan import current_state
+    from dstream.engine.providers.pool import ProviderPool
+    from dstream.engine.runs.flows import make_flows
+    from dstream.engine.runs.run_files import Noting
     from dstream.run import RunOptions, Stop, on_signals, run_flows
 
     snapshot, _ = current_state(operation)

@@ -33,14 +33,14 @@ def command(
     form = "json" if json else format
     paint = paint_for(sys.stdout, wanted=color)
     if file is None:
-        from dstream.engine.plan import current_state
+        from dstream.engine.commands.plan import current_state
 
         operation = opened(config, var, var_file)
         snapshot, pending = current_state(operation)
         say_state(snapshot, pending, operation.workspace, form, paint)
         return
     from dstream.cli.opening import given
-    from dstream.engine.operation import open_operation
+    from dstream.engine.setup.operation import open_operation
     from dstream.plan.file import is_plan_file, read_plan_file
 
     if file.is_file() and not is_plan_file(file):

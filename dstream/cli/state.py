@@ -24,7 +24,7 @@ def command() -> None:
 
 
 def _snapshot(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Snapshot:
-    from dstream.engine.plan import current_state
+    from dstream.engine.commands.plan import current_state
 
     return current_state(opened(config, var, var_file))[0]
 
@@ -92,7 +92,7 @@ def mv(
     source: str, target: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
 ) -> None:
     """Give what is at SOURCE (an object, a block, a task) the address TARGET; a `moved` block does it for everybody."""
-    from dstream.engine.surgery import move
+    from dstream.engine.commands.state_edit import move
 
     operation = opened(config, var, var_file)
     for old, new in move(operation, source, target, seconds(lock_timeout, "-lock-timeout"), _lines()):
@@ -107,7 +107,7 @@ def rm(
     addresses: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
 ) -> None:
     """Forget objects: they stay as they are, and are no longer managed."""
-    from dstream.engine.surgery import forget
+    from dstream.engine.commands.state_edit import forget
 
     operation = opened(config, var, var_file)
     for address in forget(operation, list(addresses), seconds(lock_timeout, "-lock-timeout"), _lines()):
@@ -119,7 +119,7 @@ def rm(
 @config_options
 def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Write the state to FILE, readable by you alone, or without FILE to the standard output."""
-    from dstream.engine.surgery import pull, pulled
+    from dstream.engine.commands.state_edit import pull, pulled
 
     operation = opened(config, var, var_file)
     if file is None:
@@ -138,7 +138,7 @@ def push_(
     file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
     """Make the content of FILE the state: one that was pulled, or errored.dsstate."""
-    from dstream.engine.surgery import put_back
+    from dstream.engine.commands.state_edit import put_back
 
     operation = opened(config, var, var_file)
     snapshot = put_back(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
@@ -150,7 +150,7 @@ def push_(
 @flag("json", help="As JSON.")
 def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """List the earlier snapshots that are kept."""
-    from dstream.engine.surgery import history
+    from dstream.engine.commands.state_edit import history
 
     entries = history(opened(config, var, var_file))
     if json:
@@ -171,7 +171,7 @@ def restore_(
     serial: int, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
     """Make an earlier snapshot the state again. Objects stay as they are: `dstream plan` shows what then differs."""
-    from dstream.engine.surgery import bring_back
+    from dstream.engine.commands.state_edit import bring_back
 
     operation = opened(config, var, var_file)
     if not force:

@@ -23,7 +23,7 @@ def command(
     """Show what is deployed and what is running, from the state alone; no provider is asked."""
     operation = opened(config, var, var_file)
     from dstream.cli.render.notes import note_lines
-    from dstream.engine.status import status
+    from dstream.engine.runs.status import status
 
     targets = task_targets(operation, task, ())
     found = status(operation, targets[0].removeprefix("task.") if targets else None)

@@ -18,7 +18,7 @@ def command(
     tasks: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], timeout: str, force: bool
 ) -> None:
     """Stop tasks that run on this machine, and wait until they have: a last checkpoint is stored."""
-    from dstream.engine.detached import stop
+    from dstream.engine.runs.detached import stop
 
     operation = opened(config, var, var_file)
     for task in tasks:

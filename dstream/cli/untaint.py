@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Take objects that were not created whole for whole: the next apply does not replace them."""
     from dstream.cli.render.progress import Lines
-    from dstream.engine.surgery import untaint
+    from dstream.engine.commands.state_edit import untaint
 
     operation = opened(config, var, var_file)
     timeout = seconds(lock_timeout, "-lock-timeout")

@@ -20,7 +20,7 @@ def command() -> None:
 def list_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """List the workspaces; a star marks the one that is selected."""
     operation = opened(config, var, var_file)
-    from dstream.engine.workspaces import workspaces
+    from dstream.engine.setup.workspace import workspaces
 
     names = workspaces(operation)
     if json:
@@ -38,7 +38,7 @@ def show(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Show the name of the one that is selected."""
     from pathlib import Path
 
-    from dstream.engine.workspaces import selected_workspace
+    from dstream.engine.setup.workspace import selected_workspace
 
     say(selected_workspace(Path(config)))
 
@@ -49,7 +49,7 @@ def show(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
 def new(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Make a workspace with an empty state, and select it."""
     operation = opened(config, var, var_file)
-    from dstream.engine.workspaces import new_workspace
+    from dstream.engine.setup.workspace import new_workspace
 
     new_workspace(operation, name)
     say(f"Made the workspace {name}, which is selected now. Its state is empty.")
@@ -62,7 +62,7 @@ def new(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...])
 def select(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], or_create: bool) -> None:
     """Select a workspace for all further commands on this configuration, on this machine."""
     operation = opened(config, var, var_file)
-    from dstream.engine.workspaces import select_workspace
+    from dstream.engine.setup.workspace import select_workspace
 
     made = select_workspace(operation, name, create=or_create)
     say(f"The workspace {name} is selected now." + (" It was made, and its state is empty." if made else ""))
@@ -75,7 +75,7 @@ def select(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ..
 def delete(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool) -> None:
     """Delete a workspace, with its checkpoints and history."""
     operation = opened(config, var, var_file)
-    from dstream.engine.workspaces import delete_workspace
+    from dstream.engine.setup.workspace import delete_workspace
 
     delete_workspace(operation, name, force=force)
     say(f"Deleted the workspace {name}.")

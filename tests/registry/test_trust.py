@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dstream.config import load
 from dstream.diagnostics import DiagnosticsError
-from dstream.engine.specs import recorded_source
+from dstream.engine.providers.provider_config import recorded_source
 from dstream.plugins import resolve
 from dstream.registry import trust
 from dstream.registry.client import RegistryClient

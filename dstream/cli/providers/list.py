@@ -35,20 +35,20 @@ def command(
     What a provider would need to run (variables, environment) need not be set.
     """
     from dstream.cli.locking import lenient
-    from dstream.engine import stock
+    from dstream.engine.commands import provider_list
 
     root = Path(config) if Path(config).is_dir() else Path(config).parent
     every = not (configured or locked or cached or installed)
     has_config = not Path(config).is_dir() or any(not each.name.startswith(".") for each in root.glob("*.hcl"))
     found = []
     if configured or (every and has_config):
-        found += stock.configured(lenient(config, var, var_file))
+        found += provider_list.configured(lenient(config, var, var_file))
     if locked or every:
-        found += stock.locked(root)
+        found += provider_list.locked(root)
     if cached or every:
-        found += stock.cached()
+        found += provider_list.cached()
     if installed or every:
-        found += stock.installed()
+        found += provider_list.installed()
     if json:
         say(json_module.dumps([asdict(each) for each in found], ensure_ascii=False))
         return

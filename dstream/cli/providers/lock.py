@@ -27,7 +27,7 @@ def command(
     """
     from dstream.cli.locking import lenient, lock
     from dstream.cli.render.loading import Loading
-    from dstream.engine.locking import fetch_platforms
+    from dstream.engine.commands.dependency_lock import fetch_platforms
     from dstream.registry.install import installer
     from dstream.registry.platforms import parse_platform
 

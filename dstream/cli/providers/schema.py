@@ -45,7 +45,7 @@ def command(
 
     infos: dict[str, ProviderInfo] = {}
     if provider is None:
-        from dstream.engine.inventory import configured_providers
+        from dstream.engine.commands.provider_inventory import configured_providers
 
         for used in configured_providers(opened(config, var, var_file)):
             infos[used.name] = used.info
@@ -75,8 +75,8 @@ def _configured(name: str, config: str, var: tuple[str, ...], var_file: tuple[st
     """Return the provider that a configuration has under a label, None where there is neither."""
     from dstream.cli.locking import lenient
     from dstream.diagnostics import DiagnosticsError
-    from dstream.engine.inventory import provider_specs
-    from dstream.engine.providers import ProviderPool
+    from dstream.engine.commands.provider_inventory import provider_specs
+    from dstream.engine.providers.pool import ProviderPool
 
     with contextlib.suppress(DiagnosticsError):
         operation = lenient(config, var, var_file)

@@ -8,8 +8,8 @@ from typing import Any
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
 from dstream.diagnostics import Diagnostic
-from dstream.engine.drift import DriftReport, Pending
-from dstream.engine.ignoring import IgnoreRule
+from dstream.engine.commands.drift import DriftReport, Pending
+from dstream.engine.commands.drift_ignore import IgnoreRule
 from dstream.plan import DriftKind
 from dstream.plan.plan import drift_json as one_json
 

@@ -9,7 +9,7 @@ from dstream.cli.render.fences import code, fenced
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
 from dstream.diagnostics import Diagnostic
-from dstream.engine.drift import DriftReport
+from dstream.engine.commands.drift import DriftReport
 from dstream.plan import DriftKind
 
 LIMIT = 60_000

@@ -19,8 +19,8 @@ from dstream_state.codec import dumps
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
-    from dstream.engine.apply import Outcome
-    from dstream.engine.observer import Ahead
+    from dstream.engine.apply.apply import Outcome
+    from dstream.engine.setup.hooks import Ahead
     from dstream.plan import Plan
     from dstream_state import Holder
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dstream.engine.notes import Note
+    from dstream.engine.runs.run_files import Note
 
 
 _UNDERWAY = ("starting", "running", "restarting", "waiting", "stopping")

@@ -13,8 +13,8 @@ from typing import Protocol, TextIO
 from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.cli.render.region import Region
 from dstream.cli.render.stage import asked_lines
-from dstream.engine.asked import Asked
-from dstream.engine.observer import Ahead, Observer
+from dstream.engine.setup.hooks import Ahead, Observer
+from dstream.engine.setup.refresh_progress import Asked
 from dstream_state import Holder
 
 _DOING = {

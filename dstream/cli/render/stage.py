@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dstream.cli.render.paint import on_terminal, say
 
 if TYPE_CHECKING:
-    from dstream.engine.asked import Asked
+    from dstream.engine.setup.refresh_progress import Asked
 
 
 def hello(what: str, *, quiet: bool = False) -> None:

@@ -24,7 +24,7 @@ _PHRASES = {
 
 def hidden(item: ObjectState) -> dict[str, Any]:
     """Return the attributes with sensitive ones as fingerprints, also where the state is encrypted and has them."""
-    from dstream.engine.secrets import redact
+    from dstream.engine.evaluate.redaction import redact
 
     return dict(redact(dict(item.attributes), item.sensitive, b"shown to nobody"))
 

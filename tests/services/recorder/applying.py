@@ -28,10 +28,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dstream.engine import recovery
-from dstream.engine.apply import ApplyOptions, apply
-from dstream.engine.operation import Given, open_operation
-from dstream.engine.prepared import PlanOptions
+from dstream.engine.apply import recovery
+from dstream.engine.apply.apply import ApplyOptions, apply
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.setup.operation import Given, open_operation
 from dstream.plugins import Request, ResourceSession
 from dstream.stopping import Stop
 from dstream_state import Intent, Result, local

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from dstream.engine.apply import ApplyOptions, apply
-from dstream.engine.operation import Given, open_operation
-from dstream.engine.prepared import PlanOptions
+from dstream.engine.apply.apply import ApplyOptions, apply
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.setup.operation import Given, open_operation
 from dstream.stopping import Stop
 from tests.services.recorder.world import Told
 

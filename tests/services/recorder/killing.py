@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dstream.diagnostics import DiagnosticsError
-from dstream.engine.surgery import forget
+from dstream.engine.commands.state_edit import forget
 from tests.services.recorder.world import Told, World, said
 
 ROOT = Path(__file__).resolve().parents[3]

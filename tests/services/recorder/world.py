@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.engine.apply import ApplyOptions, Outcome, apply
-from dstream.engine.drift import DriftReport, find_drift
-from dstream.engine.operation import Given, Operation, open_operation
-from dstream.engine.plan import plan
-from dstream.engine.prepared import PlanOptions
+from dstream.engine.apply.apply import ApplyOptions, Outcome, apply
+from dstream.engine.commands.drift import DriftReport, find_drift
+from dstream.engine.commands.plan import plan
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.setup.operation import Given, Operation, open_operation
 from dstream.plan import Action, Change, Plan
 from dstream.stopping import Stop
 from dstream_state import ObjectState, Snapshot, overlay

@@ -3,8 +3,8 @@
 import pytest
 
 from dstream.diagnostics import Severity
-from dstream.engine.lint import lint
-from dstream.engine.operation import Given
+from dstream.engine.commands.validate import lint
+from dstream.engine.setup.operation import Given
 from tests.services.recorder.world import World, refused, said
 
 HEAD = 'variable "size" {\n  type = number\n  default = 1\n}\n'

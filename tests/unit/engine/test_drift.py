@@ -8,8 +8,8 @@ import pytest
 from dstream.cli.render.drift import drift_json, report_lines
 from dstream.cli.render.drift_markdown import LIMIT, report_markdown
 from dstream.cli.render.paint import Paint
-from dstream.engine.lint import lint
-from dstream.engine.operation import Given
+from dstream.engine.commands.validate import lint
+from dstream.engine.setup.operation import Given
 from dstream.plan import DriftKind
 from tests.services.recorder.world import World, refused, said
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dstream.engine.apply import ApplyOptions, Outcome, apply
+from dstream.engine.apply.apply import ApplyOptions, Outcome, apply
 from dstream.plan import Action, DriftKind
 from dstream_state import StateLocked
 from tests.services.recorder.world import Told, World, actions, refused, said

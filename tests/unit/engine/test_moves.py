@@ -1,7 +1,7 @@
 """Recorded objects get new addresses, and what needs them knows it."""
 
 from dstream.config import load_text
-from dstream.engine.moves import apply_moves
+from dstream.engine.refresh.moved_blocks import apply_moves
 from dstream_state import ObjectState
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from dstream.engine.imports import import_object
-from dstream.engine.surgery import forget, move
+from dstream.engine.commands.import_ import import_object
+from dstream.engine.commands.state_edit import forget, move
 from dstream.plan import Action, DriftKind
 from dstream_state import Put
 from tests.services.recorder.world import Told, World, actions, change, refused

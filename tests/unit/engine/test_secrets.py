@@ -1,7 +1,7 @@
 """Secrets never stand in a plan, and are told to a provider only where they are known anyway."""
 
-from dstream.engine.comparison import merged
-from dstream.engine.secrets import WITHHELD, echoes, fingerprint_paths, has_withheld, redact, reveal, told
+from dstream.engine.evaluate.redaction import WITHHELD, echoes, fingerprint_paths, has_withheld, redact, reveal, told
+from dstream.engine.plan.resource_diff import merged
 from dstream.lang import Unknown
 from dstream.lang.secret_texts import SecretTexts
 

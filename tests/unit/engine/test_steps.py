@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from dstream.engine.steps import build_steps
+from dstream.engine.apply.step_graph import build_steps
 from dstream.graph import Walk
 from dstream.plan import Action, Change
 

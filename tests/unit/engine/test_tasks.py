@@ -123,7 +123,7 @@ def test_a_task_that_runs_keeps_what_it_needs(world: World) -> None:
     runner.start()
     held.wait(10)
     try:
-        from dstream.engine.apply import ApplyOptions, apply
+        from dstream.engine.apply.apply import ApplyOptions, apply
 
         try:
             apply(world.operation(), ApplyOptions(), lambda plan: True, world.told, world.stop)

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from dstream.engine import recovery
-from dstream.engine.lint import lint
-from dstream.engine.operation import Given
+from dstream.engine.apply import recovery
+from dstream.engine.commands.validate import lint
+from dstream.engine.setup.operation import Given
 from dstream.plugins import Answer, session
 from dstream_state import Timeouts
 from tests.services.recorder.provider import SETTLE

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dstream.engine.flows import make_flows
-from dstream.engine.lint import lint
-from dstream.engine.operation import Given
-from dstream.engine.providers import ProviderPool
+from dstream.engine.commands.validate import lint
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.runs.flows import make_flows
+from dstream.engine.setup.operation import Given
 from dstream.lang import Unknown
 from dstream.plan import Action, Plan
 from dstream.run import Flow

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dstream.diagnostics import DiagnosticsError
-from dstream.engine.surgery import put_back
+from dstream.engine.commands.state_edit import put_back
 from dstream_state import StateConflict, StateError, StateUnavailable, lease, local, open_backend, processes
 from dstream_state.local import LocalStorage
 from dstream_state.transfer import ERRORED, ORPHANS

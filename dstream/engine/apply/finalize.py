@@ -1,0 +1,158 @@
+"""Closing: what is recorded of an apply beside the changes of objects: tasks, outputs, providers, what objects need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
+from dstream.engine.apply.step_request import Preparing
+from dstream.engine.evaluate.conditions import after, before, failed_checks, require
+from dstream.engine.evaluate.output_values import output_value
+from dstream.engine.evaluate.redaction import redact, reveal
+from dstream.engine.evaluate.resource_values import exported
+from dstream.engine.evaluate.targeting import block_of_text
+from dstream.engine.plan.plan_result import Prepared
+from dstream.engine.providers.pool import ProviderPool
+from dstream.lang import contains_unknown
+from dstream.plan import Action, changed_names
+from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record, TaskState
+from dstream_state.clock import now
+
+
+class Closing:
+    """The end of one pass over the steps of a plan."""
+
+    def __init__(self, preparing: Preparing, providers: Collection[str], failed: Collection[str]) -> None:
+        """`providers` are those that the state has, `failed` the addresses of what failed or was skipped."""
+        self.diagnostics: list[Diagnostic] = []
+        """What conditions and checks say, and outputs that cannot be told."""
+        self._preparing, self._prepared, self._operation = preparing, preparing.prepared, preparing.operation
+        self._objects, self._scope = preparing.objects, preparing.scope
+        self._providers, self._failed = providers, failed
+
+    def records(self, *, stopped: bool) -> list[Record]:
+        """Return what is to be recorded; `stopped`: not everything was tried."""
+        records: list[Record] = []
+        plan = self._prepared.plan
+        for note in plan.tasks:
+            task = self._prepared.tasks.get(note.address)
+            if plan.destroy or task is None:
+                if note.address in self._prepared.snapshot.tasks and not self._any_left(note.address):
+                    records.append(PutTask(note.address, None))
+            elif not note.applied and not self._touches_failure(note.address) and not stopped:
+                state = TaskState(self._fingerprint(note.address), now(), task.discovered)
+                records.append(PutTask(note.address, state))
+        moved = self._unforeseen()
+        for output in plan.outputs:
+            if output.action is Action.DELETE:
+                records.append(PutOutput(output.name, None))
+            elif output.action is not Action.NO_OP or moved:
+                value = self._output(output.name)
+                if value is not None and value != self._prepared.snapshot.outputs.get(output.name):
+                    records.append(PutOutput(output.name, value))
+        if plan.destroy and not self._objects:
+            records += [PutOutput(name, None) for name in self._prepared.snapshot.outputs]
+        if not plan.destroy and not stopped:
+            self.diagnostics += self._conditions()
+            self.diagnostics += self._overtaken(moved)
+        used = {item.provider for item in self._objects.values()}
+        records += [PutProvider(name, None) for name in self._providers if name not in used]
+        return records
+
+    def _conditions(self) -> Iterator[Diagnostic]:
+        """Yield what the conditions of objects that stay as they are say now that all is known, and the checks."""
+        for change in self._prepared.plan.changes:
+            wanted = self._prepared.wanted.get(change.address)
+            if wanted is None or change.action is not Action.NO_OP:
+                continue
+            yield from before(wanted, self._scope)
+            item = self._objects.get(change.address)
+            if item is not None and wanted.lifecycle.postconditions:
+                rules = self._preparing.rules(self._preparing.specs[wanted.provider], wanted.type)
+                whole = rules.shape.whole(reveal(item.attributes, wanted.attributes))
+                yield from after(wanted, self._scope, exported(whole, item.sensitive, wanted.address))
+        yield from failed_checks(self._operation.config, self._scope)
+
+    def _unforeseen(self) -> dict[str, str]:
+        """Return the updated objects that did not become what the plan shows, by their block."""
+        found = {}
+        for change in self._prepared.plan.changes:
+            item = self._objects.get(change.address)
+            if change.action is Action.UPDATE and item is not None and change.address not in self._failed:
+                real = redact(item.attributes, item.sensitive, self._preparing.key)
+                planned = {name: value for name, value in (change.after or {}).items() if not contains_unknown(value)}
+                if changed_names(planned, {name: real.get(name) for name in planned}):
+                    found[block_of_text(change.address)] = change.address
+        return found
+
+    def _overtaken(self, moved: Mapping[str, str]) -> Iterator[Diagnostic]:
+        """Warn of each object that would be planned otherwise now that others have become what nobody foresaw."""
+        for change in self._prepared.plan.changes if moved else ():
+            wanted = self._prepared.wanted.get(change.address)
+            planned = self._prepared.answers.values.get(change.address)
+            if wanted is None or wanted.evaluate is None or planned is None or contains_unknown(planned):
+                continue
+            needs = self._prepared.block_needs.get(wanted.block, ())
+            if not moved.keys().isdisjoint(needs) and wanted.evaluate(self._scope)[0] != planned:
+                yield warning(
+                    "Value changed while applying",
+                    "It refers to what became another value only when the object that has it was updated "
+                    f"({', '.join(sorted(moved.values()))}). `dstream plan` shows what follows; apply again.",
+                    wanted.range,
+                    address=change.address,
+                )
+
+    def _any_left(self, task: str) -> bool:
+        return any(address.startswith(f"{task}.") for address in self._objects)
+
+    def _touches_failure(self, task: str) -> bool:
+        block = task.split("[", 1)[0]
+        needed = {block, *self._prepared.block_needs.get(block, ())}
+        return any(
+            address.startswith(tuple(f"{name}." for name in needed)) or address in needed for address in self._failed
+        )
+
+    def _fingerprint(self, address: str) -> str:
+        task = self._prepared.tasks[address]
+        fresh = self._preparing.task_again(task) if any(side.spec.unknown for side in task.sides) else task
+        return fresh.fingerprint(self._preparing.pool, self._preparing.key)
+
+    def _output(self, name: str) -> OutputState | None:
+        block = self._operation.config.outputs[name]
+        try:
+            require(block.preconditions, self._scope, "Precondition not met", f"output.{name}")
+            value, sensitive = output_value(block, self._scope)
+        except DiagnosticsError as problem:
+            self.diagnostics.extend(problem.diagnostics)
+            return None
+        if contains_unknown(value):
+            return None
+        kept = value if self._operation.encrypted or not sensitive else redact(value, [()], self._preparing.key)
+        return OutputState(kept, sensitive)
+
+
+def kept_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
+    """Return what the state has to know anew of objects that stay as they are, and of their providers."""
+    snapshot = prepared.snapshot
+    found: list[Record] = []
+    for change in prepared.plan.changes:
+        item = snapshot.resources.get(change.address)
+        if change.action is Action.NO_OP and item is not None and change.address in prepared.wanted:
+            wanted = prepared.wanted[change.address]
+            kept = replace(
+                item,
+                dependencies=wanted.dependencies,
+                create_before_destroy=wanted.lifecycle.create_before_destroy,
+                prevent_destroy=wanted.guarded,
+                timeouts=wanted.timeouts,
+            )
+            if kept != item:
+                found.append(Put(change.address, kept))
+    for name in sorted({item.provider for item in snapshot.resources.values()}):
+        spec = prepared.specs.get(name)
+        if spec is not None and not spec.unknown:
+            recorded = spec.recorded(pool.installed(spec).info.version)
+            if snapshot.providers.get(name) != recorded:
+                found.append(PutProvider(name, recorded))
+    return found

@@ -1,0 +1,54 @@
+"""Discovering: an output has met a table that nobody told it of, and wants the objects for it.
+
+It is applied as everything else is: under the lock of the state, with intents and results in the journal, and the table
+is recorded with the task, so that later plans ask for the same objects. Only what is created for it is done here;
+a configuration that waits for an apply waits on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.apply.apply import ApplyOptions, apply
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.providers.task_requirements import with_discovered
+from dstream.engine.setup.hooks import Observer
+from dstream.engine.setup.operation import Operation
+from dstream.plan import Action, Plan
+from dstream.run import Flow
+from dstream.stopping import Stop
+
+PATIENCE = 300.0
+"""Seconds to wait for the lock of the state: an apply may be at work."""
+
+
+def provide(operation: Operation, flow: Flow, streams: Sequence[Mapping[str, Any]], observer: Observer) -> Flow:
+    """Create what `streams` need, and return the flow with them. Raises DiagnosticsError, or StateError."""
+    task = "task." + flow.name.partition("/")[0]
+    names = ", ".join(str(stream.get("name")) for stream in streams)
+
+    def approve(plan: Plan) -> bool:
+        other = [
+            change.address
+            for change in plan.changes
+            if change.action is not Action.NO_OP
+            and not (change.action is Action.CREATE and change.address.startswith(f"{task}.output"))
+        ]
+        if other:
+            raise DiagnosticsError(
+                error(
+                    "New table waits for an apply",
+                    f"{flow.name} has met {names}, which it was not told of. More than objects for it is to be changed "
+                    f"({', '.join(other[:5])}): apply that first, with dstream apply {flow.name.partition('/')[0]}",
+                )
+            )
+        return True
+
+    options = PlanOptions(targets=(task,), discovered={flow.name: tuple(streams)})
+    outcome = apply(operation, ApplyOptions(options, lock_timeout=PATIENCE), approve, observer, Stop())
+    if outcome.diagnostics:
+        raise DiagnosticsError(outcome.diagnostics)
+    return replace(flow, streams=with_discovered(flow.streams, streams))

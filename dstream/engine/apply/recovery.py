@@ -1,0 +1,218 @@
+"""Recovery: find out what became of changes that an engine or a provider was killed in the middle of.
+
+The provider is asked by the intent's id, else by the identity that the plan knew; an object that nobody can tell is
+recorded as unresolved: neither created again nor destroyed until a person decides. Nobody else's object is adopted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.evaluate.redaction import Path, fingerprint_paths, redact, told
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.engine.providers.type_rules import Rules, rules_of
+from dstream.engine.setup.hooks import Observer
+from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream_state import Held, Intent, ObjectState, Result
+
+SpecFor = Callable[[str], ProviderSpec]
+
+
+def recover(
+    held: Held,
+    intents: Iterable[Intent],
+    spec_for: SpecFor,
+    pool: ProviderPool,
+    observer: Observer,
+    *,
+    encrypted: bool,
+) -> None:
+    """Record a result for each intent; raise DiagnosticsError, after all others, for those whose provider is silent.
+
+    With `encrypted` the state may hold secrets.
+    """
+    pending = list(intents)
+    if not pending:
+        return
+    observer.recovering(len(pending))
+    began = time.time()
+    problems: list[Diagnostic] = []
+    for intent in pending:
+        try:
+            outcome = _Case(held, intent, spec_for, pool, began, encrypted).resolve()
+        except DiagnosticsError as problem:
+            problems += (replace(each, address=each.address or intent.address) for each in problem.diagnostics)
+            continue
+        held.append([outcome])
+        observer.recovered(intent.address, _phrase(intent, outcome))
+    if problems:
+        raise DiagnosticsError(problems)
+
+
+def _phrase(intent: Intent, result: Result) -> str:
+    if result.object is not None and result.object.status == "unresolved":
+        return "nobody can tell whether it was made: look for it by hand (dstream state show)"
+    if intent.action == "create":
+        return "was created" if result.object is not None else "was not created"
+    if intent.action == "destroy":
+        return "was destroyed" if result.object is None else "was not destroyed"
+    return "is as its provider says now" if result.object is not None else "is gone"
+
+
+def _silent(answer: Answer) -> bool:
+    """Tell whether an answer is none: another time the provider may say what became of the change."""
+    return answer.crashed or not answer.asked or answer.error_class in ("retriable", "denied", "conflict")
+
+
+class _Case:
+    """One intent without a result."""
+
+    def __init__(
+        self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool, began: float, encrypted: bool
+    ) -> None:
+        self.began = began
+        self.encrypted = encrypted
+        self.held = held
+        self.intent = intent
+        self.recorded: ObjectState | None = held.current().resources.get(intent.address)
+        self.spec = spec_for(intent.provider)
+        self.pool = pool
+        self.session = pool.session(self.spec)
+        found = pool.installed(self.spec).info
+        self.rules = rules_of(found, intent.type) or Rules()
+
+    def resolve(self) -> Result:
+        """Return what became of the intent."""
+        if isinstance(self.session, LegacyLifecycle):
+            # Version 1 cannot be asked; its init and destroy are repeatable by convention: the next plan does it again.
+            again = replace(self.recorded, attributes={}) if self.recorded is not None else None
+            return Result(self.intent.id, "error", again, "was cut off; it is done again")
+        if self.intent.action == "create":
+            return self._create()
+        answer = self._settled(lambda: self._status(self.intent.identity))
+        if answer.status == "gone":
+            return Result(self.intent.id, "gone")
+        if answer.status == "ok":
+            return Result(self.intent.id, "ok", self._object(answer))
+        raise self._cannot_ask(answer)
+
+    def _create(self) -> Result:
+        answer = self._settled(
+            lambda: self._ask(
+                Request(
+                    command="find",
+                    type=self.intent.type,
+                    key=self.intent.key,
+                    identity=self.intent.identity,
+                    intent=self.intent.id,
+                )
+            )
+        )
+        known = self.intent.planned and self.intent.identity is not None
+        if answer.status == "error" and not _silent(answer) and known:
+            answer = self._settled(lambda: self._status(self.intent.identity))
+        if answer.status == "gone":
+            return Result(self.intent.id, "gone")
+        if answer.status == "ok":
+            return Result(self.intent.id, "ok", self._object(answer))
+        if _silent(answer):
+            raise self._cannot_ask(answer)
+        lost = ObjectState(
+            self.intent.provider,
+            self.intent.type,
+            self.intent.key,
+            self.intent.identity,
+            attributes=self.intent.desired or {},
+            dependencies=self.intent.dependencies,
+            sensitive=tuple(sorted(fingerprint_paths(self.intent.desired), key=str)),
+            status="unresolved",
+            timeouts=self.intent.timeouts,
+        )
+        return Result(self.intent.id, "error", lost, "cannot be told")
+
+    def _settled(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask until the answer can be believed: what is gone now may still be under way on the far side.
+
+        It may be for `settle` seconds after the request was cut off, of which all that is known is that it was before
+        recovery began: a request that ran out of time, and one that was tried again, ended long after its intent. An
+        answer says how it was when it was asked for.
+        """
+        until = self.began + self.rules.settle
+        pause = 0.5
+        while True:
+            asked_at = time.time()
+            answer = ask()
+            if answer.status != "gone" or self.intent.action == "destroy" or asked_at >= until:
+                return answer
+            self.held.ensure()
+            time.sleep(min(pause, max(0.0, until - time.time())))
+            pause = min(pause * 2, 5)
+
+    def _status(self, identity: object) -> Answer:
+        key = self.held.snapshot.hmac_key
+        prior = told(self.recorded.attributes, (), key) if self.recorded is not None else None
+        private = self.recorded.private if self.recorded is not None else None
+        return self._ask(
+            Request(
+                command="status",
+                type=self.intent.type,
+                key=self.intent.key,
+                identity=identity,
+                prior=prior,
+                private=private,
+                timeout=(self.recorded or self.intent).timeouts.read,
+            )
+        )
+
+    def _ask(self, request: Request) -> Answer:
+        self.held.ensure()
+        answers: list[Answer] = []
+        answered = threading.Event()
+
+        def take(answer: Answer) -> None:
+            answers.append(answer)
+            answered.set()
+
+        self.pool.session(self.spec).submit(request, take)
+        answered.wait()
+        return answers[0]
+
+    def _object(self, answer: Answer) -> ObjectState:
+        base = self.recorded or ObjectState(
+            self.intent.provider,
+            self.intent.type,
+            self.intent.key,
+            schema_version=self.rules.version,
+            holds_data=self.rules.holds_data,
+        )
+        # The intent has a fingerprint wherever the configuration had a secret: the answer has it in clear.
+        wished = fingerprint_paths(self.intent.desired)
+        paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths, *wished}
+        clear = answer.attributes or {}
+        attributes = clear if self.encrypted else redact(clear, paths, self.held.snapshot.hmac_key)
+        return replace(
+            base,
+            identity=answer.identity if answer.identity is not None else self.intent.identity,
+            attributes=attributes,
+            private=answer.private if answer.private is not None else base.private,
+            dependencies=self.intent.dependencies or base.dependencies,
+            sensitive=tuple(sorted(paths, key=str)),
+            status="ok" if base.status in ("pending", "unresolved") else base.status,
+            timeouts=base.timeouts if self.intent.action == "destroy" else self.intent.timeouts,
+        )
+
+    def _cannot_ask(self, answer: Answer) -> DiagnosticsError:
+        detail = "\n".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in answer.diagnostics)
+        return DiagnosticsError(
+            error(
+                "Cannot find out what became of a change",
+                f"An earlier operation was cut off while it was to {self.intent.action} this object, and its provider "
+                f"does not answer now. Nothing was changed; try again when it does.\n{detail}",
+                address=self.intent.address,
+            )
+        )

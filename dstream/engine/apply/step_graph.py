@@ -1,0 +1,144 @@
+"""Steps: a plan's changes as single steps in the order that dependencies ask for.
+
+A change is one step (create, update, destroy, forget), a replacement two. Objects are created after what they need
+and destroyed before it; an object that is only updated lets go of what it no longer needs before that is destroyed.
+Each block has a gate that opens when all steps of its objects are done, so that the number of edges grows with the
+number of objects, not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dstream.engine.evaluate.targeting import DEPOSED, block_of_text
+from dstream.graph import Dependencies
+from dstream.plan import Action, Change
+
+Kind = Literal["create", "update", "destroy", "forget"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a change. `deposed`: it destroys the earlier object of a replacement that made the new one first."""
+
+    kind: Kind
+    change: Change
+    deposed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the step in the graph."""
+        return f"{self.kind} {self.change.address}"
+
+
+_KINDS: dict[Action, tuple[Kind, ...]] = {
+    Action.CREATE: ("create",),
+    Action.UPDATE: ("update",),
+    Action.DELETE: ("destroy",),
+    Action.FORGET: ("forget",),
+    Action.REPLACE: ("destroy", "create"),
+    Action.CREATE_THEN_DELETE: ("create", "destroy"),
+}
+
+
+def gate(block: str) -> str:
+    """Return the name of the gate of a block."""
+    return f"gate {block}"
+
+
+def build_steps(
+    changes: Iterable[Change], block_needs: Mapping[str, Iterable[str]], recorded_needs: Mapping[str, Iterable[str]]
+) -> tuple[Dependencies, dict[str, Step]]:
+    """Return the graph of steps and gates, and the steps by name.
+
+    `block_needs` are the configuration's dependencies between blocks; `recorded_needs` those of existing objects, by
+    address, as the state has them (blocks, or addresses of objects of the same task).
+    """
+    graph = Dependencies()
+    steps: dict[str, Step] = {}
+    by_block: dict[str, list[Step]] = {}
+    by_address: dict[str, list[Step]] = {}
+    for change in changes:
+        for kind in _KINDS.get(change.action, ()):
+            deposed = change.action is Action.CREATE_THEN_DELETE and kind == "destroy"
+            step = Step(kind, change, deposed)
+            steps[step.name] = step
+            by_block.setdefault(block_of_text(change.address), []).append(step)
+            by_address.setdefault(change.address, []).append(step)
+    for block, needs in block_needs.items():
+        graph.add(gate(block), (gate(needed) for needed in needs))
+    for block, own in by_block.items():
+        graph.add(gate(block), (step.name for step in own if step.kind in ("create", "update")))
+    for name, step in steps.items():
+        graph.add(name)
+        address = step.change.address
+        if step.kind in ("create", "update"):
+            graph.add(name, _after(step, by_address, block_needs.get(block_of_text(address), ())))
+        if step.change.action is Action.REPLACE and step.kind == "create":
+            graph.add(name, [f"destroy {address}"])
+        if step.deposed:
+            graph.add(name, [f"create {address}"])
+        elif step.kind == "create" and f"destroy {address}{DEPOSED}" in steps:
+            # There is room for one earlier object beside the present one.
+            graph.add(name, [f"destroy {address}{DEPOSED}"])
+    _removals(graph, by_block, by_address, recorded_needs)
+    return graph, steps
+
+
+def _after(step: Step, by_address: Mapping[str, list[Step]], needs: Iterable[str]) -> Iterable[str]:
+    yield from (gate(needed) for needed in needs)
+    for needed in step.change.dependencies:
+        for other in by_address.get(needed, ()):
+            if other.kind in ("create", "update"):
+                yield other.name
+
+
+def _removals(
+    graph: Dependencies,
+    by_block: Mapping[str, list[Step]],
+    by_address: Mapping[str, list[Step]],
+    recorded_needs: Mapping[str, Iterable[str]],
+) -> None:
+    """Destroy an object only when those that needed it are destroyed, or no longer need it."""
+    fences: dict[str, bool] = {}
+    """For each needed block, whether what it loses is gone for good, so that those that need it have to let go."""
+    for address, needs in recorded_needs.items():
+        own = by_address.get(address, ())
+        for needed in needs:
+            if needed in by_address:
+                targets = [step for step in by_address[needed] if step.kind == "destroy"]
+                for target in targets:
+                    graph.add(target.name, _before(target, own))
+            elif needed in by_block:
+                # One fence for each needed block, so that n objects needing m others make n + m edges.
+                if needed not in fences:
+                    fences[needed] = _for_good(by_block[needed])
+                graph.add(f"released {needed}", _letting_go(own, gone=fences[needed]))
+    for needed in fences:
+        for target in by_block[needed]:
+            if target.kind == "destroy" and not _makes_room(target, by_address):
+                graph.add(target.name, [f"released {needed}"])
+
+
+def _makes_room(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
+    """Tell whether a step destroys an object that an earlier replacement left, because another replacement follows."""
+    address = step.change.address
+    return address.endswith(DEPOSED) and address.removesuffix(DEPOSED) in by_address
+
+
+def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:
+    return _letting_go(dependents, gone=_for_good([target]))
+
+
+def _for_good(targets: Iterable[Step]) -> bool:
+    """Tell whether nothing takes the place of what is destroyed."""
+    going = (target for target in targets if target.kind == "destroy")
+    return all(target.deposed or target.change.action is Action.DELETE for target in going)
+
+
+def _letting_go(dependents: Iterable[Step], *, gone: bool) -> Iterable[str]:
+    for step in dependents:
+        if step.kind == "destroy" or (gone and step.kind == "update"):
+            yield step.name

@@ -1,0 +1,127 @@
+"""Runners: an apply and a run know each other. What a task needs is changed or removed only under its lease."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from dstream.engine.evaluate.targeting import task_of
+from dstream.plan import Action, Plan, Reason
+from dstream_state import Backend, Holder, StateLocked, TaskLease
+from dstream_state.processes import alive, this_host
+
+_HARMLESS = (Action.NO_OP, Action.CREATE, Action.DEFERRED)
+ENDING = 75.0
+"""Seconds for a runner that was asked to end: a last checkpoint, or the lease of one that was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """How an operation gets the leases of tasks that run."""
+
+    operation: str
+    timeout: float
+    """Seconds to wait for a runner that ends by itself."""
+    stop: bool = False
+    """Whether to ask runners on this machine to end."""
+    stopping: Callable[[str, Holder], None] = lambda flow, holder: None
+    """Told of each flow whose runner is asked."""
+
+
+@contextmanager
+def runners_paused(
+    backend: Backend, plan: Plan, moved: Mapping[str, str], how: Pausing, on_lost: Callable[[], None]
+) -> Iterator[dict[str, TaskLease]]:
+    """Hold the leases of all flows whose tasks the plan disturbs, by flow name; raise StateLocked where one runs.
+
+    Checkpoints and dead letters of moved tasks (`moved`: earlier addresses by new ones) get their new names before
+    anything else, so that an apply that is cut off afterwards does it again without harm. A flow that never ran has no
+    lease to take. Leases are taken in the order of their names, after that of the state. `on_lost` is called when one
+    of them is lost: what it protects must not be changed any more.
+    """
+    tasks = disturbed_tasks(plan)
+    renamed = {old.removeprefix("task."): new.removeprefix("task.") for new, old in moved.items()}
+    with ExitStack() as stack:
+        leases: dict[str, TaskLease] = {}
+        asked: set[tuple[int, int | None]] = set()
+
+        def hold(names: Iterable[str]) -> None:
+            for name in backend.tasks() if names else ():
+                if name not in leases and belongs(name, names):
+                    leases[name] = stack.enter_context(_taken(backend, name, how, asked))
+                    leases[name].on_lost(on_lost)
+
+        hold(renamed)
+        for name, lease in leases.items():
+            old = next(old for old in renamed if belongs(name, [old]))
+            lease.move(renamed[old] + name[len(old) :])
+        hold(tasks)
+        yield leases
+
+
+def _taken(backend: Backend, flow: str, how: Pausing, asked: set[tuple[int, int | None]]) -> TaskLease:
+    store = backend.task(flow)
+    try:
+        return store.acquire(how.operation, 0 if how.stop else how.timeout)
+    except StateLocked as problem:
+        holder = problem.holder
+        if not how.stop or holder is None:
+            raise _running(flow, holder) from None
+    if holder.host != this_host():
+        raise StateLocked(holder, f"The task {flow}", "-stop-tasks stops runners of this machine alone.")
+    if (holder.pid, holder.started) not in asked:  # One process may run several flows.
+        asked.add((holder.pid, holder.started))
+        how.stopping(flow, holder)
+        if alive(holder.pid, holder.started):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder.pid, signal.SIGTERM)
+    try:
+        return store.acquire(how.operation, max(how.timeout, ENDING))
+    except StateLocked as problem:
+        hint = f"It was asked to end {ENDING:g} s ago. See `dstream status`; `dstream stop -force` kills it."
+        raise StateLocked(problem.holder, f"The task {flow}", hint) from None
+
+
+def carry_checkpoints(backend: Backend, moved: Mapping[str, str], operation: str, timeout: float) -> None:
+    """Give checkpoints and dead letters of moved tasks their new names; `moved`: earlier addresses by new ones."""
+    for new, old in moved.items():
+        before, after = old.removeprefix("task."), new.removeprefix("task.")
+        for name in backend.tasks():
+            if belongs(name, [before]):
+                try:
+                    with backend.task(name).acquire(operation, timeout) as lease:
+                        lease.move(after + name[len(before) :])
+                except StateLocked as problem:
+                    raise _running(name, problem.holder) from None
+
+
+def _running(flow: str, holder: Holder | None) -> StateLocked:
+    hint = (
+        "This plan changes or removes what the task needs. Stop its runner first (-stop-tasks does it here), or wait "
+        "with -lock-timeout=5m. Nothing was changed."
+    )
+    return StateLocked(holder, f"The task {flow}", hint)
+
+
+def disturbed_tasks(plan: Plan) -> set[str]:
+    """Return the tasks that lose or change an object by the plan, or are removed, without `task.`.
+
+    An object that the task has released, or that is gone already, is no loss to it.
+    """
+    found = {note.address for note in plan.tasks if note.removed}
+    for change in plan.changes:
+        gone = change.action is Action.FORGET and change.reason is Reason.MISSING
+        if change.action not in _HARMLESS and change.reason is not Reason.RELEASED and not gone:
+            task = task_of(change.address)
+            if task is not None:
+                found.add(str(task))
+    return {address.removeprefix("task.") for address in found}
+
+
+def belongs(flow: str, tasks: Iterable[str]) -> bool:
+    """Tell whether a flow is one of the tasks'."""
+    return any(flow == task or flow.startswith(f"{task}/") for task in tasks)

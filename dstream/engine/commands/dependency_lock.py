@@ -1,0 +1,293 @@
+"""Locking: what a configuration wants from registries, chosen, fetched, asked what it is, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.commands.provider_inventory import unknown_scope
+from dstream.engine.evaluate.expansion import lenient_instances
+from dstream.engine.providers.provider_config import default_spec, recorded_source, source_of
+from dstream.engine.providers.trust_policy import policy_of
+from dstream.engine.setup.block_graph import provider_of
+from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.plugins import Binary, ProviderSource
+from dstream.plugins.container import Container, find_engine, find_image, is_podman, pull_first
+from dstream.plugins.probe import ask
+from dstream.registry.failures import Denied, NotThere, RegistryError, Unreachable
+from dstream.registry.images import image_name, image_reference, places_of, suffix_of
+from dstream.registry.install import Installer, Wanted
+from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
+from dstream.registry.platforms import Platform
+from dstream.registry.trust import Policy
+from dstream_state import Intent, Snapshot, overlay
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """What became of the lock file."""
+
+    lock: LockFile
+    changed: bool
+    added: tuple[str, ...] = ()
+    """Sources that were not locked before."""
+    upgraded: Mapping[str, str] | None = None
+    """The version before, for each source that is locked to other content now."""
+    removed: tuple[str, ...] = ()
+
+
+def used_sources(operation: Operation) -> list[ProviderSource]:
+    """Return where the providers of a configuration come from, without finding any; values may be unknown.
+
+    `operation` is best opened for lint, so that nothing need be set that only a provider would need.
+    """
+    config, scope = operation.config, unknown_scope(operation)
+    found: dict[ProviderSource, None] = {}
+    problems: list[Diagnostic] = []
+    for name, block in config.providers.items():
+        _add(found, problems, partial(source_of, block.launch, scope, config, name))
+    for resource in config.resources.values():
+        name = provider_of(resource)
+        if name not in config.providers:
+            found[default_spec(name, resource, config).source] = None
+    for task in config.tasks.values():
+        for _, extra in lenient_instances(task.for_each, task.count, scope):
+            inner = scope.bind(extra)
+            for side in (task.input, *task.outputs):
+                _add(found, problems, partial(source_of, side.launch, inner, config))
+    if problems:
+        raise DiagnosticsError(problems)
+    return list(found)
+
+
+def _add(found: dict[ProviderSource, None], problems: list[Diagnostic], evaluate: Callable[[], ProviderSource]) -> None:
+    try:
+        found[evaluate()] = None
+    except DiagnosticsError as problem:
+        problems.extend(problem.diagnostics)
+
+
+def recorded_sources(operation: Operation) -> list[ProviderSource]:
+    """Return the sources in registries that objects of the state need; the blocks of these may be gone."""
+    view = operation.backend.read()
+    snapshot = overlay(view.snapshot or Snapshot.new(view.lineage), view.pending)
+    used = {each.provider for each in snapshot.resources.values()}
+    used.update(each.provider for each in view.pending if isinstance(each, Intent))
+    recorded = [each for name, each in snapshot.providers.items() if name in used]
+    found = [recorded_source(each, operation.config) for each in recorded]
+    return [source for source in found if source.kind in ("ref", "image")]
+
+
+def wanted_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Wanted]:
+    """Return what a configuration wants from registries, each source once, with the versions it may have.
+
+    Of `recorded` sources that it does not name, these are the versions that were locked for it when it did.
+    """
+    settings = operation.config.settings
+    constraints: dict[str, list[str]] = {}
+    for required in settings.required_providers.values() if settings is not None else ():
+        given = constraints.setdefault(required.source, [])
+        if required.version and required.version not in given:
+            given.append(required.version)
+    wanted: dict[str, Wanted] = {}
+    for source in used_sources(operation):
+        if source.kind == "ref":
+            policy = policy_of(source, operation.config)
+            wanted[source.value] = Wanted(source.value, ", ".join(constraints.get(source.value, ())), policy)
+    before = read_lock(operation.root)
+    for source in recorded:
+        if source.kind == "ref" and source.value not in wanted:
+            known = before.providers.get(source.value)
+            constraint = known.constraints if known is not None else ""
+            wanted[source.value] = Wanted(source.value, constraint, source.trusted, recorded=True)
+    return list(wanted.values())
+
+
+@dataclass(frozen=True, slots=True)
+class WantedImage:
+    """A container image that a configuration names, and whose signature it needs."""
+
+    source: ProviderSource
+    policy: Policy | None = None
+    recorded: bool = False
+    """Whether only the state names it."""
+
+
+def wanted_images(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[WantedImage]:
+    """Return the images that a configuration names, and of the `recorded` ones those that it does not."""
+    images = [source for source in used_sources(operation) if source.kind == "image"]
+    found = [WantedImage(source, policy_of(source, operation.config)) for source in images]
+    named = {source.value for source in images}
+    gone = {each.value: each for each in recorded if each.kind == "image" and each.value not in named}
+    return found + [WantedImage(source, source.trusted, recorded=True) for source in gone.values()]
+
+
+def lock_providers(
+    root: Path,
+    wanted: Iterable[Wanted],
+    installer: Installer,
+    *,
+    upgrade: bool = False,
+    readonly: bool = False,
+    keep_others: bool = False,
+    images: Iterable[WantedImage] = (),
+    pull: bool = False,
+) -> Locking:
+    """Choose, fetch and probe what is wanted, and write the lock file of `root`; raise DiagnosticsError otherwise.
+
+    Entries of other sources are removed, unless `keep_others`. With `readonly`, a lock file that
+    would have to change is an error, and is left as it is. Images are pulled where they are missing, with `pull` also
+    where a newer one may be there; one that was built on this machine, and is in no registry, is not locked.
+    """
+    before = read_lock(root)
+    now = before if keep_others else replace(before, providers={}, images={})
+    problems: list[Diagnostic] = []
+    for each in wanted:
+        previous = before.providers.get(each.source)
+        try:
+            locked = installer.lock(each, previous, upgrade=upgrade)
+            now = now.with_provider(_probed(locked, previous, installer, root))
+        except DiagnosticsError as problem:
+            problems.extend(_explained(problem, each.recorded))
+    for wanted_image in images:
+        try:
+            previous_image = before.images.get(wanted_image.source.value)
+            image = _image(wanted_image, previous_image, installer, root, upgrade=upgrade, pull=pull)
+            now = now.with_image(image) if image is not None else now
+        except DiagnosticsError as problem:
+            problems.extend(_explained(problem, wanted_image.recorded))
+    if problems:
+        raise DiagnosticsError(problems)
+    result = _compared(before, now)
+    if readonly:
+        if now.text() != before.text():
+            raise DiagnosticsError(error("Lock file would change", _difference(result)))
+        return result
+    return replace(result, changed=write_lock(root, now))
+
+
+def _explained(problem: DiagnosticsError, recorded: bool) -> list[Diagnostic]:
+    """Return what is wrong; of what only the state names, with what else there is to do about it."""
+    hint = (
+        " The configuration does not name it any more, but the state has objects of it. If they are not to be managed "
+        "any more, forget them with: dstream state rm"
+    )
+    return [replace(each, detail=each.detail + hint) if recorded else each for each in problem.diagnostics]
+
+
+def _probed(locked: Locked, previous: Locked | None, installer: Installer, root: Path) -> Locked:
+    """Fetch a provider, and note what it says of itself, unless that is known of the same content."""
+    installer.fetch(locked)  # anew where the cache was damaged
+    path = installer.executable(locked)
+    if previous is not None and previous.probe is not None and previous.manifest == locked.manifest:
+        return replace(locked, probe=previous.probe)
+    digest = locked.platforms[str(installer.platform)]
+    binary = Binary((str(path),), ProviderSource("ref", locked.source), digest, str(root.absolute()))
+    answer, certain = ask(binary, cache_dir=root / DATA_DIR)
+    return replace(locked, probe=answer if certain else None)
+
+
+def _image(
+    image: WantedImage, previous: LockedImage | None, installer: Installer, root: Path, *, upgrade: bool, pull: bool
+) -> LockedImage | None:
+    """Return what to lock for an image, pulled and probed; None for one that is on this machine alone."""
+    source = image.source
+    engine, name = find_engine(), source.value
+    if previous is not None and not upgrade:
+        signed_by = _signer(image, previous.digest, installer)
+        if find_image(engine, f"{image_name(name)}@{previous.digest}") is None:
+            wanted = [f"{place}@{previous.digest}" for place in places_of(name, installer.settings)]
+            if not any(find_image(engine, each) for each in wanted):
+                _pull(engine, wanted, installer)
+        return replace(previous, signed_by=signed_by)
+    found = find_image(engine, name)
+    if found is None or ((pull or upgrade) and found.digests):
+        places = places_of(name, installer.settings, newest=upgrade)
+        name = _pull(engine, [f"{place}{suffix_of(name)}" for place in places], installer)
+        found = find_image(engine, name)
+    digests = found.digests_at(image_name(name)) if found is not None else ()
+    if found is None or not digests:
+        return None
+    digest = digests[0]
+    if len(digests) > 1 or is_podman(engine):  # which gives digests to what is in no registry, too
+        digest = _meant(source.value, installer, upgrade) or digest
+        if digest not in digests:
+            wanted = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
+            found = find_image(engine, _pull(engine, wanted, installer)) or found
+    signed_by = _signer(image, digest, installer)
+    container = Container(engine, found.id, source.container, root.absolute())
+    binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
+    answer, certain = ask(binary, cache_dir=root / DATA_DIR)
+    return LockedImage(source.value, digest, signed_by, answer if certain else None)
+
+
+def _pull(engine: str, names: list[str], installer: Installer) -> str:
+    """Let the engine pull an image under the first name that has it; return that."""
+    if installer.settings.offline:
+        raise Unreachable("Offline", f"{names[-1]} is not on this machine, nor pulled, since DSTREAM_OFFLINE is set.")
+    return pull_first(engine, names)
+
+
+def _meant(image: str, installer: Installer, newest: bool) -> str | None:
+    """Return which digest an image's name means now; None where nobody says. `newest` is as of `source_of`."""
+    reference = image_reference(image)
+    if reference.digest:
+        return reference.digest
+    try:
+        source = installer.source(reference.registry, newest=newest)
+        return source.manifest(reference.repository, reference.tag or "latest").digest
+    except (Unreachable, Denied):
+        return None
+    except NotThere as problem:
+        raise RegistryError(
+            "Image is not in its registry",
+            f"{image} is on this machine, and {source.place} does not have it. Push it; or give what is meant for this "
+            "machine alone a name of no registry: localhost/NAME.",
+        ) from problem
+
+
+def _signer(image: WantedImage, digest: str, installer: Installer) -> str:
+    """Return who has signed an image, as its policy wants; raise RegistryError where nobody has who is trusted."""
+    if image.policy is None:
+        return ""
+    reference = image_reference(image.source.value).at(digest=digest)
+    source = installer.source(reference.registry)
+    return image.policy.verify(source, reference, installer.manifest(reference))
+
+
+def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: Installer) -> None:
+    """Put the executables of a lock file for several platforms into the cache."""
+    for locked in lock.providers.values():
+        for platform in platforms:
+            installer.fetch(locked, platform)
+
+
+def _compared(before: LockFile, now: LockFile) -> Locking:
+    old, new = (
+        {
+            **{s: (e.manifest, e.version or e.tag) for s, e in lock.providers.items()},
+            **{s: (e.digest, e.digest) for s, e in lock.images.items()},
+        }
+        for lock in (before, now)
+    )
+    return Locking(
+        now,
+        False,
+        tuple(sorted(new.keys() - old.keys())),
+        {source: old[source][1] for source in sorted(old.keys() & new.keys()) if old[source][0] != new[source][0]},
+        tuple(sorted(old.keys() - new.keys())),
+    )
+
+
+def _difference(result: Locking) -> str:
+    parts = [f"{source} is not in it" for source in result.added]
+    parts += [f"{source} would be another than {version}" for source, version in (result.upgraded or {}).items()]
+    parts += [f"{source} is no longer used" for source in result.removed]
+    what = "; ".join(parts) or "its text is not what it would be"
+    return (
+        f"-lockfile=readonly was given, and .dstream.lock.hcl does not fit the configuration: {what}. "
+        "Run dstream init without it, look at the difference, and commit the file."
+    )

@@ -1,0 +1,236 @@
+"""Drift: what differs from the recorded state, by class.
+
+*Changed*, *missing* and *unreachable* are about what really exists, and do not depend on the configuration: providers
+are asked as the state has them. *Pending* is what the configuration asks for and was not applied; for that, nobody is
+asked about objects. The first three say that somebody should look, the last one only that an apply is due.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.engine.commands.drift_ignore import IgnoreRule, ignore_rules, ignoring
+from dstream.engine.commands.plan import current_state
+from dstream.engine.evaluate.redaction import told
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.plan.planner import make_plan
+from dstream.engine.plan.resource_diff import drift_of
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec, make_spec, revive
+from dstream.engine.providers.type_rules import rules_of
+from dstream.engine.refresh.refresh import Reality, Refresh
+from dstream.engine.refresh.schema_upgrade import raised
+from dstream.engine.setup.operation import Operation
+from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskNote, changed_names
+from dstream_state import ObjectState, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One object's changes that rules say are expected, all of them or some."""
+
+    address: str
+    attributes: tuple[str, ...]
+    rules: tuple[IgnoreRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the configuration asks for that was not applied."""
+
+    changes: tuple[Change, ...] = ()
+    outputs: tuple[OutputChange, ...] = ()
+    tasks: tuple[TaskNote, ...] = ()
+
+    def __len__(self) -> int:
+        """Return how many objects, outputs and tasks that are."""
+        return len(self.changes) + len(self.outputs) + len(self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """What was found."""
+
+    drifts: tuple[Drift, ...]
+    """Each object that is not as recorded, without what is expected."""
+    asked: int
+    """How many objects were asked about."""
+    unasked: Mapping[str, str] = field(default_factory=dict)
+    """Objects that nobody can be asked about, and why."""
+    expected: tuple[Expected, ...] = ()
+    expired: tuple[IgnoreRule, ...] = ()
+    """Rules that hold no more."""
+    unused: tuple[IgnoreRule, ...] = ()
+    """Rules that no recorded object has to do with."""
+    pending: Pending = Pending()
+    unfinished: int = 0
+    """Records of an operation that is under way or was cut off; they are taken as done."""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """Why it cannot be told what is pending."""
+    warnings: tuple[Diagnostic, ...] = ()
+    """What tasks have to say of what they need."""
+
+    def of(self, kind: DriftKind) -> list[Drift]:
+        """Return the drift of one kind."""
+        return [drift for drift in self.drifts if drift.kind is kind]
+
+    @property
+    def exit_code(self) -> int:
+        """1: an error, or something could not be asked, whatever else there is; 2: changed or missing; 0: neither."""
+        if self.diagnostics or self.of(DriftKind.UNREACHABLE):
+            return 1
+        return 2 if self.drifts else 0
+
+
+def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
+    """Ask the providers about every recorded object and compare; then look what the configuration asks for."""
+    rules = ignore_rules(operation.config)
+    snapshot, unfinished = current_state(operation)
+    with ProviderPool(operation) as pool:
+        looking = _Looking(operation, snapshot, pool)
+        looking.ask()
+        pending, diagnostics, warnings = _pending(operation, snapshot)
+        found = looking.compare()
+    day = today if today is not None else datetime.now(UTC).date()
+    expired = tuple(rule for rule in rules if rule.expired(day))
+    valid = [rule for rule in rules if rule not in expired]
+    drifts, expected = [], []
+    for drift in found:
+        left, hidden = _expecting(drift, valid, looking.unordered(drift.address))
+        drifts += [left] if left is not None else []
+        expected += [hidden] if hidden is not None else []
+    return DriftReport(
+        tuple(drifts),
+        looking.asked,
+        looking.unasked,
+        tuple(expected),
+        expired,
+        tuple(rule for rule in rules if not any(map(rule.covers, snapshot.resources))),
+        pending,
+        unfinished,
+        diagnostics,
+        warnings,
+    )
+
+
+def _expecting(
+    drift: Drift, rules: list[IgnoreRule], unordered: Collection[str]
+) -> tuple[Drift | None, Expected | None]:
+    """Return what is left of a drift, and what rules say is expected of it."""
+    if drift.kind is not DriftKind.CHANGED or drift.before is None or drift.after is None:
+        return drift, None
+    holding = tuple(rule for rule in rules if rule.covers(drift.address))
+    after = ignoring(holding, drift.before, drift.after)
+    if after == drift.after:
+        return drift, None
+    expected = Expected(drift.address, tuple(changed_names(after, drift.after, unordered)), holding)
+    left = changed_names(drift.before, after, unordered)
+    return replace(drift, after=after) if left else None, expected
+
+
+def _pending(
+    operation: Operation, snapshot: Snapshot
+) -> tuple[Pending, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
+    """Return what the configuration asks for beyond what is recorded, whatever really exists; errors; warnings."""
+    try:
+        with ProviderPool(operation) as pool:
+            prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
+    except DiagnosticsError as problem:
+        return Pending(), problem.diagnostics, ()
+    plan = prepared.plan
+    return (
+        Pending(
+            tuple(change for change in plan.changes if change.changes_state),
+            tuple(output for output in plan.outputs if output.action is not Action.NO_OP),
+            tuple(note for note in plan.tasks if not note.applied),
+        ),
+        (),
+        tuple(warning for task in prepared.tasks.values() for warning in task.warnings),
+    )
+
+
+class _Looking:
+    """The question about every recorded object, and its answers."""
+
+    def __init__(self, operation: Operation, snapshot: Snapshot, pool: ProviderPool) -> None:
+        self.asked = 0
+        self.unasked: dict[str, str] = {}
+        self._operation, self._snapshot, self._pool = operation, snapshot, pool
+        self._refresh = Refresh(pool, operation.asked)
+        self._failed: dict[str, tuple[Diagnostic, ...]] = {}
+        self._unordered: dict[tuple[str, str], Collection[str]] = {}
+        self._by_provider: dict[str, dict[str, ObjectState]] = {}
+        for address, item in snapshot.resources.items():
+            if item.status in ("ok", "tainted"):
+                self._by_provider.setdefault(item.provider, {})[address] = item
+            else:
+                self.unasked[address] = f"it is {item.status}: nobody knows whether it exists"
+
+    def ask(self) -> None:
+        """Send all questions on their way, those to one provider to one process."""
+        specs: dict[str, ProviderSpec] = {}
+        for name, objects in self._by_provider.items():
+            try:
+                specs[name] = self._spec(name)
+            except DiagnosticsError as problem:
+                self._failed.update(dict.fromkeys(objects, problem.diagnostics))
+        with contextlib.suppress(DiagnosticsError):  # Whose fault it was is found out one by one.
+            self._pool.prepare(specs.values())
+        key = self._snapshot.hmac_key
+        for name, spec in specs.items():
+            objects = self._by_provider[name]
+            try:
+                info = self._pool.installed(spec).info
+                objects = self._raised(spec, objects)
+                self._refresh.ask(spec, objects, {a: told(o.attributes, (), key) for a, o in objects.items()})
+                for type_ in {item.type for item in objects.values()}:
+                    rules = rules_of(info, type_)
+                    self._unordered[name, type_] = rules.unordered if rules is not None else ()
+            except DiagnosticsError as problem:
+                self._failed.update(dict.fromkeys(objects, problem.diagnostics))
+
+    def _raised(self, spec: ProviderSpec, objects: Mapping[str, ObjectState]) -> dict[str, ObjectState]:
+        """Return objects in the present version of their schema, and compare them so; leave out what cannot be."""
+        key, encrypted = self._snapshot.hmac_key, self._operation.encrypted
+        fresh, problems = raised(spec, objects, self._pool, key, encrypted=encrypted)
+        for problem in problems:
+            address = str(problem.address)
+            self._failed[address] = (*self._failed.get(address, ()), problem)
+        self._snapshot = replace(self._snapshot, resources={**self._snapshot.resources, **fresh})
+        return {address: fresh.get(address, item) for address, item in objects.items() if address not in self._failed}
+
+    def compare(self) -> list[Drift]:
+        """Wait for the answers and return what differs, in the order of addresses."""
+        found = []
+        for address in sorted(address for objects in self._by_provider.values() for address in objects):
+            reality = self._refresh.reality(address)
+            if address in self._failed:
+                reality = Reality(True, None, diagnostics=self._failed[address])
+            if not reality.asked:
+                self.unasked[address] = "its provider speaks version 1 of the protocol"
+                continue
+            self.asked += 1
+            item = self._snapshot.resources[address]
+            drift = drift_of(address, item, reality, self._snapshot.hmac_key, self.unordered(address))
+            if drift is not None:
+                found.append(drift)
+        return found
+
+    def unordered(self, address: str) -> Collection[str]:
+        """Return the attributes of an object in which the order says nothing."""
+        item = self._snapshot.resources[address]
+        return self._unordered.get((item.provider, item.type), ())
+
+    def _spec(self, name: str) -> ProviderSpec:
+        """Return a provider as the state recorded it; it is brought up to date by every apply."""
+        scope = self._operation.module.scope(resources=lambda root: {})
+        recorded = self._snapshot.providers.get(name)
+        if recorded is not None:
+            return revive(name, recorded, scope, self._operation.config)
+        rest = name.partition(".")[2]
+        block = self._operation.config.providers[rest]
+        return make_spec(name, block.launch, block.config, "resource", scope, self._operation.config, default=rest)

@@ -1,0 +1,51 @@
+"""Import as a command: one object that exists, taken into the state; nothing else is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.apply.apply import locked_pool, recover_recorded
+from dstream.engine.evaluate.targeting import block_of_text, read_address
+from dstream.engine.plan.errors import nothing_to_import_to
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.plan.planner import make_plan
+from dstream.engine.setup.hooks import Observer
+from dstream.engine.setup.operation import Operation
+from dstream.stopping import Stop
+from dstream_state import Put, PutProvider
+
+
+def import_object(operation: Operation, address: str, identity: Any, lock_timeout: float, observer: Observer) -> None:
+    """Take an object into the state under an address of the configuration; raise DiagnosticsError if that cannot be."""
+    name = str(read_address(address))
+    with locked_pool(operation, "import", lock_timeout, observer, Stop()) as (held, pool, processes):
+        if held.unresolved:
+            processes.record()
+        recover_recorded(operation, held, pool, observer)
+        snapshot = held.current()
+        known = snapshot.resources.get(name)
+        if known is not None and known.status in ("unresolved", "pending"):
+            # This is what it was looked for by hand for: what is named is taken in its place.
+            rest = {address: item for address, item in snapshot.resources.items() if address != name}
+            snapshot = replace(snapshot, resources=rest)
+        elif known is not None:
+            raise DiagnosticsError(
+                error(
+                    "Address is taken",
+                    f"The state has one at {name} already. dstream state rm {name} forgets it.",
+                )
+            )
+        if block_of_text(name) not in operation.needs:
+            raise DiagnosticsError(nothing_to_import_to(name, declared=False, subject=None))
+        prepared = make_plan(operation, snapshot, pool, PlanOptions(targets=(name,), imports={name: identity}))
+        records = [record for record in prepared.adoptions if isinstance(record, Put) and record.address == name]
+        if not records:
+            raise DiagnosticsError(
+                error("Nothing to import to", f"The configuration asks for no object at {name}. Declare it first.")
+            )
+        spec = prepared.specs[records[0].object.provider]
+        provider = PutProvider(spec.name, spec.recorded(pool.installed(spec).info.version))
+        held.append([provider, *records])
+        held.finish()

@@ -1,0 +1,33 @@
+"""Plan as an operation of its own: reads the state without a lock, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dstream.engine.plan.plan_result import PlanOptions, Prepared
+from dstream.engine.plan.planner import make_plan
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.setup.operation import Operation
+from dstream_state import Snapshot, overlay
+
+Save = Callable[[Prepared, ProviderPool], None]
+
+
+def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -> Prepared:
+    """Return what an apply would do now; raise DiagnosticsError with everything that is wrong.
+
+    `save` is called with the plan while its providers can be looked at.
+    """
+    snapshot, pending = current_state(operation)
+    with ProviderPool(operation) as pool:
+        prepared = make_plan(operation, snapshot, pool, options, pending=pending)
+        if save is not None:
+            save(prepared, pool)
+        return prepared
+
+
+def current_state(operation: Operation) -> tuple[Snapshot, int]:
+    """Return the state as readers see it, and how many records of an unfinished operation are in it."""
+    view = operation.backend.read()
+    snapshot = view.snapshot or Snapshot.new(view.lineage)
+    return (overlay(snapshot, view.pending), len(view.pending)) if view.pending else (snapshot, 0)

@@ -1,0 +1,106 @@
+"""Stock: the providers that a configuration uses, that are locked, that the cache has and that are installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dstream.diagnostics import DiagnosticsError
+from dstream.engine.commands.dependency_lock import used_sources
+from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.plugins import ProviderInfo, ProviderSource, probe, resolve
+from dstream.plugins.binary import Role
+from dstream.registry.cache import default_cache
+from dstream.registry.lockfile import read_lock
+
+Place = Literal["configured", "locked", "cached", "installed"]
+_PREFIXES: dict[str, Role] = {"dstream-in-": "input", "dstream-out-": "output", "dstream-resource-": "resource"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stocked:
+    """One provider in one place."""
+
+    place: Place
+    source: str
+    name: str = ""
+    version: str = ""
+    kinds: tuple[str, ...] = ()
+    protocol: int | None = None
+    digest: str = ""
+    note: str = ""
+    """Why no more is known of it."""
+
+
+def configured(operation: Operation) -> list[Stocked]:
+    """Return the providers of a configuration; one that cannot be found has a note that says why."""
+    found = []
+    for source in used_sources(operation):
+        info, note = _probed(source, operation.root, ("input", "output", "resource"))
+        found.append(_stocked("configured", source.value, info, note))
+    return found
+
+
+def locked(root: Path) -> list[Stocked]:
+    """Return what the lock file of a folder names."""
+    found = []
+    for source, each in read_lock(root).providers.items():
+        probe_answer = each.probe or {}
+        provider = probe_answer.get("provider") or {}
+        found.append(
+            Stocked(
+                "locked",
+                source,
+                str(provider.get("name", "")),
+                each.version or each.tag,
+                tuple(probe_answer.get("roles") or ()),
+                probe_answer.get("protocol"),
+                each.manifest,
+                f"for {', '.join(each.platforms)}",
+            )
+        )
+    return found
+
+
+def cached() -> list[Stocked]:
+    """Return the references in the cache whose content is there."""
+    cache = default_cache()
+    return [
+        Stocked("cached", reference, version=reference.rpartition(":")[2], digest=digest)
+        for reference, digest in cache.refs()
+        if cache.has(digest)
+    ]
+
+
+def installed() -> list[Stocked]:
+    """Return the programs called dstream-in-..., dstream-out-... and dstream-resource-... of this machine."""
+    folders = [str(Path(sys.executable).parent)]
+    folders += [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
+    found: dict[str, Stocked] = {}
+    for folder in folders:
+        for prefix, role in _PREFIXES.items():
+            for path in sorted(Path(folder).glob(f"{prefix}*")):
+                if path.name not in found and path.is_file() and os.access(path, os.X_OK):
+                    source = ProviderSource("path", str(path))
+                    info, note = _probed(source, Path.cwd(), (role,))
+                    found[path.name] = _stocked("installed", path.name, info, note)
+    return [found[name] for name in sorted(found)]
+
+
+def _probed(source: ProviderSource, root: Path, roles: tuple[Role, ...]) -> tuple[ProviderInfo | None, str]:
+    note = ""
+    for role in roles:
+        try:
+            return probe(resolve(source, root, role), cache_dir=root / DATA_DIR if source.kind != "path" else None), ""
+        except DiagnosticsError as problem:
+            note = note or problem.diagnostics[0].summary
+    return None, note
+
+
+def _stocked(place: Place, source: str, info: ProviderInfo | None, note: str) -> Stocked:
+    if info is None:
+        return Stocked(place, source, note=note)
+    return Stocked(place, source, info.name, info.version, tuple(sorted(info.roles)), info.protocol, info.digest)

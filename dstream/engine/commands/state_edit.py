@@ -1,0 +1,173 @@
+"""Surgery on the state by hand: move, forget, take out, put back; no provider is asked and no object is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.apply.task_leases import carry_checkpoints
+from dstream.engine.commands.plan import current_state
+from dstream.engine.evaluate.targeting import DEPOSED, read_address
+from dstream.engine.refresh.moved_blocks import readdressed, renamed, same_type, within
+from dstream.engine.setup.hooks import Observer
+from dstream.engine.setup.operation import Operation
+from dstream_state import (
+    Drop,
+    Held,
+    HistoryEntry,
+    Intent,
+    JournalMismatch,
+    Put,
+    PutTask,
+    Record,
+    Snapshot,
+    StateDamaged,
+)
+from dstream_state.transfer import ERRORED, ORPHANS, load, push, restore, save, save_errored, save_orphans
+
+
+@contextmanager
+def locked(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
+    """Hold the lock of the state, and no provider."""
+    with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
+        yield held
+
+
+@contextmanager
+def _replaceable(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
+    """Hold the lock of a state that will be replaced, also where it, or a journal, cannot be used any more."""
+    try:
+        held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting)
+    except (StateDamaged, JournalMismatch):
+        held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting, set_aside=True)
+    with held:
+        yield held
+
+
+def move(operation: Operation, source: str, target: str, timeout: float, observer: Observer) -> list[tuple[str, str]]:
+    """Give objects (an object, the instances of a block, all of a task) new addresses; return old and new of each."""
+    old, new = str(read_address(source)), str(read_address(target))
+    with locked(operation, "state mv", timeout, observer) as held:
+        snapshot = held.current()
+        found = [address for address in snapshot.resources if within(address, old)]
+        task = old in snapshot.tasks
+        if not found and not task:
+            raise DiagnosticsError(_missing(old, snapshot))
+        moved = [(address, renamed(address, old, new)) for address in sorted(found)]
+        for address, target in moved:
+            if not same_type(address, target):
+                detail = f"{address} is a {snapshot.resources[address].type}, and {target} would be of another type."
+                raise DiagnosticsError(error("Moved to another type", detail))
+        taken = [target for _, target in moved if target in snapshot.resources]
+        if taken:
+            detail = f"The state has an object at {taken[0]} already; nothing was moved."
+            raise DiagnosticsError(error("Address is taken", detail))
+        records: list[Record] = []
+        for address, item in snapshot.resources.items():
+            needs = tuple(renamed(needed, old, new) for needed in item.dependencies)
+            if address in found:
+                target = renamed(address, old, new)
+                fresh = replace(readdressed(item, address, target, old, new), dependencies=needs)
+                records += [Put(target, fresh), Drop(address)]
+            elif needs != item.dependencies:
+                records.append(Put(address, replace(item, dependencies=needs)))
+        if task:
+            records += [PutTask(new, snapshot.tasks[old]), PutTask(old, None)]
+            carry_checkpoints(operation.backend, {new: old}, "state mv", timeout)
+        held.append(records)
+        held.finish()
+    return moved
+
+
+def forget(operation: Operation, addresses: list[str], timeout: float, observer: Observer) -> list[str]:
+    """Take objects out of the state while they stay as they are; return their addresses."""
+    with locked(operation, "state rm", timeout, observer) as held:
+        snapshot = held.current()
+        found: list[str] = []
+        tasks: list[str] = []
+        for address in addresses:
+            parsed = read_address(address)
+            name = f"{parsed}{DEPOSED}" if address.endswith(DEPOSED) else str(parsed)
+            below = [each for each in snapshot.resources if within(each, name)]
+            gone = [each for each in snapshot.tasks if within(each, name)]
+            if not below and not gone:
+                raise DiagnosticsError(_missing(name, snapshot))
+            found += [each for each in sorted(below) if each not in found]
+            tasks += [each for each in gone if each not in tasks]
+        held.append([*(Drop(address) for address in found), *(PutTask(task, None) for task in tasks)])
+        held.finish()
+    return [*found, *tasks]
+
+
+def untaint(operation: Operation, addresses: Sequence[str], timeout: float, observer: Observer) -> list[str]:
+    """Take objects that were not created whole for whole, so that they are not replaced; return their addresses."""
+    with locked(operation, "untaint", timeout, observer) as held:
+        snapshot = held.current()
+        records: list[Record] = []
+        for name in dict.fromkeys(str(read_address(address)) for address in addresses):
+            item = snapshot.resources.get(name)
+            if item is None:
+                raise DiagnosticsError(_missing(name, snapshot))
+            if item.status != "tainted":
+                raise DiagnosticsError(error("Not tainted", f"{name} is {item.status} in the state; nothing was done."))
+            records.append(Put(name, replace(item, status="ok")))
+        held.append(records)
+        held.finish()
+    return [record.address for record in records if isinstance(record, Put)]
+
+
+def _missing(address: str, snapshot: Snapshot) -> Diagnostic:
+    import difflib
+
+    near = difflib.get_close_matches(address, list(snapshot.resources), n=1)
+    hint = f"Did you mean {near[0]}?" if near else "`dstream state list` lists what there is."
+    return error("Unknown address", f"The state has no {address}. {hint}")
+
+
+def pull(operation: Operation, file: Path) -> None:
+    """Write the state to a file that `put_back` takes, encrypted where the state is."""
+    save(file, current_state(operation)[0], operation.encryption)
+
+
+def pulled(operation: Operation) -> bytes:
+    """Return what `pull` writes."""
+    from dstream_state.crypt import snapshot_bytes
+
+    return snapshot_bytes(current_state(operation)[0], operation.encryption)
+
+
+def put_back(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
+    """Make a file's content the state: one that was pulled, or one that was saved when the state was out of reach."""
+    content = load(file, operation.encryption)
+    locking = _replaceable if force else locked
+    with locking(operation, "state push", timeout, observer) as held:
+        return push(held, content, force=force)
+
+
+def history(operation: Operation) -> list[HistoryEntry]:
+    """Return the kept snapshots, newest first."""
+    return operation.backend.history()
+
+
+def bring_back(operation: Operation, serial: int, timeout: float, observer: Observer) -> Snapshot:
+    """Make an earlier snapshot the state again."""
+    past = operation.backend.past(serial)
+    with _replaceable(operation, "state restore", timeout, observer) as held:
+        return restore(held, past)
+
+
+def save_unwritten(operation: Operation, held: Held, records: Sequence[Record] = ()) -> Path:
+    """Save what could not be written beside the configuration, and return where; `records` are in no journal."""
+    file = operation.root / ERRORED
+    save_errored(file, held, operation.encryption, records)
+    return file
+
+
+def save_late(operation: Operation, held: Held, intents: Sequence[Intent]) -> Path:
+    """Save creations that providers answered when the lock was lost beside the configuration, and return where."""
+    file = operation.root / ORPHANS
+    save_orphans(file, held.snapshot.lineage, intents, operation.encryption)
+    return file

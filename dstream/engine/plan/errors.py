@@ -1,0 +1,154 @@
+"""Refusals: what a plan does not do, each with the reason and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import replace
+
+from dstream.diagnostics import Diagnostic, SourceRange, error
+from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.providers.type_rules import Rules
+from dstream.engine.refresh.refresh import Reality
+from dstream.plan import Change
+from dstream.plugins import ProviderInfo
+
+
+def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
+    """Return the error for an address that names nothing."""
+    shown = [name for name in names if name.split(".", 1)[0] not in ("var", "local", "output", "provider")]
+    near = difflib.get_close_matches(target, shown, n=1)
+    hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(shown)) or 'none'}."
+    return error("Unknown address", f"Neither the configuration nor the state has {target}.{hint}")
+
+
+def exists_already(address: str) -> Diagnostic:
+    """Return the error for an object that would be created and is there, made by somebody else."""
+    return error(
+        "Object exists already",
+        f"{address} would be created, but there is one like it already, and this state did not create it. "
+        "dstream never takes over what is not its own: give the new one another name, delete the other by hand, or "
+        f"take it in with an import block: import {{ to = {address} }}.",
+        address=address,
+    )
+
+
+def unreachable(address: str, reality: Reality) -> list[Diagnostic]:
+    """Return the errors for an object whose provider could not say whether it exists."""
+    found = [replace(d, address=d.address or address) for d in reality.diagnostics]
+    return found or [
+        error("Provider did not say whether an object exists", "Try again, or use -refresh=false.", address=address)
+    ]
+
+
+def unresolved(address: str) -> Diagnostic:
+    """Return the error for an object that nobody can tell whether it exists."""
+    return error(
+        "Unresolved object",
+        "An earlier apply was cut off while it changed this object, and its provider cannot tell whether the change "
+        f"was made. Look for it by hand; then take it in with dstream import {address} IDENTITY, or, if it does not "
+        f"exist, take it out of the state with dstream state rm {address}.",
+        address=address,
+    )
+
+
+def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a destruction that the configuration forbids."""
+    return error(
+        "Destruction is prevented",
+        f"{change.address} would be {'replaced' if change.action.replaces else 'destroyed'}, and its lifecycle says "
+        "prevent_destroy. Take prevent_destroy out first, or leave what forces this"
+        + (f" ({', '.join(change.replace_paths)})" if change.replace_paths else "")
+        + " as it was.",
+        subject,
+        address=change.address,
+    )
+
+
+def guarded(change: Change, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for the destruction of an object that the provider of its task guards."""
+    return error(
+        "Destruction is prevented",
+        f"{change.address} would be destroyed, and the provider that asked for it said that it must not be "
+        "(prevent_destroy; protect in a Pulumi program). Take that out and apply first; or let the object stay and "
+        f"forget it: dstream state rm '{change.address}'",
+        subject,
+        address=change.address,
+    )
+
+
+def cannot_be_first(change: Change, wanted: Wanted, rules: Rules) -> Diagnostic:
+    """Return the error for a replacement whose new object would have the identity of the old one."""
+    names = ", ".join(rules.identity_attributes)
+    whose = "its lifecycle says" if wanted.lifecycle.create_before_destroy else "a block that needs it says"
+    return error(
+        "Cannot create before destroy",
+        f"{change.address} has to be replaced, and {whose} create_before_destroy, but the new object would be "
+        f"identified by the same {names} as the old one, so both cannot exist. Give the new one another {names}, or "
+        "take create_before_destroy out.",
+        wanted.range,
+        address=change.address,
+    )
+
+
+def nothing_to_import_to(address: str, declared: bool, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for an import to an address that the configuration does not ask for."""
+    if address.startswith("task."):
+        mend = (
+            "Its task does not ask for such an object: `dstream plan` without the import shows those that it asks for."
+        )
+    elif declared:
+        mend = "Its block has no such instance: look at its for_each or count."
+    else:
+        mend = "Declare it, or have it written for you: dstream plan -generate-config-out=imported.hcl."
+    return error("Nothing to import to", f"The configuration asks for no object at {address}. {mend}", subject)
+
+
+def still_wanted(address: str, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a `removed` block about an object that the configuration asks for."""
+    return error(
+        "Removed object is still declared",
+        f"{address} is asked for by the configuration, and a removed block says that it is no longer. Take one of the "
+        "two out.",
+        subject,
+    )
+
+
+def sensitive_identity(wanted: Wanted, name: str) -> Diagnostic:
+    """Return the error for a secret that would identify an object, and so be stored and shown."""
+    return error(
+        "Sensitive identity",
+        f"{name} identifies {wanted.address}, so it is stored and shown, and its value is sensitive. "
+        f"If it is no secret: {name} = nonsensitive(...).",
+        wanted.range,
+        address=wanted.address,
+    )
+
+
+def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a resource type that the provider does not have."""
+    near = difflib.get_close_matches(type_, list(info.resources), n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
+    return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)
+
+
+def secret_not_kept(subject: SourceRange | None, address: str | None = None) -> Diagnostic:
+    """Return the error for a reference to an attribute of which a state without encryption has a fingerprint alone."""
+    return error(
+        "Secret is not in the state",
+        "It refers to an attribute with a secret in it, and a state keeps secrets only when it is encrypted: "
+        'dstream { encryption { passphrase = env("NAME") } }. Then have the object made anew with '
+        "dstream apply -replace=ADDRESS.",
+        subject,
+        address=address,
+    )
+
+
+def needs_encryption(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a type whose secrets can be kept in the state only."""
+    return error(
+        "State must be encrypted",
+        f"{type_} has secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep "
+        'them, and it keeps secrets only when it is encrypted: dstream { encryption { passphrase = env("NAME") } }.',
+        subject,
+    )

@@ -1,0 +1,291 @@
+"""Saving a plan, and telling whether what it was made from has moved since.
+
+A saved plan is bound to the state (lineage and serial, also that there is none yet), the workspace, what the
+configuration says, the values of variables and the providers. Of sensitive values it has one digest over all of them,
+under a salt and with scrypt, so that no single one can be tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dstream.config.digest import config_digest
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.evaluate.desired import plain
+from dstream.engine.evaluate.redaction import WITHHELD
+from dstream.engine.evaluate.redaction import Path as Place
+from dstream.engine.plan.plan_result import PlanOptions, Prepared
+from dstream.engine.plan.planner import make_plan
+from dstream.engine.plan.recorded_answers import answers_form, answers_from
+from dstream.engine.providers.pool import Installed, ProviderPool
+from dstream.engine.setup.operation import Operation
+from dstream.lang import Unknown, sensitive_paths, strip_sensitive
+from dstream.plan.file import PlanFile
+from dstream.plugins.describe import DESCRIBES
+from dstream_state import Snapshot
+from dstream_state.codec import dumps, loads
+from dstream_state.fingerprints import canonical
+from dstream_state.passphrase import SCRYPT_N, SCRYPT_P, SCRYPT_R
+
+_VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
+"""What may differ in the JSON form of a plan although it does the same."""
+_NAMED = 5
+"""How many objects a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the user asked for when the plan was made."""
+
+    options: PlanOptions
+    variables: Mapping[str, str]
+    """Values given with -var of variables that are not sensitive."""
+    variable_files: tuple[Path, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        options = self.options
+        return {
+            "destroy": options.destroy,
+            "refresh": options.refresh,
+            "refresh_only": options.refresh_only,
+            "targets": options.targets,
+            "exclude": options.exclude,
+            "replace": options.replace,
+            "variables": dict(self.variables),
+            "variable_files": [str(path) for path in self.variable_files],
+        }
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> Command:
+        """Return what `to_json` made this of."""
+        options = PlanOptions(
+            destroy=form["destroy"],
+            refresh=form["refresh"],
+            refresh_only=form["refresh_only"],
+            targets=tuple(form["targets"]),
+            exclude=tuple(form["exclude"]),
+            replace=tuple(form["replace"]),
+        )
+        return cls(options, form["variables"], tuple(map(Path, form["variable_files"])))
+
+
+def saved_plan(operation: Operation, prepared: Prepared, pool: ProviderPool, command: Command) -> PlanFile:
+    """Return what the file of a plan holds."""
+    plan = prepared.plan
+    secret = _secret_places(prepared)
+    pairs = list(_pairs(operation, prepared))
+    kept = {
+        name: value
+        for name, value in command.variables.items()
+        if name in operation.config.variables and not operation.config.variables[name].sensitive
+    }
+    return PlanFile(
+        plan=plan,
+        form=plan.to_json(),
+        made_from={
+            "lineage": plan.lineage,
+            "serial": plan.serial,
+            "configuration": config_digest(operation.config),
+            "providers": _identities(prepared, pool),
+        },
+        command=Command(command.options, kept, command.variable_files).to_json(),
+        secrets=_digest(pairs, os.urandom(16)) if pairs else None,
+        answers=answers_form(prepared.answers, secret),
+    )
+
+
+def _secret_places(prepared: Prepared) -> dict[str, set[Place]]:
+    """Return the places of sensitive attributes by address, of objects that are wanted and recorded ones."""
+    found: dict[str, set[Place]] = {}
+    for address, item in prepared.snapshot.resources.items():
+        found[address] = set(item.sensitive)
+    for address, wanted in prepared.wanted.items():
+        found.setdefault(address, set()).update(wanted.sensitive)
+    for change in prepared.plan.changes:
+        if change.moved_from is not None and change.address in found:
+            found.setdefault(change.moved_from, found[change.address])
+    return found
+
+
+# -- secrets ---------------------------------------------------------------------------------------------
+
+
+def _pairs(operation: Operation, prepared: Prepared) -> Iterator[tuple[list[Any], Any]]:
+    """Yield the place and value of everything sensitive that the plan was made with.
+
+    A secret that a provider made up while it planned is none of that: it may be another one each time.
+    """
+    meanings = prepared.answers.meanings
+    for name, value in operation.module.variables.items():
+        yield from _of(["var", name], value)
+    for name, spec in prepared.specs.items():
+        yield from _of(["provider", name], spec.config)
+    for address, wanted in prepared.wanted.items():
+        wished = meanings[address].wished if address in meanings else wanted.attributes
+        for path in wanted.sensitive:
+            yield from _known(["object", address, *path], _at(wished, path))
+    for address, places in _secret_places(prepared).items():
+        reality = prepared.realities.get(address)
+        if reality is not None and reality.attributes is not None:
+            for path in places:
+                yield from _known(["real", address, *path], _at(reality.attributes, path))
+
+
+def _of(where: list[Any], value: Any) -> Iterator[tuple[list[Any], Any]]:
+    clear = plain(strip_sensitive(value))
+    for path, _ in sensitive_paths(value):
+        yield from _known([*where, *path], _at(clear, path))
+
+
+def _known(where: list[Any], value: Any) -> Iterator[tuple[list[Any], Any]]:
+    if value is not None and value != WITHHELD and not _unknown(value):
+        yield where, value
+
+
+def _unknown(value: Any) -> bool:
+    from dstream.lang import contains_unknown
+
+    return isinstance(value, Unknown) or contains_unknown(value)
+
+
+def _at(value: Any, path: Place) -> Any:
+    for step in path:
+        if isinstance(value, Mapping):
+            value = value.get(str(step))
+        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def _digest(pairs: list[tuple[list[Any], Any]], salt: bytes) -> dict[str, Any]:
+    ordered = sorted((dumps([place, canonical(value)]) for place, value in pairs), key=bytes)
+    n, r, p = SCRYPT_N, SCRYPT_R, SCRYPT_P
+    made = hashlib.scrypt(b"\n".join(ordered), salt=salt, n=n, r=r, p=p, maxmem=2 * 128 * n * r, dklen=32)
+    return {"kind": "scrypt", "n": n, "r": r, "p": p, "salt": salt.hex(), "digest": made.hex()}
+
+
+def _same_secrets(saved: Mapping[str, Any] | None, pairs: list[tuple[list[Any], Any]]) -> bool:
+    if saved is None or not pairs:
+        return saved is None and not pairs
+    again = _digest(pairs, bytes.fromhex(saved["salt"]))
+    return hmac.compare_digest(again["digest"], str(saved["digest"]))
+
+
+# -- providers -------------------------------------------------------------------------------------------
+
+
+def _identities(prepared: Prepared, pool: ProviderPool) -> dict[str, Any]:
+    return {name: _identity(pool.installed(spec)) for name, spec in sorted(prepared.specs.items())}
+
+
+def _identity(found: Installed) -> dict[str, Any]:
+    """Return what a provider is: the digest of what a registry has, else name, version and schema.
+
+    A program on this machine has a digest too, but it is another one on the next machine.
+    """
+    info, source = found.info, found.binary.source
+    form: dict[str, Any] = {"source": source.value, "protocol": info.protocol, "name": info.name}
+    if info.protocol < 2:
+        from dstream.plugins.digest import digest_of
+
+        in_image = found.binary.container is not None or source.kind == "ref"
+        return form | {"digest": info.digest if in_image else digest_of(Path(found.binary.argv[0]))}
+    form["version"] = info.version
+    if source.kind in ("ref", "image"):
+        return form | {"digest": info.digest}
+    types = () if DESCRIBES in info.capabilities else sorted(info.resources)
+    schema = [info.config_schema, [asdict(info.resources[name]) for name in types]]
+    text = json.dumps(schema, sort_keys=True, default=_plainly)
+    return form | {"schema": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _plainly(value: Any) -> Any:
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else str(value)
+
+
+# -- applying --------------------------------------------------------------------------------------------
+
+
+def check_place(operation: Operation, file: PlanFile) -> None:
+    """Raise DiagnosticsError where a saved plan does not belong to this workspace and configuration."""
+    problems: list[str] = []
+    if file.plan.workspace != operation.workspace:
+        problems.append(
+            f"it was made in the workspace {file.plan.workspace}, and {operation.workspace} is selected "
+            f"(DSTREAM_WORKSPACE={file.plan.workspace} selects the other)"
+        )
+    if file.made_from["configuration"] != config_digest(operation.config):
+        problems.append("the configuration says something else now")
+    problems += _moved_variables(operation, file)
+    _refuse(problems)
+
+
+def _moved_variables(operation: Operation, file: PlanFile) -> Iterator[str]:
+    before = file.form["variables"]
+    for name, value in operation.module.variables.items():
+        clear = plain(strip_sensitive(value))
+        saved = before.get(name)
+        if saved is None or saved.get("sensitive") or sensitive_paths(value):
+            continue
+        if canonical(loads(dumps(clear), name)) != canonical(saved["value"]):
+            yield f"var.{name} has another value now"
+
+
+def prepare_again(operation: Operation, snapshot: Snapshot, pool: ProviderPool, file: PlanFile) -> Prepared:
+    """Return a saved plan ready to be carried out; raise DiagnosticsError where what it was made from has moved."""
+    made_from, plan = file.made_from, file.plan
+    lineage = snapshot.lineage if snapshot.serial else None
+    if plan.pending:
+        _refuse(["an apply was under way, or cut off, when it was made"])
+    if made_from["lineage"] is None and lineage is not None:
+        _refuse(["there was no state yet when it was made, and now there is one"])
+    if made_from["lineage"] != lineage:
+        _refuse(["the state is another one now" if lineage else "the state that it was made from is gone"])
+    if made_from["serial"] != snapshot.serial:
+        _refuse([f"the state had serial {made_from['serial']}, and has {snapshot.serial} now"])
+    command = Command.from_json(file.command)
+    answers = answers_from(file.answers)
+    prepared = make_plan(operation, snapshot, pool, command.options, recalled=answers)
+    now = _identities(prepared, pool)
+    before = made_from["providers"]
+    _refuse([f"the provider {name} is another one now" for name in sorted(now) if now[name] != before.get(name)])
+    if not _same_secrets(file.secrets, list(_pairs(operation, prepared))):
+        _refuse(["a secret is not what it was (an environment variable, a sensitive variable, or one of an object)"])
+    again = loads(dumps(prepared.plan.to_json()), "plan")
+    if _essence(again) != _essence(file.form):
+        others = _other_changes(file.form, again)
+        which = f" ({', '.join(others)})" if others else ""
+        _refuse([f"what the configuration reads, such as files, would give another plan now{which}"])
+    return prepared
+
+
+def _other_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of changes that are not the same in two plans, a few of them."""
+    first, second = ({each["address"]: each for each in form["resource_changes"]} for form in (before, after))
+    found = sorted(address for address in first.keys() | second.keys() if first.get(address) != second.get(address))
+    return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]
+
+
+def _essence(form: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in form.items() if name not in _VOLATILE}
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise DiagnosticsError(
+            error(
+                "Saved plan is stale",
+                f"This is not as it was when the plan was made: {'; '.join(problems)}. Nothing was changed. "
+                "Plan again with dstream plan -out=FILE, and look at what it says.",
+            )
+        )

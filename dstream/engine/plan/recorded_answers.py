@@ -1,0 +1,316 @@
+"""Answers: what was evaluated and what providers said while a plan was made, and the same again when it is applied.
+
+A saved plan holds them without secrets: each sensitive value is `SECRET`. When the plan is carried out, planning goes
+over the same ground with these answers in place of conversations. Only an answer that had a secret in it is asked for
+again, and of it only the secrets are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.redaction import WITHHELD, Path
+from dstream.engine.plan.provider_plan import Meaning, Prior
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.engine.providers.task_requirements import Derivations, Side
+from dstream.engine.providers.type_rules import Rules
+from dstream.engine.refresh.refresh import NOT_ASKED, Reality, Refresh
+from dstream.engine.setup.refresh_progress import Asked
+from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
+from dstream.plugins.derive import Derivation, DerivedResource
+from dstream_state import ObjectState, Timeouts
+
+SECRET = {"$secret": True}
+_ABSENT = object()
+
+
+@dataclass(slots=True)
+class Answers:
+    """What a plan was made of, beside state and configuration. All of it by address, or by the name of a provider."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    """The evaluated attributes of declared objects."""
+    configs: dict[str, Any] = field(default_factory=dict)
+    """The evaluated configurations of providers."""
+    realities: dict[str, Reality] = field(default_factory=dict)
+    derivations: dict[str, Derivation] = field(default_factory=dict)
+    """What sides of tasks asked for, by `derivation_name`."""
+    meanings: dict[str, Meaning] = field(default_factory=dict)
+    """What providers made of changes."""
+
+    def value(self, address: str, fresh: dict[str, Any]) -> dict[str, Any]:
+        """Return evaluated attributes as they were at plan; what was secret or unknown then is taken from `fresh`."""
+        saved = self.values.get(address)
+        return fresh if saved is None else dict(restored(saved, fresh))
+
+    def configured(self, spec: ProviderSpec) -> ProviderSpec:
+        """Return a provider with its configuration as it was at plan, secrets as they are now."""
+        saved = self.configs.get(spec.name)
+        return spec if saved is None else replace(spec, config=restored(saved, spec.config))
+
+    def meant(
+        self, asked: Sequence[tuple[Wanted, Prior | None]], rules: Rules
+    ) -> tuple[list[Meaning], list[tuple[Wanted, Prior | None]]]:
+        """Return what providers made of wishes, and the wishes about which they have to be asked again."""
+        known: list[Meaning] = []
+        rest: list[tuple[Wanted, Prior | None]] = []
+        for wanted, prior in asked:
+            saved = self.meanings.get(wanted.address)
+            attributes: Any = SECRET if saved is None else restored(saved.wanted.attributes, wanted.attributes)
+            if saved is None or has_secret(attributes):
+                rest.append((wanted, prior))
+            else:
+                made = replace(wanted, attributes=dict(attributes))
+                known.append(Meaning(made, _meant(saved, rules), wanted.attributes))
+        return known, rest
+
+    def meant_again(self, fresh: Meaning, rules: Rules) -> Meaning:
+        """Return what a provider made of a wish at plan, with the secrets of what it says now."""
+        saved = self.meanings.get(fresh.wanted.address)
+        if saved is None:
+            return fresh
+        attributes = restored(saved.wanted.attributes, fresh.wanted.attributes)
+        return Meaning(replace(fresh.wanted, attributes=dict(attributes)), _meant(saved, rules), fresh.wished)
+
+
+def _meant(saved: Meaning, rules: Rules) -> Rules:
+    return replace(rules, computed=saved.rules.computed, replace=saved.rules.replace, defaults={})
+
+
+def derivation_name(flow: str, role: str) -> str:
+    """Return what the answer of one side of a flow is called."""
+    return f"{flow} {role}"
+
+
+def has_secret(value: Any) -> bool:
+    """Tell whether something secret was left out of a value."""
+    if isinstance(value, Mapping):
+        return value == SECRET or any(map(has_secret, value.values()))
+    return isinstance(value, list | tuple) and any(map(has_secret, value))
+
+
+def restored(saved: Any, fresh: Any) -> Any:
+    """Return a saved value; what was secret or unknown in it is as it is in a fresh one, if it is there."""
+    if isinstance(saved, Unknown) or saved == SECRET:
+        return saved if fresh is _ABSENT else fresh
+    if isinstance(saved, Mapping):
+        inner = fresh if isinstance(fresh, Mapping) else {}
+        return {name: restored(value, inner.get(name, _ABSENT)) for name, value in saved.items()}
+    if isinstance(saved, list | tuple):
+        items = list(fresh) if isinstance(fresh, list | tuple | SetValue) else []
+        return [restored(value, items[index] if index < len(items) else _ABSENT) for index, value in enumerate(saved)]
+    return saved
+
+
+class RecalledRefresh(Refresh):
+    """Answers about objects as they were at plan; those with secrets in them are asked for again."""
+
+    def __init__(self, pool: ProviderPool, asked: Asked, saved: Mapping[str, Reality]) -> None:
+        """Take what was said."""
+        super().__init__(pool, asked)
+        self._saved = saved
+
+    def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], told: Mapping[str, Any]) -> None:
+        """See `Refresh`."""
+        again = {address: item for address, item in objects.items() if not self._recall(address)}
+        if again:
+            super().ask(spec, again, told)
+
+    def imported(self, spec: ProviderSpec, address: str, item: ObjectState) -> Reality:
+        """See `Refresh`."""
+        if not self._recall(address):
+            super().imported(spec, address, item)
+        return self.reality(address)
+
+    def reality(self, address: str) -> Reality:
+        """See `Refresh`."""
+        found = super().reality(address)
+        saved = self._saved.get(address)
+        if saved is None or not has_secret(saved.attributes):
+            return found
+        attributes = restored(saved.attributes, found.attributes or {})
+        return replace(saved, attributes=_withheld(attributes))
+
+    def _recall(self, address: str) -> bool:
+        saved = self._saved.get(address)
+        if saved is None or has_secret(saved.attributes):
+            return False
+        self._answers[address] = saved
+        return True
+
+
+def _withheld(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return WITHHELD if value == SECRET else {name: _withheld(inner) for name, inner in value.items()}
+    return [_withheld(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+class RecalledDerivations(Derivations):
+    """What tasks asked for at plan; a side whose answer had secrets in it is asked again."""
+
+    saved: Mapping[str, Derivation] = MappingProxyType({})
+
+    def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
+        """See `Derivations`."""
+        saved = self.saved.get(derivation_name(flow, side.role))
+        if saved is None:
+            return super().answer(side, flow, streams)
+        if not any(has_secret(each.attributes) for each in saved.resources):
+            return saved
+        fresh = {(each.type, each.key): each for each in super().answer(side, flow, streams).resources}
+        return replace(saved, resources=tuple(_with_secrets(each, fresh) for each in saved.resources))
+
+
+def _with_secrets(saved: DerivedResource, fresh: Mapping[tuple[str, str], DerivedResource]) -> DerivedResource:
+    now = fresh.get((saved.type, saved.key))
+    attributes = restored(from_json_value(saved.attributes), from_json_value(now.attributes) if now else {})
+    return replace(saved, attributes=to_json_value(attributes))
+
+
+# -- as JSON ---------------------------------------------------------------------------------------------
+
+
+def without_secrets(value: Any, paths: Iterable[Path]) -> Any:
+    """Return a value as JSON values: `SECRET` at each path, what is unknown marked as on the wire."""
+    return _form(value, frozenset(paths), ())
+
+
+def _form(value: Any, paths: frozenset[Path], here: Path) -> Any:
+    if isinstance(value, Unknown):
+        return {"$unknown": True}
+    if here in paths and value is not None and value != WITHHELD:
+        return SECRET
+    if isinstance(value, Mapping):
+        made = {name: _form(inner, paths, (*here, name)) for name, inner in value.items()}
+        return {"$object": made} if any(name[:1] == "$" for name in value) else made
+    if isinstance(value, list | tuple):
+        return [_form(inner, paths, (*here, index)) for index, inner in enumerate(value)]
+    return value
+
+
+def answers_form(answers: Answers, secret: Mapping[str, Iterable[Path]]) -> dict[str, Any]:
+    """Return answers as JSON values; `secret` has the paths of sensitive attributes by address.
+
+    Nothing is kept of an object that `secret` does not know: all of it counts as secret.
+    """
+
+    def paths(address: str) -> Iterable[Path]:
+        return secret.get(address, ((),))
+
+    return {
+        "values": {address: without_secrets(value, paths(address)) for address, value in answers.values.items()},
+        "configs": {
+            name: without_secrets(_plain(config), [path for path, _ in sensitive_paths(config)])
+            for name, config in answers.configs.items()
+        },
+        "realities": {address: _reality_form(each, paths(address)) for address, each in answers.realities.items()},
+        "derivations": {name: _derivation_form(each, secret) for name, each in answers.derivations.items()},
+        "meanings": {
+            address: {
+                "attributes": without_secrets(each.wanted.attributes, paths(address)),
+                "computed": sorted(each.rules.computed),
+                "replace": sorted(each.rules.replace),
+            }
+            for address, each in answers.meanings.items()
+        },
+    }
+
+
+def _plain(config: Any) -> Any:
+    from dstream.engine.evaluate.desired import plain
+
+    return plain(strip_sensitive(config))
+
+
+def _reality_form(found: Reality, paths: Iterable[Path]) -> dict[str, Any]:
+    return {
+        "asked": found.asked,
+        "exists": found.exists,
+        "attributes": None if found.attributes is None else without_secrets(found.attributes, paths),
+        "identity": found.identity,
+        "private": found.private,
+    }
+
+
+def _derivation_form(found: Derivation, secret: Mapping[str, Iterable[Path]]) -> dict[str, Any]:
+    return {
+        "resources": [_resource_form(each) for each in found.resources],
+        "streams": list(found.streams),
+        "deferred": None if found.deferred is None else list(found.deferred),
+        "released": list(found.released),
+    }
+
+
+def _resource_form(item: DerivedResource) -> dict[str, Any]:
+    return {
+        "type": item.type,
+        "key": item.key,
+        "attributes": without_secrets(from_json_value(item.attributes), item.sensitive),
+        "depends_on": item.depends_on,
+        "aliases": item.aliases,
+        "sensitive": item.sensitive,
+        "prevent_destroy": item.prevent_destroy,
+        "ignore_changes": item.ignore_changes,
+        "create_before_destroy": item.create_before_destroy,
+        "timeouts": item.timeouts.to_json(),
+    }
+
+
+def answers_from(form: Mapping[str, Any]) -> Answers:
+    """Return the answers of which `answers_form` made this."""
+    wanted = Wanted("", "", "", "", "", {}, frozenset(), (), _no_lifecycle())
+    return Answers(
+        values={address: from_json_value(value) for address, value in form["values"].items()},
+        configs={name: from_json_value(value) for name, value in form["configs"].items()},
+        realities={address: _reality(each) for address, each in form["realities"].items()},
+        derivations={name: _derivation(each) for name, each in form["derivations"].items()},
+        meanings={
+            address: Meaning(
+                replace(wanted, address=address, attributes=from_json_value(each["attributes"])),
+                Rules(computed=frozenset(each["computed"]), replace=frozenset(each["replace"])),
+            )
+            for address, each in form["meanings"].items()
+        },
+    )
+
+
+def _no_lifecycle() -> Any:
+    from dstream.config import Lifecycle
+
+    return Lifecycle()
+
+
+def _reality(form: Mapping[str, Any]) -> Reality:
+    if not form["asked"]:
+        return NOT_ASKED
+    return Reality(True, form["exists"], from_json_value(form["attributes"]), form["identity"], form["private"])
+
+
+def _derivation(form: Mapping[str, Any]) -> Derivation:
+    resources = tuple(
+        DerivedResource(
+            each["type"],
+            each["key"],
+            each["attributes"],
+            _pairs(each["depends_on"]),
+            _pairs(each["aliases"]),
+            tuple(map(tuple, each["sensitive"])),
+            each["prevent_destroy"],
+            tuple(each["ignore_changes"]),
+            each["create_before_destroy"],
+            Timeouts.from_json(each.get("timeouts", {})),
+        )
+        for each in form["resources"]
+    )
+    deferred = form["deferred"]
+    waits = None if deferred is None else tuple(deferred)
+    return Derivation(resources, tuple(form["streams"]), waits, _pairs(form.get("released", ())))
+
+
+def _pairs(form: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((type_, key) for type_, key in form)

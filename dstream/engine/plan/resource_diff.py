@@ -1,0 +1,144 @@
+"""Comparison of one object: as recorded, as it really is, as wanted -> its change or its drift. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.redaction import Path, redact
+from dstream.engine.evaluate.targeting import DEPOSED
+from dstream.engine.providers.type_rules import Rules
+from dstream.engine.refresh.refresh import Reality
+from dstream.plan import Action, Change, Drift, DriftKind, Reason, Wishes, changed_names, contains_unknown, decide
+from dstream_state import ObjectState
+
+
+def change_of(
+    wanted: Wanted,
+    recorded: ObjectState | None,
+    reality: Reality,
+    rules: Rules,
+    asked: Reason,
+    key: bytes,
+    *,
+    new_first: bool,
+) -> Change:
+    """Return what takes an object to what is wanted.
+
+    `asked` is a reason to replace it even without a difference; with `new_first`, a replacement makes the new object
+    before it destroys the old one.
+    """
+    prior = prior_attributes(recorded, reality, wanted.sensitive, key)
+    desired = redact(wanted.attributes, wanted.sensitive, key)
+    reason = Reason.TAINTED if recorded is not None and recorded.status == "tainted" else asked
+    lifecycle = wanted.lifecycle
+    ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
+    if reason is Reason.TAINTED and same_identity(wanted, recorded, rules):
+        new_first = False  # what is not whole stands where the new one has to
+    wishes = Wishes(ignored, new_first, reason if prior is not None else Reason.NONE)
+    decision = decide(prior, desired, rules, wishes)
+    missing = recorded is not None and prior is None
+    return Change(
+        address=wanted.address,
+        action=decision.action,
+        provider=wanted.provider,
+        type=wanted.type,
+        key=wanted.key,
+        before=prior,
+        after=decision.after,
+        replace_paths=decision.replace_paths,
+        reason=Reason.MISSING if missing else decision.reason,
+        holds_data=rules.holds_data,
+        dependencies=wanted.dependencies,
+    )
+
+
+def removal_of(address: str, recorded: ObjectState, reality: Reality, reason: Reason, key: bytes) -> Change:
+    """Return what is done with an object that nothing asks for; what is gone already is only forgotten."""
+    prior = prior_attributes(recorded, reality, recorded.sensitive, key)
+    detail = ""
+    if address.endswith(DEPOSED):
+        reason, detail = Reason.NONE, "it was replaced, and the earlier object is still there"
+    if prior is None:
+        reason = Reason.MISSING
+    return Change(
+        address,
+        Action.FORGET if prior is None else Action.DELETE,
+        recorded.provider,
+        recorded.type,
+        recorded.key,
+        before=prior,
+        reason=reason,
+        detail=detail,
+        holds_data=recorded.holds_data and reason is not Reason.RELEASED,
+        dependencies=recorded.dependencies,
+    )
+
+
+def prior_attributes(
+    recorded: ObjectState | None, reality: Reality, sensitive: Iterable[Path], key: bytes
+) -> Mapping[str, Any] | None:
+    """Return the real attributes, redacted; what a provider withholds is as it was recorded. None: does not exist."""
+    if recorded is None or reality.exists is False:
+        return None
+    paths = {*sensitive, *recorded.sensitive}
+    before = redact(recorded.attributes, paths, key)
+    if not reality.exists:
+        return dict(before)
+    return merged(before, redact(reality.attributes or {}, paths, key))
+
+
+def drift_of(
+    address: str, recorded: ObjectState, reality: Reality, key: bytes, unordered: Collection[str]
+) -> Drift | None:
+    """Return how an object differs from what the state records, or None if it does not."""
+    if not reality.asked:
+        return None
+    before = redact(recorded.attributes, recorded.sensitive, key)
+    if reality.exists is None:
+        detail = "; ".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in reality.diagnostics)
+        return Drift(address, DriftKind.UNREACHABLE, recorded.type, before, detail=detail)
+    if not reality.exists:
+        return Drift(address, DriftKind.MISSING, recorded.type, before)
+    after = merged(before, redact(reality.attributes or {}, recorded.sensitive, key))
+    if changed_names(before, after, unordered):
+        return Drift(address, DriftKind.CHANGED, recorded.type, before, after)
+    return None
+
+
+def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a provider answered, with each withheld value as it was recorded."""
+    if answer == before:
+        return dict(before)
+    found = {name: _kept(before.get(name), value) for name, value in answer.items()}
+    for name, value in before.items():
+        if name not in found and isinstance(value, dict) and "$hmac" in value:
+            found[name] = value
+    return found
+
+
+def _kept(before: Any, told: Any) -> Any:
+    """Return a value of an answer with what is withheld in it, however deep, as it was recorded."""
+    if isinstance(told, Mapping):
+        if "$withheld" in told:
+            return before
+        known = before if isinstance(before, Mapping) else {}
+        return {name: _kept(known.get(name), inner) for name, inner in told.items()}
+    if isinstance(told, list) and isinstance(before, list) and len(before) == len(told):
+        return [_kept(*pair) for pair in zip(before, told, strict=True)]
+    return told
+
+
+def planned_identity(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any] | None:
+    """Return the identity that the attributes give an object, or None while one of them is not known."""
+    identity = {name: attributes.get(name, rules.defaults.get(name)) for name in rules.identity_attributes}
+    return None if not identity or contains_unknown(identity) or None in identity.values() else identity
+
+
+def same_identity(wanted: Wanted, recorded: ObjectState | None, rules: Rules) -> bool:
+    """Tell whether a new object would have the identity of the recorded one, so that both cannot exist together."""
+    planned = planned_identity(wanted.attributes, rules)
+    if planned is None or recorded is None or not isinstance(recorded.identity, Mapping):
+        return False
+    return all(recorded.identity.get(name) == value for name, value in planned.items())

@@ -1,0 +1,115 @@
+"""Shapes: the attributes that objects of one type have by its provider's schema, whether they are set or not.
+
+To expressions an attribute that nobody has set is null, as in Terraform's language; one that the provider still
+decides is unknown. A shape is read from a schema once for each type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dstream.engine.evaluate.coercion import only_type
+from dstream.engine.evaluate.redaction import WITHHELD
+from dstream.lang import Unknown
+from dstream.lang.types import ANY, ObjectType, Type
+from dstream.lang.types import Collection as CollectionType
+
+_STRUCTURED = ("properties", "items", "additionalProperties", "anyOf", "oneOf")
+"""What a JSON Schema has where the values in it may have parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The attributes of one type. One without any adds nothing to an object."""
+
+    unset: Mapping[str, None] = field(default_factory=dict)
+    """Null for each attribute."""
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The JSON Schemas of those attributes that may hold objects."""
+
+    def whole(
+        self, attributes: Mapping[str, Any], *, undecided: bool = False, growing: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Return the attributes of an object together with those that are not set.
+
+        `undecided`: its provider may still set each of them, so that they are unknown instead of null. To the objects
+        in attributes of `growing` the provider may still add what is not set in them.
+        """
+        unknown = Unknown()
+        found: dict[str, Any] = {**(dict.fromkeys(self.unset, unknown) if undecided else self.unset), **attributes}
+        for name, schema in self.parts.items():
+            value = found[name]
+            if isinstance(value, dict | list):
+                found[name] = _whole(schema, value, unknown if undecided or name in growing else None)
+        return found
+
+
+NO_SHAPE = Shape()
+
+
+def shape_of(schema: Mapping[str, Any], computed: Iterable[str]) -> Shape:
+    """Return the shape of objects by the JSON Schema of their attributes, and the names of those that are computed.
+
+    A name with other spellings is left out: it may have been set under one of those.
+    """
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    spelt = {name for name, part in properties.items() if "x-alias-of" in part}
+    spelt |= {properties[name]["x-alias-of"] for name in spelt}
+    names = sorted({*properties, *computed} - spelt)
+    parts = {name: properties[name] for name in names if any(key in properties.get(name, ()) for key in _STRUCTURED)}
+    return Shape(dict.fromkeys(names), parts)
+
+
+def _whole(schema: Any, value: Any, unset: Unknown | None) -> Any:
+    """Return a value whose objects have all that their schema tells; what is not set is its default, else `unset`."""
+    if isinstance(value, dict) and value != WITHHELD:
+        form = _form(schema, ("properties", "additionalProperties"))
+        properties, others = form.get("properties", {}), form.get("additionalProperties")
+        made = {name: _whole(properties.get(name, others), inner, unset) for name, inner in value.items()}
+        for name, part in properties.items():
+            if name not in made:
+                made[name] = part.get("default") if unset is None and isinstance(part, Mapping) else unset
+        return made
+    if isinstance(value, list):
+        items = _form(schema, ("items",)).get("items")
+        return value if items is None else [_whole(items, item, unset) for item in value]
+    return value
+
+
+def _form(schema: Any, members: Iterable[str]) -> Mapping[str, Any]:
+    """Return that alternative of a schema that has one of these members; an empty one if there are several."""
+    found = [each for each in _alternatives(schema) if any(isinstance(each.get(name), Mapping) for name in members)]
+    return found[0] if len(found) == 1 else {}
+
+
+def _alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(schema, Mapping):
+        yield schema
+        for member in ("anyOf", "oneOf"):
+            for each in schema.get(member, ()):
+                yield from _alternatives(each)
+
+
+def object_type(schema: Mapping[str, Any], computed: Iterable[str]) -> Type:
+    """Return the type of objects by the schema of their attributes; any where they may have other attributes too."""
+    found = _type({**schema, "type": "object"})
+    return ObjectType({**dict.fromkeys(computed, ANY), **found.attributes}) if isinstance(found, ObjectType) else ANY
+
+
+def _type(schema: Any) -> Type:
+    """Return the type of what a schema takes, as far as it tells the names of attributes; else any."""
+    if not isinstance(schema, Mapping):
+        return ANY
+    choices = [each for each in (*schema.get("anyOf", ()), *schema.get("oneOf", ())) if each != {"type": "null"}]
+    if len(choices) == 1 and "properties" not in schema:
+        return _type(choices[0])
+    kind, others = only_type(schema), schema.get("additionalProperties")
+    if kind == "object" and others is False:
+        return ObjectType({name: _type(part) for name, part in sorted(schema.get("properties", {}).items())})
+    inner = (
+        schema.get("items") if kind == "array" else others if kind == "object" and "properties" not in schema else None
+    )
+    element = _type(inner)
+    return ANY if element is ANY else CollectionType("list" if kind == "array" else "map", element)

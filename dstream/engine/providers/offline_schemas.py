@@ -1,0 +1,52 @@
+"""Knowing: what providers say of themselves, for lint, which may start some of them and fetches none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dstream.diagnostics import Diagnostic, warning
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.plugins import ProviderInfo, resolve
+from dstream.plugins.describe import DESCRIBES
+from dstream.plugins.probe import known
+from dstream.plugins.resolve import locked
+
+
+class Knowing:
+    """Looks at the lock file and at earlier answers first, and starts what may be started.
+
+    `start` is None for programs that are here (by a path, or installed), True also for what comes from registries and
+    is locked, which is fetched then, False for nothing.
+    """
+
+    def __init__(self, operation: Operation, start: bool | None) -> None:
+        """Start nothing yet."""
+        self._root, self._start = operation.root, start
+        self._pool = ProviderPool(operation)
+
+    def info(self, spec: ProviderSpec) -> ProviderInfo | Diagnostic:
+        """Return what a provider says of itself, or a warning why that is not known; raise DiagnosticsError if it
+        cannot be found, or answers nonsense.
+        """
+        travels = spec.source.kind in ("ref", "image")
+        if self._start or (self._start is None and not travels):
+            return self._pool.installed(spec).info
+        if travels:
+            binary = locked(spec.source, self._root)
+            if binary is None:
+                return _unchecked(spec, "is not in the lock file", "Lock it with: dstream init")
+            why = "has to be started to say what it takes"
+        else:
+            binary = resolve(spec.source, self._root, spec.role)
+            why = "was not asked before"
+        found = known(binary, self._root / DATA_DIR)
+        if found is None or DESCRIBES in found.capabilities:
+            return _unchecked(spec, why, "Allow that with -run-providers")
+        return found
+
+
+def _unchecked(spec: ProviderSpec, why: str, how: str) -> Diagnostic:
+    detail = f"{spec.source.value} {why}, so its settings were not checked. {how}"
+    return replace(warning("Settings were not checked", detail, spec.range), address=spec.name)

@@ -1,0 +1,170 @@
+"""Provider processes of an operation: found, asked what they are, started when they are first needed, ended with it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from dstream.diagnostics import DiagnosticsError
+from dstream.engine.providers.provider_config import ProviderSpec, Role
+from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.plugins import (
+    Binary,
+    LegacyLifecycle,
+    ProviderInfo,
+    ProviderSource,
+    ResourceSession,
+    probe_many,
+    resolve,
+)
+from dstream.plugins.describe import DESCRIBES, DescribedTypes
+
+_RESTARTS = 3
+"""How often a process that died is started anew, beyond the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A provider found on this machine, and what it says of itself."""
+
+    binary: Binary
+    info: ProviderInfo
+
+
+class ProviderPool:
+    """The provider processes of one operation: each spec has at most one, started when it is first needed."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        *,
+        inherit_fds: tuple[int, ...] = (),
+        on_start: Callable[[int, int | None], None] | None = None,
+    ) -> None:
+        """Find providers for an operation, and let them hold `inherit_fds` open.
+
+        `on_start(pid, start time)` is called for each process, from any thread, before it is told anything. What a
+        provider says is shown without the secrets that it is sent, and without those that these are made of.
+        """
+        self._on_start = on_start
+        self._operation = operation
+        self._inherit_fds = inherit_fds
+        self._installed: dict[tuple[ProviderSource, Role], Installed] = {}
+        self._described: dict[str, tuple[dict[str, Any], Installed]] = {}
+        self._describing = threading.Lock()
+        self._sessions: dict[str, ResourceSession | LegacyLifecycle] = {}
+        self._restarts: dict[str, int] = {}
+        self._killed = False
+
+    def prepare(self, specs: Iterable[ProviderSpec]) -> None:
+        """Find and probe the providers of several specs at once; raise DiagnosticsError with all that failed."""
+        problems = []
+        found: dict[tuple[ProviderSource, Role], Binary] = {}
+        for spec in specs:
+            where = (spec.source, spec.role)
+            if where in self._installed or where in found:
+                continue
+            try:
+                found[where] = resolve(spec.source, self._operation.root, spec.role)
+            except DiagnosticsError as problem:
+                problems.extend(_at_range(problem, spec))
+        if problems:
+            raise DiagnosticsError(problems)
+        infos = probe_many(list(found.values()), cache_dir=self._operation.root / DATA_DIR)
+        for (where, binary), info in zip(found.items(), infos, strict=True):
+            self._installed[where] = Installed(binary, info)
+
+    def installed(self, spec: ProviderSpec) -> Installed:
+        """Return the provider of a spec, found and probed."""
+        where = (spec.source, spec.role)
+        if where not in self._installed:
+            self.prepare([spec])
+        found = self._installed[where]
+        if DESCRIBES not in found.info.capabilities:
+            return found
+        config = spec.wire(found.info)
+        with self._describing:
+            known = self._described.get(spec.name)
+            if known is None or known[0] != config:
+                types = DescribedTypes(found.binary, found.info.resources, config, redact=self.secrets_of(spec))
+                known = (config, Installed(found.binary, replace(found.info, resources=types)))
+                self._described[spec.name] = known
+            return known[1]
+
+    def session(self, spec: ProviderSpec) -> ResourceSession | LegacyLifecycle:
+        """Return the process that serves the objects of a spec; its configuration is known.
+
+        It is started if it is not, and again if it has died, but not for ever.
+        """
+        session = self._sessions.get(spec.name)
+        if isinstance(session, ResourceSession) and session.died and self._restarts.get(spec.name, 0) < _RESTARTS:
+            self._restarts[spec.name] = self._restarts.get(spec.name, 0) + 1
+            session = None
+        if session is None:
+            found = self.installed(spec)
+            speaks = partial(ResourceSession, within=self._operation.secrets.within)
+            kind = speaks if found.info.protocol >= 2 else LegacyLifecycle
+            session = kind(
+                found.binary,
+                found.info,
+                spec.wire(found.info),
+                redact=self.secrets_of(spec),
+                pass_fds=self._inherit_fds,
+                name=spec.name,
+                on_start=self._on_start,
+            )
+            self._sessions[spec.name] = session
+            if self._killed:
+                session.kill()
+        return session
+
+    def secrets_of(self, spec: ProviderSpec) -> tuple[str, ...]:
+        """Return what nobody may see of a configuration: its sensitive texts, and the secrets that they are made of."""
+        return (*spec.secrets, *sorted(self._operation.secrets.within(spec.secrets)))
+
+    @property
+    def sessions(self) -> Mapping[str, ResourceSession | LegacyLifecycle]:
+        """The processes that were started, by the name of their spec."""
+        return self._sessions
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; or kill, where somebody does not want to wait any more."""
+        if kind is not None and not issubclass(kind, Exception):
+            self.kill()
+        self.close()
+
+    def close(self) -> None:
+        """End all processes: their stdin is closed, and each is given time to finish."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+
+    def kill(self) -> None:
+        """Kill all processes at once; none serves any more."""
+        self._killed = True
+        for session in list(self._sessions.values()):
+            session.kill()
+
+
+def _at_range(problem: DiagnosticsError, spec: ProviderSpec) -> list[Any]:
+    """Return what is wrong with a spec, with its place, or with what there is to do where it is written nowhere."""
+    hint = ""
+    if spec.range is None and spec.body is None:
+        hint = (
+            f" The state names this provider for its objects, as {spec.name}. If they are not to be managed any more, "
+            "forget them with: dstream state rm"
+        )
+    return [
+        replace(d, detail=d.detail + hint, subject=d.subject or spec.range, address=d.address or spec.name)
+        for d in problem.diagnostics
+    ]

@@ -1,0 +1,68 @@
+"""Rules: what planning needs of a provider's schema for one resource type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dstream.engine.evaluate.redaction import Path
+from dstream.engine.providers.implied_type import NO_SHAPE, Shape, shape_of
+from dstream.plugins import ProviderInfo, ResourceSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one type; satisfies `dstream.plan.TypeRules`."""
+
+    computed: frozenset[str] = frozenset()
+    replace: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    unordered: frozenset[str] = frozenset()
+    holds_data: bool = False
+    identity_attributes: tuple[str, ...] = ()
+    """Attributes that make up the identity, where it is known before the object exists."""
+    sensitive_paths: frozenset[Path] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    """Secrets that the provider makes up and never tells again: they need an encrypted state."""
+    version: int = 1
+    settle: float = 30.0
+    """Seconds after which an object that is not there surely was not created by a request that was cut off."""
+    plans: bool = False
+    """Whether the provider is asked what a change means."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """The JSON Schema of the attributes."""
+    shape: Shape = NO_SHAPE
+    """What attributes there are, set or not."""
+
+
+NO_RULES = Rules()
+
+
+def rules_of(info: ProviderInfo, type_: str) -> Rules | None:
+    """Return the rules of a type, or None if the provider has no such type. An opaque lifecycle has no rules."""
+    if type_ == "lifecycle" and info.protocol < 2:
+        return NO_RULES
+    schema = info.resources.get(type_)
+    return None if schema is None else _rules(schema)
+
+
+def _rules(schema: ResourceSchema) -> Rules:
+    properties = schema.schema.get("properties", {})
+    return Rules(
+        computed=frozenset(schema.computed),
+        replace=frozenset(schema.replace),
+        defaults=schema.defaults,
+        unordered=frozenset(name for name, part in properties.items() if part.get("uniqueItems")),
+        holds_data=schema.holds_data,
+        identity_attributes=tuple(schema.identity_attributes) if schema.identity == "planned" else (),
+        sensitive_paths=frozenset((name,) for name in schema.sensitive),
+        unreadable=frozenset(
+            name for name, kind in schema.sensitive.items() if kind == "write_only" and name in schema.computed
+        ),
+        version=schema.version,
+        settle=schema.settle,
+        plans=schema.plans,
+        schema=schema.schema,
+        shape=shape_of(schema.schema, schema.computed),
+    )

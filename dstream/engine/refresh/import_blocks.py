@@ -1,0 +1,152 @@
+"""Adoption: take objects that exist into the state, by `import` blocks or the command, as their provider reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from dstream.addresses import parse_address
+from dstream.config import Expr, ImportBlock
+from dstream.config.syntax import GetAttr, Index, Variable
+from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
+from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.expansion import instances
+from dstream.engine.evaluate.redaction import WITHHELD, redact
+from dstream.engine.evaluate.targeting import block_of_text
+from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.engine.providers.type_rules import Rules
+from dstream.engine.refresh.refresh import Reality, Refresh
+from dstream.engine.setup.block_graph import imported_block
+from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
+from dstream_state import ObjectState
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """One object that an `import` block, or the command, names."""
+
+    address: str
+    identity: Any
+    range: SourceRange | None = None
+
+
+class Adoptions:
+    """What is taken over, by the block that it comes to: evaluated when it is that block's turn.
+
+    So an id can be made of what is known at plan of other resources.
+    """
+
+    def __init__(self, blocks: Iterable[ImportBlock], given: Mapping[str, Any], scope: Scope) -> None:
+        """Take the `import` blocks, and what the command names: identities by address."""
+        self._scope = scope
+        self._blocks: dict[str, list[ImportBlock]] = {}
+        for block in blocks:
+            self._blocks.setdefault(imported_block(block), []).append(block)
+        self._given: dict[str, dict[str, Adoption]] = {}
+        for address, identity in given.items():
+            self._given.setdefault(block_of_text(address), {})[address] = Adoption(address, identity)
+        self._found: dict[str, dict[str, Adoption]] = {}
+
+    def of(self, block: str) -> Mapping[str, Adoption]:
+        """Return what a block takes over, by address; raise DiagnosticsError with all that is wrong with it."""
+        found = self._found.get(block)
+        if found is None:
+            found = {**adoptions(self._blocks.get(block, ()), self._scope), **self._given.get(block, {})}
+            self._found[block] = found
+        return found
+
+    def blocks(self) -> Set[str]:
+        """Return the names of the blocks that take something over, those that there are not as well."""
+        return {*self._blocks, *self._given}
+
+
+def adoptions(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, Adoption]:
+    """Return what `import` blocks name, by address; raise DiagnosticsError with all that is wrong."""
+    found: dict[str, Adoption] = {}
+    problems: list[Diagnostic] = []
+    for block in blocks:
+        try:
+            for _, names in instances(block.for_each, None, scope):
+                each = _adoption(block, scope.bind(names))
+                if each.address in found:
+                    detail = f"{each.address} is imported by another block already, at {found[each.address].range}."
+                    raise DiagnosticsError(error("Imported twice", detail, block.range))
+                found[each.address] = each
+        except DiagnosticsError as problem:
+            problems.extend(problem.diagnostics)
+    if problems:
+        raise DiagnosticsError(problems)
+    return found
+
+
+def _adoption(block: ImportBlock, scope: Scope) -> Adoption:
+    try:
+        address = str(parse_address(_address_text(block.to, scope)))
+    except ValueError as problem:
+        raise DiagnosticsError(error("Wrong address", f"{problem}", block.to.range)) from None
+    value = evaluate(block.id, scope)
+    if contains_unknown(value) or sensitive_paths(value) or value is None:
+        detail = "The id of an import is known at plan, and no secret. If it is none: nonsensitive(...)."
+        raise DiagnosticsError(error("Wrong import id", detail, block.id.range))
+    return Adoption(address, to_json_value(value), block.range)
+
+
+def _address_text(expr: Expr, scope: Scope) -> str:
+    """Return an address as it is written, keys evaluated, such as that of `rec.a[each.key]`."""
+    if isinstance(expr, Variable):
+        return expr.name
+    if isinstance(expr, GetAttr):
+        return f"{_address_text(expr.value, scope)}.{expr.name}"
+    if isinstance(expr, Index):
+        key = evaluate(expr.key, scope)
+        if isinstance(key, int) and not isinstance(key, bool):
+            return f"{_address_text(expr.value, scope)}[{key}]"
+        if isinstance(key, str):
+            return f"{_address_text(expr.value, scope)}[{json.dumps(key, ensure_ascii=False)}]"
+        raise DiagnosticsError(error("Wrong address", "A key is a text or a number that is known.", expr.key.range))
+    raise DiagnosticsError(error("Wrong address", f"{expr.text} is no address.", expr.range))
+
+
+def full_identity(given: Any, rules: Rules) -> Any:
+    """Return an identity as the provider has it: a single value stands for the one attribute that makes it up."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    names = rules.identity_attributes or ("id",)
+    if len(names) > 1:
+        raise DiagnosticsError(
+            error("Wrong import id", f"This type is identified by {', '.join(names)}: give an object with these.")
+        )
+    return {names[0]: given}
+
+
+def adopted(
+    wanted: Wanted, given: Any, spec: ProviderSpec, rules: Rules, refresh: Refresh, key: bytes
+) -> tuple[ObjectState, Reality]:
+    """Read an object that exists and return what the state records of it, and how it really is."""
+    identity = full_identity(given, rules)
+    item = ObjectState(wanted.provider, wanted.type, wanted.key, identity, timeouts=wanted.timeouts)
+    found = refresh.imported(spec, wanted.address, item)
+    if not found.exists:
+        reason = "; ".join(d.summary for d in found.diagnostics) or "its provider says that there is none like it"
+        raise DiagnosticsError(
+            error("Nothing to import", f"{identity}: {reason}.", wanted.range, address=wanted.address)
+        )
+    paths = {*wanted.sensitive, *rules.sensitive_paths}
+    recorded = ObjectState(
+        provider=wanted.provider,
+        type=wanted.type,
+        key=wanted.key,
+        identity=found.identity if found.identity is not None else identity,
+        attributes=redact({n: v for n, v in (found.attributes or {}).items() if v != WITHHELD}, paths, key),
+        private=found.private,
+        dependencies=wanted.dependencies,
+        sensitive=tuple(sorted(paths, key=str)),
+        schema_version=rules.version,
+        holds_data=rules.holds_data,
+        create_before_destroy=wanted.lifecycle.create_before_destroy,
+        prevent_destroy=wanted.guarded,
+        timeouts=wanted.timeouts,
+    )
+    return recorded, found

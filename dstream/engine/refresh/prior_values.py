@@ -1,0 +1,140 @@
+"""Recorded: the values of resources as the state has them, for `run` and `console`, where nothing is planned.
+
+Which attributes an object has beside those that are recorded, its provider knows. It is asked only where that matters:
+most of what a running task refers to is set, and whoever runs it may not have the providers of resources at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from dstream.addresses import Key, ResourceAddress, parse_address
+from dstream.config import ResourceBlock, TaskBlock
+from dstream.config.syntax import Node
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.engine.evaluate.redaction import reveal
+from dstream.engine.evaluate.resource_values import Exports, exported
+from dstream.engine.providers.implied_type import NO_SHAPE, Shape
+from dstream.engine.providers.offline_schemas import Knowing
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec, recorded_source
+from dstream.engine.providers.type_rules import rules_of
+from dstream.engine.setup.operation import Operation
+from dstream.lang import Unknown, references
+from dstream.plugins import ProviderInfo
+from dstream_state import ObjectState, Snapshot
+
+
+class Recorded(Exports):
+    """The resources of a configuration as they are recorded. What was never applied is unknown."""
+
+    def __init__(
+        self, snapshot: Snapshot, operation: Operation, pool: ProviderPool, read: Iterable[Node] | None = None
+    ) -> None:
+        """`read` are the expressions that will be evaluated; None: nobody can tell."""
+        super().__init__()
+        self.problems: list[Diagnostic] = []
+        """Why providers could not be asked: what they alone know is missing."""
+        self._snapshot, self._operation, self._pool = snapshot, operation, pool
+        self._knowing = Knowing(operation, start=False)
+        self._shapes: dict[tuple[str, str], Shape] = {}
+        self._read = None if read is None else _paths(read)
+        blocks = operation.config.resources
+        for (type_, name), block in blocks.items():
+            self.declare(type_, name, keyed=block.for_each is not None, counted=block.count is not None)
+        for text, item in sorted(snapshot.resources.items()):
+            address = None if text.startswith("task.") else parse_address(text)
+            if isinstance(address, ResourceAddress) and (address.type, address.name) in blocks:
+                block = blocks[address.type, address.name]
+                make = partial(self._value, text, item, block, address.key)
+                self.set(address.type, address.name, address.key, make)
+
+    def _value(self, address: str, item: ObjectState, block: ResourceBlock, key: Key) -> Any:
+        clear = reveal(item.attributes)
+        if self._reads_more(block, key, clear):
+            clear = self._shape(item).whole(clear)
+        return exported(clear, item.sensitive, address)
+
+    def _reads_more(self, block: ResourceBlock, key: Key, attributes: Mapping[str, Any]) -> bool:
+        """Tell whether an expression may ask an object for what is not recorded of it."""
+        if self._read is None:
+            return True
+        keyed = block.for_each is not None or block.count is not None
+        for path in self._read.get((block.type, block.name), ()):
+            if not keyed:
+                mine, rest = True, path
+            else:
+                mine, rest = not path or path[0] == key, path[1:]
+            if mine and _leads_out(attributes, rest):
+                return True
+        return False
+
+    def _shape(self, item: ObjectState) -> Shape:
+        known = self._shapes.get((item.provider, item.type))
+        if known is None:
+            known = NO_SHAPE
+            try:
+                info = self._info(item.provider)
+                rules = rules_of(info, item.type) if info is not None else None
+                known = rules.shape if rules is not None else NO_SHAPE
+            except DiagnosticsError as problem:
+                self.problems.extend(problem.diagnostics)
+            self._shapes[item.provider, item.type] = known
+        return known
+
+    def _info(self, name: str) -> ProviderInfo | None:
+        """Return what a recorded provider says of itself: by the lock file or an earlier answer, else it is started."""
+        recorded = self._snapshot.providers.get(name)
+        if recorded is None:
+            return None
+        # No secret is needed to know what types look like.
+        config = {
+            argument: Unknown() if isinstance(value, Mapping) and "$expression" in value else value
+            for argument, value in recorded.config.items()
+        }
+        role: Any = recorded.role  # written by `ProviderSpec.recorded`
+        spec = ProviderSpec(name, recorded_source(recorded, self._operation.config), role, config)
+        known = self._knowing.info(spec)
+        return self._pool.installed(spec).info if isinstance(known, Diagnostic) else known
+
+
+def read_by(operation: Operation, task: TaskBlock) -> Iterable[Node]:
+    """Yield the expressions that the configuration of a task may be made of."""
+    for local in operation.config.locals.values():
+        yield local.expr
+    sides = (task.input, *task.outputs)
+    parts = [task.for_each, task.count, *(part for side in sides for part in (side.launch.source, side.launch.env))]
+    yield from (part for part in parts if part is not None)
+    for side in sides:
+        yield side.config
+        if side.launch.container is not None:
+            yield side.launch.container
+
+
+Paths = dict[tuple[str, str], list[tuple[str | int, ...]]]
+
+
+def _paths(read: Iterable[Node]) -> Paths:
+    """Return what expressions refer to in each resource block, as far as it is written out."""
+    found: Paths = {}
+    for node in read:
+        for reference in references(node):
+            if reference.path and isinstance(reference.path[0], str):
+                found.setdefault((reference.root, reference.path[0]), []).append(reference.path[1:])
+    return found
+
+
+def _leads_out(value: Any, path: Iterable[str | int]) -> bool:
+    """Tell whether a path leads to what is not there, or to something with names, of which some may not be there."""
+    for step in path:
+        if isinstance(value, Mapping):
+            if step not in value:
+                return True
+            value = value[step]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return False
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(_leads_out(item, ()) for item in value))

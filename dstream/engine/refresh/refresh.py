@@ -1,0 +1,140 @@
+"""Refresh: ask the providers what really exists, every object once, all requests on their way before the first answer.
+
+A type whose provider takes lists is asked in batches. Answers are awaited one address at a time, so that planning
+goes on while others are still under way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dstream.diagnostics import Diagnostic
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.engine.setup.refresh_progress import Asked
+from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream.plugins.session import REQUEST_SECONDS
+from dstream_state import ObjectState
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Reality:
+    """What a provider says of one object. `attributes` is clear and None unless the object exists."""
+
+    asked: bool
+    exists: bool | None
+    attributes: Mapping[str, Any] | None = None
+    identity: Any = None
+    private: Any = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+NOT_ASKED = Reality(asked=False, exists=None)
+
+
+class Refresh:
+    """Answers about objects, by address."""
+
+    def __init__(self, pool: ProviderPool, asked: Asked) -> None:
+        """Ask through the processes of `pool`, and count that in `asked`."""
+        self._pool = pool
+        self._asked = asked
+        self._answers: dict[str, Reality] = {}
+        self._waiting: set[str] = set()
+        self._changed = threading.Condition()
+
+    def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], told: Mapping[str, Any]) -> None:
+        """Ask about objects by address; `told` has their attributes as the provider may see them."""
+        session = self._pool.session(spec)
+        if isinstance(session, LegacyLifecycle):
+            return
+        with self._changed:
+            self._waiting.update(objects)
+        self._asked.sent += len(objects)
+        bulk = "bulk_status" in self._pool.installed(spec).info.capabilities
+        if not bulk:
+            for address, item in objects.items():
+                request = Request(
+                    command="status",
+                    type=item.type,
+                    key=item.key,
+                    identity=item.identity,
+                    prior=told[address],
+                    private=item.private,
+                    timeout=item.timeouts.read,
+                )
+                session.submit(request, partial(self._take, address))
+            return
+        addresses = list(objects)
+        for start in range(0, len(addresses), _BATCH):
+            batch = addresses[start : start + _BATCH]
+            listed = [
+                {
+                    "type": objects[address].type,
+                    "key": objects[address].key,
+                    "identity": objects[address].identity,
+                    "prior": told[address],
+                    "private": objects[address].private,
+                }
+                for address in batch
+            ]
+            times = [objects[address].timeouts.read for address in batch]
+            # One request for all of them takes as long as the slowest: shorter than usual only if that holds for each.
+            slowest = max(REQUEST_SECONDS if each is None else each for each in times)
+            timeout = slowest if any(times) else None
+            request = Request(command="status", objects=listed, timeout=timeout)
+            session.submit(request, partial(self._take_batch, batch))
+
+    def imported(self, spec: ProviderSpec, address: str, item: ObjectState) -> Reality:
+        """Ask for an object that is to be taken over, by its identity, and wait for the answer."""
+        with self._changed:
+            self._waiting.add(address)
+        self._asked.sent += 1
+        request = Request(
+            command="import", type=item.type, key=item.key, identity=item.identity, timeout=item.timeouts.read
+        )
+        self._pool.session(spec).submit(request, partial(self._take, address))
+        return self.reality(address)
+
+    def _take(self, address: str, answer: Answer) -> None:
+        with self._changed:
+            self._answers[address] = reality(answer)
+            self._waiting.discard(address)
+            self._asked.answered += 1
+            self._changed.notify_all()
+
+    def _take_batch(self, addresses: list[str], answer: Answer) -> None:
+        each: Iterable[Answer] = answer.objects or ()
+        found = [reality(one) for one in each]
+        if len(found) != len(addresses):
+            found = [reality(answer)] * len(addresses)
+        with self._changed:
+            self._answers.update(zip(addresses, found, strict=True))
+            self._waiting.difference_update(addresses)
+            self._asked.answered += len(addresses)
+            self._changed.notify_all()
+
+    def reality(self, address: str) -> Reality:
+        """Wait for the answer about an address and return it; `NOT_ASKED` where nobody was asked."""
+        known = self._answers.get(address)
+        if known is not None and address not in self._waiting:
+            return known
+        with self._changed:
+            while address in self._waiting:
+                self._changed.wait()
+            return self._answers.get(address, NOT_ASKED)
+
+
+def reality(answer: Answer) -> Reality:
+    """Return what an answer to `status` says."""
+    if answer.status == "ok":
+        return Reality(True, True, answer.attributes or {}, answer.identity, answer.private, answer.diagnostics)
+    if answer.status == "gone":
+        return Reality(True, False)
+    return Reality(True, None, diagnostics=answer.diagnostics)

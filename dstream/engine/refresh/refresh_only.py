@@ -1,0 +1,35 @@
+"""Refresh only: what the state takes in of objects that are not as it has them; no object is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from dstream.engine.evaluate.redaction import reveal
+from dstream.engine.refresh.refresh import Reality
+from dstream.plan import Drift, DriftKind
+from dstream_state import Drop, ObjectState, Put, Record
+
+
+def taken_in(
+    drifts: Iterable[Drift],
+    recorded: Mapping[str, ObjectState],
+    realities: Mapping[str, Reality],
+    *,
+    encrypted: bool,
+) -> Iterator[Record]:
+    """Yield what has to be recorded of objects that were changed or are missing.
+
+    Secrets are kept only where the state is `encrypted`; elsewhere a drift has their fingerprints.
+    """
+    for drift in drifts:
+        item, reality = recorded[drift.address], realities[drift.address]
+        if drift.kind is DriftKind.MISSING:
+            yield Drop(drift.address)
+        elif drift.kind is DriftKind.CHANGED:
+            real = dict(drift.after or {})
+            if encrypted:
+                real = dict(reveal(real, reality.attributes, item.attributes))
+            identity = reality.identity if reality.identity is not None else item.identity
+            private = reality.private if reality.private is not None else item.private
+            yield Put(drift.address, replace(item, attributes=real, identity=identity, private=private))

@@ -1,0 +1,95 @@
+"""Upgrades: recorded objects of an older schema version, raised by their provider before anything else is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.evaluate.redaction import WITHHELD, redact, told
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream.plugins.describe import DescribedTypes
+from dstream_state import ObjectState
+
+
+def upgraded(
+    spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
+) -> dict[str, ObjectState]:
+    """Return those objects of a provider that are of an older schema version, in the present one.
+
+    `encrypted`: the state may hold secrets. Raise DiagnosticsError with all that cannot be raised, and with those that
+    a newer provider recorded.
+    """
+    found, problems = raised(spec, objects, pool, key, encrypted=encrypted)
+    if problems:
+        raise DiagnosticsError(problems)
+    return found
+
+
+def raised(
+    spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
+) -> tuple[dict[str, ObjectState], list[Diagnostic]]:
+    """Return what `upgraded` does, and what it would raise, each with the address of its object."""
+    schemas = pool.installed(spec).info.resources
+    if isinstance(schemas, DescribedTypes):
+        return {}, []  # these keep the version in the provider's own notes
+    session = None
+    waiting: list[tuple[str, ObjectState, int, SimpleQueue[Answer]]] = []
+    problems: list[Diagnostic] = []
+    for address, item in objects.items():
+        schema = schemas.get(item.type)
+        if schema is None or schema.version == item.schema_version:
+            continue
+        if schema.version < item.schema_version:
+            problems.append(_newer(address, item, schema.version, spec))
+            continue
+        session = session or pool.session(spec)
+        if isinstance(session, LegacyLifecycle):
+            continue
+        answers: SimpleQueue[Answer] = SimpleQueue()
+        prior = told(item.attributes, item.sensitive, key, item.attributes)
+        request = Request(
+            command="upgrade",
+            type=item.type,
+            key=item.key,
+            identity=item.identity,
+            prior=prior,
+            private=item.private,
+            version=item.schema_version,
+        )
+        session.submit(request, answers.put)
+        waiting.append((address, item, schema.version, answers))
+    found: dict[str, ObjectState] = {}
+    for address, item, version, answers in waiting:
+        answer = answers.get()
+        if answer.status == "ok" and answer.attributes is not None:
+            paths = {*item.sensitive, *((name,) for name in schemas[item.type].sensitive)}
+            attributes = _kept(answer.attributes, item.attributes)
+            found[address] = replace(
+                item,
+                attributes=attributes if encrypted else redact(attributes, paths, key),
+                sensitive=tuple(sorted(paths, key=str)),
+                schema_version=version,
+            )
+        else:
+            said = answer.diagnostics or (error("Provider did not upgrade an object", "It gave no reason."),)
+            problems += (replace(each, address=address) for each in said)
+    return found, problems
+
+
+def _kept(answer: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer, with each withheld value as it was recorded."""
+    return {name: before.get(name, WITHHELD) if value == WITHHELD else value for name, value in answer.items()}
+
+
+def _newer(address: str, item: ObjectState, known: int, spec: ProviderSpec) -> Diagnostic:
+    return error(
+        "Object was recorded by a newer provider",
+        f"It has version {item.schema_version} of the schema of {item.type}, and {spec.name} knows versions up to "
+        f"{known}. Use the newer provider again (dstream init -upgrade).",
+        address=address,
+    )

@@ -1,0 +1,106 @@
+"""Detached runs: started in the background, looked at by their logs, and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.runs.flows import flow_names
+from dstream.engine.runs.run_files import folder_of, log_path, read_note
+from dstream.engine.setup.operation import Operation
+from dstream_state import Holder
+from dstream_state.processes import alive, start_time, this_host
+
+_UNDERWAY = ("running", "waiting", "restarting", "stopping")
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A run that was started in the background."""
+
+    pid: int
+    log: Path
+    code: int | None
+    """How it ended, if it has already."""
+
+
+def start_detached(root: Path, task: str, flows: Sequence[str], arguments: Sequence[str], patience: float) -> Detached:
+    """Start `dstream ARGUMENTS` in the background, its output going to the task's log; wait until it is underway.
+
+    Returns early when it has ended. It belongs to no terminal, and goes on when the one who started it logs out.
+    """
+    folder_of(root).mkdir(parents=True, exist_ok=True)
+    log = log_path(root, task)
+    if log.exists():
+        log.replace(log.with_name(f"{log.name}.1"))
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dstream", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "NO_COLOR": "1"},
+            start_new_session=True,
+        )
+    until = time.monotonic() + patience
+    while process.poll() is None and time.monotonic() < until:
+        notes = [read_note(root, flow) for flow in flows]
+        if all(note is not None and note.pid == process.pid and note.state in _UNDERWAY for note in notes):
+            break
+        time.sleep(0.05)
+    return Detached(process.pid, log, process.poll())
+
+
+def runner_of(operation: Operation, flow: str) -> Holder | None:
+    """Return who runs a flow, or None; one on another machine may have died unnoticed."""
+    holder = operation.backend.task(flow).read().holder
+    if holder is None or holder.released:
+        return None
+    here = holder.host == this_host()
+    return None if here and not alive(holder.pid, holder.started) else holder
+
+
+def stop(operation: Operation, task: str, *, force: bool, patience: float) -> list[str]:
+    """Ask whoever runs a task to end, and wait until it has; return the names of the flows that were stopped.
+
+    With `force` it is killed, and its providers end with it. Raise DiagnosticsError where it runs on another machine or
+    does not end in time.
+    """
+    stopped: list[str] = []
+    runners: dict[int, int | None] = {}
+    for flow in flow_names(operation, task):
+        holder = runner_of(operation, flow)
+        if holder is None:
+            continue
+        if holder.host != this_host():
+            detail = f"{flow} is run by {holder.describe()}. Stop it on that machine."
+            raise DiagnosticsError(error("Task runs on another machine", detail))
+        stopped.append(flow)
+        runners[holder.pid] = holder.started
+    for pid, started in runners.items():
+        if alive(pid, started):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if force else signal.SIGTERM)
+    until = time.monotonic() + patience
+    for pid, started in runners.items():
+        while _runs(pid, started):
+            if time.monotonic() > until:
+                detail = (
+                    f"Process {pid} was asked to end {patience:g} s ago and is still finishing. Wait longer with "
+                    f"-timeout, or kill it with: dstream stop {task} -force (what is not acknowledged comes again)."
+                )
+                raise DiagnosticsError(error("Task does not stop", detail))
+            time.sleep(0.05)
+    return stopped
+
+
+def _runs(pid: int, started: int | None) -> bool:
+    return alive(pid, started if started is not None else start_time(pid))

@@ -1,0 +1,122 @@
+"""Status: what is deployed and what is running, from the state and the leases of tasks; no provider is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dstream.engine.commands.plan import current_state
+from dstream.engine.runs.flows import flow_names
+from dstream.engine.runs.process_stats import containers_of, memory_of
+from dstream.engine.runs.run_files import Note, read_note
+from dstream.engine.setup.operation import Operation
+from dstream_state import ProcessStarted, Snapshot
+from dstream_state.processes import alive, this_host
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStatus:
+    """One flow of a task."""
+
+    name: str
+    holder: str | None
+    """Who runs it, or None."""
+    checkpoint_at: str | None
+    position: Any
+    dead_letters: int
+    processes: tuple[str, ...]
+    note: Note | None = None
+    """How its latest run on this machine is doing, or has ended."""
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """One task: `state` is not applied, applied, running, or removed (applied, and no longer in the configuration)."""
+
+    address: str
+    state: str
+    objects: int
+    addresses: tuple[str, ...]
+    flows: tuple[FlowStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything that is deployed."""
+
+    place: str
+    serial: int
+    pending: int
+    holder: str | None
+    tasks: tuple[TaskStatus, ...]
+    others: int
+    """Objects of `resource` blocks."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as JSON values."""
+        from dataclasses import asdict
+
+        return {"format_version": "1.0", **asdict(self)}
+
+
+def status(operation: Operation, task: str | None) -> Status:
+    """Return the status of everything, or of one task by name."""
+    snapshot, pending = current_state(operation)
+    view = operation.backend.read()
+    names = [task] if task is not None else [*operation.config.tasks]
+    tasks = [_task(operation, snapshot, name) for name in names]
+    if task is None:
+        gone = sorted(address for address in snapshot.tasks if address.split("[")[0].removeprefix("task.") not in names)
+        tasks += [TaskStatus(address, "removed", *_objects(snapshot, address), ()) for address in gone]
+    held = view.holder is not None and not view.holder.released and _runs(view.holder)
+    return Status(
+        operation.backend.describe(),
+        snapshot.serial,
+        pending,
+        view.holder.describe() if held and view.holder is not None else None,
+        tuple(tasks),
+        sum(not address.startswith("task.") for address in snapshot.resources),
+    )
+
+
+def _task(operation: Operation, snapshot: Snapshot, name: str) -> TaskStatus:
+    address = f"task.{name}"
+    flows = tuple(_flow(operation, flow) for flow in flow_names(operation, name))
+    applied = any(known.split("[", 1)[0] == address for known in snapshot.tasks)
+    running = any(flow.holder for flow in flows)
+    return TaskStatus(
+        address, "running" if running else "applied" if applied else "not applied", *_objects(snapshot, address), flows
+    )
+
+
+def _objects(snapshot: Snapshot, address: str) -> tuple[int, tuple[str, ...]]:
+    found = tuple(sorted(each for each in snapshot.resources if each.startswith((f"{address}.", f"{address}["))))
+    return len(found), found
+
+
+def _flow(operation: Operation, name: str) -> FlowStatus:
+    store = operation.backend.task(name)
+    view = store.read()
+    holder = view.holder
+    running = holder is not None and not holder.released and _runs(holder)
+    return FlowStatus(
+        name,
+        holder.describe() if running and holder is not None else None,
+        view.checkpoint.at if view.checkpoint is not None else None,
+        view.checkpoint.position if view.checkpoint is not None else None,
+        len(store.dead_letters.list()),
+        tuple(_process(process) for process in view.processes) if running else (),
+        read_note(operation.root, name),
+        containers_of(holder) if running and holder is not None else (),
+    )
+
+
+def _process(process: ProcessStarted) -> str:
+    memory = memory_of(process.pid) if process.host == this_host() else None
+    return f"pid {process.pid} on {process.host}" + (f", {memory / 1048576:.1f} MiB" if memory is not None else "")
+
+
+def _runs(holder: Any) -> bool:
+    """Tell whether a holder may still run: on another host nobody can tell, on this one its process is looked up."""
+    return holder.host != this_host() or alive(holder.pid, holder.started)

@@ -1,0 +1,118 @@
+"""Operation: what every engine operation stands on: configuration, values, backend and providers, opened once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dstream.config import Config, load
+from dstream.engine.setup.backend import configured_encryption, open_configured
+from dstream.engine.setup.block_graph import Needs, block_graph, block_needs
+from dstream.engine.setup.refresh_progress import Asked
+from dstream.lang import Module
+from dstream.lang.secret_texts import SecretTexts
+from dstream.lang.variables import Ask
+from dstream_state import Backend, Encryption
+
+if TYPE_CHECKING:
+    from dstream.graph import Dependencies
+
+DATA_DIR = ".dstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user gives beside the configuration's files."""
+
+    config: Path = Path()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values of variables as texts, from `-var`; later ones win over files and environment."""
+    variable_files: tuple[Path, ...] = ()
+    workspace: str = "default"
+    empty: bool = False
+    """Whether a folder without a configuration is an empty one."""
+    planned_at: str | None = None
+    """The time of the plan that is carried out; None where one is made."""
+
+
+@dataclass(slots=True)
+class Operation:
+    """The configuration as loaded, its values, and where its state lives."""
+
+    config: Config
+    module: Module
+    workspace: str
+    _encryption: Encryption | None = None
+    _backend: Backend | None = None
+    _needs: Needs | None = None
+    _graph: Dependencies | None = None
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def root(self) -> Path:
+        """The folder of the configuration."""
+        return self.config.root
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the state, opened when it is first asked for."""
+        if self._backend is None:
+            self._backend = open_configured(self.config, self.module, self.workspace, self.encryption)
+        return self._backend
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """What the state is encrypted with; its key is made once."""
+        if self._encryption is None and self.encrypted:
+            self._encryption = configured_encryption(self.config, self.module)
+        return self._encryption
+
+    def take_encryption(self, other: Operation) -> None:
+        """Use the encryption of another operation on the same configuration, whose key is made already."""
+        self._encryption = other.encryption
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the state is encrypted, so that it may hold secrets."""
+        return self.config.settings is not None and self.config.settings.encryption is not None
+
+    @property
+    def needs(self) -> Needs:
+        """What each block needs directly."""
+        if self._needs is None:
+            self._needs = block_needs(self.config)
+        return self._needs
+
+    @property
+    def secrets(self) -> SecretTexts:
+        """The secrets that expressions have come upon so far."""
+        return self.module.surroundings.secret_texts
+
+    @property
+    def graph(self) -> Dependencies:
+        """The graph of the configuration's blocks; raises DiagnosticsError on a cycle."""
+        if self._graph is None:
+            self._graph = block_graph(self.config, self.needs)
+        return self._graph
+
+
+def open_operation(given: Given, *, ask: Ask | None = None, lint: bool = False) -> Operation:
+    """Load the configuration and evaluate its variables; raise DiagnosticsError with everything that is wrong.
+
+    `ask` is called for a variable without a value. With `lint`, what is not given is unknown instead of an error.
+    """
+    config = load(given.config, empty=given.empty)
+    module = Module(
+        config,
+        variables=dict(given.variables),
+        variable_files=given.variable_files,
+        workspace=given.workspace,
+        env=os.environ,
+        ask=ask,
+        lint=lint,
+        planned_at=given.planned_at,
+    )
+    return Operation(config, module, given.workspace)
