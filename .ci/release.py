@@ -58,7 +58,7 @@ def build() -> None:
         kinds = [] if project == ROOT else ["-t", "wheel"]  # only the root has all that an sdist needs
         run([sys.executable, "-m", "hatchling", "build", "-d", str(DIST), *kinds], project)
     sys.path.insert(0, str(ROOT))
-    from dstream.registry.package import build as build_file
+    from dstream.registry.packaging.single_file import build as build_file
 
     os.environ.update(PIP_FIND_LINKS=str(DIST), PIP_NO_BUILD_ISOLATION="0", PIP_NO_INDEX="1")
     for name in single_files():
@@ -72,7 +72,7 @@ def freeze() -> None:
     Providers of Pulumi's types are left out: what their programs import is known when they run.
     """
     sys.path.insert(0, str(ROOT))
-    from dstream.registry.freezing import freeze as freeze_file
+    from dstream.registry.packaging.freeze import freeze as freeze_file
     from dstream.registry.platforms import this_platform
 
     os.environ["PIP_FIND_LINKS"] = f"{DIST} {os.environ.get('PIP_FIND_LINKS', '')}".strip()

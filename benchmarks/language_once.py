@@ -50,7 +50,7 @@ def parse(path: Path) -> int:
 
 def tokens(path: Path) -> int:
     """Only find the words of a text, with the lexer's own pattern."""
-    from dstream.config.lexer import _NORMAL
+    from dstream.config.syntax.lexer import _NORMAL
 
     return sum(1 for _ in _NORMAL.finditer(path.read_text()))
 

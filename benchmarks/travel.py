@@ -18,11 +18,11 @@ import time
 import urllib.request
 from pathlib import Path
 
-from dstream.registry.cache import Cache
-from dstream.registry.client import RegistryClient
-from dstream.registry.pushing import Pusher
+from dstream.registry.oci.cache import Cache
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.push import Pusher
+from dstream.registry.oci.transport import Transport
 from dstream.registry.settings import Settings
-from dstream.registry.transport import Transport
 from tests.services.containers import EngineMissing, engine, images
 from tests.services.registry import RegistryMissing, registry
 

@@ -63,7 +63,7 @@ def test_every_command_is_described_and_every_option_that_is_described_exists():
 
 
 def test_the_pages_on_functions_and_locals_name_all_functions_and_reserved_names():
-    from dstream.config.decode import RESERVED_NAMES
+    from dstream.config.decode.decoder import RESERVED_NAMES
     from dstream.lang.functions import registry
 
     rows = re.findall(r"^\| `(\w+)(\(.*?\))` \| ", (ROOT / "docs/functions.md").read_text(), re.MULTILINE)

@@ -28,7 +28,7 @@ _STDIN = "<stdin>"
 @flag("recursive", help="Also the folders below.")
 def command(paths: tuple[str, ...], check: bool, diff: bool, write: bool, list: bool, recursive: bool) -> int:
     """Format configurations: the files, or the files of the folders, that are named; `-` is the standard input."""
-    from dstream.config.format import format_text
+    from dstream.config.syntax.format import format_text
     from dstream.diagnostics import DiagnosticsError
 
     changed = False

@@ -38,7 +38,7 @@ def lock(
     """
     from dstream.cli.render.loading import Loading
     from dstream.engine.commands.dependency_lock import lock_providers, wanted_images, wanted_providers
-    from dstream.registry.install import installer
+    from dstream.registry.lockfile.installer import installer
 
     if mode not in (None, "readonly"):
         raise click.BadParameter(f"{mode!r} is not known; readonly is", param_hint="-lockfile")

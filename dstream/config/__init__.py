@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         TimeoutsBlock,
         VariableBlock,
     )
-    from dstream.config.parser import Parsed
-    from dstream.config.syntax import Attribute, Block, Body, Expr, Node
+    from dstream.config.syntax.parser import Parsed
+    from dstream.config.syntax.tree import Attribute, Block, Body, Expr, Node
 
 __all__ = [
     "Attribute",
@@ -72,7 +72,9 @@ _SYNTAX = ("Attribute", "Block", "Body", "Expr", "Node")
 def __getattr__(name: str) -> Any:
     """Import a type when it is asked for, as PEP 562 has it."""
     if name in __all__:
-        return getattr(import_module("dstream.config.syntax" if name in _SYNTAX else "dstream.config.blocks"), name)
+        return getattr(
+            import_module("dstream.config.syntax.tree" if name in _SYNTAX else "dstream.config.blocks"), name
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -95,20 +97,20 @@ def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None
 
 def parse_text(text: str, filename: str) -> Parsed:
     """Return the syntax tree of a text as `.body`, and all that is wrong with it as `.diagnostics`."""
-    from dstream.config.parser import parse_text as parse
+    from dstream.config.syntax.parser import parse_text as parse
 
     return parse(text, filename)
 
 
 def parse_expression(text: str, filename: str) -> Expr:
     """Return the tree of one expression; raise DiagnosticsError."""
-    from dstream.config.parser import parse_expression as parse
+    from dstream.config.syntax.parser import parse_expression as parse
 
     return parse(text, filename)
 
 
 def parse_template(text: str, filename: str) -> Expr:
     """Return the tree of a text that is a template as a whole; raise DiagnosticsError."""
-    from dstream.config.parser import parse_template as parse
+    from dstream.config.syntax.parser import parse_template as parse
 
     return parse(text, filename)

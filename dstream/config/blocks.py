@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstream.addresses import Address
-    from dstream.config.syntax import Attribute, Block, Body, Expr
+    from dstream.config.syntax.tree import Attribute, Block, Body, Expr
     from dstream.diagnostics import SourceRange
 
 LaunchKind = Literal["path", "name", "ref", "image"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dstream.config.blocks import Config
-from dstream.config.decode import Decoder
-from dstream.config.parser import parse_text
+from dstream.config.decode.decoder import Decoder
+from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 
 

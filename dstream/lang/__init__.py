@@ -21,14 +21,14 @@ from dstream.lang.values import (
 )
 
 if TYPE_CHECKING:
-    from dstream.lang.bodies import evaluate_body
+    from dstream.lang.block_eval import evaluate_body
     from dstream.lang.expressions import evaluate
-    from dstream.lang.inline import inline_locals
+    from dstream.lang.format_value import to_text
+    from dstream.lang.generated_expr import inline_locals
     from dstream.lang.jsonvalue import from_json_value, to_json_value, value_as_json
     from dstream.lang.module import Module, failure
     from dstream.lang.reference import Reference, references
     from dstream.lang.scope import Lazy, Namespace, Scope, Surroundings
-    from dstream.lang.text import to_text
 
 __all__ = [
     "UNKNOWN",
@@ -65,13 +65,13 @@ _WHERE = {
     "Scope": "scope",
     "Surroundings": "scope",
     "evaluate": "expressions",
-    "evaluate_body": "bodies",
+    "evaluate_body": "block_eval",
     "failure": "module",
     "from_json_value": "jsonvalue",
-    "inline_locals": "inline",
+    "inline_locals": "generated_expr",
     "references": "reference",
     "to_json_value": "jsonvalue",
-    "to_text": "text",
+    "to_text": "format_value",
     "value_as_json": "jsonvalue",
 }
 

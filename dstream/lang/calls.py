@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dstream.config import syntax
+from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang.dispatch import evaluate_all
+from dstream.lang.errors import choose, problem, sentence
 from dstream.lang.functions import registry
 from dstream.lang.functions.registry import Function, FunctionError, NotSet, NullArgument, Parameter
-from dstream.lang.problems import choose, problem, sentence
 from dstream.lang.scope import Scope
 from dstream.lang.types import ConversionError, convert
 from dstream.lang.values import (
@@ -29,7 +29,7 @@ from dstream.lang.values import (
 _HIDDEN = "an argument is sensitive, so what is wrong with it is not shown"
 
 
-def call(expr: syntax.Call, scope: Scope) -> Value:
+def call(expr: tree.Call, scope: Scope) -> Value:
     """Return what a call gives; raise DiagnosticsError."""
     function = registry.find(expr.name.removeprefix("core::"))
     if function is None:
@@ -51,7 +51,7 @@ def call(expr: syntax.Call, scope: Scope) -> Value:
         raise problem("Error in a function call", f"{function.usage()}: {_ended(wrong.message)}", at) from None
 
 
-def _null(function: Function, wrong: NullArgument, expr: syntax.Call) -> DiagnosticsError:
+def _null(function: Function, wrong: NullArgument, expr: tree.Call) -> DiagnosticsError:
     index = min(wrong.argument or 0, len(expr.arguments) - 1)
     argument = expr.arguments[index]
     if argument.text == "null" or (expr.expands and index == len(expr.arguments) - 1):
@@ -74,7 +74,7 @@ def _near(name: str) -> str:
     return near or " The functions are listed in docs/language.md."
 
 
-def _call(function: Function, expr: syntax.Call, scope: Scope) -> Value:
+def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
     arguments = _arguments(expr, scope)
     if arguments is None:
         return Unknown()
@@ -125,7 +125,7 @@ def _typed(result: Value, function: Function, given: list[Value]) -> Value:
     return MapValue(result) if isinstance(result, dict) else result
 
 
-def _arguments(expr: syntax.Call, scope: Scope) -> list[Value] | None:
+def _arguments(expr: tree.Call, scope: Scope) -> list[Value] | None:
     """Return the values of all arguments; None if it is not known how many there are."""
     values = evaluate_all(expr.arguments, scope)
     if not expr.expands:
@@ -150,7 +150,7 @@ def _parameter(function: Function, index: int) -> Parameter:
     return function.rest
 
 
-def _check_count(function: Function, count: int, expr: syntax.Call) -> None:
+def _check_count(function: Function, count: int, expr: tree.Call) -> None:
     most = len(function.parameters)
     least = most - function.optional
     if count >= least and (count <= most or function.rest is not None):

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dstream.config import syntax
+from dstream.config.syntax import tree
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_all, evaluate_inner
+from dstream.lang.errors import problem, sentence
 from dstream.lang.operators import OperatorError, truth
-from dstream.lang.problems import problem, sentence
 from dstream.lang.scope import Scope
 from dstream.lang.types import ConversionError, is_primitive, to_string
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 
-def _tuple(expr: syntax.TupleExpr, scope: Scope) -> Value:
+def _tuple(expr: tree.TupleExpr, scope: Scope) -> Value:
     return evaluate_all(expr.items, scope)
 
 
-def _object(expr: syntax.ObjectExpr, scope: Scope) -> Value:
+def _object(expr: tree.ObjectExpr, scope: Scope) -> Value:
     made: dict[str, Value] = {}
     marks: Marks = None
     unknown = False
     problems: list[Diagnostic] = []
     for key_expr, value_expr in expr.items:
-        if isinstance(key_expr, syntax.Literal) and isinstance(key_expr.value, str):
+        if isinstance(key_expr, tree.Literal) and isinstance(key_expr.value, str):
             try:
                 made[key_expr.value] = evaluate_inner(value_expr, scope)
             except DiagnosticsError as wrong:
                 problems.extend(wrong.diagnostics)
             continue
-        if isinstance(key_expr, syntax.GetAttr | syntax.Index):
+        if isinstance(key_expr, tree.GetAttr | tree.Index):
             detail = (
                 f"If {key_expr.text} is meant as a reference, put it into parentheses: ({key_expr.text}). "
                 f'If it is the name itself, put it into quotation marks: "{key_expr.text}".'
@@ -54,7 +54,7 @@ def _sorted(made: dict[str, Value]) -> dict[str, Value]:
     return {name: made[name] for name in sorted(made)}
 
 
-def _key(key: Value, expr: syntax.Expr) -> str:
+def _key(key: Value, expr: tree.Expr) -> str:
     if key is None:
         raise problem("Invalid key", "The key is null. Keys are strings.", expr)
     try:
@@ -63,7 +63,7 @@ def _key(key: Value, expr: syntax.Expr) -> str:
         raise problem("Invalid key", f"Keys are strings, and this is {kind(key)}.", expr) from None
 
 
-def _for(expr: syntax.For, scope: Scope) -> Value:
+def _for(expr: tree.For, scope: Scope) -> Value:
     collection = evaluate_inner(expr.collection, scope)
     marks: Marks = None
     if isinstance(collection, Sensitive):
@@ -116,14 +116,14 @@ def _for(expr: syntax.For, scope: Scope) -> Value:
     return mark(_sorted(dict(groups) if expr.grouping else made), marks)
 
 
-def refuse_primitive(collection: Unknown, expr: syntax.Expr) -> None:
+def refuse_primitive(collection: Unknown, expr: tree.Expr) -> None:
     """Raise DiagnosticsError if what is not known yet is surely nothing that a `for` can go over."""
     if is_primitive(collection):
         detail = f"for goes over a list, set, map or object, not a {collection.type}."
         raise problem("Invalid collection in for", detail, expr)
 
 
-def pairs(collection: Value, expr: syntax.Expr) -> Iterable[tuple[Value, Value]]:
+def pairs(collection: Value, expr: tree.Expr) -> Iterable[tuple[Value, Value]]:
     """Return the keys and values that a `for` goes over; raise DiagnosticsError at `expr`."""
     if isinstance(collection, dict):
         return ((key, collection[key]) for key in sorted(collection))
@@ -139,7 +139,7 @@ def pairs(collection: Value, expr: syntax.Expr) -> Iterable[tuple[Value, Value]]
     )
 
 
-def _filter(condition: syntax.Expr, scope: Scope) -> tuple[bool | None, Marks]:
+def _filter(condition: tree.Expr, scope: Scope) -> tuple[bool | None, Marks]:
     value = evaluate_inner(condition, scope)
     marks: Marks = None
     if isinstance(value, Sensitive):
@@ -152,4 +152,4 @@ def _filter(condition: syntax.Expr, scope: Scope) -> tuple[bool | None, Marks]:
         raise problem("Invalid condition", sentence(wrong.message), condition) from None
 
 
-EVALUATORS.update({syntax.TupleExpr: _tuple, syntax.ObjectExpr: _object, syntax.For: _for})
+EVALUATORS.update({tree.TupleExpr: _tuple, tree.ObjectExpr: _object, tree.For: _for})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from dstream.config.syntax import Expr
+from dstream.config.syntax.tree import Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.scope import Scope
 from dstream.lang.values import Value

@@ -10,15 +10,15 @@ from __future__ import annotations
 import dstream.lang.comprehensions
 import dstream.lang.names
 import dstream.lang.operations
-import dstream.lang.texts  # noqa: F401  # as above
-from dstream.config import syntax
+import dstream.lang.templates  # noqa: F401  # as above
+from dstream.config.syntax import tree
 from dstream.lang.dispatch import EVALUATORS, evaluate_inner
-from dstream.lang.problems import problem
+from dstream.lang.errors import problem
 from dstream.lang.scope import Scope
 from dstream.lang.values import Value
 
 
-def evaluate(expr: syntax.Expr, scope: Scope) -> Value:
+def evaluate(expr: tree.Expr, scope: Scope) -> Value:
     """Return the value of an expression; raise DiagnosticsError."""
     try:
         return evaluate_inner(expr, scope)
@@ -27,18 +27,18 @@ def evaluate(expr: syntax.Expr, scope: Scope) -> Value:
         raise problem("Nested too deeply", detail, expr) from None
 
 
-def _literal(expr: syntax.Literal, scope: Scope) -> Value:
+def _literal(expr: tree.Literal, scope: Scope) -> Value:
     return expr.value
 
 
-def _template_wrap(expr: syntax.TemplateWrap, scope: Scope) -> Value:
+def _template_wrap(expr: tree.TemplateWrap, scope: Scope) -> Value:
     return evaluate_inner(expr.value, scope)
 
 
-def _call(expr: syntax.Call, scope: Scope) -> Value:
+def _call(expr: tree.Call, scope: Scope) -> Value:
     from dstream.lang.calls import call
 
     return call(expr, scope)
 
 
-EVALUATORS.update({syntax.Literal: _literal, syntax.TemplateWrap: _template_wrap, syntax.Call: _call})
+EVALUATORS.update({tree.Literal: _literal, tree.TemplateWrap: _template_wrap, tree.Call: _call})

@@ -161,7 +161,7 @@ def failure(condition: Condition, scope: Scope) -> str | None:
 
 
 def _shown(value: Value) -> str:
-    from dstream.lang.text import to_text
+    from dstream.lang.format_value import to_text
 
     text = to_text(value)
     return f" The value is {text}." if len(text) <= 80 and "\n" not in text else ""

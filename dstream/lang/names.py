@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dstream.config import syntax
+from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
-from dstream.lang.problems import choose, hidden, problem, sentence
+from dstream.lang.errors import choose, hidden, problem, sentence
 from dstream.lang.scope import Namespace, Scope
 from dstream.lang.types import (
     NUMBER,
@@ -45,19 +45,19 @@ _ELSEWHERE = {
 """What Terraform has, and what is in its place."""
 
 
-def _variable(expr: syntax.Variable, scope: Scope) -> Value:
+def _variable(expr: tree.Variable, scope: Scope) -> Value:
     found = _lookup(expr, scope)
     return found.all() if isinstance(found, Namespace) else found
 
 
-def _lookup(expr: syntax.Variable, scope: Scope) -> Value | Namespace:
+def _lookup(expr: tree.Variable, scope: Scope) -> Value | Namespace:
     try:
         return scope.lookup(expr.name)
     except KeyError:
         raise _undeclared(expr, scope) from None
 
 
-def _undeclared(expr: syntax.Variable, scope: Scope) -> DiagnosticsError:
+def _undeclared(expr: tree.Variable, scope: Scope) -> DiagnosticsError:
     name = expr.name
     for space in ("local", "var"):
         try:
@@ -82,8 +82,8 @@ def _undeclared(expr: syntax.Variable, scope: Scope) -> DiagnosticsError:
     return problem("Unknown name", detail, expr)
 
 
-def _get_attr(expr: syntax.GetAttr, scope: Scope) -> Value:
-    if isinstance(expr.value, syntax.Variable):
+def _get_attr(expr: tree.GetAttr, scope: Scope) -> Value:
+    if isinstance(expr.value, tree.Variable):
         value = _lookup(expr.value, scope)
         if isinstance(value, Namespace):
             return _member(value, expr, scope)
@@ -92,7 +92,7 @@ def _get_attr(expr: syntax.GetAttr, scope: Scope) -> Value:
     return _attribute(value, expr)
 
 
-def _member(space: Namespace, expr: syntax.GetAttr, scope: Scope) -> Value:
+def _member(space: Namespace, expr: tree.GetAttr, scope: Scope) -> Value:
     try:
         return space.get(expr.name)
     except KeyError:
@@ -100,7 +100,7 @@ def _member(space: Namespace, expr: syntax.GetAttr, scope: Scope) -> Value:
         raise problem(f"Unknown {space.what}", detail, expr) from None
 
 
-def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
+def _attribute(value: Value, expr: tree.GetAttr) -> Value:
     name = expr.name
     if isinstance(value, Sensitive):
         if isinstance(value.value, dict) and name not in value.value:
@@ -124,7 +124,7 @@ def _attribute(value: Value, expr: syntax.GetAttr) -> Value:
     raise problem("Unknown attribute", f'{_sentence_kind(value)} has no attribute "{name}".', expr.name_range)
 
 
-def _type_of_attribute(type_: Type | None, expr: syntax.GetAttr) -> Type | None:
+def _type_of_attribute(type_: Type | None, expr: tree.GetAttr) -> Type | None:
     """Return the type of an attribute of what is not known yet, None where that is not known either."""
     match type_:
         case ObjectType():
@@ -140,12 +140,12 @@ def _type_of_attribute(type_: Type | None, expr: syntax.GetAttr) -> Type | None:
     return None
 
 
-def _no_attribute(expr: syntax.GetAttr, known: Iterable[str]) -> DiagnosticsError:
+def _no_attribute(expr: tree.GetAttr, known: Iterable[str]) -> DiagnosticsError:
     detail = f'This object has no attribute "{expr.name}".{choose(expr.name, known, "attribute")}'
     return problem("Unknown attribute", detail, expr.name_range)
 
 
-def _attribute_of_many(expr: syntax.GetAttr, what: str) -> DiagnosticsError:
+def _attribute_of_many(expr: tree.GetAttr, what: str) -> DiagnosticsError:
     name = expr.name
     detail = f'{what} has no attribute "{name}". For that of one element write [0].{name}, for those of all [*].{name}.'
     return problem("Unknown attribute", detail, expr.name_range)
@@ -155,8 +155,8 @@ def _sentence_kind(value: Value) -> str:
     return kind(value).capitalize()
 
 
-def _index(expr: syntax.Index, scope: Scope) -> Value:
-    if isinstance(expr.value, syntax.Variable):
+def _index(expr: tree.Index, scope: Scope) -> Value:
+    if isinstance(expr.value, tree.Variable):
         value = _lookup(expr.value, scope)
         if isinstance(value, Namespace):
             value = value.all()
@@ -170,7 +170,7 @@ def _index(expr: syntax.Index, scope: Scope) -> Value:
     return _element(value, key, expr)
 
 
-def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
+def _element(value: Value, key: Value, expr: tree.Index) -> Value:
     if value is None:
         raise problem("Element of null", f"{expr.value.text} is null, so it has no elements.", expr)
     if isinstance(value, Unknown) and is_primitive(value):
@@ -206,11 +206,11 @@ def _element(value: Value, key: Value, expr: syntax.Index) -> Value:
     raise problem("Invalid index", f"{_sentence_kind(value)} has no elements.", expr)
 
 
-def _no_key(expr: syntax.Index, name: str, known: Iterable[str]) -> DiagnosticsError:
+def _no_key(expr: tree.Index, name: str, known: Iterable[str]) -> DiagnosticsError:
     return problem("Invalid index", f'There is no "{name}" in this object.{choose(name, known, "key")}', expr.key)
 
 
-def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: syntax.Index) -> int:
+def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: tree.Index) -> int:
     try:
         index = to_number(key)
     except ConversionError:
@@ -232,7 +232,7 @@ def _elements(count: int) -> str:
 # Splats
 
 
-def _splat(expr: syntax.Splat, scope: Scope) -> Value:
+def _splat(expr: tree.Splat, scope: Scope) -> Value:
     value = evaluate_inner(expr.value, scope)
     marks: Marks = None
     if isinstance(value, Sensitive):
@@ -251,20 +251,20 @@ def _splat(expr: syntax.Splat, scope: Scope) -> Value:
     return mark([evaluate_inner(expr.item, scope.bind({name: item})) for item in items], marks)
 
 
-def _splat_item(expr: syntax.SplatItem, scope: Scope) -> Value:
+def _splat_item(expr: tree.SplatItem, scope: Scope) -> Value:
     return scope.lookup(_splat_name(expr))
 
 
-def _splat_name(symbol: syntax.SplatItem) -> str:
+def _splat_name(symbol: tree.SplatItem) -> str:
     return f"[*]{symbol.start}"
 
 
 EVALUATORS.update(
     {
-        syntax.Variable: _variable,
-        syntax.GetAttr: _get_attr,
-        syntax.Index: _index,
-        syntax.Splat: _splat,
-        syntax.SplatItem: _splat_item,
+        tree.Variable: _variable,
+        tree.GetAttr: _get_attr,
+        tree.Index: _index,
+        tree.Splat: _splat,
+        tree.SplatItem: _splat_item,
     }
 )

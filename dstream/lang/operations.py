@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator as operator_module
 from decimal import Decimal
 
-from dstream.config import syntax
+from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
+from dstream.lang.errors import hidden, problem, sentence
 from dstream.lang.operators import OperatorError, truth
-from dstream.lang.problems import hidden, problem, sentence
 from dstream.lang.scope import Scope
 from dstream.lang.types import (
     ANY,
@@ -27,11 +27,11 @@ from dstream.lang.types import (
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark, origins
 
 
-def _parentheses(expr: syntax.Parentheses, scope: Scope) -> Value:
+def _parentheses(expr: tree.Parentheses, scope: Scope) -> Value:
     return evaluate_inner(expr.value, scope)
 
 
-def _unary(expr: syntax.Unary, scope: Scope) -> Value:
+def _unary(expr: tree.Unary, scope: Scope) -> Value:
     value = evaluate_inner(expr.value, scope)
     if isinstance(value, Sensitive):
         detail = f"What follows {expr.operator} is sensitive, and not what {expr.operator} takes."
@@ -40,7 +40,7 @@ def _unary(expr: syntax.Unary, scope: Scope) -> Value:
     return _unary_of(expr, value)
 
 
-def _unary_of(expr: syntax.Unary, value: Value) -> Value:
+def _unary_of(expr: tree.Unary, value: Value) -> Value:
     if isinstance(value, Unknown):
         try:
             return convert(value, NUMBER if expr.operator == "-" else BOOL)
@@ -60,11 +60,11 @@ def _unary_of(expr: syntax.Unary, value: Value) -> Value:
         raise problem("Invalid operand", sentence(wrong.message), expr.value) from None
 
 
-def _binary(expr: syntax.Binary, scope: Scope) -> Value:
+def _binary(expr: tree.Binary, scope: Scope) -> Value:
     # A long chain such as a + b + c nests to the left; going down in a loop keeps it flat.
     chain = []
-    leftmost: syntax.Expr = expr
-    while isinstance(leftmost, syntax.Binary):
+    leftmost: tree.Expr = expr
+    while isinstance(leftmost, tree.Binary):
         chain.append(leftmost)
         leftmost = leftmost.left
     value = evaluate_inner(leftmost, scope)
@@ -73,7 +73,7 @@ def _binary(expr: syntax.Binary, scope: Scope) -> Value:
     return value
 
 
-def _logical(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
+def _logical(expr: tree.Binary, left: Value, scope: Scope) -> Value:
     decides = expr.operator == "||"
     marks: Marks = None
     try:
@@ -95,7 +95,7 @@ def _logical(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
         raise problem("Invalid operand", sentence(wrong.message), expr.right if wrong.side else expr.left) from None
 
 
-def _operate(expr: syntax.Binary, left: Value, scope: Scope) -> Value:
+def _operate(expr: tree.Binary, left: Value, scope: Scope) -> Value:
     right = evaluate_inner(expr.right, scope)
     operator = expr.operator
     if type(left) is int and type(right) is int and operator in _OF_INTEGERS:
@@ -120,7 +120,7 @@ _OF_INTEGERS = {
 """What nearly all operations are, without a look at what else operands may be."""
 
 
-def _fits(expr: syntax.Binary, left: Value, right: Value, marks: Marks) -> None:
+def _fits(expr: tree.Binary, left: Value, right: Value, marks: Marks) -> None:
     """Raise DiagnosticsError if the side that is known, or what is known of the other, is no number."""
     for side, value in enumerate((left, right)):
         try:
@@ -133,7 +133,7 @@ def _fits(expr: syntax.Binary, left: Value, right: Value, marks: Marks) -> None:
             raise problem("Invalid operand", sentence(detail), expr.right if side else expr.left) from None
 
 
-def _operation(expr: syntax.Binary, left: Value, right: Value) -> Value:
+def _operation(expr: tree.Binary, left: Value, right: Value) -> Value:
     operator = expr.operator
     try:
         if operator in ("<", ">", "<=", ">="):
@@ -155,7 +155,7 @@ def _compare(operator: str, left: Value, right: Value, marks: Marks) -> Value:
     return mark(result == (operator == "=="), marks)
 
 
-def _conditional(expr: syntax.Conditional, scope: Scope) -> Value:
+def _conditional(expr: tree.Conditional, scope: Scope) -> Value:
     condition = evaluate_inner(expr.condition, scope)
     marks: Marks = None
     if isinstance(condition, Sensitive):
@@ -175,7 +175,7 @@ def _conditional(expr: syntax.Conditional, scope: Scope) -> Value:
     return mark(_unified(expr, value, counterpart), marks)
 
 
-def _either(expr: syntax.Conditional, scope: Scope) -> Value:
+def _either(expr: tree.Conditional, scope: Scope) -> Value:
     yes, no = evaluate_inner(expr.yes, scope), evaluate_inner(expr.no, scope)
     yes, no, marks = operators.operands(yes, no)
     _unified(expr, yes, no)
@@ -186,7 +186,7 @@ def _either(expr: syntax.Conditional, scope: Scope) -> Value:
     return mark(Unknown(None if type_ is ANY else type_), marks)
 
 
-def _unified(expr: syntax.Conditional, value: Value, other: Value) -> Value:
+def _unified(expr: tree.Conditional, value: Value, other: Value) -> Value:
     """Return the chosen value as the type that both branches can have."""
     mine, theirs = type_of(value), type_of(other)
     if mine is ANY or theirs is ANY or mine == theirs:
@@ -206,9 +206,9 @@ def _unified(expr: syntax.Conditional, value: Value, other: Value) -> Value:
 
 EVALUATORS.update(
     {
-        syntax.Parentheses: _parentheses,
-        syntax.Unary: _unary,
-        syntax.Binary: _binary,
-        syntax.Conditional: _conditional,
+        tree.Parentheses: _parentheses,
+        tree.Unary: _unary,
+        tree.Binary: _binary,
+        tree.Conditional: _conditional,
     }
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dstream.config import syntax
+from dstream.config.syntax import tree
 from dstream.diagnostics import SourceRange
 
 
@@ -23,7 +23,7 @@ class Reference:
         return self.root + "".join(f".{step}" if isinstance(step, str) else f"[{step}]" for step in self.path)
 
 
-Readable = syntax.Node
+Readable = tree.Node
 
 
 def references(node: Readable) -> tuple[Reference, ...]:
@@ -33,20 +33,20 @@ def references(node: Readable) -> tuple[Reference, ...]:
 
 def _walk(node: Any, bound: frozenset[str]) -> Iterator[Reference]:
     match node:
-        case syntax.Variable() | syntax.GetAttr() | syntax.Index():
+        case tree.Variable() | tree.GetAttr() | tree.Index():
             yield from _chain(node, bound)
-        case syntax.For():
+        case tree.For():
             yield from _walk(node.collection, bound)
             inner = bound | {node.value_name} | ({node.key_name} if node.key_name else set())
             for part in (node.key, node.value, node.condition):
                 if part is not None:
                     yield from _walk(part, inner)
-        case syntax.TemplateFor():
+        case tree.TemplateFor():
             yield from _walk(node.collection, bound)
             yield from _walk(node.body, bound | {node.value_name} | ({node.key_name} if node.key_name else set()))
-        case syntax.Block():
+        case tree.Block():
             yield from _block(node, bound)
-        case syntax.Body():
+        case tree.Body():
             for attribute in node.attributes.values():
                 yield from _walk(attribute.expr, bound)
             for block in node.blocks:
@@ -60,18 +60,18 @@ def _walk(node: Any, bound: frozenset[str]) -> Iterator[Reference]:
 
 def _chain(node: Any, bound: frozenset[str]) -> Iterator[Reference]:
     steps: list[str | int | None] = []
-    keys: list[syntax.Expr] = []
+    keys: list[tree.Expr] = []
     current = node
-    while isinstance(current, syntax.GetAttr | syntax.Index):
-        if isinstance(current, syntax.GetAttr):
+    while isinstance(current, tree.GetAttr | tree.Index):
+        if isinstance(current, tree.GetAttr):
             steps.append(current.name)
-        elif isinstance(current.key, syntax.Literal) and isinstance(current.key.value, str | int):
+        elif isinstance(current.key, tree.Literal) and isinstance(current.key.value, str | int):
             steps.append(current.key.value)
         else:
             steps.append(None)
             keys.append(current.key)
         current = current.value
-    if isinstance(current, syntax.Variable):
+    if isinstance(current, tree.Variable):
         if current.name not in bound:
             steps.reverse()
             static = steps[: steps.index(None)] if None in steps else steps
@@ -82,14 +82,12 @@ def _chain(node: Any, bound: frozenset[str]) -> Iterator[Reference]:
         yield from _walk(key, bound)
 
 
-def _block(block: syntax.Block, bound: frozenset[str]) -> Iterator[Reference]:
+def _block(block: tree.Block, bound: frozenset[str]) -> Iterator[Reference]:
     if block.type != "dynamic" or len(block.label_nodes) != 1:
         yield from _walk(block.body, bound)
         return
     iterator = block.body.attributes.get("iterator")
-    name = (
-        iterator.expr.name if iterator is not None and isinstance(iterator.expr, syntax.Variable) else block.labels[0]
-    )
+    name = iterator.expr.name if iterator is not None and isinstance(iterator.expr, tree.Variable) else block.labels[0]
     for attribute in block.body.attributes.values():
         if attribute.name != "iterator":
             yield from _walk(attribute.expr, bound if attribute.name == "for_each" else bound | {name})
@@ -97,33 +95,33 @@ def _block(block: syntax.Block, bound: frozenset[str]) -> Iterator[Reference]:
         yield from _walk(inner, bound | {name})
 
 
-def children(node: syntax.Node) -> list[syntax.Node]:
+def children(node: tree.Node) -> list[tree.Node]:
     """Return the nodes directly inside an expression."""
     match node:
-        case syntax.GetAttr() | syntax.Unary() | syntax.Parentheses() | syntax.TemplateWrap():
+        case tree.GetAttr() | tree.Unary() | tree.Parentheses() | tree.TemplateWrap():
             return [node.value]
-        case syntax.Index():
+        case tree.Index():
             return [node.value, node.key]
-        case syntax.Splat():
+        case tree.Splat():
             return [node.value, node.item]
-        case syntax.Call():
+        case tree.Call():
             return list(node.arguments)
-        case syntax.Binary():
+        case tree.Binary():
             return [node.left, node.right]
-        case syntax.Conditional():
+        case tree.Conditional():
             return [node.condition, node.yes, node.no]
-        case syntax.TupleExpr():
+        case tree.TupleExpr():
             return list(node.items)
-        case syntax.ObjectExpr():
+        case tree.ObjectExpr():
             return [part for item in node.items for part in item]
-        case syntax.For():
+        case tree.For():
             parts = (node.collection, node.key, node.value, node.condition)
             return [part for part in parts if part is not None]
-        case syntax.Template():
+        case tree.Template():
             return list(node.parts)
-        case syntax.TemplateIf():
+        case tree.TemplateIf():
             return [node.condition, node.yes, *([node.no] if node.no is not None else [])]
-        case syntax.TemplateFor():
+        case tree.TemplateFor():
             return [node.collection, node.body]
         case _:
             return []

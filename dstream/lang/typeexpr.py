@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dstream.config.syntax import Call, Expr, Literal, ObjectExpr, Parentheses, TupleExpr, Variable
+from dstream.config.syntax.tree import Call, Expr, Literal, ObjectExpr, Parentheses, TupleExpr, Variable
+from dstream.lang.errors import problem
 from dstream.lang.expressions import evaluate
-from dstream.lang.problems import problem
 from dstream.lang.scope import Scope
 from dstream.lang.types import (
     ANY,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dstream.config.blocks import Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.lang.errors import choose
 from dstream.lang.expressions import evaluate
-from dstream.lang.problems import choose
 from dstream.lang.scope import Scope
 from dstream.lang.types import ANY, Primitive, Type
 from dstream.lang.values import Value

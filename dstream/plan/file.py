@@ -17,8 +17,8 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.plan.plan import Plan
 from dstream.plan.reading import plan_from_json
 from dstream_state.codec import dumps, loads
-from dstream_state.crypt import Sealer
 from dstream_state.errors import StateDamaged, WrongKey
+from dstream_state.sealing import Sealer
 
 MAGIC = b'{"dstream_plan":'
 VERSION = 1

@@ -2,7 +2,6 @@
 
 from dstream.plugins.binary import Binary, ProviderSource
 from dstream.plugins.derive import Derivation, DerivedResource, begin_derive, derive
-from dstream.plugins.legacy import LegacyLifecycle
 from dstream.plugins.pending import Pending
 from dstream.plugins.probe import ProviderInfo, begin_probe, probe, probe_many
 from dstream.plugins.redact import Redactor
@@ -10,6 +9,7 @@ from dstream.plugins.request import Answer, Request
 from dstream.plugins.resolve import resolve
 from dstream.plugins.schema import ResourceSchema
 from dstream.plugins.session import ResourceSession
+from dstream.plugins.v1_lifecycle import LegacyLifecycle
 
 __all__ = [
     "Answer",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dstream.plugins.container import Container, Limits
 
 if TYPE_CHECKING:
-    from dstream.registry.trust import Policy
+    from dstream.registry.trust.policy import Policy
 
 Role = Literal["input", "output", "resource"]
 

@@ -181,7 +181,7 @@ def pull_image(engine: str, image: str) -> None:
     if done.returncode:
         detail = f"{Path(engine).name} pull {image}: {_last_line(done.stderr)}"
         if _NO_LOGIN.search(done.stderr):
-            from dstream.registry.images import image_reference
+            from dstream.registry.oci.image_names import image_reference
 
             login = f"{Path(engine).name} login {image_reference(image).registry}"
             detail += f" The engine pulls with its own login: {login}"
@@ -194,9 +194,9 @@ def plain_http(engine: str, image: str) -> tuple[str, ...]:
     podman takes it with each command, loopback included. docker's daemon knows by its own configuration, and loopback
     by itself.
     """
-    from dstream.registry.images import image_reference
+    from dstream.registry.oci.image_names import image_reference
+    from dstream.registry.oci.transport import is_loopback
     from dstream.registry.settings import load_settings
-    from dstream.registry.transport import is_loopback
 
     if not is_podman(engine):
         return ()

@@ -9,10 +9,10 @@ from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity
 from dstream.plugins.binary import Binary
-from dstream.plugins.converse import Conversation, converse
-from dstream.plugins.exchange import Log
-from dstream.plugins.failures import died, failure, garbage, hung
+from dstream.plugins.errors import died, failure, garbage, hung
+from dstream.plugins.one_shot import Conversation, converse
 from dstream.plugins.pending import Pending
+from dstream.plugins.pipe_loop import Log
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor

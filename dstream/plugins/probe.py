@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
-from dstream.plugins.converse import converse
 from dstream.plugins.environment import provider_environment
-from dstream.plugins.failures import failure, garbage
+from dstream.plugins.errors import failure, garbage
+from dstream.plugins.one_shot import converse
 from dstream.plugins.pending import Pending
 from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.plugins.binary import Binary
 from dstream.plugins.environment import provider_environment
-from dstream.plugins.notes import heard, note
+from dstream.plugins.provider_log import heard, note
 from dstream.plugins.watchdog import Watchdog
 
 _watchdog = Watchdog()

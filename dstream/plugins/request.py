@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dstream.diagnostics import Diagnostic, Severity
 from dstream.lang import from_json_value
-from dstream.plugins.failures import failure
+from dstream.plugins.errors import failure
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import ErrorClass, complaints
 

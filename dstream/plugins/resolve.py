@@ -39,7 +39,7 @@ def locked(source: ProviderSource, root: Path) -> Binary | None:
 
     Nothing is fetched: what is returned says what the provider is, and cannot be started.
     """
-    from dstream.registry.lockfile import read_lock
+    from dstream.registry.lockfile.lock_file import read_lock
 
     lock = read_lock(root)
     if source.kind == "ref":
@@ -106,8 +106,8 @@ def _installed(name: str, role: Role) -> Path | None:
 
 def _from_registry(source: ProviderSource, root: Path) -> Binary:
     """Return what the lock file names, from the cache; what is missing there is fetched, by its digest."""
-    from dstream.registry.install import installer
-    from dstream.registry.lockfile import read_lock
+    from dstream.registry.lockfile.installer import installer
+    from dstream.registry.lockfile.lock_file import read_lock
 
     locked = read_lock(root).providers.get(source.value)
     if locked is None:
@@ -153,8 +153,8 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     Containers that earlier, killed commands have left behind are removed first.
     """
     from dstream.plugins.container import Container, find_engine, find_image, remove_leftovers
-    from dstream.registry.images import image_name, places_of
-    from dstream.registry.lockfile import read_lock
+    from dstream.registry.lockfile.lock_file import read_lock
+    from dstream.registry.oci.image_names import image_name, places_of
 
     engine = find_engine()
     remove_leftovers(engine)

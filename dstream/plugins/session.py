@@ -15,14 +15,14 @@ from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
-from dstream.plugins.exchange import Exchange, Log
-from dstream.plugins.failures import died, failure, garbage, hung
-from dstream.plugins.notes import heard, note
+from dstream.plugins.errors import died, failure, garbage, hung
+from dstream.plugins.pipe_loop import Exchange, Log
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary, describe_exit
+from dstream.plugins.provider_log import heard, note
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
-from dstream.plugins.secrecy import may_tell, secrets_sent, secrets_told
+from dstream.plugins.request_secrets import may_tell, secrets_sent, secrets_told
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
 START_SECONDS = 30.0

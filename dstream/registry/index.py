@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dstream.registry.failures import RegistryError
-from dstream.registry.reference import parse_reference
+from dstream.registry.errors import RegistryError
+from dstream.registry.oci.reference import parse_reference
 from dstream.registry.settings import Settings
 
 BUNDLED = Path(__file__).parent / "index.json"
@@ -102,7 +102,7 @@ def _entry(form: Any, place: str) -> Entry:
 
 
 def _download(url: str, settings: Settings) -> bytes:
-    from dstream.registry.transport import Transport, body_of
+    from dstream.registry.oci.transport import Transport, body_of
 
     transport = Transport(settings)
     if not transport.may_see_secrets(url):

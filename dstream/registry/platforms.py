@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dstream.registry.failures import RegistryError
+from dstream.registry.errors import RegistryError
 
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "x64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i686": "386",
              "i386": "386", "armv7l": "arm", "armv6l": "arm"}  # fmt: skip

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dstream.registry.archives import Archives, folder_of, keep
-from dstream.registry.failures import RegistryError, Tampered
-from dstream.registry.lockfile import LockedPlugin, read_lock, write_lock
+from dstream.registry.errors import RegistryError, Tampered
+from dstream.registry.lockfile.lock_file import LockedPlugin, read_lock, write_lock
 from dstream.registry.platforms import Platform, parse_platform, this_platform
+from dstream.registry.pulumi_archives import Archives, folder_of, keep
 
 PREFIX = "pulumi/"
 _REFERENCE = re.compile(r"pulumi/(?P<name>[a-z][a-z0-9-]*)@v?(?P<version>\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)")

@@ -24,11 +24,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dstream.config.parser import parse_text
-from dstream.config.syntax import Block
+from dstream.config.syntax.parser import parse_text
+from dstream.config.syntax.tree import Block
 from dstream.diagnostics import DiagnosticsError
-from dstream.registry.failures import RegistryError
-from dstream.registry.literal import literal
+from dstream.registry.errors import RegistryError
+from dstream.registry.hcl_literal import literal
 
 
 @dataclass(frozen=True, slots=True)

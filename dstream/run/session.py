@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, warning
-from dstream.plugins.failures import with_tail
-from dstream.run.driving import Driving
+from dstream.plugins.errors import with_tail
+from dstream.run.ack_reader import Listening
+from dstream.run.driver import Driving
 from dstream.run.flow import Totals
-from dstream.run.listening import Listening
 from dstream.run.reporter import Progress
 
 _LOOK = 0.05

@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backend import (
+    from dstream_state.apply_records import Overlay, overlay
+    from dstream_state.backend import (
         Backend,
         Checkpoint,
         DeadLetter,
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
         TaskView,
         View,
     )
-    from .document import FORMAT_VERSION, Snapshot
-    from .encryption import Encryption
-    from .encryption_settings import open_encryption
-    from .errors import (
+    from dstream_state.encryption import Encryption
+    from dstream_state.encryption_settings import open_encryption
+    from dstream_state.errors import (
         EncryptionRequired,
         FormatTooNew,
         JournalMismatch,
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
         StateUnavailable,
         WrongKey,
     )
-    from .fingerprints import fingerprint
-    from .holder import Holder
-    from .objects import NO_TIMEOUTS, TIMED, ObjectState, OutputState, ProviderState, TaskState, Timeouts
-    from .opening import open_backend
-    from .overlays import Overlay, overlay
-    from .records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
+    from dstream_state.fingerprints import fingerprint
+    from dstream_state.holder import Holder
+    from dstream_state.objects import NO_TIMEOUTS, TIMED, ObjectState, OutputState, ProviderState, TaskState, Timeouts
+    from dstream_state.opening import open_backend
+    from dstream_state.records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
+    from dstream_state.snapshot import FORMAT_VERSION, Snapshot
 
 _HOMES = {
     "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
-    "document": "FORMAT_VERSION Snapshot",
+    "snapshot": "FORMAT_VERSION Snapshot",
     "encryption": "Encryption",
     "encryption_settings": "open_encryption",
     "errors": "EncryptionRequired FormatTooNew JournalMismatch KeyUnavailable LeaseLost SettingsError StateConflict"
@@ -63,7 +63,7 @@ _HOMES = {
     "holder": "Holder",
     "objects": "NO_TIMEOUTS TIMED ObjectState OutputState ProviderState TaskState Timeouts",
     "opening": "open_backend",
-    "overlays": "Overlay overlay",
+    "apply_records": "Overlay overlay",
     "records": "Drop Intent ProcessStarted Put PutOutput PutProvider PutTask Record Result",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

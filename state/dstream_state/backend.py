@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from .codec import Json
-from .document import Snapshot
-from .holder import Holder
-from .records import Intent, ProcessStarted, Record
+from dstream_state.codec import Json
+from dstream_state.holder import Holder
+from dstream_state.records import Intent, ProcessStarted, Record
+from dstream_state.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from .errors import StateDamaged
+from dstream_state.errors import StateDamaged
 
 Json = Any
 """A JSON value: None, bool, int, Decimal (or float), str, list of Json, dict from str to Json."""

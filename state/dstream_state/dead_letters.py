@@ -6,11 +6,11 @@ import builtins
 import hashlib
 from collections.abc import Iterable
 
-from .backend import DeadLetter
-from .clock import now
-from .codec import dumps, loads
-from .crypt import Sealer
-from .storage import Missing, Storage
+from dstream_state.backend import DeadLetter
+from dstream_state.clock import now
+from dstream_state.codec import dumps, loads
+from dstream_state.sealing import Sealer
+from dstream_state.storage import Missing, Storage
 
 
 class StoredDeadLetters:

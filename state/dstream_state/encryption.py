@@ -17,8 +17,8 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from .codec import Json
-from .errors import WrongKey
+from dstream_state.codec import Json
+from dstream_state.errors import WrongKey
 
 
 class KeySource(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .codec import Json
-from .encryption import Encryption, KeySource
-from .errors import SettingsError
-from .passphrase import Passphrase
+from dstream_state.codec import Json
+from dstream_state.encryption import Encryption, KeySource
+from dstream_state.errors import SettingsError
+from dstream_state.passphrase import Passphrase
 
 ARGUMENTS = ("passphrase", "azure_key_vault", "fallback_passphrases", "fallback_azure_key_vault", "enforced")
 
@@ -50,7 +50,7 @@ def _sources(settings: Mapping[str, Json]) -> Iterator[KeySource]:
     if settings.get("passphrase"):
         yield _passphrase(settings["passphrase"])
     if blocks:
-        from .azure_key_vault import open_key
+        from dstream_state.azure.key_vault import open_key
 
         yield from map(open_key, blocks)
     yield from map(_passphrase, fallbacks)

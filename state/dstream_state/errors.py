@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .holder import Holder
+    from dstream_state.holder import Holder
 
 
 class StateError(Exception):

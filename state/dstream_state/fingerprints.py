@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from .codec import Json, dumps
+from dstream_state.codec import Json, dumps
 
 
 def fingerprint(key: bytes, path: Sequence[str | int], value: Json) -> str:

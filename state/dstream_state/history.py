@@ -9,9 +9,9 @@ import time
 import zlib
 from dataclasses import dataclass
 
-from .clock import now
-from .errors import StateError
-from .storage import Item, Storage
+from dstream_state.clock import now
+from dstream_state.errors import StateError
+from dstream_state.storage import Item, Storage
 
 KEEP = 50
 KEEP_SECONDS = 30 * 24 * 3600

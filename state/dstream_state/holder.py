@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .clock import now
-from .codec import Json
+from dstream_state.clock import now
+from dstream_state.codec import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Holder:
 
 def this_holder(operation: str, lock_id: str) -> Holder:
     """Return the holder that this process is, for `operation` (the command's name)."""
-    from .processes import start_time, this_host
+    from dstream_state.processes import start_time, this_host
 
     return Holder(lock_id, operation, _user(), this_host(), os.getpid(), start_time(os.getpid()), now())
 

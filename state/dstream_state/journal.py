@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .codec import Json, dumps, loads
-from .crypt import Sealer, read_records, records_form
-from .errors import FormatTooNew, JournalMismatch, StateConflict, StateDamaged, StateError
-from .records import Record
-from .storage import Missing, Refused, Storage
+from dstream_state.codec import Json, dumps, loads
+from dstream_state.errors import FormatTooNew, JournalMismatch, StateConflict, StateDamaged, StateError
+from dstream_state.records import Record
+from dstream_state.sealing import Sealer, read_records, records_form
+from dstream_state.storage import Missing, Refused, Storage
 
 FORMAT_VERSION = 1
 MAX_BLOCKS = 40_000

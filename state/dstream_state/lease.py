@@ -13,9 +13,9 @@ import time
 import uuid
 from collections.abc import Callable
 
-from .clock import boot_seconds
-from .errors import LeaseLost, StateError
-from .storage import Busy, NotOwner, Storage
+from dstream_state.clock import boot_seconds
+from dstream_state.errors import LeaseLost, StateError
+from dstream_state.storage import Busy, NotOwner, Storage
 
 MARGIN = 15.0
 RENEW_EVERY = 15.0

@@ -19,8 +19,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .errors import SettingsError, StateUnavailable
-from .storage import Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
+from dstream_state.errors import SettingsError, StateUnavailable
+from dstream_state.storage import Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "lustre"})
 _SEAL = b'{"sealed":true}\n'

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .clock import boot_seconds
-from .storage import Busy, CannotSeal, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
+from dstream_state.clock import boot_seconds
+from dstream_state.storage import Busy, CannotSeal, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .codec import Json
+from dstream_state.codec import Json
 
 Status = Literal["ok", "tainted", "pending", "unresolved"]
 Path = tuple[str | int, ...]

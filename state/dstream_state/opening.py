@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .backend import Backend
-from .crypt import Sealer
-from .errors import SettingsError
-from .stored import StoredBackend
+from dstream_state.backend import Backend
+from dstream_state.backend_impl import StoredBackend
+from dstream_state.errors import SettingsError
+from dstream_state.sealing import Sealer
 
 if TYPE_CHECKING:
-    from .memory import MemoryPlace
-    from .storage import Storage
+    from dstream_state.memory import MemoryPlace
+    from dstream_state.storage import Storage
 
 GROUP = "dstream.backends"
 KINDS = ("local", "azurerm", "memory")
@@ -42,15 +42,15 @@ def open_backend(
     check_workspace(workspace)
     texts = {name: _text(name, value) for name, value in settings.items() if value is not None}
     if kind == "local":
-        from .local import LocalStorage
+        from dstream_state.local import LocalStorage
 
         return StoredBackend(LocalStorage.open(texts, root, workspace), workspace, encryption)
     if kind == "azurerm":
-        from .azure_settings import open_storage
+        from dstream_state.azure.settings import open_storage
 
         return StoredBackend(open_storage(texts, workspace), workspace, encryption)
     if kind == "memory":
-        from .memory import MemoryPlace
+        from dstream_state.memory import MemoryPlace
 
         place = _PLACES.setdefault(texts.get("name", str(root)), MemoryPlace())
         return StoredBackend(place.storage(workspace), workspace, encryption)

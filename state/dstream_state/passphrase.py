@@ -10,8 +10,8 @@ import hashlib
 import os
 import threading
 
-from .codec import Json
-from .errors import SettingsError, WrongKey
+from dstream_state.codec import Json
+from dstream_state.errors import SettingsError, WrongKey
 
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**17, 8, 1
 MOST_MEMORY = 1 << 30

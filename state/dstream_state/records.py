@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .codec import Json
-from .errors import StateDamaged
-from .objects import NO_TIMEOUTS, ObjectState, OutputState, ProviderState, TaskState, Timeouts
+from dstream_state.codec import Json
+from dstream_state.errors import StateDamaged
+from dstream_state.objects import NO_TIMEOUTS, ObjectState, OutputState, ProviderState, TaskState, Timeouts
 
 Outcome = Literal["ok", "gone", "error"]
 

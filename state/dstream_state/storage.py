@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import StateError
+from dstream_state.errors import StateError
 
 
 class StorageError(StateError):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from dstream.config import load_text, parse_text
-from dstream.config.format import format_text
+from dstream.config.syntax.format import format_text
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import Module, evaluate, evaluate_body, inline_locals, references, to_json_value
 from tests.conformance.cases import cases

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from dstream.registry.content import OCI_MANIFEST, Descriptor, digest_of
+from dstream.registry.oci.content import OCI_MANIFEST, Descriptor, digest_of
 
 
 @dataclass

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dstream.registry.client import RegistryClient
-from dstream.registry.content import Descriptor
-from dstream.registry.failures import Denied, NotThere, RegistryError, Tampered, Unreachable
+from dstream.registry.errors import Denied, NotThere, RegistryError, Tampered, Unreachable
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.content import Descriptor
+from dstream.registry.oci.transport import Transport, is_loopback
 from dstream.registry.settings import RegistrySettings, Settings
-from dstream.registry.transport import Transport, is_loopback
 from tests.registry.stand_in import Script, stand_in
 
 

@@ -321,9 +321,9 @@ def test_a_certificate_of_nobody_known_is_refused(user: User, guarded_registry: 
 
 
 def test_a_published_artifact_has_annotations_and_a_list_of_parts(user: User, server: Registry, monkeypatch) -> None:
-    from dstream.registry.client import RegistryClient
+    from dstream.registry.oci.client import RegistryClient
+    from dstream.registry.oci.transport import Transport
     from dstream.registry.settings import Settings
-    from dstream.registry.transport import Transport
 
     source = source_for(server, "about")
     digest = user.publish(f"{source}:v1.0.0", "one", "-annotation", "org.opencontainers.image.source=https://a.example")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from dstream.registry.client import RegistryClient
-from dstream.registry.publish import SBOM_TYPE
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.transport import Transport
+from dstream.registry.packaging.publish import SBOM_TYPE
 from dstream.registry.settings import Settings
-from dstream.registry.transport import Transport
 from tests.e2e.commands import EXAMPLES, environment, start
 from tests.registry.conftest import HERE, User
 from tests.registry.test_end_to_end import shown

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from dstream.registry.cache import Cache
-from dstream.registry.client import RegistryClient
-from dstream.registry.content import OCI_MANIFEST, Descriptor, Manifest, make_manifest
-from dstream.registry.failures import NotThere, RegistryError, Tampered
-from dstream.registry.folder import Folder
-from dstream.registry.images import image_reference, places_of
-from dstream.registry.install import Installer
-from dstream.registry.lockfile import LockedImage
-from dstream.registry.mirroring import FolderTarget, mirror_image, target_of
+from dstream.registry.errors import NotThere, RegistryError, Tampered
+from dstream.registry.lockfile.installer import Installer
+from dstream.registry.lockfile.lock_file import LockedImage
+from dstream.registry.mirror import FolderTarget, mirror_image, target_of
+from dstream.registry.oci.cache import Cache
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.content import OCI_MANIFEST, Descriptor, Manifest, make_manifest
+from dstream.registry.oci.image_names import image_reference, places_of
+from dstream.registry.oci.layout_folder import Folder
+from dstream.registry.oci.push import Pusher, index_of
+from dstream.registry.oci.transport import Transport
+from dstream.registry.packaging.publish import attach
 from dstream.registry.platforms import Platform
-from dstream.registry.publish import attach
-from dstream.registry.pushing import Pusher, index_of
 from dstream.registry.settings import RegistrySettings, Settings
-from dstream.registry.transport import Transport
 from tests.services.registry import Registry
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"

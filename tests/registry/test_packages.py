@@ -157,7 +157,7 @@ def test_a_package_with_compiled_parts_is_frozen_into_one_file_that_runs_without
 def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: Path, tmp_path: Path) -> None:
     user.done("providers", "new", "icy", "-kind", "in")
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
-    build = "import sys; from pathlib import Path; from dstream.registry.freezing import freeze; "
+    build = "import sys; from pathlib import Path; from dstream.registry.packaging.freeze import freeze; "
     build += "freeze(Path('dstream-in-icy'), Path(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", build, tmp_path],

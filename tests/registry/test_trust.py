@@ -14,12 +14,12 @@ from dstream.config import load
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.providers.provider_config import recorded_source
 from dstream.plugins import resolve
-from dstream.registry import trust
-from dstream.registry.client import RegistryClient
-from dstream.registry.publish import attach
-from dstream.registry.pushing import Pusher
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.push import Pusher
+from dstream.registry.oci.transport import Transport
+from dstream.registry.packaging.publish import attach
 from dstream.registry.settings import Settings
-from dstream.registry.transport import Transport
+from dstream.registry.trust import policy
 from dstream_state import ProviderState
 from tests.registry.conftest import User
 from tests.registry.own_sigstore import BUNDLE, Sigstore
@@ -52,10 +52,10 @@ def trusting(user: User, source: str, *keys: Path, pattern: str) -> None:
 def test_a_signature_holds_for_its_payload_and_its_key_alone(tmp_path: Path, kind: str) -> None:
     secret, public = make_keys(tmp_path, kind)
     _, other = make_keys(tmp_path, "ecdsa" if kind != "ecdsa" else "ed25519")
-    signature = trust.sign(secret, b"pass word" if kind == "rsa" else None, b"payload")
-    assert trust.is_signed_by(public, b"payload", signature)
-    assert not trust.is_signed_by(public, b"another", signature)
-    assert not trust.is_signed_by(other, b"payload", signature)
+    signature = policy.sign(secret, b"pass word" if kind == "rsa" else None, b"payload")
+    assert policy.is_signed_by(public, b"payload", signature)
+    assert not policy.is_signed_by(public, b"another", signature)
+    assert not policy.is_signed_by(other, b"payload", signature)
 
 
 def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User, open_registry: Registry) -> None:
@@ -140,14 +140,14 @@ def test_a_key_that_is_exchanged_is_noticed_by_every_command(user: User, open_re
 @pytest.mark.parametrize("kind", ["ecdsa", "ed25519", "rsa"])
 def test_a_fingerprint_is_the_same_with_and_without_the_library(tmp_path: Path, kind: str, monkeypatch) -> None:
     _, public = make_keys(tmp_path, kind)
-    quick = trust.fingerprint(public)
-    monkeypatch.setattr(trust, "_spki", lambda key: None)
-    assert trust.fingerprint(public) == quick
+    quick = policy.fingerprint(public)
+    monkeypatch.setattr(policy, "_spki", lambda key: None)
+    assert policy.fingerprint(public) == quick
 
 
 def test_an_identity_that_is_changed_accepts_only_who_fits_it(tmp_path: Path) -> None:
     signed_by = f"{WORKFLOW} ({ISSUER})"
-    right = trust.Policy("*", identity="https://github.com/team/*@refs/tags/v*", issuer=ISSUER)
+    right = policy.Policy("*", identity="https://github.com/team/*@refs/tags/v*", issuer=ISSUER)
     assert right.accepts(signed_by)
     assert not right.accepts(WORKFLOW)  # noted before the block named an issuer
     assert replace(right, issuer="").accepts(signed_by)
@@ -158,7 +158,7 @@ def test_an_identity_that_is_changed_accepts_only_who_fits_it(tmp_path: Path) ->
     root = tmp_path / "root.json"
     root.write_text("{}")
     rooted = replace(right, trusted_root=root)
-    noted = f"{signed_by} (roots {trust.file_fingerprint(root)})"
+    noted = f"{signed_by} (roots {policy.file_fingerprint(root)})"
     assert rooted.accepts(noted)
     assert replace(rooted, issuer="").accepts(noted)
     assert not rooted.accepts(signed_by)  # held against the public roots

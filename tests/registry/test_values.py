@@ -12,17 +12,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dstream.config.parser import parse_text
+from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import DiagnosticsError
-from dstream.registry.credentials import Credentials, find_credentials
-from dstream.registry.failures import RegistryError
+from dstream.registry.errors import RegistryError
+from dstream.registry.hcl_literal import literal, written
 from dstream.registry.index import BUNDLED, load_index, parse_index, search
-from dstream.registry.literal import literal, written
-from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
+from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
+from dstream.registry.lockfile.version_constraints import newest, parse_constraint, parse_version, versions_of
+from dstream.registry.oci.credentials import Credentials, find_credentials
+from dstream.registry.oci.reference import parse_reference
 from dstream.registry.platforms import Platform, parse_platform, platform_of_file
-from dstream.registry.reference import parse_reference
 from dstream.registry.settings import Settings, load_settings
-from dstream.registry.versions import newest, parse_constraint, parse_version, versions_of
 
 DIGEST = f"sha256:{'a' * 64}"
 

@@ -19,10 +19,10 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobClient, ContainerClient
 
 from dstream_state import ObjectState, Put, SettingsError, StateUnavailable, View, open_backend
-from dstream_state.azure_blob import AzureStorage
-from dstream_state.azure_service import BlobService
-from dstream_state.azure_settings import open_storage
-from dstream_state.stored import StoredBackend
+from dstream_state.azure.blob import AzureStorage
+from dstream_state.azure.service import BlobService
+from dstream_state.azure.settings import open_storage
+from dstream_state.backend_impl import StoredBackend
 from tests.services.azure.entra import Entra
 from tests.services.azurite import ACCOUNT, KEY, Azurite, azurite_server
 
@@ -151,7 +151,7 @@ def test_who_never_answered_is_given_up_on_sooner_than_who_did(
     azure: Azurite, azure_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("dstream_state.azure_retries.time", clock)
+    monkeypatch.setattr("dstream_state.azure.retries.time", clock)
     open_backend("azurerm", azure_settings, root=Path()).prepare()
     unknown = BlobService(NOWHERE, "c", lambda: AzureNamedKeyCredential(ACCOUNT, KEY))
     known = BlobService(azure.endpoint, azure_settings["container_name"], lambda: AzureNamedKeyCredential(ACCOUNT, KEY))

@@ -15,10 +15,10 @@ import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
 from dstream_state import Checkpoint, LeaseLost, ObjectState, Put, StateConflict, StateError, lease
-from dstream_state.azure_blob import AzureStorage
-from dstream_state.azure_service import BlobService
-from dstream_state.meta import Meta
-from dstream_state.stored import StoredBackend
+from dstream_state.azure.blob import AzureStorage
+from dstream_state.azure.service import BlobService
+from dstream_state.backend_impl import StoredBackend
+from dstream_state.lock_metadata import Meta
 from tests.services.azurite import ACCOUNT, KEY, Azurite
 from tests.services.faulty_proxy import LOST, NEVER_ARRIVED, PASSED, Fate, faulty_proxy
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
-from dstream_state.azure_blob import AzureStorage
-from dstream_state.azure_service import BlobService
+from dstream_state.azure.blob import AzureStorage
+from dstream_state.azure.service import BlobService
 from dstream_state.local import LocalStorage
 from dstream_state.memory import MemoryPlace
 from dstream_state.testing import BackendConformance, StorageConformance, StoragePlace

@@ -33,10 +33,10 @@ from dstream_state import (
     overlay,
 )
 from dstream_state.codec import dumps, loads
-from dstream_state.crypt import read_snapshot, snapshot_bytes
-from dstream_state.meta import Meta
+from dstream_state.lock_metadata import Meta
 from dstream_state.records import Record, SetKey, from_json
-from dstream_state.tasks import quote, unquote
+from dstream_state.sealing import read_snapshot, snapshot_bytes
+from dstream_state.task_store import quote, unquote
 
 numbers = st.integers() | st.decimals(allow_nan=False, allow_infinity=False)
 values: st.SearchStrategy[Any] = st.recursive(
@@ -226,7 +226,7 @@ def test_a_fingerprint_tells_equal_values_and_their_places() -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import dstream_state", {"json", "dataclasses", "azure", "http", "cryptography", "dstream_state.document"}),
+        ("import dstream_state", {"json", "dataclasses", "azure", "http", "cryptography", "dstream_state.snapshot"}),
         (
             "from dstream_state import open_backend, Snapshot, Intent, StateError",
             {"azure", "http", "cryptography", "ssl"},

@@ -22,10 +22,10 @@ from dstream_state import (
     open_encryption,
 )
 from dstream_state import passphrase as passphrases
-from dstream_state.azure_identity import LateCredential
-from dstream_state.azure_key_vault import AzureKeyVault, VaultKey
+from dstream_state.azure.identity import LateCredential
+from dstream_state.azure.key_vault import AzureKeyVault, VaultKey
+from dstream_state.azure.key_vault_errors import unusable
 from dstream_state.backend import Backend
-from dstream_state.key_vault_refusals import unusable
 from tests.services.azure.key_vault import Key, KeyVault, key_vault
 
 PHRASE = "a passphrase that is long"

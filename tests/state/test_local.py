@@ -24,7 +24,7 @@ from dstream_state import (
 from dstream_state.backend import Backend
 from dstream_state.history import KEEP, History
 from dstream_state.local import LocalStorage
-from dstream_state.transfer import restore
+from dstream_state.state_files import restore
 
 
 @pytest.fixture

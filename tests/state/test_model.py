@@ -21,11 +21,11 @@ from typing import Any, Literal
 import pytest
 
 from dstream_state import Intent, Snapshot, StateError, StateLocked, journal, processes
-from dstream_state.held import StoredHeld
+from dstream_state.backend_impl import StoredBackend
 from dstream_state.lease import Lease
+from dstream_state.lock_metadata import Meta
 from dstream_state.memory import MemoryPlace, MemoryStorage
-from dstream_state.meta import Meta
-from dstream_state.stored import StoredBackend
+from dstream_state.state_lock import StoredHeld
 
 from .world import Actor, World
 

@@ -8,7 +8,7 @@ import pytest
 
 from dstream_state import Intent, ObjectState, Put, Snapshot, StateConflict, StateDamaged, StateError, open_backend
 from dstream_state.backend import Backend
-from dstream_state.transfer import ERRORED, ORPHANS, StateFile, load, push, restore, save, save_errored, save_orphans
+from dstream_state.state_files import ERRORED, ORPHANS, StateFile, load, push, restore, save, save_errored, save_orphans
 
 
 @pytest.fixture

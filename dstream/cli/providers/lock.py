@@ -28,7 +28,7 @@ def command(
     from dstream.cli.locking import lenient, lock
     from dstream.cli.render.loading import Loading
     from dstream.engine.commands.dependency_lock import fetch_platforms
-    from dstream.registry.install import installer
+    from dstream.registry.lockfile.installer import installer
     from dstream.registry.platforms import parse_platform
 
     result = lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, recorded=None)

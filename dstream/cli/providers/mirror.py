@@ -11,7 +11,7 @@ from dstream.cli.options import Command, option
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
-    from dstream.registry.lockfile import LockedPlugin
+    from dstream.registry.lockfile.lock_file import LockedPlugin
     from dstream.registry.platforms import Platform
 
 
@@ -26,15 +26,15 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     mirror that is a registry; from a folder, this command brings them into one. Plugins of Pulumi go to folders.
     """
     from dstream.cli.render.loading import Loading
-    from dstream.registry.images import image_reference
-    from dstream.registry.install import installer
-    from dstream.registry.lockfile import read_lock
-    from dstream.registry.mirroring import mirror, mirror_image, target_of
-    from dstream.registry.mirrors import is_folder
+    from dstream.registry.lockfile.installer import installer
+    from dstream.registry.lockfile.lock_file import read_lock
+    from dstream.registry.mirror import mirror, mirror_image, target_of
+    from dstream.registry.mirror_names import is_folder
+    from dstream.registry.oci.image_names import image_reference
+    from dstream.registry.oci.reference import parse_reference
+    from dstream.registry.oci.transport import Transport
     from dstream.registry.platforms import parse_platform
-    from dstream.registry.reference import parse_reference
     from dstream.registry.settings import load_settings
-    from dstream.registry.transport import Transport
 
     root = Path(config) if Path(config).is_dir() else Path(config).parent
     lock = read_lock(root)
@@ -68,7 +68,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
 def _plugin(plugin: LockedPlugin, target: str, platforms: list[Platform] | None) -> None:
     """Copy the archives of a plugin of Pulumi to a folder; say that a registry does not get them."""
     from dstream.cli.providers.pull import plugin_archives
-    from dstream.registry.mirrors import is_folder
+    from dstream.registry.mirror_names import is_folder
     from dstream.registry.pulumi_plugins import mirror_plugin
 
     if not is_folder(target):

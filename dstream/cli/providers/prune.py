@@ -21,8 +21,8 @@ def command(unused_for: int, dry_run: bool) -> None:
 
     What the lock file of the current folder names stays. Everything can be fetched again.
     """
-    from dstream.registry.cache import default_cache
-    from dstream.registry.lockfile import read_lock
+    from dstream.registry.lockfile.lock_file import read_lock
+    from dstream.registry.oci.cache import default_cache
 
     cache, lock = default_cache(), read_lock(Path())
     kept = {digest for each in lock.providers.values() for digest in (each.manifest, *each.platforms.values())}

@@ -13,10 +13,10 @@ from dstream.cli.options import Command, flag, option
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
-    from dstream.registry.client import RegistryClient
-    from dstream.registry.content import Manifest
+    from dstream.registry.oci.client import RegistryClient
+    from dstream.registry.oci.content import Manifest
+    from dstream.registry.oci.reference import Reference
     from dstream.registry.platforms import Platform
-    from dstream.registry.reference import Reference
 
 _EVERYWHERE = ("linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64")
 _IMAGES = ("linux_amd64", "linux_arm64")
@@ -35,7 +35,7 @@ class _Order:
 
     def labelled(self, name: str, version: str, description: str = "") -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the tags, and the annotations for what has this name and version."""
-        from dstream.registry.package import created
+        from dstream.registry.packaging.single_file import created
 
         tags = (self.where.tag,) if self.where.tag else (f"v{version}",) if version else ()
         if not tags:
@@ -80,12 +80,12 @@ def command(
     With -image, PACKAGE is any folder with a Containerfile; by default it is built for linux_amd64 and linux_arm64,
     and REFERENCE has a tag.
     """
-    from dstream.registry.client import RegistryClient
-    from dstream.registry.mirrors import host_of
+    from dstream.registry.mirror_names import host_of
+    from dstream.registry.oci.client import RegistryClient
+    from dstream.registry.oci.reference import parse_reference
+    from dstream.registry.oci.transport import Transport
     from dstream.registry.platforms import parse_platform
-    from dstream.registry.reference import parse_reference
     from dstream.registry.settings import load_settings
-    from dstream.registry.transport import Transport
 
     where = parse_reference(reference)
     if where.digest:
@@ -120,12 +120,12 @@ def _artifact(
     order: _Order, package: Path | None, binary: tuple[str, ...], program: str | None, layout: str, frozen: bool
 ) -> tuple[Manifest, dict[Platform, str]]:
     """Publish executables: a package's, or those that are given."""
-    from dstream.registry.content import digest_of_file
-    from dstream.registry.package import Part, build
-    from dstream.registry.package import sbom as list_of_parts
+    from dstream.registry.oci.content import digest_of_file
+    from dstream.registry.oci.push import Pusher
+    from dstream.registry.packaging.publish import publish
+    from dstream.registry.packaging.single_file import Part, build
+    from dstream.registry.packaging.single_file import sbom as list_of_parts
     from dstream.registry.platforms import parse_platform, this_platform
-    from dstream.registry.publish import publish
-    from dstream.registry.pushing import Pusher
 
     where = order.where
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +134,7 @@ def _artifact(
         name, version, description = where.repository.rpartition("/")[2], (where.tag or "").removeprefix("v"), ""
         if package is not None:
             if frozen:
-                from dstream.registry.freezing import freeze
+                from dstream.registry.packaging.freeze import freeze
 
                 built = freeze(package, Path(folder), program)
             else:
@@ -158,11 +158,11 @@ def _artifact(
 def _image(order: _Order, package: Path) -> tuple[Manifest, dict[Platform, str]]:
     """Build and publish a container image."""
     from dstream.plugins.container import find_engine
-    from dstream.plugins.imaging import build_image, push_image
-    from dstream.registry.package import parts_of
-    from dstream.registry.package import sbom as list_of_parts
-    from dstream.registry.publish import publish_images
-    from dstream.registry.pushing import Pusher
+    from dstream.plugins.image_build import build_image, push_image
+    from dstream.registry.oci.push import Pusher
+    from dstream.registry.packaging.publish import publish_images
+    from dstream.registry.packaging.single_file import parts_of
+    from dstream.registry.packaging.single_file import sbom as list_of_parts
 
     where, engine = order.where, find_engine()
     name, version = where.repository.rpartition("/")[2], (where.tag or "").removeprefix("v")

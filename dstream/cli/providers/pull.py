@@ -11,8 +11,8 @@ from dstream.cli.options import Command, option
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
-    from dstream.registry.archives import Archives
     from dstream.registry.platforms import Platform
+    from dstream.registry.pulumi_archives import Archives
     from dstream.registry.pulumi_plugins import PluginReference
 
 
@@ -27,7 +27,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     into the lock file of this folder.
     """
     from dstream.cli.render.loading import Loading
-    from dstream.registry.install import Wanted, installer
+    from dstream.registry.lockfile.installer import Wanted, installer
     from dstream.registry.platforms import parse_platform
     from dstream.registry.pulumi_plugins import parse_plugin
 
@@ -47,7 +47,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
 
 
 def _pull_plugin(text: str, plugin: PluginReference, platform: Platform | None) -> None:
-    from dstream.registry.lockfile import LOCK_FILE
+    from dstream.registry.lockfile.lock_file import LOCK_FILE
     from dstream.registry.pulumi_plugins import pull_plugin
 
     pulled = pull_plugin(plugin, Path.cwd(), plugin_archives(), platform)
@@ -60,9 +60,9 @@ def plugin_archives() -> Archives:
     import os
 
     from dstream.cli.render.loading import Loading
-    from dstream.registry.archives import archives
+    from dstream.registry.oci.transport import Transport
+    from dstream.registry.pulumi_archives import archives
     from dstream.registry.settings import load_settings
-    from dstream.registry.transport import Transport
 
     settings = load_settings()
     return archives(settings, os.environ, Transport(settings), Loading())

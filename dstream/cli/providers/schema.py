@@ -41,7 +41,7 @@ def command(
     provider that has too many types to list them, as those of Pulumi, says on demand what each takes.
     """
     from dstream.plugins import probe
-    from dstream.plugins.describe import DESCRIBES
+    from dstream.plugins.type_schemas import DESCRIBES
 
     infos: dict[str, ProviderInfo] = {}
     if provider is None:
@@ -87,7 +87,7 @@ def _configured(name: str, config: str, var: tuple[str, ...], var_file: tuple[st
 
 
 def _describing(binary: Binary, info: ProviderInfo, given: Mapping[str, Any]) -> ProviderInfo:
-    from dstream.plugins.describe import DescribedTypes
+    from dstream.plugins.type_schemas import DescribedTypes
 
     return replace(info, resources=DescribedTypes(binary, info.resources, given))
 
@@ -97,7 +97,7 @@ def _only(provider: str, info: ProviderInfo, types: tuple[str, ...]) -> Provider
     import difflib
 
     from dstream.diagnostics import DiagnosticsError, error
-    from dstream.plugins.describe import fetch
+    from dstream.plugins.type_schemas import fetch
 
     fetch(info.resources, types)
     for missing in (each for each in types if each not in info.resources):

@@ -29,9 +29,9 @@ def command(words: tuple[str, ...], kind: str | None, registry: str | None, vers
 
     settings = load_settings()
     if registry is not None:
-        from dstream.registry.client import RegistryClient
-        from dstream.registry.mirrors import host_of
-        from dstream.registry.transport import Transport
+        from dstream.registry.mirror_names import host_of
+        from dstream.registry.oci.client import RegistryClient
+        from dstream.registry.oci.transport import Transport
 
         names = RegistryClient(host_of(registry), Transport(settings)).catalog()
         wanted = [word.lower() for word in words]
@@ -60,9 +60,9 @@ def command(words: tuple[str, ...], kind: str | None, registry: str | None, vers
 
 def _versions(source: str) -> list[str]:
     from dstream.diagnostics import DiagnosticsError
-    from dstream.registry.install import installer
-    from dstream.registry.reference import parse_reference
-    from dstream.registry.versions import versions_of
+    from dstream.registry.lockfile.installer import installer
+    from dstream.registry.lockfile.version_constraints import versions_of
+    from dstream.registry.oci.reference import parse_reference
 
     reference = parse_reference(source)
     try:

@@ -23,27 +23,27 @@ def command(reference: str, key: Path) -> None:
     import base64
     from dataclasses import replace
 
-    from dstream.registry import trust
-    from dstream.registry.client import RegistryClient
-    from dstream.registry.mirrors import host_of
-    from dstream.registry.pushing import EMPTY, Pusher, artifact_manifest
-    from dstream.registry.reference import parse_reference
+    from dstream.registry.mirror_names import host_of
+    from dstream.registry.oci.client import RegistryClient
+    from dstream.registry.oci.push import EMPTY, Pusher, artifact_manifest
+    from dstream.registry.oci.reference import parse_reference
+    from dstream.registry.oci.transport import Transport
     from dstream.registry.settings import load_settings
-    from dstream.registry.transport import Transport
+    from dstream.registry.trust import policy
 
     where = parse_reference(reference)
     if where.wanted is None:
         raise click.UsageError(f"Say which version is meant: {where.name}:TAG or {where.name}@DIGEST.")
     client = RegistryClient(host_of(where.registry), Transport(load_settings()))
     subject = client.manifest(where.repository, where.wanted)
-    payload = trust.payload_for(where, subject.digest)
+    payload = policy.payload_for(where, subject.digest)
     password = os.environ.get("DSTREAM_KEY_PASSWORD")
-    signature = trust.sign(key, password.encode() if password else None, payload)
+    signature = policy.sign(key, password.encode() if password else None, payload)
     pusher = Pusher(client, where.repository)
     pusher.blob(b"{}", EMPTY.media_type)
     text = base64.b64encode(signature).decode()
-    layer = replace(pusher.blob(payload, trust.PAYLOAD_TYPE), annotations={trust.SIGNATURE: text})
-    manifest = artifact_manifest(trust.COSIGN_TYPE, [layer], subject=subject.descriptor)
+    layer = replace(pusher.blob(payload, policy.PAYLOAD_TYPE), annotations={policy.SIGNATURE: text})
+    manifest = artifact_manifest(policy.COSIGN_TYPE, [layer], subject=subject.descriptor)
     pusher.manifest(manifest)
     pusher.manifest(manifest, f"{subject.digest.replace(':', '-', 1)}.sig")
     say(f"{where.name}@{subject.digest} is signed.")

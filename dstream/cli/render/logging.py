@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from dstream.cli.render.paint import say
-from dstream.plugins.notes import Level, listen
+from dstream.plugins.provider_log import Level, listen
 
 _SHOWN: dict[str, tuple[Level, ...]] = {
     "off": (),

@@ -17,12 +17,12 @@ from dstream.engine.setup.operation import DATA_DIR, Operation
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, is_podman, pull_first
 from dstream.plugins.probe import ask
-from dstream.registry.failures import Denied, NotThere, RegistryError, Unreachable
-from dstream.registry.images import image_name, image_reference, places_of, suffix_of
-from dstream.registry.install import Installer, Wanted
-from dstream.registry.lockfile import Locked, LockedImage, LockFile, read_lock, write_lock
+from dstream.registry.errors import Denied, NotThere, RegistryError, Unreachable
+from dstream.registry.lockfile.installer import Installer, Wanted
+from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
+from dstream.registry.oci.image_names import image_name, image_reference, places_of, suffix_of
 from dstream.registry.platforms import Platform
-from dstream.registry.trust import Policy
+from dstream.registry.trust.policy import Policy
 from dstream_state import Intent, Snapshot, overlay
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from dstream.config import Block, Config, Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.engine.refresh.moved_blocks import within
-from dstream.registry.literal import literal
+from dstream.registry.hcl_literal import literal
 
 Place = tuple[str, ...]
 """An attribute, or what is inside of it."""

@@ -100,7 +100,7 @@ def _spec(operation: Operation, name: str) -> ProviderSpec:
     if block is not None:
         return provider_spec(block, scope, operation.config)
     from dstream.config import Body, Launch
-    from dstream.config.source import Source
+    from dstream.config.syntax.source import Source
 
     nowhere = Source("", "")
     launch = Launch(None, None, None, nowhere.range(0, 0))

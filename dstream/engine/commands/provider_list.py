@@ -13,8 +13,8 @@ from dstream.engine.commands.dependency_lock import used_sources
 from dstream.engine.setup.operation import DATA_DIR, Operation
 from dstream.plugins import ProviderInfo, ProviderSource, probe, resolve
 from dstream.plugins.binary import Role
-from dstream.registry.cache import default_cache
-from dstream.registry.lockfile import read_lock
+from dstream.registry.lockfile.lock_file import read_lock
+from dstream.registry.oci.cache import default_cache
 
 Place = Literal["configured", "locked", "cached", "installed"]
 _PREFIXES: dict[str, Role] = {"dstream-in-": "input", "dstream-out-": "output", "dstream-resource-": "resource"}

@@ -26,7 +26,7 @@ from dstream_state import (
     Snapshot,
     StateDamaged,
 )
-from dstream_state.transfer import ERRORED, ORPHANS, load, push, restore, save, save_errored, save_orphans
+from dstream_state.state_files import ERRORED, ORPHANS, load, push, restore, save, save_errored, save_orphans
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def pull(operation: Operation, file: Path) -> None:
 
 def pulled(operation: Operation) -> bytes:
     """Return what `pull` writes."""
-    from dstream_state.crypt import snapshot_bytes
+    from dstream_state.sealing import snapshot_bytes
 
     return snapshot_bytes(current_state(operation)[0], operation.encryption)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dstream.config import Body, Expr
-from dstream.config.syntax import Literal, ObjectExpr, Parentheses, TupleExpr
+from dstream.config.syntax.tree import Literal, ObjectExpr, Parentheses, TupleExpr
 from dstream.diagnostics import SourceRange
 
 Path = tuple[str | int, ...]

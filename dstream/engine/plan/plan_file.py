@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dstream.config.digest import config_digest
+from dstream.config.config_hash import config_digest
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.evaluate.desired import plain
 from dstream.engine.evaluate.redaction import WITHHELD
@@ -28,7 +28,7 @@ from dstream.engine.providers.pool import Installed, ProviderPool
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Unknown, sensitive_paths, strip_sensitive
 from dstream.plan.file import PlanFile
-from dstream.plugins.describe import DESCRIBES
+from dstream.plugins.type_schemas import DESCRIBES
 from dstream_state import Snapshot
 from dstream_state.codec import dumps, loads
 from dstream_state.fingerprints import canonical

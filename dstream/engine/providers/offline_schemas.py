@@ -9,9 +9,9 @@ from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.setup.operation import DATA_DIR, Operation
 from dstream.plugins import ProviderInfo, resolve
-from dstream.plugins.describe import DESCRIBES
 from dstream.plugins.probe import known
 from dstream.plugins.resolve import locked
+from dstream.plugins.type_schemas import DESCRIBES
 
 
 class Knowing:

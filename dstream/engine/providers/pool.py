@@ -21,7 +21,7 @@ from dstream.plugins import (
     probe_many,
     resolve,
 )
-from dstream.plugins.describe import DESCRIBES, DescribedTypes
+from dstream.plugins.type_schemas import DESCRIBES, DescribedTypes
 
 _RESTARTS = 3
 """How often a process that died is started anew, beyond the first time."""

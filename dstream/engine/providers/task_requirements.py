@@ -23,7 +23,7 @@ from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, make_spec
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
-from dstream.plugins.describe import fetch
+from dstream.plugins.type_schemas import fetch
 from dstream_state import Snapshot, fingerprint
 
 LIFECYCLE = "lifecycle"

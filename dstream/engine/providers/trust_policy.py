@@ -8,8 +8,8 @@ from typing import Any
 from dstream.config import Config
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.plugins import ProviderSource
-from dstream.registry.literal import literal
-from dstream.registry.trust import Policy, policy_for
+from dstream.registry.hcl_literal import literal
+from dstream.registry.trust.policy import Policy, policy_for
 
 
 def policy_of(source: ProviderSource, config: Config) -> Policy | None:
@@ -17,8 +17,8 @@ def policy_of(source: ProviderSource, config: Config) -> Policy | None:
     found = policies(config)
     if not found:
         return None
-    from dstream.registry.images import image_reference
-    from dstream.registry.reference import parse_reference
+    from dstream.registry.oci.image_names import image_reference
+    from dstream.registry.oci.reference import parse_reference
 
     return policy_for(found, image_reference(source.value) if source.kind == "image" else parse_reference(source.value))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dstream.addresses import parse_address
 from dstream.config import Expr, ImportBlock
-from dstream.config.syntax import GetAttr, Index, Variable
+from dstream.config.syntax.tree import GetAttr, Index, Variable
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.engine.evaluate.desired import Wanted
 from dstream.engine.evaluate.expansion import instances

@@ -12,7 +12,7 @@ from typing import Any
 
 from dstream.addresses import Key, ResourceAddress, parse_address
 from dstream.config import ResourceBlock, TaskBlock
-from dstream.config.syntax import Node
+from dstream.config.syntax.tree import Node
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.evaluate.redaction import reveal
 from dstream.engine.evaluate.resource_values import Exports, exported

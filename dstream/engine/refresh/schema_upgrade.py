@@ -12,7 +12,7 @@ from dstream.engine.evaluate.redaction import WITHHELD, redact, told
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
-from dstream.plugins.describe import DescribedTypes
+from dstream.plugins.type_schemas import DescribedTypes
 from dstream_state import ObjectState
 
 

@@ -11,7 +11,7 @@ from dstream.engine.commands.plan import current_state
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.runs.flows import make_flows
 from dstream.engine.setup.operation import Operation
-from dstream.plugins.deliver import deliver
+from dstream.plugins.dead_letter_delivery import deliver
 from dstream.plugins.wire import decode
 from dstream.run import Flow
 from dstream_state import DeadLetter

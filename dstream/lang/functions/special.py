@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dstream.config.syntax import Expr
+from dstream.config.syntax.tree import Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.functions.registry import FunctionError, NotSet, function
 from dstream.lang.scope import Scope, Surroundings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dstream.config.source import WHITE_SPACE
+from dstream.config.syntax.source import WHITE_SPACE
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.types import ConversionError, to_string
 from dstream.lang.values import SetValue, Value

@@ -10,7 +10,7 @@ from typing import Any, Self
 from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.result import Departed
 from dstream.plugins.environment import provider_environment
-from dstream.plugins.exchange import Exchange
+from dstream.plugins.pipe_loop import Exchange
 from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import decode_object, encode

@@ -10,9 +10,9 @@ from dstream.plugins.conformance.data_input import CHECKPOINT, END
 from dstream.plugins.conformance.data_output import envelope
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
 from dstream.plugins.conformance.talk import Talk
-from dstream.plugins.legacy import parse_legacy_answer
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.redact import Redactor
+from dstream.plugins.v1_lifecycle import parse_legacy_answer
 from dstream.plugins.wire import decode_object
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from dstream_sdk import ProviderError
-from dstream_sdk.exact import loads
+from dstream_sdk.json_numbers import loads
 
 _START = b'{"data":'
 

@@ -26,7 +26,7 @@ from dstream_mssql.reader import Gap, Page, TableReader
 from dstream_mssql.settings import InputSettings, seconds
 from dstream_mssql.threads import Threads
 from dstream_sdk import InputSession, ProviderError, RetriableError, log
-from dstream_sdk.faults import armed, fault
+from dstream_sdk.failpoints import armed, fault
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _LOSSES = 3

@@ -32,7 +32,7 @@ from dstream_mssql.reader import TableReader
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.wire import RowBytes
 from dstream_sdk import DeniedError, InputSession, InvalidError, RetriableError, log
-from dstream_sdk.faults import armed, fault
+from dstream_sdk.failpoints import armed, fault
 
 _PATIENCE = 0.05
 _LOCK_TIMEOUT = "SET LOCK_TIMEOUT 5000"

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from dstream_sdk.exact import loads
+from dstream_sdk.json_numbers import loads
 
 _MEMBERS = ("data", "metadata")
 _DATA, _METADATA, _METADATA_NAME = b'{"data":', b',"metadata":', b'"metadata"'

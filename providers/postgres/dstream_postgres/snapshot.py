@@ -32,7 +32,7 @@ from dstream_postgres.lsn import parse_lsn, position_prefix
 from dstream_postgres.names import Table, quote
 from dstream_postgres.position import Position, TableSnapshot
 from dstream_sdk import InputSession, log
-from dstream_sdk.faults import armed, fault
+from dstream_sdk.failpoints import armed, fault
 
 _FETCH = 2000
 _PATIENCE = 0.05

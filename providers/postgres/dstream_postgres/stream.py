@@ -21,7 +21,7 @@ from dstream_postgres.messages import BEGIN, COMMIT, DELETE, INSERT, OLD_KEY, OL
 from dstream_postgres.names import Table, quote
 from dstream_postgres.position import Position, Visibility
 from dstream_sdk import InputSession, ProviderError
-from dstream_sdk.faults import armed, fault
+from dstream_sdk.failpoints import armed, fault
 
 _BLOCK = 256
 _POLL = 0.05

@@ -33,9 +33,9 @@ from dstream_sdk.errors import (
     RetriableError,
     SettingsError,
 )
-from dstream_sdk.exact import show
-from dstream_sdk.faults import fault
+from dstream_sdk.failpoints import fault
 from dstream_sdk.input import Input, InputSession
+from dstream_sdk.json_numbers import show
 from dstream_sdk.model import Column, Envelope, Notice, Object, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, OutputSession
 from dstream_sdk.provider import Provider, main

@@ -17,9 +17,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dstream_sdk import faults
+from dstream_sdk import failpoints
 from dstream_sdk.errors import HostGone, InvalidError
-from dstream_sdk.exact import marked, unmark
+from dstream_sdk.json_numbers import marked, unmark
 
 CONTROL_LIMIT = 16 * 1024 * 1024
 """A control line, a request or an opening line is no longer than this, in bytes."""
@@ -144,7 +144,7 @@ class Writer:
         self._first = threading.Event()
         self._flusher: threading.Thread | None = None
         self._broken = False
-        self._mid_line = faults.armed("mid_line")
+        self._mid_line = failpoints.armed("mid_line")
 
     @property
     def size(self) -> int:
@@ -198,10 +198,10 @@ class Writer:
         self._size = 0
         if self._broken:
             raise HostGone
-        if self._mid_line and not text.startswith(b'{"status"') and faults.due("mid_line"):
+        if self._mid_line and not text.startswith(b'{"status"') and failpoints.due("mid_line"):
             last = text.rfind(b"\n", 0, len(text) - 1) + 1
             self._write(text[: last + (len(text) - last) // 2])
-            faults.die()
+            failpoints.die()
         self._write(text)
 
     def _write(self, text: bytes) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
-from dstream_sdk import faults
+from dstream_sdk import failpoints
 from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen
 from dstream_sdk.errors import ProviderError, SaidAll
 from dstream_sdk.handshake import refuse
@@ -295,7 +295,7 @@ class _Feed:
             line, self._checkpoint = self._checkpoint, None
             self._sink.flush(json.loads(line)["checkpoint"])
             self._unflushed = 0
-            faults.fault("after_sink_before_ack")
+            failpoints.fault("after_sink_before_ack")
             self._writer.send(line)
         self._write_tail(len(self._tail))
         self._tail_size = 0

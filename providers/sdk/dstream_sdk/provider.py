@@ -14,9 +14,9 @@ from typing import Any
 from dstream_sdk.catalog import Catalog
 from dstream_sdk.channel import LineReader, Writer, encode, log, take_over, unwrap
 from dstream_sdk.errors import HostGone, InvalidError, ProviderError
+from dstream_sdk.generics import config_type
 from dstream_sdk.handshake import refuse
 from dstream_sdk.input import Input, run_input
-from dstream_sdk.kinds import config_type
 from dstream_sdk.output import Output, run_output
 from dstream_sdk.resource import ResourceType, overrides
 from dstream_sdk.settings import decode
@@ -161,7 +161,7 @@ def _version_2(
         )
     given = unwrap(opening.get("config") or {})
     if command == "plan" and role in ("input", "output"):
-        from dstream_sdk.derive import derive
+        from dstream_sdk.plan_response import derive
 
         part = provider.input if role == "input" else provider.output
         return lambda: derive(part, provider.config(), opening, given, writer)
@@ -172,7 +172,7 @@ def _version_2(
         config = decode(provider.config(), given)
         return lambda: run_output(sink, config, opening, reader, writer, 2)
     if command == "serve" and role == "resource":
-        from dstream_sdk.serve import Server
+        from dstream_sdk.resource_server import Server
 
         kinds = {kind.type: kind for kind in provider.resources}
         return Server(kinds, decode(provider.config(), given), reader, writer, provider.catalog).run

@@ -10,7 +10,7 @@ from typing import Any
 
 from dstream_sdk import Object, ResourceContext, ResourceType
 from dstream_sdk.channel import LineReader, Writer
-from dstream_sdk.serve import Server
+from dstream_sdk.resource_server import Server
 
 
 class Slow(ResourceType[Any]):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from dstream_sdk import encode
-from dstream_sdk.exact import loads
+from dstream_sdk.json_numbers import loads
 
 
 class Envelope(msgspec.Struct, gc=False):

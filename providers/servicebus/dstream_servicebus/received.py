@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import encode
-from dstream_sdk.exact import loads
+from dstream_sdk.json_numbers import loads
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage

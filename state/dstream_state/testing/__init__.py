@@ -18,8 +18,8 @@ A backend of its own kind, which implements `Backend` directly, writes a `Place`
 do not. Call `pytest.register_assert_rewrite("dstream_state.testing")` in a conftest for readable failures.
 """
 
-from .backends import BackendConformance
-from .places import Place, StoragePlace
-from .storages import StorageConformance
+from dstream_state.testing.backends import BackendConformance
+from dstream_state.testing.places import Place, StoragePlace
+from dstream_state.testing.storages import StorageConformance
 
 __all__ = ["BackendConformance", "Place", "StorageConformance", "StoragePlace"]

@@ -13,14 +13,25 @@ from decimal import Decimal
 
 import pytest
 
-from ..backend import Backend, Checkpoint, Held, View
-from ..document import Snapshot
-from ..errors import LeaseLost, StateConflict, StateError, StateLocked
-from ..holder import Holder
-from ..objects import ObjectState, OutputState, ProviderState, TaskState
-from ..overlays import overlay
-from ..records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result, SetKey
-from .places import Place
+from dstream_state.apply_records import overlay
+from dstream_state.backend import Backend, Checkpoint, Held, View
+from dstream_state.errors import LeaseLost, StateConflict, StateError, StateLocked
+from dstream_state.holder import Holder
+from dstream_state.objects import ObjectState, OutputState, ProviderState, TaskState
+from dstream_state.records import (
+    Drop,
+    Intent,
+    ProcessStarted,
+    Put,
+    PutOutput,
+    PutProvider,
+    PutTask,
+    Record,
+    Result,
+    SetKey,
+)
+from dstream_state.snapshot import Snapshot
+from dstream_state.testing.places import Place
 
 LONGER_THAN_A_LEASE = 61.0
 
@@ -467,7 +478,7 @@ class BackendConformance:
 
     def forget_process(self, place: Place) -> None:
         """Make the recorded holder a process that is gone (the kit itself runs in one that is not)."""
-        from .. import processes
+        from dstream_state import processes
 
         backend: Backend = place.open()
         holder = backend.read().holder

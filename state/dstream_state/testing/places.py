@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..backend import Backend, Held, TaskLease
-from ..clock import boot_seconds
-from ..crypt import Sealer
-from ..held import StoredHeld
-from ..journal import MAX_BLOCKS
-from ..storage import Storage
-from ..stored import StoredBackend
-from ..tasks import StoredTaskLease
+from dstream_state.backend import Backend, Held, TaskLease
+from dstream_state.backend_impl import StoredBackend
+from dstream_state.clock import boot_seconds
+from dstream_state.journal import MAX_BLOCKS
+from dstream_state.sealing import Sealer
+from dstream_state.state_lock import StoredHeld
+from dstream_state.storage import Storage
+from dstream_state.task_store import StoredTaskLease
 
 
 class Place(Protocol):

@@ -8,9 +8,9 @@ import uuid
 
 import pytest
 
-from ..storage import Busy, CannotSeal, Changed, Exists, Missing, NotOwner, Refused, Storage
-from .backends import LONGER_THAN_A_LEASE
-from .places import StoragePlace
+from dstream_state.storage import Busy, CannotSeal, Changed, Exists, Missing, NotOwner, Refused, Storage
+from dstream_state.testing.backends import LONGER_THAN_A_LEASE
+from dstream_state.testing.places import StoragePlace
 
 
 class StorageConformance:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from dstream.run.ledger import Ledger
+from dstream.run.checkpoint_tracker import Ledger
+from dstream.run.committer import Settler
 from dstream.run.pump import Pump
 from dstream.run.session import Session
-from dstream.run.settle import Settler
 
 
 class StoreFirst(Session):
@@ -58,7 +58,7 @@ class InputAlone(Session):
             self.settler._to_input = self.input.process.stdin
 
     def _after_input(self, pump):
-        from dstream.run.side import Side
+        from dstream.run.provider_handle import Side
 
         if pump.ended or self.stop.requested or getattr(self, "again", 0) > 20:
             super()._after_input(pump)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dstream_sdk import Input, Provider, ProviderError, main
-from dstream_sdk.faults import fault
+from dstream_sdk.failpoints import fault
 
 
 @dataclass

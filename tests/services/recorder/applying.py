@@ -35,9 +35,9 @@ from dstream.engine.setup.operation import Given, open_operation
 from dstream.plugins import Request, ResourceSession
 from dstream.stopping import Stop
 from dstream_state import Intent, Result, local
+from dstream_state.backend_impl import StoredBackend
 from dstream_state.clock import boot_seconds
-from dstream_state.held import StoredHeld
-from dstream_state.stored import StoredBackend
+from dstream_state.state_lock import StoredHeld
 from tests.services.recorder.world import Told
 
 POINT, PASSAGE = sys.argv[3], int(sys.argv[4])

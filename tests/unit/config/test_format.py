@@ -2,7 +2,7 @@
 
 import pytest
 
-from dstream.config.format import format_text
+from dstream.config.syntax.format import format_text
 from dstream.diagnostics import DiagnosticsError
 from tests.conformance.cases import cases
 

@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import sys
 
-from dstream.config import grammar
+from dstream.config.syntax import grammar
 
 KNOWN = "856e0a0a416400a68630c3a7bb2af92592394c992eb0e728f3b930c27a73aa78"
 
@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
 def test_importing_the_types_imports_neither_lark_nor_the_parser():
     code = (
         "import sys, dstream.config, dstream.lang; from dstream.config import Config, Expr; "
-        "print([m for m in ('lark', 'hcl2', 'yaml', 'dstream.config.parser') if m in sys.modules])"
+        "print([m for m in ('lark', 'hcl2', 'yaml', 'dstream.config.syntax.parser') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

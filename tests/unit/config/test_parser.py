@@ -3,7 +3,7 @@
 import pytest
 
 from dstream.config import parse_expression, parse_text
-from dstream.config.syntax import Node
+from dstream.config.syntax.tree import Node
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import Scope, evaluate
 

@@ -17,7 +17,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.engine.commands.state_edit import put_back
 from dstream_state import StateConflict, StateError, StateUnavailable, lease, local, open_backend, processes
 from dstream_state.local import LocalStorage
-from dstream_state.transfer import ERRORED, ORPHANS
+from dstream_state.state_files import ERRORED, ORPHANS
 from tests.services.azurite import Azurite
 from tests.services.recorder.world import Told, World, said
 

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstream.config import parse_expression, parse_text
-from dstream.config.format import format_text
-from dstream.config.syntax import Node
+from dstream.config.syntax.format import format_text
+from dstream.config.syntax.tree import Node
 from dstream.lang import Scope, evaluate, from_json_value, to_json_value, to_text
 from dstream.lang.functions.encoding import json_text
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstream.config import parse_expression
-from dstream.config.parser import allow_depth
+from dstream.config.syntax.parser import allow_depth
 from tests.unit.lang.test_properties import shape
 
 allow_depth()  # once, before hypothesis looks at the limit of recursion

@@ -10,8 +10,8 @@ import pytest
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import process as process_module
-from dstream.plugins.converse import converse
 from dstream.plugins.environment import provider_environment
+from dstream.plugins.one_shot import converse
 from dstream.plugins.process import describe_exit, spawn
 from dstream.plugins.redact import Redactor
 from dstream_state.processes import alive, start_time

@@ -1,0 +1,199 @@
+"""BlockReader: takes known arguments and blocks out of one body, and reports whatever else stands there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from dstream.config.blocks import Condition
+from dstream.config.syntax.tree import (
+    Attribute,
+    Block,
+    Body,
+    Expr,
+    GetAttr,
+    Index,
+    Literal,
+    ObjectExpr,
+    Parentheses,
+    SplatItem,
+    TupleExpr,
+    Variable,
+)
+from dstream.diagnostics import Diagnostic, error
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return ` Did you mean "x"?` for the name that is nearest to a misspelt one, or nothing."""
+    found = difflib.get_close_matches(name, list(names), 1, 0.6)
+    return f' Did you mean "{found[0]}"?' if found else ""
+
+
+def is_reference(expr: Expr) -> bool:
+    """Tell whether an expression is a static reference: names, and indexes that are written out."""
+    while isinstance(expr, GetAttr | Index):
+        if isinstance(expr, Index) and not isinstance(expr.key, Literal):
+            return False
+        expr = expr.value
+    return isinstance(expr, Variable | SplatItem)
+
+
+class BlockReader:
+    """Reads one block's body; `finish` reports what was not asked for."""
+
+    def __init__(self, what: str, block: Block, diagnostics: list[Diagnostic]) -> None:
+        """Name the block in sentences as `what`, such as `task "copy"`."""
+        self.what = what
+        self.block = block
+        self.body: Body = block.body
+        self.diagnostics = diagnostics
+        self._arguments: list[str] = []
+        self._blocks: list[str] = []
+
+    def report(self, summary: str, detail: str, node: Block | Attribute | Expr) -> None:
+        """Add an error at a node: a block's header, an argument's name, an expression."""
+        place = (
+            node.header_range
+            if isinstance(node, Block)
+            else node.name_range
+            if isinstance(node, Attribute)
+            else node.range
+        )
+        self.diagnostics.append(error(summary, detail, place))
+
+    def optional(self, name: str) -> Expr | None:
+        """Return an argument's expression, if it is there."""
+        self._arguments.append(name)
+        attribute = self.body.attributes.get(name)
+        return attribute.expr if attribute is not None else None
+
+    def required(self, name: str) -> Expr | None:
+        """Return an argument's expression; report it when it is not there."""
+        expr = self.optional(name)
+        if expr is None:
+            self.report("Missing argument", f'{self.what} needs the argument "{name}".', self.block)
+        return expr
+
+    def text(self, name: str) -> str | None:
+        """Return an argument that is a plain text."""
+        expr = self.optional(name)
+        if expr is None:
+            return None
+        if isinstance(expr, Literal) and isinstance(expr.value, str):
+            return expr.value
+        self.report("Plain text expected", f'"{name}" is read before anything is evaluated: write a plain text.', expr)
+        return None
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return an argument that is true or false, written out."""
+        expr = self.optional(name)
+        if expr is None:
+            return default
+        if isinstance(expr, Literal) and (isinstance(expr.value, bool) or expr.value in ("true", "false")):
+            return expr.value in (True, "true")
+        self.report(
+            "true or false expected", f'"{name}" is read before anything is evaluated: write true or false.', expr
+        )
+        return default
+
+    def references(self, name: str) -> tuple[Expr, ...]:
+        """Return an argument that is a list of references."""
+        expr = self.optional(name)
+        if expr is None:
+            return ()
+        if not isinstance(expr, TupleExpr):
+            self.report("List of references expected", f'"{name}" takes a list: {name} = [TYPE.NAME, task.NAME].', expr)
+            return ()
+        found = []
+        for item in expr.items:
+            if is_reference(item) and not isinstance(item, Variable):
+                found.append(item)
+            else:
+                detail = f'"{name}" lists references such as postgres_publication.orders or task.copy, without quotes.'
+                self.report("Reference expected", detail, item)
+        return tuple(found)
+
+    def blocks(self, type_: str) -> list[Block]:
+        """Return the nested blocks of a type."""
+        self._blocks.append(type_)
+        return [block for block in self.body.blocks if block.type == type_]
+
+    def block_of(self, type_: str) -> Block | None:
+        """Return the only nested block of a type; report a second one."""
+        found = self.blocks(type_)
+        for extra in found[1:]:
+            line = found[0].range.start.line
+            detail = f'{self.what} has a "{type_}" block on line {line} already; it takes one.'
+            self.report("Block given twice", detail, extra)
+        return found[0] if found else None
+
+    def conditions(self, type_: str) -> tuple[Condition, ...]:
+        """Return nested blocks with `condition` and `error_message`."""
+        found = []
+        for block in self.blocks(type_):
+            reader = BlockReader(f'the "{type_}" block', block, self.diagnostics)
+            condition, message = reader.required("condition"), reader.required("error_message")
+            reader.finish()
+            if condition is not None and message is not None:
+                found.append(Condition(condition, message, block.header_range))
+        return tuple(found)
+
+    def settings(self, name: str) -> Body:
+        """Return `name { ... }` or `name = { ... }`; an empty body if there is neither."""
+        attribute, block = self.body.attributes.get(name), self.block_of(name)
+        self._arguments.append(name)
+        if attribute is not None and block is not None:
+            detail = f"{self.what} has both {name} = ... and {name} {{ ... }}. They mean the same; keep one."
+            self.report("Block given twice", detail, block)
+        if block is not None:
+            for label in block.label_nodes:
+                self.report("Unexpected label", f'"{name}" takes no label.', block)
+                del label
+                break
+            return block.body
+        if attribute is not None:
+            return _object_body(attribute.expr)
+        at = self.block.header_end
+        return Body(self.block.source, at, at, {}, [])
+
+    def finish(self) -> None:
+        """Report arguments and blocks that nobody asked for."""
+        for name, attribute in self.body.attributes.items():
+            if name in self._arguments:
+                continue
+            if name in self._blocks:
+                detail = f'"{name}" is a block here, not an argument: write {name} {{ ... }}.'
+                self.report("Block expected", detail, attribute)
+                continue
+            hint = nearest(name, [*self._arguments, *self._blocks])
+            detail = f'{self.what} has no argument "{name}".{hint}{self._known(self._arguments)}'
+            self.report("Unknown argument", detail, attribute)
+        for block in self.body.blocks:
+            if block.type in self._blocks:
+                continue
+            if block.type in self._arguments:
+                detail = f'"{block.type}" is an argument here, not a block: write {block.type} = ...'
+                self.report("Argument expected", detail, block)
+                continue
+            hint = nearest(block.type, [*self._blocks, *self._arguments])
+            detail = f'{self.what} has no block "{block.type}".{hint}{self._known(self._blocks)}'
+            self.report("Unknown block", detail, block)
+
+    def _known(self, names: list[str]) -> str:
+        return f" It takes: {', '.join(sorted(set(names)))}." if names else ""
+
+
+def _object_body(expr: Expr) -> Body:
+    """Return `{ ... }` after an equals sign as the body that it equals."""
+    inner = expr
+    while isinstance(inner, Parentheses):
+        inner = inner.value
+    if isinstance(inner, ObjectExpr):
+        attributes: dict[str, Attribute] = {}
+        for key, value in inner.items:
+            if not (isinstance(key, Literal) and isinstance(key.value, str)):
+                break
+            attributes[key.value] = Attribute(expr.source, key.start, value.end, key.value, value, key.end)
+        else:
+            return Body(expr.source, expr.start, expr.end, attributes, [])
+    return Body(expr.source, expr.start, expr.end, {}, [], expr)

@@ -1,0 +1,370 @@
+"""Decoder: the syntax trees of all files -> one Config, with everything that is wrong reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from dstream.config.blocks import (
+    BackendBlock,
+    CheckBlock,
+    Config,
+    DstreamBlock,
+    ImportBlock,
+    MovedBlock,
+    OutputBlock,
+    ProviderBlock,
+    RemovedBlock,
+    RequiredProvider,
+    ResourceBlock,
+    TaskBlock,
+    VariableBlock,
+)
+from dstream.config.decode import meta_arguments
+from dstream.config.decode.block_reader import BlockReader, nearest
+from dstream.config.decode.io_blocks import check_type, sides
+from dstream.config.syntax.parser import Parsed
+from dstream.config.syntax.tree import Block, Literal, ObjectExpr
+from dstream.diagnostics import Diagnostic, SourceRange, error
+
+RESERVED_NAMES = frozenset(
+    [
+        "local",
+        "locals",
+        "var",
+        "each",
+        "count",
+        "self",
+        "path",
+        "dstream",
+        "task",
+        "true",
+        "false",
+        "null",
+        "for",
+        "in",
+        "if",
+    ]
+)
+"""Names that no local may have: they start references or are words of the language."""
+
+_LABELS: dict[str, tuple[str, ...]] = {
+    "dstream": (), "provider": ("NAME",), "variable": ("NAME",), "locals": (), "resource": ("TYPE", "NAME"),
+    "task": ("NAME",), "output": ("NAME",), "moved": (), "import": (), "removed": (), "check": ("NAME",),
+}  # fmt: skip
+_ELSEWHERE = {
+    "terraform": " What Terraform has there is in dstream { ... }: required_version, required_providers, backend.",
+    "module": " There are no modules.",
+    "data": " There are no data sources.",
+    "config": " Settings stand inside of input, output and provider blocks.",
+    "input": " It stands inside of a task.",
+    "lifecycle": " It stands inside of a resource or task.",
+    "timeouts": " It stands inside of a resource or task.",
+}
+"""Blocks of Terraform, and such that stand in others."""
+_META_ARGUMENTS = frozenset(("for_each", "count", "depends_on", "provider"))
+_META_BLOCKS = frozenset(("lifecycle", "timeouts"))
+"""What in a resource is for dstream; all else is for its provider, an argument of such a name too."""
+_TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
+
+
+class Decoder:
+    """Adds the blocks of one file after another to a configuration."""
+
+    def __init__(self, root: Path) -> None:
+        """Start an empty configuration whose folder is `root`."""
+        self.config = Config(root, {})
+        self.diagnostics: list[Diagnostic] = []
+        self._settings: DstreamBlock | None = None
+        self._ranges: dict[tuple[str, ...], SourceRange] = {}
+
+    def add(self, parsed: Parsed) -> None:
+        """Add one file's blocks."""
+        self.config.sources[parsed.source.filename] = parsed.source.text
+        self.diagnostics.extend(parsed.diagnostics)
+        for attribute in parsed.body.attributes.values():
+            detail = (
+                f'"{attribute.name}" stands outside of every block. The top level has blocks only: '
+                f"{', '.join(_LABELS)}. A value with a name goes into locals {{ ... }}."
+            )
+            self.diagnostics.append(error("Argument outside of a block", detail, attribute.name_range))
+        first_locals: Block | None = None
+        for block in parsed.body.blocks:
+            if block.type == "locals":
+                if first_locals is not None:
+                    detail = (
+                        f"This file has a locals block on line {first_locals.range.start.line} already. Put all locals "
+                        "of a file into one block, so that readers find them in one place."
+                    )
+                    self.diagnostics.append(error("More than one locals block", detail, block.header_range))
+                else:
+                    first_locals = block
+            self._block(block)
+
+    def finish(self) -> Config:
+        """Return the configuration."""
+        return replace(self.config, settings=self._settings)
+
+    def _block(self, block: Block) -> None:
+        wanted = _LABELS.get(block.type)
+        if wanted is None:
+            hint = _ELSEWHERE.get(block.type) or nearest(block.type, _LABELS)
+            detail = f'There is no block "{block.type}" at the top level.{hint} There are: {", ".join(_LABELS)}.'
+            self.diagnostics.append(error("Unknown block", detail, block.header_range))
+            return
+        if len(block.labels) != len(wanted):
+            shape = " ".join([block.type, *(f'"{label}"' for label in wanted)])
+            detail = f"A {block.type} block is written {shape} {{ ... }}; this one has {_count(len(block.labels))}."
+            self.diagnostics.append(error("Wrong number of labels", detail, block.header_range))
+            return
+        if not self._labels_fine(block):
+            return
+        decode: Callable[[Block], None] = getattr(self, f"_{block.type}")
+        decode(block)
+
+    def _labels_fine(self, block: Block) -> bool:
+        fine = True
+        for node in block.label_nodes:
+            text = node.value
+            if not text or not (text[0].isalpha() or text[0] == "_") or not text.replace("-", "_").isidentifier():
+                detail = (
+                    f'"{text}" cannot be a name: names have letters, digits, _ and -, and start with a letter or _.'
+                )
+                self.diagnostics.append(error("Invalid name", detail, node.range))
+                fine = False
+        return fine
+
+    def _declare(self, block: Block, *key: str) -> bool:
+        """Tell whether a name is new; report it otherwise."""
+        first = self._ranges.get(key)
+        if first is not None:
+            shown = " ".join([key[0], *(f'"{part}"' for part in key[1:])])
+            detail = f"{shown} is declared at {first} already. Give one of them another name."
+            self.diagnostics.append(error("Declared twice", detail, block.header_range))
+            return False
+        self._ranges[key] = block.header_range
+        return True
+
+    # Blocks at the top level
+
+    def _dstream(self, block: Block) -> None:
+        if not self._declare(block, "dstream"):
+            return
+        reader = BlockReader("the dstream block", block, self.diagnostics)
+        version = reader.text("required_version")
+        required = reader.block_of("required_providers")
+        backend = reader.block_of("backend")
+        encryption = reader.block_of("encryption")
+        trust = tuple(reader.blocks("trust"))
+        drift = reader.block_of("drift")
+        reader.finish()
+        found: BackendBlock | None = None
+        if backend is not None:
+            if len(backend.labels) == 1:
+                found = BackendBlock(backend.labels[0], backend.body, backend.header_range)
+            else:
+                reader.report("Wrong number of labels", 'A backend is written backend "TYPE" { ... }.', backend)
+        self._settings = DstreamBlock(
+            version,
+            self._required_providers(required) if required is not None else {},
+            found,
+            encryption.body if encryption is not None else None,
+            block.header_range,
+            trust,
+            drift,
+        )
+
+    def _required_providers(self, block: Block) -> dict[str, RequiredProvider]:
+        found: dict[str, RequiredProvider] = {}
+        for name, attribute in block.body.attributes.items():
+            texts: dict[str, str] = {}
+            expr = attribute.expr
+            if isinstance(expr, Literal) and isinstance(expr.value, str):
+                texts["source"] = expr.value
+            elif isinstance(expr, ObjectExpr):
+                for key, value in expr.items:
+                    if isinstance(key, Literal) and isinstance(value, Literal) and isinstance(value.value, str):
+                        texts[str(key.value)] = value.value
+            if "source" in texts and texts.keys() <= {"source", "version"}:
+                found[name] = RequiredProvider(name, texts["source"], texts.get("version"), attribute.name_range)
+                continue
+            detail = f'A required provider is written {name} = {{ source = "REGISTRY/NAME", version = "1.2.0" }}.'
+            self.diagnostics.append(error("Invalid required provider", detail, attribute.name_range))
+        for inner in block.body.blocks:
+            detail = f"required_providers holds arguments: {inner.type} = {{ ... }}, with an equals sign."
+            self.diagnostics.append(error("Argument expected", detail, inner.header_range))
+        return found
+
+    def _provider(self, block: Block) -> None:
+        name = block.labels[0]
+        if not self._declare(block, "provider", name):
+            return
+        reader = BlockReader(f'provider "{name}"', block, self.diagnostics)
+        launch = meta_arguments.launch(reader)
+        config = reader.settings("config")
+        reader.finish()
+        self.config.providers[name] = ProviderBlock(name, launch, config, block.header_range)
+
+    def _variable(self, block: Block) -> None:
+        name = block.labels[0]
+        if not self._declare(block, "variable", name):
+            return
+        reader = BlockReader(f'variable "{name}"', block, self.diagnostics)
+        self.config.variables[name] = VariableBlock(
+            name,
+            reader.optional("type"),
+            reader.optional("default"),
+            reader.text("description"),
+            reader.flag("sensitive", False),
+            reader.flag("nullable", True),
+            reader.conditions("validation"),
+            block.header_range,
+        )
+        reader.flag("ephemeral", False)
+        reader.finish()
+
+    def _locals(self, block: Block) -> None:
+        for inner in block.body.blocks:
+            detail = (
+                f"locals holds values with names, and no blocks. If {inner.type} is a value, write it with an equals "
+                f"sign: {inner.type} = {{ ... }}."
+            )
+            self.diagnostics.append(error("Block in locals", detail, inner.header_range))
+        for name, attribute in block.body.attributes.items():
+            if name in RESERVED_NAMES:
+                detail = (
+                    f'A local cannot be called "{name}", which has a meaning of its own. '
+                    f"Reserved are: {', '.join(sorted(RESERVED_NAMES))}."
+                )
+                self.diagnostics.append(error("Reserved name", detail, attribute.name_range))
+            elif name in self.config.locals:
+                first = self.config.locals[name].name_range
+                if first.filename != attribute.name_range.filename:
+                    detail = (
+                        f"local.{name} is set at {first} already. Each local has one place; take one of the two out."
+                    )
+                    self.diagnostics.append(error("Local set twice", detail, attribute.name_range))
+                else:
+                    detail = f"local.{name} is set on line {first.start.line} already. Take one of the two out."
+                    self.diagnostics.append(error("Local set twice", detail, attribute.name_range))
+            else:
+                self.config.locals[name] = attribute
+
+    def _resource(self, block: Block) -> None:
+        type_, name = block.labels
+        if type_ in _TYPE_ROOTS:
+            detail = f'"{type_}" cannot be the type of a resource: {type_}.{name} means something else in expressions.'
+            self.diagnostics.append(error("Reserved name", detail, block.label_nodes[0].range))
+            return
+        if not self._declare(block, "resource", type_, name):
+            return
+        reader = BlockReader(f'resource "{type_}" "{name}"', block, self.diagnostics)
+        for_each, count = meta_arguments.repetition(reader)
+        self.config.resources[type_, name] = ResourceBlock(
+            type_,
+            name,
+            block.body.without(_META_ARGUMENTS, _META_BLOCKS),
+            for_each,
+            count,
+            reader.references("depends_on"),
+            meta_arguments.provider_name(reader),
+            meta_arguments.lifecycle(reader),
+            block.header_range,
+            meta_arguments.timeouts(reader),
+        )
+
+    def _task(self, block: Block) -> None:
+        name = block.labels[0]
+        if not self._declare(block, "task", name):
+            return
+        reader = BlockReader(f'task "{name}"', block, self.diagnostics)
+        check_type(reader)
+        for_each, count = meta_arguments.repetition(reader)
+        inputs = sides(reader, "input")
+        outputs = sides(reader, "output")
+        depends_on = reader.references("depends_on")
+        lifecycle = meta_arguments.lifecycle(reader)
+        timeouts = meta_arguments.timeouts(reader)
+        reader.finish()
+        for wanted, found in (("input", inputs), ("output", outputs)):
+            if not found:
+                detail = f'task "{name}" needs an {wanted} block, which says which provider the data '
+                detail += "comes from." if wanted == "input" else "goes to."
+                self.diagnostics.append(error(f"Missing {wanted}", detail, block.header_range))
+        if len(inputs) > 1:
+            detail = f'task "{name}" has {len(inputs)} inputs; it takes one. Make a task for each.'
+            self.diagnostics.append(error("More than one input", detail, inputs[1].range))
+        if not inputs or not outputs:
+            return
+        self.config.tasks[name] = TaskBlock(
+            name,
+            "providers",
+            inputs[0],
+            tuple(outputs),
+            for_each,
+            count,
+            depends_on,
+            lifecycle,
+            block.header_range,
+            timeouts=timeouts,
+        )
+
+    def _output(self, block: Block) -> None:
+        name = block.labels[0]
+        if not self._declare(block, "output", name):
+            return
+        reader = BlockReader(f'output "{name}"', block, self.diagnostics)
+        value = reader.required("value")
+        sensitive = reader.optional("sensitive")
+        description = reader.text("description")
+        depends_on = reader.references("depends_on")
+        preconditions = reader.conditions("precondition")
+        reader.finish()
+        if value is not None:
+            self.config.outputs[name] = OutputBlock(
+                name, value, sensitive, description, depends_on, block.header_range, preconditions
+            )
+
+    def _moved(self, block: Block) -> None:
+        reader = BlockReader("the moved block", block, self.diagnostics)
+        from_, to = meta_arguments.address(reader, "from"), meta_arguments.address(reader, "to")
+        reader.finish()
+        if from_ is not None and to is not None:
+            self.config.moved.append(MovedBlock(from_, to, block.header_range))
+
+    def _removed(self, block: Block) -> None:
+        reader = BlockReader("the removed block", block, self.diagnostics)
+        from_ = meta_arguments.address(reader, "from")
+        destroy = True
+        lifecycle = reader.block_of("lifecycle")
+        if lifecycle is not None:
+            inner = BlockReader("the lifecycle block", lifecycle, self.diagnostics)
+            destroy = inner.flag("destroy", True)
+            inner.finish()
+        reader.finish()
+        if from_ is not None:
+            self.config.removed.append(RemovedBlock(from_, destroy, block.header_range))
+
+    def _import(self, block: Block) -> None:
+        reader = BlockReader("the import block", block, self.diagnostics)
+        to, id_, for_each = reader.required("to"), reader.required("id"), reader.optional("for_each")
+        reader.finish()
+        if to is not None and id_ is not None:
+            self.config.imports.append(ImportBlock(to, id_, for_each, block.header_range))
+
+    def _check(self, block: Block) -> None:
+        name = block.labels[0]
+        if not self._declare(block, "check", name):
+            return
+        reader = BlockReader(f'check "{name}"', block, self.diagnostics)
+        asserts = reader.conditions("assert")
+        reader.finish()
+        if not asserts:
+            detail = f'check "{name}" needs an assert block with condition and error_message.'
+            self.diagnostics.append(error("Missing assert", detail, block.header_range))
+        self.config.checks.append(CheckBlock(name, asserts, block.header_range))
+
+
+def _count(number: int) -> str:
+    return "no label" if number == 0 else "one label" if number == 1 else f"{number} labels"

@@ -1,0 +1,309 @@
+"""Mistakes: turns "no rule allows this token here" into what a person would say about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from dstream.config.syntax.lalr import ParseError
+from dstream.config.syntax.source import Source
+from dstream.config.syntax.tokens import END, Token
+from dstream.diagnostics import Diagnostic, SourceRange, error
+
+TOP_LEVEL = re.compile(
+    r'^[^\W\d][\w-]*(?:[ \t]+(?:"(?:[^"\\\n]|\\.)*"|[^\W\d][\w-]*))*[ \t]*(?:\{|=(?![=>]))', re.MULTILINE
+)
+"""A line that starts a block or an argument at the left margin: where reading goes on after an error."""
+
+_OPENERS = {"LBRACE": "{", "LSQB": "[", "LPAR": "(", "INTERP_START": "${", "DIRECTIVE_START": "%{"}
+_CLOSERS = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
+_MATCHING = {"{": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
+_BINARY = frozenset(
+    [
+        "DOUBLE_EQ",
+        "NEQ",
+        "LT",
+        "GT",
+        "LEQ",
+        "GEQ",
+        "MINUS",
+        "ASTERISK",
+        "SLASH",
+        "PERCENT",
+        "DOUBLE_AMP",
+        "DOUBLE_PIPE",
+        "PLUS",
+        "NOT",
+        "QMARK",
+    ]
+)
+
+
+def explain(
+    source: Source, tokens: Sequence[Token], problem: ParseError, read_on: Callable[[], object]
+) -> tuple[Diagnostic, int]:
+    """Return the diagnostic for a parse error, and the offset behind which reading may go on.
+
+    `read_on` adds the rest of the text to the tokens.
+    """
+    token = tokens[problem.index]
+    previous = tokens[problem.index - 1] if problem.index else None
+    open_brackets, jump = _open_brackets(source, tokens[: problem.index])
+    if token.type == END and open_brackets:
+        suspect = _suspect(source, tokens[: problem.index])
+        return _unclosed(source, open_brackets[-1] if jump is None else jump[0], jump, suspect)
+    if jump is not None:
+        # What is wrong here may stand in what is meant as a block of its own: then a bracket before it is never closed.
+        read_on()
+        if any(opener is jump[0] for opener in _open_brackets(source, tokens)[0]):
+            return _unclosed(source, jump[0], jump, _suspect(source, tokens))
+    summary, detail = _words(token, previous, problem.expected, open_brackets, tokens, problem.index)
+    return error(summary, detail, _subject(source, token, previous)), token.start
+
+
+def _subject(source: Source, token: Token, previous: Token | None) -> SourceRange:
+    if token.type in ("NEWLINE", END):
+        end = previous.end if previous is not None else token.start
+        start = previous.start if previous is not None else token.start
+        return source.range(start, max(end, start))
+    return source.range(token.start, max(token.end, token.start + 1))
+
+
+def _open_brackets(source: Source, tokens: Sequence[Token]) -> tuple[list[Token], tuple[Token, Token] | None]:
+    """Return the brackets that are still open, and the first pair of an open bracket and a top-level line inside."""
+    stack: list[Token] = []
+    jump: tuple[Token, Token] | None = None
+    for token in tokens:
+        if token.type in _OPENERS:
+            stack.append(token)
+        elif token.type in _CLOSERS and stack:
+            stack.pop()
+            if jump is not None and len(stack) == 0:
+                jump = None
+        elif token.type == "NAME" and stack and jump is None and _starts_top_level(source, token):
+            jump = (stack[-1], token)
+    return stack, jump
+
+
+def _starts_top_level(source: Source, token: Token) -> bool:
+    at_margin = token.start == 0 or source.text[token.start - 1] == "\n"
+    return at_margin and TOP_LEVEL.match(source.text, token.start) is not None
+
+
+def _suspect(source: Source, tokens: Sequence[Token]) -> tuple[Token, Token] | None:
+    """Return the first pair of an open brace and a line inside that is not indented deeper than the brace's line."""
+    stack: list[tuple[Token, int]] = []
+    for token in tokens:
+        if token.type in _CLOSERS and stack:
+            stack.pop()
+            continue
+        start = source.text.rfind("\n", 0, token.start) + 1
+        first = source.text[start : token.start].isspace() or start == token.start
+        if token.type == "NAME" and first and stack and stack[-1][0].type == "LBRACE":
+            opener, indent = stack[-1]
+            if indent and token.start - start <= indent and source.text.find("\n", opener.start, token.start) >= 0:
+                return opener, token
+        if token.type in _OPENERS:
+            line = source.text[start : token.start]
+            stack.append((token, len(line) - len(line.lstrip(" \t"))))
+    return None
+
+
+def _unclosed(
+    source: Source, opener: Token, jump: tuple[Token, Token] | None, suspect: tuple[Token, Token] | None
+) -> tuple[Diagnostic, int]:
+    bracket = _OPENERS[opener.type]
+    closing = _MATCHING[bracket]
+    subject = source.range(opener.start, opener.end)
+    line = subject.start.line
+    resume = len(source.text) if jump is None else jump[1].start - 1
+    if suspect is not None:
+        inner, following = source.position(suspect[0].start), source.position(suspect[1].start)
+        detail = (
+            f"The {bracket} on line {line} has no {closing}. By the indentation, it is the {{ on line {inner.line} "
+            f"that should be closed before {suspect[1].text} on line {following.line}."
+        )
+        return error("Missing closing bracket", detail, subject), resume
+    if jump is None:
+        detail = (
+            f"The {bracket} on line {line} has no {closing}: the file ends before one comes. Add it where it belongs."
+        )
+        return error("Missing closing bracket", detail, subject), resume
+    where = source.position(jump[1].start).line
+    detail = (
+        f"The {bracket} on line {line} has no {closing}. On line {where}, {jump[1].text} starts something new at the "
+        f"left margin, so the {closing} is probably missing before it."
+    )
+    return error("Missing closing bracket", detail, subject), resume
+
+
+def _words(
+    token: Token,
+    previous: Token | None,
+    expected: frozenset[str],
+    open_brackets: list[Token],
+    tokens: Sequence[Token],
+    index: int,
+) -> tuple[str, str]:
+    """Return summary and detail."""
+    before = previous.type if previous is not None else ""
+    shown = _shown(token)
+    wants_value = "INT_LITERAL" in expected
+    if token.type in _CLOSERS:
+        return _closer(token, open_brackets, expected, previous)
+    if before == "DOT" and token.type == "FLOAT_LITERAL":
+        one, _, two = token.text.partition(".")
+        return (
+            "Invalid index",
+            f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}.",
+        )
+    if before == "DOT":
+        return "Invalid reference", f'After the dot comes a name, not {shown}. For other keys use brackets: ["key"].'
+    if token.type == "NEWLINE":
+        return _line_end(previous, wants_value, expected)
+    if token.type == END:
+        after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
+        return "Unexpected end", f"Something is missing{after}: the text ends where {_wanted(expected)} should come."
+    if wants_value:
+        if token.type == "EQ" and before == "EQ":
+            return "Missing value", "There are two = in a row. To compare, use == inside an expression."
+        after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
+        return "Missing value", f"A value should come{after}, but here is {shown}. {_value_hint(token)}".rstrip()
+    if token.type == "COLON" and "EQ" in expected:
+        return "Invalid argument", "Arguments are set with = here, not with a colon: name = value."
+    if token.type == "EQ":
+        opener = _OPENERS[open_brackets[-1].type] if open_brackets else ""
+        missing = (
+            f" If a new argument starts here, the {opener} before it has no {_MATCHING[opener]}." if opener else ""
+        )
+        return "Unexpected =", f"An expression cannot set anything. To compare two values, write ==.{missing}"
+    if "COMMA" in expected and ({"RSQB", "RPAR"} & expected):
+        where = "arguments" if "RPAR" in expected else "elements of a list"
+        return "Missing comma", f"Before {shown}, a comma is missing: {where} are separated by commas."
+    if "COMMA" in expected and "RBRACE" in expected:
+        return (
+            "Missing separator",
+            f"Before {shown}, a comma or a line break is missing: the elements of an object are separated by either.",
+        )
+    in_block = bool(open_brackets) and open_brackets[-1].type == "LBRACE"
+    if "RBRACE" in expected and in_block and before not in ("NEWLINE", "LBRACE"):
+        detail = (
+            f"Before {shown}, the closing bracket of the block is missing: a block on one line holds one argument. "
+            "Write several on lines of their own."
+        )
+        return "Missing line break", detail
+    if "NEWLINE" in expected and before not in ("", "NEWLINE"):
+        return _same_line(token, tokens, index)
+    if "COLON" in expected and "EQ" in expected and previous is not None:
+        return "Missing value", f"After the key {previous.text} comes = and its value, not {shown}."
+    if "LBRACE" in expected or "EQ" in expected:
+        return _neither(token, previous, shown)
+    if "NAME" in expected and before in ("", "NEWLINE"):
+        return (
+            "Argument or block expected",
+            f"Here is {shown}, where an argument (name = value) or a block (name {{ ... }}) should start.",
+        )
+    return "Unexpected text", f"Here is {shown}, where {_wanted(expected)} should come."
+
+
+def _closer(
+    token: Token, open_brackets: list[Token], expected: frozenset[str], previous: Token | None
+) -> tuple[str, str]:
+    if not open_brackets:
+        return (
+            "Unexpected closing bracket",
+            f"This {token.text} closes nothing: every bracket before it is closed already.",
+        )
+    opener = _OPENERS[open_brackets[-1].type]
+    if _MATCHING[opener] != token.text:
+        return (
+            "Wrong closing bracket",
+            f"This {token.text} stands where the {opener} before it wants {_MATCHING[opener]}.",
+        )
+    if "INT_LITERAL" in expected:
+        after = f" after {previous.text}" if previous is not None else ""
+        return "Missing value", f"A value should come{after}, before {token.text}."
+    if "NEWLINE" not in expected:
+        return "Unexpected closing bracket", f"This {token.text} stands where {_wanted(expected)} should come."
+    return (
+        "Unexpected closing bracket",
+        (
+            f"Before this {token.text}, a line break is missing: in a block of several lines the closing bracket "
+            "stands on a line of its own."
+        ),
+    )
+
+
+def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str]) -> tuple[str, str]:
+    before = previous.type if previous is not None else ""
+    text = previous.text.strip() if previous is not None else ""
+    if before == "EQ":
+        return "Missing value", "After = comes a value, on the same line: name = value."
+    if wants_value and before in _BINARY:
+        return (
+            "Missing value",
+            (
+                f"The line ends after {text}, where a value should come. "
+                "An expression goes on over several lines only inside parentheses."
+            ),
+        )
+    if "LBRACE" in expected:
+        return (
+            "Argument or block expected",
+            (
+                f"{text} alone is neither an argument (name = value) nor a block. "
+                "The opening { of a block stands on the same line as its name."
+            ),
+        )
+    return "Unexpected line break", f"The line ends after {text}, where {_wanted(expected)} should come."
+
+
+def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, str]:
+    if token.type == "NAME" and index + 1 < len(tokens) and tokens[index + 1].type in ("EQ", "LBRACE", "DBLQUOTE"):
+        return (
+            "Missing line break",
+            f"Before {token.text}, a line break is missing: each argument and block has a line of its own.",
+        )
+    return (
+        "Missing line break",
+        (
+            f"The value is complete before {_shown(token)}. If this belongs to the value, an operator or a quotation "
+            "mark is missing; if not, it goes on a line of its own."
+        ),
+    )
+
+
+def _neither(token: Token, previous: Token | None, shown: str) -> tuple[str, str]:
+    name = previous.text if previous is not None else ""
+    return (
+        "Argument or block expected",
+        f"After {name} comes = and a value (an argument), or labels and {{ (a block), not {shown}.",
+    )
+
+
+def _value_hint(token: Token) -> str:
+    if token.type in _BINARY:
+        return "An operator stands between two values."
+    return ""
+
+
+def _shown(token: Token) -> str:
+    text = token.text.strip()
+    if not text:
+        return "the end of the line"
+    return text if len(text) < 40 else f"{text[:37]}..."
+
+
+_WORDS = {
+    "NAME": "a name", "EQ": "=", "LBRACE": "{", "RBRACE": "}", "RSQB": "]", "RPAR": ")", "COLON": ":",
+    "COMMA": "a comma",
+    "IN": "in", "NEWLINE": "a line break", "DBLQUOTE": "a text in quotation marks", END: "the end",
+    "FOR_OBJECT_ARROW": "=>", "IF": "if", "ENDIF": "endif", "ENDFOR": "endfor", "FOR": "for", "ELSE": "else",
+}  # fmt: skip
+
+
+def _wanted(expected: frozenset[str]) -> str:
+    if "INT_LITERAL" in expected:
+        return "a value"
+    words = sorted(_WORDS[type_] for type_ in expected if type_ in _WORDS)
+    return " or ".join(words[:4]) if words else "something else"

@@ -1,0 +1,239 @@
+"""The syntax tree: what a configuration says, each node with its place in the text.
+
+Nodes hold the offsets of their text and compute line and column when a diagnostic asks. They are compared by
+identity and do not change after the parser made them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dstream.config.record import Record
+from dstream.config.syntax.source import Source
+from dstream.diagnostics import SourceRange
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+class Node(Record):
+    """A part of the text of one file, from `start` up to and without `end`; `fields` has the attributes' names."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def range(self) -> SourceRange:
+        """The place of the node."""
+        return self.source.range(self.start, self.end)
+
+    @property
+    def text(self) -> str:
+        """The node's text as it is written."""
+        return self.source.text[self.start : self.end]
+
+
+class Expr(Node):
+    """An expression."""
+
+
+class Literal(Expr):
+    """A number, a truth value, null, or a text without template sequences."""
+
+    value: bool | int | Decimal | str | None
+
+
+class Variable(Expr):
+    """A name, the start of every reference."""
+
+    name: str
+
+
+class GetAttr(Expr):
+    """`value.name`."""
+
+    value: Expr
+    name: str
+    name_start: int
+
+    @property
+    def name_range(self) -> SourceRange:
+        """The place of the name after the dot."""
+        return self.source.range(self.name_start, self.end)
+
+
+class Index(Expr):
+    """`value[key]`, or `value.0` in the old style."""
+
+    value: Expr
+    key: Expr
+
+
+class SplatItem(Expr):
+    """The element that a splat is at; stands at the start of `Splat.item`."""
+
+
+class Splat(Expr):
+    """`value[*]...` (full) or `value.*...`: `item` is done to each element."""
+
+    value: Expr
+    item: Expr
+    full: bool
+    symbol: SplatItem
+
+
+class Call(Expr):
+    """A function call; `expands` if the last argument is followed by `...`."""
+
+    name: str
+    arguments: list[Expr]
+    expands: bool
+    name_end: int
+
+    @property
+    def name_range(self) -> SourceRange:
+        """The place of the function's name."""
+        return self.source.range(self.start, self.name_end)
+
+
+class Unary(Expr):
+    """`-value` or `!value`."""
+
+    operator: str
+    value: Expr
+
+
+class Binary(Expr):
+    """Two operands with an operator between them."""
+
+    operator: str
+    left: Expr
+    right: Expr
+
+
+class Conditional(Expr):
+    """`condition ? yes : no`."""
+
+    condition: Expr
+    yes: Expr
+    no: Expr
+
+
+class Parentheses(Expr):
+    """`(value)`; kept, since `{ (x) = 1 }` differs from `{ x = 1 }`."""
+
+    value: Expr
+
+
+class TupleExpr(Expr):
+    """`[a, b]`."""
+
+    items: list[Expr]
+
+
+class ObjectExpr(Expr):
+    """`{ a = b }`; a bare name as a key is a Literal here."""
+
+    items: list[tuple[Expr, Expr]]
+
+
+class For(Expr):
+    """`[for k, v in collection : value if condition]`, or with a key the one in braces."""
+
+    key_name: str | None
+    value_name: str
+    collection: Expr
+    key: Expr | None
+    value: Expr
+    condition: Expr | None
+    grouping: bool
+
+
+class Template(Expr):
+    """A text with sequences in it; the parts' texts make one string."""
+
+    parts: list[Expr]
+
+
+class TemplateWrap(Expr):
+    """`"${value}"` and nothing else: the value keeps its type."""
+
+    value: Expr
+
+
+class TemplateIf(Expr):
+    """`%{ if condition }yes%{ else }no%{ endif }`."""
+
+    condition: Expr
+    yes: Template
+    no: Template | None
+
+
+class TemplateFor(Expr):
+    """`%{ for k, v in collection }body%{ endfor }`."""
+
+    key_name: str | None
+    value_name: str
+    collection: Expr
+    body: Template
+
+
+class Attribute(Node):
+    """`name = expr`."""
+
+    name: str
+    expr: Expr
+    name_end: int
+
+    @property
+    def name_range(self) -> SourceRange:
+        """The place of the name."""
+        return self.source.range(self.start, self.name_end)
+
+
+class Label(Node):
+    """A label of a block, bare or in quotation marks."""
+
+    value: str
+
+
+class Body(Node):
+    """Attributes by name and blocks in their order. Of two attributes with one name, the first.
+
+    `expr` is set for `config = EXPRESSION` where the names are known only by evaluation; the rest is empty then.
+    """
+
+    attributes: dict[str, Attribute]
+    blocks: list[Block]
+    expr: Expr | None = None
+
+    def without(self, names: frozenset[str], blocks: frozenset[str] = frozenset()) -> Body:
+        """Return the body without the attributes of these names and the blocks of these types."""
+        return Body(
+            self.source,
+            self.start,
+            self.end,
+            {name: attribute for name, attribute in self.attributes.items() if name not in names},
+            [block for block in self.blocks if block.type not in blocks],
+            self.expr,
+        )
+
+
+class Block(Node):
+    """`type label label { body }`."""
+
+    type: str
+    label_nodes: list[Label]
+    body: Body
+    header_end: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The texts of the labels."""
+        return tuple(label.value for label in self.label_nodes)
+
+    @property
+    def header_range(self) -> SourceRange:
+        """The place of type and labels."""
+        return self.source.range(self.start, self.header_end)

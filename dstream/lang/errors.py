@@ -1,0 +1,43 @@
+"""Problems: the diagnostics that evaluation raises, and the lists of names in them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from dstream.config.syntax.tree import Node
+from dstream.diagnostics import DiagnosticsError, SourceRange, error
+
+_SHOWN = 20
+
+
+def problem(summary: str, detail: str, at: Node | SourceRange) -> DiagnosticsError:
+    """Return the error to raise for something at a node or range."""
+    return DiagnosticsError(error(summary, detail, at.range if isinstance(at, Node) else at))
+
+
+@contextmanager
+def hidden(summary: str, detail: str, at: Node | SourceRange) -> Iterator[None]:
+    """Replace the errors raised inside, which might show a sensitive value, by one that does not."""
+    try:
+        yield
+    except DiagnosticsError:
+        raise problem(summary, detail, at) from None
+
+
+def sentence(text: str) -> str:
+    """Return a clause as a sentence: a capital at its start, a full stop at its end."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "?", "!", ")")) else f"{text}."
+
+
+def choose(name: str, names: Iterable[str], what: str) -> str:
+    """Return what to say about a name that is not there: the nearest ones, and which there are."""
+    known = sorted(names)
+    near = difflib.get_close_matches(name, known, 3, 0.6)
+    said = f" Did you mean {' or '.join(near)}?" if near else ""
+    if not known:
+        return f" There are no {what}s."
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"{said} There {'is' if len(known) == 1 else 'are'}: {', '.join(known[:_SHOWN])}{more}."

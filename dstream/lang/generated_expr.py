@@ -1,0 +1,48 @@
+"""inline_locals: an expression's text with the expressions of locals in place of references to them."""
+
+from __future__ import annotations
+
+from dstream.config.blocks import Config
+from dstream.config.syntax.tree import Call, Expr, GetAttr, Literal, Node, TupleExpr, Variable
+from dstream.lang.reference import children
+
+_CLOSED = (Literal, TupleExpr, Variable, GetAttr)
+
+
+def inline_locals(expr: Expr, config: Config) -> str:
+    """Return the source text of an expression in which no `local.NAME` is left.
+
+    Used to keep the expression of a sensitive value, in place of the value. A local that needs itself, or is not
+    declared, stays as it is written.
+    """
+    return _inlined(expr, config, ())
+
+
+def _inlined(expr: Expr, config: Config, inside: tuple[str, ...]) -> str:
+    pieces: list[tuple[int, int, str]] = []
+    _find(expr, config, inside, pieces)
+    text = expr.source.text
+    made: list[str] = []
+    at = expr.start
+    for start, end, replacement in sorted(pieces):
+        if start >= at:
+            made.append(text[at:start])
+            made.append(replacement)
+            at = end
+    made.append(text[at : expr.end])
+    return "".join(made)
+
+
+def _find(node: Node, config: Config, inside: tuple[str, ...], pieces: list[tuple[int, int, str]]) -> None:
+    if isinstance(node, GetAttr) and isinstance(node.value, Variable) and node.value.name == "local":
+        attribute = config.locals.get(node.name)
+        if attribute is not None and node.name not in inside:
+            inner = attribute.expr
+            replacement = _inlined(inner, config, (*inside, node.name))
+            simple = isinstance(inner, _CLOSED) or (isinstance(inner, Call) and inner.text.endswith(")"))
+            # A heredoc ends at a line of its own, so the bracket after it goes onto the next one.
+            wrapped = f"({replacement}\n)" if "<<" in replacement else f"({replacement})"
+            pieces.append((node.start, node.end, replacement if simple else wrapped))
+        return
+    for child in children(node):
+        _find(child, config, inside, pieces)

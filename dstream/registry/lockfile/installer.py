@@ -1,0 +1,240 @@
+"""Installer: from what a configuration wants to what its lock file says, and from there to an executable file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
+from dstream.registry.lockfile.lock_file import Locked
+from dstream.registry.lockfile.version_constraints import newest, parse_constraint, parse_version, versions_of
+from dstream.registry.oci.artifact import Artifact, read_artifact
+from dstream.registry.oci.cache import Cache, default_cache
+from dstream.registry.oci.content import Manifest, matches
+from dstream.registry.oci.reference import Reference, parse_reference
+from dstream.registry.platforms import Platform, this_platform
+from dstream.registry.settings import Settings, load_settings
+from dstream.registry.trust.policy import Policy
+
+if TYPE_CHECKING:
+    from dstream.registry.oci.mirror_chain import Chain
+    from dstream.registry.oci.transport import Transport
+
+Report = Callable[[str, int, int], None]
+"""Called during a download with what is loaded, the bytes that are there and the bytes that there will be."""
+
+
+_VERSION = "org.opencontainers.image.version"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A provider that a configuration names: by a reference, or by a source and the versions it may have."""
+
+    source: str
+    constraints: str = ""
+    policy: Policy | None = None
+    """Whose signature it needs."""
+    recorded: bool = False
+    """Whether only the state names it."""
+
+    @property
+    def reference(self) -> Reference:
+        """The source as a reference."""
+        return parse_reference(self.source)
+
+
+@dataclass(slots=True)
+class Installer:
+    """Reads registries and mirrors, fills the cache."""
+
+    settings: Settings
+    cache: Cache
+    report: Report | None = None
+    platform: Platform = field(default_factory=this_platform)
+    _transport: Transport | None = None
+    _sources: dict[tuple[str, bool], Chain] = field(default_factory=dict)
+
+    def source(self, registry: str, *, newest: bool = False) -> Chain:
+        """Return what a registry's content is read from; `newest` as of `source_of`."""
+        if (registry, newest) not in self._sources:
+            # The HTTP library takes longer to load than a cached provider to find.
+            from dstream.registry.oci.mirror_chain import source_of
+            from dstream.registry.oci.transport import Transport
+
+            self._transport = self._transport or Transport(self.settings)
+            self._sources[registry, newest] = source_of(registry, self.settings, self._transport, newest=newest)
+        return self._sources[registry, newest]
+
+    # What to lock
+
+    def lock(self, wanted: Wanted, previous: Locked | None = None, *, upgrade: bool = False) -> Locked:
+        """Return what to lock for a provider: what is locked already, unless it no longer fits or `upgrade` is set.
+
+        With `upgrade` the registry itself says what is newest, and its mirrors where it cannot be asked; else mirrors
+        go first. Raise RegistryError where a tag now means other content than what is locked.
+        """
+        reference = wanted.reference
+        keep = previous if previous is not None and not upgrade and self._fits(wanted, previous) else None
+        if keep is not None:
+            self._check_tag(reference, keep)
+            manifest = self.manifest(reference.at(digest=keep.manifest))
+            tag = keep.tag
+        else:
+            tag = reference.tag or ""
+            if not reference.digest and not tag:
+                tag = self._newest(reference, wanted.constraints, upgrade)
+            manifest = self.manifest(reference if reference.digest else reference.at(tag=tag), newest=upgrade)
+        artifact = self.artifact(reference, manifest)
+        # Of a tag such as latest, or a digest, whoever published it says which version it is.
+        version = parse_version(tag) or parse_version(manifest.annotations.get(_VERSION, ""))
+        digests = {str(platform): each.digest for platform, each in sorted(artifact.executables.items())}
+        if keep is not None and digests != dict(keep.platforms):
+            raise RegistryError(
+                "Lock file contradicts the registry",
+                f"The manifest {keep.manifest} of {wanted.source} names other executables than the lock file does. "
+                "A digest stands for its content, so one of the two was edited. Restore the lock file from version "
+                "control, or delete its entry and run: dstream init",
+            )
+        signed_by = wanted.policy.verify(self.source(reference.registry), reference, manifest) if wanted.policy else ""
+        probe = keep.probe if keep is not None else None
+        return Locked(
+            wanted.source, manifest.digest, digests, str(version or ""), tag, wanted.constraints, signed_by, probe
+        )
+
+    def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
+        """Return what a manifest of a repository holds."""
+        from dstream.registry.oci.cache_first import CacheFirst
+
+        return read_artifact(CacheFirst(self.cache, self.source(reference.registry)), reference.repository, manifest)
+
+    def _fits(self, wanted: Wanted, previous: Locked) -> bool:
+        reference = wanted.reference
+        if reference.digest:
+            return previous.manifest == reference.digest
+        if reference.tag:
+            return previous.tag == reference.tag
+        version = parse_version(previous.tag)
+        return version is not None and parse_constraint(wanted.constraints).allows(version)
+
+    def _check_tag(self, reference: Reference, locked: Locked) -> None:
+        """Raise RegistryError if the tag of what is locked now means something else."""
+        if reference.digest or not locked.tag:
+            return
+        tagged = reference.at(tag=locked.tag)
+        try:
+            found = self.source(reference.registry).manifest(reference.repository, locked.tag)
+            if found.digest != locked.manifest:  # a mirror may not know yet what -upgrade has found in the registry
+                found = self.source(reference.registry, newest=True).manifest(reference.repository, locked.tag)
+        except (Unreachable, NotThere):
+            return  # the content is named by its digest; whether it can be had shows when it is fetched
+        self.cache.keep(found.raw)
+        self.cache.remember(tagged, found.digest)
+        if found.digest != locked.manifest:
+            raise RegistryError(
+                "Provider was changed in the registry",
+                f"{tagged} was {locked.manifest} when it was locked, and now it is {found.digest}: somebody has moved "
+                "the tag to other content. If that was meant (ask whoever publishes it), take it over with: "
+                "dstream init -upgrade. Until then, the locked content goes on being used.",
+            )
+
+    def _newest(self, reference: Reference, constraints: str, upgrade: bool) -> str:
+        constraint = parse_constraint(constraints)
+        try:
+            tags = self.source(reference.registry, newest=upgrade).tags(reference.repository)
+            where = reference.name
+        except Unreachable:
+            tags = [tag for tag in self.cache.tags(reference) if self._cached(reference.at(tag=tag)) is not None]
+            if not tags:
+                raise
+            where = "the cache"
+        found = newest(tags, constraint)
+        if found is None:
+            there = ", ".join(each.tag for each in versions_of(tags)[-20:]) or "none that is MAJOR.MINOR.PATCH"
+            wanted = f"matches {constraints!r}" if constraints else "is a release"
+            detail = f"No version of {reference.name} {wanted}. In {where} there are: {there}."
+            raise RegistryError("No version matches", detail)
+        return found.tag
+
+    def manifest(self, reference: Reference, *, newest: bool = False) -> Manifest:
+        """Return a manifest: by digest from the cache if it is there, by tag as the registry says now.
+
+        `newest` is as of `source_of`.
+        """
+        if reference.digest:
+            cached = self.cache.manifest(reference.digest)
+            if cached is not None:
+                return cached
+        try:
+            found = self.source(reference.registry, newest=newest).manifest(
+                reference.repository, reference.wanted or ""
+            )
+        except Unreachable:
+            cached = self._cached(reference)
+            if cached is None:
+                raise
+            return cached
+        self.cache.keep(found.raw)
+        if reference.tag and not reference.digest:
+            self.cache.remember(reference, found.digest)
+        return found
+
+    def _cached(self, reference: Reference) -> Manifest | None:
+        digest = self.cache.remembered(reference) if reference.tag else reference.digest
+        return self.cache.manifest(digest) if digest else None
+
+    # What to execute
+
+    def executable(self, locked: Locked) -> Path:
+        """Return the executable of a locked provider for this machine, fetched if need be, checked in any case."""
+        digest = self._digest(locked)
+        reference = parse_reference(locked.source)
+        name = reference.repository.rpartition("/")[2] + (".exe" if self.platform.os == "windows" else "")
+        path = self.cache.path(digest)
+        if not path.exists():
+            self.fetch(locked)
+        return self.cache.executable(digest, name)
+
+    def fetch(self, locked: Locked, platform: Platform | None = None) -> Path:
+        """Put the executable of a locked provider for a platform into the cache; return it, not yet executable."""
+        platform = platform or self.platform
+        digest = self._digest(locked, platform)
+        reference = parse_reference(locked.source).at(digest=locked.manifest)
+        what = f"{reference.name}{f':{locked.tag}' if locked.tag else ''}"
+        path = self.cache.path(digest)
+        if path.exists() and matches(path, digest):
+            return path
+        artifact = self.artifact(reference, self.manifest(reference))
+        descriptor = artifact.executable(platform, what)
+        if descriptor.digest != digest:
+            raise Tampered(
+                "Provider is not what was locked",
+                f"{what} for {platform} is {digest} in the lock file and {descriptor.digest} in the manifest "
+                f"{locked.manifest}. One of them was edited; nothing is executed.",
+            )
+        report = self.report
+        progress = None if report is None else lambda done, size: report(what, done, size)
+        return self.cache.fetch(self.source(reference.registry), reference.repository, descriptor, progress)
+
+    def _digest(self, locked: Locked, platform: Platform | None = None) -> str:
+        platform = platform or self.platform
+        digest = locked.platforms.get(str(platform))
+        if digest is None:
+            detail = (
+                f"{locked.source} has no executable for {platform}. "
+                f"The lock file has: {', '.join(sorted(locked.platforms)) or 'none'}."
+            )
+            raise RegistryError("Provider is not there for this platform", detail)
+        return digest
+
+
+def installer(report: Report | None = None) -> Installer:
+    """Return the installer of this machine and user."""
+    return Installer(load_settings(), default_cache(), report)
+
+
+def with_probe(locked: Locked, answer: object) -> Locked:
+    """Return a lock entry with what the provider says of itself."""
+    return replace(locked, probe=answer if isinstance(answer, dict) else None)

@@ -1,0 +1,211 @@
+"""The lock file `.dstream.lock.hcl`: which content of which provider this configuration executes, on every platform.
+
+It is written by `dstream init` and `dstream providers lock` (plugins of Pulumi: by `dstream providers pull`), and
+belongs into version control. Nothing from a registry is executed that it does not name.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dstream.config.syntax.parser import parse_text
+from dstream.config.syntax.tree import Block
+from dstream.diagnostics import DiagnosticsError
+from dstream.registry.errors import RegistryError
+from dstream.registry.hcl_literal import literal, quoted, written
+from dstream.registry.oci.reference import DIGEST
+
+LOCK_FILE = ".dstream.lock.hcl"
+_HEAD = (
+    "# Which providers this configuration runs, by the digest of their content. Written by `dstream init` and\n"
+    "# `dstream providers lock`; commit it. `dstream init -upgrade` looks for newer versions.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """One provider from a registry."""
+
+    source: str
+    """As the configuration writes it: a reference, or the source of a required provider."""
+    manifest: str
+    """The digest of the manifest or index."""
+    platforms: Mapping[str, str]
+    """The digest of the executable for each platform, by names such as `linux_amd64`."""
+    version: str = ""
+    tag: str = ""
+    constraints: str = ""
+    signed_by: str = ""
+    """Who has signed it, as the trust policy found; empty without a policy."""
+    probe: Mapping[str, Any] | None = None
+    """What the provider says of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedImage:
+    """One container image."""
+
+    source: str
+    digest: str
+    """The digest of its manifest or index in the registry."""
+    signed_by: str = ""
+    """Who has signed it, as the trust policy found; empty without a policy."""
+    probe: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPlugin:
+    """One plugin of Pulumi, as `pulumi/azure-native@3.29.0`."""
+
+    source: str
+    archives: Mapping[str, str]
+    """The digest of the release archive for each platform that it was fetched for."""
+
+    def with_archive(self, platform: str, digest: str) -> LockedPlugin:
+        """Return the plugin with the archive of one platform added or replaced."""
+        return replace(self, archives={**self.archives, platform: digest})
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """Everything that is locked, by source."""
+
+    providers: Mapping[str, Locked] = field(default_factory=dict)
+    images: Mapping[str, LockedImage] = field(default_factory=dict)
+    plugins: Mapping[str, LockedPlugin] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Return the file's text; equal contents give equal texts."""
+        blocks = [_HEAD]
+        for source, locked in sorted(self.providers.items()):
+            values: dict[str, Any] = {
+                "version": locked.version,
+                "tag": locked.tag,
+                "constraints": locked.constraints,
+                "manifest": locked.manifest,
+                "signed_by": locked.signed_by,
+                "platforms": dict(sorted(locked.platforms.items())),
+                "probe": locked.probe,
+            }
+            blocks.append(_block("provider", source, values))
+        for source, image in sorted(self.images.items()):
+            values = {"digest": image.digest, "signed_by": image.signed_by, "probe": image.probe}
+            blocks.append(_block("image", source, values))
+        for source, plugin in sorted(self.plugins.items()):
+            blocks.append(_block("plugin", source, {"archives": dict(sorted(plugin.archives.items()))}))
+        return "\n".join(blocks)
+
+    def with_provider(self, locked: Locked) -> LockFile:
+        """Return the lock file with one provider added or replaced."""
+        return replace(self, providers={**self.providers, locked.source: locked})
+
+    def with_image(self, image: LockedImage) -> LockFile:
+        """Return the lock file with one image added or replaced."""
+        return replace(self, images={**self.images, image.source: image})
+
+    def with_plugin(self, plugin: LockedPlugin) -> LockFile:
+        """Return the lock file with one plugin of Pulumi added or replaced."""
+        return replace(self, plugins={**self.plugins, plugin.source: plugin})
+
+
+def read_lock(root: Path) -> LockFile:
+    """Return the lock file in a folder, empty if there is none; raise DiagnosticsError if it is damaged."""
+    path = root / LOCK_FILE
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return LockFile()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise RegistryError("Lock file cannot be read", f"{path}: {problem}.") from problem
+    parsed = parse_text(text, str(path))
+    if parsed.diagnostics:
+        raise DiagnosticsError(parsed.diagnostics)
+    found = LockFile()
+    for block in parsed.body.blocks:
+        if len(block.labels) != 1 or block.type not in ("provider", "image", "plugin"):
+            raise _wrong(path, f"line {block.range.start.line} starts no provider, image or plugin block")
+        values = {name: literal(attribute.expr) for name, attribute in block.body.attributes.items()}
+        if block.type == "provider":
+            found = found.with_provider(_provider(path, block, values))
+        elif block.type == "plugin":
+            archives = values.get("archives")
+            if not isinstance(archives, dict) or not all(map(_is_digest, archives.values())):
+                raise _wrong(path, f"the archives of {block.labels[0]} are no digests")
+            found = found.with_plugin(LockedPlugin(block.labels[0], archives))
+        else:
+            found = found.with_image(_image(path, block, values))
+    return found
+
+
+def write_lock(root: Path, lock: LockFile) -> bool:
+    """Write the lock file in one step, unless it says the same already; return whether it was written."""
+    path = root / LOCK_FILE
+    text = lock.text()
+    try:
+        if path.read_text("utf-8") == text:
+            return False
+    except OSError:
+        if not lock.providers and not lock.images and not lock.plugins:
+            return False
+    with tempfile.NamedTemporaryFile("w", dir=root, prefix=LOCK_FILE, delete=False, encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+    return True
+
+
+def _block(kind: str, label: str, values: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in values.items() if value not in (None, "")}
+    width = max(map(len, kept))
+    lines = [f"  {name:<{width}} = {written(value, 1)}" for name, value in kept.items()]
+    return f"{kind} {quoted(label)} {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _provider(path: Path, block: Block, values: Mapping[str, Any]) -> Locked:
+    source = block.labels[0]
+    platforms = values.get("platforms")
+    if not isinstance(platforms, dict) or not all(_is_digest(each) for each in platforms.values()):
+        raise _wrong(path, f"the platforms of {source} are no digests")
+    return Locked(
+        source,
+        _digest(path, source, values.get("manifest")),
+        platforms,
+        str(values.get("version") or ""),
+        str(values.get("tag") or ""),
+        str(values.get("constraints") or ""),
+        str(values.get("signed_by") or ""),
+        _probe(values),
+    )
+
+
+def _image(path: Path, block: Block, values: Mapping[str, Any]) -> LockedImage:
+    source = block.labels[0]
+    digest = _digest(path, source, values.get("digest"))
+    return LockedImage(source, digest, str(values.get("signed_by") or ""), _probe(values))
+
+
+def _probe(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    probe = values.get("probe")
+    return probe if isinstance(probe, dict) and isinstance(probe.get("protocol"), int) else None
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and DIGEST.fullmatch(value) is not None
+
+
+def _digest(path: Path, source: str, value: Any) -> str:
+    if not _is_digest(value):
+        raise _wrong(path, f"{source} has no digest")
+    return str(value)
+
+
+def _wrong(path: Path, why: str) -> RegistryError:
+    detail = f"{path}: {why}. Restore it from version control, or delete it and run: dstream init"
+    return RegistryError("Lock file is damaged", detail)

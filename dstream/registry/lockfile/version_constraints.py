@@ -1,0 +1,139 @@
+"""Versions (semver.org 2.0), and the constraints that choose among them, as in Terraform: `~> 1.2, != 1.2.5`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import total_ordering
+
+from dstream.registry.errors import RegistryError
+
+_VERSION = re.compile(
+    r"v?(?P<numbers>\d{1,9}(?:\.\d{1,9}){0,2})(?:-(?P<pre>[0-9A-Za-z.-]+))?(?:\+(?P<build>[0-9A-Za-z.-]+))?"
+)
+_CLAUSE = re.compile(r"(?P<operator>=|!=|>=|<=|>|<|~>)?\s*(?P<version>v?\d\S*)")
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """A version; a missing minor or patch number is 0. Build metadata does not count in comparisons."""
+
+    numbers: tuple[int, ...]
+    """One to three numbers, as they were written."""
+    pre: tuple[str, ...] = ()
+    """The dot-separated identifiers of a pre-release."""
+
+    @property
+    def full(self) -> tuple[int, int, int]:
+        """Major, minor and patch."""
+        major, minor, patch = (*self.numbers, 0, 0)[:3]
+        return major, minor, patch
+
+    def _key(self) -> tuple[object, ...]:
+        # A release comes after its pre-releases; among identifiers, numbers come before words.
+        pre = tuple((0, int(each), "") if each.isdigit() else (1, 0, each) for each in self.pre)
+        return (self.full, not self.pre, pre)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by precedence."""
+        return isinstance(other, Version) and self._key() == other._key()
+
+    def __lt__(self, other: Version) -> bool:
+        """Compare by precedence."""
+        return self._key() < other._key()
+
+    def __hash__(self) -> int:
+        """Go with equality."""
+        return hash(self._key())
+
+    def __str__(self) -> str:
+        """Return the version without a leading v."""
+        return ".".join(map(str, self.full)) + (f"-{'.'.join(self.pre)}" if self.pre else "")
+
+
+def parse_version(text: str) -> Version | None:
+    """Return the version that a tag is (`v1.2.3`, `1.2.3-beta.1`), or None if it is none."""
+    match = _VERSION.fullmatch(text)
+    if not match:
+        return None
+    pre = tuple((match["pre"] or "").split(".")) if match["pre"] else ()
+    return Version(tuple(int(each) for each in match["numbers"].split(".")), pre)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    operator: str
+    version: Version
+
+    def allows(self, version: Version) -> bool:
+        wanted = self.version
+        match self.operator:
+            case "=":
+                return version == wanted
+            case "!=":
+                return version != wanted
+            case ">":
+                return version > wanted
+            case ">=":
+                return version >= wanted
+            case "<":
+                return version < wanted
+            case "<=":
+                return version <= wanted
+            case _:  # ~>: the last number written may grow, the ones before it may not
+                kept = max(len(wanted.numbers) - 1, 1)
+                return version >= wanted and version.full[:kept] == wanted.full[:kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A set of versions. A pre-release is in it only if a clause names one of the same major, minor and patch."""
+
+    text: str
+    clauses: tuple[_Clause, ...] = ()
+
+    def allows(self, version: Version) -> bool:
+        """Tell whether a version is in the set."""
+        if version.pre and not any(
+            clause.version.pre and clause.version.full == version.full for clause in self.clauses
+        ):
+            return False
+        return all(clause.allows(version) for clause in self.clauses)
+
+
+def parse_constraint(text: str) -> Constraint:
+    """Return the constraint that a text is; an empty one allows every release. Raise RegistryError otherwise."""
+    clauses = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = _CLAUSE.fullmatch(part)
+        version = parse_version(match["version"]) if match else None
+        if match is None or version is None:
+            raise RegistryError(
+                "Invalid version constraint",
+                f"{part!r} is no constraint. Write a version with one of = != > >= < <= ~> before it, several of them "
+                'with commas between: "~> 1.2" (1.2 or later, below 2), "~> 1.2.3" (below 1.3), ">= 1.0, < 3".',
+            )
+        clauses.append(_Clause(match["operator"] or "=", version))
+    return Constraint(text, tuple(clauses))
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A version and the tag under which a registry has it."""
+
+    version: Version
+    tag: str
+
+
+def versions_of(tags: Iterable[str]) -> list[Tagged]:
+    """Return the tags that are whole versions (three numbers), oldest first: `1.2` and `latest` move."""
+    found = [Tagged(version, tag) for tag in tags if (version := parse_version(tag)) and len(version.numbers) == 3]
+    return sorted(found, key=lambda each: (each.version, each.tag))
+
+
+def newest(tags: Iterable[str], constraint: Constraint) -> Tagged | None:
+    """Return the newest version that a constraint allows, or None."""
+    allowed = [each for each in versions_of(tags) if constraint.allows(each.version)]
+    return allowed[-1] if allowed else None

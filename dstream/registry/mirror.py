@@ -1,0 +1,207 @@
+"""Mirroring: what a lock file names, copied unchanged to a folder or another registry, for use without the first."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from dstream.registry.errors import NotThere
+from dstream.registry.lockfile.installer import Installer
+from dstream.registry.lockfile.lock_file import Locked, LockedImage
+from dstream.registry.mirror_names import host_of, is_folder, place_in
+from dstream.registry.oci.artifact import Artifact
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.content import INDEXES, Descriptor, Manifest, matches
+from dstream.registry.oci.image_names import image_reference
+from dstream.registry.oci.layout_folder import Folder
+from dstream.registry.oci.mirror_chain import Chain
+from dstream.registry.oci.push import Pusher
+from dstream.registry.oci.reference import Reference, parse_reference
+from dstream.registry.oci.transport import Transport
+from dstream.registry.platforms import Platform, platform_in
+
+
+class Target(Protocol):
+    """What one repository is copied to."""
+
+    partial: bool
+    """Whether a manifest may be there without all that it points to."""
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is there already."""
+
+    def blob(self, descriptor: Descriptor, content: Path) -> None:
+        """Keep a blob, which was checked."""
+
+    def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Keep a manifest, under a tag as well if one is given."""
+
+
+class FolderTarget:
+    """A repository in a mirror folder."""
+
+    partial = True
+
+    def __init__(self, root: Path, reference: Reference) -> None:
+        """Write below `root`."""
+        self._folder, self._repository = Folder(root, reference.registry), reference.repository
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob is there already, and right."""
+        return matches(self._folder.path_for(self._repository, descriptor.digest), descriptor.digest)
+
+    def blob(self, descriptor: Descriptor, content: Path) -> None:
+        """Keep a blob, which was checked."""
+        path = self._folder.path_for(self._repository, descriptor.digest)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            copy = Path(folder, "blob")
+            shutil.copyfile(content, copy)
+            copy.replace(path)
+
+    def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Keep a manifest, and its place in the list of referrers if it has a subject."""
+        self._folder.put(self._repository, manifest.raw)
+        if tag is not None:
+            self._folder.tag(self._repository, manifest, tag)
+
+
+class RegistryTarget:
+    """A repository in another registry."""
+
+    partial = False
+
+    def __init__(self, text: str, reference: Reference, transport: Transport) -> None:
+        """Push to `text`, HOST/PREFIX, in which `{registry}` stands for the registry that is mirrored."""
+        host, prefix = place_in(text, reference.registry)
+        self._pusher = Pusher(RegistryClient(host_of(host), transport, prefix), reference.repository)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the repository has a blob already."""
+        return self._pusher.has_blob(descriptor.digest)
+
+    def blob(self, descriptor: Descriptor, content: Path) -> None:
+        """Push a blob."""
+        self._pusher.blob(content)
+
+    def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
+        """Push a manifest."""
+        self._pusher.manifest(manifest, tag)
+
+
+def target_of(text: str, reference: Reference, transport: Transport) -> Target:
+    """Return what a mirror's name means for one repository."""
+    if is_folder(text):
+        return FolderTarget(Path(text).expanduser(), reference)
+    return RegistryTarget(text, reference, transport)
+
+
+def mirror(
+    installer: Installer, locked: Locked, target: Target, platforms: Iterable[Platform] | None = None
+) -> Artifact:
+    """Copy a locked provider with what refers to it (signatures, lists of parts); return what was copied.
+
+    With `platforms`, executables of others are left out where the target allows that. Manifests are copied byte for
+    byte, so their digests, and the lock file, hold for the mirror as well.
+    """
+    reference = parse_reference(locked.source).at(digest=locked.manifest)
+    source = installer.source(reference.registry)
+    artifact = installer.artifact(reference, installer.manifest(reference))
+    wanted = set(platforms) if platforms is not None and target.partial else set(artifact.executables)
+    for platform, descriptor in artifact.executables.items():
+        if platform in wanted:
+            target.blob(descriptor, installer.cache.fetch(source, reference.repository, descriptor))
+    for manifest in (*artifact.parts, artifact.manifest):
+        _small(installer, source, reference, target, manifest)
+        target.manifest(manifest)
+    _referrers(installer, source, reference, target, artifact.manifest)
+    if locked.tag:
+        target.manifest(artifact.manifest, locked.tag)
+    return artifact
+
+
+def mirror_image(
+    installer: Installer, image: LockedImage, target: Target, platforms: Iterable[Platform] | None = None
+) -> Manifest:
+    """Copy a locked image with what refers to it, byte for byte; return its manifest or index.
+
+    With `platforms`, images of others are left out where the target allows that. What the target has is not fetched.
+    """
+    named = image_reference(image.source)
+    reference = named.at(digest=image.digest)
+    source = installer.source(reference.registry)
+    top = installer.manifest(reference)
+    wanted = set(platforms) if platforms is not None and target.partial else None
+    installer.cache.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=installer.cache.root, prefix="mirror-") as folder:
+
+        def copy(descriptor: Descriptor) -> None:
+            if target.has(descriptor) or any(word in descriptor.media_type for word in _ELSEWHERE):
+                return
+            path = Path(folder, "blob")
+            report = installer.report
+            progress = None if report is None else lambda done, size: report(image.source, done, size)
+            source.blob(reference.repository, descriptor, path, progress)
+            target.blob(descriptor, path)
+            path.unlink()
+
+        _image(source, reference.repository, target, top, copy, wanted)
+    _referrers(installer, source, reference, target, top)
+    if not named.digest:
+        target.manifest(top, named.tag or "latest")
+    return top
+
+
+_ELSEWHERE = ("foreign", "nondistributable")
+"""Layers that are where their manifest says, and in no registry."""
+
+
+def _image(
+    source: Chain,
+    repository: str,
+    target: Target,
+    manifest: Manifest,
+    copy: Callable[[Descriptor], None],
+    wanted: set[Platform] | None,
+) -> None:
+    """Copy an image, or all of an index that are wanted, the manifest last."""
+    for each in manifest.descriptors("manifests") if manifest.media_type in INDEXES else ():
+        platform = platform_in(each.platform)
+        if wanted is None or platform is None or platform in wanted:
+            _image(source, repository, target, source.manifest(repository, each.digest), copy, wanted)
+    config = manifest.one("config")
+    for blob in (*([config] if config is not None else []), *manifest.descriptors("layers")):
+        copy(blob)
+    target.manifest(manifest)
+
+
+def _referrers(installer: Installer, source: Chain, reference: Reference, target: Target, subject: Manifest) -> None:
+    found = source.referrers(reference.repository, subject.digest)
+    for each in found:
+        manifest = source.manifest(reference.repository, each.digest)
+        for layer in manifest.descriptors("layers"):
+            target.blob(layer, installer.cache.fetch(source, reference.repository, layer))
+        _small(installer, source, reference, target, manifest)
+        target.manifest(manifest)
+    if found and target.partial:  # a folder has no list of its own, so it gets the one under the fallback tag
+        from dstream.registry.oci.push import index_of
+
+        target.manifest(index_of(found), subject.digest.replace(":", "-", 1))
+    tag = f"{subject.digest.replace(':', '-', 1)}.sig"
+    try:
+        signed = source.manifest(reference.repository, tag)
+    except NotThere:
+        return
+    for layer in signed.descriptors("layers"):
+        target.blob(layer, installer.cache.fetch(source, reference.repository, layer))
+    _small(installer, source, reference, target, signed)
+    target.manifest(signed, tag)
+
+
+def _small(installer: Installer, source: Chain, reference: Reference, target: Target, manifest: Manifest) -> None:
+    """Copy the configuration object of a manifest."""
+    config = manifest.one("config")
+    if config is not None:
+        target.blob(config, installer.cache.fetch(source, reference.repository, config))

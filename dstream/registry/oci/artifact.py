@@ -1,0 +1,109 @@
+"""Artifact: what a manifest holds for each platform, in both layouts that are in the field.
+
+One manifest with a file `plugin.<os>_<arch>` per platform (the name is the layer's title), or an index with one
+manifest per platform, each with one file. A single file without a platform in its name is for the platform that the
+configuration object names (`{"os", "architecture"}`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dstream.registry.errors import RegistryError
+from dstream.registry.oci.content import INDEXES, Descriptor, Manifest
+from dstream.registry.oci.source import Source
+from dstream.registry.platforms import Platform, parse_platform, platform_in, platform_of_file
+
+ARTIFACT_TYPE = "application/vnd.dstream.provider.v1"
+BINARY_TYPE = "application/vnd.dstream.provider.binary.v1"
+TITLE = "org.opencontainers.image.title"
+_NO_FILES = ("attestation-manifest",)
+_PACKED = ("+gzip", ".gzip", "+zstd", "tar")
+_NEUTRAL_CONFIGS = frozenset({"application/vnd.oci.empty.v1+json", "application/vnd.unknown.config.v1+json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A provider as a registry has it: one executable for each platform."""
+
+    manifest: Manifest
+    executables: Mapping[Platform, Descriptor]
+    parts: tuple[Manifest, ...] = ()
+    """The manifests of an index."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest or index, which stands for everything below it."""
+        return self.manifest.digest
+
+    def executable(self, platform: Platform, what: str) -> Descriptor:
+        """Return the file for a platform; raise RegistryError naming those there are."""
+        found = self.executables.get(platform)
+        if found is None:
+            there = ", ".join(sorted(map(str, self.executables))) or "none at all"
+            detail = f"{what} has no executable for {platform}. It has: {there}."
+            raise RegistryError("Provider is not there for this platform", detail)
+        return found
+
+
+def read_artifact(source: Source, repository: str, manifest: Manifest) -> Artifact:
+    """Return what a manifest holds, reading the manifests of an index; raise RegistryError if it is no provider."""
+    what = f"{repository}@{manifest.digest} in {source.place}"
+    if manifest.media_type not in INDEXES:
+        found = _files(source, repository, manifest)
+        if not found:
+            raise _no_provider(what, manifest)
+        return Artifact(manifest, found)
+    executables: dict[Platform, Descriptor] = {}
+    parts: list[Manifest] = []
+    for each in manifest.descriptors("manifests"):
+        platform = platform_in(each.platform)
+        if platform is None and each.annotations.get("vnd.docker.reference.type") in _NO_FILES:
+            continue
+        part = source.manifest(repository, each.digest)
+        if len(part.raw) != each.size:
+            raise RegistryError("Malformed manifest", f"{what}: {each.digest} has not the size that the index says.")
+        parts.append(part)
+        inside = _files(source, repository, part, platform)
+        if platform is not None and platform in inside:
+            executables[platform] = inside[platform]
+        elif platform is None:
+            executables.update(inside)
+    if not executables:
+        raise _no_provider(what, manifest)
+    return Artifact(manifest, executables, tuple(parts))
+
+
+def _files(
+    source: Source, repository: str, manifest: Manifest, platform: Platform | None = None
+) -> dict[Platform, Descriptor]:
+    """Return the executables of one manifest, by the platforms in their names, else the only one for `platform`."""
+    layers = [each for each in manifest.descriptors("layers") if not each.media_type.endswith(_PACKED)]
+    named = {found: each for each in layers if (found := platform_of_file(each.annotations.get(TITLE, "")))}
+    if named or not layers:
+        return named
+    binaries = [each for each in layers if each.media_type == BINARY_TYPE] or layers
+    platform = platform or _configured(source, repository, manifest)
+    return {platform: binaries[0]} if len(binaries) == 1 and platform is not None else {}
+
+
+def _configured(source: Source, repository: str, manifest: Manifest) -> Platform | None:
+    config = manifest.one("config")
+    if config is None or config.media_type in _NEUTRAL_CONFIGS or config.size < 3:
+        return None
+    try:
+        form = json.loads(source.blob_bytes(repository, config))
+        return parse_platform(f"{form['os']}_{form['architecture']}")
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _no_provider(what: str, manifest: Manifest) -> RegistryError:
+    layers = manifest.descriptors("layers")
+    if manifest.media_type in INDEXES or any(each.media_type.endswith(_PACKED) for each in layers):
+        how = "It looks like a container image; start that with provider_image instead of provider_ref."
+    else:
+        how = "A provider is a file called plugin.OS_ARCH for each platform, or an index with one manifest for each."
+    return RegistryError("Artifact is no provider", f"{what} holds no executable that belongs to a platform. {how}")

@@ -1,0 +1,196 @@
+"""Cache: what was fetched, by its digest, shared by all configurations of a user.
+
+    ~/.dstream/plugins/blobs/sha256/<hex>          manifests, and executables as they are started:
+    ~/.dstream/plugins/bin/<hex>/dstream-in-orders  the same file under the name that people see
+    ~/.dstream/plugins/refs/<registry>/<repository>/<tag>  what a tag meant when it was last asked for
+
+`DSTREAM_CACHE_DIR` names another folder. Content is checked each time before it is executed: a cache is a file that
+anything may have written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dstream.registry.errors import RegistryError, Tampered
+from dstream.registry.oci.content import (
+    MAX_MANIFEST,
+    Descriptor,
+    Manifest,
+    check,
+    digest_of,
+    matches,
+    parse_manifest,
+)
+from dstream.registry.oci.reference import DIGEST, Reference
+from dstream.registry.oci.source import Progress, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """One thing in the cache: its digest, size, when it was used last, and the name it is started by, if it is."""
+
+    digest: str
+    size: int
+    used: float
+    name: str | None
+
+
+class Cache:
+    """A folder of content by digest. Several processes may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        """Use `root`, which need not exist."""
+        self.root = root
+
+    def path(self, digest: str) -> Path:
+        """Return where content belongs."""
+        algorithm, _, encoded = digest.partition(":")
+        return self.root / "blobs" / algorithm / encoded
+
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return a manifest that is there and right, or None."""
+        try:
+            with self.path(digest).open("rb") as file:
+                raw = file.read(MAX_MANIFEST + 1)
+            check(raw, digest, None, str(self.path(digest)))
+        except (OSError, Tampered):
+            return None
+        return parse_manifest(raw, "", str(self.path(digest)))
+
+    def keep(self, raw: bytes) -> None:
+        """Keep small content."""
+        path = self.path(digest_of(raw))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, raw)
+
+    def has(self, digest: str) -> bool:
+        """Tell whether content is there; it is not looked at."""
+        return self.path(digest).is_file()
+
+    def fetch(self, source: Source, repository: str, wanted: Descriptor, progress: Progress | None = None) -> Path:
+        """Return content, got from `source` unless it is there and right."""
+        path = self.path(wanted.digest)
+        if path.exists():
+            if matches(path, wanted.digest):
+                return path
+            path.unlink(missing_ok=True)  # damaged: fetched again
+        source.blob(repository, wanted, path, progress)
+        return path
+
+    def executable(self, digest: str, name: str) -> Path:
+        """Return an executable under the name that people see, checked; raise Tampered if it is not what it was."""
+        path = self.path(digest)
+        if not matches(path, digest):
+            raise Tampered(
+                "Cached provider is not what it was",
+                f"{path} is not the content that its name says: something has changed or damaged it. It is not "
+                "executed. Get it anew with: dstream init",
+            )
+        shown = self.root / "bin" / digest.partition(":")[2] / name
+        path.chmod(0o755)
+        if not shown.exists() or not shown.samefile(path):
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=shown.parent, prefix=".") as folder:
+                link = Path(folder, name)
+                try:
+                    os.link(path, link)
+                except OSError:  # a file system without links
+                    shutil.copy2(path, link)
+                link.replace(shown)
+            if not matches(shown, digest):
+                raise Tampered("Cached provider is not what it was", f"{shown} was changed while it was prepared.")
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return shown
+
+    # What tags meant
+
+    def remember(self, reference: Reference, digest: str) -> None:
+        """Note what a tag means now."""
+        path = self._ref(reference)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps({"digest": digest, "at": int(time.time())}).encode())
+
+    def remembered(self, reference: Reference) -> str | None:
+        """Return what a tag meant when it was last asked for."""
+        try:
+            digest = json.loads(self._ref(reference).read_bytes())["digest"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
+
+    def tags(self, reference: Reference) -> list[str]:
+        """Return the tags of a repository that were ever asked for."""
+        folder = self._ref(reference.at(tag="x")).parent
+        try:
+            return sorted(each.name for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
+        except OSError:
+            return []
+
+    def refs(self) -> Iterator[tuple[str, str]]:
+        """Yield each remembered reference and its digest."""
+        folder = self.root / "refs"
+        for path in sorted(each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")):
+            registry, *repository, tag = path.relative_to(folder).parts
+            reference = Reference(registry.replace("_", ":"), "/".join(repository), tag)
+            digest = self.remembered(reference)
+            if digest:
+                yield str(reference), digest
+
+    # What it holds, and getting rid of it
+
+    def content(self) -> list[Cached]:
+        """Return everything in the cache."""
+        names = {each.parent.name: each.name for each in self.root.glob("bin/*/*")}
+        found = []
+        for path in sorted(self.root.glob("blobs/*/*")):
+            if DIGEST.fullmatch(f"{path.parent.name}:{path.name}"):
+                stat = path.stat()
+                found.append(
+                    Cached(f"{path.parent.name}:{path.name}", stat.st_size, stat.st_mtime, names.get(path.name))
+                )
+        return found
+
+    def drop_unfinished(self, before: float) -> int:
+        """Remove what is left of downloads that nobody goes on with since a time; return how many bytes."""
+        freed = 0
+        for path in self.root.glob("blobs/*/*.partial"):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is being downloaded
+                stat = os.fstat(file.fileno())
+                if stat.st_mtime <= before:
+                    path.unlink()
+                    freed += stat.st_size
+        return freed
+
+    def remove(self, digest: str) -> None:
+        """Remove content and the name it is started by; a provider that runs from it goes on running."""
+        shutil.rmtree(self.root / "bin" / digest.partition(":")[2], ignore_errors=True)
+        self.path(digest).unlink(missing_ok=True)
+
+    def _ref(self, reference: Reference) -> Path:
+        if not reference.tag:
+            raise RegistryError("Invalid reference", f"{reference} has no tag.")
+        return self.root / "refs" / reference.registry.replace(":", "_") / reference.repository / reference.tag
+
+
+def default_cache(environment: Mapping[str, str] | None = None) -> Cache:
+    """Return the cache of this user."""
+    environment = os.environ if environment is None else environment
+    return Cache(Path(environment.get("DSTREAM_CACHE_DIR") or "~/.dstream/plugins").expanduser().absolute())
+
+
+def _write(path: Path, raw: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        file.write(raw)
+    Path(file.name).replace(path)

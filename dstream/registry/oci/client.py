@@ -1,0 +1,265 @@
+"""RegistryClient: reading from a registry by the OCI distribution specification 1.1, every byte checked."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
+from dstream.registry.oci.content import (
+    MANIFEST_TYPES,
+    MAX_MANIFEST,
+    OCI_INDEX,
+    Descriptor,
+    Manifest,
+    check,
+    hasher,
+    parse_manifest,
+    wrong_digest,
+    wrong_size,
+)
+from dstream.registry.oci.login import Login
+from dstream.registry.oci.reference import DIGEST
+from dstream.registry.oci.source import Progress
+from dstream.registry.oci.transport import Transport, body_of
+
+_CHUNK = 1 << 18
+_MAX_SMALL = 16 << 20
+_PAGES = 1000
+_RESUMES = 5
+_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+
+
+class RegistryClient:
+    """One registry. `prefix` goes before every repository: a mirror keeps what it has of others below it."""
+
+    def __init__(self, host: str, transport: Transport, prefix: str = "") -> None:
+        """Ask nothing yet."""
+        self.host, self.transport = host, transport
+        self.login = Login(host, transport)
+        self._prefix = f"{prefix.strip('/')}/" if prefix else ""
+
+    @property
+    def place(self) -> str:
+        """What messages call it."""
+        return f"{self.host}/{self._prefix}".rstrip("/")
+
+    def path(self, repository: str) -> str:
+        """Return the repository's name at this registry."""
+        return f"{self._prefix}{repository}"
+
+    @contextlib.contextmanager
+    def request(
+        self,
+        method: str,
+        path: str,
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Path | None = None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send a request to a path or URL of this registry, logging in if it asks for that; yield the answer.
+
+        Raise NotThere for 404 and Denied for 401 and 403; other answers are the caller's.
+        """
+        url = urljoin(f"{self.transport.scheme(self.host)}://{self.host}", path)
+        home = urlsplit(url).netloc == self.host  # an upload may go elsewhere, where our login is not known
+        for attempt in range(2):
+            known = self.login.header(scope) if home else None
+            sent = {**(headers or {}), **({"Authorization": known} if known else {})}
+            with self.transport.send(method, url, sent, body) as response:
+                if response.status == 401 and home and attempt == 0:
+                    response.drain_conn()
+                    self.login.forget(scope)
+                    self.login.answer(response, scope)
+                    continue
+                if response.status in (401, 403):
+                    raise self.login.denied(scope)
+                if response.status == 404:
+                    raise NotThere("Not in the registry", f"{self.host}{urlsplit(url).path}: {reason_of(response)}")
+                yield response
+                return
+
+    def manifest(self, repository: str, wanted: str) -> Manifest:
+        """Return a manifest by tag or digest, checked against the digest wherever there is one."""
+        where = f"{self.place}/{repository}{'@' if DIGEST.fullmatch(wanted) else ':'}{wanted}"
+        headers = {"Accept": ", ".join(MANIFEST_TYPES)}
+        try:
+            with self._get(repository, f"manifests/{wanted}", headers) as response:
+                raw = body_of(response, MAX_MANIFEST, where)
+                stated = response.headers.get("Docker-Content-Digest")
+                media_type = response.headers.get("Content-Type", "")
+        except NotThere:
+            raise NotThere("Not in the registry", f"{where} does not exist, or is not public.") from None
+        if DIGEST.fullmatch(wanted):
+            check(raw, wanted, None, where)
+        elif stated and DIGEST.fullmatch(stated):
+            check(raw, stated, None, where)
+        return parse_manifest(raw, media_type, where)
+
+    def tags(self, repository: str) -> list[str]:
+        """Return all tags of a repository, however many pages they take."""
+        path: str | None = f"/v2/{self.path(repository)}/tags/list?n=1000"
+        found: list[str] = []
+        for _ in range(_PAGES):
+            if path is None:
+                break
+            try:
+                page, path = self._page(path, self._pull_scope(repository))
+            except NotThere:
+                raise NotThere("Not in the registry", f"{self.place}/{repository} does not exist.") from None
+            tags = page.get("tags")
+            found += [str(tag) for tag in tags] if isinstance(tags, list) else []
+        return found
+
+    def catalog(self) -> list[str]:
+        """Return the repositories of a registry that lists them; raise RegistryError for one that does not."""
+        path: str | None = "/v2/_catalog?n=1000"
+        found: list[str] = []
+        for _ in range(_PAGES):
+            if path is None:
+                break
+            page, path = self._page(path, "registry:catalog:*")
+            names = page.get("repositories")
+            found += [str(name) for name in names] if isinstance(names, list) else []
+        return found
+
+    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
+        """Download a blob to `target`, going on where an earlier try was cut off.
+
+        What is not whole yet is beside the target as `.partial`, locked against a second download; the target
+        appears in one step, and only with the right size and digest.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.partial")
+        with partial.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if target.exists():  # somebody else has fetched it while we waited
+                with contextlib.suppress(FileNotFoundError):
+                    if partial.stat().st_ino == _inode(file):
+                        partial.unlink()
+                return
+            try:
+                self._fill(repository, wanted, file, progress)
+            except Tampered:
+                partial.unlink(missing_ok=True)
+                raise
+            partial.replace(target)
+
+    def _fill(self, repository: str, wanted: Descriptor, file: IO[bytes], progress: Progress | None) -> None:
+        where = f"{self.place}/{repository}@{wanted.digest}"
+        found = hasher(wanted.digest)
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+        done, tries = file.tell(), 0
+        if done > wanted.size:
+            file.truncate(0)
+            found, done = hasher(wanted.digest), 0
+        while done < wanted.size:
+            headers = {"Range": f"bytes={done}-"} if done else {}
+            before = done
+            try:
+                with self._get(repository, f"blobs/{wanted.digest}", headers) as response:
+                    if done and (response.status != 206 or not _starts_at(response, done)):
+                        file.truncate(0)  # no ranges here: from the beginning
+                        found, done = hasher(wanted.digest), 0
+                        if response.status == 206:
+                            continue
+                    for chunk in response.stream(_CHUNK, decode_content=False):
+                        done += len(chunk)
+                        if done > wanted.size:
+                            raise wrong_size(where, wanted.size, done)
+                        found.update(chunk)
+                        file.write(chunk)
+                        if progress is not None:
+                            progress(done, wanted.size)
+            except HTTPError as problem:
+                file.flush()
+                tries = 0 if done > before else tries + 1
+                if tries > _RESUMES:
+                    detail = f"{where} broke off {tries} times after {done} of {wanted.size} bytes: {problem}"
+                    raise Unreachable("Download broke off", detail) from problem
+                continue
+            if done == before and wanted.size:
+                raise wrong_size(where, wanted.size, done)
+        file.flush()
+        if found.hexdigest() != wanted.digest.partition(":")[2]:
+            raise wrong_digest(where, wanted.digest, f"{wanted.digest.partition(':')[0]}:{found.hexdigest()}")
+
+    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+        """Return a small blob, checked."""
+        where = f"{self.place}/{repository}@{wanted.digest}"
+        if wanted.size > _MAX_SMALL:
+            raise RegistryError("Blob is too large", f"{where} has {wanted.size} bytes where a small file is expected.")
+        with self._get(repository, f"blobs/{wanted.digest}", {}) as response:
+            raw = body_of(response, wanted.size, where)
+        check(raw, wanted.digest, wanted.size, where)
+        return raw
+
+    def referrers(self, repository: str, digest: str) -> list[Descriptor]:
+        """Return what refers to a manifest: by the referrers API, else by the fallback tag `sha256-<hex>`."""
+        try:
+            with self._get(repository, f"referrers/{digest}", {"Accept": OCI_INDEX}) as response:
+                if response.status == 200 and response.headers.get("Content-Type", "").startswith(OCI_INDEX):
+                    raw = body_of(response, MAX_MANIFEST, f"{self.place}/{repository}")
+                    form = parse_manifest(raw, OCI_INDEX, f"referrers of {digest}")
+                    return form.descriptors("manifests")
+        except NotThere:
+            pass
+        try:
+            return self.manifest(repository, digest.replace(":", "-", 1)).descriptors("manifests")
+        except NotThere:
+            return []
+
+    @contextlib.contextmanager
+    def _get(self, repository: str, rest: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        path = f"/v2/{self.path(repository)}/{rest}"
+        with self.request("GET", path, self._pull_scope(repository), headers) as response:
+            if response.status not in (200, 206):
+                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {reason_of(response)}")
+            yield response
+
+    def _page(self, path: str, scope: str) -> tuple[Mapping[str, Any], str | None]:
+        with self.request("GET", path, scope) as response:
+            if response.status != 200:
+                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {reason_of(response)}")
+            raw = body_of(response, _MAX_SMALL, path)
+            link = _NEXT.search(response.headers.get("Link", ""))
+        try:
+            form = json.loads(raw)
+        except ValueError as problem:
+            raise RegistryError("Registry answers with an error", f"{self.host}{path} is no JSON.") from problem
+        following = urlsplit(urljoin(f"https://{self.host}{path}", link[1])) if link else None
+        # Only the path: a link to another host would carry our login there.
+        return form if isinstance(form, dict) else {}, f"{following.path}?{following.query}" if following else None
+
+    def _pull_scope(self, repository: str) -> str:
+        return f"repository:{self.path(repository)}:pull"
+
+
+def _inode(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_ino
+
+
+def _starts_at(response: urllib3.BaseHTTPResponse, offset: int) -> bool:
+    return response.headers.get("Content-Range", "").replace(" ", "").startswith(f"bytes{offset}-")
+
+
+def reason_of(response: urllib3.BaseHTTPResponse) -> str:
+    """Return the status and what the registry says of it (`{"errors": [{"code", "message"}]}`)."""
+    try:
+        errors = json.loads(response.read(_CHUNK)).get("errors") or []
+        said = "; ".join(f"{each.get('code')}: {each.get('message')}" for each in errors)[:300]
+    except (ValueError, AttributeError, HTTPError):
+        said = ""
+    return f"{response.status} {said or response.reason or ''}".strip()

@@ -1,0 +1,182 @@
+"""Content addressed by digest: descriptors, and the checks that what came is what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dstream.registry.errors import RegistryError, Tampered
+from dstream.registry.oci.reference import DIGEST
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
+MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
+"""What an Accept header must name: without it, some registries deny having what they have."""
+
+MAX_MANIFEST = 4 * 1024 * 1024
+"""Larger manifests are refused, as the distribution specification lets registries do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A pointer to content: media type, digest, size in bytes, and what is said about it (OCI image spec 1.1)."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, str] | None = None
+    artifact_type: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the descriptor as it stands in a manifest."""
+        form: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.artifact_type:
+            form["artifactType"] = self.artifact_type
+        if self.platform:
+            form["platform"] = dict(self.platform)
+        if self.annotations:
+            form["annotations"] = dict(self.annotations)
+        return form
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest or an index: its bytes, which alone count, and what they say."""
+
+    raw: bytes
+    media_type: str
+    digest: str
+    form: Mapping[str, Any]
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The pointer to this manifest."""
+        return Descriptor(self.media_type, self.digest, len(self.raw), artifact_type=self.form.get("artifactType"))
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Its annotations; those that are no texts are left out."""
+        return _texts(self.form.get("annotations"))
+
+    def descriptors(self, member: str) -> list[Descriptor]:
+        """Return the pointers in a member (`layers`, `manifests`); raise RegistryError if they are malformed."""
+        found = self.form.get(member)
+        if not isinstance(found, list):
+            return []
+        return [parse_descriptor(each, self.digest) for each in found]
+
+    def one(self, member: str) -> Descriptor | None:
+        """Return the pointer in a member (`config`, `subject`), or None."""
+        found = self.form.get(member)
+        return None if found is None else parse_descriptor(found, self.digest)
+
+
+def parse_descriptor(form: Any, where: str) -> Descriptor:
+    """Return the descriptor that JSON values are; raise RegistryError naming `where` otherwise."""
+    if (
+        not isinstance(form, dict)
+        or not DIGEST.fullmatch(str(form.get("digest")))
+        or not isinstance(form.get("size"), int)
+        or form["size"] < 0
+    ):
+        raise RegistryError("Malformed manifest", f"{where} holds a descriptor without a valid digest and size: {form}")
+    platform = form.get("platform")
+    return Descriptor(
+        str(form.get("mediaType") or ""),
+        form["digest"],
+        form["size"],
+        _texts(form.get("annotations")),
+        _texts(platform) if isinstance(platform, dict) else None,
+        str(form["artifactType"]) if form.get("artifactType") else None,
+    )
+
+
+def _texts(form: Any) -> dict[str, str]:
+    return {k: v for k, v in form.items() if isinstance(v, str)} if isinstance(form, dict) else {}
+
+
+def make_manifest(form: Mapping[str, Any]) -> Manifest:
+    """Return the manifest that JSON values make; its digest is that of the compact JSON text."""
+    raw = json.dumps(form, separators=(",", ":"), ensure_ascii=False).encode()
+    return Manifest(raw, str(form["mediaType"]), digest_of(raw), form)
+
+
+def parse_manifest(raw: bytes, media_type: str, where: str) -> Manifest:
+    """Return the manifest in `raw`; raise RegistryError naming `where` if it is none that can be used."""
+    try:
+        form = json.loads(raw)
+    except ValueError:
+        form = None
+    if not isinstance(form, dict) or form.get("schemaVersion") != 2:
+        raise RegistryError("Malformed manifest", f"{where} is no OCI manifest or index (schemaVersion 2).")
+    stated = form.get("mediaType") or media_type.partition(";")[0].strip()
+    if not stated:
+        stated = OCI_INDEX if "manifests" in form else OCI_MANIFEST
+    if stated not in MANIFEST_TYPES:
+        raise RegistryError("Malformed manifest", f"{where} has the media type {stated!r}, which is not supported.")
+    return Manifest(raw, stated, digest_of(raw), form)
+
+
+def digest_of(raw: bytes) -> str:
+    """Return `sha256:...` of some bytes."""
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def digest_of_file(path: Path) -> tuple[str, int]:
+    """Return `sha256:...` and the size of a file."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256")
+        return f"sha256:{found.hexdigest()}", file.tell()
+
+
+def hasher(digest: str) -> _Hash:
+    """Return an empty hash of the algorithm that a digest names."""
+    return hashlib.new(digest.partition(":")[0])
+
+
+def matches(path: Path, digest: str) -> bool:
+    """Tell whether a file has a digest; False if there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, digest.partition(":")[0]).hexdigest() == digest.partition(":")[2]
+    except OSError:
+        return False
+
+
+def check(raw: bytes, digest: str, size: int | None, where: str) -> None:
+    """Raise Tampered unless `raw` has this digest and, if it is known, this size."""
+    found = hasher(digest)
+    found.update(raw)
+    if size is not None and len(raw) != size:
+        raise wrong_size(where, size, len(raw))
+    if found.hexdigest() != digest.partition(":")[2]:
+        raise wrong_digest(where, digest, f"{digest.partition(':')[0]}:{found.hexdigest()}")
+
+
+def wrong_digest(where: str, wanted: str, got: str) -> Tampered:
+    """Return the error for content that is not what its digest says."""
+    return Tampered(
+        "Content does not match its digest",
+        f"{where}: {wanted} was asked for, and what came is {got}. It was damaged or changed on the way, in a mirror "
+        "or in the registry; nothing of it was kept, and nothing is executed. Try again, and if it stays so, tell "
+        "whoever runs the registry.",
+    )
+
+
+def wrong_size(where: str, wanted: int, got: int) -> Tampered:
+    """Return the error for content that is longer or shorter than its descriptor says."""
+    return Tampered(
+        "Content does not match its size",
+        f"{where}: {wanted} bytes were announced, and {got} came. Nothing of it was kept, and nothing is executed.",
+    )

@@ -1,0 +1,183 @@
+"""Credentials: what to log in to a registry with, from the environment, docker's or podman's files, and their helpers.
+
+In this order: `DSTREAM_AUTH_<host>` with `user:password` (dots and colons of the host become `_`, dashes `__`);
+`DOCKER_AUTH_CONFIG`, a whole config.json; `config.json` of docker (`DOCKER_CONFIG` names its folder); `auth.json`
+of podman (`REGISTRY_AUTH_FILE`). Within a file: the helper of the host, then `auths`, then the general helper.
+https://docs.docker.com/reference/cli/docker/login/#credential-stores
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dstream.registry.errors import RegistryError
+
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_HELPER_SECONDS = 30
+_TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user name when the secret is a token
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name and a password, or an identity token that is exchanged for others."""
+
+    username: str
+    password: str = ""
+    identity_token: str = ""
+
+    def __repr__(self) -> str:
+        """Name the user only: the rest is nobody's business."""
+        return f"Credentials({self.username!r})"
+
+    @property
+    def basic(self) -> str:
+        """Return the value of an Authorization header."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def find_credentials(host: str, environment: Mapping[str, str] | None = None) -> Credentials | None:
+    """Return what to log in to a registry with, or None; raise RegistryError if a helper or a file is broken."""
+    environment = os.environ if environment is None else environment
+    given = environment.get(f"DSTREAM_AUTH_{_variable(host)}")
+    if given:
+        username, colon, password = given.partition(":")
+        if not colon:
+            raise RegistryError("Invalid credentials", f"DSTREAM_AUTH_{_variable(host)} has to be user:password.")
+        return Credentials(username, password)
+    for where, form in _files(environment):
+        found = _in_file(form, host, where, environment)
+        if found is not None:
+            return found
+    return None
+
+
+def _variable(host: str) -> str:
+    return host.replace("-", "__").replace(".", "_").replace(":", "_")
+
+
+def _files(environment: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    text = environment.get("DOCKER_AUTH_CONFIG")
+    if text:
+        yield "DOCKER_AUTH_CONFIG", _parse(text, "DOCKER_AUTH_CONFIG")
+    home = Path(environment.get("HOME") or "~").expanduser()
+    folder = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+    places = [folder / "config.json"]
+    if environment.get("REGISTRY_AUTH_FILE"):
+        places.append(Path(environment["REGISTRY_AUTH_FILE"]))
+    if environment.get("XDG_RUNTIME_DIR"):
+        places.append(Path(environment["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
+    places.append(home / ".config" / "containers" / "auth.json")
+    for path in places:
+        try:
+            text = path.read_text("utf-8")
+        except OSError:
+            continue
+        yield str(path), _parse(text, str(path))
+
+
+def _parse(text: str, where: str) -> Mapping[str, Any]:
+    try:
+        form = json.loads(text)
+    except ValueError as problem:
+        raise RegistryError("Invalid credentials", f"{where} is no JSON: {problem}.") from problem
+    if not isinstance(form, dict):
+        raise RegistryError("Invalid credentials", f"{where} is no JSON object.")
+    return form
+
+
+def _in_file(form: Mapping[str, Any], host: str, where: str, environment: Mapping[str, str]) -> Credentials | None:
+    names = _names(host)
+    helpers = form.get("credHelpers")
+    if isinstance(helpers, dict):
+        for name in names:
+            if isinstance(helpers.get(name), str):
+                return _ask_helper(helpers[name], name, environment)
+    auths = form.get("auths")
+    if isinstance(auths, dict):
+        for name in names:
+            if isinstance(auths.get(name), dict) and (found := _entry(auths[name], name, where)) is not None:
+                return found
+    store = form.get("credsStore")
+    if isinstance(store, str) and store:
+        for name in names:
+            if (found := _ask_helper(store, name, environment)) is not None:
+                return found
+    return None
+
+
+def _names(host: str) -> list[str]:
+    names = [
+        host,
+        f"https://{host}",
+        f"http://{host}",
+        f"https://{host}/",
+        f"https://{host}/v1/",
+        f"https://{host}/v2/",
+    ]
+    if host in _DOCKER_HUB:
+        names = ["https://index.docker.io/v1/", *(name for each in _DOCKER_HUB for name in (each, f"https://{each}"))]
+    return names
+
+
+def _entry(entry: Mapping[str, Any], name: str, where: str) -> Credentials | None:
+    token = entry.get("identitytoken")
+    token = token if isinstance(token, str) else ""
+    username, password = entry.get("username"), entry.get("password")
+    if isinstance(username, str) and isinstance(password, str):
+        return Credentials(username, password, token)
+    auth = entry.get("auth")
+    if isinstance(auth, str) and auth:
+        try:
+            username, colon, password = base64.b64decode(auth, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as problem:
+            detail = f"The auth of {name} in {where} is not base64 of user:password. Log in again: docker login {name}"
+            raise RegistryError("Invalid credentials", detail) from problem
+        if colon:
+            return Credentials(username, password.rstrip("\0"), token)
+    return Credentials("", "", token) if token else None
+
+
+def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Credentials | None:
+    """Run `docker-credential-NAME get`; it answers JSON, or that it has nothing."""
+    program = shutil.which(f"docker-credential-{name}", path=environment.get("PATH"))
+    if program is None or os.sep in name:
+        raise RegistryError(
+            "Credential helper not found",
+            f"docker's configuration says that docker-credential-{name} knows the login of {server}, and there is no "
+            "such program on the PATH. Install it, or take it out of the configuration.",
+        )
+    try:
+        done = subprocess.run(
+            [program, "get"],
+            input=server.encode(),
+            capture_output=True,
+            timeout=_HELPER_SECONDS,
+            env=dict(environment),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise RegistryError("Credential helper failed", f"{program} get, for {server}: {problem}.") from problem
+    said = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode:
+        if "not found" in said.lower() or "no credentials" in said.lower():
+            return None
+        detail = f"{program} get, for {server}, ended with exit code {done.returncode}: {said[:300]}"
+        raise RegistryError("Credential helper failed", detail)
+    try:
+        form = json.loads(said)
+        username, secret = str(form["Username"]), str(form["Secret"])
+    except (ValueError, KeyError, TypeError) as problem:
+        detail = f"{program} get, for {server}, did not answer with Username and Secret."
+        raise RegistryError("Credential helper failed", detail) from problem
+    if username == _TOKEN_USER:
+        return Credentials("", "", secret)
+    return Credentials(username, secret)

@@ -1,0 +1,58 @@
+"""Images: names of container images, as engines read them, the registries that they mean, and mirrors of these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dstream.registry.errors import RegistryError
+from dstream.registry.mirror_names import is_folder, place_in
+from dstream.registry.oci.reference import Reference, parse_reference
+
+if TYPE_CHECKING:
+    from dstream.registry.settings import Settings
+
+
+def image_name(image: str) -> str:
+    """Return an image's repository without tag and digest: `ghcr.io/team/x:v1` -> `ghcr.io/team/x`."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def image_reference(image: str) -> Reference:
+    """Return the place in a registry that an image's name means: `x:v1` -> `docker.io/library/x:v1`."""
+    host, slash, _ = image.partition("/")
+    if not slash:
+        return parse_reference(f"docker.io/library/{image}")
+    named = "." in host or ":" in host or host == "localhost"
+    return parse_reference(image if named else f"docker.io/{image}")
+
+
+def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
+    """Return the names, without tag and digest, under which an engine may get an image, mirrors first.
+
+    With `newest`, for a tag, its own registry goes first. A mirror that is a folder is passed over: engines pull from
+    registries alone. Raise RegistryError where the settings allow nothing else.
+    """
+    reference = image_reference(image)
+    own = settings.of(reference.registry)
+    found = []
+    for mirror in own.mirrors:
+        if not is_folder(mirror):
+            host, prefix = place_in(mirror, reference.registry)
+            found.append("/".join(filter(None, (host, prefix, reference.repository))))
+    if not own.only_mirrors or not own.mirrors:
+        found.insert(0 if newest else len(found), image_name(image))
+    if not found:
+        raise RegistryError(
+            "Image is in no registry that may be asked",
+            f"Of {reference.registry} only mirrors may be asked, and {', '.join(own.mirrors)} is a folder, from which "
+            f"no container engine gets {image}. Copy it from there to a registry of yours, with: dstream providers "
+            "mirror HOST/PREFIX, and name that as a mirror too.",
+        )
+    return tuple(found)
+
+
+def suffix_of(image: str) -> str:
+    """Return the tag and digest of an image's name as they are written: `x:v1` -> `:v1`."""
+    return image.removeprefix(image_name(image))

@@ -1,0 +1,116 @@
+"""Logging in to a registry: Basic, and Bearer tokens (https://distribution.github.io/distribution/spec/auth/token/)."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+
+from dstream.registry.errors import Denied, RegistryError
+from dstream.registry.oci.credentials import Credentials, find_credentials
+from dstream.registry.oci.transport import Transport, body_of
+
+_PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_MAX_ANSWER = 1 << 20
+
+
+class Login:
+    """The Authorization headers for one registry, made when it asks for them and used again for the same scope."""
+
+    def __init__(self, host: str, transport: Transport) -> None:
+        """Log in to `host` with what `find_credentials` finds, once it asks."""
+        self._host, self._transport = host, transport
+        self._lock = threading.Lock()
+        self._headers: dict[str, str] = {}
+        self._credentials: Credentials | None = None
+        self._looked = False
+
+    def header(self, scope: str) -> str | None:
+        """Return the header that was good for a scope before."""
+        with self._lock:
+            return self._headers.get(scope) or self._headers.get("*")
+
+    def answer(self, response: urllib3.BaseHTTPResponse, scope: str) -> str:
+        """Return the header for a request that was refused with 401; raise Denied where there is none."""
+        for challenge in response.headers.getlist("WWW-Authenticate"):
+            kind, _, rest = challenge.strip().partition(" ")
+            parameters = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
+            if kind.lower() == "bearer":
+                header = f"Bearer {self._token(parameters, scope)}"
+                with self._lock:
+                    self._headers[scope] = header
+                return header
+            if kind.lower() == "basic":
+                credentials = self._known()
+                if credentials is None or not credentials.username:
+                    raise self.denied(scope)
+                with self._lock:
+                    self._headers["*"] = credentials.basic
+                return credentials.basic
+        raise self.denied(scope)
+
+    def forget(self, scope: str) -> None:
+        """Forget a header that was refused: tokens expire."""
+        with self._lock:
+            self._headers.pop(scope, None)
+
+    def denied(self, scope: str) -> Denied:
+        """Return the error of being refused."""
+        repository = scope.split(":")[1] if scope.count(":") >= 2 else ""
+        what = f"{self._host}/{repository}".rstrip("/")
+        known = self._known()
+        if known is None:
+            how = f"No credentials for it were found. Log in with: docker login {self._host}"
+        else:
+            who = f"as {known.username!r}" if known.username else "with a token"
+            how = (
+                f"We came {who}, and that is not enough, or the password is no longer right: docker login {self._host}"
+            )
+        return Denied("Registry denies access", f"{what} may not be {_doing(scope)}, or does not exist. {how}")
+
+    def _known(self) -> Credentials | None:
+        if not self._looked:
+            url = f"{self._transport.scheme(self._host)}://{self._host}/"
+            self._credentials = find_credentials(self._host) if self._transport.may_see_secrets(url) else None
+            self._looked = True
+        return self._credentials
+
+    def _token(self, parameters: dict[str, str], scope: str) -> str:
+        realm = parameters.get("realm", "")
+        if not self._transport.may_see_secrets(realm):
+            detail = f"{self._host} wants a token from {realm or 'nowhere'}, which is no address to send a login to."
+            raise RegistryError("Registry asks for a login in the wrong place", detail)
+        query = {"service": parameters.get("service", ""), "scope": scope}
+        credentials = self._known()
+        headers = {"Accept": "application/json"}
+        body: bytes | None = None
+        if credentials is not None and credentials.identity_token:
+            form = {"grant_type": "refresh_token", "refresh_token": credentials.identity_token, "client_id": "dstream"}
+            method, url = "POST", realm
+            body = urlencode({**query, **form}).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        else:
+            method, url = "GET", f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+            if credentials is not None:
+                headers["Authorization"] = credentials.basic
+        with self._transport.send(method, url, headers, body) as response:
+            text = body_of(response, _MAX_ANSWER, realm)
+            if response.status in (401, 403):
+                raise self.denied(scope)
+            if response.status != 200:
+                detail = f"{urlsplit(realm).netloc} answered {response.status} when asked for a token of {self._host}."
+                raise RegistryError("Registry gives no token", detail)
+        try:
+            answer = json.loads(text)
+            token = answer.get("token") or answer["access_token"]
+        except (ValueError, KeyError, AttributeError) as problem:
+            detail = f"{urlsplit(realm).netloc} answered without a token."
+            raise RegistryError("Registry gives no token", detail) from problem
+        return str(token)
+
+
+def _doing(scope: str) -> str:
+    return "written to" if "push" in scope.rpartition(":")[2] else "read"

@@ -1,0 +1,97 @@
+"""Chain: the mirrors of a registry in their order, then the registry itself, as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from dstream.registry.errors import Denied, NotThere, RegistryError, Unreachable
+from dstream.registry.mirror_names import host_of, is_folder, place_in
+from dstream.registry.oci.client import RegistryClient
+from dstream.registry.oci.content import Descriptor, Manifest
+from dstream.registry.oci.layout_folder import Folder
+from dstream.registry.oci.source import Progress, Source
+from dstream.registry.oci.transport import Transport
+from dstream.registry.settings import Settings
+
+T = TypeVar("T")
+
+
+class Chain:
+    """Asks one source after the other until one has it. Content that is not what it should be ends the search."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        """Ask `sources` in this order; there is at least one."""
+        self.sources = sources
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the last source, which is the registry itself unless only mirrors may be asked."""
+        return self.sources[-1].place
+
+    def manifest(self, repository: str, wanted: str) -> Manifest:
+        """Return a manifest by tag or digest."""
+        return self._first(lambda source: source.manifest(repository, wanted))
+
+    def tags(self, repository: str) -> list[str]:
+        """Return the tags of a repository, of the first source that has it."""
+        return self._first(lambda source: _some_tags(source, repository))
+
+    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
+        """Write a blob to a file."""
+        self._first(lambda source: source.blob(repository, wanted, target, progress))
+
+    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+        """Return a small blob."""
+        return self._first(lambda source: source.blob_bytes(repository, wanted))
+
+    def referrers(self, repository: str, digest: str) -> list[Descriptor]:
+        """Return what refers to a manifest, of the first source that knows of any."""
+        for source in self.sources[:-1]:
+            try:
+                if found := source.referrers(repository, digest):
+                    return found
+            except (NotThere, Unreachable, Denied):
+                continue
+        return self.sources[-1].referrers(repository, digest)
+
+    def _first(self, ask: Callable[[Source], T]) -> T:
+        problems: list[RegistryError] = []
+        for source in self.sources:
+            try:
+                return ask(source)
+            except (NotThere, Unreachable, Denied) as problem:
+                problems.append(problem)
+        last = problems[-1]
+        if len(problems) == 1:
+            raise last
+        details = " ".join(problem.diagnostics[0].detail for problem in problems)
+        raise type(last)(last.diagnostics[0].summary, details)
+
+
+def _some_tags(source: Source, repository: str) -> list[str]:
+    tags = source.tags(repository)
+    if not tags:
+        raise NotThere("Not in the registry", f"{source.place} has no tags of {repository}.")
+    return tags
+
+
+def source_of(registry: str, settings: Settings, transport: Transport, *, newest: bool = False) -> Chain:
+    """Return what a registry's content is read from, as the settings of the machine say.
+
+    With `newest`, the registry itself goes before its mirrors if it may be asked: what a tag means now, and which
+    versions there are, a mirror only knows as of when it was filled.
+    """
+    own = settings.of(registry)
+    sources: list[Source] = [_mirror(text, registry, transport) for text in own.mirrors]
+    if not own.only_mirrors or not sources:
+        sources.insert(0 if newest else len(sources), RegistryClient(host_of(registry), transport))
+    return Chain(sources)
+
+
+def _mirror(text: str, registry: str, transport: Transport) -> Source:
+    if is_folder(text):
+        return Folder(Path(text).expanduser(), registry)
+    host, prefix = place_in(text, registry)
+    return RegistryClient(host_of(host), transport, prefix)

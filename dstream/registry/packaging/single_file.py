@@ -1,0 +1,246 @@
+"""Package: a Python provider package becomes one executable file, with a list of its parts.
+
+The file is a zip application (https://docs.python.org/3/library/zipapp.html): it runs on every platform that has
+Python. A package with compiled parts cannot be one; its files are made for each platform (`freezing.py`). The same
+source gives the same bytes, and so the same digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+from dstream.registry.errors import RegistryError
+from dstream.registry.oci.content import digest_of
+
+_COMPILED = (".so", ".pyd", ".dylib")
+_LEFT_OUT = ("__pycache__", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+_PREFIXES = ("dstream-in-", "dstream-out-", "dstream-resource-")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MAIN = "import {module}\n\n{module}.{function}()\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One distribution in an executable."""
+
+    name: str
+    version: str
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One executable of a package."""
+
+    name: str
+    """Of the program, as `dstream-in-orders`."""
+    version: str
+    description: str
+    path: Path
+    parts: tuple[Part, ...]
+
+
+def build(package: Path, target: Path, program: str | None = None) -> Built:
+    """Build a package's program into the folder `target`; `program` chooses one where there are several.
+
+    Raise RegistryError where the package cannot be installed, has no provider, or has compiled parts. What pip is
+    told in its configuration or environment (an index, links) holds.
+    """
+    with installed(package) as site:
+        compiled = sorted(str(each.relative_to(site)) for each in site.rglob("*") if each.suffix in _COMPILED)
+        if compiled:
+            raise RegistryError(
+                "Package has compiled parts",
+                f"{compiled[0]} belongs to one platform, so no single file of {package} runs on all of them. With "
+                "-freeze PyInstaller makes one for this machine's platform; those of others are given with "
+                "-binary OS_ARCH=FILE.",
+            )
+        found = list(distributions(path=[str(site)]))
+        mine, (script, reference) = program_of(found, package, program)
+        module, _, function = reference.partition(":")
+        raw = _zip(site, _MAIN.format(module=module, function=function))
+        # Metadata is read when it is asked for, so while the folder is there.
+        parts = _parts(found)
+        version, summary = mine.version, said_of(mine, "Summary")
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / script
+    path.write_bytes(raw)
+    path.chmod(0o755)
+    return Built(script, version, summary, path, parts)
+
+
+def parts_of(package: Path) -> tuple[Part, ...]:
+    """Return a Python package and what it needs, as they would be installed; nothing for any other folder."""
+    if not (package / "pyproject.toml").is_file():
+        return ()
+    with installed(package) as site:
+        return parts_of_folder(site)
+
+
+def parts_of_folder(site: Path) -> tuple[Part, ...]:
+    """Return the distributions that are installed in a folder."""
+    return _parts(list(distributions(path=[str(site)])))
+
+
+@contextlib.contextmanager
+def installed(package: Path) -> Iterator[Path]:
+    """Yield a folder in which a package and what it needs are installed, for as long as the context lasts."""
+    if not (package / "pyproject.toml").is_file():
+        raise RegistryError("No provider package", f"{package} has no pyproject.toml.")
+    with tempfile.TemporaryDirectory() as name:
+        site = Path(name, "site")
+        _install(package.absolute(), site)
+        yield site
+
+
+def _install(package: Path, site: Path) -> None:
+    """Install a package and what it needs into a folder, with pip or uv."""
+    options = ["install", "--quiet", "--no-compile", "--target", str(site), str(package)]
+    if shutil.which("uv") and not _has_pip():
+        command = ["uv", "pip", *options]
+    else:
+        command = [sys.executable, "-m", "pip", *options, "--disable-pip-version-check", "--no-warn-conflicts"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+        raise RegistryError("Package cannot be installed", f"{' '.join(command[:4])} ... {package}:\n{said}")
+
+
+def _has_pip() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("pip") is not None
+
+
+def program_of(found: list[Distribution], package: Path, wanted: str | None) -> tuple[Distribution, tuple[str, str]]:
+    """Return a package among the installed ones, and its program: name and place of its function."""
+    import tomllib
+
+    try:
+        project = tomllib.loads((package / "pyproject.toml").read_text("utf-8")).get("project", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise RegistryError("No provider package", f"{package}/pyproject.toml: {problem}.") from problem
+    name = _normal(str(project.get("name", "")))
+    mine = next((each for each in found if _normal(each.metadata["Name"]) == name), None)
+    scripts = {
+        each.name: each.value
+        for each in (mine.entry_points if mine is not None else ())
+        if each.group == "console_scripts" and each.name.startswith(_PREFIXES)
+    }
+    if mine is None or not scripts or (wanted and wanted not in scripts):
+        there = ", ".join(sorted(scripts)) or "none"
+        detail = (
+            f"The [project.scripts] of {package} should name {wanted or 'a program called dstream-in-NAME'} "
+            f"(or dstream-out-, dstream-resource-). There are: {there}."
+        )
+        raise RegistryError("No provider package", detail)
+    if wanted is None and len(scripts) > 1:
+        detail = f"{package} has {', '.join(sorted(scripts))}. An artifact is one of them: choose with -program."
+        raise RegistryError("Which program", detail)
+    chosen = wanted or next(iter(scripts))
+    return mine, (chosen, scripts[chosen])
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _parts(found: list[Distribution]) -> tuple[Part, ...]:
+    return tuple(sorted((_part(each) for each in found), key=lambda part: part.name))
+
+
+def _part(found: Distribution) -> Part:
+    license_ = said_of(found, "License-Expression") or said_of(found, "License") or "NOASSERTION"
+    return Part(said_of(found, "Name"), found.version, license_)
+
+
+def said_of(found: Distribution, field: str) -> str:
+    """Return the first line of a field of a distribution's metadata, empty if it is not there."""
+    given = found.metadata.get_all(field) or [""]
+    return next(iter(str(given[0]).strip().splitlines()), "")
+
+
+def _zip(site: Path, main: str) -> bytes:
+    """Return a zip application of a folder: the same files give the same bytes."""
+    buffer = io.BytesIO()
+    buffer.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(site.rglob("*")):
+            inside = path.relative_to(site)
+            if path.is_file() and not set(_LEFT_OUT) & set(inside.parts):
+                archive.writestr(_entry(inside.as_posix()), path.read_bytes())
+        archive.writestr(_entry("__main__.py"), main)
+    return buffer.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def created() -> str:
+    """Return the time of a build: now, or what SOURCE_DATE_EPOCH says (https://reproducible-builds.org)."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def sbom(name: str, version: str, parts: tuple[Part, ...], files: Mapping[str, str]) -> bytes:
+    """Return a list of parts in SPDX 2.3 JSON (https://spdx.github.io/spdx-spec/v2.3/): distributions and files.
+
+    `files` has the digest of each file by its name.
+    """
+    digests = {title: digest.partition(":")[2] for title, digest in sorted(files.items())}
+    identity = digest_of("".join(digests.values()).encode()).partition(":")[2][:32]
+    packages: list[dict[str, Any]] = [
+        {
+            "SPDXID": f"SPDXRef-Package-{position}",
+            "name": part.name,
+            "versionInfo": part.version,
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": False,
+            "licenseDeclared": part.license,
+            "externalRefs": [
+                {
+                    "referenceCategory": "PACKAGE-MANAGER",
+                    "referenceType": "purl",
+                    "referenceLocator": f"pkg:pypi/{_normal(part.name)}@{part.version}",
+                }
+            ],
+        }
+        for position, part in enumerate(parts)
+    ]
+    form = {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": f"{name}-{version}",
+        "documentNamespace": f"https://spdx.org/spdxdocs/{name}-{version}-{identity}",
+        "creationInfo": {"created": created(), "creators": ["Tool: dstream"]},
+        "packages": packages,
+        "files": [
+            {
+                "SPDXID": f"SPDXRef-File-{position}",
+                "fileName": f"./{title}",
+                "checksums": [{"algorithm": "SHA256", "checksumValue": digest}],
+            }
+            for position, (title, digest) in enumerate(digests.items())
+        ],
+    }
+    return json.dumps(form, indent=1).encode()

@@ -1,0 +1,122 @@
+"""Archives: where release archives of Pulumi's plugins come from: mirror folders, then an address on the web.
+
+    MIRROR/get.pulumi.com/releases/plugins/{pulumi-resource-azure-native-v3.29.0-linux-amd64.tar.gz, SHA256SUMS}
+
+A mirror folder has them as Pulumi's own server does, so that any web server can hand the folder out as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dstream.registry.errors import NotThere, RegistryError, Tampered
+from dstream.registry.mirror_names import is_folder
+from dstream.registry.oci.transport import Transport, is_loopback
+from dstream.registry.settings import Settings
+
+HOST = "get.pulumi.com"
+_BELOW = "releases/plugins"
+BASE_VARIABLE = "DSTREAM_PULUMI_PLUGINS"
+SUMS = "SHA256SUMS"
+_CHUNK = 1 << 20
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Archives:
+    """The places of archives in their order: folders, and the start of a URL as text."""
+
+    places: tuple[Path | str, ...]
+    transport: Transport
+    report: Report
+
+    @property
+    def shown(self) -> str:
+        """What messages call the places."""
+        return ", ".join(map(str, self.places))
+
+    def fetch(self, name: str, target: Path) -> str:
+        """Write an archive to a file, from the first place that has it; return its digest."""
+        missing = []
+        for place in self.places:
+            try:
+                return (
+                    self._copied(place / name, target) if isinstance(place, Path) else self._loaded(place, name, target)
+                )
+            except NotThere:
+                missing.append(f"{place}/{name}")
+        where = ", nor at ".join(missing)
+        raise NotThere("No such plugin", f"There is nothing at {where}. Is there such a version for this platform?")
+
+    def _copied(self, path: Path, target: Path) -> str:
+        if not path.is_file():
+            raise NotThere("No such plugin", str(path))
+        shutil.copyfile(path, target)
+        with target.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+    def _loaded(self, base: str, name: str, target: Path) -> str:
+        url = f"{base}/{name}"
+        host = url.partition("://")[2].partition("/")[0]
+        if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(host)):
+            raise RegistryError(
+                "Plain http",
+                f"{url}: what is executed comes over https. Mend {BASE_VARIABLE}, the address of the archives.",
+            )
+        digest = hashlib.sha256()
+        with self.transport.send("GET", url) as response, target.open("wb") as file:
+            if response.status == 404:
+                raise NotThere("No such plugin", url)
+            if response.status != 200:
+                raise RegistryError("Plugin cannot be fetched", f"{url} answers with status {response.status}.")
+            size, done = int(response.headers.get("Content-Length") or 0), 0
+            for chunk in response.stream(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                self.report(name, done, max(size, done))
+        if size and done != size:
+            raise Tampered("Plugin is cut short", f"{url} has {size} bytes, and {done} came. Try again.")
+        return f"sha256:{digest.hexdigest()}"
+
+
+def archives(settings: Settings, environment: Mapping[str, str], transport: Transport, report: Report) -> Archives:
+    """Return where archives come from: the address in the environment alone, else as of a registry of Pulumi's host."""
+    base = environment.get(BASE_VARIABLE)
+    if base:
+        return Archives((base.rstrip("/"),), transport, report)
+    own = settings.of(HOST)
+    places: list[Path | str] = [folder_of(mirror) for mirror in own.mirrors if is_folder(mirror)]
+    if not own.only_mirrors or not own.mirrors:
+        places.append(f"https://{HOST}/{_BELOW}")
+    if not places:
+        raise RegistryError(
+            "Plugin is in no place that may be asked",
+            f"Only mirrors may be asked, and {', '.join(own.mirrors)} is no folder: plugins of Pulumi are mirrored to "
+            f"folders. Copy them with: dstream providers mirror ./FOLDER, and name that as a mirror too; or set "
+            f"{BASE_VARIABLE} to a web server's address of them.",
+        )
+    return Archives(tuple(places), transport, report)
+
+
+def folder_of(mirror: str) -> Path:
+    """Return where a mirror folder has archives."""
+    return Path(mirror).expanduser() / HOST / _BELOW
+
+
+def keep(folder: Path, name: str, archive: Path, digest: str) -> None:
+    """Put a checked archive into a mirror folder, and its checksum where `sha256sum -c` finds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        shutil.copyfile(archive, Path(scratch, name)).replace(folder / name)
+    sums = folder / SUMS
+    lines = sums.read_text().splitlines() if sums.exists() else []
+    known = {each: checksum for checksum, _, each in (line.partition("  ") for line in lines)}
+    known[name] = digest.removeprefix("sha256:")
+    sums.write_text("".join(f"{checksum}  {each}\n" for each, checksum in sorted(known.items())))

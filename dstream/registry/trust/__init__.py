@@ -1,0 +1,1 @@
+"""Trust: whose signature a provider needs, and whether it has it."""

@@ -1,0 +1,104 @@
+"""Sigstore bundles, verified offline with the library `sigstore` (`pip install 'dstream-cli[sigstore]'`).
+
+A bundle holds a certificate of who has signed, issued for some minutes, and the proof of a public log that it was used
+in these: nothing has to be asked of anybody. It signs the manifest itself, or a statement (in-toto) about its digest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import translate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dstream.registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from dstream.registry.oci.content import Manifest
+
+_STATEMENT = "application/vnd.in-toto+json"
+
+
+def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, trusted_root: Path | None) -> str:
+    """Return who has signed a manifest by a bundle; raise RegistryError where it does not hold.
+
+    `identity` is held against the names in the certificate, with `*` for any characters; `trusted_root` is a file of
+    sigstore's "trusted root" or "client trust config" in JSON, in place of the public one that comes with the library.
+    """
+    try:
+        from sigstore.errors import Error
+        from sigstore.models import Bundle
+        from sigstore.verify.policy import AnyOf, Identity  # noqa: F401 - the names say whether the library fits
+    except ImportError as problem:
+        raise RegistryError(
+            "Sigstore is not installed",
+            f"Bundles are verified with the library sigstore: pip install 'dstream-cli[sigstore]' ({problem}).",
+        ) from problem
+    verifier = _verifier(trusted_root)
+    try:
+        bundle = Bundle.from_json(raw)
+        signer = _names(bundle.signing_certificate)
+        name = next((each for each in signer if re.fullmatch(translate(identity), each)), None)
+        if name is None:
+            raise RegistryError("Signed by somebody else", f"The bundle is by {', '.join(signer) or 'nobody'}.")
+        policy = Identity(identity=name, issuer=issuer or None)
+        if _is_statement(raw):
+            kind, payload = verifier.verify_dsse(bundle, policy)
+            if kind != _STATEMENT or not _is_subject(payload, manifest):
+                raise RegistryError("Signature of something else", f"The statement is not about {manifest.digest}.")
+        else:
+            verifier.verify_artifact(manifest.raw, bundle, policy)
+    except (Error, ValueError) as problem:
+        raise RegistryError("Bundle does not hold", f"The sigstore bundle does not hold: {problem}.") from problem
+    return name
+
+
+def _verifier(trusted_root: Path | None) -> Any:
+    import logging
+
+    from sigstore.models import ClientTrustConfig, TrustedRoot
+    from sigstore.verify import Verifier
+
+    logging.getLogger("sigstore").setLevel(logging.ERROR)  # that nothing is asked for newer roots is meant
+    if trusted_root is None:
+        return Verifier.production(offline=True)
+    try:
+        text = trusted_root.read_text("utf-8")
+        if "trustedRoot" in json.loads(text):
+            root = ClientTrustConfig.from_json(text).trusted_root
+        else:
+            root = TrustedRoot.from_file(str(trusted_root))
+    except (OSError, ValueError, KeyError) as problem:
+        raise RegistryError("Trusted root cannot be read", f"{trusted_root}: {problem}.") from problem
+    return Verifier(trusted_root=root)
+
+
+def _names(certificate: Any) -> list[str]:
+    """Return the addresses and names in a certificate."""
+    from cryptography import x509
+
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [
+        str(name)
+        for kind in (x509.UniformResourceIdentifier, x509.RFC822Name)
+        for name in found.get_values_for_type(kind)
+    ]
+
+
+def _is_statement(raw: bytes) -> bool:
+    form = json.loads(raw)
+    return isinstance(form, dict) and "dsseEnvelope" in form
+
+
+def _is_subject(payload: bytes, manifest: Manifest) -> bool:
+    """Tell whether an in-toto statement names the digest of a manifest."""
+    algorithm, _, digest = manifest.digest.partition(":")
+    try:
+        subjects = json.loads(payload)["subject"]
+        return any(each["digest"].get(algorithm) == digest for each in subjects)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False

@@ -1,0 +1,174 @@
+"""Settings of `backend "azurerm"`.
+
+Terraform's argument names and environment variables, made into a storage.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dstream_state.azure.blob import AzureStorage
+from dstream_state.azure.identity import IDENTITY_ARGUMENTS, LateCredential
+from dstream_state.azure.service import BlobService
+from dstream_state.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dstream_state.azure.service import Credential
+
+ARGUMENTS: Mapping[str, str] = {
+    "storage_account_name": "",
+    "container_name": "",
+    "key": "",
+    "access_key": "ARM_ACCESS_KEY",
+    "sas_token": "ARM_SAS_TOKEN",
+    "connection_string": "AZURE_STORAGE_CONNECTION_STRING",
+    "use_azuread_auth": "ARM_USE_AZUREAD",
+    "endpoint": "",
+    "environment": "ARM_ENVIRONMENT",
+    **IDENTITY_ARGUMENTS,
+}
+"""Each argument with the environment variable that stands in for it."""
+
+IGNORED = frozenset({"resource_group_name", "subscription_id", "use_msi", "use_oidc", "use_cli", "snapshot"})
+"""Arguments of Terraform that are accepted and have nothing to say here.
+
+The account is addressed directly.
+"""
+
+_SUFFIXES = {"public": "core.windows.net", "usgovernment": "core.usgovcloudapi.net", "china": "core.chinacloudapi.cn"}
+_CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web")
+"""Source: https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata."""
+_EMULATOR = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1"
+)
+
+
+def open_storage(
+    settings: Mapping[str, str], workspace: str, environment: Mapping[str, str] = os.environ
+) -> AzureStorage:
+    """Return the storage that `settings` describe; nothing is sent. Raises SettingsError."""
+    if unknown := sorted(settings.keys() - ARGUMENTS.keys() - IGNORED):
+        names = ", ".join(sorted(ARGUMENTS))
+        raise SettingsError(f'backend "azurerm" has no argument {unknown[0]!r}; it has: {names}.')
+    found = {name: settings.get(name) or environment.get(variable, "") for name, variable in ARGUMENTS.items()}
+    for name in ("container_name", "key"):
+        if not found[name]:
+            raise SettingsError(f'backend "azurerm" needs the argument {name!r}.')
+    if found["key"].startswith("/") or found["key"].endswith("/"):
+        raise SettingsError(f"key = {found['key']!r}: the name of a blob neither starts nor ends with a slash.")
+    if not _CONTAINER.fullmatch(found["container_name"]):
+        raise SettingsError(
+            f"container_name = {found['container_name']!r}: a container has 3 to 63 lower-case letters, digits and "
+            "single hyphens, and begins and ends with a letter or digit."
+        )
+    access = _access(found, settings)
+    return AzureStorage(
+        BlobService(access.endpoint, found["container_name"], access.credential), found["key"], workspace
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the account is, and what makes the credential: that takes an import, so it waits for the first request."""
+
+    endpoint: str
+    credential: Callable[[], Credential]
+
+
+def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> Access:
+    # What the configuration says goes before what the environment says.
+    ways: dict[str, Callable[[Mapping[str, str]], Access]] = {
+        "connection_string": _by_connection_string,
+        "access_key": _by_key,
+        "sas_token": _by_sas,
+        "use_azuread_auth": _by_identity,
+    }
+    for given in (settings, found):
+        for name, way in ways.items():
+            if given.get(name, "").lower() not in ("", "false"):
+                return way(found)
+    return _by_identity(found)
+
+
+def _by_connection_string(found: Mapping[str, str]) -> Access:
+    text = found["connection_string"]
+    parts = dict(part.partition("=")[::2] for part in text.split(";") if "=" in part)
+    if parts.get("UseDevelopmentStorage", "").lower() == "true":
+        return _by_connection_string({**found, "connection_string": _EMULATOR})
+    account = parts.get("AccountName", "")
+    endpoint = parts.get("BlobEndpoint") or (
+        f"{parts.get('DefaultEndpointsProtocol', 'https')}://{account}.blob."
+        f"{parts.get('EndpointSuffix', 'core.windows.net')}"
+    )
+    if "AccountKey" in parts and account:
+        return Access(endpoint, _key(account, parts["AccountKey"]))
+    if "SharedAccessSignature" in parts and (account or "BlobEndpoint" in parts):
+        return Access(endpoint, _sas(parts["SharedAccessSignature"]))
+    raise SettingsError(
+        "connection_string has neither AccountName and AccountKey, nor a SharedAccessSignature. Copy it whole from the "
+        "storage account's page 'Access keys'."
+    )
+
+
+def _by_key(found: Mapping[str, str]) -> Access:
+    return Access(_endpoint(found), _key(_account(found), found["access_key"]))
+
+
+def _by_sas(found: Mapping[str, str]) -> Access:
+    return Access(_endpoint(found), _sas(found["sas_token"]))
+
+
+def _by_identity(found: Mapping[str, str]) -> Access:
+    endpoint = _endpoint(found)
+    if not endpoint.startswith("https://"):
+        raise SettingsError(f"endpoint = {endpoint!r}: signing in with Microsoft Entra ID (Azure AD) needs https.")
+    return Access(endpoint, lambda: LateCredential(found))
+
+
+def _key(account: str, key: str) -> Callable[[], Credential]:
+    try:
+        base64.b64decode(key, validate=True)
+    except ValueError:
+        raise SettingsError("the access key is not base64; copy it whole from the page 'Access keys'.") from None
+
+    def make() -> Credential:
+        from azure.core.credentials import AzureNamedKeyCredential
+
+        return AzureNamedKeyCredential(account, key)
+
+    return make
+
+
+def _sas(token: str) -> Callable[[], Credential]:
+    def make() -> Credential:
+        from azure.core.credentials import AzureSasCredential
+
+        return AzureSasCredential(token.strip().removeprefix("?"))
+
+    return make
+
+
+def _account(found: Mapping[str, str]) -> str:
+    if not found["storage_account_name"]:
+        raise SettingsError("backend \"azurerm\" needs the argument 'storage_account_name'.")
+    return found["storage_account_name"]
+
+
+def _endpoint(found: Mapping[str, str]) -> str:
+    if found["endpoint"]:
+        if not found["endpoint"].startswith(("https://", "http://")):
+            raise SettingsError(
+                f"endpoint = {found['endpoint']!r}: it is an address, such as https://NAME.blob.core.windows.net."
+            )
+        return found["endpoint"]
+    name = found["environment"].lower() or "public"
+    if name not in _SUFFIXES:
+        raise SettingsError(f"environment = {name!r}; there are {', '.join(_SUFFIXES)}.")
+    return f"https://{_account(found)}.blob.{_SUFFIXES[name]}"

@@ -1,0 +1,291 @@
+"""StoredBackend: state over a `Storage`.
+
+Taking the lock, reading without it, and what else is asked of a backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from dstream_state import processes
+from dstream_state.backend import Held, HistoryEntry, TaskStore, View
+from dstream_state.clock import boot_seconds
+from dstream_state.errors import LeaseLost, StateConflict, StateDamaged, StateError, StateLocked, StateUnavailable
+from dstream_state.history import History
+from dstream_state.holder import Holder, this_holder
+from dstream_state.journal import MAX_BLOCKS, JournalWriter, delete_journal, log_name, new_name, read_journal
+from dstream_state.lease import Clock, Lease
+from dstream_state.lock_metadata import Meta
+from dstream_state.records import ProcessStarted, Record
+from dstream_state.sealing import Sealer, read_snapshot
+from dstream_state.snapshot import Snapshot
+from dstream_state.state_lock import STATE, StoredHeld, fresh_records
+from dstream_state.storage import Busy, CannotSeal, Changed, Missing, NotOwner, Storage, StorageError
+from dstream_state.task_store import StoredTask, task_names
+
+OnWait = Callable[[Holder | None], None]
+
+
+class StoredBackend:
+    """`Backend` over a `Storage`; see there for every method."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        workspace: str = "default",
+        sealer: Sealer | None = None,
+        *,
+        clock: Clock = boot_seconds,
+        max_blocks: int = MAX_BLOCKS,
+    ) -> None:
+        """Use `storage`, which is that of `workspace`. `clock` and `max_blocks` are for tests."""
+        self.workspace = workspace
+        self._storage, self._sealer, self._clock, self._max_blocks = storage, sealer, clock, max_blocks
+        self._last_read: tuple[bytes, Snapshot | None] | None = None
+
+    def describe(self) -> str:
+        """See `Backend`."""
+        return self._storage.describe()
+
+    def warnings(self) -> list[str]:
+        """See `Backend`."""
+        return self._storage.warnings()
+
+    def prepare(self) -> None:
+        """See `Backend`."""
+        self._storage.prepare()
+
+    def close(self) -> None:
+        """See `Backend`."""
+        self._storage.close()
+
+    def read(self) -> View:
+        """See `Backend`."""
+        for _ in range(8):
+            try:
+                stored = self._storage.read(STATE)
+            except Missing:
+                return View(None)
+            view = self._view(stored.content, Meta.load(stored.meta))
+            if view is not None:
+                return view
+            time.sleep(0.05)
+        raise StateUnavailable("it changes faster than it can be read. Try again.")
+
+    def lock(
+        self, operation: str, *, timeout: float = 0, on_wait: OnWait | None = None, set_aside: bool = False
+    ) -> Held:
+        """See `Backend`."""
+        lease = self._acquire(timeout, on_wait)
+        try:
+            held = self._own(lease, operation, set_aside=set_aside)
+        except BaseException:
+            lease.release()
+            raise
+        try:
+            held.recover()
+        except BaseException:
+            held.release()
+            raise
+        return held
+
+    def force_unlock(self, lock_id: str | None, *, kill: bool = False) -> Holder | None:
+        """See `Backend`."""
+        holder = self._current_holder()
+        if lock_id is None and holder is not None:
+            raise StateLocked(holder, hint=f"Repeat the command with its lock id: dstream force-unlock {holder.id}.")
+        holder = holder or self._last_holder()
+        if holder is not None and lock_id is not None and holder.id != lock_id:
+            raise StateError(f"the lock id is {holder.id} ({holder.describe()}), not {lock_id}. Nothing was changed.")
+        if holder is not None and not holder.released:
+            self._end_holder(holder, kill)
+        with contextlib.suppress(Missing):
+            self._storage.break_lease(STATE)
+        lease = self._acquire(5, None)
+        try:
+            stored = self._storage.read_meta(STATE)
+            meta = Meta.load(stored.meta)
+            after = replace(meta.released(), epoch=meta.epoch + 1)
+            self._storage.write_meta(STATE, after.store(), lease.id, stored.tag)
+        finally:
+            lease.release()
+        return holder
+
+    def task(self, name: str) -> TaskStore:
+        """See `Backend`."""
+        return StoredTask(self._storage, name, self._sealer, self._clock)
+
+    def tasks(self) -> list[str]:
+        """See `Backend`."""
+        return task_names(self._storage)
+
+    def history(self) -> list[HistoryEntry]:
+        """See `Backend`."""
+        return [HistoryEntry(kept.serial, kept.at, kept.size) for kept in History(self._storage).entries()]
+
+    def past(self, serial: int) -> Snapshot:
+        """See `Backend`."""
+        content = History(self._storage).content(serial)
+        return read_snapshot(content, self._sealer, f"The snapshot with serial {serial}")
+
+    def workspaces(self) -> list[str]:
+        """See `Backend`."""
+        return sorted({"default", *self._storage.at("default").workspaces()})
+
+    def at(self, workspace: str) -> StoredBackend:
+        """See `Backend`."""
+        storage = self._storage.at(workspace)
+        return StoredBackend(storage, workspace, self._sealer, clock=self._clock, max_blocks=self._max_blocks)
+
+    def delete(self) -> None:
+        """See `Backend`."""
+        storage = self._storage
+        lease = self._acquire(0, None)
+        try:
+            for name in self.tasks():
+                self.task(name).acquire("delete").release()
+            for cell in storage.cells("task/"):
+                other = Lease(storage, cell, self._clock)
+                other.acquire(0, lambda: None)
+                storage.delete_cell(cell, other.id)
+                other.release()
+            for item in storage.files(""):
+                storage.delete(item.name)
+            for log in storage.logs():
+                storage.delete_log(log)
+            storage.delete_cell(STATE, lease.id)
+        except Busy:
+            raise StateLocked(None, "A task") from None
+        finally:
+            lease.release()
+
+    def _view(self, content: bytes, meta: Meta) -> View | None:
+        """Return what there is to see; None if it changed meanwhile."""
+        snapshot = self._parsed(content)
+        if not meta.journals:
+            return View(snapshot, (), meta.holder, meta.lineage)
+        base = snapshot or Snapshot(meta.lineage)
+        pending: list[Record] = []
+        try:
+            for name in meta.journals:
+                pending += self._pending(name, base)
+        except Missing:
+            return None
+        if Meta.load(self._storage.read_meta(STATE).meta).serial != meta.serial:
+            return None
+        return View(snapshot, tuple(pending), meta.holder, meta.lineage)
+
+    def _parsed(self, content: bytes) -> Snapshot | None:
+        """Return the snapshot in `content`; an operation that reads, then locks, finds the same one again."""
+        known = self._last_read
+        if known is not None and known[0] == content:
+            return known[1]
+        snapshot = read_snapshot(content, self._sealer) if content.strip() else None
+        self._last_read = content, snapshot
+        return snapshot
+
+    def _pending(self, name: str, base: Snapshot) -> list[Record]:
+        try:
+            return fresh_records(read_journal(self._storage, name, self._sealer), base)
+        except Missing:
+            if name in base.absorbed:
+                return []
+            raise
+
+    def _acquire(self, timeout: float, on_wait: OnWait | None) -> Lease:
+        lease = Lease(self._storage, STATE, self._clock)
+
+        def on_busy() -> None:
+            if on_wait is not None:
+                on_wait(self._current_holder())
+
+        try:
+            lease.acquire(timeout, on_busy)
+        except Busy:
+            raise StateLocked(self._current_holder()) from None
+        return lease
+
+    def _current_holder(self) -> Holder | None:
+        """Return who holds the lock; None where nobody does, or who does has not written its name yet."""
+        holder = self._last_holder()
+        return None if holder is None or holder.released else holder
+
+    def _last_holder(self) -> Holder | None:
+        try:
+            return Meta.load(self._storage.read_meta(STATE).meta).holder
+        except Missing:
+            return None
+
+    def _own(self, lease: Lease, operation: str, *, set_aside: bool) -> StoredHeld:
+        """Make this process the owner: from here on, nothing that an earlier holder writes is accepted."""
+        stored = self._storage.read(STATE)
+        meta = Meta.load(stored.meta)
+        if set_aside:
+            base, meta = self._set_aside(stored.content, meta)
+        else:
+            base = self._parsed(stored.content)
+        lineage = base.lineage if base else meta.lineage or str(uuid.uuid4())
+        serial = base.serial if base else 0
+        journal = JournalWriter(
+            self._storage, new_name(), lineage, serial, self._sealer, lease.ensure, self._max_blocks
+        )
+        holder = this_holder(operation, lease.id)
+        owned = Meta(
+            lineage=lineage,
+            epoch=meta.epoch + 1,
+            serial=serial,
+            journals=(*meta.journals, journal.name),
+            holder=holder,
+        )
+        try:
+            tag = self._storage.write_meta(STATE, owned.store(), lease.id, stored.tag)
+        except StorageError as error:
+            delete_journal(self._storage, journal.name)
+            if isinstance(error, NotOwner):
+                raise LeaseLost("somebody else took it over while it was being taken.") from None
+            if isinstance(error, Changed):
+                raise StateConflict("it was written without the lock while the lock was being taken.") from None
+            raise
+        return StoredHeld(self._storage, lease, journal, base, owned, tag, self._sealer, holder)
+
+    def _set_aside(self, content: bytes, meta: Meta) -> tuple[Snapshot | None, Meta]:
+        """Keep what cannot be used as files `aside/...`; return what to go on from: the state, if it can be read."""
+        for name in meta.journals:
+            with contextlib.suppress(Missing, CannotSeal):
+                self._storage.seal(log_name(name))
+            with contextlib.suppress(Missing):
+                self._storage.put(f"aside/{name}", self._storage.read_log(log_name(name)).content)
+        meta = replace(meta, journals=())
+        try:
+            return self._parsed(content), meta
+        except StateDamaged:
+            self._storage.put(f"aside/state-{meta.serial}", content)
+            return replace(Snapshot.new(meta.lineage), serial=meta.serial, epoch=meta.epoch), meta
+
+    def _end_holder(self, holder: Holder, kill: bool) -> None:
+        """End what holds the lock on this host, if it may be ended."""
+        leftovers = self._recorded_processes()
+        here = [(p.pid, p.started) for p in leftovers if p.host == processes.this_host()]
+        if holder.host == processes.this_host():
+            here.insert(0, (holder.pid, holder.started))
+        running = [(pid, started) for pid, started in here if processes.alive(pid, started)]
+        if running and not kill:
+            pid, started = running[0]
+            raise StateLocked(
+                holder,
+                hint=f"Process {pid} (start time {started}) is still running here: end it, or repeat the command "
+                "with -kill.",
+            )
+        for pid, started in running:
+            if not processes.end(pid, started):
+                raise StateLocked(holder, hint=f"Process {pid} cannot be ended from here; end it and try again.")
+
+    def _recorded_processes(self) -> Sequence[ProcessStarted]:
+        try:
+            return [record for record in self.read().pending if isinstance(record, ProcessStarted)]
+        except StateError:
+            return []

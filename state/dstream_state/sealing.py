@@ -1,0 +1,114 @@
+"""Stored bytes of snapshots and journal blocks: JSON in clear, or sealed by an `Encryption`.
+
+What is sealed is bound to its place (lineage, serial, journal, number of the block), so that nothing can be
+moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from dstream_state.codec import Json, dumps, loads
+from dstream_state.errors import EncryptionRequired, FormatTooNew, StateDamaged, WrongKey
+from dstream_state.records import Record, from_json
+from dstream_state.snapshot import FORMAT_VERSION, Snapshot
+
+
+class Sealer(Protocol):
+    """Authenticated encryption, see `encryption.Encryption`."""
+
+    enforced: bool
+    """Whether reading anything that is in clear is refused."""
+
+    def seal(self, data: bytes, context: bytes) -> Json:
+        """Return `data` encrypted, with all that `open` needs except the key, bound to `context`."""
+
+    def open(self, form: Json, context: bytes) -> bytes:
+        """Return what was sealed; raise WrongKey."""
+
+
+def snapshot_bytes(snapshot: Snapshot, sealer: Sealer | None) -> bytes:
+    """Return the document to store."""
+    with _no_collection():
+        data = dumps(snapshot.to_json())
+    if sealer is None:
+        return data + b"\n"
+    form = {"format_version": FORMAT_VERSION, "lineage": snapshot.lineage, "serial": snapshot.serial}
+    form["encrypted"] = sealer.seal(data, _document_context(snapshot.lineage, snapshot.serial))
+    return dumps(form) + b"\n"
+
+
+def read_snapshot(content: bytes, sealer: Sealer | None, what: str = "The state document") -> Snapshot:
+    """Return the snapshot that `content` stores.
+
+    Raise StateDamaged, FormatTooNew, WrongKey, EncryptionRequired.
+    """
+    with _no_collection():
+        return _read(content, sealer, what)
+
+
+def _read(content: bytes, sealer: Sealer | None, what: str) -> Snapshot:
+    form = loads(content, what)
+    if not isinstance(form, dict):
+        raise StateDamaged(what, "it is not a JSON object")
+    version = form.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise FormatTooNew(what, version, FORMAT_VERSION)
+    if "encrypted" in form:
+        context = _document_context(str(form.get("lineage")), form.get("serial", 0))
+        form = loads(_opened(form["encrypted"], context, sealer, what), what)
+    else:
+        _clear_allowed(sealer, what)
+    return Snapshot.from_json(form)
+
+
+def records_form(records: Sequence[Record], sealer: Sealer | None, context: str) -> dict[str, Json]:
+    """Return the members of a journal block that carry `records`."""
+    forms = [record.to_json() for record in records]
+    if sealer is None:
+        return {"records": forms}
+    return {"encrypted": sealer.seal(dumps(forms), context.encode())}
+
+
+def read_records(form: Json, sealer: Sealer | None, context: str, what: str) -> tuple[Record, ...]:
+    """Return the records of a journal block."""
+    if "encrypted" in form:
+        forms = loads(_opened(form["encrypted"], context.encode(), sealer, what), what)
+    else:
+        forms = form.get("records", ())
+        if forms:
+            _clear_allowed(sealer, what)
+    return tuple(map(from_json, forms))
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at a large document again and again while it is built."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _document_context(lineage: str, serial: int) -> bytes:
+    return f"snapshot {lineage} {serial}".encode()
+
+
+def _opened(form: Json, context: bytes, sealer: Sealer | None, what: str) -> bytes:
+    if sealer is None:
+        raise WrongKey(f"{what} is encrypted; say with which key in the `encryption` block of `dstream`.")
+    return sealer.open(form, context)
+
+
+def _clear_allowed(sealer: Sealer | None, what: str) -> None:
+    if sealer is not None and sealer.enforced:
+        raise EncryptionRequired(
+            f"{what} is in clear, and `encryption` has enforced = true. To take it over, apply once with "
+            "enforced = false."
+        )

@@ -1,0 +1,88 @@
+"""Snapshot: everything dstream knows about what it created, as one document.
+
+The stored form is JSON (`to_json`, `from_json`) with a `format_version`. No sensitive value is in it unless
+the state is encrypted: the engine stores fingerprints (see `fingerprints`).
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dstream_state.codec import Json
+from dstream_state.errors import FormatTooNew, StateDamaged
+from dstream_state.objects import ObjectState, OutputState, ProviderState, TaskState
+from dstream_state.records import Intent
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole state at one moment. `resources` is by address (as text), `intents` are those without a
+    result.
+
+    `serial` rises by one with each write; `epoch` is that of the lock under which it was written; `absorbed`
+    maps each journal that is part of it to the number of its last block in it; `hmac_key` is the key of the
+    fingerprints.
+    """
+
+    lineage: str
+    serial: int = 0
+    epoch: int = 0
+    resources: Mapping[str, ObjectState] = field(default_factory=dict)
+    providers: Mapping[str, ProviderState] = field(default_factory=dict)
+    outputs: Mapping[str, OutputState] = field(default_factory=dict)
+    tasks: Mapping[str, TaskState] = field(default_factory=dict)
+    intents: Mapping[str, Intent] = field(default_factory=dict)
+    absorbed: Mapping[str, int] = field(default_factory=dict)
+    hmac_key: bytes = b""
+
+    @classmethod
+    def new(cls, lineage: str = "") -> Snapshot:
+        """Return an empty state with a lineage (a fresh one unless given) and a fingerprint key of its
+        own."""
+        return cls(lineage or str(uuid.uuid4()), hmac_key=os.urandom(32))
+
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "lineage": self.lineage,
+            "serial": self.serial,
+            "epoch": self.epoch,
+            "hmac_key": self.hmac_key.hex(),
+            "absorbed": self.absorbed,
+            "intents": [intent.to_json() for intent in self.intents.values()],
+            "providers": {name: item.to_json() for name, item in self.providers.items()},
+            "tasks": {name: item.to_json() for name, item in self.tasks.items()},
+            "outputs": {name: item.to_json() for name, item in self.outputs.items()},
+            "resources": {name: item.to_json() for name, item in self.resources.items()},
+        }
+
+    @classmethod
+    def from_json(cls, form: Json) -> Snapshot:
+        """Return what `to_json` stored; raise FormatTooNew or StateDamaged."""
+        what = "The state document"
+        if not isinstance(form, dict) or not isinstance(form.get("format_version"), int):
+            raise StateDamaged(what, "it has no format_version")
+        if form["format_version"] > FORMAT_VERSION:
+            raise FormatTooNew(what, form["format_version"], FORMAT_VERSION)
+        try:
+            intents = [Intent.from_json(item) for item in form["intents"]]
+            return cls(
+                lineage=form["lineage"],
+                serial=form["serial"],
+                epoch=form["epoch"],
+                resources={name: ObjectState.from_json(item) for name, item in form["resources"].items()},
+                providers={name: ProviderState.from_json(item) for name, item in form["providers"].items()},
+                outputs={name: OutputState.from_json(item) for name, item in form["outputs"].items()},
+                tasks={name: TaskState.from_json(item) for name, item in form["tasks"].items()},
+                intents={item.id: item for item in intents},
+                absorbed=form["absorbed"],
+                hmac_key=bytes.fromhex(form["hmac_key"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateDamaged(what, f"{type(error).__name__}: {error}") from error

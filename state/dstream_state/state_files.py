@@ -1,0 +1,158 @@
+"""Moving whole states: `errored.dsstate`, push, pull, restore, and what a lost holder's providers still answered.
+
+A file is the document in its stored form. One that could not be written at the end of an operation also has
+the records which are in no journal; pushing it takes them in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dstream_state.apply_records import overlay
+from dstream_state.backend import Held
+from dstream_state.codec import Json, dumps, loads
+from dstream_state.errors import StateConflict, StateError
+from dstream_state.records import Intent, Record
+from dstream_state.sealing import Sealer, read_records, read_snapshot, records_form, snapshot_bytes
+from dstream_state.snapshot import Snapshot
+
+ERRORED = "errored.dsstate"
+ORPHANS = "orphans.dsstate"
+_ORPHANS = "orphans"
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """A file's content: a snapshot, and records that are in no journal.
+
+    Or such records alone, for their lineage.
+    """
+
+    snapshot: Snapshot | None
+    records: tuple[Record, ...] = ()
+    lineage: str = ""
+
+
+def save(path: Path, snapshot: Snapshot, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
+    """Write a state file, readable by its owner alone, durably and whole."""
+    content = snapshot_bytes(snapshot, sealer)
+    if records:
+        content += _records_line(snapshot.lineage, records, sealer)
+    _write(path, content)
+
+
+def save_orphans(path: Path, lineage: str, intents: Sequence[Intent], sealer: Sealer | None = None) -> None:
+    """Save intents whose providers answered after the lock was lost.
+
+    `push` puts them up to be resolved again.
+    """
+    _write(path, _records_line(lineage, intents, sealer))
+
+
+def save_errored(path: Path, held: Held, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
+    """Save what could not be written at the end of an operation, so that `push` takes it afterwards.
+
+    `records` are those whose append failed. The serial is the one that the state would have got.
+    """
+    save(path, replace(held.current(), serial=held.snapshot.serial + 1), sealer, records)
+
+
+def load(path: Path, sealer: Sealer | None = None) -> StateFile:
+    """Read a state file. Raises StateError, StateDamaged, WrongKey, EncryptionRequired, FormatTooNew."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}.") from error
+    lines = content.splitlines()
+    if lines and lines[0].startswith(f'{{"{_ORPHANS}":'.encode()):
+        lineage, records = _read_line(lines[0], sealer, str(path))
+        return StateFile(None, records, lineage)
+    snapshot = read_snapshot(lines[0] if lines else b"", sealer, str(path))
+    records = _read_line(lines[1], sealer, str(path))[1] if len(lines) > 1 else ()
+    return StateFile(snapshot, records, snapshot.lineage)
+
+
+def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
+    """Make the file's snapshot the state, under the lock `held`, and return it as written.
+
+    Refused (StateConflict) unless the lineage is the state's and the serial not below the state's; with
+    `force` both are taken as they are. Intents among the file's records stay to be resolved by the next
+    operation.
+    """
+    if file.snapshot is None:
+        return _push_orphans(held, file)
+    current, new = held.snapshot, file.snapshot
+    nothing_yet = current.serial == 0 and not current.resources
+    if not force and not nothing_yet:
+        if new.lineage != current.lineage:
+            raise StateConflict(
+                f"the file has lineage {new.lineage}, the state {current.lineage}: they are different states. "
+                "With -force the file is written all the same."
+            )
+        if new.serial < current.serial:
+            raise StateConflict(
+                f"the file has serial {new.serial}, the state {current.serial}: the state has moved on. "
+                "With -force the file is written all the same, and what happened since is forgotten."
+            )
+    return held.finish(overlay(new, file.records))
+
+
+def restore(held: Held, past: Snapshot) -> Snapshot:
+    """Make an earlier snapshot of the same state the current one; its serial goes on rising."""
+    return held.finish(replace(past, lineage=held.snapshot.lineage))
+
+
+def _push_orphans(held: Held, file: StateFile) -> Snapshot:
+    current = held.current()
+    if file.lineage != current.lineage:
+        raise StateConflict(f"the file belongs to the state with lineage {file.lineage}, not to {current.lineage}.")
+    intents = [record for record in file.records if isinstance(record, Intent)]
+    for intent in intents:
+        there = current.resources.get(intent.address)
+        taken = there is not None and there.status != "unresolved"
+        if intent.action == "create" and taken and not _known(intent, current):
+            raise StateConflict(
+                f"{intent.address} was created again since. Look for the object of intent {intent.id} "
+                f"({intent.type} {intent.key}) by hand: it may exist a second time. Nothing was changed."
+            )
+    held.append([intent for intent in intents if not _known(intent, current)])
+    return held.finish()
+
+
+def _known(intent: Intent, current: Snapshot) -> bool:
+    there = current.resources.get(intent.address)
+    known = there is not None and there.status != "unresolved" and there.identity == intent.identity
+    return known and intent.identity is not None
+
+
+def _records_line(lineage: str, records: Sequence[Record], sealer: Sealer | None) -> bytes:
+    form: dict[str, Json] = {_ORPHANS: lineage}
+    return dumps(form | records_form(records, sealer, _context(lineage))) + b"\n"
+
+
+def _read_line(line: bytes, sealer: Sealer | None, what: str) -> tuple[str, tuple[Record, ...]]:
+    form = loads(line, what)
+    lineage = str(form[_ORPHANS])
+    return lineage, read_records(form, sealer, _context(lineage), what)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def _context(lineage: str) -> str:
+    return f"orphans {lineage}"

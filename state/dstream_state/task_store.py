@@ -1,0 +1,275 @@
+"""Tasks: the checkpoint of each, under a lease of its own, and its dead letters.
+
+A task's cell holds one small document; storing a checkpoint replaces it under lease and tag, so that a runner
+that was stopped for longer than its lease can store nothing any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from dstream_state import processes
+from dstream_state.backend import Checkpoint, TaskView
+from dstream_state.clock import now
+from dstream_state.codec import Json, dumps, loads
+from dstream_state.dead_letters import StoredDeadLetters
+from dstream_state.errors import FormatTooNew, LeaseLost, StateConflict, StateDamaged, StateError, StateLocked
+from dstream_state.holder import Holder, this_holder
+from dstream_state.lease import Clock, Lease
+from dstream_state.lock_metadata import Meta
+from dstream_state.records import ProcessStarted
+from dstream_state.sealing import Sealer
+from dstream_state.storage import Busy, Changed, Missing, NotOwner, Storage
+
+FORMAT_VERSION = 1
+_CELLS = "task/"
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_QUOTED = re.compile(r"~([0-9A-F]{2})")
+
+
+def quote(name: str) -> str:
+    """Return `name` as part of a storage name: other bytes than letters, digits, `-` and `_` as `~XX`."""
+    return "".join(chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in name.encode())
+
+
+def unquote(text: str) -> str:
+    """Return the name that `quote` was given."""
+    return _QUOTED.sub(lambda match: chr(int(match[1], 16)), text).encode("latin-1").decode()
+
+
+def task_names(storage: Storage) -> list[str]:
+    """Return the names of the tasks that have a cell."""
+    return sorted(unquote(cell.removeprefix(_CELLS)) for cell in storage.cells(_CELLS))
+
+
+class StoredTask:
+    """`TaskStore` over a `Storage`."""
+
+    def __init__(self, storage: Storage, name: str, sealer: Sealer | None, clock: Clock) -> None:
+        """Look at the task `name`; nothing is made yet."""
+        self._storage, self._name, self._sealer, self._clock = storage, name, sealer, clock
+        self._cell = _CELLS + quote(name)
+
+    @property
+    def dead_letters(self) -> StoredDeadLetters:
+        """See `TaskStore`."""
+        return StoredDeadLetters(self._storage, f"dead/{quote(self._name)}/", self._sealer)
+
+    def read(self) -> TaskView:
+        """See `TaskStore`."""
+        try:
+            stored = self._storage.read(self._cell)
+        except Missing:
+            return TaskView(None, None)
+        document = _Document.load(stored.content, self._name)
+        return TaskView(document.checkpoint, Meta.load(stored.meta).holder, document.processes)
+
+    def acquire(
+        self, who: str, timeout: float = 0, on_wait: Callable[[Holder | None], None] | None = None
+    ) -> StoredTaskLease:
+        """See `TaskStore`. Ends processes that an earlier holder left on this host."""
+        lease = Lease(self._storage, self._cell, self._clock)
+
+        def on_busy() -> None:
+            if on_wait is not None:
+                on_wait(self._current_holder())
+
+        try:
+            lease.acquire(timeout, on_busy)
+        except Busy:
+            hint = "One runner per task: stop it (`dstream stop`), or wait for it with -lock-timeout."
+            raise StateLocked(self._current_holder(), f"Task {self._name}", hint) from None
+        try:
+            return self._own(lease, who)
+        except BaseException:
+            lease.release()
+            raise
+
+    def _current_holder(self) -> Holder | None:
+        holder = self.read().holder
+        return None if holder is None or holder.released else holder
+
+    def _own(self, lease: Lease, who: str) -> StoredTaskLease:
+        stored = self._storage.read(self._cell)
+        meta = Meta.load(stored.meta)
+        document = _Document.load(stored.content, self._name)
+        holder = this_holder(who, lease.id)
+        owned = Meta(epoch=meta.epoch + 1, serial=meta.serial, holder=holder)
+        try:
+            tag = self._storage.write_meta(self._cell, owned.store(), lease.id, stored.tag)
+        except (NotOwner, Changed):
+            raise LeaseLost("somebody else took it over while it was being taken.") from None
+        for process in document.processes:
+            if process.host == processes.this_host():
+                processes.end(process.pid, process.started)
+        return StoredTaskLease(self, lease, document, owned, tag, holder)
+
+
+class _Document:
+    """What a task's cell holds."""
+
+    __slots__ = ("checkpoint", "processes")
+
+    def __init__(self, checkpoint: Checkpoint | None = None, started: Sequence[ProcessStarted] = ()) -> None:
+        self.checkpoint = checkpoint
+        self.processes = tuple(started)
+
+    def store(self, name: str) -> bytes:
+        """Return the stored form."""
+        form: dict[str, Json] = {"format_version": FORMAT_VERSION, "name": name}
+        if (point := self.checkpoint) is not None:
+            form["checkpoint"] = {
+                "position": point.position,
+                "task": point.task,
+                "objects": point.objects,
+                "at": point.at,
+            }
+        if self.processes:
+            form["processes"] = [process.to_json() for process in self.processes]
+        return dumps(form) + b"\n"
+
+    @classmethod
+    def load(cls, content: bytes, name: str) -> _Document:
+        """Return what `store` made."""
+        if not content.strip():
+            return cls()
+        what = f"The checkpoint of task {name}"
+        form = loads(content, what)
+        try:
+            if form["format_version"] > FORMAT_VERSION:
+                raise FormatTooNew(what, form["format_version"], FORMAT_VERSION)
+            if form["name"] != name:
+                raise StateDamaged(what, f"it is that of task {form['name']}")
+            point = form.get("checkpoint")
+            started = [ProcessStarted.from_json(item) for item in form.get("processes", ())]
+            if point is None:
+                return cls(None, started)
+            checkpoint = Checkpoint(point["position"], point["task"], point["objects"], point["at"])
+            return cls(checkpoint, started)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StateDamaged(what, f"{type(error).__name__}: {error}") from error
+
+
+class StoredTaskLease:
+    """`TaskLease` over a `Storage`; made by `StoredTask.acquire`. Thread-safe."""
+
+    def __init__(
+        self, task: StoredTask, lease: Lease, document: _Document, meta: Meta, tag: str, holder: Holder
+    ) -> None:
+        """Take over a cell whose metadata names this process."""
+        self._task, self._lease, self._document, self._meta, self._tag = task, lease, document, meta, tag
+        self._storage, self._cell, self._holder = task._storage, task._cell, holder
+        self._lock = threading.RLock()
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """See `TaskLease`."""
+        return self._document.checkpoint
+
+    @property
+    def holder(self) -> Holder:
+        """See `TaskLease`."""
+        return self._holder
+
+    @property
+    def inherit_fds(self) -> tuple[int, ...]:
+        """See `TaskLease`."""
+        return self._storage.inherit_fds(self._cell, self._lease.id)
+
+    @property
+    def dead_letters(self) -> StoredDeadLetters:
+        """See `TaskLease`."""
+        return self._task.dead_letters
+
+    def store(self, checkpoint: Checkpoint) -> None:
+        """See `TaskLease`."""
+        with self._lock:
+            self._write(_Document(replace(checkpoint, at=checkpoint.at or now()), self._document.processes))
+
+    def record_processes(self, processes: Sequence[ProcessStarted]) -> None:
+        """See `TaskLease`."""
+        with self._lock:
+            self._write(_Document(self._document.checkpoint, processes))
+
+    def ensure(self) -> None:
+        """See `TaskLease`."""
+        self._lease.ensure()
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """See `TaskLease`."""
+        self._lease.on_lost(callback)
+
+    def reset(self) -> None:
+        """See `TaskLease`."""
+        with self._lock:
+            self._write(_Document(None, self._document.processes))
+
+    def archive(self) -> None:
+        """See `TaskLease`."""
+        with self._lock:
+            self.ensure()
+            letters = self.dead_letters
+            keys = letters.list()
+            if self.checkpoint is None and not keys:
+                return
+            folder = f"archive/{quote(self._task._name)}/{now().replace('-', '').replace(':', '')}/"
+            self._storage.put(f"{folder}checkpoint", self._document.store(self._task._name))
+            letters.copy_to(f"{folder}dead/")
+            self._write(_Document())
+            letters.remove(keys)
+
+    def move(self, name: str) -> None:
+        """See `TaskLease`."""
+        target = StoredTask(self._storage, name, self._task._sealer, self._task._clock)
+        keys = self.dead_letters.list()
+        if self.checkpoint is None and not keys:
+            return
+        with self._lock, target.acquire(f"move of task {self._task._name}") as other:
+            # What a move that was cut off carried over already is no reason to refuse.
+            same, there = other.checkpoint == self.checkpoint, set(other.dead_letters.list())
+            carried = there <= set(keys) or (same and there >= set(keys))
+            if not carried or not (same or other.checkpoint is None):
+                raise StateConflict(f"task {name} has a checkpoint or dead letters of its own; nothing was moved.")
+            self.dead_letters.copy_to(f"dead/{quote(name)}/")
+            other._write(_Document(self._document.checkpoint))
+            self.dead_letters.remove(keys)
+            self._write(_Document())
+
+    def release(self) -> None:
+        """See `TaskLease`."""
+        with self._lock:
+            with contextlib.suppress(StateError, NotOwner, Changed):
+                self._lease.ensure()
+                self._storage.write_meta(self._cell, self._meta.released().store(), self._lease.id, self._tag)
+            self._lease.release()
+
+    def __enter__(self) -> Self:
+        """See `TaskLease`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See `TaskLease`."""
+        self.release()
+
+    def _write(self, document: _Document) -> None:
+        self.ensure()
+        meta = replace(self._meta, serial=self._meta.serial + 1)
+        content = document.store(self._task._name)
+        try:
+            self._tag = self._storage.write(self._cell, content, meta.store(), self._lease.id, self._tag)
+        except NotOwner:
+            self._lease.lost_elsewhere()
+            self.ensure()
+            raise
+        except Changed:
+            self._lease.check()
+            raise StateConflict(f"the checkpoint of task {self._task._name} was written without its lease.") from None
+        self._document, self._meta = document, meta

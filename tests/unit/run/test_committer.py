@@ -1,0 +1,133 @@
+"""Settling: dead letters, store, commit, in this order; the newest only."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dstream.run.checkpoint_tracker import Ledger, ProtocolBroken
+from dstream.run.committer import Settler, parse_reject
+from dstream_state import Checkpoint, open_backend
+
+
+class Story:
+    """A lease that notes what happens in which order."""
+
+    def __init__(self, lease, events):
+        self.lease, self.events = lease, events
+        self.dead_letters = self
+
+    def store(self, checkpoint):
+        self.lease.store(checkpoint)
+        self.events.append(("stored", checkpoint.position["p"]))
+
+    def append(self, letters):
+        self.lease.dead_letters.append(letters)
+        self.events.append(("letters", len(letters)))
+
+
+@pytest.fixture
+def parts(tmp_path):
+    with open_backend("memory", {}, root=tmp_path).task("t").acquire("run") as lease:
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        events, ledger = [], Ledger()
+        settler = Settler(
+            ledger, Story(lease, events), Checkpoint({}, "task.t"), write, interval=0.0, on_stored=lambda sent: None
+        )
+        yield ledger, settler, lease, events, read
+        os.close(read)
+
+
+def send(ledger, *numbers):
+    for number in numbers:
+        ledger.sent(b'{"checkpoint":{"p":%d},"n":%d}' % (number, number), number)
+
+
+def acknowledge(ledger, number):
+    ledger.acknowledged(b'{"checkpoint":{"p":%d},"n":%d}' % (number, number))
+
+
+def test_dead_letters_come_before_the_checkpoint_that_covers_them_and_the_commit_last(parts):
+    ledger, settler, lease, events, read = parts
+    send(ledger, 1, 2, 3)
+    settler.reject(b'{"reject":{"envelope":{"data":{"a":1.0}},"reason":"no"}}')
+    acknowledge(ledger, 2)
+    acknowledge(ledger, 3)
+    settler.close()
+    settler.run()
+    assert events == [("letters", 1), ("stored", 3)]
+    assert os.read(read, 1000) == b'{"committed":{"n":3,"checkpoint":{"p":3}}}\n'
+    assert lease.checkpoint.position == {"p": 3}
+    (key,) = lease.dead_letters.list()
+    assert lease.dead_letters.read(key).envelope == b'{"data":{"a":1.0}}'
+
+
+def test_an_input_that_does_not_read_does_not_stop_the_host_and_gets_whole_lines(parts):
+    ledger, settler, lease, _, read = parts
+    thread = threading.Thread(target=settler.run)
+    thread.start()
+    count = 0
+    while count < 4000:
+        count += 1
+        send(ledger, count)
+        acknowledge(ledger, count)
+        settler.notify()
+        if count % 100 == 0:
+            time.sleep(0.001)
+    until = time.monotonic() + 20
+    while (lease.checkpoint is None or lease.checkpoint.position["p"] < 4000) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert lease.checkpoint.position["p"] == 4000
+    got = b""
+    while not got.endswith(b'"p":4000}}}\n') and time.monotonic() < until:
+        got += os.read(read, 1 << 16)
+    settler.close()
+    thread.join()
+    assert got.endswith(b'{"committed":{"n":4000,"checkpoint":{"p":4000}}}\n')
+    for line in got.splitlines():
+        assert line.startswith(b'{"committed":{"n":')
+        assert line.endswith(b"}}}")
+
+
+def test_checkpoints_that_pile_up_are_stored_once(tmp_path, parts):
+    ledger, settler, _, events, _ = parts
+    settler._interval = 1000.0
+    thread = threading.Thread(target=settler.run)
+    thread.start()
+    send(ledger, *range(1, 101))
+    for number in range(1, 101):
+        acknowledge(ledger, number)
+        settler.notify()
+    settler.close()
+    thread.join()
+    assert events[-1] == ("stored", 100)
+    assert len(events) <= 2
+
+
+@pytest.mark.parametrize(
+    ("line", "envelope", "reason"),
+    [
+        (b'{"reject":{"envelope":{"data":{"a":1.10}},"reason":"r"}}', b'{"data":{"a":1.10}}', "r"),
+        (b'{"reject":{"reason":"r","envelope":{"data":{}}}}', b'{"data":{}}', "r"),
+        (b'{"reject":{"envelope":"not json","reason":"r"}}', b"not json", "r"),
+        (b'{"reject":{"envelope":{"data":{}}}}', b'{"data":{}}', "no reason given"),
+        ('{"reject":{"envelope":{"data":{"ö":"}"}},"reason":"ü"}}'.encode(), '{"data":{"ö":"}"}}'.encode(), "ü"),
+    ],
+)
+def test_an_envelope_is_kept_byte_by_byte(line, envelope, reason):
+    assert parse_reject(line) == (envelope, reason)
+
+
+@pytest.mark.parametrize("line", [b'{"reject":{"reason":"r"}}', b'{"reject":', b'{"reject":5}'])
+def test_a_reject_of_another_form_breaks_the_protocol(line):
+    with pytest.raises(ProtocolBroken):
+        parse_reject(line)
+
+
+def test_nothing_else_in_the_package_writes_committed_lines():
+    package = Path(__file__).parents[3] / "dstream" / "run"
+    writers = [path.name for path in package.glob("*.py") if '{"committed"' in path.read_text()]
+    assert writers == ["settle.py"]
