@@ -93,9 +93,9 @@ def command(
 def _save(
     path: Path, operation: Operation, options: PlanOptions, asked: Given, prepared: Prepared, pool: ProviderPool
 ) -> None:
-    from dstream.engine.plan.plan_file import Command as Asked
+    from dstream.engine.plan.plan_file import Command as RefreshProgress
     from dstream.engine.plan.plan_file import saved_plan
     from dstream.plan.file import write_plan_file
 
-    command = Asked(options, asked.variables, asked.variable_files)
+    command = RefreshProgress(options, asked.variables, asked.variable_files)
     write_plan_file(path, saved_plan(operation, prepared, pool, command), operation.encryption)

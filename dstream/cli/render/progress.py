@@ -13,8 +13,7 @@ from typing import Protocol, TextIO
 from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.cli.render.region import Region
 from dstream.cli.render.stage import asked_lines
-from dstream.engine.setup.hooks import Ahead, Observer
-from dstream.engine.setup.refresh_progress import Asked
+from dstream.engine.setup.hooks import Ahead, Observer, RefreshProgress
 from dstream_state import Holder
 
 _DOING = {
@@ -162,7 +161,7 @@ class Underway:
         self.skips += 1
         self.lines.skipped(address, because)
 
-    def planning(self, asked: Asked) -> None:
+    def planning(self, asked: RefreshProgress) -> None:
         """What is to be done is being found out."""
 
     def pause(self) -> None:
@@ -233,7 +232,7 @@ class Live(Underway):
         self._region: Region | None = None
         self._stopping = False
 
-    def planning(self, asked: Asked) -> None:
+    def planning(self, asked: RefreshProgress) -> None:
         """See `Underway`."""
         began = time.monotonic()
         self._region = Region(self._stream, lambda: asked_lines(asked, began))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dstream.cli.render.paint import on_terminal, say
 
 if TYPE_CHECKING:
-    from dstream.engine.setup.refresh_progress import Asked
+    from dstream.engine.setup.hooks import RefreshProgress
 
 
 def hello(what: str, *, quiet: bool = False) -> None:
@@ -20,7 +20,7 @@ def hello(what: str, *, quiet: bool = False) -> None:
         say(f"{what} ...", stream=sys.stderr)
 
 
-def asked_lines(asked: Asked, began: float) -> list[str]:
+def asked_lines(asked: RefreshProgress, began: float) -> list[str]:
     """Return the line that says how far the questions are."""
     seconds = time.monotonic() - began
     if seconds < 1.0 or not asked.sent:
@@ -29,7 +29,7 @@ def asked_lines(asked: Asked, began: float) -> list[str]:
 
 
 @contextmanager
-def asking(asked: Asked, *, quiet: bool = False) -> Iterator[None]:
+def asking(asked: RefreshProgress, *, quiet: bool = False) -> Iterator[None]:
     """Show on a terminal how far the questions are, while the block runs; it must not write anything."""
     if quiet or not on_terminal(sys.stderr):
         yield

@@ -18,7 +18,7 @@ from dstream.engine.apply.executor import Execution
 from dstream.engine.apply.finalize import kept_records
 from dstream.engine.apply.recovery import recover
 from dstream.engine.apply.task_leases import Pausing, belongs, runners_paused
-from dstream.engine.commands.state_edit import save_late, save_unwritten
+from dstream.engine.apply.unwritten import save_late, save_unwritten
 from dstream.engine.plan.plan_result import PlanOptions, Prepared
 from dstream.engine.plan.planner import make_plan
 from dstream.engine.providers.pool import ProviderPool

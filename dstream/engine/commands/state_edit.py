@@ -18,7 +18,6 @@ from dstream_state import (
     Drop,
     Held,
     HistoryEntry,
-    Intent,
     JournalMismatch,
     Put,
     PutTask,
@@ -26,7 +25,7 @@ from dstream_state import (
     Snapshot,
     StateDamaged,
 )
-from dstream_state.state_files import ERRORED, ORPHANS, load, push, restore, save, save_errored, save_orphans
+from dstream_state.state_files import load, push, restore, save
 
 
 @contextmanager
@@ -157,17 +156,3 @@ def bring_back(operation: Operation, serial: int, timeout: float, observer: Obse
     past = operation.backend.past(serial)
     with _replaceable(operation, "state restore", timeout, observer) as held:
         return restore(held, past)
-
-
-def save_unwritten(operation: Operation, held: Held, records: Sequence[Record] = ()) -> Path:
-    """Save what could not be written beside the configuration, and return where; `records` are in no journal."""
-    file = operation.root / ERRORED
-    save_errored(file, held, operation.encryption, records)
-    return file
-
-
-def save_late(operation: Operation, held: Held, intents: Sequence[Intent]) -> Path:
-    """Save creations that providers answered when the lock was lost beside the configuration, and return where."""
-    file = operation.root / ORPHANS
-    save_orphans(file, held.snapshot.lineage, intents, operation.encryption)
-    return file

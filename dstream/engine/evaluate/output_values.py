@@ -8,8 +8,8 @@ from typing import Any
 from dstream.config import OutputBlock
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.evaluate.desired import evaluated
+from dstream.engine.evaluate.errors import secret_not_kept
 from dstream.engine.evaluate.redaction import has_withheld, redact
-from dstream.engine.plan.errors import secret_not_kept
 from dstream.lang import Scope, evaluate, sensitive_paths, strip_sensitive
 from dstream.plan import Action, OutputChange, contains_unknown
 from dstream_state import OutputState

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from dstream.addresses import Address, DerivedAddress, TaskAddress, parse_address
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.plan.errors import unknown_target
+from dstream.engine.evaluate.errors import unknown_target
 from dstream.engine.setup.block_graph import Needs
 from dstream.engine.setup.operation import Operation
 from dstream_state import Snapshot

@@ -14,14 +14,6 @@ from dstream.plan import Change
 from dstream.plugins import ProviderInfo
 
 
-def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
-    """Return the error for an address that names nothing."""
-    shown = [name for name in names if name.split(".", 1)[0] not in ("var", "local", "output", "provider")]
-    near = difflib.get_close_matches(target, shown, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(shown)) or 'none'}."
-    return error("Unknown address", f"Neither the configuration nor the state has {target}.{hint}")
-
-
 def exists_already(address: str) -> Diagnostic:
     """Return the error for an object that would be created and is there, made by somebody else."""
     return error(
@@ -130,18 +122,6 @@ def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) ->
     near = difflib.get_close_matches(type_, list(info.resources), n=1)
     hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
     return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)
-
-
-def secret_not_kept(subject: SourceRange | None, address: str | None = None) -> Diagnostic:
-    """Return the error for a reference to an attribute of which a state without encryption has a fingerprint alone."""
-    return error(
-        "Secret is not in the state",
-        "It refers to an attribute with a secret in it, and a state keeps secrets only when it is encrypted: "
-        'dstream { encryption { passphrase = env("NAME") } }. Then have the object made anew with '
-        "dstream apply -replace=ADDRESS.",
-        subject,
-        address=address,
-    )
 
 
 def needs_encryption(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:

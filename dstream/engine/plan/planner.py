@@ -18,13 +18,14 @@ from dstream.diagnostics import DiagnosticsError, has_errors
 from dstream.engine.evaluate.coercion import converted_arguments
 from dstream.engine.evaluate.conditions import after, failed_checks, require
 from dstream.engine.evaluate.desired import Evaluated, Wanted, evaluated
+from dstream.engine.evaluate.errors import secret_not_kept, unknown_target
 from dstream.engine.evaluate.expansion import InstanceNames
 from dstream.engine.evaluate.output_values import output_change, removed_outputs
 from dstream.engine.evaluate.redaction import has_withheld, redact
 from dstream.engine.evaluate.schema_validation import check_resource, check_settings
 from dstream.engine.evaluate.targeting import block_of_text, task_of
 from dstream.engine.evaluate.timeouts import timeouts_of
-from dstream.engine.plan.errors import nothing_to_import_to, secret_not_kept, still_wanted, unknown_target
+from dstream.engine.plan.errors import nothing_to_import_to, still_wanted
 from dstream.engine.plan.plan_result import PlanOptions, Prepared
 from dstream.engine.plan.recorded_answers import Answers, derivation_name
 from dstream.engine.plan.resource_planner import Objects

@@ -20,7 +20,7 @@ from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.task_requirements import Derivations, Side
 from dstream.engine.providers.type_rules import Rules
 from dstream.engine.refresh.refresh import NOT_ASKED, Reality, Refresh
-from dstream.engine.setup.refresh_progress import Asked
+from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
 from dstream.plugins.derive import Derivation, DerivedResource
 from dstream_state import ObjectState, Timeouts
@@ -110,7 +110,7 @@ def restored(saved: Any, fresh: Any) -> Any:
 class RecalledRefresh(Refresh):
     """Answers about objects as they were at plan; those with secrets in them are asked for again."""
 
-    def __init__(self, pool: ProviderPool, asked: Asked, saved: Mapping[str, Reality]) -> None:
+    def __init__(self, pool: ProviderPool, asked: RefreshProgress, saved: Mapping[str, Reality]) -> None:
         """Take what was said."""
         super().__init__(pool, asked)
         self._saved = saved

@@ -15,7 +15,7 @@ from typing import Any
 from dstream.diagnostics import Diagnostic
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.setup.refresh_progress import Asked
+from dstream.engine.setup.hooks import RefreshProgress
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream.plugins.session import REQUEST_SECONDS
 from dstream_state import ObjectState
@@ -41,7 +41,7 @@ NOT_ASKED = Reality(asked=False, exists=None)
 class Refresh:
     """Answers about objects, by address."""
 
-    def __init__(self, pool: ProviderPool, asked: Asked) -> None:
+    def __init__(self, pool: ProviderPool, asked: RefreshProgress) -> None:
         """Ask through the processes of `pool`, and count that in `asked`."""
         self._pool = pool
         self._asked = asked

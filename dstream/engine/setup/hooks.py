@@ -1,14 +1,23 @@
-"""Observer: what an operation tells while it runs. The command line writes it; tests record it."""
+"""Hooks: what an operation reports while it runs. The command line renders it; tests record it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from dstream_state import Holder
 
 Ahead = Callable[[], list[str]]
 """Returns the addresses of what may start next."""
+
+
+@dataclass(slots=True)
+class RefreshProgress:
+    """How many requests for the refresh were sent and answered. Written by the refresh, read from any thread."""
+
+    sent: int = 0
+    answered: int = 0
 
 
 class Observer(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dstream.config import Config, load
 from dstream.engine.setup.backend import configured_encryption, open_configured
 from dstream.engine.setup.block_graph import Needs, block_graph, block_needs
-from dstream.engine.setup.refresh_progress import Asked
+from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import Module
 from dstream.lang.secret_texts import SecretTexts
 from dstream.lang.variables import Ask
@@ -49,7 +49,7 @@ class Operation:
     _backend: Backend | None = None
     _needs: Needs | None = None
     _graph: Dependencies | None = None
-    asked: Asked = field(default_factory=Asked)
+    asked: RefreshProgress = field(default_factory=RefreshProgress)
 
     @property
     def root(self) -> Path:
