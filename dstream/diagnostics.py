@@ -2,7 +2,8 @@
 
 Diagnostics are collected, not raised one by one: a function that can find several independent problems
 returns or accumulates them; `DiagnosticsError` carries them where the caller cannot go on.
-The summary is constant for a kind of problem; the detail says what, why, and how to mend it.
+The summary is a constant noun phrase for each kind of problem, and has a code in `error_codes`; the detail says what is
+wrong, why, and what to do next.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """How bad it is: an error stops the operation, a warning does not."""
+    """An error stops the operation, a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -52,7 +53,10 @@ class SourceRange:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One problem: a constant summary, a detail, and where it can be known, its place and address."""
+    """One problem: a constant summary, a detail, and its source range and address where they are known.
+
+    `code` is set only where the summary is not ours: in what a provider reports.
+    """
 
     severity: Severity
     summary: str
@@ -61,9 +65,25 @@ class Diagnostic:
     address: str | None = None
     code: str | None = None
 
+    @property
+    def error_code(self) -> str | None:
+        """The stable code of this kind of problem, such as `DS1203`."""
+        if self.code is not None:
+            return self.code
+        from dstream.error_codes import code_of  # reads the table: only when a diagnostic is shown
+
+        return code_of(self.summary)
+
+    @property
+    def title(self) -> str:
+        """The summary with its code, as messages show it."""
+        return f"{self.summary} [{self.error_code}]" if self.error_code else self.summary
+
     def to_json(self) -> dict[str, Any]:
-        """Return the diagnostic in the shape of `terraform validate -json`."""
+        """Return the diagnostic in the shape of `terraform validate -json`, with its `code`."""
         out: dict[str, Any] = {"severity": str(self.severity), "summary": self.summary, "detail": self.detail}
+        if self.error_code is not None:
+            out["code"] = self.error_code
         if self.address is not None:
             out["address"] = self.address
         if self.subject is not None:

@@ -1,5 +1,6 @@
 """The project as a whole: one version, a lock file in step with the packages' metadata."""
 
+import difflib
 import importlib.util
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import dstream
+from dstream.error_codes import FROM_PROVIDER, catalogue
+from tests import summaries
 
 ROOT = Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("lock", ROOT / ".ci" / "lock.py")
@@ -55,6 +58,35 @@ def test_the_wheel_has_everything_that_the_engine_needs_and_nothing_of_the_tests
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert sources <= names
+
+
+def test_every_summary_is_a_constant_with_a_code():
+    """A summary is reworded in the code and in the catalogue together, and keeps its number."""
+    known = {each.summary: each.code for each in catalogue() if not each.retired}
+    files = [
+        path
+        for folder in ("dstream", "state/dstream_state")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.name != "error_codes.py"
+    ]
+    found = list(summaries.uses(files, ROOT))
+    assert len(found) > 200  # what finds them still does
+    varying = [
+        f"{use.place}: {use.source} is not a constant; put what varies into the detail" for use in found if not use.text
+    ]
+    assert varying == []
+    used = {use.text: use.place for use in found}
+    unused = {summary: code for summary, code in known.items() if summary not in used and code != FROM_PROVIDER}
+    problems = []
+    for text, place in used.items():
+        if text not in known:
+            near = difflib.get_close_matches(text, unused, n=1, cutoff=0.3)
+            hint = f"reworded from {near[0]!r}? Then change the text of {unused[near[0]]}. " if near else ""
+            problems.append(f"{place}: {text!r} is not in dstream/error_codes.txt. {hint}If it is new, add a code.")
+    problems += [
+        f"{code} {summary!r} is used nowhere: change its text, or retire it" for summary, code in unused.items()
+    ]
+    assert problems == []
 
 
 def test_the_changelog_speaks_of_the_current_version():

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dstream.lang import Scope
 
 _NAME = "<console>"
-_OPEN = ("Missing closing bracket", "Unterminated heredoc", "Unterminated comment")
-"""Errors that more lines may mend."""
+_OPEN = ("DS1006", "DS1007", "DS1008")
+"""Errors that further lines may fix: an unterminated heredoc or comment, a missing closing bracket."""
 
 
 @click.command("console", cls=Command)
@@ -84,7 +84,7 @@ def _goes_on(text: str) -> bool:
     try:
         parse_expression(f"{text}\n", _NAME)
     except DiagnosticsError as problem:
-        return problem.diagnostics[0].summary in _OPEN
+        return problem.diagnostics[0].error_code in _OPEN
     return False
 
 

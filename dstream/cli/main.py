@@ -39,6 +39,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "dlq": ("dlq", "List, show or replay dead letters"),
     "providers": ("providers", "Find, fetch, lock, publish, make and test providers"),
     "force-unlock": ("force_unlock", "Release a lock that its holder left behind"),
+    "explain": ("explain", "Explain an error code"),
     "version": ("version", "Show the version"),
 }
 _ALIASES = {"validate": "lint"}

@@ -97,7 +97,7 @@ def _member(space: Namespace, expr: tree.GetAttr, scope: Scope) -> Value:
         return space.get(expr.name)
     except KeyError:
         detail = f"There is no {expr.text}.{choose(expr.name, space.names(), space.what)}"
-        raise problem(f"Unknown {space.what}", detail, expr) from None
+        raise problem("Unknown local" if space.what == "local" else "Unknown variable", detail, expr) from None
 
 
 def _attribute(value: Value, expr: tree.GetAttr) -> Value:

@@ -122,4 +122,6 @@ def _diagnostic(form: Mapping[str, Any]) -> Diagnostic:
         place = form["range"]
         start, end = (Position(p["byte"], p["line"], p["column"]) for p in (place["start"], place["end"]))
         subject = SourceRange(place["filename"], start, end)
-    return Diagnostic(Severity(form["severity"]), form["summary"], form["detail"], subject, form.get("address"))
+    return Diagnostic(
+        Severity(form["severity"]), form["summary"], form["detail"], subject, form.get("address"), form.get("code")
+    )

@@ -43,8 +43,8 @@ def push_image(engine: str, client: RegistryClient, reference: Reference, platfo
     raise DiagnosticsError(error("Image cannot be pushed", f"{reference} has no image for {platform} after the push."))
 
 
-def _engine(engine: str, problem: str, *arguments: str) -> None:
+def _engine(engine: str, summary: str, *arguments: str) -> None:
     done = subprocess.run([engine, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
     if done.returncode:
         detail = f"{Path(engine).name} {arguments[0]} ended with exit code {done.returncode}; it says why above."
-        raise DiagnosticsError(error(problem, detail))
+        raise DiagnosticsError(error(summary, detail))

@@ -170,7 +170,9 @@ class LegacyLifecycle:
         if answer is not None and not answer.succeeded and command in ("init", "destroy"):
             reason = answer.text or "no reason given"
             detail = f"{name} answered {command} with status {answer.status or 'missing'}: {reason}"
-            failed = failure(f"Provider failed to {command}", detail, said.tail)
+            failed = failure(
+                "Provider failed to init" if command == "init" else "Provider failed to destroy", detail, said.tail
+            )
             return Answer("error", diagnostics=(failed,), error_class="fatal", text=text)
         if answer is None and command in ("init", "destroy") and not text:
             text = f"{name} manages no infrastructure."

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from dstream.diagnostics import Diagnostic, Severity
+from dstream.error_codes import FROM_PROVIDER
 from dstream.plugins.redact import Redactor
 
 PROTOCOL = 2
@@ -101,7 +102,7 @@ def _complaint(form: Mapping[str, Any], redactor: Redactor, provider: str) -> Co
     wait = form.get("retry_after")
     known: ErrorClass | None = next((each for each in _CLASSES if each == form.get("class")), None)
     return Complaint(
-        Diagnostic(severity, summary, detail),
+        Diagnostic(severity, summary, detail, code=FROM_PROVIDER),
         path,
         known,
         float(wait) if isinstance(wait, int | float | Decimal) and not isinstance(wait, bool) else None,

@@ -17,7 +17,7 @@ def diagnostic_lines(diagnostic: Diagnostic, sources: Mapping[str, str], paint: 
     bar = paint("│", colour)
     title = "Error: " if diagnostic.severity is Severity.ERROR else "Warning: "
     yield paint("╷", colour)
-    yield f"{bar} {paint(title, 'bold', colour)}{paint(diagnostic.summary, 'bold')}"
+    yield f"{bar} {paint(title, 'bold', colour)}{paint(diagnostic.title, 'bold')}"
     if diagnostic.subject is not None or diagnostic.address is not None:
         yield bar
         for line in _place(diagnostic, sources, paint):

@@ -77,7 +77,7 @@ def plan_document(plan: Plan) -> Document:
         notes.append(f"{losing} of these changes destroy{'s' if losing == 1 else ''} data.")
     if plan.pending:
         notes.append(f"An apply is under way or was cut off: {plan.pending} records are taken as done.")
-    notes += (f"{d.summary}: {d.detail}" if d.detail else d.summary for d in plan.diagnostics)
+    notes += (f"{d.title}: {d.detail}" if d.detail else d.title for d in plan.diagnostics)
     sections = [*_changes(plan), *_others(plan)]
     return Document(summary(plan, PLAIN), tuple(notes), tuple(each for each in sections if each.entries))
 

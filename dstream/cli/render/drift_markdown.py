@@ -58,7 +58,7 @@ def _parts(report: DriftReport) -> Iterator[str]:
 
 
 def _told(diagnostic: Diagnostic) -> str:
-    return f"{diagnostic.summary}: {diagnostic.detail}" if diagnostic.detail else diagnostic.summary
+    return f"{diagnostic.title}: {diagnostic.detail}" if diagnostic.detail else diagnostic.title
 
 
 def _listed(title: str, lines: list[str], strip: str = "") -> Iterator[str]:

@@ -98,7 +98,7 @@ class Events:
         for each in found:
             failed = each.severity is Severity.ERROR
             title, level = ("Error", "error") if failed else ("Warning", "warn")
-            self._emit("diagnostic", f"{title}: {each.summary}", level=level, diagnostic=each.to_json())
+            self._emit("diagnostic", f"{title}: {each.title}", level=level, diagnostic=each.to_json())
         self._emit(
             "outcome",
             f"Ended: {status}",

@@ -122,15 +122,13 @@ class Events:
     def problem(self, flow: Flow, diagnostic: Diagnostic) -> None:
         """See `dstream.run.Reporter`."""
         text = (
-            f"{self._paint(diagnostic.summary, 'yellow')}: {diagnostic.detail}"
-            if diagnostic.detail
-            else diagnostic.summary
+            f"{self._paint(diagnostic.title, 'yellow')}: {diagnostic.detail}" if diagnostic.detail else diagnostic.title
         )
         self._event("problem", flow, text, diagnostic=diagnostic.to_json())
 
     def restarting(self, flow: Flow, diagnostics: tuple[Diagnostic, ...], delay: float, attempt: int) -> None:
         """See `dstream.run.Reporter`."""
-        why = "; ".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in diagnostics)
+        why = "; ".join(f"{d.title}: {d.detail}" if d.detail else d.title for d in diagnostics)
         text = f"{self._paint('restarting', 'yellow')} in {delay:.0f}s (attempt {attempt} without progress): {why}"
         shown = [diagnostic.to_json() for diagnostic in diagnostics]
         self._event("restarting", flow, text, delay=delay, attempt=attempt, diagnostics=shown)

@@ -291,7 +291,9 @@ class Decoder:
             if not found:
                 detail = f'task "{name}" needs an {wanted} block, which says which provider the data '
                 detail += "comes from." if wanted == "input" else "goes to."
-                self.diagnostics.append(error(f"Missing {wanted}", detail, block.header_range))
+                self.diagnostics.append(
+                    error("Missing input" if wanted == "input" else "Missing output", detail, block.header_range)
+                )
         if len(inputs) > 1:
             detail = f'task "{name}" has {len(inputs)} inputs; it takes one. Make a task for each.'
             self.diagnostics.append(error("More than one input", detail, inputs[1].range))

@@ -158,7 +158,10 @@ def _words(
             f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}.",
         )
     if before == "DOT":
-        return "Invalid reference", f'After the dot comes a name, not {shown}. For other keys use brackets: ["key"].'
+        return (
+            "Missing attribute name",
+            f'After the dot comes a name, not {shown}. For other keys use brackets: ["key"].',
+        )
     if token.type == "NEWLINE":
         return _line_end(previous, wants_value, expected)
     if token.type == END:

@@ -34,6 +34,9 @@ from dstream.lang import Unknown, evaluate, evaluate_body
 from dstream.lang.types import ANY, Collection, Type
 from dstream.plugins import ProviderInfo
 
+_UNKNOWN_NAMES = ("DS1202", "DS1203")
+"""The codes of an unknown local and of an unknown variable."""
+
 
 @dataclass(frozen=True, slots=True)
 class LintResult:
@@ -96,7 +99,7 @@ def lint(given: Given, *, start: bool | None = None) -> LintResult:
     checks.settings()
     checks.checks()
     # A misspelt name would also make what it means look unused.
-    misspelt = any(d.summary in ("Unknown local", "Unknown variable") for d in checks.found)
+    misspelt = any(d.error_code in _UNKNOWN_NAMES for d in checks.found)
     found = (*checks.found, *(() if misspelt else _unused(operation)))
     return LintResult(tuple(sorted(found, key=_place)), operation.config.sources)
 

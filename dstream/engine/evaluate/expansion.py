@@ -116,7 +116,7 @@ def _refuse_sensitive(what: str, value: Any, expr: Expr) -> None:
     if isinstance(value, Sensitive) or (what == "count" and sensitive_paths(value)):
         raise DiagnosticsError(
             error(
-                f"Sensitive {what}",
+                "Sensitive count" if what == "count" else "Sensitive for_each",
                 f"The value of {what} is sensitive; it would show in addresses and plans. "
                 f"If the keys are no secret: {what} = nonsensitive({expr.text}).",
                 expr.range,

@@ -195,7 +195,7 @@ class Derivations:
         if side.role not in found.info.roles:
             raise DiagnosticsError(
                 error(
-                    f"Not an {side.role} provider",
+                    "Not an input provider" if side.role == "input" else "Not an output provider",
                     f"{found.info.name} is a provider for {', '.join(sorted(found.info.roles))}; "
                     f"{side.spec.name} needs one for {side.role}.",
                     side.spec.range,

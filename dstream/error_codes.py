@@ -1,0 +1,65 @@
+"""Error codes: a stable number for each kind of problem, found by the constant summary of a diagnostic.
+
+The table is `error_codes.txt` beside this file. It is read when the first error is shown, never at start-up.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+FROM_PROVIDER = "DS5000"
+"""The code of everything that a provider reports in its own words."""
+
+RETIRED = "(retired)"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """One kind of problem: its number, the summary that is shown, what it means, and the group of its number."""
+
+    code: str
+    summary: str
+    meaning: str
+    group: str
+
+    @property
+    def retired(self) -> bool:
+        """Whether no version reports it any more."""
+        return self.summary == RETIRED
+
+
+@cache
+def catalogue() -> tuple[ErrorCode, ...]:
+    """Return every code, in the order of the table."""
+    text = pkgutil.get_data("dstream", "error_codes.txt")
+    assert text is not None  # noqa: S101 - a part of this package
+    return tuple(_entries(text.decode()))
+
+
+def _entries(text: str) -> Iterator[ErrorCode]:
+    group = ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            group = line[3:]
+        elif line.startswith("DS"):
+            code, summary, meaning = (part.strip() for part in line.split(" | "))
+            yield ErrorCode(code, summary, meaning, group)
+
+
+@cache
+def _codes() -> dict[str, str]:
+    return {each.summary: each.code for each in catalogue() if not each.retired}
+
+
+def code_of(summary: str) -> str | None:
+    """Return the code of a summary; None for a text that is not in the table."""
+    return _codes().get(summary)
+
+
+def explain(code: str) -> ErrorCode | None:
+    """Return what a code means; None if it does not exist. Case and brackets do not matter."""
+    wanted = code.strip("[] ").upper()
+    return next((each for each in catalogue() if each.code == wanted), None)
