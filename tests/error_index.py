@@ -13,8 +13,8 @@ HEAD = """\
 # Error codes
 
 Every error and warning of dstream has a stable code, such as `DS1203`. Messages show it after the summary, JSON has it
-as `code`. A code never changes its meaning; the wording of a summary may change. `dstream explain DS1203` shows one entry
-of this page.
+as `code`. A code never changes its meaning; the wording of a summary may change. `dstream explain DS1203` shows
+one entry of this page.
 
 What a provider reports in its own words has the code `DS5000`.
 """

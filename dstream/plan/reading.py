@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, Position, Severity, SourceRange
+from dstream.error_codes import FROM_PROVIDER
 from dstream.lang import UNKNOWN
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
@@ -122,6 +123,5 @@ def _diagnostic(form: Mapping[str, Any]) -> Diagnostic:
         place = form["range"]
         start, end = (Position(p["byte"], p["line"], p["column"]) for p in (place["start"], place["end"]))
         subject = SourceRange(place["filename"], start, end)
-    return Diagnostic(
-        Severity(form["severity"]), form["summary"], form["detail"], subject, form.get("address"), form.get("code")
-    )
+    code = FROM_PROVIDER if form.get("code") == FROM_PROVIDER else None
+    return Diagnostic(Severity(form["severity"]), form["summary"], form["detail"], subject, form.get("address"), code)

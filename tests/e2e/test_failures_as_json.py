@@ -24,7 +24,7 @@ def test_a_configuration_that_cannot_be_read_is_told_as_events(world: World, com
     assert (ended.code, version["type"], outcome["type"], outcome["status"]) == (1, "version", "outcome", "error")
     assert [(each["type"], each["@level"]) for each in told] == [("diagnostic", "error")]
     assert told[0]["diagnostic"]["range"]["start"]["line"] == 2
-    assert told[0]["@message"] == f"Error: {told[0]['diagnostic']['summary']}"
+    assert told[0]["@message"] == "Error: {summary} [{code}]".format(**told[0]["diagnostic"])
     assert outcome["diagnostics"] == [told[0]["diagnostic"]]
     assert told[0]["diagnostic"]["summary"] in ended.err
 
