@@ -1,6 +1,7 @@
 """`dstream lint` as typed: settings against the schemas of their providers, warnings, and the JSON."""
 
 import json
+import sys
 
 import pytest
 
@@ -140,3 +141,40 @@ def test_attributes_of_resources_are_those_that_their_type_has(tmp_path):
     found = [each for each in linted(tmp_path, text + provider) if each[0] == "error"]
     assert [each[1] for each in found] == ["Unknown attribute"], found
     assert "Did you mean name?" in found[0][2] and found[0][3] == "nam"
+
+
+PATTERN_PROVIDER = """#!{python} -S
+import json, sys
+if "DSTREAM_PROBE" in __import__("os").environ:
+    print(json.dumps({{"protocol": 2, "provider": {{"name": "odd", "version": "0.1.0"}}, "roles": ["input"],
+        "capabilities": [], "schema": {{"config": {{"type": "object", "additionalProperties": False, "properties": {{
+            "name": {{"type": "string", "pattern": {pattern}}}}}}}}}}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "found"),
+    [
+        (r"^\p{L}+$", "Größe", None),
+        (r"^\p{L}+$", "Größe 1", r'"Größe 1" is not a text like ^\p{L}+$'),
+        ("^(a+)+$", "a" * 40 + "b", "is not a text like ^(a+)+$"),
+        ("([", "x", "odd: the schema of name has a pattern that is not a regular expression of RE2"),
+        ("^(?!x)", "x", "odd: the schema of name has a pattern that is not a regular expression of RE2"),
+        (["a"], "x", "['a'] is not a string. Report this to the authors of the provider."),
+    ],
+)
+def test_patterns_of_a_schema_are_matched_by_re2(tmp_path, pattern, value, found):
+    program = tmp_path / "odd"
+    program.write_text(PATTERN_PROVIDER.format(python=sys.executable, pattern=repr(pattern)))
+    program.chmod(0o755)
+    text = TASK.format(input=f'{{\n name = "{value}" \n}}', output=CONSOLE).replace(
+        "provider = ", "provider_path = ", 1
+    )
+    text = text.replace('"counter"', '"./odd"')
+    errors = [each[1:3] for each in linted(tmp_path, text) if each[0] == "error"]
+    if found is None:
+        assert errors == []
+    else:
+        summary = "Wrong argument" if "is not a text like" in found else "Provider describes itself wrongly"
+        assert [each[0] for each in errors] == [summary]
+        assert found in errors[0][1]

@@ -26,6 +26,7 @@ from typing import Any
 from dstream.config import Block, Config, Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.engine.refresh.moved_blocks import within
+from dstream.lang.patterns import compile_pattern
 from dstream.registry.hcl_literal import literal
 
 Place = tuple[str, ...]
@@ -147,7 +148,7 @@ def _matches(pattern: str, address: str) -> bool:
     if "*" not in pattern:
         return within(address, pattern)
     inner = ".*".join(map(re.escape, pattern.split("*")))
-    return re.fullmatch(rf"{inner}([.\[].*)?", address, re.DOTALL) is not None
+    return compile_pattern(rf"(?s){inner}(?:[.\[].*)?").fullmatch(address) is not None
 
 
 def _as_before(before: Mapping[str, Any], after: Mapping[str, Any], place: Place) -> Mapping[str, Any]:

@@ -8,7 +8,6 @@ required, additionalProperties, items, enum, pattern, minimum, maximum, minLengt
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -18,7 +17,9 @@ from dstream.diagnostics import Diagnostic, SourceRange, error, warning
 from dstream.engine.evaluate.coercion import converted
 from dstream.engine.evaluate.desired import evaluated
 from dstream.engine.evaluate.source_paths import Path, name_of, place_of
+from dstream.engine.setup.block_graph import provider_of
 from dstream.lang import Unknown, to_text
+from dstream.lang.patterns import PatternError, compile_pattern
 from dstream.plugins import ProviderInfo, ResourceSchema
 
 _NAMES = {
@@ -39,7 +40,8 @@ def check_resource(
     needed = [name for name in schema.schema.get("required", ()) if name not in schema.computed]
     form = {**schema.schema, "required": needed}
     address = f"{block.type}.{block.name}"
-    return check_arguments(form, values, sensitive, block.body, block.type, address=address)
+    provider = provider_of(block)
+    return check_arguments(form, values, sensitive, block.body, block.type, provider=provider, address=address)
 
 
 def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, address: str) -> list[Diagnostic]:
@@ -48,7 +50,7 @@ def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, addres
         return []
     values, sensitive = evaluated(converted(info.config_schema, config))
     what = f"The provider {info.name}"
-    return check_arguments(info.config_schema, values, sensitive, body, what, address=address)
+    return check_arguments(info.config_schema, values, sensitive, body, what, provider=info.name, address=address)
 
 
 def check_arguments(
@@ -58,11 +60,13 @@ def check_arguments(
     body: Body,
     what: str,
     *,
+    provider: str,
     address: str,
 ) -> list[Diagnostic]:
     """Return what is wrong with clear values (Unknown inside) by the schema, each at its place in `body`.
 
-    A value at a path of `sensitive` is not shown. Older spellings of names are warned about.
+    A value at a path of `sensitive` is not shown. Older spellings of names are warned about. A pattern in the schema
+    that is not a regular expression is an error of `provider`.
     """
     found: list[Diagnostic] = []
     properties: Mapping[str, Any] = schema.get("properties", {})
@@ -75,7 +79,16 @@ def check_arguments(
             continue
         if value is None:
             continue
-        for path, problem in _problems(part, value, (name,)):
+        try:
+            problems = list(_problems(part, value, (name,)))
+        except PatternError as wrong:
+            detail = (
+                f"{provider}: the schema of {name} has a pattern that is not a regular expression of RE2 "
+                f"(https://github.com/google/re2/wiki/Syntax): {wrong}. Report this to the authors of the provider."
+            )
+            found.append(error("Provider describes itself wrongly", detail, place_of(body, (name,)), address=address))
+            continue
+        for path, problem in problems:
             if any(path[: len(secret)] == secret for secret in sensitive):
                 problem = "the value is sensitive, so it is not shown; it is not what this argument takes"
             detail = f"{_written(path)}: {problem}."
@@ -135,7 +148,7 @@ def _problems(schema: Mapping[str, Any], value: Any, path: Path) -> Iterator[tup
         shown = ", ".join(to_text(each) for each in schema["enum"] if each is not None)
         yield path, f"{to_text(value)} is none of {shown}"
     if isinstance(value, str):
-        if "pattern" in schema and re.search(schema["pattern"], value) is None:
+        if "pattern" in schema and compile_pattern(schema["pattern"]).search(value) is None:
             wanted = _NAMES["integer"] if "integer" in types else f"a text like {schema['pattern']}"
             yield path, f"{to_text(value)} is not {wanted}"
         if len(value) < schema.get("minLength", 0):

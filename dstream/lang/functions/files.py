@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.patterns import PatternError, compile_pattern
 from dstream.lang.scope import Surroundings
 from dstream.lang.values import SetValue, Value
 
@@ -127,10 +128,11 @@ def _glob(pattern: str) -> Callable[[str], bool]:
             )
             index += 1
     try:
-        compiled = re.compile("".join(made).replace("[!", "[^"))
-    except re.error as wrong:
-        raise FunctionError(f"the pattern cannot be read: {wrong}", 1) from None
-    return lambda text: compiled.fullmatch(text) is not None
+        compiled = compile_pattern("".join(made).replace("[!", "[^"))
+    except PatternError as wrong:
+        raise FunctionError(f"the pattern is malformed: {wrong}", 1) from None
+    # A name that is not UTF-8 matches as if each odd byte were a replacement character.
+    return lambda name: compiled.fullmatch(os.fsencode(name).decode("utf-8", "replace")) is not None
 
 
 @function("path: string, values: any", surrounded=True)

@@ -110,32 +110,37 @@ def regex(pattern: Value, text: Value) -> Value:
     """Return the first match: the text, a list of its groups, or an object of its named groups."""
     from dstream.lang.functions.patterns import captured, compiled
 
-    match = compiled(pattern).search(text)
+    ready = compiled(pattern, 0)
+    match = ready.search(text)
     if match is None:
         raise FunctionError(
-            "the pattern does not match the string; with can(regex(...)) or try(...) that is no error", 1
+            "the pattern does not match the string; can(regex(...)) and try(...) turn this into a value", 1
         )
-    return captured(match)
+    return captured(ready, match)
 
 
 @function("pattern: string, string: string", gives="list")
 def regexall(pattern: Value, text: Value) -> Value:
     """Return all matches, each as `regex` returns one."""
-    from dstream.lang.functions.patterns import captured, found
+    from dstream.lang.functions.patterns import captured, compiled
+    from dstream.lang.patterns import find_all
 
-    return [captured(match) for match in found(pattern, text)]
+    ready = compiled(pattern, 0)
+    return [captured(ready, match) for match in find_all(ready, text)]
 
 
 @function("string: string, part: string, replacement: string")
 def replace(text: Value, part: Value, replacement: Value) -> Value:
     """Return the string with a part replaced; a part between slashes is a regular expression."""
     if len(part) > 1 and part.startswith("/") and part.endswith("/"):
-        from dstream.lang.functions.patterns import expanded, found
+        from dstream.lang.functions.patterns import compiled, expanded
+        from dstream.lang.patterns import find_all
 
+        ready = compiled(part[1:-1], 1)
         made: list[str] = []
         end = 0
-        for match in found(part[1:-1], text):
-            made.extend((text[end : match.start()], expanded(replacement, match)))
+        for match in find_all(ready, text):
+            made.extend((text[end : match.start()], expanded(replacement, ready, match)))
             end = match.end()
         return "".join((*made, text[end:]))
     if len(text) * max(1, len(replacement)) > _MAX_TEXT and not part:
