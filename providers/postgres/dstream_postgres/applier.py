@@ -1,290 +1,321 @@
-"""Applier: collects rows and applies them in few statements, in an order that ends in the same state.
+"""Applier: applies batches of rows, in one open transaction, so that the target ends as the source does.
 
-Within a batch the last upsert of a key wins, and deletes come before upserts. What cannot be merged that way (a
-truncate, a partial update of a row that waits, another set of columns) makes the table's batch be applied first. A
-batch that the server refuses because of its data is tried again row by row; rows that are refused then are
-rejected, and the others stay.
+A batch is tried in few statements (`runs`). What the server refuses is tried again in halves, and at last row by row in
+the source's order: no row is rejected before that. A row that only a constraint between rows refuses (a foreign key, a
+unique value) waits until the rest of its batch is applied, with all later changes of the same row: a statement of the
+source may have changed several rows whose constraints hold only together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dstream_postgres.database import rows
-from dstream_postgres.names import quote
+import psycopg2
+import psycopg2.errors
+
+from dstream_postgres import statements
+from dstream_postgres.names import Table
 from dstream_postgres.rows import Operation, Row
+from dstream_postgres.runs import Kind, Placed, Run, kind_of, ordered, planned
 from dstream_postgres.target import Target, TargetTable
-from dstream_sdk import InvalidError
+from dstream_postgres.values import Unfit
+from dstream_sdk import InvalidError, log
 
-ROWS, BYTES = 10_000, 4 * 1024 * 1024
-"""A batch is applied when it holds this much."""
+_SINGLES = 24
+"""So many rows are tried one by one; more are halved first."""
+_WORTH_COPYING = 12
+_FOREIGN_KEY, _MISSING = "23503", "22012"
+_BETWEEN_ROWS = ("23503", "23505", "23P01")
+_OF_ROWS = ("21", "22", "23", "44", "54", "P0")
+"""Classes of SQLSTATE that say that a row cannot be stored, not that the server or a setting is at fault."""
 
-_FOREIGN_KEY = "23503"
+
+class _Missing(Exception):
+    """A row that has to be there is not, or more rows have changed than should."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What waits for one table. `upserts` holds the last row by key; rows without a key are in `appends`."""
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line that the target refuses, and why."""
 
-    target: TargetTable
-    key_columns: tuple[str, ...]
-    columns: frozenset[str]
-    columns_as_sent: tuple[str, ...] = ()
-    """The columns in the order of the last row: comparing these is quicker than comparing sets."""
-    upserts: dict[bytes, Row] = field(default_factory=dict)
-    deletes: dict[bytes, Row] = field(default_factory=dict)
-    appends: list[Row] = field(default_factory=list)
-    updates: dict[bytes, Row] = field(default_factory=dict)
+    line: bytes
+    reason: str
+
+
+def refused(problem: BaseException) -> bool:
+    """Whether an error is about rows."""
+    if isinstance(problem, psycopg2.Error):
+        return (problem.pgcode or "")[:2] in _OF_ROWS
+    return isinstance(problem, Unfit | _Missing)
 
 
 class Applier:
-    """Applies rows over one connection, inside the transaction that is open there."""
+    """Applies rows over one connection. What is refused is in `rejected` until it is taken."""
 
-    def __init__(
-        self, connection: Any, target: Target, reject: Callable[[bytes, str], None], *, deletes: bool = True
-    ) -> None:
+    def __init__(self, connection: Any, target: Target, *, deletes: bool = True) -> None:
         self._connection = connection
         self._target = target
-        self._reject = reject
         self._deletes = deletes
-        self._batches: dict[str, _Batch] = {}
-        self._rows = 0
-        self._bytes = 0
+        self._cursor = connection.cursor()
+        self._not_copied: set[Table] = set()
+        self._held: list[Placed] = []
+        self.rejected: list[Rejected] = []
 
-    def discard(self) -> None:
-        """Forget what waits."""
-        self._batches.clear()
-        self._rows = self._bytes = 0
+    def apply(self, rows: Sequence[Row]) -> None:
+        """Apply a batch. Raises psycopg2.Error, ProviderError where no row is at fault."""
+        placed = [found for row in rows if (found := self._place(row)) is not None]
+        if placed:
+            self._part(placed)
+            self._finish_held()
 
-    def add(self, row: Row) -> None:
-        """Take a row; applies what waits when it has become much. Raises psycopg2.Error, ProviderError."""
-        operation = row.operation
-        if operation in (Operation.DELETE, Operation.TRUNCATE) and not self._deletes:
+    def _place(self, row: Row) -> Placed | None:
+        if row.operation in (Operation.DELETE, Operation.TRUNCATE) and not self._deletes:
+            return None
+        if not row.key_columns and row.operation is Operation.DELETE:
+            self.rejected.append(Rejected(row.line, "a delete without Key names no row"))
+            return None
+        if not row.key_columns and row.unchanged:
+            self.rejected.append(Rejected(row.line, "an update with Unchanged columns and without Key names no row"))
+            return None
+        return row, self._target.table_for(row)
+
+    def _part(self, placed: list[Placed]) -> None:
+        """Apply rows in few statements, or in halves, or one by one."""
+        if self._held:
+            self._singles(placed)  # what waits must not be overtaken
             return
-        batch = self._batch_for(row)
-        if operation is Operation.UPSERT:
-            if not row.key_columns:
-                batch.appends.append(row)
+        self._execute(b"SAVEPOINT batch")
+        try:
+            for run in planned(placed):
+                self._run(run)
+        except (psycopg2.Error, Unfit, _Missing) as problem:
+            again = isinstance(problem, _CopyRefused)
+            if not again and not refused(problem):
+                raise
+            self._execute(b"ROLLBACK TO SAVEPOINT batch; RELEASE SAVEPOINT batch")
+            if again:
+                self._part(placed)
+            elif len(placed) <= _SINGLES:
+                self._singles(placed)
             else:
-                if row.old_key is not None:
-                    batch.upserts.pop(row.old_key, None)
-                    batch.deletes[row.old_key] = row
-                batch.upserts[row.key] = row
-        elif operation is Operation.DELETE:
-            if not row.key_columns:
-                self._reject(row.line, "a delete without Key names no row")
-                return
-            batch.upserts.pop(row.key, None)
-            batch.deletes[row.key] = row
-        elif operation is Operation.UPDATE:
-            if not row.key_columns:
-                self._reject(row.line, "an update with Unchanged columns and without Key names no row")
-                return
-            batch.updates[row.key] = row
-            if row.old_key is not None:
-                self._apply(self._batches.pop(row.table))
+                middle = _middle(placed)
+                self._part(placed[:middle])
+                self._part(placed[middle:])
         else:
-            self._apply(self._batches.pop(row.table))
-            self._truncate(batch.target)
-        self._rows += 1
-        self._bytes += len(row.line)
-        if self._rows >= ROWS or self._bytes >= BYTES:
-            self.apply()
+            self._execute(b"RELEASE SAVEPOINT batch")
 
-    def apply(self) -> None:
-        """Apply what waits."""
-        batches = list(self._batches.values())
-        self.discard()
-        for batch in batches:
-            self._apply(batch)
+    def _run(self, run: Run) -> None:
+        table, found = run.table, run.rows
+        match run.kind:
+            case Kind.INSERT:
+                self._insert(table, found)
+            case Kind.UPDATE:
+                self._update(table, found)
+            case Kind.PATCH if len(found) > 1 and self._plain(found):
+                if self._execute(statements.update(table, found)) != len(found):
+                    raise _Missing
+            case Kind.MOVE if len(found) > 1 and _exchanges(run.kind, table, found[0]):
+                if self._execute(statements.exchange(table, found)) != len(found):
+                    raise _Missing
+            case Kind.DELETE if self._plain(found):
+                self._execute(statements.delete(table, found))
+            case Kind.TRUNCATE:
+                self._truncate(run.tables)
+            case _:
+                for row in found:
+                    self._execute(statements.one(table, row))
 
-    def _batch_for(self, row: Row) -> _Batch:
-        """The batch of the row's table, into which it can be merged; others are applied first."""
-        batch = self._batches.get(row.table)
-        if (
-            batch is not None
-            and row.operation is Operation.UPSERT
-            and row.columns == batch.columns_as_sent
-            and row.key_columns == batch.key_columns
-            and not batch.updates
-        ):
-            return batch
-        # The columns of a delete do not matter, only its key does.
-        columns = frozenset(row.columns) if row.operation in (Operation.UPSERT, Operation.UPDATE) else None
-        if batch is not None:
-            fits = row.key_columns in ((), batch.key_columns) or not batch.key_columns
-            if columns is not None and batch.columns and columns != batch.columns:
-                fits = False
-            if row.operation is Operation.UPDATE:
-                # Only partial updates of rows that do not wait otherwise are merged, one for each key.
-                fits = fits and not (row.key in batch.updates or row.key in batch.upserts or row.key in batch.deletes)
-                fits = fits and row.old_key is None
-            elif batch.updates:
-                fits = False
-            if fits:
-                batch.key_columns = batch.key_columns or row.key_columns
-                batch.columns = batch.columns or columns or frozenset()
-                if columns is not None:
-                    batch.columns_as_sent = row.columns
-                return batch
-            self._apply(self._batches.pop(row.table))
-        found = self._target.table_for(row if columns is not None else _only_key(row))
-        batch = _Batch(found, row.key_columns, columns or frozenset(), row.columns if columns is not None else ())
-        self._batches[row.table] = batch
-        return batch
+    def _plain(self, found: Sequence[Row]) -> bool:
+        """Whether keys can be compared with `=`."""
+        return not any(b"null" in row.key and statements.has_null(row.key_data) for row in found)
 
-    def _apply(self, batch: _Batch) -> None:
-        import psycopg2
-
-        rows(self._connection, "SAVEPOINT batch")
-        try:
-            self._statements(batch)
-        except (psycopg2.DataError, psycopg2.IntegrityError) as problem:
-            _raise_if_foreign_key(problem, batch)
-            rows(self._connection, "ROLLBACK TO SAVEPOINT batch")
-            self._one_by_one(batch)
-        rows(self._connection, "RELEASE SAVEPOINT batch")
-
-    def _truncate(self, target: TargetTable) -> None:
-        import psycopg2.errors
-
-        rows(self._connection, "SAVEPOINT empty")
-        try:
-            rows(self._connection, f"TRUNCATE {target.table.sql}")
-        except psycopg2.errors.FeatureNotSupported:  # a foreign key refers to it, or it is a view
-            rows(self._connection, "ROLLBACK TO SAVEPOINT empty")
-            rows(self._connection, f"DELETE FROM {target.table.sql}")  # noqa: S608 - quoted
-        rows(self._connection, "RELEASE SAVEPOINT empty")
-
-    def _one_by_one(self, batch: _Batch) -> None:
-        import psycopg2
-
-        for single in _singles(batch):
-            rows(self._connection, "SAVEPOINT one")
+    def _insert(self, table: TargetTable, found: Sequence[Row]) -> None:
+        first = found[0]
+        keyed = bool(first.key_columns) and not first.keyless
+        if keyed and not table.arbiter(first.key_columns):
+            if not self._plain(found):
+                for row in found:
+                    self._execute(statements.one(table, row))
+                return
+            self._execute(statements.delete(table, found))
+        if len(found) >= _WORTH_COPYING and table.table not in self._not_copied and statements.copyable(table, found):
+            command, text = statements.copy(table, found)
             try:
-                self._statements(single)
-            except (psycopg2.DataError, psycopg2.IntegrityError) as problem:
-                _raise_if_foreign_key(problem, batch)
-                rows(self._connection, "ROLLBACK TO SAVEPOINT one")
-                for row in (*single.upserts.values(), *single.appends, *single.updates.values()):
-                    self._reject(row.line, " ".join(str(problem).split()))
-            rows(self._connection, "RELEASE SAVEPOINT one")
-
-    def _statements(self, batch: _Batch) -> None:
-        name = batch.target.table.sql
-        if batch.deletes:
-            self._delete(batch, batch.deletes)
-        if batch.upserts:
-            self._upsert(batch)
-        if batch.appends:
-            self._insert(batch, batch.appends, "")
-        if batch.updates:
-            moved = [row for row in batch.updates.values() if row.old_key is not None]
-            for row in moved:
-                self._move(name, row)
-            self._update(batch)
-
-    def _delete(self, batch: _Batch, keys: Collection[bytes]) -> None:
-        name = batch.target.table.sql
-        rows(
-            self._connection,
-            f"DELETE FROM {name} AS t USING json_populate_recordset(NULL::{name}, %s::json) AS k"  # noqa: S608 - quoted
-            f" WHERE {_same('t', 'k', batch.key_columns, keys)}",
-            (_array(keys),),
-        )
-
-    def _upsert(self, batch: _Batch) -> None:
-        key = frozenset(batch.key_columns)
-        if key in batch.target.unique:
-            others = sorted(batch.columns - key)
-            listed = ", ".join(quote(column) for column in batch.key_columns)
-            change = ", ".join(f"{quote(column)} = EXCLUDED.{quote(column)}" for column in others)
-            action = f"DO UPDATE SET {change}" if others else "DO NOTHING"
-            self._insert(batch, batch.upserts.values(), f" ON CONFLICT ({listed}) {action}")
-        else:
-            # Nothing in the target makes the key unique: make room, then insert.
-            self._delete(batch, batch.upserts)
-            self._insert(batch, batch.upserts.values(), "")
-
-    def _insert(self, batch: _Batch, what: Iterable[Row], conflict: str) -> None:
-        name = batch.target.table.sql
-        columns = ", ".join(quote(column) for column in sorted(batch.columns))
-        rows(
-            self._connection,
-            f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns}"  # noqa: S608 - quoted
-            f" FROM json_populate_recordset(NULL::{name}, %s::json){conflict}",
-            (_array(row.data for row in what),),
-        )
-
-    def _update(self, batch: _Batch) -> None:
-        """Partial updates. A row that is not there is not made: the columns that were not sent would be wrong."""
-        name = batch.target.table.sql
-        others = sorted(batch.columns - frozenset(batch.key_columns))
-        if not others:
+                self._cursor.copy_expert(command, io.BytesIO(text))
+            except (psycopg2.errors.UniqueViolation, psycopg2.errors.FeatureNotSupported) as problem:
+                # Rows are there already, as after a checkpoint that was set back; or rows are secured one by one.
+                self._not_copied.add(table.table)
+                raise _CopyRefused from problem
             return
-        change = ", ".join(f"{quote(column)} = d.{quote(column)}" for column in others)
-        same = _same("t", "d", batch.key_columns, batch.updates)
-        rows(
-            self._connection,
-            f"UPDATE {name} AS t SET {change}"  # noqa: S608 - quoted
-            f" FROM json_populate_recordset(NULL::{name}, %s::json) AS d WHERE {same}",
-            (_array(row.data for row in batch.updates.values()),),
-        )
+        self._execute(statements.insert(table, found))
 
-    def _move(self, name: str, row: Row) -> None:
-        """Give a row another key. Without the old row, nothing; a row at the new key is an older try of the same."""
-        assert row.old_key is not None  # noqa: S101 - the caller's choice of rows
-        same_old = " AND ".join(f"t.{quote(column)} = o.{quote(column)}" for column in row.key_columns)
-        same_new = " AND ".join(f"t.{quote(column)} = n.{quote(column)}" for column in row.key_columns)
-        change = ", ".join(f"{quote(column)} = n.{quote(column)}" for column in row.key_columns)
-        old, new = row.old_key.decode(), row.key.decode()
-        record = f"json_populate_record(NULL::{name}, %s::json)"
-        rows(
-            self._connection,
-            f"DELETE FROM {name} AS t USING {record} AS n WHERE {same_new} AND EXISTS"  # noqa: S608 - quoted
-            f" (SELECT FROM {name} AS t, {record} AS o WHERE {same_old})",
-            (new, old),
-        )
-        rows(
-            self._connection,
-            f"UPDATE {name} AS t SET {change} FROM {record} AS n, {record} AS o WHERE {same_old}",  # noqa: S608 - quoted
-            (new, old),
-        )
+    def _update(self, table: TargetTable, found: Sequence[Row]) -> None:
+        first = found[0]
+        if len(found) == 1 or not table.arbiter(first.key_columns) or not self._plain(found):
+            for row in found:
+                self._execute(statements.one(table, row))
+        elif not statements.changes_anything(table, first):
+            self._execute(statements.insert(table, found))
+        elif self._execute(statements.update(table, found)) != len(found):
+            if any(column.always for column in statements.columns_of(first, table)):
+                raise _Missing
+            self._execute(statements.insert(table, found))
+
+    def _truncate(self, tables: Sequence[TargetTable]) -> None:
+        self._execute(b"SAVEPOINT empty")
+        try:
+            self._execute(statements.truncate(tables))
+        except (psycopg2.errors.FeatureNotSupported, psycopg2.errors.WrongObjectType):
+            # A table that is not emptied with them refers to one, or one is a view.
+            self._execute(b"ROLLBACK TO SAVEPOINT empty")
+            for table in reversed(tables):
+                self._execute(statements.delete_all(table))
+        self._execute(b"RELEASE SAVEPOINT empty")
+
+    def _singles(self, placed: Sequence[Placed]) -> None:
+        """Apply rows one by one, in the source's order."""
+        for run in ordered(placed):
+            if len(run.rows) > 1 and _exchanges(run.kind, run.table, run.rows[0]) and self._exchange(run):
+                continue
+            self._each([(row, run.table) for row in run.rows])
+
+    def _exchange(self, run: Run) -> bool:
+        """Try to give several rows their new keys in one statement, as one statement of the source did."""
+        if self._held:
+            return False
+        self._execute(b"SAVEPOINT exchange")
+        try:
+            if self._execute(statements.exchange(run.table, run.rows)) != len(run.rows):
+                raise _Missing
+        except (psycopg2.Error, Unfit, _Missing) as problem:
+            if not refused(problem):
+                raise
+            self._execute(b"ROLLBACK TO SAVEPOINT exchange; RELEASE SAVEPOINT exchange")
+            return False
+        self._execute(b"RELEASE SAVEPOINT exchange")
+        return True
+
+    def _each(self, placed: Sequence[Placed]) -> None:
+        for row, table in placed:
+            if self._held and self._waits(row, table):
+                continue
+            problem = self._single(row, table)
+            if problem is None:
+                continue
+            if getattr(problem, "pgcode", None) in _BETWEEN_ROWS:
+                self._held.append((row, table))
+            else:
+                self._reject(row, problem)
+
+    def _waits(self, row: Row, table: TargetTable) -> bool:
+        """Put a row behind an earlier change of the same row that waits. A truncate ends the waiting of its table."""
+        if row.operation is Operation.TRUNCATE:
+            self._held = [(waiting, other) for waiting, other in self._held if waiting.table != row.table]
+            return False
+        own = {key for key in (row.key, row.old_key) if key}
+        for waiting, _ in self._held:
+            if waiting.table == row.table and own & {waiting.key, waiting.old_key}:
+                self._held.append((row, table))
+                return True
+        return False
+
+    def _single(self, row: Row, table: TargetTable) -> BaseException | None:
+        """Apply one row behind a savepoint; return why it was refused, if it was."""
+        self._execute(b"SAVEPOINT single")
+        try:
+            if row.operation is Operation.TRUNCATE:
+                self._truncate([table])
+            else:
+                self._execute(statements.one(table, row))
+        except (psycopg2.Error, Unfit) as problem:
+            if not refused(problem):
+                raise
+            self._execute(b"ROLLBACK TO SAVEPOINT single; RELEASE SAVEPOINT single")
+            return problem
+        self._execute(b"RELEASE SAVEPOINT single")
+        return None
+
+    def _finish_held(self) -> None:
+        """Try what waits until nothing more goes; what is left then is refused for good."""
+        left = len(self._held) + 1
+        while self._held and len(self._held) < left:
+            left = len(self._held)
+            waiting, self._held = self._held, []
+            self._singles(waiting)
+        if self._held:
+            waiting, self._held = self._held, []
+            if not self._together(waiting):
+                for row, table in waiting:
+                    problem = self._single(row, table)
+                    if getattr(problem, "pgcode", None) == _FOREIGN_KEY:
+                        raise _foreign_key(problem, table)
+                    if problem is not None:
+                        self._reject(row, problem)
+
+    def _together(self, waiting: Sequence[Placed]) -> bool:
+        """Apply rows that hold unique values against each other: remove all of them, then write them."""
+        last = {(row.table, row.key): (row, table) for row, table in waiting}
+        whole = all(
+            row.operation is not Operation.DELETE and row.key_columns and not row.unchanged and not row.keyless
+            and not table.references and not table.triggers for row, table in waiting
+        )  # fmt: skip
+        if not whole:
+            return False
+        self._execute(b"SAVEPOINT together")
+        try:
+            for row, table in waiting:
+                for key in (row.key_data, row.old_key_data):
+                    if key:
+                        self._execute(statements.delete_key(table, key))
+            for row, table in last.values():
+                self._execute(statements.insert(table, [row]))
+        except (psycopg2.Error, Unfit) as problem:
+            if not refused(problem):
+                raise
+            self._execute(b"ROLLBACK TO SAVEPOINT together; RELEASE SAVEPOINT together")
+            return False
+        self._execute(b"RELEASE SAVEPOINT together")
+        return True
+
+    def _reject(self, row: Row, problem: BaseException) -> None:
+        reason = " ".join(str(problem).split())
+        if getattr(problem, "pgcode", None) == _MISSING and row.operation is Operation.UPDATE:
+            missing = f"columns {', '.join(row.unchanged)} were not sent" if row.unchanged else "no row equals it"
+            reason = f"an update of a row that the target does not have: {missing}"
+        log(f"{row.table}: a row was rejected: {reason}")
+        self.rejected.append(Rejected(row.line, reason))
+
+    def _execute(self, sql: bytes) -> int:
+        self._cursor.execute(sql)
+        return int(self._cursor.rowcount)
 
 
-def _only_key(row: Row) -> Row:
-    return Row(
-        row.table, row.operation, row.key_columns, row.key, row.key_columns, row.key, row.old_key, row.line, row.values
+def _exchanges(kind: Kind, table: TargetTable, row: Row) -> bool:
+    """Whether several rows may exchange keys in one statement: nothing makes the key unique row by row."""
+    return kind is Kind.MOVE and not table.arbiter(row.key_columns)
+
+
+def _middle(placed: Sequence[Placed]) -> int:
+    """Where to halve, not between rows that may exchange keys."""
+    middle = len(placed) // 2
+    while middle < len(placed) - 1 and all(
+        _exchanges(kind_of(row, table), table, row) for row, table in placed[middle - 1 : middle + 1]
+    ):
+        middle += 1
+    return middle
+
+
+class _CopyRefused(_Missing):
+    """COPY cannot insert here: INSERT does from now on."""
+
+
+def _foreign_key(problem: BaseException | None, table: TargetTable) -> InvalidError:
+    return InvalidError(
+        "Foreign key in the target",
+        f"{' '.join(str(problem).split())} Rows are written in the order in which they come, and the row that this "
+        f"one refers to did not come before it. Make foreign keys to and from {table.table} DEFERRABLE, have the input "
+        'read the tables that are referred to first, or set session_replication_role = "replica" in the output.',
     )
-
-
-def _same(left: str, right: str, columns: Sequence[str], keys: Iterable[bytes]) -> str:
-    """Equality of keys. Null equals null only where one of the keys has one: that comparison cannot use an index."""
-    equal = "IS NOT DISTINCT FROM" if any(b":null" in key for key in keys) else "="
-    return " AND ".join(f"{left}.{quote(column)} {equal} {right}.{quote(column)}" for column in columns)
-
-
-def _array(texts: Iterable[bytes]) -> str:
-    return (b"[" + b",".join(texts) + b"]").decode()
-
-
-def _singles(batch: _Batch) -> Sequence[_Batch]:
-    """Batches of one row each, deletes first."""
-    out = [_Batch(batch.target, batch.key_columns, batch.columns, deletes=batch.deletes)] if batch.deletes else []
-    for key, row in batch.upserts.items():
-        out.append(_Batch(batch.target, batch.key_columns, batch.columns, upserts={key: row}))
-    out.extend(_Batch(batch.target, batch.key_columns, batch.columns, appends=[row]) for row in batch.appends)
-    for key, row in batch.updates.items():
-        out.append(_Batch(batch.target, batch.key_columns, batch.columns, updates={key: row}))
-    return out
-
-
-def _raise_if_foreign_key(problem: Any, batch: _Batch) -> None:
-    if getattr(problem, "pgcode", None) == _FOREIGN_KEY:
-        raise InvalidError(
-            "Foreign key in the target",
-            f"{' '.join(str(problem).split())} Rows of several tables are written together, not in the source's order: "
-            f"make foreign keys to and from {batch.target.table} DEFERRABLE, or drop them in the target.",
-        ) from None

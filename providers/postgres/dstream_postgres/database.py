@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SESSION = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
-SET extra_float_digits = 3; SET bytea_output = 'hex'; SET statement_timeout = 0; SET lock_timeout = 0
+SET extra_float_digits = 3; SET bytea_output = 'hex'; SET statement_timeout = 0; SET lock_timeout = 0;
+SET standard_conforming_strings = on
 """
 """How values are written as text, whatever server, database and role say."""
 

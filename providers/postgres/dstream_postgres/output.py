@@ -12,7 +12,11 @@ from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, Provid
 if TYPE_CHECKING:
     import psycopg2
 
+    from dstream_postgres.rows import Row
+
 CHECKPOINT = "postgres_checkpoint"
+ROWS, BYTES = 5_000, 4 * 1024 * 1024
+"""A batch is applied when it holds this much."""
 
 
 def checkpoint_table(config: OutputSettings) -> Table:
@@ -25,7 +29,10 @@ def checkpoint_table(config: OutputSettings) -> Table:
 
 
 class PostgresOutput(Output[OutputSettings]):
-    """Upserts and deletes by Key. What arrives between two checkpoints is one transaction."""
+    """Applies changes in the order in which they come. What arrives between two checkpoints is one transaction.
+
+    Batches are applied by a thread of their own: while the database works, the next batch is read.
+    """
 
     stores_checkpoint = True
 
@@ -40,19 +47,28 @@ class PostgresOutput(Output[OutputSettings]):
 
         from dstream_postgres.applier import Applier
         from dstream_postgres.checkpoints import CheckpointRow
-        from dstream_postgres.database import connect, error_of
+        from dstream_postgres.database import connect, error_of, rows
         from dstream_postgres.target import Target
+        from dstream_postgres.worker import Worker
 
         table = checkpoint_table(config)
         self._dsn = config.connection_string
         self._session = session
         self._connection: Any = connect(self._dsn)
-        self._connection.autocommit = False
+        self._rows: list[Row] = []
+        self._size = 0
         self._begun = False
         self._checkpoints: CheckpointRow | None = None
         self._keys = {stream.name: tuple(stream.key) for stream in session.streams if stream.key}
+        if config.session_replication_role != "origin":
+            try:
+                rows(self._connection, f"SET session_replication_role = {config.session_replication_role}")
+            except psycopg2.Error as problem:
+                raise error_of(problem, "set session_replication_role", self._dsn) from None
+        self._connection.autocommit = False
         target = Target(self._connection, config, session.streams)
-        self._applier = Applier(self._connection, target, session.reject, deletes=config.deletes == "apply")
+        self._applier = Applier(self._connection, target, deletes=config.deletes == "apply")
+        self._worker = Worker(self._applier.apply)
         if session.acks and session.task:
             self._checkpoints = CheckpointRow(self._connection, table, session.task)
             try:
@@ -64,22 +80,21 @@ class PostgresOutput(Output[OutputSettings]):
         """Take whole lines; they are applied in batches, and committed by `flush`."""
         import psycopg2
 
-        from dstream_postgres.database import rows
         from dstream_postgres.rows import NotARow, parse_row
 
-        add, keys = self._applier.add, self._keys
+        waiting, keys = self._rows, self._keys
         try:
-            if not self._begun:
-                rows(self._connection, "SET CONSTRAINTS ALL DEFERRED")
-                self._begun = True
             for line in block.split(b"\n"):
                 if line:
                     try:
-                        row = parse_row(line, keys)
+                        waiting.append(parse_row(line, keys))
                     except NotARow as problem:
                         self._session.reject(line, str(problem))
                         continue
-                    add(row)
+                    self._size += len(line)
+                    if len(waiting) >= ROWS or self._size >= BYTES:
+                        self._hand_over()
+                        waiting = self._rows
         except psycopg2.Error as problem:
             raise _row_error(problem, "write rows", self._dsn) from None
 
@@ -88,7 +103,12 @@ class PostgresOutput(Output[OutputSettings]):
         import psycopg2
 
         try:
-            self._applier.apply()
+            if self._rows:
+                self._hand_over()
+            self._worker.wait()
+            for rejected in self._applier.rejected:
+                self._session.reject(rejected.line, rejected.reason)
+            self._applier.rejected.clear()
             if self._checkpoints is not None:
                 self._checkpoints.store(checkpoint)
             self._connection.commit()
@@ -98,7 +118,17 @@ class PostgresOutput(Output[OutputSettings]):
 
     def close(self, ended: bool) -> None:
         """Leave; what was not flushed is rolled back."""
+        self._worker.close()
         self._connection.close()
+
+    def _hand_over(self) -> None:
+        from dstream_postgres.database import rows
+
+        if not self._begun:
+            rows(self._connection, "SET CONSTRAINTS ALL DEFERRED")
+            self._begun = True
+        batch, self._rows, self._size = self._rows, [], 0
+        self._worker.put(batch)
 
 
 def _row_error(problem: psycopg2.Error, doing: str, dsn: str) -> ProviderError:

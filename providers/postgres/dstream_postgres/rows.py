@@ -1,7 +1,6 @@
-"""Rows: envelopes as the output applies them, with their data left as JSON text.
+"""Rows: envelopes as the output applies them, with their values left as JSON text.
 
-PostgreSQL itself turns that text into values (json_populate_recordset), by the types of the target's columns: no
-digit is lost and no value is decoded twice. Only what decides where a row goes is parsed here.
+PostgreSQL itself turns a value's text into a value, by the type of the target's column: no digit is lost.
 """
 
 from __future__ import annotations
@@ -9,148 +8,147 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-import orjson
+import msgspec
 
-from dstream_sdk.json_numbers import loads
-
-_MEMBERS = ("data", "metadata")
-_DATA, _METADATA, _METADATA_NAME = b'{"data":', b',"metadata":', b'"metadata"'
+from dstream_postgres import json_text
 
 
 class Operation(Enum):
     """What a row does to its table."""
 
-    UPSERT = "upsert"
+    INSERT = "insert"
+    """Also a row of a snapshot, and anything that is to be there afterwards."""
     UPDATE = "update"
-    """Some columns were not sent and keep their values."""
     DELETE = "delete"
     TRUNCATE = "truncate"
 
 
 _OPERATIONS = {
-    **dict.fromkeys(("", "insert", "read", "create", "upsert", "update", "replace", "merge"), Operation.UPSERT),
+    **dict.fromkeys(("", "insert", "read", "create", "upsert", "replace", "merge"), Operation.INSERT),
+    "update": Operation.UPDATE,
     "delete": Operation.DELETE,
     "truncate": Operation.TRUNCATE,
 }
+_SPELLED = {name.capitalize(): operation for name, operation in _OPERATIONS.items()}
+
+Values = Mapping[str, Any]
+"""Values by column, each the text of a JSON value (bytes, or msgspec.Raw)."""
 
 
 class NotARow(ValueError):
     """The line cannot be applied to a table; the message says why."""
 
 
+class _Metadata(msgspec.Struct, gc=False):
+    TableName: str | None = None
+    OperationType: str | None = None
+    Key: dict[str, msgspec.Raw] | None = None
+    OldKey: dict[str, msgspec.Raw] | None = None
+    Unchanged: list[str] | None = None
+    JsonNull: list[str] | None = None
+    Keyless: bool | None = None
+    Position: str | None = None
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    data: dict[str, msgspec.Raw]
+    metadata: _Metadata | None = None
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+_NO_METADATA = _Metadata()
+
+
 @dataclass(slots=True)
 class Row:
-    """One change. `data`, `key` and `old_key` are JSON objects as text; `key_columns` is empty without a key."""
+    """One change.
+
+    `key` and `old_key` identify rows of a table: the texts of the key's values; `old_key` is None unless the key
+    changed. Both are empty without a key. `keyless`: the key is the whole row, of which there may be several.
+    """
 
     table: str
     operation: Operation
+    data: Values
     columns: tuple[str, ...]
-    data: bytes
+    key_data: Values
     key_columns: tuple[str, ...]
     key: bytes
+    old_key_data: Values | None
     old_key: bytes | None
     line: bytes
-    values: Mapping[str, Any]
-    """The data as parsed, to guess column types from; numbers may have lost digits."""
+    unchanged: tuple[str, ...] = ()
+    json_nulls: tuple[str, ...] = ()
+    """Columns whose `null` is the JSON value, not SQL's NULL."""
+    keyless: bool = False
+    position: str = ""
 
 
 def parse_row(line: bytes, keys: Mapping[str, Sequence[str]]) -> Row:
     """The row of an envelope. `keys` gives key columns by TableName where the envelope has no Key. Raises NotARow."""
     try:
-        value = orjson.loads(line)
-        data = value["data"]
-        metadata = value.get("metadata") or {}
-        columns = tuple(data)
-        table = metadata.get("TableName") or ""
-        operation = _OPERATIONS[str(metadata.get("OperationType") or "").lower()]
-        key, old_key = metadata.get("Key"), metadata.get("OldKey")
-    except KeyError as problem:
-        raise NotARow(f"not a change of a row: {problem} is missing or unknown") from None
-    except (ValueError, TypeError, AttributeError) as problem:
-        raise NotARow(f"not an envelope: {problem}") from None
-    if metadata.get("Unchanged") and operation is Operation.UPSERT:
-        operation = Operation.UPDATE
-    if key is None and (names := keys.get(table)) and all(name in data for name in names):
-        key = {name: data[name] for name in names}
-    own_key, own_old_key = b"", None
-    if key:
-        if _has_float(key) or (old_key and _has_float(old_key)):
-            key, old_key = _exact_keys(line, key, old_key)
-            own_key, own_old_key = _dump(key), _dump(old_key) if old_key else None
-        else:
-            own_key = orjson.dumps(key)
-            own_old_key = orjson.dumps(old_key) if old_key else None
+        envelope = _decode(line)
+        data: Values = envelope.data
+        metadata = envelope.metadata or _NO_METADATA
+    except (msgspec.DecodeError, RecursionError):
+        data, metadata = _by_hand(line)
+    table = metadata.TableName or ""
+    kind = metadata.OperationType or ""
+    operation = _SPELLED.get(kind) or _OPERATIONS.get(kind.lower())
+    if operation is None:
+        raise NotARow(f"not a change of a row: the operation {kind!r} is unknown")
+    key_data, old_key_data = metadata.Key, metadata.OldKey
+    if not key_data:
+        names = keys.get(table)
+        key_data = {name: data[name] for name in names} if names and all(name in data for name in names) else {}
+        old_key_data = old_key_data or None
+    key = b"\t".join(key_data.values())
+    old_key = b"\t".join(old_key_data.values()) if old_key_data else None
+    if old_key == key:
+        old_key = None
     return Row(
-        table=str(table),
-        operation=operation,
-        columns=columns,
-        data=_data_of(line, value),
-        key_columns=tuple(key) if key else (),
-        key=own_key,
-        old_key=None if own_old_key == own_key else own_old_key,
-        line=line,
-        values=data,
-    )
+        table, operation, data, tuple(data), key_data, tuple(key_data), key, old_key_data if old_key else None, old_key,
+        line, tuple(metadata.Unchanged or ()), tuple(metadata.JsonNull or ()), bool(metadata.Keyless and key_data),
+        metadata.Position or "",
+    )  # fmt: skip
 
 
-def _data_of(line: bytes, value: Mapping[str, Any]) -> bytes:
-    """The text of `data` within the line."""
-    if line.startswith(_DATA) and tuple(value) == _MEMBERS:
-        cut = line.rfind(_METADATA)
-        # Inside a JSON string a quote is escaped, so this is the member's name, unless a key column has that name.
-        if line.find(_METADATA_NAME, cut + len(_METADATA)) < 0 and not _nested(value["metadata"]):
-            return line[len(_DATA) : cut]
-    return _dump(_exact(line)["data"])
-
-
-def _nested(metadata: Any) -> bool:
-    # A loop, not any(): this and _has_float run for every row, and a generator costs more than all it does.
-    for part in metadata.values() if isinstance(metadata, dict) else ():
-        if type(part) is dict and "metadata" in part:
-            return True
-    return False
-
-
-def _has_float(key: Mapping[str, Any]) -> bool:
-    for part in key.values():  # noqa: SIM110 - as in _nested
-        if type(part) is float:
-            return True
-    return False
-
-
-class _Exact(json.JSONEncoder):
-    """Writes Decimal values with all their digits."""
-
-    def encode(self, o: Any) -> str:
-        if isinstance(o, Decimal):
-            return str(o)
-        if isinstance(o, dict):
-            return "{" + ",".join(f"{json.dumps(name)}:{self.encode(part)}" for name, part in o.items()) + "}"
-        if isinstance(o, list):
-            return "[" + ",".join(self.encode(part) for part in o) + "]"
-        return super().encode(o)
-
-
-_EXACT = _Exact()
-
-
-def _exact(line: bytes) -> Any:
+def _by_hand(line: bytes) -> tuple[Values, _Metadata]:
+    """What the decoder refuses: a value nested deeply, or half of a surrogate pair in json."""
     try:
-        return loads(line)
-    except ValueError as problem:
+        envelope = json_text.members(line)
+        if "data" not in envelope:
+            raise NotARow("not a change of a row: 'data' is missing")
+        data = json_text.members(envelope["data"])
+        metadata = envelope.get("metadata", b"null")
+        found = json_text.members(metadata) if metadata != b"null" else {}
+        nested: dict[str, Any] = {
+            name: json_text.members(found[name]) for name in ("Key", "OldKey") if found.get(name, b"null") != b"null"
+        }
+        plain = {name: json.loads(text) for name, text in found.items() if name in _SIMPLE}
+        for name, text in (*data.items(), *found.items()):
+            name.encode()
+            _check(text)
+        read = msgspec.convert(plain, _Metadata, strict=True)
+        read.Key, read.OldKey = nested.get("Key"), nested.get("OldKey")
+        return data, read
+    except NotARow:
+        raise
+    except (ValueError, RecursionError) as problem:
         raise NotARow(f"not an envelope: {problem}") from None
 
 
-def _dump(value: Any) -> bytes:
-    return _EXACT.encode(value).encode("utf-8", "surrogatepass")
+_SIMPLE = ("TableName", "OperationType", "Unchanged", "JsonNull", "Keyless", "Position")
 
 
-def _exact_keys(line: bytes, key: Mapping[str, Any], old_key: Mapping[str, Any] | None) -> tuple[Any, Any]:
-    value = _exact(line)
-    metadata = value.get("metadata") or {}
-    exact = metadata.get("Key")
-    return exact or {name: value["data"][name] for name in key}, metadata.get("OldKey") if old_key else None
+def _check(text: bytes) -> None:
+    """Raise ValueError for a token that is no JSON, where that can be seen without a parser of all depths."""
+    if text[:1] not in (b"{", b"[", b'"'):
+        json.loads(text, parse_float=str, parse_int=str, parse_constant=_refused)
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")

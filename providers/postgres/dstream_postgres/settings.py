@@ -89,6 +89,10 @@ class OutputSettings(Connection):
         False, description="whether tables that are missing are created, from the input's schema or the first rows"
     )
     deletes: Literal["apply", "ignore"] = setting("apply", description="whether deletes and truncates are applied")
+    session_replication_role: Literal["origin", "local", "replica"] = setting(
+        "origin",
+        description="replica: foreign keys are not checked and triggers do not fire, as in PostgreSQL's replication",
+    )
     checkpoint_table: str = setting("public.dstream_checkpoint", description="table that keeps the checkpoint")
 
 

@@ -119,7 +119,9 @@ class SnapshotReader:
         columns = ", ".join(quote(column.name) for column in shape.columns)
         cursor = self._connection.cursor(name="dstream_snapshot")
         cursor.itersize = _FETCH
-        as_text = psycopg2.extensions.new_type(tuple(set(shape.type_oids)), "DSTREAM_TEXT", lambda text, _: text)
+        # The server sends a domain as the type below it.
+        oids = {*shape.type_oids, *(column.type_oid for column in shape.columns)}
+        as_text = psycopg2.extensions.new_type(tuple(oids), "DSTREAM_TEXT", lambda text, _: text)
         psycopg2.extensions.register_type(as_text, cursor)
         condition = f" WHERE {where}" if where else ""  # the server's own text, from its catalog
         cursor.execute(f"SELECT {columns} FROM {table.sql}{condition}")  # noqa: S608 - identifiers are quoted

@@ -2,34 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from dstream_postgres.column_types import guessed_type, json_schema_type
 from dstream_postgres.database import rows
 from dstream_postgres.names import Table, parse_table, quote
 from dstream_postgres.rows import Row
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError
+from dstream_sdk import InvalidError, log
 from dstream_sdk import Stream as StreamInfo
 
-_JSON_TYPES = {"integer": "bigint", "number": "numeric", "boolean": "boolean", "object": "jsonb", "array": "jsonb"}
-_FORMATS = {"date-time": "timestamptz", "date": "date", "uuid": "uuid"}
+_COLUMNS = """
+SELECT a.attname::text, format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
+  (WITH RECURSIVE t(oid, base) AS (SELECT p.oid, p.typbasetype FROM pg_type p WHERE p.oid = a.atttypid UNION ALL
+   SELECT p.oid, p.typbasetype FROM pg_type p JOIN t ON p.oid = t.base) SELECT oid::bigint FROM t WHERE base = 0),
+  a.attnotnull, a.attgenerated <> '', a.attidentity = 'a'
+FROM pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+_TREE = "SELECT %s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%s::oid)"
+_INDEXES = f"""
+WITH tree AS ({_TREE})
+SELECT i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT i.indisexclusion,
+  i.indrelid = %s, (SELECT array_agg(a.attname::text) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)
+  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.at <= i.indnkeyatts)
+FROM pg_index i JOIN tree ON tree.relid = i.indrelid WHERE i.indisunique OR i.indisexclusion
+"""  # noqa: S608 - constants
+_TRIGGERS = f"""
+WITH tree AS ({_TREE}), fires AS (SELECT CASE WHEN current_setting('session_replication_role') = 'replica'
+  THEN ARRAY['R', 'A'] ELSE ARRAY['O', 'A'] END AS states)
+SELECT coalesce(bool_or(NOT tgisinternal), false) OR EXISTS (SELECT FROM pg_rewrite r JOIN tree ON r.ev_class = relid
+  WHERE r.ev_type <> '1'), coalesce(bool_or(tgisinternal), false)
+FROM pg_trigger JOIN tree ON tgrelid = relid, fires WHERE tgenabled::text = ANY (states)
+"""  # noqa: S608 - constants
+_JSON_TYPES = (114, 3802)
+_TEXT_TYPES = (25, 1042, 1043, 19, 18)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """A column. `type` has no modifiers such as a length, `full_type` has them."""
+
+    name: str
+    type: str
+    full_type: str
+    json: bool
+    text: bool
+    required: bool
+    generated: bool
+    always: bool
+    """GENERATED ALWAYS AS IDENTITY: SQL takes no other value in an UPDATE."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetTable:
-    """A table: its columns and the sets of columns that a unique index makes a key."""
+    """A table as it is. `unique` are the sets of columns that an immediate unique index makes a key."""
 
     table: Table
-    columns: frozenset[str]
-    unique: frozenset[frozenset[str]] = field(default_factory=frozenset)
+    columns: Mapping[str, TargetColumn]
+    unique: frozenset[frozenset[str]]
+    constrained: frozenset[frozenset[str]]
+    """Columns of all unique indexes and exclusions, those included that are partial, deferrable or of expressions."""
+    triggers: bool
+    """Whether triggers or rules of the users fire when it is written to."""
+    references: bool
+    """Whether foreign keys from or to it are checked."""
+    kind: str
+    """pg_class.relkind: r table, p partitioned, v view, f foreign."""
+
+    @property
+    def only(self) -> str:
+        """The name for statements that must not reach tables that inherit from it: their rows are their own."""
+        return f"ONLY {self.table.sql}" if self.kind == "r" else self.table.sql
+
+    def arbiter(self, key: Sequence[str]) -> bool:
+        """Whether ON CONFLICT can be told of the key."""
+        return frozenset(key) in self.unique
+
+    def commutes(self, key: Sequence[str]) -> bool:
+        """Whether the order of changes to different keys cannot be seen: nothing but the key ties rows together."""
+        tied = self.triggers or self.references or self.kind not in "rp"
+        return not tied and frozenset(key) in self.unique and self.constrained <= {frozenset(key)}
 
 
 class Target:
     """Finds the table for each TableName, creating what is missing if the settings say so."""
 
-    def __init__(self, connection: Any, config: OutputSettings, streams: Sequence[StreamInfo]) -> None:
+    def __init__(self, connection: Any, config: OutputSettings, streams: Iterable[StreamInfo]) -> None:
         self._connection = connection
         self._config = config
         self._streams = {stream.name: stream for stream in streams}
@@ -38,14 +98,14 @@ class Target:
     def table_for(self, row: Row) -> TargetTable:
         """The table that a row goes to, with all its columns. InvalidError if there is none and none is to be made."""
         found = self._known.get(row.table)
-        if found is None or not found.columns.issuperset(row.columns):
+        if found is None or not all(name in found.columns for name in row.columns):
             found = self._known[row.table] = self._look(row)
         return found
 
     def _look(self, row: Row) -> TargetTable:
         table = self._name(row.table)
         found = self._read(table)
-        if not found.columns:
+        if found is None:
             if not self._config.create_tables:
                 raise InvalidError(
                     "No such table",
@@ -54,7 +114,7 @@ class Target:
                 )
             self._create(table, row)
             found = self._read(table)
-        missing = [name for name in row.columns if name not in found.columns]
+        missing = [name for name in row.columns if found is None or name not in found.columns]
         if missing:
             if not self._config.create_tables:
                 raise InvalidError(
@@ -66,6 +126,7 @@ class Target:
                 kind = self._type(row, name)
                 rows(self._connection, f"ALTER TABLE {table.sql} ADD COLUMN IF NOT EXISTS {quote(name)} {kind}")
             found = self._read(table)
+        assert found is not None  # noqa: S101 - it has just been made
         return found
 
     def _name(self, name: str) -> Table:
@@ -77,45 +138,55 @@ class Target:
                 "an envelope has no TableName. Say where such rows go with the output's `table`.",
                 path="config.table",
             )
+        if name and name not in self._config.tables:
+            first, dot, rest = name.partition(".")  # an envelope's name is not quoted: all behind the first dot is one
+            table = Table(first, rest) if dot and first and rest else Table("public", name)
+            return Table(schema, table.name) if schema else table
         try:
             table = parse_table(chosen)
         except ValueError:
             first, _, rest = chosen.partition(".")
             table = Table(first or "public", rest or first)
-        return Table(schema, table.name) if schema and name not in self._config.tables else table
+        return table if name or not schema else Table(schema, table.name)
 
-    def _read(self, table: Table) -> TargetTable:
-        columns = rows(
+    def _read(self, table: Table) -> TargetTable | None:
+        found = rows(
             self._connection,
-            "SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s"
-            " AND c.relkind IN ('r', 'p', 'v', 'f') AND a.attnum > 0 AND NOT a.attisdropped",
+            "SELECT c.oid::bigint, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'f')",
             (table.schema, table.name),
         )
-        unique = rows(
-            self._connection,
-            "SELECT array_agg(a.attname::text) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)"
-            " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum"
-            " WHERE n.nspname = %s AND c.relname = %s AND i.indisunique AND i.indisvalid AND i.indimmediate"
-            " AND i.indpred IS NULL AND i.indexprs IS NULL AND k.at <= i.indnkeyatts GROUP BY i.indexrelid",
-            (table.schema, table.name),
-        )
+        if not found:
+            return None
+        ((oid, kind),) = found
+        columns = {
+            name: TargetColumn(name, plain, full, base in _JSON_TYPES, base in _TEXT_TYPES, required, generated, always)
+            for name, plain, full, base, required, generated, always in rows(self._connection, _COLUMNS, (oid,))
+        }
+        indexes = rows(self._connection, _INDEXES, (oid, oid, oid))
+        ((triggers, references),) = rows(self._connection, _TRIGGERS, (oid, oid))
         return TargetTable(
             table,
-            frozenset(name for (name,) in columns),
-            frozenset(frozenset(names) for (names,) in unique),
+            columns,
+            unique=frozenset(frozenset(names) for whole, own, names in indexes if whole and own),
+            constrained=frozenset(
+                frozenset(names) if whole else frozenset((*(names or ()), "")) for whole, _, names in indexes
+            ),
+            triggers=triggers,
+            references=references,
+            kind=kind,
         )
 
     def _create(self, table: Table, row: Row) -> None:
         schema = self._schema(row)
         names = list(dict.fromkeys((*row.key_columns, *(schema or row.columns), *row.columns)))
         parts = [f"{quote(name)} {self._type(row, name)}" for name in names]
-        if row.key_columns:
+        if row.key_columns and not row.keyless:
             parts.append(f"PRIMARY KEY ({', '.join(quote(name) for name in row.key_columns)})")
         rows(self._connection, f"CREATE SCHEMA IF NOT EXISTS {quote(table.schema)}")
         rows(self._connection, f"CREATE TABLE IF NOT EXISTS {table.sql} ({', '.join(parts)})")
+        if not schema:
+            log(f"{table}: created from the first row, whose values suggest the types: the input does not give any")
 
     def _schema(self, row: Row) -> Mapping[str, Any]:
         stream = self._streams.get(row.table)
@@ -126,14 +197,6 @@ class Target:
         """A column type: from the input's JSON Schema, else from the value at hand; text takes everything."""
         declared = self._schema(row).get(name)
         if isinstance(declared, dict):
-            kinds = declared.get("type")
-            kind = next((one for one in kinds if one != "null"), "") if isinstance(kinds, list) else str(kinds or "")
-            return _FORMATS.get(str(declared.get("format"))) or _JSON_TYPES.get(kind, "text")
-        value = row.values.get(name)
-        if isinstance(value, bool):
-            return "boolean"
-        if isinstance(value, int):
-            return "bigint"
-        if isinstance(value, float):
-            return "numeric"
-        return "jsonb" if isinstance(value, dict | list) else "text"
+            return json_schema_type(declared)
+        value = row.data.get(name, row.key_data.get(name))
+        return guessed_type(bytes(value) if value is not None else b"null")

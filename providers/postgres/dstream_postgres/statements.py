@@ -1,0 +1,319 @@
+"""Statements: SQL for a change, or for a run of changes of one kind to one table.
+
+Values are literals in the text: nothing in an identifier or a value is taken for a placeholder, and several statements
+travel in one message. `standard_conforming_strings` is on in every session of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from dstream_postgres.names import quote
+from dstream_postgres.rows import Operation, Row, Values
+from dstream_postgres.target import TargetColumn, TargetTable
+from dstream_postgres.values import NULL, field, literal, nested
+
+_NOT_CSV = (b"\\", b"\t{", b"\t[", b"\n{", b"\n[")
+
+
+def columns_of(row: Row, table: TargetTable) -> tuple[TargetColumn, ...]:
+    """The columns of a row that SQL may give a value: the target computes its generated ones itself."""
+    return tuple(column for column in map(table.columns.__getitem__, row.columns) if not column.generated)
+
+
+def insert(table: TargetTable, rows: Sequence[Row]) -> bytes:
+    """Insert rows with the same columns; a row with the same key is replaced, where an index makes the key unique."""
+    first = rows[0]
+    columns = columns_of(first, table)
+    conflict = ""
+    fixed = any(column.always and column.name not in first.key_columns for column in columns)
+    if first.key_columns and not first.keyless and not fixed and table.arbiter(first.key_columns):
+        conflict = _conflict(columns, first.key_columns)
+    values = b", ".join(_tuple(row, columns, table) for row in rows)
+    return f"{_into(table, columns)} VALUES ".encode() + values + conflict.encode()
+
+
+def copy(table: TargetTable, rows: Sequence[Row]) -> tuple[str, bytes]:
+    """The COPY command for rows with the same columns, and its data."""
+    columns = columns_of(rows[0], table)
+    listed = ", ".join(quote(column.name) for column in columns)
+    command = f"COPY {table.table.sql} ({listed}) FROM STDIN WITH (FORMAT csv, DELIMITER E'\\t', NULL 'null')"
+    skipped = len(columns) != len(rows[0].columns)
+    if not skipped and not any(column.json or column.required for column in columns):
+        # The tokens of JSON are fields of CSV, unless a string has an escape or a value is nested.
+        text = b"\n".join([b"\t".join(row.data.values()) for row in rows]) + b"\n"
+        if text[0] not in b"[{" and not any(sign in text for sign in _NOT_CSV):
+            return command, text
+    return command, b"".join([_fields(row, columns) for row in rows])
+
+
+def copyable(table: TargetTable, rows: Sequence[Row]) -> bool:
+    """Whether COPY takes the values: an SQL array from a JSON array takes an expression."""
+    columns = [column for column in columns_of(rows[0], table) if not column.json and not column.text]
+    return bool(columns_of(rows[0], table)) and not any(
+        nested(bytes(row.data[column.name])[:1] or b" ", column) for column in columns for row in rows
+    )
+
+
+def update(table: TargetTable, rows: Sequence[Row]) -> bytes:
+    """Update rows with the same columns by their keys; rows that are not there stay so."""
+    columns = columns_of(rows[0], table)
+    keys = rows[0].key_columns
+    names = {column.name: f"c{number}" for number, column in enumerate(columns)}
+    extra = [table.columns[name] for name in keys if name not in names]
+    names |= {column.name: f"k{number}" for number, column in enumerate(extra)}
+    tuples = []
+    for number, row in enumerate(rows):
+        cast = number == 0
+        tuples.append(_tuple(row, columns, table, cast=cast, more=[(row.key_data, extra)]))
+    changed, fixed = _changes(columns, keys, names, "d")
+    same = [f"t.{quote(name)} = d.{names[name]}" for name in keys]
+    return (
+        f"UPDATE {table.only} AS t SET {changed} FROM (VALUES ".encode()
+        + b", ".join(tuples)
+        + f") AS d ({', '.join(names.values())}) WHERE {' AND '.join(same + fixed)}".encode()
+    )
+
+
+def changes_anything(table: TargetTable, row: Row) -> bool:
+    """Whether an update of the row sets a column: there may be nothing but the key."""
+    return any(column.name not in row.key_columns for column in columns_of(row, table) if not column.always)
+
+
+def delete(table: TargetTable, rows: Sequence[Row]) -> bytes:
+    """Delete rows by their keys, which have no NULL unless it is one row."""
+    return f"DELETE FROM {table.only} AS t WHERE ".encode() + _by_keys(table, [row.key_data for row in rows])
+
+
+def delete_key(table: TargetTable, key: Values) -> bytes:
+    """Delete the row with a key."""
+    return f"DELETE FROM {table.only} AS t WHERE ".encode() + _by_keys(table, [key])
+
+
+def truncate(tables: Iterable[TargetTable]) -> bytes:
+    """Empty tables in one statement, so that foreign keys between them do not matter."""
+    return b"TRUNCATE " + ", ".join(table.only for table in tables).encode()
+
+
+def delete_all(table: TargetTable) -> bytes:
+    """Empty a table that TRUNCATE refuses: one that another table refers to, or a view."""
+    return f"DELETE FROM {table.only}".encode()
+
+
+def upsert_one(table: TargetTable, row: Row) -> bytes:
+    """Update one whole row by its key, its old one if that has changed, and insert it if it is not there."""
+    columns = columns_of(row, table)
+    if not table.arbiter(row.key_columns):
+        gone = row.old_key_data or row.key_data
+        return (
+            f"DELETE FROM {table.only} AS t WHERE ".encode() + _by_keys(table, [gone]) + b"; "
+            + f"{_into(table, columns)} VALUES ".encode() + _tuple(row, columns, table)
+        )  # fmt: skip
+    if row.old_key_data is None and not changes_anything(table, row):
+        return insert(table, [row])
+    found = f"WITH found AS (UPDATE {table.only} AS t SET ".encode() + _assignments(row, columns, table)
+    found += b" WHERE " + _by_keys(table, [row.old_key_data or row.key_data]) + b" RETURNING 1) "
+    values = _tuple(row, columns, table, cast=True)[1:-1]
+    conflict = _conflict(columns, row.key_columns).encode() if row.old_key_data else b""
+    return (
+        found + f"{_into(table, columns)} SELECT ".encode() + values
+        + b" WHERE NOT EXISTS (SELECT FROM found)" + conflict
+    )  # fmt: skip
+
+
+def replace_fixed(table: TargetTable, row: Row) -> bytes:
+    """Delete a row and insert it anew where a column that SQL cannot assign is to have another value.
+
+    That is an identity column which is GENERATED ALWAYS. Columns that were not sent keep their values.
+    """
+    sent = {column.name: column for column in columns_of(row, table)}
+    columns = [column for column in table.columns.values() if not column.generated]
+    values = [
+        literal(bytes(row.data[column.name]), column, table, column.name in row.json_nulls)
+        + f"::{column.type}".encode()
+        if column.name in sent
+        else b"gone." + quote(column.name).encode()
+        for column in columns
+    ]
+    differ = b" OR ".join(
+        f"t.{quote(column.name)} IS DISTINCT FROM ".encode() + value
+        for column, value in zip(columns, values, strict=True)
+        if column.always and column.name in sent
+    )
+    where = _by_keys(table, [row.old_key_data or row.key_data]) + b" AND (" + differ + b")"
+    return (
+        f"WITH gone AS (DELETE FROM {table.only} AS t WHERE ".encode() + where
+        + f" RETURNING t.*) {_into(table, columns)} SELECT ".encode() + b", ".join(values) + b" FROM gone"
+    )  # fmt: skip
+
+
+def one(table: TargetTable, row: Row) -> bytes:
+    """All that one row takes, as one message. Fails with division_by_zero where a row must be there and is not."""
+    if row.operation is Operation.TRUNCATE:
+        return truncate([table])
+    if row.keyless and row.operation is not Operation.INSERT:
+        return delete_equal(table, row) if row.operation is Operation.DELETE else update_equal(table, row)
+    if row.operation is Operation.DELETE:
+        return delete(table, [row])
+    if not row.key_columns or row.keyless:
+        return insert(table, [row])
+    before = b""
+    if any(column.always for column in columns_of(row, table)):
+        before = replace_fixed(table, row) + b"; "
+        if any(table.columns[name].always for name in row.key_columns):
+            row = replace(row, old_key=None, old_key_data=None)  # it has its new key by now
+    if row.unchanged:
+        return before + update_one(table, row)
+    if row.operation is Operation.INSERT and not before and table.arbiter(row.key_columns) and row.old_key is None:
+        return insert(table, [row])
+    return before + upsert_one(table, row)
+
+
+def update_one(table: TargetTable, row: Row) -> bytes:
+    """Update one row that may have columns that were not sent, by its key; by its old one first if that has changed.
+
+    Fails with division_by_zero if the row is not there: what was not sent is not known.
+    """
+    columns = columns_of(row, table)
+    at_key = b" WHERE " + _by_keys(table, [row.key_data])
+    if row.old_key_data is None:
+        if not changes_anything(table, row):
+            return f"SELECT 1 / count(*)::int FROM {table.only} AS t".encode() + at_key
+        change = f"UPDATE {table.only} AS t SET ".encode() + _assignments(row, columns, table)
+        return b"WITH found AS (" + change + at_key + b" RETURNING 1) SELECT 1 / count(*)::int FROM found"
+    change = f"UPDATE {table.only} AS t SET ".encode() + _assignments(row, columns, table)
+    moved = change + b" WHERE " + _by_keys(table, [row.old_key_data]) + b" RETURNING 1"
+    there = change + at_key + b" AND NOT EXISTS (SELECT FROM moved) RETURNING 1"
+    return (
+        b"WITH moved AS (" + moved + b"), found AS (" + there + b") SELECT 1 / count(*)::int"
+        b" FROM (SELECT FROM moved UNION ALL SELECT FROM found) AS either"
+    )
+
+
+def exchange(table: TargetTable, rows: Sequence[Row]) -> bytes:
+    """Give rows with the same columns other keys, all at the same time."""
+    columns = columns_of(rows[0], table)
+    keys = [table.columns[name] for name in rows[0].key_columns]
+    names = {column.name: f"c{number}" for number, column in enumerate(columns)}
+    old = {column.name: f"o{number}" for number, column in enumerate(keys)}
+    tuples = []
+    for number, row in enumerate(rows):
+        tuples.append(_tuple(row, columns, table, cast=number == 0, more=[(row.old_key_data or row.key_data, keys)]))
+    changed, _ = _changes(columns, (), names, "d")
+    return (
+        f"UPDATE {table.only} AS t SET {changed} FROM (VALUES ".encode()
+        + b", ".join(tuples)
+        + f") AS d ({', '.join((*names.values(), *old.values()))}) WHERE ".encode()
+        + " AND ".join(f"t.{quote(name)} = d.{alias}" for name, alias in old.items()).encode()
+    )
+
+
+def delete_equal(table: TargetTable, row: Row) -> bytes:
+    """Delete one of the rows that equal the row."""
+    return f"DELETE FROM {table.only} AS t WHERE ".encode() + _one_equal(table, row.key_data)
+
+
+def update_equal(table: TargetTable, row: Row) -> bytes:
+    """Update one of the rows that equal the row as it was. Fails with division_by_zero if there is none."""
+    assignments = _assignments(row, columns_of(row, table), table)
+    return (
+        f"WITH found AS (UPDATE {table.only} AS t SET ".encode() + assignments
+        + b" WHERE " + _one_equal(table, row.old_key_data or row.key_data)
+        + b" RETURNING 1) SELECT 1 / count(*)::int FROM found"
+    )  # fmt: skip
+
+
+def has_null(values: Values) -> bool:
+    """Whether a key has a NULL, which no comparison with `=` finds."""
+    return any(bytes(value) == b"null" for value in values.values())
+
+
+def _one_equal(table: TargetTable, values: Values) -> bytes:
+    """Names one row by all its values, compared as they are stored: json has no other comparison."""
+    columns = [table.columns[name] for name in values if not table.columns[name].generated]
+    own = ", ".join(f"e.{quote(column.name)}" for column in columns)
+    wanted = b", ".join(
+        literal(bytes(values[column.name]), column, table) + f"::{column.full_type}".encode() for column in columns
+    )
+    return (
+        f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e WHERE ROW({own}) *= ROW(".encode()
+        + wanted
+        + b") LIMIT 1)"
+    )
+
+
+def _by_keys(table: TargetTable, keys: Sequence[Values]) -> bytes:
+    """The condition that a row has one of the keys. A key with a NULL is compared alone."""
+    columns = [table.columns[name] for name in keys[0]]
+    if len(keys) == 1:
+        parts = []
+        for column in columns:
+            value = literal(bytes(keys[0][column.name]), column, table)
+            name = f"t.{quote(column.name)}".encode()
+            parts.append(name + b" IS NULL" if value == NULL else name + b" = " + value)
+        return b" AND ".join(parts)
+    tuples = [b", ".join(literal(bytes(key[column.name]), column, table) for column in columns) for key in keys]
+    if len(columns) == 1:
+        return f"t.{quote(columns[0].name)} IN (".encode() + b", ".join(tuples) + b")"
+    listed = ", ".join(f"t.{quote(column.name)}" for column in columns)
+    return f"({listed}) IN (".encode() + b", ".join(b"(" + text + b")" for text in tuples) + b")"
+
+
+def _conflict(columns: Sequence[TargetColumn], keys: Sequence[str]) -> str:
+    changed = [column for column in columns if column.name not in keys and not column.always]
+    listed = ", ".join(quote(name) for name in keys)
+    change = ", ".join(f"{quote(column.name)} = EXCLUDED.{quote(column.name)}" for column in changed)
+    return f" ON CONFLICT ({listed}) " + (f"DO UPDATE SET {change}" if change else "DO NOTHING")
+
+
+def _into(table: TargetTable, columns: Sequence[TargetColumn]) -> str:
+    listed = ", ".join(quote(column.name) for column in columns)
+    return f"INSERT INTO {table.table.sql} ({listed}) OVERRIDING SYSTEM VALUE"
+
+
+def _tuple(
+    row: Row,
+    columns: Sequence[TargetColumn],
+    table: TargetTable,
+    *,
+    cast: bool = False,
+    more: Sequence[tuple[Values, Sequence[TargetColumn]]] = (),
+) -> bytes:
+    """A row of VALUES. `cast` gives each value its type, which the first row of a list decides for all."""
+    nulls = row.json_nulls
+    parts = [literal(bytes(row.data[column.name]), column, table, column.name in nulls) for column in columns]
+    every = list(columns)
+    for values, others in more:
+        parts += [literal(bytes(values[column.name]), column, table) for column in others]
+        every += others
+    if cast:
+        parts = [part + f"::{column.type}".encode() for part, column in zip(parts, every, strict=True)]
+    return b"(" + b", ".join(parts) + b")"
+
+
+def _fields(row: Row, columns: Sequence[TargetColumn]) -> bytes:
+    nulls = row.json_nulls
+    return b"\t".join([field(bytes(row.data[c.name]), c, c.name in nulls) for c in columns]) + b"\n"
+
+
+def _assignments(row: Row, columns: Sequence[TargetColumn], table: TargetTable) -> bytes:
+    keys = row.key_columns if row.old_key_data is None else ()
+    return b", ".join(
+        f"{quote(column.name)} = ".encode()
+        + literal(bytes(row.data[column.name]), column, table, column.name in row.json_nulls)
+        for column in columns
+        if column.name not in keys and not column.always
+    )
+
+
+def _changes(
+    columns: Sequence[TargetColumn], keys: Sequence[str], names: dict[str, str], source: str
+) -> tuple[str, list[str]]:
+    """The assignments, and the conditions under which columns that SQL cannot assign have their values already."""
+    changed = [column for column in columns if column.name not in keys and not column.always]
+    fixed = [column for column in columns if column.name not in keys and column.always]
+    return (
+        ", ".join(f"{quote(column.name)} = {source}.{names[column.name]}" for column in changed),
+        [f"t.{quote(column.name)} = {source}.{names[column.name]}" for column in fixed],
+    )
