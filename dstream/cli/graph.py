@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from itertools import pairwise
 
 import click
 
@@ -13,16 +14,26 @@ from dstream.cli.render.paint import say
 
 @click.command("graph", cls=Command)
 @config_options
-@flag("json", help="As JSON instead of DOT.")
-def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
-    """Write the graph of the configuration's blocks in the DOT language; an arrow leads to what a block needs."""
+@flag("full", help="Include dependencies that follow from others.")
+@flag("json", help="As JSON instead of DOT, with all dependencies.")
+def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], full: bool, json: bool) -> None:
+    """Write the graph of the configuration's blocks in the DOT language. An arrow leads to what a block needs.
+
+    A dependency that follows from others is left out. The longest chain, which bounds how much of an apply can run in
+    parallel, is bold.
+    """
     graph = opened(config, var, var_file).graph
     if json:
         say(json_module.dumps({name: graph.needs(name) for name in graph}, ensure_ascii=False))
         return
+    from dstream.graph.analysis import longest_chain, reduced
+
+    needs = {name: graph.needs(name) for name in graph} if full else reduced(graph)
+    chain = set(pairwise(longest_chain(graph)))
     say('digraph {\n  rankdir = "RL"')
-    for name in graph:
+    for name, needed in needs.items():
         say(f"  {json_module.dumps(name)}")
-        for needed in graph.needs(name):
-            say(f"  {json_module.dumps(name)} -> {json_module.dumps(needed)}")
+        for each in needed:
+            style = " [style = bold]" if (name, each) in chain else ""
+            say(f"  {json_module.dumps(name)} -> {json_module.dumps(each)}{style}")
     say("}")

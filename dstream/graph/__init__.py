@@ -1,4 +1,4 @@
-"""The dependency graph: what must exist, or be gone, before what. The only user of networkx, to tell loops."""
+"""The dependency graph: what must exist, or be gone, before what. The only user of networkx."""
 
 from dstream.graph.dependencies import Dependencies
 from dstream.graph.walk import Walk

@@ -1,8 +1,9 @@
 """Dependencies: a directed graph of names, each pointing at what it needs.
 
 Nodes are strings: addresses of blocks (`task.copy`, `local.tables`, `postgres_publication.orders`) or steps of
-an operation. Both directions are kept as plain lists, so that 100,000 steps take little room and a question costs as
-much as its answer is long. networkx is imported when there are loops to tell: its import costs more than a small plan.
+an operation. Both directions are kept as plain lists, so that 100,000 steps take little memory, and a question costs as
+much as its answer is long. Every plan and every apply asks these questions, so they do not wait for networkx: what
+needs it is in `analysis.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 
 class Dependencies:
-    """A directed graph in which `add("a", ["b"])` says that a needs b."""
+    """A directed graph in which `add("a", ["b"])` means that a needs b."""
 
     __slots__ = ("_needed_by", "_needs")
 
     def __init__(self) -> None:
         """Make an empty graph."""
-        # An edge that was added twice is there twice; whoever asks is told once.
+        # An edge that was added twice is here twice; the methods return it once.
         self._needs: dict[str, list[str]] = {}
         self._needed_by: dict[str, list[str]] = {}
 
@@ -59,32 +60,18 @@ class Dependencies:
         """Return the nodes and everything that needs them, directly or not."""
         return _reached(nodes, self._needed_by)
 
-    def loops(self) -> list[list[str]]:
-        """Return one loop of each group of nodes that need each other, each starting at its smallest name.
-
-        A loop ["a", "b"] says that a needs b and b needs a. Empty when the graph has none.
-        """
+    def cycles(self) -> list[list[str]]:
+        """Return a cycle of each group of nodes that need each other (see `analysis.cycles`), or nothing."""
         if len(self.in_order()) == len(self._needs):
             return []
-        import networkx
+        from dstream.graph.analysis import cycles
 
-        graph = networkx.DiGraph(self._needs)
-        found: list[list[str]] = []
-        for group in networkx.strongly_connected_components(graph):
-            part = graph.subgraph(group)
-            start = min(group)
-            if len(group) == 1 and not part.has_edge(start, start):
-                continue
-            edges = networkx.find_cycle(part, source=start)
-            names = [edge[0] for edge in edges]
-            first = names.index(min(names))
-            found.append(names[first:] + names[:first])
-        return sorted(found)
+        return cycles(self)
 
     def in_order(self) -> list[str]:
         """Return the nodes so that each comes after all it needs; ties in the order in which they were added.
 
-        A node that is in a loop, or needs one that is, is left out.
+        A node on a cycle, or one that needs such a node, is left out.
         """
         names = list(self._needs)
         place = {name: index for index, name in enumerate(names)}

@@ -1,7 +1,7 @@
-"""Walk: which steps may start now, given which have ended; a failed step fails its dependents and nothing else.
+"""Walk: which steps may start now, given which have ended; a failed step skips its dependents and nothing else.
 
 The walk keeps counts instead of searching, so that a step costs as much as it has edges.
-It is not a scheduler: its caller starts the steps, as many at once as it likes, and reports their ends.
+It is not a scheduler: its caller starts the steps, any number in parallel, and reports how they end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Walk:
     """The state of one pass over a graph, from what needs nothing to what needs most."""
 
     def __init__(self, graph: Dependencies) -> None:
-        """Start a walk; every node is a step. One that is in a loop, or needs one that is, never starts."""
+        """Start a walk; every node is a step. A step on a cycle, or one that needs such a step, never starts."""
         self._graph = graph
         self._waits = {node: len(graph.needs(node)) for node in graph}
         self._ready = deque(node for node, count in self._waits.items() if not count)
@@ -35,7 +35,7 @@ class Walk:
         return [node for node in self._ready.copy() if node not in self._skipped]
 
     def done(self, node: str) -> None:
-        """Record that a step succeeded: its dependents come closer."""
+        """Record that a step succeeded; its dependents wait for one step less."""
         self._unfinished -= 1
         for dependent in self._graph.needed_by(node):
             self._waits[dependent] -= 1
@@ -61,9 +61,9 @@ class Walk:
         """The skipped steps, each with the failed step that is the cause."""
         return dict(self._skipped)
 
-    def loops(self) -> list[list[str]]:
-        """Return the loops of the graph; a walk over a graph with one cannot finish."""
-        return self._graph.loops()
+    def cycles(self) -> list[list[str]]:
+        """Return the cycles of the graph; a walk over a graph with one cannot finish."""
+        return self._graph.cycles()
 
     @property
     def finished(self) -> bool:

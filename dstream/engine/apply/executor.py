@@ -366,12 +366,12 @@ class Execution:
     def _finish(self) -> None:
         """Record what is no change of an object: tasks that are now applied, outputs, providers out of use."""
         if not self.walk.finished and not self.stop.requested:
-            loops = "; ".join(" -> ".join([*loop, loop[0]]) for loop in self.walk.loops())
+            cycles = "; ".join(" -> ".join([*cycle, cycle[0]]) for cycle in self.walk.cycles())
             self.diagnostics.append(
                 error(
                     "Steps wait for each other",
-                    f"{loops}. What did not wait is done and recorded. Take create_before_destroy out of one of these, "
-                    "or apply them one after the other with -target.",
+                    f"{cycles}. The other steps are done and recorded. Remove create_before_destroy from one of these "
+                    "blocks, or apply them one after the other with -target.",
                 )
             )
         if self.stop.at_once:

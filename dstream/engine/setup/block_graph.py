@@ -44,18 +44,18 @@ def block_needs(config: Config) -> Needs:
 
 
 def block_graph(config: Config, needs: Needs) -> Dependencies:
-    """Return the graph of the configuration's blocks; raise DiagnosticsError where blocks need each other."""
+    """Return the graph of the configuration's blocks; raise DiagnosticsError on a cycle."""
     graph = Dependencies()
     for name, needed in needs.items():
         graph.add(name, needed)
-    loops = graph.loops()
-    if loops:
+    cycles = graph.cycles()
+    if cycles:
         ranges = {name: declared for name, declared, _ in _blocks(config)}
-        raise DiagnosticsError([_loop(loop, ranges) for loop in loops])
+        raise DiagnosticsError([_cycle(cycle, ranges) for cycle in cycles])
     return graph
 
 
-def _loop(names: list[str], ranges: dict[str, SourceRange]) -> Diagnostic:
+def _cycle(names: list[str], ranges: dict[str, SourceRange]) -> Diagnostic:
     path = " -> ".join([*names, names[0]])
     places = "\n".join(f"  {name} at {ranges[name]}" for name in names)
     detail = (

@@ -17,7 +17,7 @@ def order(
     recorded: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[str]:
     graph, steps = build_steps(changes, blocks, recorded or {})
-    assert graph.loops() == []
+    assert graph.cycles() == []
     walk, done = Walk(graph), []
     while (name := walk.take()) is not None:
         walk.done(name)

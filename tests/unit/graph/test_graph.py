@@ -1,6 +1,10 @@
-"""The dependency graph: order, loops, and what a failure takes with it."""
+"""The dependency graph: order, cycles, and what a failure takes with it."""
+
+import subprocess
+import sys
 
 from dstream.graph import Dependencies, Walk
+from dstream.graph.analysis import longest_chain, reduced
 
 
 def graph(**edges: list[str]) -> Dependencies:
@@ -14,16 +18,16 @@ def test_each_node_comes_after_all_that_it_needs_and_ties_keep_their_order() -> 
     assert graph(c=["a", "b"], b=[], a=[], d=["c"]).in_order() == ["a", "b", "c", "d"]
 
 
-def test_a_loop_is_named_from_its_smallest_member() -> None:
-    assert graph(b=["c"], c=["a"], a=["b"], d=["a"]).loops() == [["a", "b", "c"]]
+def test_a_cycle_is_named_from_its_smallest_member() -> None:
+    assert graph(b=["c"], c=["a"], a=["b"], d=["a"]).cycles() == [["a", "b", "c"]]
 
 
-def test_a_node_that_needs_itself_is_a_loop() -> None:
-    assert graph(a=["a"]).loops() == [["a"]]
+def test_a_node_that_needs_itself_is_a_cycle() -> None:
+    assert graph(a=["a"]).cycles() == [["a"]]
 
 
-def test_a_graph_without_loops_names_none() -> None:
-    assert graph(a=["b"], b=[]).loops() == []
+def test_a_graph_without_cycles_names_none() -> None:
+    assert graph(a=["b"], b=[]).cycles() == []
 
 
 def test_closure_follows_needs_and_dependents_follow_the_other_way() -> None:
@@ -53,3 +57,23 @@ def test_a_failure_skips_its_dependents_and_nothing_else() -> None:
     assert walk.take() is None
     assert walk.finished
     assert walk.skipped == {"a": "b", "e": "b"}
+
+
+def test_the_reduction_drops_what_follows_from_the_rest_and_keeps_the_order() -> None:
+    made = graph(a=["d", "c", "b"], b=["c"], c=["e"], d=["e"], e=[])
+    made.add("a", ["c", "e"])
+    assert reduced(made) == {"a": ["d", "b"], "d": ["e"], "c": ["e"], "b": ["c"], "e": []}
+
+
+def test_the_longest_chain_leads_from_what_needs_most_to_what_needs_nothing() -> None:
+    assert longest_chain(graph(a=["d", "b"], b=["c"], c=[], d=[], e=["d"])) == ["a", "b", "c"]
+    assert longest_chain(graph(z=["y"], y=[], b=["a"], a=[])) in (["z", "y"], ["b", "a"])
+    assert longest_chain(Dependencies()) == []
+
+
+def test_order_and_reach_do_without_networkx() -> None:
+    code = (
+        "import sys; from dstream.graph import Dependencies as D; g = D(); g.add('a', ['b']); g.cycles(); "
+        "g.closure(['a']); g.dependents(['b']); sys.exit('networkx' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
