@@ -39,9 +39,9 @@ class _Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line that the target refuses, and why."""
+    """A row that the target refuses, and why."""
 
-    line: bytes
+    row: Row
     reason: str
 
 
@@ -75,10 +75,10 @@ class Applier:
         if row.operation in (Operation.DELETE, Operation.TRUNCATE) and not self._deletes:
             return None
         if not row.key_columns and row.operation is Operation.DELETE:
-            self.rejected.append(Rejected(row.line, "a delete without Key names no row"))
+            self.rejected.append(Rejected(row, "a delete without Key names no row"))
             return None
         if not row.key_columns and row.unchanged:
-            self.rejected.append(Rejected(row.line, "an update with Unchanged columns and without Key names no row"))
+            self.rejected.append(Rejected(row, "an update with Unchanged columns and without Key names no row"))
             return None
         return row, self._target.table_for(row)
 
@@ -178,24 +178,24 @@ class Applier:
     def _singles(self, placed: Sequence[Placed]) -> None:
         """Apply rows one by one, in the source's order."""
         for run in ordered(placed):
-            if len(run.rows) > 1 and _exchanges(run.kind, run.table, run.rows[0]) and self._exchange(run):
+            joined = run.kind is Kind.TRUNCATE or _exchanges(run.kind, run.table, run.rows[0])
+            if joined and len(run.rows) > 1 and not self._held and self._joined([run]):
                 continue
-            self._each([(row, run.table) for row in run.rows])
+            tables = run.tables if run.kind is Kind.TRUNCATE else [run.table] * len(run.rows)
+            self._each(list(zip(run.rows, tables, strict=True)))
 
-    def _exchange(self, run: Run) -> bool:
-        """Try to give several rows their new keys in one statement, as one statement of the source did."""
-        if self._held:
-            return False
-        self._execute(b"SAVEPOINT exchange")
+    def _joined(self, runs: Sequence[Run]) -> bool:
+        """Try to apply runs as statements that hold several rows, as those of the source may have done."""
+        self._execute(b"SAVEPOINT joined")
         try:
-            if self._execute(statements.exchange(run.table, run.rows)) != len(run.rows):
-                raise _Missing
+            for run in runs:
+                self._run(run)
         except (psycopg2.Error, Unfit, _Missing) as problem:
             if not refused(problem):
                 raise
-            self._execute(b"ROLLBACK TO SAVEPOINT exchange; RELEASE SAVEPOINT exchange")
+            self._execute(b"ROLLBACK TO SAVEPOINT joined; RELEASE SAVEPOINT joined")
             return False
-        self._execute(b"RELEASE SAVEPOINT exchange")
+        self._execute(b"RELEASE SAVEPOINT joined")
         return True
 
     def _each(self, placed: Sequence[Placed]) -> None:
@@ -247,7 +247,7 @@ class Applier:
             self._singles(waiting)
         if self._held:
             waiting, self._held = self._held, []
-            if not self._together(waiting):
+            if not self._joined(ordered(waiting)) and not self._together(waiting):
                 for row, table in waiting:
                     problem = self._single(row, table)
                     if getattr(problem, "pgcode", None) == _FOREIGN_KEY:
@@ -286,7 +286,7 @@ class Applier:
             missing = f"columns {', '.join(row.unchanged)} were not sent" if row.unchanged else "no row equals it"
             reason = f"an update of a row that the target does not have: {missing}"
         log(f"{row.table}: a row was rejected: {reason}")
-        self.rejected.append(Rejected(row.line, reason))
+        self.rejected.append(Rejected(row, reason))
 
     def _execute(self, sql: bytes) -> int:
         self._cursor.execute(sql)

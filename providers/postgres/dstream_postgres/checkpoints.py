@@ -33,7 +33,7 @@ def create_table(run: Run, table: Table) -> None:
 
 def create_row(run: Run, table: Table, task: str) -> None:
     """Create a task's row, without a checkpoint, if it is missing."""
-    run(f"INSERT INTO {table.sql} (task) VALUES (%s) ON CONFLICT DO NOTHING", (task,))  # noqa: S608 - quoted
+    run(f"INSERT INTO {table.sql_format} (task) VALUES (%s) ON CONFLICT DO NOTHING", (task,))  # noqa: S608 - quoted
 
 
 class CheckpointRow:
@@ -50,7 +50,7 @@ class CheckpointRow:
         create_table(self._run, self._table)
         self._connection.commit()
         create_row(self._run, self._table, self._task)
-        name = self._table.sql
+        name = self._table.sql_format
         before = self._run(
             f"SELECT pid, started FROM {name} WHERE task = %s FOR UPDATE",  # noqa: S608 - quoted
             (self._task,),
@@ -72,7 +72,7 @@ class CheckpointRow:
 
     def store(self, checkpoint: Mapping[str, Any] | None) -> None:
         """Write the checkpoint (None: leave it) in the open transaction. ConflictError if a later session took over."""
-        name = self._table.sql
+        name = self._table.sql_format
         if checkpoint is None:
             found = self._run(
                 f"SELECT 1 FROM {name} WHERE task = %s AND epoch = %s::uuid FOR UPDATE",  # noqa: S608 - quoted

@@ -30,6 +30,11 @@ class Table:
         """The quoted name, for SQL."""
         return f"{quote(self.schema)}.{quote(self.name)}"
 
+    @property
+    def sql_format(self) -> str:
+        """The quoted name, for SQL in which `%s` stands for a parameter."""
+        return self.sql.replace("%", "%%")
+
 
 def parse_table(text: str, *, schema: str = "public") -> Table:
     """A table out of `name`, `schema.name`, or either part in double quotes. Names are not folded to lower case.

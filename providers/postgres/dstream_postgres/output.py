@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dstream_postgres.names import Table, parse_table
 from dstream_postgres.settings import OutputSettings
 from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource
+from dstream_sdk.failpoints import fault
 
 if TYPE_CHECKING:
     import psycopg2
 
+    from dstream_postgres.applier import Rejected
     from dstream_postgres.rows import Row
 
 CHECKPOINT = "postgres_checkpoint"
+REPLAY = " (replay)"
+"""What dstream adds to the name of a task while it replays its dead letters."""
 ROWS, BYTES = 5_000, 4 * 1024 * 1024
 """A batch is applied when it holds this much."""
 
@@ -48,6 +53,8 @@ class PostgresOutput(Output[OutputSettings]):
         from dstream_postgres.applier import Applier
         from dstream_postgres.checkpoints import CheckpointRow
         from dstream_postgres.database import connect, error_of, rows
+        from dstream_postgres.origin import mark_session
+        from dstream_postgres.refusals import Refusals
         from dstream_postgres.target import Target
         from dstream_postgres.worker import Worker
 
@@ -56,6 +63,7 @@ class PostgresOutput(Output[OutputSettings]):
         self._session = session
         self._connection: Any = connect(self._dsn)
         self._rows: list[Row] = []
+        self._rejected: list[Rejected] = []
         self._size = 0
         self._begun = False
         self._checkpoints: CheckpointRow | None = None
@@ -68,13 +76,25 @@ class PostgresOutput(Output[OutputSettings]):
         self._connection.autocommit = False
         target = Target(self._connection, config, session.streams)
         self._applier = Applier(self._connection, target, deletes=config.deletes == "apply")
-        self._worker = Worker(self._applier.apply)
+        self._worker = Worker(self._apply)
         if session.acks and session.task:
             self._checkpoints = CheckpointRow(self._connection, table, session.task)
             try:
                 session.stored_checkpoint = self._checkpoints.take()
             except psycopg2.Error as problem:
                 raise error_of(problem, f"use the checkpoint table {table}", self._dsn) from None
+        task = session.task.removesuffix(REPLAY)
+        self._replay = task != session.task and config.replay == "ordered"
+        try:
+            self._refusals = Refusals(partial(rows, self._connection), table, task)
+            self._refusals.load()
+            self._connection.rollback()
+            if task and config.origin:
+                self._connection.autocommit = True
+                mark_session(self._connection, task)
+                self._connection.autocommit = False
+        except psycopg2.Error as problem:
+            raise error_of(problem, "prepare the session", self._dsn) from None
 
     def write_block(self, block: bytes) -> None:
         """Take whole lines; they are applied in batches, and committed by `flush`."""
@@ -106,9 +126,11 @@ class PostgresOutput(Output[OutputSettings]):
             if self._rows:
                 self._hand_over()
             self._worker.wait()
-            for rejected in self._applier.rejected:
-                self._session.reject(rejected.line, rejected.reason)
-            self._applier.rejected.clear()
+            for rejected in self._rejected:
+                self._session.reject(rejected.row.line, rejected.reason)
+            self._rejected.clear()
+            self._refusals.store()
+            fault("before_commit")
             if self._checkpoints is not None:
                 self._checkpoints.store(checkpoint)
             self._connection.commit()
@@ -120,6 +142,25 @@ class PostgresOutput(Output[OutputSettings]):
         """Leave; what was not flushed is rolled back."""
         self._worker.close()
         self._connection.close()
+
+    def _apply(self, batch: Sequence[Row]) -> None:
+        """Apply a batch, in the worker's thread; a replay leaves out what would go back in time."""
+        from dstream_postgres.applier import Rejected
+
+        refusals = self._refusals
+        if self._replay:
+            objections = [(row, refusals.objection(row)) for row in batch]
+            self._rejected += [Rejected(row, reason) for row, reason in objections if reason]
+            batch = [row for row, reason in objections if not reason]
+        self._applier.apply(batch)
+        rejected, self._applier.rejected = self._applier.rejected, []
+        aside = [each.row for each in rejected]
+        if self._replay:
+            gone = {id(row) for row in aside}
+            refusals.forget(row for row in batch if id(row) not in gone)
+        else:
+            refusals.applied(batch, aside)
+        self._rejected += rejected
 
     def _hand_over(self) -> None:
         from dstream_postgres.database import rows

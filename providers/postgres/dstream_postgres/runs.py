@@ -37,7 +37,7 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Run:
-    """Changes that one statement does. `tables` are several only where tables are emptied."""
+    """Changes that one statement does. Where tables are emptied, `tables` are those of the rows; else it is one."""
 
     kind: Kind
     table: TargetTable
@@ -71,28 +71,29 @@ def ordered(placed: Iterable[Placed]) -> list[Run]:
         kind = kind_of(row, table)
         if last is not None and kind is last.kind and kind is not Kind.SINGLE:
             if kind is Kind.TRUNCATE:
-                if table not in last.tables:
-                    last.tables.append(table)
+                last.rows.append(row)
+                last.tables.append(table)
                 continue
             first = last.rows[0]
-            keys = {key for key in (row.key, row.old_key) if key}
+            keys = _keys(row)
             if (
                 table is last.table
                 and row.columns == first.columns
                 and row.key_columns == first.key_columns
                 and row.keyless == first.keyless
-                and (row.keyless or not keys & (last.keys if kind is not Kind.MOVE else _old(last)))
+                and (row.keyless or not keys & last.keys)
             ):
                 last.rows.append(row)
                 last.keys |= keys
                 continue
-        last = Run(kind, table, [row], [table], {key for key in (row.key, row.old_key) if key})
+        last = Run(kind, table, [row], [table], _keys(row))
         out.append(last)
     return out
 
 
-def _old(run: Run) -> set[bytes]:
-    return {row.old_key for row in run.rows if row.old_key}
+def _keys(row: Row) -> set[bytes]:
+    """What two rows of a run must not have in common: rows may take over each other's old keys."""
+    return {row.key} if row.old_key is None else {b"from " + row.old_key, b"to " + row.key}
 
 
 def planned(placed: list[Placed]) -> list[Run]:
@@ -102,7 +103,8 @@ def planned(placed: list[Placed]) -> list[Run]:
     unmerged = {
         row.table
         for row, table in placed
-        if (row.operation is not Operation.TRUNCATE and (row.keyless or not table.commutes(row.key_columns)))
+        if table.references
+        or (row.operation is not Operation.TRUNCATE and (row.keyless or not table.commutes(row.key_columns)))
         or (row.old_key is not None and (row.unchanged or any(column.always for column in table.columns.values())))
     }
     shapes: dict[str, tuple[str, ...]] = {}

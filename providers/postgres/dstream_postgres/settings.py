@@ -93,6 +93,13 @@ class OutputSettings(Connection):
         "origin",
         description="replica: foreign keys are not checked and triggers do not fire, as in PostgreSQL's replication",
     )
+    replay: Literal["ordered", "any"] = setting(
+        "ordered",
+        description="dead letters that are replayed: ordered: none overwrites a later change; any: all are written",
+    )
+    origin: bool = setting(
+        True, description="whether what is written carries a replication origin, so that inputs can leave it out"
+    )
     checkpoint_table: str = setting("public.dstream_checkpoint", description="table that keeps the checkpoint")
 
 

@@ -237,9 +237,10 @@ def _one_equal(table: TargetTable, values: Values) -> bytes:
         literal(bytes(values[column.name]), column, table) + f"::{column.full_type}".encode() for column in columns
     )
     return (
-        f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e WHERE ROW({own}) *= ROW(".encode()
+        f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e".encode()
+        + f" WHERE ROW({own})::record *= ROW(".encode()
         + wanted
-        + b") LIMIT 1)"
+        + b")::record LIMIT 1)"
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from dstream_postgres.checkpoints import create_row, create_table
 from dstream_postgres.names import Table, parse_table
+from dstream_postgres.origin import drop
+from dstream_postgres.refusals import table_of
 from dstream_postgres.resources.server import SERVERS, Server
 from dstream_postgres.settings import Connection
 from dstream_sdk import InvalidError, Object, ResourceContext, ResourceType, setting
@@ -40,7 +42,7 @@ class Checkpoint(ResourceType[Connection]):
         table = _table(identity)
         with SERVERS.use(ctx.config, f"read {table}") as server:
             found = _exists(server, table) and server.run(
-                f"SELECT 1 FROM {table.sql} WHERE task = %s",  # noqa: S608 - quoted
+                f"SELECT 1 FROM {table.sql_format} WHERE task = %s",  # noqa: S608 - quoted
                 (str(identity["task"]),),
             )
         return _object(identity) if found else None
@@ -59,7 +61,11 @@ class Checkpoint(ResourceType[Connection]):
         with SERVERS.use(ctx.config, f"write to {table}") as server:
             if _exists(server, table):
                 task = str(prior.identity["task"])
-                server.run(f"DELETE FROM {table.sql} WHERE task = %s", (task,))  # noqa: S608 - quoted
+                for each in (table, table_of(table)):
+                    if _exists(server, each):
+                        name = each.sql_format
+                        server.run(f"DELETE FROM {name} WHERE task = %s", (task,))  # noqa: S608 - quoted
+                drop(server.run, task)
 
 
 def _exists(server: Server, table: Table) -> bool:

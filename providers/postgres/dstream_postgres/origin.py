@@ -1,0 +1,64 @@
+"""Origin: marks what an output writes as replicated, so that an input of the same database can leave it out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+
+from dstream_postgres.database import rows
+from dstream_postgres.settings import object_name
+from dstream_sdk import ProviderError, log
+
+_PATIENCE = 10.0
+
+
+def mark_session(connection: Any, task: str) -> None:
+    """Have all that the session commits carry the replication origin of the task. Says so where it cannot be done.
+
+    The connection is in autocommit mode. Raises psycopg2.Error for what has nothing to do with origins.
+    """
+    name = object_name(task)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            if not rows(connection, "SELECT 1 FROM pg_replication_origin WHERE roname = %s", (name,)):
+                rows(connection, "SELECT pg_replication_origin_create(%s)", (name,))
+            rows(connection, "SELECT pg_replication_origin_session_setup(%s)", (name,))
+        except psycopg2.errors.ObjectInUse as problem:
+            # The session before is about to end.
+            if time.monotonic() > deadline:
+                _unmarked(name, problem)
+                return
+            time.sleep(0.1)
+        except psycopg2.errors.UniqueViolation:
+            continue  # made by another session at the same moment
+        except (
+            psycopg2.errors.InsufficientPrivilege,
+            psycopg2.errors.ObjectNotInPrerequisiteState,
+            psycopg2.errors.ConfigurationLimitExceeded,
+        ) as problem:
+            _unmarked(name, problem)
+            return
+        else:
+            return
+
+
+def drop(run: Callable[[str, Any], list[tuple[Any, ...]]], task: str) -> None:
+    """Drop the origin of a task, if it is there and the role may. `run` raises ProviderError."""
+    name = object_name(task)
+    if run("SELECT 1 FROM pg_replication_origin WHERE roname = %s", (name,)):
+        try:
+            run("SELECT pg_replication_origin_drop(%s)", (name,))
+        except ProviderError as problem:
+            log(f"the replication origin {name} stays: {problem.detail}")
+
+
+def _unmarked(name: str, problem: BaseException) -> None:
+    log(
+        f"what is written does not carry the replication origin {name} ({' '.join(str(problem).split())}): an input of "
+        "this database that leaves replicated changes out cannot tell these from others"
+    )

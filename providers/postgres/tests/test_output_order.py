@@ -1,0 +1,254 @@
+"""The output: what the source has committed is applied in its order, and nothing is rejected for the order alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from providers.postgres.tests.harness import Database, OutputRun
+from providers.postgres.tests.test_output import change, config, rows
+
+
+def apply(database: Database, *changes: Any, **settings: Any) -> list[Any]:
+    """Write changes and a checkpoint in one session; return what was rejected."""
+    output = OutputRun(config(database, **settings))
+    output.write(*changes)
+    output.checkpoint({})
+    output.end()
+    return list(output.rejects)
+
+
+def test_a_unique_value_that_passes_from_row_to_row_loses_no_row(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, email text UNIQUE)")
+    database.execute("INSERT INTO t VALUES (1, 'e1'), (2, 'e2')")
+    changes = [(1, "x"), (2, "y"), (1, "e2")]
+    assert apply(database, *(change("Update", {"id": key, "email": text}) for key, text in changes)) == []
+    assert rows(database) == [(1, "e2"), (2, "y")]
+
+
+@pytest.mark.parametrize("size", [2, 10, 500])
+def test_rows_rotate_a_unique_value_by_way_of_a_third(database: Database, size: int):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE)")
+    database.execute(f"INSERT INTO t SELECT i, i FROM generate_series(1, {size}) i")
+    changes = [(1, 0), *((key, key - 1) for key in range(2, size + 1)), (1, size)]
+    assert apply(database, *(change("Update", {"id": key, "n": value}) for key, value in changes)) == []
+    assert rows(database) == [(1, size), *((key, key - 1) for key in range(2, size + 1))]
+
+
+def test_rows_swap_a_value_that_only_the_source_checks_at_the_end_of_a_statement(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE)")
+    database.execute("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
+    changes = [(1, 2), (2, 3), (3, 1)]
+    assert apply(database, *(change("Update", {"id": key, "n": value}) for key, value in changes)) == []
+    assert rows(database) == [(1, 2), (2, 3), (3, 1)]
+
+
+def test_rows_exchange_keys_that_are_checked_at_the_end(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    moved = [
+        change("Update", {"id": 2, "v": "a"}, OldKey={"id": 1}),
+        change("Update", {"id": 1, "v": "b"}, OldKey={"id": 2}),
+    ]
+    assert apply(database, *moved) == []
+    assert rows(database) == [(1, "b"), (2, "a")]
+
+
+def test_foreign_keys_hold_where_rows_come_in_the_order_of_the_source(database: Database):
+    database.execute("CREATE TABLE p (id int PRIMARY KEY)")
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, t int REFERENCES t)")
+    changes = []
+    for number in range(1, 40):
+        changes.append(change("Insert", {"id": number}, "public.p"))
+        changes.append(change("Insert", {"id": number, "p": number, "t": number - 1 or None}))
+    changes.append(change("Delete", {"id": 39}))
+    changes.append(change("Delete", {"id": 39}, "public.p"))
+    assert apply(database, *changes) == []
+    assert len(rows(database)) == len(rows(database, "p")) == 38
+
+
+def test_a_key_that_others_refer_to_changes_without_deleting_them(database: Database):
+    database.execute("CREATE TABLE p (id int PRIMARY KEY, v text)")
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES p ON UPDATE CASCADE ON DELETE CASCADE);"
+        "INSERT INTO p VALUES (1, 'a'); INSERT INTO t VALUES (7, 1)"
+    )
+    assert apply(database, change("Update", {"id": 2, "v": "b"}, "public.p", OldKey={"id": 1})) == []
+    assert (rows(database, "p"), rows(database)) == ([(2, "b")], [(7, 2)])
+
+
+def test_rows_of_one_statement_refer_to_each_other(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, parent int REFERENCES t, v int CHECK (v > 0))")
+    rejected = apply(
+        database,
+        change("Insert", {"id": 1, "parent": 2, "v": 1}),
+        change("Insert", {"id": 9, "parent": None, "v": -1}),
+        change("Insert", {"id": 2, "parent": 1, "v": 1}),
+        change("Update", {"id": 1, "parent": 2, "v": 5}),
+    )
+    assert [each["envelope"]["data"]["id"] for each in rejected] == [9]
+    assert rows(database) == [(1, 2, 5), (2, 1, 1)]
+
+
+def test_tables_that_refer_to_each_other_are_emptied_together(database: Database):
+    database.execute("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES p)")
+    database.execute("INSERT INTO p VALUES (1); INSERT INTO t VALUES (1, 1)")
+    assert apply(database, change("Truncate", {}, "public.p"), change("Truncate", {})) == []
+    assert rows(database) == rows(database, "p") == []
+
+
+def test_triggers_of_the_target_see_every_change_in_order(database: Database):
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE seen (n serial, what text, id int, v int);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO seen (what, id, v) VALUES (TG_OP, NEW.id, NEW.v); RETURN NEW; END $$;"
+        "CREATE TRIGGER note AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note()"
+    )
+    changes = [("Insert", 1, 1), ("Insert", 2, 1), ("Update", 1, 2), ("Update", 1, 3), ("Insert", 3, 1)]
+    apply(database, *(change(what, {"id": key, "v": value}) for what, key, value in changes))
+    expected = [(what.upper(), key, value) for what, key, value in changes]
+    assert database.execute("SELECT what, id, v FROM seen ORDER BY n") == expected
+    apply(database, change("Update", {"id": 1, "v": 9}), session_replication_role="replica")
+    assert database.execute("SELECT count(*) FROM seen") == [(5,)]
+
+
+def test_identity_columns_that_are_always_generated_take_the_values_of_the_source(database: Database):
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, v text);"
+        "CREATE TABLE k (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)"
+    )
+    assert apply(database, *(change("Insert", {"id": key, "n": 100 + key, "v": "a"}) for key in range(1, 30))) == []
+    updates = [change("Update", {"id": key, "n": 100 + key, "v": "b"}) for key in range(1, 30)]
+    assert apply(database, *updates, change("Update", {"id": 3, "n": 500, "v": "c"})) == []
+    assert apply(database, change("Update", {"id": 4, "n": 600}, Unchanged=["v"])) == []
+    found = rows(database)
+    assert found[:4] == [(1, 101, "b"), (2, 102, "b"), (3, 500, "c"), (4, 600, "b")]
+    assert found[4:] == [(key, 100 + key, "b") for key in range(5, 30)]
+    assert apply(database, change("Insert", {"id": 7, "v": "x"}, "public.k")) == []
+    assert apply(database, change("Update", {"id": 8}, "public.k", OldKey={"id": 7}, Unchanged=["v"])) == []
+    assert rows(database, "k") == [(8, "x")]
+
+
+def test_columns_that_the_target_computes_are_left_to_it(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED)")
+    assert apply(database, *(change("Insert", {"id": key, "v": key, "twice": 0}) for key in range(20))) == []
+    assert apply(database, change("Update", {"id": 3, "v": 50, "twice": 0})) == []
+    assert (3, 50, 100) in rows(database)
+
+
+def test_signs_of_placeholders_in_names_are_names(database: Database):
+    database.execute('CREATE SCHEMA "s%"; CREATE TABLE "s%"."disc%" ("i%s" int PRIMARY KEY, "%(v)s" text)')
+    names = [("Insert", 1, "a"), ("Insert", 2, "b"), ("Update", 1, "c"), ("Delete", 2, None)]
+    changes = [change(what, {"i%s": key, "%(v)s": text}, "s%.disc%", Key={"i%s": key}) for what, key, text in names]
+    assert apply(database, *changes, checkpoint_table='"s%"."check%"') == []
+    assert rows(database, '"s%"."disc%"') == [(1, "c")]
+
+
+def test_an_update_with_columns_that_were_not_sent_is_rejected_where_the_row_is_missing(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v text, big text); INSERT INTO t VALUES (1, 'a', 'kept')")
+    rejected = apply(
+        database,
+        change("Update", {"id": 1, "v": "b"}, Unchanged=["big"]),
+        change("Update", {"id": 7, "v": "b"}, Unchanged=["big"]),
+        change("Update", {"id": 8, "v": "b"}, OldKey={"id": 9}, Unchanged=["big"]),
+    )
+    assert [each["envelope"]["data"]["id"] for each in rejected] == [7, 8]
+    assert "does not have: columns big were not sent" in rejected[0]["reason"]
+    assert rows(database) == [(1, "b", "kept")]
+
+
+def test_equal_rows_without_a_key_stay_as_many_as_they_are(database: Database):
+    database.execute("CREATE TABLE t (a int, j json)")
+    row, other = {"a": 1, "j": {"x": [1.50]}}, {"a": 1, "j": None}
+
+    def keyless(operation: str, data: Any, **metadata: Any) -> Any:
+        return change(operation, data, Key=data, Keyless=True, **metadata)
+
+    written = [keyless("Insert", row)] * 3 + [keyless("Insert", other)] * 2
+    assert apply(database, *written, keyless("Delete", row)) == []
+    assert apply(database, keyless("Update", {"a": 2, "j": 7}, OldKey=other)) == []
+    assert sorted(database.execute("SELECT a, j::text FROM t"), key=str) == [
+        (1, '{"x": [1.5]}'), (1, '{"x": [1.5]}'), (1, None), (2, "7"),
+    ]  # fmt: skip
+    rejected = apply(database, keyless("Update", {"a": 3, "j": 7}, OldKey={"a": 99, "j": 1}))
+    assert "no row equals it" in rejected[0]["reason"]
+
+
+def test_values_that_parsers_refuse_arrive_as_postgresql_takes_them(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n numeric, j json, b jsonb NOT NULL)")
+    deep = "[" * 1100 + "]" * 1100
+    values = [("1e309", "1e400", "1e400"), ("0", '"\\ud800"', "null"), ("0", deep, deep), ("0", '{"a":"\\u0000"}', "1")]
+    lines = [
+        f'{{"data":{{"id":{key},"n":{n},"j":{j},"b":{b}}},"metadata":{{"TableName":"public.t",'
+        f'"OperationType":"Insert","Key":{{"id":{key}}}}}}}'.encode()
+        for key, (n, j, b) in enumerate(values)
+    ]
+    assert apply(database, *lines) == []
+    found = database.execute("SELECT n = 1e309, j::text, b = '1e400' FROM t WHERE id = 0")
+    assert found == [(True, "1e400", True)]
+    assert database.execute("SELECT j::text, b::text FROM t WHERE id = 1") == [('"\\ud800"', "null")]
+    assert database.execute("SELECT j::text, b::text FROM t WHERE id = 2") == [(deep, deep)]
+    assert database.execute("SELECT j::text FROM t WHERE id = 3") == [('{"a":"\\u0000"}',)]
+
+
+def test_the_json_value_null_is_told_from_a_missing_value(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, j jsonb)")
+    apply(database, change("Insert", {"id": 1, "j": None}), change("Insert", {"id": 2, "j": None}, JsonNull=["j"]))
+    assert database.execute("SELECT id, j::text FROM t ORDER BY 1") == [(1, None), (2, "null")]
+
+
+def test_arrays_and_records_may_be_json(database: Database):
+    database.execute(
+        "CREATE TYPE pair AS (a int, b text); CREATE TABLE t (id int PRIMARY KEY, n int[], p pair, x text)"
+    )
+    apply(
+        database, *(change("Insert", {"id": key, "n": [1, None], "p": {"b": "q'"}, "x": {"k": 1}}) for key in range(20))
+    )
+    apply(database, change("Update", {"id": 1, "n": [2], "p": {"a": 1}, "x": [1]}))
+    assert database.execute("SELECT n, p::text FROM t WHERE id < 2 ORDER BY id") == [
+        ([1, None], "(,q')"),
+        ([2], "(1,)"),
+    ]
+
+
+def test_a_replay_never_goes_back_in_time(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v text, n int CHECK (n < 100))")
+
+    def at(position: int, operation: str, key: int, value: str, number: int) -> Any:
+        return change(operation, {"id": key, "v": value, "n": number}, Position=f"{position:08}")
+
+    refused = [at(1, "Insert", 1, "a", 500), at(2, "Insert", 2, "a", 500), at(3, "Insert", 3, "a", 500)]
+    assert len(apply(database, *refused)) == 3
+    apply(database, at(4, "Update", 1, "newest", 7), at(5, "Insert", 3, "x", 1), at(6, "Delete", 3, "x", 1))
+    database.execute("ALTER TABLE t DROP CONSTRAINT t_n_check")
+    replay = OutputRun(config(database), task="t (replay)")
+    replay.write(*refused, at(9, "Insert", 9, "unknown", 1))
+    replay.checkpoint({})
+    replay.end()
+    assert rows(database) == [(1, "newest", 7), (2, "a", 500)]
+    assert [each["envelope"]["data"]["id"] for each in replay.rejects] == [1, 3, 9]
+    assert "a later change of the same row has been applied (position 00000004)" in replay.rejects[0]["reason"]
+    any_order = OutputRun(config(database, replay="any"), task="t (replay)")
+    any_order.write(at(9, "Insert", 9, "unknown", 1))
+    any_order.checkpoint({})
+    any_order.end()
+    assert len(rows(database)) == 3
+
+
+def test_what_is_written_carries_the_origin_of_the_task(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE t")
+    slot = f"origin_{database.name}"
+    database.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
+    apply(database, change("Insert", {"id": 1}))
+    database.execute("INSERT INTO t VALUES (2)")
+
+    def changes(origin: str) -> int:
+        found = database.execute(
+            "SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, NULL, 'proto_version', '1',"
+            " 'publication_names', 'p', 'origin', %s)",
+            (slot, origin),
+        )
+        return sum(bytes(data)[:1] == b"I" for (data,) in found)
+
+    assert (changes("any"), changes("none")) == (2, 1)
+    assert database.execute("SELECT roname FROM pg_replication_origin") == [("dstream_t",)]
