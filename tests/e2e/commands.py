@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.services import command_server
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PROGRAMS = Path(sys.executable).parent
@@ -34,19 +36,30 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PATH": path, "NO_COLOR": "1", **(extra or {})}
 
 
-def dstream(folder: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 60) -> Ended:
-    """Run `dstream ARGUMENTS` in a folder to its end."""
-    done = subprocess.run(
-        [PROGRAMS / "dstream", *arguments],
-        cwd=folder,
-        env=environment(env),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
+def dstream(
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    given: str = "",
+    timeout: float = 60,
+    fresh: bool = False,
+) -> Ended:
+    """Run `dstream ARGUMENTS` in a folder to its end, with `given` on its standard input.
+
+    The command is a forked child of the command server, unless `fresh` asks for an interpreter of its own.
+    """
+    seen = environment(env)
+    if fresh or any(name.startswith(command_server.INTERPRETER) for name in env or ()):
+        command = [PROGRAMS / "dstream", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env=seen, input=given.encode(), capture_output=True, timeout=timeout, check=False
+        )
+        ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+    else:
+        made = command_server.run(arguments, cwd=folder, env=seen, stdin=given.encode(), timeout=timeout)
+        ended = Ended(made.code, made.out.decode(), made.err.decode())
+    assert "Traceback" not in ended.err, ended.err
+    return ended
 
 
 def start(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -1,11 +1,10 @@
 """`dstream console` as typed: values of expressions against configuration, variables and state."""
 
 import json
-import subprocess
 
 import pytest
 
-from tests.e2e.commands import PROGRAMS, dstream, environment
+from tests.e2e.commands import dstream
 from tests.services.recorder.world import World
 
 TEXT = """
@@ -33,10 +32,7 @@ def folder(tmp_path):
 
 def typed(folder, text, *arguments):
     """What console says to lines on its standard input."""
-    return subprocess.run(
-        [PROGRAMS / "dstream", "console", *arguments],
-        cwd=folder, env=environment(), input=text, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    return dstream(folder, "console", *arguments, given=text)
 
 
 def test_values_are_shown_as_the_language_writes_them(folder):
@@ -80,10 +76,10 @@ def test_what_is_wrong_is_shown_with_the_place_in_the_expression(folder):
 
 def test_lines_are_answered_one_by_one_and_open_brackets_go_on(folder):
     ended = typed(folder, "1 + 1\n[\n  for t in local.tables :\n  lower(t)\n]\nnope\n<<-EOT\n  x\n  EOT\nexit\n3\n")
-    assert ended.returncode == 1
-    assert ended.stdout == '2\n[\n  "orders",\n  "customers",\n]\n"x\\n"\n'
-    assert "nope is no name" in ended.stderr
-    assert typed(folder, "upper(").returncode == 1
+    assert ended.code == 1
+    assert ended.out == '2\n[\n  "orders",\n  "customers",\n]\n"x\\n"\n'
+    assert "nope is no name" in ended.err
+    assert typed(folder, "upper(").code == 1
 
 
 def test_what_was_applied_can_be_asked_for(tmp_path):

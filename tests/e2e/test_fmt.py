@@ -1,10 +1,8 @@
 """`dstream fmt` as typed: what it prints and writes, and how it ends, as `terraform fmt` does."""
 
-import subprocess
-
 import pytest
 
-from tests.e2e.commands import PROGRAMS, dstream, environment
+from tests.e2e.commands import dstream
 
 ODD, EVEN = "a   =   1\nbb=2\n", "a  = 1\nbb = 2\n"
 
@@ -19,10 +17,7 @@ def folder(tmp_path):
 
 
 def piped(folder, text, *arguments):
-    return subprocess.run(
-        [PROGRAMS / "dstream", "fmt", *arguments, "-"],
-        cwd=folder, env=environment(), input=text, capture_output=True, timeout=60,
-    )  # fmt: skip
+    return dstream(folder, "fmt", *arguments, "-", given=text)
 
 
 def test_files_are_written_and_named_once(folder):
@@ -50,10 +45,10 @@ def test_diff_shows_what_changes(folder):
 
 
 def test_a_dash_is_the_standard_input(folder):
-    assert piped(folder, ODD.encode()).stdout.decode() == EVEN
-    ended = piped(folder, ODD.encode(), "-check")
-    assert (ended.returncode, ended.stdout) == (3, b"")
-    assert piped(folder, EVEN.encode(), "-check").returncode == 0
+    assert piped(folder, ODD).out == EVEN
+    ended = piped(folder, ODD, "-check")
+    assert (ended.code, ended.out) == (3, "")
+    assert piped(folder, EVEN, "-check").code == 0
 
 
 def test_line_ends_of_windows_stay(folder):
