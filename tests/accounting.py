@@ -87,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     global _last
     now = _now()
     report: Any = yield
+    if any(name == NAME for name, _ in report.user_properties):
+        return report
     own, children, starts = (after - before for after, before in zip(now, _last, strict=True))
     spent = Spent(own, children, call.duration, round(starts), int(call.when == "call"))
     report.user_properties.append((NAME, astuple(spent)))

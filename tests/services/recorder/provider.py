@@ -1,7 +1,7 @@
 """The recording provider: objects are files in a folder, calls are lines of a log, and it fails as it is told.
 
-It runs as a process of its own, without site-packages, and imports nothing but the SDK. What it does beyond its
-duty stands in `behaviour/COMMAND NAME.json`: see `Recorder.on`.
+It runs as a process of its own, without site-packages, and imports nothing but the SDK; or as a thread of the test
+process, see `in_process`. What it does beyond its duty stands in `behaviour/COMMAND NAME.json`: see `Recorder.on`.
 """
 
 import json
@@ -34,15 +34,30 @@ class Settings:
     """Containers that a task asks for besides, or, with a leading -, releases."""
 
 
+class Life:
+    """The process that the provider is: what names it, and how it waits and dies."""
+
+    pid = os.getpid()
+
+    def die(self) -> None:
+        """End at this moment."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; what has been killed does not come back from it."""
+        time.sleep(seconds)
+
+
 class Store:
     """The folder, as the provider uses it."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, life: Life) -> None:
         self.folder = Path(folder)
+        self.life = life
         self.lock = threading.Lock()
 
     def log(self, command: str, kind: str, name: str, **more: Any) -> None:
-        form = {"command": command, "type": kind, "name": name, "pid": os.getpid(), **more}
+        form = {"command": command, "type": kind, "name": name, "pid": self.life.pid, **more}
         line = json.dumps(form, default=lambda _: {"$withheld": True})
         with (self.folder / "calls.jsonl").open("ab") as file:
             file.write(line.encode() + b"\n")
@@ -95,16 +110,16 @@ class Act:
         if "gate" in self.wanted:
             gate = self.store.folder / self.wanted["gate"]
             while not gate.exists():
-                time.sleep(0.01)
-        time.sleep(self.wanted.get("slow", 0.0))
+                self.store.life.sleep(0.01)
+        self.store.life.sleep(self.wanted.get("slow", 0.0))
         if self.wanted.get("crash") == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.store.life.die()
         if "fail" in self.wanted and not self.wanted.get("made"):
             self._fail(None)
 
     def after(self, found: sdk.Object | None) -> None:
         if self.wanted.get("crash") == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.store.life.die()
         if "fail" in self.wanted and self.wanted.get("made"):
             self._fail(found)
 
@@ -137,8 +152,11 @@ class Recorded(sdk.ResourceType[Settings]):
     identity_attributes = ("name",)
     settle = SETTLE
 
+    def __init__(self, life: Life) -> None:
+        self.life = life
+
     def open(self, config: Settings) -> None:
-        self.store = Store(config.folder)
+        self.store = Store(config.folder, self.life)
 
     def object(self, stored: dict[str, Any]) -> sdk.Object:
         return sdk.Object({"name": stored["attributes"]["name"]}, stored["attributes"], {"serial": stored["serial"]})
@@ -407,14 +425,13 @@ class Free(Recorded):
 
 
 KINDS = (
-    Recorded(), Table(), Blind(), Marked(), Secret(), Generator(), PlannedSecret(), Versioned(), Composite(),
-    Deciding(), Hint(), Free(),
+    Recorded, Table, Blind, Marked, Secret, Generator, PlannedSecret, Versioned, Composite, Deciding, Hint, Free,
 )  # fmt: skip
 
 
-def asked_for(config: Settings) -> list[sdk.Resource]:
+def asked_for(config: Settings, life: Life) -> list[sdk.Resource]:
     """What a side of a task needs: a container, a part of it for each table, and a marked one after all of them."""
-    Store(config.folder).log("derive", "task", "out")
+    Store(config.folder, life).log("derive", "task", "out")
     if config.bad:
         raise sdk.InvalidError("Cannot be moved", f"the table {config.bad} has no key", path="config.bad")
     tables, patience = config.tables, config.patience
@@ -435,8 +452,11 @@ def asked_for(config: Settings) -> list[sdk.Resource]:
 class In(sdk.Input[Settings]):
     """An input that delivers a stream for each table and needs a marked object."""
 
+    def __init__(self, life: Life) -> None:
+        self.life = life
+
     def plan(self, config: Settings, context: Any) -> Any:
-        Store(config.folder).log("derive", "task", "in")
+        Store(config.folder, self.life).log("derive", "task", "in")
         for table in config.tables:
             yield sdk.Stream(table, ["id"], {"type": "object"})
         yield sdk.Resource("rec_marked", "slot", {"name": f"slot-{context.task}"})
@@ -448,8 +468,11 @@ class In(sdk.Input[Settings]):
 class Out(sdk.Output[Settings]):
     """An output that needs an object for each table, its own or the streams'."""
 
+    def __init__(self, life: Life) -> None:
+        self.life = life
+
     def plan(self, config: Settings, context: Any) -> Any:
-        yield from asked_for(config)
+        yield from asked_for(config, self.life)
         for name in config.retired:
             if name[0] == "-":
                 yield sdk.Released("rec_table", name[1:])
@@ -469,7 +492,16 @@ class Out(sdk.Output[Settings]):
         """Nothing to flush."""
 
 
+def recorder(role: str, life: Life) -> sdk.Provider:
+    """Return the recorder as an input ("in"), an output ("out") or neither ("resource")."""
+    parts: dict[str, Any] = {}
+    if role == "in":
+        parts = {"input": In(life)}
+    elif role == "out":
+        parts = {"output": Out(life)}
+    return sdk.Provider("rec", "1.0", resources=[kind(life) for kind in KINDS], **parts)
+
+
 def run(role: str) -> None:
-    """Be the recorder as an input, an output or neither."""
-    parts = {"in": {"input": In()}, "out": {"output": Out()}, "resource": {}}[role]
-    sdk.main(sdk.Provider("rec", "1.0", resources=KINDS, **parts))
+    """Be the recorder, as a process."""
+    sdk.main(recorder(role, Life()))

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
+ROLES = {"rec": "resource", "rec-in": "in", "rec-out": "out"}
+"""The programs, and the role that each plays."""
 # The first line of a script cannot name a program whose path has a space. Its third line, which ends the string that
 # the second begins, is never read by the shell: it has handed over to Python.
 SHEBANG = """#!/bin/sh
@@ -48,7 +50,7 @@ class Recorder:
             (self.folder / name).mkdir(parents=True)
         self.bin = folder / "bin"
         self.bin.mkdir()
-        for name, role in (("rec", "resource"), ("rec-in", "in"), ("rec-out", "out")):
+        for name, role in ROLES.items():
             text = PROGRAM.format(python=sys.executable, root=str(ROOT), sdk=str(ROOT / "providers/sdk"), role=role)
             (self.bin / name).write_text(text)
             (self.bin / name).chmod(0o755)
