@@ -131,6 +131,7 @@ def _helper(folder: Path, name: str, answer: str, code: int = 0) -> None:
     program.chmod(0o755)
 
 
+@pytest.mark.processes
 def test_credentials_come_from_dockers_configuration_its_helpers_and_the_environment(tmp_path: Path) -> None:
     auth = base64.b64encode(b"ada:pa:ss").decode()
     plain = _config(tmp_path, {"auths": {"https://a.example": {"auth": auth}}})
@@ -155,6 +156,7 @@ def test_credentials_come_from_dockers_configuration_its_helpers_and_the_environ
     assert "pa:ss" not in repr(find_credentials("d.example", given))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "form",
     [

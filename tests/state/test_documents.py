@@ -223,6 +223,7 @@ def test_a_fingerprint_tells_equal_values_and_their_places() -> None:
     assert len({one, *others}) == 6
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("code", "absent"),
     [

@@ -12,6 +12,8 @@ from dstream_state import open_backend
 from tests.services.azurite import Azurite
 from tests.services.recorder.world import World
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[3]
 PROCESSES = 20
 AZURE = """dstream {{

@@ -127,6 +127,7 @@ def test_one_that_dies_does_not_take_what_it_was_not_asked_yet_along(world: Worl
     }
 
 
+@pytest.mark.processes
 def test_one_that_cannot_start_leaves_nothing_unresolved(world: World) -> None:
     world.write(blocks("rec_blind", "a", "b"))
     program = world.recorder.bin / "rec"

@@ -11,6 +11,8 @@ import pytest
 from tests.services.recorder.killing import Killed, Story
 from tests.services.recorder.world import World
 
+pytestmark = pytest.mark.processes
+
 STORY = Story.of(1)
 POINTS = ["intent", "asked", "answered", "recorded", "finishing", "finished"]
 WRITES = ["mid_write", "written"]

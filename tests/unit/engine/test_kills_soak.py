@@ -16,7 +16,7 @@ from tests.services.azurite import Azurite
 from tests.services.recorder.killing import Killed, Story
 from tests.services.recorder.world import World
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.soak, pytest.mark.processes, pytest.mark.timeout(1200)]
 
 STORY = Story.of(200 / 60)
 POINTS = ["intent", "asked", "answered", "recorded", "finishing", "finished"]

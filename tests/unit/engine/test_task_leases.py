@@ -13,6 +13,8 @@ from dstream.engine.apply.task_leases import Pausing, runners_paused
 from dstream.plan import Plan, TaskNote
 from dstream_state import Holder, StateLocked, open_backend
 
+pytestmark = pytest.mark.processes
+
 REMOVED = Plan(tasks=(TaskNote("task.copy", applied=False, removed=True),))
 RUNNER = """
 import signal, sys, threading

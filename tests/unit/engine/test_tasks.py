@@ -229,6 +229,7 @@ print(json.dumps({{"Status": status, "Resources": ["queue-1"], "Message": "as to
 )
 
 
+@pytest.mark.processes
 def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_the_end(world: World) -> None:
     import sys
 

@@ -252,6 +252,7 @@ task "old" {
 """
 
 
+@pytest.mark.processes
 def test_an_output_of_version_1_is_given_up_as_well(world: World) -> None:
     program = world.recorder.bin / "sleepy"
     program.write_text('#!/bin/sh\n[ -n "$DSTREAM_PROBE" ] && exit 0\nread -r opening\nexec sleep 1000\n')

@@ -129,6 +129,7 @@ def test_drift_and_refresh_only_see_it(world: World) -> None:
     assert planned(world.plan(refresh_only=True)) == "new"
 
 
+@pytest.mark.processes
 def test_a_saved_plan_is_carried_out_with_it_and_output_tells_it(world: World) -> None:
     world.write(
         BARE

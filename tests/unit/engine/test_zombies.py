@@ -21,6 +21,8 @@ from dstream_state.state_files import ERRORED, ORPHANS
 from tests.services.azurite import Azurite
 from tests.services.recorder.world import Told, World, said
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[3]
 AZURE = """dstream {{
   backend "azurerm" {{

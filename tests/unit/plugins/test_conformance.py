@@ -5,6 +5,8 @@ import pytest
 from dstream.plugins import ProviderSource, resolve
 from dstream.plugins.conformance import run_kit
 
+pytestmark = pytest.mark.processes
+
 HEAD = """
 def say(line):
     sys.stdout.write(line + "\\n"); sys.stdout.flush()

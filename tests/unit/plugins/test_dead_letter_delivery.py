@@ -5,6 +5,8 @@ import pytest
 from dstream.plugins import ProviderInfo
 from dstream.plugins.dead_letter_delivery import deliver
 
+pytestmark = pytest.mark.processes
+
 TWO = ProviderInfo(2, "p", "1", frozenset({"output"}), frozenset({"checkpoint", "stores_checkpoint"}))
 ONE = ProviderInfo(1, "p", "", frozenset({"output"}))
 

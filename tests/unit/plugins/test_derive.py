@@ -5,6 +5,8 @@ import pytest
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderInfo, derive
 
+pytestmark = pytest.mark.processes
+
 INFO = ProviderInfo(2, "p", "1", frozenset({"output"}))
 
 

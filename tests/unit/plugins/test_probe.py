@@ -8,6 +8,8 @@ import pytest
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, probe_many, resolve
 
+pytestmark = pytest.mark.processes
+
 ANSWER = {
     "protocol": 2,
     "provider": {"name": "thing", "version": "1.2"},

@@ -16,6 +16,8 @@ from dstream.plugins.process import describe_exit, spawn
 from dstream.plugins.redact import Redactor
 from dstream_state.processes import alive, start_time
 
+pytestmark = pytest.mark.processes
+
 
 def gone(pid, seconds=10):
     until = time.monotonic() + seconds

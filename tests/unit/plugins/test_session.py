@@ -9,6 +9,8 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderInfo, Request, ResourceSession, session
 from dstream.plugins.wire import encode
 
+pytestmark = pytest.mark.processes
+
 INFO = ProviderInfo(2, "p", "1", frozenset({"resource"}))
 READY = """
 def say(**form):

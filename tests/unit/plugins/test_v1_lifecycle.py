@@ -7,6 +7,8 @@ import pytest
 
 from dstream.plugins import LegacyLifecycle, ProviderInfo, Request
 
+pytestmark = pytest.mark.processes
+
 INFO = ProviderInfo(1, "p", "", frozenset({"input", "output"}))
 FOUR_LINES = """read -r opening
 case $opening in *'"command":"init"'*) echo '{"status":"success","resources":["queue:Orders"],"message":"made"}' ;;
