@@ -93,6 +93,7 @@ def test_a_task_with_a_precondition_that_does_not_hold_is_not_planned(world: Wor
     assert (found.summary, found.detail, found.address) == ("Precondition not met", "Not now.", "task.copy")
 
 
+@pytest.mark.processes
 def test_a_check_warns_in_plan_and_apply_and_stops_nothing(world: World) -> None:
     world.write(an_object("precondition", "true") + CHECK.format(condition="var.size < 5"))
     assert world.plan().diagnostics == ()
