@@ -255,7 +255,7 @@ def preload() -> None:
         name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
         if not name.endswith("__main__") and "scaffold" not in name:
             importlib.import_module(name.removesuffix(".__init__"))
-    from dstream.config.grammar import table
+    from dstream.config.syntax.grammar import table
 
     table()
 
