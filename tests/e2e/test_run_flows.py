@@ -403,7 +403,7 @@ def test_what_a_provider_does_wrong_is_said_clearly(bench, side, body, says, ses
     bad = bench.python("bad", "sys.stderr.write('a hint, and hunter2\\n'); sys.stderr.flush()\n" + body)
     good = bench.python("good", 'say(\'{"status":"ready"}\')\nsys.stdin.read()')
     flow = bench.flow(*((bad, good) if side == "input" else (good, bad)), secrets=("hunter2",))
-    outcome = bench.run(flow, start_timeout=1)
+    outcome = bench.run(flow, start_timeout=1 if "not ready" in says else 60)
     assert outcome.status == ("failed" if sessions == 1 else "blocked"), detail(outcome)
     assert outcome.sessions == sessions
     text = detail(outcome)

@@ -76,7 +76,7 @@ class Rig:
     def run(self, fault: str | None = None) -> dict[str, Any] | None:
         """Run the host to its end; return the outcome, or None if it was killed."""
         host = self.start(fault)
-        out, err = host.communicate(timeout=60)
+        out, err = host.communicate(timeout=150)
         if host.returncode == -signal.SIGKILL:
             return None
         assert out.strip(), f"the host ended with {host.returncode} and said:\n{err}"
@@ -135,7 +135,7 @@ class Rig:
         return problems
 
 
-def wait_until(condition: Any, seconds: float = 20) -> None:
+def wait_until(condition: Any, seconds: float = 100) -> None:
     """Wait until `condition()` is true."""
     until = time.monotonic() + seconds
     while not condition():

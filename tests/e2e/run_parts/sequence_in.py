@@ -1,7 +1,8 @@
 """A source of numbered changes that really lets go: what was committed cannot be read again.
 
-Settings: total, every (a checkpoint after that many), keys, pause (seconds per checkpoint), slot (a file that holds the
-number up to which the source has let go, as a replication slot does).
+Settings: total, every (a checkpoint after that many), keys, pause (seconds per checkpoint), ahead (how many checkpoints
+may be on their way before the first of them is committed; 0: any number), linger (stay when all is read), slot (a file
+that holds the number up to which the source has let go, as a replication slot does).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Settings:
     every: int = 10
     keys: int = 7
     pause: float = 0.0
+    ahead: int = 0
     slot: str = ""
     linger: bool = False
 
@@ -35,12 +37,15 @@ class Sequence(Input[Settings]):
     def run(self, config, session):
         slot = Path(config.slot)
 
+        committed = start = (session.checkpoint_position or {"number": 0})["number"]
+
         def release(position):
+            nonlocal committed
             slot.with_suffix(".new").write_text(str(position["number"]))
             slot.with_suffix(".new").replace(slot)
+            committed = position["number"]
 
         session.on_committed(release)
-        start = (session.checkpoint_position or {"number": 0})["number"]
         number = start
         while number < config.total and not session.stopping:
             for _ in range(config.every):
@@ -52,6 +57,8 @@ class Sequence(Input[Settings]):
             session.checkpoint({"source": "sequence", "number": number})
             if config.pause and session.wait(config.pause):
                 break
+            while config.ahead and number - committed >= config.ahead * config.every and not session.wait(0.005):
+                pass
         while config.linger and not session.stopping:
             session.wait(0.2)
 

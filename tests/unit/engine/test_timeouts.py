@@ -4,6 +4,7 @@ Only what never ends by itself is given a short time, so that no test depends on
 """
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -341,14 +342,16 @@ def test_what_is_not_there_right_after_it_was_given_up_may_come_yet(
     world.recorder.on("create", "a", gate="never")
     statuses = []
     ask = recovery._Case._status
+    clock = SimpleNamespace(now=time.time(), time=lambda: clock.now, sleep=lambda seconds: None)
 
     def ask_and_make(case: recovery._Case, identity: object) -> Answer:
         answer = ask(case, identity)
         statuses.append(answer.status)
         world.recorder.put("rec_planned", "a")
-        time.sleep(SETTLE + 0.1)  # an answer that comes late says how it was when it was asked for
+        clock.now = time.time() + SETTLE  # an answer that comes late says how it was when it was asked for
         return answer
 
+    monkeypatch.setattr(recovery, "time", clock)
     monkeypatch.setattr(recovery._Case, "_status", ask_and_make)
     world.attempt()
     assert statuses == ["gone", "ok"]

@@ -80,7 +80,8 @@ def test_an_unknown_value_defers(shell):
 )
 def test_any_other_answer_is_an_error_with_the_end_of_stderr(shell, body, summary):
     with pytest.raises(DiagnosticsError) as problem:
-        ask(shell(f"echo 'password is hunter2' >&2\n{body}"), timeout=1, redact=["hunter2"])
+        patience = 1 if summary == "Provider does not answer" else 60
+        ask(shell(f"echo 'password is hunter2' >&2\n{body}"), timeout=patience, redact=["hunter2"])
     (diagnostic,) = problem.value.diagnostics
     assert diagnostic.summary == summary
     assert "password is (sensitive value)" in diagnostic.detail
