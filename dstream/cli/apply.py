@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dstream.cli.opening import names_plan_file, opened, opened_saved, task_targets
+from dstream.cli.open_operation import names_plan_file, opened, opened_saved, task_targets
 from dstream.cli.options import Command, How, apply_options, config_options, flag, lock_options, plan_options, seconds
 from dstream.cli.render.paint import paint_for, say
-from dstream.cli.render.stage import hello
+from dstream.cli.render.refresh_progress import hello
 from dstream.engine.setup.operation import Operation
 
 if TYPE_CHECKING:

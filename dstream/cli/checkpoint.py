@@ -6,7 +6,7 @@ import json as json_module
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, json_object
 from dstream.cli.render.paint import say
 

@@ -7,7 +7,7 @@ from typing import Unpack
 import click
 
 from dstream.cli.apply import begin, carry_out, say_broken, shaped
-from dstream.cli.opening import opened, task_targets
+from dstream.cli.open_operation import opened, task_targets
 from dstream.cli.options import Command, How, apply_options, config_options, flag, lock_options, plan_options
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, option
 from dstream.cli.render.paint import paint_for, say, say_lines
-from dstream.cli.render.stage import asking, hello
+from dstream.cli.render.refresh_progress import asking, hello
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic

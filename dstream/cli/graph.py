@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 

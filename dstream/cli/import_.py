@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -42,7 +42,7 @@ def command(
         except ValueError as problem:
             raise click.BadParameter(f"not JSON: {problem}", param_hint="IDENTITY") from None
     if generate_config_out is not None:
-        from dstream.cli.generating import generate
+        from dstream.cli.generate_config import generate
 
         if generate(operation, generate_config_out, {address: given}, quiet=False):
             operation = opened(config, var, var_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.opening import opened, task_targets
+from dstream.cli.open_operation import opened, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, option
 from dstream.cli.render.paint import say
 
@@ -36,7 +36,7 @@ def command(
 
     With TASK, do what `dstream apply TASK` does: `init TASK` is its older name.
     """
-    from dstream.cli.locking import lenient, lock
+    from dstream.cli.dependency_lock import lenient, lock
     from dstream.engine.commands.dependency_lock import recorded_sources
 
     operation = opened(config, var, var_file)

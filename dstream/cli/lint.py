@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.opening import given
+from dstream.cli.open_operation import given
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 

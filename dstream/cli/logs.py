@@ -8,7 +8,7 @@ from collections import deque
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, option
 
 

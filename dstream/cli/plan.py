@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.opening import given, opened, task_targets
+from dstream.cli.open_operation import given, opened, task_targets
 from dstream.cli.options import Command, config_options, flag, format_option, lock_options, option, plan_options
 from dstream.cli.render.paint import paint_for, say
-from dstream.cli.render.stage import asking, hello
+from dstream.cli.render.refresh_progress import asking, hello
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -75,7 +75,7 @@ def command(
     from dstream.engine.plan.plan_result import PlanOptions
 
     if generate_config_out is not None:
-        from dstream.cli.generating import generate
+        from dstream.cli.generate_config import generate
 
         if generate(operation, generate_config_out, {}, quiet=form != "text"):
             operation = opened(config, var, var_file, ask=input)

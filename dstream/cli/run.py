@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def say_not_run(found: tuple[Diagnostic, ...], seconds: float) -> bool:
     """Write why nothing runs as events on the standard error, in the place of what is for people; see `Tells`."""
-    from dstream.cli.render.running import broken_line
+    from dstream.cli.render.run_progress import broken_line
 
     say(broken_line(found, seconds), stream=sys.stderr)
     return True
@@ -94,7 +94,7 @@ def command(
         if code:
             return code
     if detach:
-        from dstream.cli.detaching import run_detached
+        from dstream.cli.detach import run_detached
 
         settings = {
             "lock-timeout": lock_timeout,
@@ -105,7 +105,7 @@ def command(
         flags = {"until-idle": until_idle, "unapplied": unapplied, "json": json, "quiet": quiet}
         return run_detached(operation, names, (config, var, var_file), settings, flags)
     from dstream.cli.render.progress import Lines
-    from dstream.cli.render.running import Events, summary_lines
+    from dstream.cli.render.run_progress import Events, summary_lines
     from dstream.engine.apply.new_streams import provide
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool

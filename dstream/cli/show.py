@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, format_option
 from dstream.cli.render.paint import paint_for
 
@@ -39,7 +39,7 @@ def command(
         snapshot, pending = current_state(operation)
         say_state(snapshot, pending, operation.workspace, form, paint)
         return
-    from dstream.cli.opening import given
+    from dstream.cli.open_operation import given
     from dstream.engine.setup.operation import open_operation
     from dstream.plan.file import is_plan_file, read_plan_file
 

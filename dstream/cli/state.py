@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, lock_options, seconds
 from dstream.cli.render.paint import paint_for, say
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dstream.cli.opening import opened, task_targets
+from dstream.cli.open_operation import opened, task_targets
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Show what is deployed and what is running, from the state alone; no provider is asked."""
     operation = opened(config, var, var_file)
-    from dstream.cli.render.notes import note_lines
+    from dstream.cli.render.run_details import note_lines
     from dstream.engine.runs.status import status
 
     targets = task_targets(operation, task, ())

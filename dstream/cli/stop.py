@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import say
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, lock_options, seconds
 from dstream.cli.render.paint import paint_for, say
 

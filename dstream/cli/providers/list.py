@@ -34,7 +34,7 @@ def command(
 
     What a provider would need to run (variables, environment) need not be set.
     """
-    from dstream.cli.locking import lenient
+    from dstream.cli.dependency_lock import lenient
     from dstream.engine.commands import provider_list
 
     root = Path(config) if Path(config).is_dir() else Path(config).parent

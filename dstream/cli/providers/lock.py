@@ -25,8 +25,8 @@ def command(
 
     The digests of all platforms are locked in any case; -platform also fetches, for a cache that others use.
     """
-    from dstream.cli.locking import lenient, lock
-    from dstream.cli.render.loading import Loading
+    from dstream.cli.dependency_lock import lenient, lock
+    from dstream.cli.render.download_progress import Loading
     from dstream.engine.commands.dependency_lock import fetch_platforms
     from dstream.registry.lockfile.installer import installer
     from dstream.registry.platforms import parse_platform

@@ -25,7 +25,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     Nothing is changed on the way, so the same lock file holds for the mirror. docker and podman get images from a
     mirror that is a registry; from a folder, this command brings them into one. Plugins of Pulumi go to folders.
     """
-    from dstream.cli.render.loading import Loading
+    from dstream.cli.render.download_progress import Loading
     from dstream.registry.lockfile.installer import installer
     from dstream.registry.lockfile.lock_file import read_lock
     from dstream.registry.mirror import mirror, mirror_image, target_of

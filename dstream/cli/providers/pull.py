@@ -26,7 +26,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     pulumi/NAME@VERSION is a plugin of Pulumi: its release archive goes to Pulumi's folder of plugins, and its checksum
     into the lock file of this folder.
     """
-    from dstream.cli.render.loading import Loading
+    from dstream.cli.render.download_progress import Loading
     from dstream.registry.lockfile.installer import Wanted, installer
     from dstream.registry.platforms import parse_platform
     from dstream.registry.pulumi_plugins import parse_plugin
@@ -59,7 +59,7 @@ def plugin_archives() -> Archives:
     """Return where plugins of Pulumi come from on this machine."""
     import os
 
-    from dstream.cli.render.loading import Loading
+    from dstream.cli.render.download_progress import Loading
     from dstream.registry.oci.transport import Transport
     from dstream.registry.pulumi_archives import archives
     from dstream.registry.settings import load_settings

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.opening import opened
+from dstream.cli.open_operation import opened
 from dstream.cli.options import Command, config_options, json_object, option
 from dstream.cli.render.paint import say
 
@@ -73,7 +73,7 @@ def command(
 
 def _configured(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> ProviderInfo | None:
     """Return the provider that a configuration has under a label, None where there is neither."""
-    from dstream.cli.locking import lenient
+    from dstream.cli.dependency_lock import lenient
     from dstream.diagnostics import DiagnosticsError
     from dstream.engine.commands.provider_inventory import provider_specs
     from dstream.engine.providers.pool import ProviderPool

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from dstream.cli.render.paint import Paint, on_terminal, say
+from dstream.cli.render.refresh_progress import asked_lines
 from dstream.cli.render.region import Region
-from dstream.cli.render.stage import asked_lines
 from dstream.engine.setup.hooks import Ahead, Observer, RefreshProgress
 from dstream_state import Holder
 

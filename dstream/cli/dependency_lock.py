@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.opening import given
+from dstream.cli.open_operation import given
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def lock(
 
     `recorded` are sources that the state needs besides the configuration's; None, where it is not asked, keeps all.
     """
-    from dstream.cli.render.loading import Loading
+    from dstream.cli.render.download_progress import Loading
     from dstream.engine.commands.dependency_lock import lock_providers, wanted_images, wanted_providers
     from dstream.registry.lockfile.installer import installer
 
