@@ -35,9 +35,9 @@ def say_broken(found: tuple[Diagnostic, ...], seconds: float) -> bool:
 @plan_options
 @lock_options
 @flag("destroy", help="Destroy instead.")
-@flag("refresh-only", help="Only bring the state up to date with what really exists.")
+@flag("refresh-only", help="Only update the state to match the real objects.")
 @apply_options
-@flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
+@flag("input", default=True, help="Ask for missing variables on a terminal (default).")
 def command(
     task: str | None,
     config: str,
@@ -52,9 +52,9 @@ def command(
     input: bool,
     **how: Unpack[How],
 ) -> int:
-    """Create, change and delete what the configuration asks for, for everything or for one TASK.
+    """Create, update and delete objects to match the configuration, for everything or for one TASK.
 
-    With FILE, a plan that `dstream plan -out=FILE` saved, do exactly what that plan says, without asking.
+    With FILE, a plan saved by `dstream plan -out=FILE`, perform exactly the actions in that plan without approval.
     """
     begin("Planning", json=how["json"])
     from dstream.engine.plan.plan_result import PlanOptions
@@ -64,8 +64,8 @@ def command(
     if task is not None and names_plan_file(task):
         if given_options != PlanOptions():
             raise click.UsageError(
-                f"{task} is a saved plan: what it does was said when it was made. Of the options that shape a "
-                "plan, none goes with it (-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
+                f"{task} is a saved plan. Planning options cannot be used with it "
+                "(-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
             )
         operation, saved = opened_saved(task, config, var, var_file)
         options = given_options
@@ -76,7 +76,7 @@ def command(
 
 
 def begin(what: str, *, json: bool) -> None:
-    """Say at once that something begins."""
+    """Announce the operation, before anything slow is imported."""
     if json:
         from dstream.cli.render.events import version
 
@@ -90,11 +90,11 @@ def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
     from dataclasses import replace
 
     if options.refresh_only and (options.destroy or options.replace):
-        raise click.UsageError("-refresh-only changes the state alone: it goes with neither -destroy nor -replace.")
+        raise click.UsageError("-refresh-only changes only the state and cannot be combined with -destroy or -replace.")
     if options.refresh_only and not options.refresh:
-        raise click.UsageError("-refresh-only asks the providers, and -refresh=false forbids it.")
+        raise click.UsageError("-refresh-only cannot be combined with -refresh=false.")
     if targets and options.exclude:
-        raise click.UsageError("-target says what alone is planned, and -exclude what is left out: give one of them.")
+        raise click.UsageError("-target and -exclude cannot be combined.")
     return replace(options, targets=targets)
 
 
@@ -129,8 +129,8 @@ def carry_out(
     stop, began = Stop(), time.monotonic()
 
     def announce() -> None:
-        at_once = "Stopping at once. The next apply finds out what became of the changes that were under way."
-        once = "Stopping: what is under way is finished and recorded. Again: at once."
+        at_once = "Stopping immediately. The next apply resolves the changes that were in progress."
+        once = "Stopping after the changes in progress. Press Ctrl-C again to stop immediately."
         progress.note(at_once if stop.at_once else once)
 
     try:
@@ -166,7 +166,7 @@ def carry_out(
         ):
             say(line)
         if outcome.plan.counts["deferred"]:
-            say("Some of it waits for what was known only now: apply again.")
+            say("Some changes were deferred until values became known. Apply again.")
     if stop.requested:
         return 130
     if outcome.failed:

@@ -13,13 +13,13 @@ from dstream.cli.render.paint import say
 
 @click.group("checkpoint")
 def command() -> None:
-    """Show, set or reset the position from which a task goes on."""
+    """Show, set or reset the position at which a task resumes."""
 
 
 @command.command("show", cls=Command)
 @click.argument("task")
 @config_options
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """Show the last stored checkpoint of each flow of a task."""
     from dstream.engine.runs.flows import flow_names
@@ -47,7 +47,7 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
 @click.argument("position")
 @config_options
 def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Set the checkpoint of a task to POSITION, a JSON object as `checkpoint show -json` gives it."""
+    """Set the checkpoint of a task to POSITION, a JSON object as printed by `checkpoint show -json`."""
     from dstream.engine.runs.flows import flow_names
     from dstream_state import Checkpoint
     from dstream_state.clock import now
@@ -56,7 +56,7 @@ def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: 
     operation = opened(config, var, var_file)
     names = flow_names(operation, task)
     if len(names) != 1:
-        raise click.ClickException(f"Task {task} has several flows; name one of: {', '.join(names)}")
+        raise click.ClickException(f"Task {task} has several flows. Name one of: {', '.join(names)}")
     with operation.backend.task(names[0]).acquire("checkpoint set") as lease:
         previous = lease.checkpoint
         objects = previous.objects if previous is not None else {}
@@ -67,15 +67,15 @@ def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: 
 @command.command("reset", cls=Command)
 @click.argument("task")
 @config_options
-@flag("force", help="Do not ask.")
+@flag("force", help="Do not ask for confirmation.")
 def reset(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool) -> None:
-    """Forget the checkpoint of a task: its next run starts at the beginning."""
+    """Delete the checkpoint of a task, so that its next run starts from the beginning."""
     from dstream.engine.runs.flows import flow_names
 
     operation = opened(config, var, var_file)
     names = flow_names(operation, task)
     if not force:
-        click.confirm(f"Forget the checkpoint of {', '.join(names)}? Records may be delivered again.", abort=True)
+        click.confirm(f"Delete the checkpoint of {', '.join(names)}? Records may be delivered again.", abort=True)
     for name in names:
         with operation.backend.task(name).acquire("checkpoint reset") as lease:
             lease.reset()

@@ -24,13 +24,19 @@ _OPEN = ("DS1006", "DS1007", "DS1008")
 @click.command("console", cls=Command)
 @config_options
 @click.option(
-    "-e", "-expression", "--expression", "expressions", metavar="EXPR", multiple=True, help="Evaluate and end."
+    "-e",
+    "-expression",
+    "--expression",
+    "expressions",
+    metavar="EXPR",
+    multiple=True,
+    help="Evaluate this expression and exit.",
 )
-@flag("json", help="Values as JSON.")
+@flag("json", help="Print values as JSON.")
 def command(
     config: str, var: tuple[str, ...], var_file: tuple[str, ...], expressions: tuple[str, ...], json: bool
 ) -> int:
-    """Evaluate expressions against the configuration and what was last applied. Ctrl-D or `exit` ends."""
+    """Evaluate expressions with the values of the configuration and the state. Exit with Ctrl-D or `exit`."""
     operation = opened(config, var, var_file, ask=True, empty=True)
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
@@ -118,7 +124,7 @@ def _json(value: Any) -> str:
     from dstream.lang import contains_unknown, sensitive_paths, value_as_json
 
     if sensitive_paths(value):
-        raise click.ClickException("The value is sensitive. To show it on purpose: nonsensitive(...).")
+        raise click.ClickException("The value is sensitive. To show it, use nonsensitive(...).")
     if contains_unknown(value):
         raise click.ClickException("The value is known only after apply.")
     return value_as_json(value)

@@ -1,4 +1,4 @@
-"""Locking for the commands `init`, `providers lock` and `providers pull`: do it, and tell what became of it."""
+"""The dependency lock file, for the commands `init`, `providers lock` and `providers pull`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
-    """Open a configuration without asking for what only its providers would need."""
+    """Open a configuration without the variables that only its providers need."""
     from dstream.engine.setup.operation import open_operation
 
     return open_operation(given(config, var, var_file), lint=True)
@@ -32,18 +32,18 @@ def lock(
     recorded: Sequence[ProviderSource] | None,
     pull: bool = False,
 ) -> Locking:
-    """Bring the lock file up to date, and tell what was done; raise ClickException for an unknown mode.
+    """Update the lock file and print the result; raise ClickException for an unknown mode.
 
-    `recorded` are sources that the state needs besides the configuration's; None, where it is not asked, keeps all.
+    `recorded` are sources that only the state needs; None keeps all entries of the lock file.
     """
     from dstream.cli.render.download_progress import Loading
     from dstream.engine.commands.dependency_lock import lock_providers, wanted_images, wanted_providers
     from dstream.registry.lockfile.installer import installer
 
     if mode not in (None, "readonly"):
-        raise click.BadParameter(f"{mode!r} is not known; readonly is", param_hint="-lockfile")
+        raise click.BadParameter(f"{mode!r} is not a mode; use readonly", param_hint="-lockfile")
     if mode and upgrade:
-        raise click.UsageError("-upgrade changes the lock file, and -lockfile=readonly forbids that.")
+        raise click.UsageError("-upgrade cannot be combined with -lockfile=readonly.")
     wanted = wanted_providers(operation, recorded or ())
     images = wanted_images(operation, recorded or ())
     result = lock_providers(
@@ -59,9 +59,9 @@ def lock(
     for each in wanted:
         locked = result.lock.providers[each.source]
         before = (result.upgraded or {}).get(each.source)
-        how = "locked" if each.source in result.added else f"was {before}" if before else "as locked"
+        how = "locked" if each.source in result.added else f"was {before}" if before else "unchanged"
         signed = f", signed by {locked.signed_by}" if locked.signed_by else ""
-        signed += ", for objects in the state alone" if each.recorded else ""
+        signed += ", for objects that only the state has" if each.recorded else ""
         say(f"Provider {each.source}: {locked.version or locked.tag or locked.manifest} ({how}{signed})")
     for image in images:
         name, entry = image.source.value, result.lock.images.get(image.source.value)
@@ -70,5 +70,5 @@ def lock(
     for source in result.removed:
         say(f"Provider {source}: no longer locked")
     if result.changed:
-        say("\n.dstream.lock.hcl was written. Commit it, so that everybody runs the same providers.\n")
+        say("\nUpdated .dstream.lock.hcl. Commit it to version control, so that every run uses the same providers.\n")
     return result

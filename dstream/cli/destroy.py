@@ -17,7 +17,7 @@ from dstream.cli.options import Command, How, apply_options, config_options, fla
 @plan_options
 @lock_options
 @apply_options
-@flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
+@flag("input", default=True, help="Ask for missing variables on a terminal (default).")
 def command(
     task: str | None,
     config: str,
@@ -30,8 +30,8 @@ def command(
     input: bool,
     **how: Unpack[How],
 ) -> int:
-    """Delete everything that was applied, or what one TASK needed."""
-    begin("Planning what to destroy", json=how["json"])
+    """Delete all managed objects, or those of one TASK."""
+    begin("Planning the destruction", json=how["json"])
     operation = opened(config, var, var_file, ask=input)
     from dstream.engine.plan.plan_result import PlanOptions
 

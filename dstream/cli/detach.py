@@ -22,7 +22,7 @@ def run_detached(
     settings: Mapping[str, object],
     flags: Mapping[str, bool],
 ) -> int:
-    """Start a run of each task in the background, and return when all are underway; 1 if one has failed by then."""
+    """Start a run of each task in the background; return 0 when all have started, 1 if one failed to."""
     from dstream.engine.runs.detached import runner_of, start_detached
     from dstream.engine.runs.flows import flow_names
 
@@ -37,14 +37,14 @@ def run_detached(
         flows = flow_names(operation, name)
         holder = next((found for flow in flows if (found := runner_of(operation, flow))), None)
         if holder is not None:
-            say(f"{name}: is run by {holder.describe()} already", stream=sys.stderr)
+            say(f"{name}: is already running ({holder.describe()})", stream=sys.stderr)
             code = 1
             continue
         started = start_detached(operation.root, name, flows, ["run", name, *common], _PATIENCE)
         if started.code is None:
-            say(f"{name}: runs in the background, pid {started.pid}, log {started.log}")
+            say(f"{name}: running in the background, pid {started.pid}, log {started.log}")
         elif started.code == 0:
-            say(f"{name}: has run to its end; log {started.log}")
+            say(f"{name}: finished; log {started.log}")
         else:
             code = 1
             lines = started.log.read_text("utf-8", "replace").splitlines()[-_TAIL:]

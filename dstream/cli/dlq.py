@@ -16,7 +16,7 @@ from dstream_state import DeadLetter
 
 @click.group("dlq")
 def command() -> None:
-    """List, show or replay dead letters: records that an output refused."""
+    """List, show or replay dead letters: records that an output rejected."""
 
 
 def _letters(operation: Operation, task: str) -> Iterator[tuple[str, DeadLetter]]:
@@ -31,9 +31,9 @@ def _letters(operation: Operation, task: str) -> Iterator[tuple[str, DeadLetter]
 @command.command("list", cls=Command)
 @click.argument("task")
 @config_options
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def list_(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
-    """List the dead letters of a task: key, when, why."""
+    """List the dead letters of a task with key, time and reason."""
     found = list(_letters(opened(config, var, var_file), task))
     if json:
         rows = [{"flow": flow, "key": item.key, "at": item.at, "reason": item.reason} for flow, item in found]
@@ -50,7 +50,7 @@ def list_(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...
 @click.argument("key")
 @config_options
 def show(task: str, key: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Show one dead letter, as the input wrote it. KEY may be shortened as `dlq list` does."""
+    """Show one dead letter as the input wrote it. KEY may be a prefix, as in `dlq list`."""
     found = [item for _, item in _letters(opened(config, var, var_file), task) if item.key.startswith(key)]
     if len(found) != 1:
         how_many = "no dead letter" if not found else f"{len(found)} dead letters"
@@ -63,10 +63,10 @@ def show(task: str, key: str, config: str, var: tuple[str, ...], var_file: tuple
 @click.argument("keys", nargs=-1)
 @config_options
 def replay(task: str, keys: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> int:
-    """Give dead letters to the output again: all of them, or those named. What it takes is forgotten here."""
+    """Deliver dead letters again: all of them, or those with the given keys. Delivered ones are deleted."""
     operation = opened(config, var, var_file)
     from dstream.engine.runs.dead_letter_replay import replay as replay_letters
 
     outcome = replay_letters(operation, task, keys)
-    say(f"{outcome.delivered} delivered, {outcome.refused} refused again.")
+    say(f"{outcome.delivered} delivered, {outcome.refused} rejected again.")
     return 1 if outcome.refused else 0

@@ -27,17 +27,17 @@ def say_no_report(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 
 @click.command("drift", cls=Command, tells=say_no_report)
 @config_options
-@option("format", type=click.Choice(["text", "markdown", "json"]), default="text", help="How to show it.")
-@flag("json", help="The same as -format json.")
+@option("format", type=click.Choice(["text", "markdown", "json"]), default="text", help="Output format.")
+@flag("json", help="Same as -format=json.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format: str, json: bool, color: bool) -> int:
-    """Report what was changed outside since the last apply, is missing, or is still to be applied.
+    """Report objects that changed outside of dstream or are missing, and changes that are not applied yet.
 
-    Exits with 2: something was changed or is missing, 1: an error, or something could not be asked (also if there is
-    drift), 0: neither. What is pending in the configuration alone is no drift.
+    Exit codes: 2 for changed or missing objects; 1 for an error or an unreachable object, also if there is drift;
+    0 otherwise. Changes in the configuration that are not applied yet are not drift.
     """
     quiet = json or format == "json"
-    hello("Asking the providers", quiet=quiet)
+    hello("Refreshing state", quiet=quiet)
     operation = opened(config, var, var_file)
     from dstream.cli.render.drift import drift_json, report_lines
     from dstream.engine.commands.drift import find_drift

@@ -1,4 +1,4 @@
-"""What a user sees when a command fails: diagnostics, a sentence of the state, or how to report a bug."""
+"""What a user sees when a command fails: diagnostics, an error of the state, or how to report a bug."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report(problem: Exception) -> None:
 
 
 def say_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
-    """Write a failure as a document where no other form is known, as of a command that there is not; see `Tells`."""
+    """Write a failure as a JSON document, for commands that have no form of their own; see `Tells`."""
     from dstream.cli.render.formats import say_json
 
     say_json({"format_version": "1.0", "errored": True, "diagnostics": [each.to_json() for each in found]})
@@ -32,7 +32,7 @@ def say_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 
 
 def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:
-    """Return what is to be said about a failure."""
+    """Return a failure as diagnostics."""
     if isinstance(problem, DiagnosticsError):
         return problem.diagnostics
     if isinstance(problem, click.ClickException):
@@ -43,13 +43,13 @@ def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:
         return (error("Cannot use a file", f"{problem.filename}: {problem.strerror}"),)
     detail = (
         f"{type(problem).__name__}: {problem}\n"
-        "This is a bug in dstream: please report it. DSTREAM_DEBUG=1 shows where it happened."
+        "This is a bug in dstream. Please report it with the output of DSTREAM_DEBUG=1."
     )
     return (error("Unexpected error", detail),)
 
 
 def _texts(diagnostics: object) -> dict[str, str]:
-    """Read the files that diagnostics are about, so that the lines at fault can be shown."""
+    """Read the files of the diagnostics, to show the lines in question."""
     from pathlib import Path
 
     from dstream.diagnostics import Diagnostic

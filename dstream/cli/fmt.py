@@ -21,13 +21,13 @@ _STDIN = "<stdin>"
 
 @click.command("fmt", cls=Command)
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
-@flag("check", help="Change nothing; exit with 3 if a file is not formatted.")
-@flag("diff", help="Show what changes.")
+@flag("check", help="Do not write; exit with 3 if a file is not formatted.")
+@flag("diff", help="Show the differences.")
 @flag("write", default=True, help="Write the changes (default).")
-@flag("list", default=True, help="List the files that are changed (default).")
-@flag("recursive", help="Also the folders below.")
+@flag("list", default=True, help="List the changed files (default).")
+@flag("recursive", help="Also format files in subfolders.")
 def command(paths: tuple[str, ...], check: bool, diff: bool, write: bool, list: bool, recursive: bool) -> int:
-    """Format configurations: the files, or the files of the folders, that are named; `-` is the standard input."""
+    """Format configuration files: the given files, and the files in the given folders. `-` is standard input."""
     from dstream.config.syntax.format import format_text
     from dstream.diagnostics import DiagnosticsError
 
@@ -64,7 +64,7 @@ def command(paths: tuple[str, ...], check: bool, diff: bool, write: bool, list: 
 
 
 def _names(paths: tuple[str, ...], recursive: bool, problems: list[Diagnostic]) -> Iterator[str]:
-    """Yield the names of the files to format; add what is not there to `problems`."""
+    """Yield the names of the files to format; report missing ones in `problems`."""
     from dstream.diagnostics import error
 
     for name in paths:
@@ -80,7 +80,7 @@ def _names(paths: tuple[str, ...], recursive: bool, problems: list[Diagnostic]) 
             yield name
         else:
             problems.append(
-                error("No such file or folder", f"There is no {name}. Name files or folders, or - for stdin.")
+                error("No such file or folder", f"{name} does not exist. Give files, folders, or - for standard input.")
             )
 
 
@@ -93,7 +93,7 @@ def _read(name: str) -> str:
     except OSError as problem:
         raise DiagnosticsError(error("File cannot be read", f"{name}: {problem.strerror}.")) from None
     except UnicodeDecodeError as problem:
-        detail = f"{name} is not in UTF-8: byte {problem.start} makes no character. Save the file as UTF-8."
+        detail = f"{name} is not in UTF-8: byte {problem.start} is invalid. Save the file as UTF-8."
         raise DiagnosticsError(error("File is not in UTF-8", detail)) from None
 
 

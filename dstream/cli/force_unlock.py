@@ -12,22 +12,22 @@ from dstream.cli.render.paint import say
 @click.command("force-unlock", cls=Command)
 @click.argument("lock_id", metavar="[LOCK-ID]", required=False)
 @config_options
-@flag("force", help="Do not ask.")
-@flag("kill", help="End the holder's process first, if it still runs on this host.")
+@flag("force", help="Do not ask for confirmation.")
+@flag("kill", help="Kill the holder's process first, if it still runs on this host.")
 def command(
     lock_id: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool, kill: bool
 ) -> None:
-    """Release the lock of a holder that is gone for good.
+    """Release the lock of an operation that no longer runs.
 
-    LOCK-ID is in the message that names the holder; without one, only a lock that has no holder's name is released.
+    The message "The state is locked" shows the LOCK-ID. Without one, only a lock without a recorded holder is released.
     """
     operation = opened(config, var, var_file)
     if not force:
         click.confirm(
-            "If the holder still runs, two operations will change the same things. Release its lock?", abort=True
+            "If the holder is still running, two operations will change the same objects. Release its lock?", abort=True
         )
     holder = operation.backend.force_unlock(lock_id, kill=kill)
     if holder is None or holder.released:
-        say("Released. Nobody's name was on the lock.")
+        say("Released the lock. It had no recorded holder.")
     else:
         say(f"Released the lock of {holder.describe()}.")

@@ -1,4 +1,4 @@
-"""`-generate-config-out`: blocks for objects that are imported and declared nowhere, written to a file of their own."""
+"""`-generate-config-out`: blocks for imported objects that are not declared, written to a new file."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ if TYPE_CHECKING:
 
 
 def generate(operation: Operation, out: str, given: Mapping[str, Any], *, quiet: bool) -> bool:
-    """Write the blocks that are missing to a new file; return whether there were any, and the file is loaded with the
-    configuration."""
+    """Write the missing blocks to a new file; return whether the configuration now has them."""
     from dstream.engine.commands.generate_config import read_undeclared, undeclared
 
     path = Path(out)
     if path.exists():
-        raise click.BadParameter(f"{out} exists already; it would be overwritten", param_hint="-generate-config-out")
+        raise click.BadParameter(f"{out} already exists. Choose another file", param_hint="-generate-config-out")
     missing = undeclared(operation, given)
     if not missing:
         if not quiet:
-            say("Everything that is imported is declared already; nothing was generated.\n")
+            say("All imported objects are already declared. No configuration was generated.\n")
         return False
     found = read_undeclared(operation, missing)
     path.write_text("\n".join(_block(each) for each in found))
     if not quiet:
-        say(f"Wrote {out}. Look at it, and make it yours: values that others should follow become references.\n")
+        say(f"Wrote {out}. Review it: values that other blocks depend on should become references.\n")
     return path.suffix == ".hcl" and path.absolute().parent == operation.root.absolute()
 
 
 def _block(found: Found) -> str:
     lines = [f'resource "{found.address.type}" "{found.address.name}" {{', *_arguments(found.attributes)]
-    lines += (f'  # {name} is a secret, which is not told: {name} = env("NAME")' for name in found.secrets)
+    lines += (f'  # {name} is sensitive and was not read: {name} = env("NAME")' for name in found.secrets)
     return "\n".join([*lines, "}", ""])
 
 

@@ -14,13 +14,13 @@ from dstream.cli.render.paint import say
 
 @click.command("graph", cls=Command)
 @config_options
-@flag("full", help="Include dependencies that follow from others.")
-@flag("json", help="As JSON instead of DOT, with all dependencies.")
+@flag("full", help="Include transitive dependencies.")
+@flag("json", help="Print JSON with all dependencies instead of DOT.")
 def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], full: bool, json: bool) -> None:
-    """Write the graph of the configuration's blocks in the DOT language. An arrow leads to what a block needs.
+    """Print the dependency graph of the configuration in the DOT language. Arrows point to dependencies.
 
-    A dependency that follows from others is left out. The longest chain, which bounds how much of an apply can run in
-    parallel, is bold.
+    Leaves out transitive dependencies. The longest chain, which limits how much of an apply can run in parallel, is
+    bold.
     """
     graph = opened(config, var, var_file).graph
     if json:

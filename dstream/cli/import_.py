@@ -17,7 +17,7 @@ from dstream.cli.render.paint import paint_for, say
 @click.argument("identity")
 @config_options
 @lock_options
-@option("generate-config-out", metavar="FILE", help="Write the block, if ADDRESS is not declared.")
+@option("generate-config-out", metavar="FILE", help="Write a block to this file if ADDRESS is not declared.")
 def command(
     address: str,
     identity: str,
@@ -27,9 +27,9 @@ def command(
     lock_timeout: str,
     generate_config_out: str | None,
 ) -> None:
-    """Take an object that exists into the state, under ADDRESS, which the configuration has.
+    """Record an existing object in the state under ADDRESS, which the configuration declares.
 
-    IDENTITY is what its provider knows it by: a name or id, or a JSON object where it has several parts.
+    IDENTITY identifies the object to its provider: a name or id, or a JSON object if it has several parts.
     """
     operation = opened(config, var, var_file)
     from dstream.cli.render.progress import Lines
@@ -48,4 +48,4 @@ def command(
             operation = opened(config, var, var_file)
     paint = paint_for(sys.stdout)
     import_object(operation, address, given, seconds(lock_timeout, "-lock-timeout"), Lines(paint))
-    say(f"{paint(address, 'bold')}: imported. `dstream plan` shows what differs from the configuration.")
+    say(f"{paint(address, 'bold')}: imported. Run `dstream plan` to see differences from the configuration.")

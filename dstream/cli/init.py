@@ -1,4 +1,4 @@
-"""`dstream init`: prepare providers and backend; with a task, the older verb for applying that task."""
+"""`dstream init`: prepare providers and backend; with a task, the older name of `apply`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from dstream.cli.render.paint import say
 @click.argument("task", required=False)
 @config_options
 @lock_options
-@flag("upgrade", help="Lock the newest providers that the constraints allow, and what tags mean now.")
-@flag("pull-images", help="Ask the registries for images that are here already, too.")
-@option("lockfile", metavar="MODE", help="readonly: fail if the lock file would have to change.")
-@flag("auto-approve", help="With TASK: do not ask.")
+@flag("upgrade", help="Lock the newest versions that the constraints allow, and the present digests of tags.")
+@flag("pull-images", help="Pull images again that are already on this machine.")
+@option("lockfile", metavar="MODE", help="readonly: fail if the lock file would change.")
+@flag("auto-approve", help="With TASK: do not ask for approval.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
-@option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="With TASK: changes at the same time.")
+@option(
+    "parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="With TASK: number of concurrent changes."
+)
 def command(
     task: str | None,
     config: str,
@@ -32,9 +34,9 @@ def command(
     color: bool,
     parallelism: int,
 ) -> int:
-    """Find and lock the providers, and prepare the place of the state; nothing else is changed.
+    """Find and lock the providers, and prepare the backend. Nothing else changes.
 
-    With TASK, do what `dstream apply TASK` does: `init TASK` is its older name.
+    With TASK, the same as `dstream apply TASK`, which replaces `init TASK`.
     """
     from dstream.cli.dependency_lock import lenient, lock
     from dstream.engine.commands.dependency_lock import recorded_sources
@@ -68,5 +70,5 @@ def command(
     say(f"State: {operation.backend.describe()}")
     for used in configured_providers(operation):
         say(f"Provider {used.name}: {used.info.name} {used.info.version}, protocol {used.info.protocol}")
-    say("\nReady. `dstream plan` shows what apply would do.")
+    say("\ndstream has been initialized. Run `dstream plan` to see the required changes.")
     return 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def say_invalid(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
-    """Write why nothing could be checked, as what was found; see `Tells`."""
+    """Write a failure to check as a finding; see `Tells`."""
     from dstream.engine.commands.validate import LintResult
 
     say(json_module.dumps(LintResult(found, {}).to_json(), ensure_ascii=False, indent=2))
@@ -27,8 +27,8 @@ def say_invalid(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 @click.command("lint", cls=Command, tells=say_invalid)
 @click.argument("path", required=False)
 @config_options
-@flag("run-providers", default=None, help="Start also what the lock file names, or (-no-run-providers) nothing at all.")
-@flag("json", help="As JSON, in the shape of `terraform validate -json`.")
+@flag("run-providers", default=None, help="Also start providers of the lock file; with -no-run-providers, start none.")
+@flag("json", help="Print JSON in the format of `terraform validate -json`.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 def command(
     path: str | None,
@@ -39,10 +39,10 @@ def command(
     json: bool,
     color: bool,
 ) -> int:
-    """Check the configuration as far as it can be known without asking anybody. PATH is short for -config=PATH.
+    """Check the configuration without accessing remote systems. PATH is short for -config=PATH.
 
-    Installed programs and those of provider_path are started to ask what settings they take. Of providers from
-    registries, what the lock file says counts; nothing is fetched.
+    Starts installed providers and those of provider_path to read their schemas. For providers from registries the
+    lock file has the schemas; nothing is fetched.
     """
     from dstream.engine.commands.validate import lint
 

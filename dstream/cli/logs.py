@@ -15,9 +15,9 @@ from dstream.cli.options import Command, config_options, flag, option
 @click.command("logs", cls=Command)
 @click.argument("task")
 @config_options
-@click.option("-f", "-follow", "--follow", "follow", is_flag=True, help="Go on showing what comes, until it ends.")
-@option("n", metavar="LINES", type=click.IntRange(min=0), help="Only this many lines from the end.")
-@flag("previous", help="Those of the run before.")
+@click.option("-f", "-follow", "--follow", "follow", is_flag=True, help="Follow the output until the run ends.")
+@option("n", metavar="LINES", type=click.IntRange(min=0), help="Show only this many lines from the end.")
+@flag("previous", help="Show the previous run.")
 def command(
     task: str,
     config: str,
@@ -27,7 +27,7 @@ def command(
     n: int | None,
     previous: bool,
 ) -> None:
-    """Show what a detached run of a task has printed: what its providers log, restarts, the summary."""
+    """Show the output of a detached run of a task: provider logs, restarts, the summary."""
     from dstream.engine.runs.detached import runner_of
     from dstream.engine.runs.flows import flow_names
     from dstream.engine.runs.run_files import log_path
@@ -53,5 +53,5 @@ def command(
                 else:
                     time.sleep(0.2)
     except FileNotFoundError:
-        detail = f"There is no log of {name}. Runs in the background have one: dstream run {name} -detach"
+        detail = f"No log of {name}. Only background runs have one: dstream run {name} -detach"
         raise click.ClickException(detail) from None

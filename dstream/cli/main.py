@@ -18,42 +18,42 @@ from dstream import __version__
 _COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Prepare providers and backend; with a TASK, apply that task"),
     "plan": ("plan", "Show what apply would do"),
-    "apply": ("apply", "Create, change and delete what the configuration asks for"),
-    "destroy": ("destroy", "Delete everything that was applied"),
+    "apply": ("apply", "Create, update and delete objects to match the configuration"),
+    "destroy": ("destroy", "Delete all managed objects"),
     "run": ("run", "Run the data flow of tasks"),
-    "logs": ("logs", "Show what a run in the background has printed"),
+    "logs": ("logs", "Show the output of a background run"),
     "stop": ("stop", "Stop tasks that run on this machine"),
     "status": ("status", "Show what is deployed and what is running"),
-    "drift": ("drift", "Report what was changed outside"),
+    "drift": ("drift", "Report changes made outside of dstream"),
     "lint": ("lint", "Check the configuration"),
     "fmt": ("fmt", "Format configurations"),
     "console": ("console", "Evaluate expressions"),
-    "graph": ("graph", "Show what needs what"),
+    "graph": ("graph", "Show the dependency graph"),
     "show": ("show", "Show a saved plan, or the state"),
     "output": ("output", "Show the values of outputs"),
-    "state": ("state", "Look at the state, and mend it by hand"),
-    "workspace": ("workspace", "Keep several states of one configuration"),
-    "import": ("import_", "Take an object that exists into the state"),
-    "untaint": ("untaint", "Keep an object that was not created whole"),
+    "state": ("state", "Inspect and edit the state"),
+    "workspace": ("workspace", "Manage several states of one configuration"),
+    "import": ("import_", "Record an existing object in the state"),
+    "untaint": ("untaint", "Clear the taint of objects"),
     "checkpoint": ("checkpoint", "Show, set or reset the position of a task"),
     "dlq": ("dlq", "List, show or replay dead letters"),
-    "providers": ("providers", "Find, fetch, lock, publish, make and test providers"),
-    "force-unlock": ("force_unlock", "Release a lock that its holder left behind"),
+    "providers": ("providers", "Find, fetch, lock, publish, create and test providers"),
+    "force-unlock": ("force_unlock", "Release a lock that was left behind"),
     "explain": ("explain", "Explain an error code"),
     "version": ("version", "Show the version"),
 }
 _ALIASES = {"validate": "lint"}
 _INSTEAD = {
-    "env": "Workspaces are at: dstream workspace",
-    "get": "There are no modules to fetch. Providers are fetched by: dstream init",
-    "login": "Who docker is logged in to a registry as, dstream is: docker login",
-    "logout": "Who docker is logged in to a registry as, dstream is: docker logout",
-    "metadata": "What providers and their types take is shown by: dstream providers schema",
-    "refresh": "To take what is real into the state: dstream apply -refresh-only",
-    "taint": "To make an object anew: dstream apply -replace=ADDRESS",
-    "test": "Providers are tested by: dstream providers test",
+    "env": "Use: dstream workspace",
+    "get": "dstream has no modules. To fetch providers, run: dstream init",
+    "login": "dstream uses Docker's credentials. To log in, run: docker login",
+    "logout": "dstream uses Docker's credentials. To log out, run: docker logout",
+    "metadata": "To show the schemas of providers, run: dstream providers schema",
+    "refresh": "To update the state to match the real objects, run: dstream apply -refresh-only",
+    "taint": "To replace an object, run: dstream apply -replace=ADDRESS",
+    "test": "To test a provider, run: dstream providers test",
 }
-"""What does here what these commands of Terraform do there."""
+"""The commands that replace these commands of Terraform."""
 
 
 def _command(name: str) -> click.Command | None:
@@ -86,11 +86,11 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(name, [*_COMMANDS, *_ALIASES], n=1)
             hint = _INSTEAD.get(name) or (f"Did you mean {near[0]!r}?" if near else "")
-            ctx.fail(f"There is no command {name!r}. {hint}".rstrip())
+            ctx.fail(f"Unknown command {name!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands from the short texts above."""
+        """Write the table of commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-v", "-version", "--version", message="dstream %(version)s")
 @click.option("-chdir", "--chdir", metavar="DIR", help="Work in this folder instead of the current one.")
 def root(chdir: str | None) -> None:
-    """Terraform for data streaming: plan, apply, run and destroy data flows and what they need."""
+    """Terraform for data streaming: plan, apply, run and destroy data flows and the resources they need."""
     if os.environ.get("DSTREAM_LOG"):
         from dstream.cli.render.logging import start_logging
 
@@ -114,7 +114,7 @@ def root(chdir: str | None) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 error, 2 changes or drift where the command says so, 130 interrupted."""
     code = _run(sys.argv[1:] if args is None else args)
-    # The process ends now: what it made is given back with it, and need not be looked through and freed one by one.
+    # The process exits: its memory need not be freed object by object.
     gc.freeze()
     sys.exit(code)
 
@@ -149,7 +149,7 @@ def _carry_out(args: list[str]) -> int:
 
 
 def _show(problem: Exception) -> None:
-    """Say what went wrong to people."""
+    """Print a failure as text."""
     if isinstance(problem, click.ClickException):
         problem.show()
     else:
@@ -159,7 +159,7 @@ def _show(problem: Exception) -> None:
 
 
 def _told_as_json(problem: Exception, args: Sequence[str], seconds: float) -> bool:
-    """Tell a failure in the command's own JSON, if JSON is asked for; return whether that is all that is to be said."""
+    """Write a failure in the command's own JSON, if JSON was requested; return whether text must be left out."""
     from dstream.cli.options import wants_json
 
     if not wants_json(args):

@@ -1,4 +1,4 @@
-"""From options to an operation: the configuration, its variables, its state."""
+"""Opens the operation that the options describe: configuration, variables, state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given:
-    """Return what the user gave; raise ClickException where `-var` is not NAME=VALUE."""
+    """Return the given variables; raise ClickException where `-var` is not NAME=VALUE."""
     variables: dict[str, str] = {}
     for text in var:
         name, equals, value = text.partition("=")
@@ -33,16 +33,16 @@ def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given
 def opened(
     config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False, empty: bool = False
 ) -> Operation:
-    """Load the configuration and return the operation on it; `ask`: for missing variables, on a terminal.
+    """Load the configuration and return the operation on it; with `ask`, prompt for missing variables.
 
-    With `empty` a folder without a configuration is an empty one.
+    With `empty`, a folder without a configuration counts as an empty configuration.
     """
     asking = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
     return open_operation(replace(given(config, var, var_file), empty=empty), ask=asking)
 
 
 def names_plan_file(name: str) -> bool:
-    """Tell whether an argument names a saved plan; raise ClickException for a file that is none."""
+    """Tell whether an argument names a saved plan; raise ClickException for any other file."""
     from dstream.plan.file import is_plan_file
 
     path = Path(name)
@@ -51,16 +51,16 @@ def names_plan_file(name: str) -> bool:
     if "[" in name or not ("/" in name or "." in name.removeprefix("task.")):
         return False  # it may be a task
     if not path.exists():
-        raise click.ClickException(f"There is no file {name}, and no task is called so.")
+        raise click.ClickException(f"{name} is neither a file nor a task.")
     if path.is_file():
-        raise click.ClickException(f"{name} is a file, and no saved plan: `dstream plan -out={name}` would write one.")
+        raise click.ClickException(f"{name} is not a saved plan. To save one, run: dstream plan -out={name}")
     return False
 
 
 def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> tuple[Operation, PlanFile]:
-    """Open the configuration with what a saved plan was made with, and return it with the plan.
+    """Open the configuration with the variables of a saved plan, and return it with the plan.
 
-    Raise DiagnosticsError where the plan is stale, ClickException where a task has the name of the file.
+    Raise DiagnosticsError if the plan is stale, ClickException if a task has the name of the file.
     """
     from dataclasses import replace
 
@@ -87,33 +87,32 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
         operation.take_encryption(keys[0])
     if name.removeprefix("task.") in operation.config.tasks:
         raise click.ClickException(
-            f"{name} is both a saved plan and the name of a task. Write ./{name} for the file, or rename it to apply "
-            "the task."
+            f"{name} is both a saved plan and a task. Use ./{name} for the file, or rename the file to apply the task."
         )
     if operation.encryption is not None and operation.encryption.enforced and not file.encrypted:
         from dstream_state import EncryptionRequired
 
         raise EncryptionRequired(
-            f"The saved plan {name} is in clear, and `encryption` has enforced = true. Plan again."
+            f"The saved plan {name} is not encrypted, and the encryption block has enforced = true. Plan again."
         )
     check_place(operation, file)
     return operation, file
 
 
 def ask_for(block: VariableBlock) -> str:
-    """Ask the user for the value of a variable; what is typed for a sensitive one is not shown."""
+    """Prompt for the value of a variable; hide the input for a sensitive one."""
     description = f"\n  {block.description}" if block.description else ""
     text: str = click.prompt(f"var.{block.name}{description}\n  Value", hide_input=block.sensitive, err=True)
     return text
 
 
 def task_targets(operation: Operation, task: str | None, target: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the targets, with the task that the user named among them; raise ClickException if there is none."""
+    """Return the targets with the given task; raise ClickException if it does not exist."""
     if task is None:
         return target
     name = task.removeprefix("task.")
     bare = name.split("[", 1)[0]
     if bare not in operation.config.tasks:
         known = ", ".join(sorted(operation.config.tasks)) or "none"
-        raise click.ClickException(f"There is no task {name!r} in the configuration. Tasks: {known}.")
+        raise click.ClickException(f"No task named {name!r}. Tasks: {known}.")
     return (*target, f"task.{name}")

@@ -1,4 +1,4 @@
-"""Options as Terraform writes them: one dash or two, `-flag=false`, and the groups that several commands share."""
+"""Options in Terraform's style (one dash or two, `-flag=false`), and the groups of options that commands share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 Tells = Callable[["tuple[Diagnostic, ...]", float], bool]
-"""Writes as JSON what is wrong, and after how many seconds it ended.
+"""Writes as JSON why a command failed, and after how many seconds.
 
-Returns whether that is all that is to be said: what is for people would be in its way.
+Returns whether text output must be left out.
 """
 _FLAG_VALUE = re.compile(r"(?P<name>--?[a-z][a-z-]*)=(?P<value>true|false)")
 _JSON = re.compile(r"--?json(=true)?|--?format=json")
@@ -65,7 +65,7 @@ class Command(click.Command):
             raise self._unknown_option(ctx, rewritten) or problem from None
 
     def _unknown_option(self, ctx: click.Context, args: list[str]) -> click.NoSuchOption | None:
-        """Return the error for a whole word such as `-detailled-exitcode`, of which click would name a letter."""
+        """Return the error for a misspelt option such as `-detailled-exitcode`; click names its first letter."""
         import difflib
 
         names = [name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)]
@@ -97,7 +97,7 @@ def flag(name: str, *, default: bool | None = False, **settings: Any) -> Callabl
 
 
 def config_options(function: F) -> F:
-    """Add what every command that reads a configuration takes: where it is and the values of variables."""
+    """Add the options of every command that reads a configuration: its path and variables."""
     function = click.option(
         "-c",
         "-config",
@@ -106,32 +106,36 @@ def config_options(function: F) -> F:
         metavar="PATH",
         default=".",
         show_default=False,
-        help="The configuration: a file or a folder. Default: the current folder.",
+        help="Configuration file or folder. Default: the current folder.",
     )(function)
     function = option("var", metavar="NAME=VALUE", multiple=True, help="Set a variable.")(function)
     return option("var-file", metavar="FILE", multiple=True, help="Read variables from a file.")(function)
 
 
 def lock_options(function: F) -> F:
-    """Add what every command that takes the lock of the state takes."""
+    """Add the options of every command that takes the state lock."""
     return option(
-        "lock-timeout", metavar="DURATION", default="0s", help="How long to wait for the lock, as 30s or 5m."
+        "lock-timeout", metavar="DURATION", default="0s", help="How long to wait for the lock, such as 30s or 5m."
     )(function)
 
 
 def plan_options(function: F) -> F:
-    """Add what shapes a plan."""
-    function = option("target", metavar="ADDRESS", multiple=True, help="Only this and what it needs.")(function)
-    function = option("exclude", metavar="ADDRESS", multiple=True, help="All but this and what needs it.")(function)
-    function = option("replace", metavar="ADDRESS", multiple=True, help="Replace this object.")(function)
-    function = flag("refresh", default=True, help="Ask the providers what really exists (default).")(function)
-    return option("parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Changes at the same time.")(
-        function
-    )
+    """Add the options that shape a plan."""
+    function = option(
+        "target", metavar="ADDRESS", multiple=True, help="Limit the operation to this address and its dependencies."
+    )(function)
+    function = option(
+        "exclude", metavar="ADDRESS", multiple=True, help="Leave out this address and everything that depends on it."
+    )(function)
+    function = option("replace", metavar="ADDRESS", multiple=True, help="Replace the object at this address.")(function)
+    function = flag("refresh", default=True, help="Refresh the state before planning (default).")(function)
+    return option(
+        "parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Number of concurrent changes."
+    )(function)
 
 
 class How(TypedDict):
-    """How a plan is carried out: the values of `apply_options`, `lock_options` and the last of `plan_options`."""
+    """How a plan is performed: the values of `apply_options`, `lock_options` and the last of `plan_options`."""
 
     parallelism: int
     lock_timeout: str
@@ -143,25 +147,25 @@ class How(TypedDict):
 
 
 def apply_options(function: F) -> F:
-    """Add what every command that carries out a plan takes."""
-    function = flag("color", default=True, help="Colour, on a terminal (default).")(function)
+    """Add the options of every command that performs a plan."""
+    function = flag("color", default=True, help="Use colour on a terminal (default).")(function)
     function = flag("json", help="Write the plan and the outcome as JSON lines.")(function)
-    function = flag("allow-data-loss", help="Where nobody is asked: also destroy what holds data.")(function)
-    function = flag("stop-tasks", help="Stop runs on this machine whose tasks are changed or removed.")(function)
-    return flag("auto-approve", help="Do not ask.")(function)
+    function = flag("allow-data-loss", help="Without a prompt: also destroy objects that hold data.")(function)
+    function = flag("stop-tasks", help="Stop runs on this machine whose tasks change.")(function)
+    return flag("auto-approve", help="Do not ask for approval.")(function)
 
 
 FORMATS = ("text", "markdown", "json", "html")
 
 
 def format_option(function: F) -> F:
-    """Add the choice of a format to what shows a plan or a state."""
+    """Add the option for the output format of a plan or a state."""
     return option(
         "format",
         type=click.Choice(FORMATS),
         default="text",
         show_default=False,
-        help="How to show it; text by default.",
+        help="Output format. Default: text.",
     )(function)
 
 

@@ -14,12 +14,12 @@ from dstream.cli.render.paint import say
 @click.command("output", cls=Command)
 @click.argument("name", required=False)
 @config_options
-@flag("json", help="As JSON.")
-@flag("raw", help="The bare text of one output, without a newline, for scripts.")
+@flag("json", help="Print JSON.")
+@flag("raw", help="Print the raw string of one output without a newline, for scripts.")
 def command(
     name: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, raw: bool
 ) -> None:
-    """Show the values of outputs as of the last apply, or of the one named NAME."""
+    """Show the output values of the last apply, or the one called NAME."""
     from dstream.cli.render.values import SENSITIVE, literal
     from dstream.engine.commands.plan import current_state
     from dstream.plan import is_fingerprint
@@ -34,7 +34,7 @@ def command(
             say(json_module.dumps(shown, ensure_ascii=False, default=str))
             return
         if not outputs:
-            say("There are no outputs: the configuration has none, or was not applied yet.")
+            say("No outputs found. The configuration has no output blocks, or was not applied yet.")
         for key, item in sorted(outputs.items()):
             say(f"{key} = {SENSITIVE if item.sensitive else literal(item.value)}")
         return
@@ -49,7 +49,7 @@ def command(
         )
     if raw:
         if not isinstance(item.value, str | int | float | bool):
-            raise click.ClickException(f"Output {name!r} is not a text or a number; use -json.")
+            raise click.ClickException(f"Output {name!r} is not a string or a number. Use -json.")
         click.echo(item.value if isinstance(item.value, str) else json_module.dumps(item.value), nl=False)
         return
     say(json_module.dumps(item.value, ensure_ascii=False, default=str) if json else literal(item.value))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
-    """Write why there is no plan as a document in its place; see `Tells`."""
+    """Write the reason for a missing plan as a document in its place; see `Tells`."""
     from dstream.cli.render.formats import say_json
     from dstream.plan.plan import no_plan_json
 
@@ -36,14 +36,14 @@ def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 @plan_options
 @lock_options
 @option("out", metavar="FILE", help="Save the plan for `dstream apply FILE`.")
-@option("generate-config-out", metavar="FILE", help="Write blocks for what is imported and not declared.")
+@option("generate-config-out", metavar="FILE", help="Write blocks for imported objects that are not declared.")
 @format_option
 @flag("destroy", help="Show what destroy would do.")
-@flag("refresh-only", help="Only what really exists, and is not as the state has it.")
-@flag("json", help="As -format=json.")
-@flag("detailed-exitcode", help="Exit with 0: no changes, 1: error, 2: changes.")
+@flag("refresh-only", help="Show only differences between the state and the real objects.")
+@flag("json", help="Same as -format=json.")
+@flag("detailed-exitcode", help="Exit codes: 0 no changes, 1 error, 2 changes.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
-@flag("input", default=True, help="Ask for missing variables, on a terminal (default).")
+@flag("input", default=True, help="Ask for missing variables on a terminal (default).")
 def command(
     task: str | None,
     config: str,
@@ -65,7 +65,7 @@ def command(
     color: bool,
     input: bool,
 ) -> int:
-    """Show what apply would do, for everything or for one TASK. Nothing is changed, no lock is taken."""
+    """Show what apply would do, for everything or for one TASK. Changes nothing and takes no lock."""
     hello("Planning", quiet=json or format != "text")
     form = "json" if json else format
     operation = opened(config, var, var_file, ask=input)
@@ -86,7 +86,7 @@ def command(
         prepared = plan(operation, options, save)
     say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
     if out is not None and form == "text":
-        say(f"\nSaved to {out}. To carry out exactly this: dstream apply {out}")
+        say(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
     return 2 if detailed_exitcode and prepared.plan.has_changes else 0
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def say_not_run(found: tuple[Diagnostic, ...], seconds: float) -> bool:
-    """Write why nothing runs as events on the standard error, in the place of what is for people; see `Tells`."""
+    """Write a failure as events on standard error, in place of text; see `Tells`."""
     from dstream.cli.render.run_progress import broken_line
 
     say(broken_line(found, seconds), stream=sys.stderr)
@@ -29,22 +29,22 @@ def say_not_run(found: tuple[Diagnostic, ...], seconds: float) -> bool:
 @click.argument("tasks", nargs=-1, metavar="TASK...")
 @config_options
 @option("lock-timeout", metavar="DURATION", default="0s", help="How long to wait for another runner of the task.")
-@flag("until-idle", help="End when all is moved that was there at the start.")
-@option("max-records", metavar="N", type=click.IntRange(min=1), help="End after this many records.")
+@flag("until-idle", help="Stop when all data that existed at the start is moved.")
+@option("max-records", metavar="N", type=click.IntRange(min=1), help="Stop after this many records.")
 @option(
     "skip-records",
     metavar="N",
     type=click.IntRange(min=0),
     default=0,
-    help="Put this many records into the dead letters instead of delivering them.",
+    help="Skip this many records into the dead letters.",
 )
 @option("grace", metavar="DURATION", default="30s", help="How long a graceful stop may take.")
 @flag("detach", help="Run in the background; see `dstream logs`, `status` and `stop`.")
-@flag("apply", help="Apply the tasks first; asks as `dstream apply` does.")
-@flag("auto-approve", help="With -apply: do not ask.")
-@flag("unapplied", help="Run also what was never applied, or was changed since.")
-@flag("json", help="Write events as JSON lines to the standard error.")
-@flag("quiet", help="Write problems and the summary only.")
+@flag("apply", help="Apply the tasks first; prompts as `dstream apply` does.")
+@flag("auto-approve", help="With -apply: do not ask for approval.")
+@flag("unapplied", help="Also run tasks that were not applied, or changed since.")
+@flag("json", help="Write events as JSON lines to standard error.")
+@flag("quiet", help="Print only problems and the summary.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 def command(
     tasks: tuple[str, ...],
@@ -64,10 +64,10 @@ def command(
     quiet: bool,
     color: bool,
 ) -> int:
-    """Run the data flow of one or more tasks; of a configuration's only task where none is named.
+    """Run the data flow of one or more tasks. Without TASK, run the only task of the configuration.
 
-    What a version 1 output prints, and what the console output shows, goes to the standard output; all else to the
-    standard error. Ctrl-C ends gracefully; twice, at once.
+    Version 1 outputs and the console output write to standard output, everything else goes to standard error. Press
+    Ctrl-C once to stop at a checkpoint, twice to stop immediately.
     """
     operation = opened(config, var, var_file)
     names = tasks or tuple(operation.config.tasks)
@@ -75,7 +75,7 @@ def command(
         known = ", ".join(names) or "none"
         raise click.ClickException(f"Name the task to run. Tasks: {known}.")
     if detach and apply and not auto_approve:
-        raise click.UsageError("In the background nobody can be asked: apply first, or add -auto-approve.")
+        raise click.UsageError("A background run cannot prompt. Apply first, or add -auto-approve.")
     if apply:
         from dstream.cli.apply import carry_out
         from dstream.engine.plan.plan_result import PlanOptions

@@ -16,7 +16,7 @@ from dstream.cli.render.paint import paint_for
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_options
 @format_option
-@flag("json", help="As -format=json.")
+@flag("json", help="Same as -format=json.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
 def command(
     file: Path | None,
@@ -27,7 +27,7 @@ def command(
     json: bool,
     color: bool,
 ) -> None:
-    """Show FILE, a plan that `dstream plan -out=FILE` saved; without it, the state."""
+    """Show FILE, a plan saved by `dstream plan -out=FILE`; without FILE, the state."""
     from dstream.cli.render.formats import say_plan, say_state
 
     form = "json" if json else format
@@ -44,6 +44,6 @@ def command(
     from dstream.plan.file import is_plan_file, read_plan_file
 
     if file.is_file() and not is_plan_file(file):
-        raise click.ClickException(f"{file} is no saved plan; `dstream plan -out=FILE` writes one.")
+        raise click.ClickException(f"{file} is not a saved plan. To save one, run: dstream plan -out=FILE")
     found = read_plan_file(file, lambda: open_operation(given(config, var, var_file), lint=True).encryption)
     say_plan(found.plan, form, paint, {}, found.form)

@@ -20,7 +20,7 @@ from dstream_state import Snapshot
 
 @click.group("state")
 def command() -> None:
-    """Look at the state, and mend it by hand."""
+    """Inspect and edit the state."""
 
 
 def _snapshot(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Snapshot:
@@ -32,9 +32,9 @@ def _snapshot(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> S
 @command.command("list", cls=Command)
 @click.argument("prefix", required=False, metavar="[ADDRESS]")
 @config_options
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def list_(prefix: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
-    """List the addresses of all objects, or of those below ADDRESS."""
+    """List the addresses of all objects, or of those under ADDRESS."""
     snapshot = _snapshot(config, var, var_file)
     found = [
         address
@@ -52,9 +52,9 @@ def list_(prefix: str | None, config: str, var: tuple[str, ...], var_file: tuple
 @command.command("show", cls=Command)
 @click.argument("address")
 @config_options
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
-    """Show one object as it was last applied; sensitive values are hidden."""
+    """Show one object as last applied. Sensitive values are hidden."""
     from dstream.cli.render.formats import say_json
     from dstream.cli.render.state import hidden, object_lines
     from dstream.plan.plan import known
@@ -65,7 +65,7 @@ def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, .
         import difflib
 
         near = difflib.get_close_matches(address, list(snapshot.resources), n=1)
-        hint = f" Did you mean {near[0]}?" if near else " `dstream state list` lists what there is."
+        hint = f" Did you mean {near[0]}?" if near else " Run `dstream state list` to see all addresses."
         raise click.ClickException(f"The state has no {address}.{hint}")
     if json:
         form = {
@@ -91,7 +91,7 @@ def show(address: str, config: str, var: tuple[str, ...], var_file: tuple[str, .
 def mv(
     source: str, target: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
 ) -> None:
-    """Give what is at SOURCE (an object, a block, a task) the address TARGET; a `moved` block does it for everybody."""
+    """Move an object, a block or a task from SOURCE to the address TARGET. A `moved` block does this in every state."""
     from dstream.engine.commands.state_edit import move
 
     operation = opened(config, var, var_file)
@@ -106,19 +106,19 @@ def mv(
 def rm(
     addresses: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
 ) -> None:
-    """Forget objects: they stay as they are, and are no longer managed."""
+    """Remove objects from the state. They keep existing and are no longer managed."""
     from dstream.engine.commands.state_edit import forget
 
     operation = opened(config, var, var_file)
     for address in forget(operation, list(addresses), seconds(lock_timeout, "-lock-timeout"), _lines()):
-        say(f"Forgot {address}")
+        say(f"Removed {address}")
 
 
 @command.command("pull", cls=Command)
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @config_options
 def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Write the state to FILE, readable by you alone, or without FILE to the standard output."""
+    """Write the state to FILE, readable only by you; without FILE, to standard output."""
     from dstream.engine.commands.state_edit import pull, pulled
 
     operation = opened(config, var, var_file)
@@ -133,23 +133,23 @@ def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @config_options
 @lock_options
-@flag("force", help="Also where lineage or serial do not fit.")
+@flag("force", help="Ignore a different lineage or a newer serial.")
 def push_(
     file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
-    """Make the content of FILE the state: one that was pulled, or errored.dsstate."""
+    """Replace the state by FILE, which `state pull` wrote, or by errored.dsstate."""
     from dstream.engine.commands.state_edit import put_back
 
     operation = opened(config, var, var_file)
     snapshot = put_back(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
-    say(f"The state is now that of {file}, serial {snapshot.serial}.")
+    say(f"The state is now {file}, serial {snapshot.serial}.")
 
 
 @command.command("history", cls=Command)
 @config_options
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
-    """List the earlier snapshots that are kept."""
+    """List the earlier snapshots."""
     from dstream.engine.commands.state_edit import history
 
     entries = history(opened(config, var, var_file))
@@ -157,7 +157,7 @@ def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json:
         say(json_module.dumps([{"serial": entry.serial, "at": entry.at, "size": entry.size} for entry in entries]))
         return
     if not entries:
-        say("No earlier snapshots are kept.")
+        say("No earlier snapshots found.")
     for entry in entries:
         say(f"{entry.serial:>6}  {entry.at}  {entry.size} bytes")
 
@@ -166,18 +166,18 @@ def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json:
 @click.argument("serial", type=int)
 @config_options
 @lock_options
-@flag("force", help="Do not ask.")
+@flag("force", help="Do not ask for confirmation.")
 def restore_(
     serial: int, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
-    """Make an earlier snapshot the state again. Objects stay as they are: `dstream plan` shows what then differs."""
+    """Restore an earlier snapshot. Objects do not change; run `dstream plan` to see the differences."""
     from dstream.engine.commands.state_edit import bring_back
 
     operation = opened(config, var, var_file)
     if not force:
-        click.confirm(f"Make snapshot {serial} the state? What was applied since is no longer known to it.", abort=True)
+        click.confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.", abort=True)
     snapshot = bring_back(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
-    say(f"The state is snapshot {serial} again, as serial {snapshot.serial}.")
+    say(f"Restored snapshot {serial} as serial {snapshot.serial}.")
 
 
 def _lines() -> Lines:

@@ -15,12 +15,12 @@ from dstream.cli.render.paint import paint_for, say
 @click.command("status", cls=Command)
 @click.argument("task", required=False)
 @config_options
-@flag("json", help="As JSON.")
-@flag("detailed", help="With checkpoints, processes and objects.")
+@flag("json", help="Print JSON.")
+@flag("detailed", help="Also show checkpoints, processes and objects.")
 def command(
     task: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, detailed: bool
 ) -> None:
-    """Show what is deployed and what is running, from the state alone; no provider is asked."""
+    """Show deployed objects and running tasks, from the state only. No provider is started."""
     operation = opened(config, var, var_file)
     from dstream.cli.render.run_details import note_lines
     from dstream.engine.runs.status import status
@@ -43,7 +43,7 @@ def command(
         say(f"{paint(entry.address, 'bold')}: {state}, {entry.objects} object{'s' if entry.objects != 1 else ''}")
         for flow in entry.flows:
             stored = f"checkpoint of {flow.checkpoint_at}" if flow.checkpoint_at else "no checkpoint"
-            runner = f", run by {flow.holder}" if flow.holder else ""
+            runner = f", running ({flow.holder}" if flow.holder else ""
             say(
                 f"  {flow.name}: {stored}{runner}"
                 + (f", {flow.dead_letters} dead letters" if flow.dead_letters else "")

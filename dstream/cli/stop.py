@@ -12,12 +12,12 @@ from dstream.cli.render.paint import say
 @click.command("stop", cls=Command)
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
 @config_options
-@option("timeout", metavar="DURATION", default="60s", help="How long to wait for the end. Default: 60s.")
-@flag("force", help="Kill it; what is not acknowledged comes again at the next run.")
+@option("timeout", metavar="DURATION", default="60s", help="How long to wait. Default: 60s.")
+@flag("force", help="Kill the run; records that are not acknowledged are delivered again by the next run.")
 def command(
     tasks: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], timeout: str, force: bool
 ) -> None:
-    """Stop tasks that run on this machine, and wait until they have: a last checkpoint is stored."""
+    """Stop tasks that run on this machine, and wait until their last checkpoints are stored."""
     from dstream.engine.runs.detached import stop
 
     operation = opened(config, var, var_file)
@@ -26,4 +26,4 @@ def command(
         for flow in stopped:
             say(f"{flow}: stopped")
         if not stopped:
-            say(f"{task.removeprefix('task.')}: does not run")
+            say(f"{task.removeprefix('task.')}: not running")

@@ -18,7 +18,7 @@ from dstream.cli.render.paint import paint_for, say
 def command(
     addresses: tuple[str, ...], config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str
 ) -> None:
-    """Take objects that were not created whole for whole: the next apply does not replace them."""
+    """Clear the taint of objects, so that the next apply does not replace them."""
     from dstream.cli.render.progress import Lines
     from dstream.engine.commands.state_edit import untaint
 

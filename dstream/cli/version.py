@@ -13,7 +13,7 @@ from dstream.cli.render.paint import say
 
 
 @click.command("version", cls=Command)
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def command(json: bool) -> None:
     """Show the version of dstream and of Python."""
     if json:

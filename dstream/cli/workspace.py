@@ -11,14 +11,14 @@ from dstream.cli.render.paint import say
 
 @click.group("workspace")
 def command() -> None:
-    """Keep several states of one configuration beside each other, such as one for each environment."""
+    """Manage several states of one configuration, such as one for each environment."""
 
 
 @command.command("list", cls=Command)
 @config_options
-@flag("json", help="As JSON.")
+@flag("json", help="Print JSON.")
 def list_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
-    """List the workspaces; a star marks the one that is selected."""
+    """List the workspaces. An asterisk marks the selected one."""
     operation = opened(config, var, var_file)
     from dstream.engine.setup.workspace import workspaces
 
@@ -35,7 +35,7 @@ def list_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bo
 @command.command("show", cls=Command)
 @config_options
 def show(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Show the name of the one that is selected."""
+    """Show the name of the selected workspace."""
     from pathlib import Path
 
     from dstream.engine.setup.workspace import selected_workspace
@@ -47,31 +47,31 @@ def show(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
 @click.argument("name")
 @config_options
 def new(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Make a workspace with an empty state, and select it."""
+    """Create a workspace with an empty state, and select it."""
     operation = opened(config, var, var_file)
     from dstream.engine.setup.workspace import new_workspace
 
     new_workspace(operation, name)
-    say(f"Made the workspace {name}, which is selected now. Its state is empty.")
+    say(f"Created and selected the workspace {name}. Its state is empty.")
 
 
 @command.command("select", cls=Command)
 @click.argument("name")
 @config_options
-@flag("or-create", help="Make it if it is not there.")
+@flag("or-create", help="Create it if it does not exist.")
 def select(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], or_create: bool) -> None:
-    """Select a workspace for all further commands on this configuration, on this machine."""
+    """Select a workspace for further commands in this folder."""
     operation = opened(config, var, var_file)
     from dstream.engine.setup.workspace import select_workspace
 
     made = select_workspace(operation, name, create=or_create)
-    say(f"The workspace {name} is selected now." + (" It was made, and its state is empty." if made else ""))
+    say(f"Selected the workspace {name}." + (" It is new, and its state is empty." if made else ""))
 
 
 @command.command("delete", cls=Command)
 @click.argument("name")
 @config_options
-@flag("force", help="Also one that has objects: they stay, and are no longer managed.")
+@flag("force", help="Also delete a workspace with objects. They keep existing and are no longer managed.")
 def delete(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool) -> None:
     """Delete a workspace, with its checkpoints and history."""
     operation = opened(config, var, var_file)

@@ -117,7 +117,7 @@ def test_what_is_not_whole_or_not_known_is_shown_as_such(world: World) -> None:
     assert "rec_planned.a (tainted)" in listed and "rec_blind.b (unresolved)" in listed
     shown = run(world, "show").out
     assert "replaces it" in shown and "look by hand" in shown
-    assert "To look at: 2" in run(world, "show", "-format", "markdown").out
+    assert "To review: 2" in run(world, "show", "-format", "markdown").out
     assert "unresolved" in run(world, "state", "show", "rec_blind.b").out
     found = json.loads(run(world, "show", "-json").out)["values"]["root_module"]["resources"]
     assert {each["address"]: each["status"] for each in found} == {

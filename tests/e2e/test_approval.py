@@ -37,7 +37,7 @@ def typed(keys: bytes) -> str:
                     shown += os.read(terminal, 4096)
                 except OSError:  # it has ended
                     break
-            if keys and b"  > " in shown:
+            if keys and b"Enter a value: " in shown:
                 os.write(terminal, keys)
                 keys = b""
         else:

@@ -247,7 +247,7 @@ def test_an_object_that_did_not_become_ready_is_recorded_as_tainted_and_replaced
     for namespace in cloud.arm.model.namespaces.values():
         namespace.looks = 0
     planned = cloud.dstream("plan")
-    assert "must be replaced" in planned.out and "was not created whole" in planned.out, planned.said
+    assert "must be replaced" in planned.out and "is tainted" in planned.out, planned.said
     cloud.applied()
     assert list(cloud.arm.model.namespaces) == ["dstream-main"]
     assert cloud.dstream("plan", "-detailed-exitcode").code == 0

@@ -56,7 +56,7 @@ def until(condition, what):
 def test_a_task_runs_in_the_background_until_it_is_stopped(folder):
     started = dstream(folder, "run", "count", "-detach")
     assert started.code == 0, started.said
-    assert "runs in the background" in started.out
+    assert "running in the background" in started.out
     until(lambda: '{"value": 5' in dstream(folder, "logs", "count").out, "the log shows records")
     assert len(dstream(folder, "logs", "count", "-n", "2").out.splitlines()) == 2
     until(lambda: "last checkpoint" in dstream(folder, "status", "-detailed").out, "a checkpoint")
@@ -68,10 +68,10 @@ def test_a_task_runs_in_the_background_until_it_is_stopped(folder):
     assert re.search(r"process pid \d+ on .*, [\d.]+ MiB", shown)
     again = dstream(folder, "run", "count", "-detach")
     assert again.code == 1
-    assert "is run by" in again.said
+    assert "is already running" in again.said
     stopped = dstream(folder, "stop", "count")
     assert (stopped.code, stopped.out) == (0, "count: stopped\n")
-    assert "count: does not run" in dstream(folder, "stop", "count").out
+    assert "count: not running" in dstream(folder, "stop", "count").out
     assert "stopped, started" in dstream(folder, "status", "-detailed").out
     followed = dstream(folder, "logs", "count", "-follow")  # ends, since nothing runs
     assert "count: stopped" in followed.out

@@ -48,8 +48,8 @@ def test_exit_codes_tell_drift_from_trouble_and_from_what_is_only_pending(world:
     world.recorder.on("read", "b", fail="denied")
     unreachable = dstream(world.folder, "drift")
     assert unreachable.code == 1
-    assert "rec_planned.b could not be asked" in unreachable.out
-    assert "1 changed, 0 missing, 1 could not be asked, 1 pending in the configuration" in unreachable.out
+    assert "rec_planned.b could not be refreshed" in unreachable.out
+    assert "1 changed, 0 missing, 1 unreachable, 1 pending in the configuration" in unreachable.out
 
 
 def test_formats_go_to_the_standard_output_alone(world: World) -> None:
@@ -76,4 +76,4 @@ def test_a_rule_that_has_expired_is_reported_with_its_owner(world: World) -> Non
     world.write(RULE.replace("DAY", "2020-01-31") + blocks("a", "b"))
     expired = dstream(world.folder, "drift")
     assert expired.code == 2
-    assert "expired on 2020-01-31 and hides nothing any more; its owner is ops@example.com" in expired.out
+    assert "expired on 2020-01-31 and is no longer applied; owner: ops@example.com" in expired.out

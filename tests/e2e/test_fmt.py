@@ -60,7 +60,7 @@ def test_line_ends_of_windows_stay(folder):
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("missing.hcl", None, "There is no missing.hcl"),
+        ("missing.hcl", None, "missing.hcl does not exist"),
         ("bad.hcl", b"a = {\n", "bad.hcl:1:5"),
         ("latin.hcl", b'a = "\xe9"\n', "not in UTF-8"),
     ],

@@ -114,7 +114,7 @@ def test_the_log_may_go_to_a_file_which_only_its_owner_reads(folder: Path) -> No
 def test_a_wrong_word_or_place_is_an_error(folder: Path) -> None:
     done = dstream(folder, "plan", env={"DSTREAM_LOG": "loud"})
     assert done.code == 1
-    assert "DSTREAM_LOG is 'loud'; it may be off, error, warn, info, debug, trace" in done.said
+    assert "DSTREAM_LOG is 'loud'; use one of off, error, warn, info, debug, trace" in done.said
     done = dstream(folder, "plan", env={"DSTREAM_LOG": "info", "DSTREAM_LOG_PATH": "no/such/folder"})
     assert done.code == 1
     assert "DSTREAM_LOG_PATH" in done.said

@@ -58,7 +58,7 @@ def test_a_lock_that_a_killed_apply_left_is_ended_by_its_id(
     assert f"pid {killed.pid}" in unlocked.out
     applied = dstream(tmp_path, "apply", "-auto-approve", timeout=110)
     assert applied.code == 0, applied.said
-    assert "An earlier operation was cut off" in applied.out
+    assert "An earlier operation was interrupted" in applied.out
     assert world.recorder.names() == ["a", "b"]
 
 

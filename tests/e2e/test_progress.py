@@ -114,7 +114,7 @@ def test_in_a_pipe_each_event_is_a_line_and_the_summary_has_durations(world: Wor
     world.recorder.on("create", "c", slow=1.1)
     ended = dstream(world.folder, "apply", "-auto-approve")
     assert ended.code == 0, ended.said
-    assert ended.err.startswith("Planning ...\n")
+    assert ended.err.startswith("Planning...\n")
     assert "\x1b" not in ended.said
     for line in (r"rec_marked\.a: Creating\.\.\.", r"rec_marked\.b: Created after \d\.\ds"):
         assert re.search(rf"^{line}$", ended.out, re.MULTILINE), ended.out
@@ -128,9 +128,9 @@ def test_a_destroy_that_fails_says_so_and_what_it_did_not_try(world: World) -> N
     world.recorder.on("delete", "any", fail="denied")
     ended = dstream(world.folder, "destroy", "-auto-approve")
     assert ended.code == 1, ended.said
-    assert "rec_marked.c: could not destroy" in ended.out
-    assert "rec_marked.a: not tried, because of rec_marked.c" in ended.out
-    assert "Destroy failed in part: 0 destroyed, 2 failed, 1 not tried, in" in ended.out
+    assert "rec_marked.c: failed to destroy" in ended.out
+    assert "rec_marked.a: skipped, because of rec_marked.c" in ended.out
+    assert "Destroy incomplete: 0 destroyed, 2 failed, 1 skipped, in" in ended.out
 
 
 def test_what_takes_its_time_is_mentioned_again() -> None:
@@ -199,7 +199,7 @@ def test_a_terminal_shows_what_is_under_way_for_how_long_and_what_is_next(
     world.write(blocks("a", "b", "c") + 'resource "rec_planned" "d" {\n  name = "d"\n  note = rec_marked.c.uid\n}\n')
     world.recorder.on("create", "any", gate="go")
     shown = terminal("apply", "-parallelism", "2")
-    shown.shows("Only 'yes' is taken as yes")
+    shown.shows("Only 'yes' will be accepted to approve")
     shown.type("yes\n")
     shown.shows(r"\d\.\ds  rec_marked\.a: creating\r\n")
     shown.shows(r"next  rec_marked\.c \(2 to go\)")
@@ -235,8 +235,8 @@ def test_ctrl_c_once_starts_nothing_more_and_records_what_was_under_way(
         shown = terminal("apply", "-auto-approve", "-parallelism", "1")
         until(asked(world, "create"), "the first change")
         shown.type("\x03")
-        shown.shows("Stopping: what is under way is finished")
-        shown.shows(r"next  nothing: it stops \(2 not tried\)")
+        shown.shows("Stopping after the changes in progress")
+        shown.shows(r"next  nothing: stopping \(2 skipped\)")
         world.recorder.open_gate("go")
         assert shown.ended() == 130
         said = shown.seen
@@ -245,13 +245,13 @@ def test_ctrl_c_once_starts_nothing_more_and_records_what_was_under_way(
         until(asked(world, "create"), "the first change")
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
-        while "Stopping: what is under way is finished" not in running.stderr.readline():
+        while "Stopping after the changes in progress" not in running.stderr.readline():
             pass
         world.recorder.open_gate("go")
         said, _ = running.communicate(timeout=PATIENCE)
         assert running.returncode == 130
     assert "rec_marked.a: Created after" in said
-    assert "Apply was stopped: 1 added, 0 changed, 0 destroyed, 2 not tried" in re.sub(r"\x1b\[[0-9;]*m", "", said)
+    assert "Apply interrupted: 1 added, 0 changed, 0 destroyed, 2 skipped" in re.sub(r"\x1b\[[0-9;]*m", "", said)
     assert world.recorder.names() == ["a"]
     assert world.in_step()
     assert world.snapshot.intents == {}
@@ -268,16 +268,16 @@ def test_ctrl_c_twice_ends_the_providers_and_the_intents_stay(
         shown = terminal("apply", "-auto-approve", "-parallelism", "1")
         until(asked(world, "create"), "the first change")
         shown.type("\x03")
-        shown.shows("Again: at once")
+        shown.shows("again to stop immediately")
         shown.type("\x03")
-        shown.shows("Stopping at once")
+        shown.shows("Stopping immediately")
         code = shown.ended()
     else:
         running = start(world.folder, "apply", "-auto-approve", "-parallelism", "1")
         until(asked(world, "create"), "the first change")
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
-        while "Again: at once" not in running.stderr.readline():
+        while "again to stop immediately" not in running.stderr.readline():
             pass
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=PATIENCE)
@@ -297,7 +297,7 @@ def test_ctrl_c_at_the_question_and_while_planning_ends_it_at_once(
 ) -> None:
     world.write(blocks("a"))
     shown = terminal("apply")
-    shown.shows("Only 'yes' is taken as yes")
+    shown.shows("Only 'yes' will be accepted to approve")
     shown.type("\x03")
     assert shown.ended() == 130
     world.apply()

@@ -375,7 +375,7 @@ def test_a_plan_over_an_unfinished_apply_is_not_carried_out(world: World) -> Non
         held.append([Put("rec_planned.b", replace(item, key="rec_planned.b", identity={"name": "b"}))])
     world.recorder.put("rec_planned", "b")
     world.write(A.replace("1", "2"))
-    assert "under way or was cut off" in save(world).out
+    assert "in progress or was interrupted" in save(world).out
     assert "cut off" in stale(world)
 
 

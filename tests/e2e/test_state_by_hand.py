@@ -71,12 +71,12 @@ def test_a_refused_record_is_kept_and_taken_when_it_is_replayed(tmp_path: Path) 
     assert json.loads(dstream(tmp_path, "dlq", "show", "count", key).out)["data"]["value"] == 2
 
     again = dstream(tmp_path, "dlq", "replay", "count")
-    assert (again.code, again.out) == (1, "0 delivered, 1 refused again.\n"), again.said
+    assert (again.code, again.out) == (1, "0 delivered, 1 rejected again.\n"), again.said
     assert dstream(tmp_path, "dlq", "list", "count").out == listed.out
 
     (tmp_path / "picky").unlink()
     taken = dstream(tmp_path, "dlq", "replay", "count", key)
-    assert (taken.code, taken.out) == (0, "1 delivered, 0 refused again.\n"), taken.said
+    assert (taken.code, taken.out) == (0, "1 delivered, 0 rejected again.\n"), taken.said
     assert values(tmp_path) == [1, 3, 2]
     assert "no dead letters" in dstream(tmp_path, "dlq", "list", "count").out
 

@@ -70,7 +70,7 @@ def test_what_is_locked_is_planned_applied_and_run(user: User, server: Registry)
     user.done("apply", "-auto-approve")
     assert shown(user.done("run")) == ["1", "2", "3"]
     user.publish(f"{source}:v1.2.0", "two")
-    assert f"{source}: 1.0.0 (as locked)" in user.done("init")
+    assert f"{source}: 1.0.0 (unchanged)" in user.done("init")
     assert f"{source}: 1.2.0 (was 1.0.0)" in user.done("init", "-upgrade")
     listed = user.done("providers", "list", "-locked", "-cached")
     assert re.search(rf"locked +counter +1\.2\.0 +input +2 +{re.escape(source)}", listed)

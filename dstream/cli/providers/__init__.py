@@ -1,4 +1,4 @@
-"""`dstream providers`: find, fetch, lock, publish, mirror, make and test providers. One file for each command."""
+"""`dstream providers`: find, fetch, lock, publish, mirror, create and test providers. One file for each command."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import importlib
 import click
 
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "list": ("list", "List what is configured, locked, cached and installed"),
+    "list": ("list", "List configured, locked, cached and installed providers"),
     "search": ("search", "Search the index of providers, or a registry"),
     "pull": ("pull", "Fetch a provider into the cache"),
-    "lock": ("lock", "Write the lock file, and nothing else"),
+    "lock": ("lock", "Write the dependency lock file"),
     "publish": ("publish", "Push a provider to a registry"),
     "sign": ("sign", "Sign a provider in a registry with a key"),
     "mirror": ("mirror", "Copy locked providers to a folder or a registry"),
-    "prune": ("prune", "Remove what is not used from the cache"),
-    "new": ("new", "Make a provider package to start from"),
-    "schema": ("schema", "Show what providers take"),
-    "test": ("test", "Hold a provider against the rules of the protocol"),
+    "prune": ("prune", "Remove unused providers from the cache"),
+    "new": ("new", "Create a provider package"),
+    "schema": ("schema", "Show the schemas of providers"),
+    "test": ("test", "Test a provider against the protocol"),
 }
 
 
@@ -41,4 +41,4 @@ class _Lazy(click.Group):
 
 @click.group("providers", cls=_Lazy)
 def command() -> None:
-    """Find, fetch, lock, publish, mirror, make and test providers."""
+    """Find, fetch, lock, publish, mirror, create and test providers."""

@@ -15,11 +15,11 @@ from dstream.cli.render.table import table
 
 @click.command("list", cls=Command)
 @config_options
-@flag("configured", help="Those that the configuration uses.")
-@flag("locked", help="Those that the lock file names.")
-@flag("cached", help="Those that were fetched from registries.")
-@flag("installed", help="The programs on this machine.")
-@flag("json", help="As JSON.")
+@flag("configured", help="Only providers that the configuration uses.")
+@flag("locked", help="Only providers in the lock file.")
+@flag("cached", help="Only providers in the cache.")
+@flag("installed", help="Only programs installed on this machine.")
+@flag("json", help="Print JSON.")
 def command(
     config: str,
     var: tuple[str, ...],
@@ -30,9 +30,9 @@ def command(
     installed: bool,
     json: bool,
 ) -> None:
-    """List providers with their kinds and versions: all there are, or those of the places that are named.
+    """List providers with their kinds and versions: all of them, or those of the selected places.
 
-    What a provider would need to run (variables, environment) need not be set.
+    Variables and environment variables that providers need to run may be unset.
     """
     from dstream.cli.dependency_lock import lenient
     from dstream.engine.commands import provider_list
@@ -53,7 +53,7 @@ def command(
         say(json_module.dumps([asdict(each) for each in found], ensure_ascii=False))
         return
     if not found:
-        say("There are no providers.")
+        say("No providers found.")
         return
     rows = [("WHERE", "PROVIDER", "VERSION", "KINDS", "PROTOCOL", "SOURCE", "")]
     rows += [

@@ -10,9 +10,9 @@ from dstream.cli.render.paint import say
 
 @click.command("lock", cls=Command)
 @config_options
-@flag("upgrade", help="Lock the newest providers that the constraints allow, and what tags mean now.")
-@option("lockfile", metavar="MODE", help="readonly: fail if the lock file would have to change.")
-@option("platform", metavar="OS_ARCH", multiple=True, help="Fetch for this platform too, as linux_arm64.")
+@flag("upgrade", help="Lock the newest versions that the constraints allow, and the present digests of tags.")
+@option("lockfile", metavar="MODE", help="readonly: fail if the lock file would change.")
+@option("platform", metavar="OS_ARCH", multiple=True, help="Also fetch for this platform, such as linux_arm64.")
 def command(
     config: str,
     var: tuple[str, ...],
@@ -21,9 +21,9 @@ def command(
     lockfile: str | None,
     platform: tuple[str, ...],
 ) -> None:
-    """Write the lock file; the state is not touched.
+    """Write the dependency lock file. The state does not change.
 
-    The digests of all platforms are locked in any case; -platform also fetches, for a cache that others use.
+    The digests of all platforms are always locked; -platform also fetches, for a shared cache.
     """
     from dstream.cli.dependency_lock import lenient, lock
     from dstream.cli.render.download_progress import Loading

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @click.command("mirror", cls=Command)
 @click.argument("target")
-@click.option("-c", "-config", "--config", "config", metavar="PATH", default=".", help="The configuration.")
-@option("platform", metavar="OS_ARCH", multiple=True, help="To a folder: only for this platform.")
+@click.option("-c", "-config", "--config", "config", metavar="PATH", default=".", help="Configuration file or folder.")
+@option("platform", metavar="OS_ARCH", multiple=True, help="For a folder: copy only this platform.")
 def command(target: str, config: str, platform: tuple[str, ...]) -> None:
-    """Copy everything that the lock file names to a folder (/srv/mirror, ./mirror) or a registry (HOST/PREFIX).
+    """Copy everything in the lock file to a folder (/srv/mirror, ./mirror) or a registry (HOST/PREFIX).
 
-    Nothing is changed on the way, so the same lock file holds for the mirror. docker and podman get images from a
-    mirror that is a registry; from a folder, this command brings them into one. Plugins of Pulumi go to folders.
+    Content is copied unchanged, so the lock file also holds for the mirror. Docker and Podman pull images only from a
+    registry; to move them from a folder into one, run this command again. Pulumi plugins are copied to folders only.
     """
     from dstream.cli.render.download_progress import Loading
     from dstream.registry.lockfile.installer import installer
@@ -39,7 +39,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     root = Path(config) if Path(config).is_dir() else Path(config).parent
     lock = read_lock(root)
     if not lock.providers and not lock.images and not lock.plugins:
-        raise click.ClickException(f"{root}/.dstream.lock.hcl names no providers. Write it first: dstream init")
+        raise click.ClickException(f"{root}/.dstream.lock.hcl names no providers. To write it, run: dstream init")
     platforms = [parse_platform(each) for each in platform] or None
     here, transport = installer(Loading()), Transport(load_settings())
     for locked in lock.providers.values():
@@ -52,7 +52,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
         _plugin(plugin, target, platforms)
     shown = Path(target).expanduser().absolute() if is_folder(target) else target
     say(
-        "\nTo use the mirror, and nothing else, write into ~/.dstream/config.hcl:\n\n"
+        "\nTo use only this mirror, add to ~/.dstream/config.hcl:\n\n"
         f'  registry "*" {{\n    mirrors      = ["{shown}"]\n    only_mirrors = true\n  }}'
     )
     if lock.images and is_folder(target):
@@ -62,19 +62,17 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
         )
     if lock.plugins and is_folder(target):
         wanted = " ".join(lock.plugins)
-        say(f"\nPlugins of Pulumi are then fetched from it with:\n\n  dstream providers pull {wanted}")
+        say(f"\nTo fetch Pulumi plugins from it, run:\n\n  dstream providers pull {wanted}")
 
 
 def _plugin(plugin: LockedPlugin, target: str, platforms: list[Platform] | None) -> None:
-    """Copy the archives of a plugin of Pulumi to a folder; say that a registry does not get them."""
+    """Copy the archives of a Pulumi plugin to a folder; print that a registry does not get them."""
     from dstream.cli.providers.pull import plugin_archives
     from dstream.registry.mirror_names import is_folder
     from dstream.registry.pulumi_plugins import mirror_plugin
 
     if not is_folder(target):
-        say(
-            f"{plugin.source}: not copied, plugins of Pulumi are mirrored to folders: dstream providers mirror ./FOLDER"
-        )
+        say(f"{plugin.source}: not copied. Pulumi plugins are mirrored to folders: dstream providers mirror ./FOLDER")
         return
     copied = mirror_plugin(plugin, target, plugin_archives(), platforms)
-    say(f"{plugin.source}: {', '.join(copied) or 'locked for none of these platforms'}")
+    say(f"{plugin.source}: {', '.join(copied) or 'not locked for these platforms'}")

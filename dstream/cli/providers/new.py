@@ -16,7 +16,7 @@ from dstream.cli.render.paint import say
 @option("lang", type=click.Choice(["python", "bash"]), default="python", help="Default: python.")
 @option("folder", metavar="DIR", type=click.Path(path_type=Path), help="Default: dstream-KIND-NAME.")
 def command(name: str, kind: str, lang: str, folder: Path | None) -> None:
-    """Make a provider package to start from: code that works, tests, README, Containerfile, compose file, CI."""
+    """Create a provider package with working code, tests, README, Containerfile, compose file and CI."""
     from dstream import scaffold
 
     target = folder or Path(f"dstream-{kind}-{name}")

@@ -15,11 +15,11 @@ _DAY = 86400
 
 @click.command("prune", cls=Command)
 @option("unused-for", metavar="DAYS", type=click.IntRange(min=0), default=30, help="Default: 30 days.")
-@flag("dry-run", help="Only tell what would be removed.")
+@flag("dry-run", help="Only print what would be removed.")
 def command(unused_for: int, dry_run: bool) -> None:
-    """Remove providers from the cache that were not used for some time, and the manifests nobody has asked for.
+    """Remove providers and manifests from the cache that were not used for some time.
 
-    What the lock file of the current folder names stays. Everything can be fetched again.
+    Entries of the current folder's lock file are kept. Removed providers can be fetched again.
     """
     from dstream.registry.lockfile.lock_file import read_lock
     from dstream.registry.oci.cache import default_cache

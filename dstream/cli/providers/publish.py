@@ -24,7 +24,7 @@ _IMAGES = ("linux_amd64", "linux_arm64")
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What is to be published, and as what."""
+    """What to publish, and under which names."""
 
     where: Reference
     client: RegistryClient
@@ -39,7 +39,7 @@ class _Order:
 
         tags = (self.where.tag,) if self.where.tag else (f"v{version}",) if version else ()
         if not tags:
-            raise click.UsageError(f"Say which version this is: {self.where.name}:v1.0.0.")
+            raise click.UsageError(f"Give a version: {self.where.name}:v1.0.0.")
         about = {"title": name, "version": version, "created": created(), "description": description}
         said = {f"org.opencontainers.image.{key}": value for key, value in about.items() if value}
         return (*tags, *self.tags), {**said, **self.annotations}
@@ -51,12 +51,12 @@ class _Order:
 @option("binary", metavar="OS_ARCH=FILE", multiple=True, help="An executable for a platform, instead of PACKAGE.")
 @flag("image", help="A container image, built from PACKAGE's Containerfile by docker or podman.")
 @flag("freeze", help="PACKAGE has compiled parts: one file for this machine's platform, with Python in it.")
-@option("platform", metavar="OS_ARCH", multiple=True, help=f"With PACKAGE: for which. Default: {' '.join(_EVERYWHERE)}")
-@option("program", metavar="NAME", help="With PACKAGE: which of its programs.")
-@option("tag", metavar="TAG", multiple=True, help="One more tag, as latest.")
-@option("annotation", metavar="NAME=VALUE", multiple=True, help="As org.opencontainers.image.source=URL.")
-@option("layout", type=click.Choice(["index", "files"]), default="index", help="How platforms are kept apart.")
-@flag("sbom", default=True, help="Add a list of parts in SPDX (default).")
+@option("platform", metavar="OS_ARCH", multiple=True, help=f"With PACKAGE: platforms. Default: {' '.join(_EVERYWHERE)}")
+@option("program", metavar="NAME", help="With PACKAGE: the program, if it has several.")
+@option("tag", metavar="TAG", multiple=True, help="Additional tag, such as latest.")
+@option("annotation", metavar="NAME=VALUE", multiple=True, help="Such as org.opencontainers.image.source=URL.")
+@option("layout", type=click.Choice(["index", "files"]), default="index", help="How platforms are stored.")
+@flag("sbom", default=True, help="Add a software bill of materials in SPDX format (default).")
 def command(
     reference: str,
     package: Path | None,
@@ -72,8 +72,8 @@ def command(
 ) -> None:
     """Push a provider to a registry, for several platforms under one reference.
 
-    PACKAGE is the folder of a Python package without compiled parts: it becomes one file that runs wherever Python
-    does. With -freeze, PyInstaller makes one with Python and all compiled parts in it, for this machine's platform.
+    PACKAGE is the folder of a Python package without compiled parts; it becomes one file that runs wherever Python
+    runs. With -freeze, PyInstaller makes one with Python and all compiled parts in it, for this machine's platform.
     Anything else is built by other tools, or elsewhere, and given with -binary. Without a tag in REFERENCE, the
     package's version is one.
 
@@ -89,13 +89,15 @@ def command(
 
     where = parse_reference(reference)
     if where.digest:
-        raise click.UsageError("Publish under a tag; the digest follows from the content.")
+        raise click.UsageError("Publish under a tag, not a digest.")
     if freeze and (package is None or image or platform):
-        raise click.UsageError("-freeze is for the folder of a package, and this machine's platform.")
+        raise click.UsageError("-freeze needs the folder of a package, and builds for this machine's platform only.")
     if (package is None) == (not binary) and not freeze:
         raise click.UsageError("Give the folder of a package, or executables with -binary OS_ARCH=FILE.")
     if image and (package is None or program or layout == "files"):
-        raise click.UsageError("An image is made of the folder of a package; -binary, -program and -layout do not fit.")
+        raise click.UsageError(
+            "-image needs the folder of a package and cannot be combined with -binary, -program or -layout."
+        )
     chosen = platform or (_IMAGES if image else _EVERYWHERE)
     client = RegistryClient(host_of(where.registry), Transport(load_settings()))
     order = _Order(
@@ -145,7 +147,9 @@ def _artifact(
         for text in binary:
             os_arch, equals, file = text.partition("=")
             if not equals or not Path(file).is_file():
-                raise click.BadParameter(f"{text!r} is not OS_ARCH=FILE, or there is no file", param_hint="-binary")
+                raise click.BadParameter(
+                    f"{text!r} is not OS_ARCH=FILE, or the file does not exist", param_hint="-binary"
+                )
             files[parse_platform(os_arch)] = Path(file)
         tags, annotations = order.labelled(name, version, description)
         digests = {each.filename: digest_of_file(path)[0] for each, path in files.items()}

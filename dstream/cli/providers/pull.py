@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 @click.command("pull", cls=Command)
 @click.argument("reference", nargs=-1, required=True)
-@option("platform", metavar="OS_ARCH", help="For another platform than this machine's, as linux_arm64.")
-@option("version", metavar="CONSTRAINT", default="", help='Of a reference without tag: which versions, as "~> 1.2".')
+@option("platform", metavar="OS_ARCH", help="Platform, such as linux_arm64. Default: this machine's.")
+@option(
+    "version",
+    metavar="CONSTRAINT",
+    default="",
+    help='For a reference without a tag: version constraint, such as "~> 1.2".',
+)
 def command(reference: tuple[str, ...], platform: str | None, version: str) -> None:
-    """Fetch providers into the cache, checked by digest; nothing is executed, and no lock file is written.
+    """Fetch providers into the cache and verify their digests. Nothing is executed, and the lock file does not change.
 
-    pulumi/NAME@VERSION is a plugin of Pulumi: its release archive goes to Pulumi's folder of plugins, and its checksum
-    into the lock file of this folder.
+    pulumi/NAME@VERSION is a Pulumi plugin: its archive is unpacked into Pulumi's plugin folder, and its checksum is
+    added to the lock file of this folder.
     """
     from dstream.cli.render.download_progress import Loading
     from dstream.registry.lockfile.installer import Wanted, installer
@@ -33,7 +38,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
 
     plugins = {text: found for text in reference if (found := parse_plugin(text)) is not None}
     if plugins and version:
-        raise click.UsageError("-version is for providers of a registry; write pulumi/NAME@VERSION.")
+        raise click.UsageError("-version works with registry references only. Write pulumi/NAME@VERSION.")
     here = installer(Loading())
     for text, plugin in plugins.items():
         _pull_plugin(text, plugin, parse_platform(platform) if platform else None)
@@ -52,11 +57,11 @@ def _pull_plugin(text: str, plugin: PluginReference, platform: Platform | None) 
 
     pulled = pull_plugin(plugin, Path.cwd(), plugin_archives(), platform)
     say(f"{text}\n  archive   {pulled.digest} (locked in {LOCK_FILE})")
-    say(f"  {'unpacked to' if pulled.fetched else 'is there already:'} {pulled.folder}")
+    say(f"  {'unpacked to' if pulled.fetched else 'already unpacked:'} {pulled.folder}")
 
 
 def plugin_archives() -> Archives:
-    """Return where plugins of Pulumi come from on this machine."""
+    """Return the sources of Pulumi plugins on this machine."""
     import os
 
     from dstream.cli.render.download_progress import Loading

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 @click.argument("provider", required=False)
 @click.argument("types", metavar="[TYPE]...", nargs=-1)
 @config_options
-@option("role", type=click.Choice(["input", "output", "resource"]), help="Which executable of PROVIDER is meant.")
-@option("provider-config", metavar="JSON", help="The configuration of PROVIDER, where its types follow from that.")
+@option(
+    "role", type=click.Choice(["input", "output", "resource"]), help="Role of PROVIDER, if it has several executables."
+)
+@option("provider-config", metavar="JSON", help="Configuration of PROVIDER, if its types depend on it.")
 def command(
     provider: str | None,
     types: tuple[str, ...],
@@ -35,10 +37,10 @@ def command(
     role: str | None,
     provider_config: str | None,
 ) -> None:
-    """Show, as JSON, what providers take: those of the configuration, or PROVIDER.
+    """Print the schemas of providers as JSON: those of the configuration, or of PROVIDER.
 
-    PROVIDER is the label of a provider block, a name or a path. With TYPE, only these resource types are shown; a
-    provider that has too many types to list them, as those of Pulumi, says on demand what each takes.
+    PROVIDER is the label of a provider block, a name or a path. With TYPE, only these resource types are shown.
+    Providers with many types, such as Pulumi's, describe a type only when it is named.
     """
     from dstream.plugins import probe
     from dstream.plugins.type_schemas import DESCRIBES
@@ -68,7 +70,7 @@ def command(
     for name, info in infos.items():
         if DESCRIBES in info.capabilities and not types:
             label = name.removeprefix("provider.")
-            say(f"{name} says on demand what its types take: dstream providers schema {label} TYPE", stream=sys.stderr)
+            say(f"{name} describes its types on demand: dstream providers schema {label} TYPE", stream=sys.stderr)
 
 
 def _configured(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> ProviderInfo | None:
@@ -102,7 +104,7 @@ def _only(provider: str, info: ProviderInfo, types: tuple[str, ...]) -> Provider
     fetch(info.resources, types)
     for missing in (each for each in types if each not in info.resources):
         near = difflib.get_close_matches(missing, list(info.resources), n=3)
-        known = f"It has: {', '.join(sorted(info.resources))}." if info.resources else "It names none unasked."
+        known = f"It has: {', '.join(sorted(info.resources))}." if info.resources else "It does not list its types."
         hint = f"Did you mean {' or '.join(near)}?" if near else known
         raise DiagnosticsError(error("Unknown resource type", f"{provider} has no {missing}. {hint}"))
     return replace(info, resources={each: info.resources[each] for each in types})

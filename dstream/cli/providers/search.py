@@ -16,13 +16,13 @@ from dstream.cli.render.table import table
 @click.argument("words", nargs=-1)
 @option("kind", type=click.Choice(["input", "output", "resource"]), help="Only providers of this kind.")
 @option("registry", metavar="HOST", help="Search the catalogue of a registry instead of the index.")
-@flag("versions", help="Ask the registries which versions there are.")
-@flag("json", help="As JSON.")
+@flag("versions", help="Query the registries for versions.")
+@flag("json", help="Print JSON.")
 def command(words: tuple[str, ...], kind: str | None, registry: str | None, versions: bool, json: bool) -> None:
-    """Search for providers, by words that all have to occur in name, source or description.
+    """Search for providers. All words must occur in name, source or description.
 
-    The index is a static file; DSTREAM_PROVIDER_INDEX, or `index` in ~/.dstream/config.hcl, names another than the one
-    that comes along. With -registry, the repositories of a registry that lists them are searched.
+    The index is a static file. DSTREAM_PROVIDER_INDEX, or `index` in ~/.dstream/config.hcl, replaces the bundled one.
+    With -registry, the catalogue of a registry is searched.
     """
     from dstream.registry.index import load_index, search
     from dstream.registry.settings import load_settings
@@ -47,7 +47,7 @@ def command(words: tuple[str, ...], kind: str | None, registry: str | None, vers
         say(json_module.dumps(rows, ensure_ascii=False))
         return
     if not rows:
-        say("Nothing found. The index is searched by words; -registry HOST searches a registry that lists what it has.")
+        say("No providers found. To search the catalogue of a registry, use -registry HOST.")
         return
     columns = [column for column in ("name", "tier", "kinds", "source", "versions", "description") if column in rows[0]]
     cells = [

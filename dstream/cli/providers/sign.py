@@ -15,10 +15,10 @@ from dstream.cli.render.paint import say
 @click.argument("reference")
 @option("key", metavar="FILE", required=True, type=click.Path(path_type=Path), help="A private key in PEM.")
 def command(reference: str, key: Path) -> None:
-    """Sign what a reference means, with a key; the signature goes to the registry, beside it.
+    """Sign an artifact in a registry with a key. The signature is stored beside it.
 
-    DSTREAM_KEY_PASSWORD has the password of an encrypted key. Make a key with: openssl genpkey -algorithm ed25519.
-    The signature is one that cosign makes and verifies, too (cosign verify --key).
+    DSTREAM_KEY_PASSWORD is the password of an encrypted key. To create a key, run: openssl genpkey -algorithm ed25519.
+    The format is cosign's (cosign verify --key).
     """
     import base64
     from dataclasses import replace
@@ -33,7 +33,7 @@ def command(reference: str, key: Path) -> None:
 
     where = parse_reference(reference)
     if where.wanted is None:
-        raise click.UsageError(f"Say which version is meant: {where.name}:TAG or {where.name}@DIGEST.")
+        raise click.UsageError(f"Give a tag or a digest: {where.name}:TAG or {where.name}@DIGEST.")
     client = RegistryClient(host_of(where.registry), Transport(load_settings()))
     subject = client.manifest(where.repository, where.wanted)
     payload = policy.payload_for(where, subject.digest)

@@ -14,11 +14,15 @@ from dstream.cli.render.paint import paint_for, say
 
 @click.command("test", cls=Command)
 @click.argument("provider", metavar="PATH-OR-NAME")
-@option("role", type=click.Choice(["input", "output", "resource"]), help="Which executable of a name is meant.")
-@option("provider-config", metavar="JSON", default="{}", help="The configuration to test with, a JSON object.")
-@flag("json", help="As JSON.")
+@option(
+    "role",
+    type=click.Choice(["input", "output", "resource"]),
+    help="Role of the provider, if it has several executables.",
+)
+@option("provider-config", metavar="JSON", default="{}", help="Configuration to test with, as a JSON object.")
+@flag("json", help="Print JSON.")
 def command(provider: str, role: str | None, provider_config: str, json: bool) -> int:
-    """Hold a provider against the rules of the protocol. The configuration should point at nothing that matters."""
+    """Test a provider against the rules of the protocol. Use a configuration that points to a test system."""
     from dstream.plugins.conformance import run_kit
 
     results = run_kit(named_binary(provider, role), json_object(provider_config, "it", hint="-provider-config"))

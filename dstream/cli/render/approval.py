@@ -1,4 +1,4 @@
-"""Approval: shows a plan and asks whether to carry it out."""
+"""Approval: shows a plan and asks for confirmation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dstream.cli.render.plan import plan_lines
 from dstream.plan import Plan
 
 _LOOK = 0.2
-"""Seconds between two looks whether a signal has come while the user is asked."""
+"""Seconds between checks for a signal while the prompt waits."""
 
 
 class Approval:
-    """Asks on a terminal; elsewhere only `-auto-approve` says yes."""
+    """Prompts on a terminal; without one, only `-auto-approve` approves."""
 
     def __init__(
         self,
@@ -51,19 +51,21 @@ class Approval:
             if not losing or self._allow_data_loss:
                 return True
             if self._auto or not sys.stdin.isatty():
-                other = "" if self._saved else ", or run without -auto-approve and be asked"
+                other = "" if self._saved else ", or run without -auto-approve to be prompted"
                 self.refusal = (
-                    f"Nothing was changed: this destroys data ({', '.join(losing)}). "
-                    f"Add -allow-data-loss if that is meant{other}."
+                    f"Nothing was changed: the plan destroys data ({', '.join(losing)}). "
+                    f"To allow that, add -allow-data-loss{other}."
                 )
                 return False
             say(f"This destroys data: {', '.join(losing)}.")
         if not sys.stdin.isatty():
-            self.refusal = "Nothing was changed: there is no terminal to ask on. Add -auto-approve."
+            self.refusal = "Nothing was changed: approval needs a terminal. To approve without one, add -auto-approve."
             return False
-        what = "destroy all of this" if plan.destroy else "do this"
-        say(self._paint(f"Shall dstream {what}?", "bold") + " Only 'yes' is taken as yes.")
-        sys.stdout.write("  > ")
+        question = (
+            "Do you really want to destroy these objects?" if plan.destroy else "Do you want to perform these actions?"
+        )
+        say(self._paint(question, "bold") + " Only 'yes' will be accepted to approve.")
+        sys.stdout.write("  Enter a value: ")
         sys.stdout.flush()
         return _typed().strip() == "yes"
 

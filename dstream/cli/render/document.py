@@ -62,10 +62,10 @@ _PHRASES = {
     Action.CREATE: "is created",
     Action.UPDATE: "is updated in place",
     Action.REPLACE: "is replaced",
-    Action.CREATE_THEN_DELETE: "is replaced, the new one first",
+    Action.CREATE_THEN_DELETE: "is replaced, created first",
     Action.DELETE: "is destroyed",
-    Action.FORGET: "is no longer managed; the object stays",
-    Action.DEFERRED: "waits for values",
+    Action.FORGET: "is no longer managed; the object is kept",
+    Action.DEFERRED: "is deferred",
 }
 
 
@@ -76,7 +76,9 @@ def plan_document(plan: Plan) -> Document:
     if losing:
         notes.append(f"{losing} of these changes destroy{'s' if losing == 1 else ''} data.")
     if plan.pending:
-        notes.append(f"An apply is under way or was cut off: {plan.pending} records are taken as done.")
+        notes.append(
+            f"An apply is in progress or was interrupted: {plan.pending} pending records are assumed complete."
+        )
     notes += (f"{d.title}: {d.detail}" if d.detail else d.title for d in plan.diagnostics)
     sections = [*_changes(plan), *_others(plan)]
     return Document(summary(plan, PLAIN), tuple(notes), tuple(each for each in sections if each.entries))
@@ -128,7 +130,7 @@ def _others(plan: Plan) -> Iterable[Section]:
 
 
 def _task_phrase(applied: bool, removed: bool) -> str:
-    return "is removed" if removed else "as applied" if applied else "can be run after this"
+    return "is removed" if removed else "as applied" if applied else "will be created"
 
 
 def counted(cut: Counter[str]) -> str:

@@ -1,4 +1,4 @@
-"""Loading: how far downloads are, on a terminal as one line that changes, elsewhere one line when each is done."""
+"""Download progress: one line that changes on a terminal, elsewhere one line for each finished download."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ FORMAT_VERSION = "1.1"
 def report_lines(report: DriftReport, paint: Paint) -> Iterator[str]:
     """Yield the lines of a report: what is not as recorded, what is expected, what is pending, and the counts."""
     if report.unfinished:
-        yield f"An apply is under way or was cut off: {report.unfinished} records are taken as done."
+        yield f"An apply is in progress or was interrupted: {report.unfinished} pending records are assumed complete."
         yield ""
     for drift in report.drifts:
         yield from drift_lines(drift, paint)
     for address, why in report.unasked.items():
-        yield paint(f"  # {address} cannot be asked: {why}", "dim")
+        yield paint(f"  # {address} is unreachable: {why}", "dim")
     for expected in report.expected:
         until = "; ".join(f"{rule.owner}, until {rule.expires}" for rule in expected.rules)
         yield paint(f"  # {expected.address}: expected changes of {', '.join(expected.attributes)} ({until})", "dim")
@@ -38,15 +38,15 @@ def report_lines(report: DriftReport, paint: Paint) -> Iterator[str]:
     title, _, rest = verdict.partition(":" if report.drifts else ".")
     yield paint(title + (":" if report.drifts else "."), "bold", "yellow" if report.drifts else "green") + rest
     if report.of(DriftKind.CHANGED) or report.of(DriftKind.MISSING):
-        yield "`dstream plan` shows what apply would do about it."
+        yield "Run `dstream plan` to see the actions that apply would perform."
 
 
 def rule_notes(report: DriftReport) -> Iterator[str]:
-    """Yield what is to be said about ignore rules themselves."""
+    """Yield the lines about ignore rules."""
     for rule in report.expired:
-        yield f"{_place(rule)} expired on {rule.expires} and hides nothing any more; its owner is {rule.owner}"
+        yield f"{_place(rule)} expired on {rule.expires} and is no longer applied; owner: {rule.owner}"
     for rule in report.unused:
-        yield f"{_place(rule)} is about no recorded object; its owner is {rule.owner}"
+        yield f"{_place(rule)} matches no recorded object; owner: {rule.owner}"
 
 
 def _place(rule: IgnoreRule) -> str:
@@ -69,7 +69,7 @@ def summary(report: DriftReport) -> str:
     counts = {
         "changed": len(report.of(DriftKind.CHANGED)),
         "missing": len(report.of(DriftKind.MISSING)),
-        "could not be asked": len(report.of(DriftKind.UNREACHABLE)),
+        "unreachable": len(report.of(DriftKind.UNREACHABLE)),
         "expected": len(report.expected),
         "pending in the configuration": len(report.pending),
     }

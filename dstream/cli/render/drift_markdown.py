@@ -19,7 +19,7 @@ _ROOM = 300
 _TITLES = {
     DriftKind.MISSING: "Missing",
     DriftKind.CHANGED: "Changed outside",
-    DriftKind.UNREACHABLE: "Could not be asked",
+    DriftKind.UNREACHABLE: "Unreachable",
 }
 
 
@@ -31,12 +31,12 @@ def report_markdown(report: DriftReport) -> str:
             cut += 1
         else:
             text += part
-    return text + (f"\n_{cut} entries were cut; `dstream drift` shows all._\n" if cut else "")
+    return text + (f"\n_{cut} entries are not shown; run `dstream drift` to see all._\n" if cut else "")
 
 
 def _parts(report: DriftReport) -> Iterator[str]:
     if report.unfinished:
-        yield f"\nAn apply is under way or was cut off: {report.unfinished} records are taken as done.\n"
+        yield f"\nAn apply is in progress or was interrupted: {report.unfinished} pending records assumed complete.\n"
     for kind, title in _TITLES.items():
         found = report.of(kind)
         if found:
@@ -51,9 +51,9 @@ def _parts(report: DriftReport) -> Iterator[str]:
         for each in report.expected
     ]
     yield from _listed("Expected by ignore rules", expected)
-    yield from _listed("Ignore rules to look at", list(rule_notes(report)))
-    yield from _listed("Nobody to ask", [f"{address}: {why}" for address, why in report.unasked.items()])
-    yield from _listed("What is pending could not be found out", [_told(each) for each in report.diagnostics])
+    yield from _listed("Ignore rules to review", list(rule_notes(report)))
+    yield from _listed("No provider available", [f"{address}: {why}" for address, why in report.unasked.items()])
+    yield from _listed("Pending changes could not be determined", [_told(each) for each in report.diagnostics])
     yield from _listed("Warnings", [_told(each) for each in report.warnings])
 
 

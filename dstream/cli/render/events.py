@@ -46,7 +46,7 @@ class Events:
 
     def recovering(self, count: int) -> None:
         """See `Observer`."""
-        self._emit("recovery_start", f"Looking up {count} changes of an earlier operation", count=count)
+        self._emit("recovery_start", f"Resolving {count} changes of an interrupted operation", count=count)
 
     def recovered(self, address: str, outcome: str) -> None:
         """See `Observer`."""
@@ -69,7 +69,7 @@ class Events:
         self._hook("apply_complete", address, step, elapsed_seconds=round(seconds, 3))
 
     def still(self, address: str, step: str, seconds: float) -> None:
-        """Say that a step takes its time."""
+        """Report that a step is still in progress."""
         self._hook("apply_progress", address, step, elapsed_seconds=round(seconds, 3))
 
     def retrying(self, address: str, seconds: float, why: str) -> None:
@@ -82,7 +82,7 @@ class Events:
 
     def skipped(self, address: str, because: str) -> None:
         """See `Observer`."""
-        self._emit("apply_skipped", f"{address}: not tried", address=address, because=because)
+        self._emit("apply_skipped", f"{address}: skipped", address=address, because=because)
 
     def outcome(self, outcome: Outcome, seconds: float) -> None:
         """Write how it ended."""
@@ -90,7 +90,7 @@ class Events:
         self._outcome(status, outcome.diagnostics, seconds, outcome.counts)
 
     def broken(self, diagnostics: Iterable[Diagnostic], seconds: float) -> None:
-        """Write that it ended before anything was changed, or in the middle, and why."""
+        """Write that the operation failed, and why."""
         self._outcome("error", diagnostics, seconds, {})
 
     def _outcome(self, status: str, diagnostics: Iterable[Diagnostic], seconds: float, counts: dict[str, int]) -> None:

@@ -25,7 +25,7 @@ def say_plan(
         if plan.diagnostics:
             say(diagnostics_text(plan.diagnostics, sources, paint), stream=sys.stderr)
         if plan.pending:
-            say(f"An apply is under way or was cut off: {plan.pending} records are taken as done.\n")
+            say(f"An apply is in progress or was interrupted: {plan.pending} pending records are assumed complete.\n")
         say_lines(plan_lines(plan, paint))
     else:
         from dstream.cli.render.document import plan_document

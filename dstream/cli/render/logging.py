@@ -1,10 +1,10 @@
-"""Logging: what providers say, on the standard error or in a file, where DSTREAM_LOG asks for it.
+"""Logging: provider logs on standard error or in a file, as set by DSTREAM_LOG.
 
     DSTREAM_LOG=info       each line of a provider's standard error
     DSTREAM_LOG=debug      their processes too: command line, process id, how they ended
     DSTREAM_LOG_PATH=FILE  into a file, at its end, instead of to the standard error
 
-The words are those of Terraform's TF_LOG: trace is as debug; warn, error and off are nothing.
+The levels are those of Terraform's TF_LOG: trace equals debug; warn, error and off log nothing.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _SHOWN: dict[str, tuple[Level, ...]] = {
 
 
 def start_logging(environment: Mapping[str, str] = os.environ) -> None:
-    """Listen as the environment wants it; raise ClickException where it is wrong."""
+    """Start logging as the environment sets it; raise ClickException for a wrong setting."""
     word = environment["DSTREAM_LOG"].strip().lower()
     shown = _SHOWN.get(word)
     if shown is None:
-        raise click.ClickException(f"DSTREAM_LOG is {word!r}; it may be {', '.join(_SHOWN)}.")
+        raise click.ClickException(f"DSTREAM_LOG is {word!r}; use one of {', '.join(_SHOWN)}.")
     if not shown:
         return
     stream = sys.stderr

@@ -27,7 +27,7 @@ def markdown(document: Document) -> str:
     for note in document.notes:
         text += f"\n> **Note:** {_plain(note)}\n"
         if len(text) > LIMIT // 4:
-            text += "\n> There are more notes.\n"
+            text += "\n> More notes are not shown.\n"
             break
     cut: Counter[str] = Counter()
     full = True
@@ -49,7 +49,7 @@ def markdown(document: Document) -> str:
             else:
                 text += line
     if cut:
-        text += f"\n_Not shown, for there is no room: {counted(cut)}. `dstream show FILE` shows all of a saved plan._\n"
+        text += f"\n_Not shown: {counted(cut)}. Run `dstream show FILE` to see a complete saved plan._\n"
     return text
 
 

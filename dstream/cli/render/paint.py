@@ -1,4 +1,4 @@
-"""Paint: colour where the output is a terminal that wants it, plain text everywhere else."""
+"""Paint: colour on terminals that support it, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def on_terminal(stream: TextIO) -> bool:
 
 
 def say(text: str = "", *, stream: TextIO | None = None) -> None:
-    """Write one line to the standard output, or another stream, at once."""
+    """Write one line to standard output or another stream, and flush it."""
     target = sys.stdout if stream is None else stream
     target.write(text + "\n")
     target.flush()

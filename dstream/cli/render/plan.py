@@ -1,4 +1,4 @@
-"""A plan as text, in the form that Terraform's users know. The same plan always gives the same bytes."""
+"""A plan as text, in Terraform's format. The same plan always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _PHRASES = {
     Action.CREATE: "will be created",
     Action.UPDATE: "will be updated in place",
     Action.REPLACE: "must be replaced",
-    Action.CREATE_THEN_DELETE: "must be replaced, the new one first",
+    Action.CREATE_THEN_DELETE: "must be replaced, created before it is destroyed",
     Action.DELETE: "will be destroyed",
-    Action.FORGET: "will no longer be managed; the object stays",
-    Action.DEFERRED: "is deferred: apply again",
+    Action.FORGET: "will no longer be managed; the object is kept",
+    Action.DEFERRED: "is deferred until its values are known: apply again",
 }
 _REASONS = {
-    Reason.MISSING: "it is recorded in the state, but no longer exists",
-    Reason.TAINTED: "it was not created whole",
-    Reason.REQUESTED: "as asked by -replace",
+    Reason.MISSING: "it is recorded in the state but no longer exists",
+    Reason.TAINTED: "it is tainted",
+    Reason.REQUESTED: "as requested by -replace",
     Reason.TRIGGERED: "because of replace_triggered_by",
     Reason.NOT_IN_CONFIGURATION: "it is no longer in the configuration",
-    Reason.NOT_WANTED_BY_TASK: "its task no longer asks for it",
-    Reason.RELEASED: "its task needs it no longer, and nothing is lost with it",
+    Reason.NOT_WANTED_BY_TASK: "its task no longer requires it",
+    Reason.RELEASED: "its task no longer requires it, and no data is lost",
 }
 
 
@@ -51,7 +51,7 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
             yield from drift_lines(drift, paint)
     shown = [change for change in plan.changes if change.changes_state]
     if shown:
-        yield paint("dstream will do the following:", "bold")
+        yield paint("dstream will perform the following actions:", "bold")
         yield ""
         for change in shown:
             yield from change_lines(change, paint)
@@ -71,20 +71,20 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
 
 
 def summary(plan: Plan, paint: Paint) -> str:
-    """Return the last line: how much would change."""
+    """Return the summary line."""
     if plan.refresh_only:
         if not plan.has_changes:
-            return paint("No changes.", "bold", "green") + " What exists is as the state has it."
+            return paint("No changes.", "bold", "green") + " The real objects match the state."
         changed = sum(drift.kind is DriftKind.CHANGED for drift in plan.drifts)
         missing = sum(drift.kind is DriftKind.MISSING for drift in plan.drifts)
-        text = f" take {changed} changed and {missing} missing into the state. No object is touched."
+        text = f" record {changed} changed and {missing} missing into the state. No objects change."
         return paint("Plan:", "bold") + text
     if not plan.has_changes:
         if plan.destroy:
-            return paint("Nothing to destroy.", "bold", "green")
+            return paint("No objects need to be destroyed.", "bold", "green")
         if plan.has_drift:
-            return paint("No changes.", "bold", "green") + " What changed outside needs nothing to be done."
-        return paint("No changes.", "bold", "green") + " What exists matches the configuration."
+            return paint("No changes.", "bold", "green") + " The changes outside of dstream require no actions."
+        return paint("No changes.", "bold", "green") + " The real objects match the configuration."
     counts = plan.counts
     parts = [f"{counts['add']} to add", f"{counts['change']} to change", f"{counts['destroy']} to destroy"]
     parts += [f"{counts[name]} to {name}" for name in ("move", "import") if counts[name]]
@@ -105,7 +105,7 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     if change.action is Action.NO_OP:
         yield ""
         return
-    phrase = "is gone; it will be forgotten" if _forgotten(change) else _PHRASES[change.action]
+    phrase = "no longer exists; it will be removed from the state" if _forgotten(change) else _PHRASES[change.action]
     yield paint(f"  # {change.address} {phrase}", "bold")
     if reason:
         yield paint(f"  # ({reason})", "dim")
@@ -199,11 +199,11 @@ def _inner(before: Any, after: Any, paint: Paint) -> Iterator[str]:
 
 
 def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
-    """Yield the lines that show one object that is not as recorded, and an empty one."""
+    """Yield the lines that show one object with drift, and an empty one."""
     phrases = {
         DriftKind.CHANGED: "was changed",
         DriftKind.MISSING: "is missing",
-        DriftKind.UNREACHABLE: "could not be asked",
+        DriftKind.UNREACHABLE: "could not be refreshed",
     }
     yield paint(f"  # {drift.address} {phrases[drift.kind]}", "bold")
     if drift.detail:
@@ -220,19 +220,19 @@ def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
 def task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
     """Yield the lines about a task."""
     if note.removed:
-        yield f"  {paint('-', 'red')} {note.address} is removed; its checkpoint is put aside"
+        yield f"  {paint('-', 'red')} {note.address} will be removed; its checkpoint is archived"
         return
     mark = " " if note.applied else paint("+", "green")
     count = len(note.streams)
-    streams = f" (moves {', '.join(note.streams)})" if 0 < count < 6 else f" (moves {count} streams)" if count else ""
-    state = "" if note.applied else " can be run after this"
+    streams = f" ({', '.join(note.streams)})" if 0 < count < 6 else f" ({count} streams)" if count else ""
+    state = "" if note.applied else " will be created"
     yield f"  {mark} {note.address}{state}{streams}"
     for line in note.notes:
         yield paint(f"      {line}", "dim")
 
 
 def output_lines(output: OutputChange, paint: Paint) -> Iterator[str]:
-    """Yield the lines that show what becomes of an output."""
+    """Yield the lines that show a change of an output."""
     symbol = output.action.symbol
     mark = paint(symbol, _COLOURS[symbol])
     if output.sensitive:

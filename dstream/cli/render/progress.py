@@ -1,4 +1,4 @@
-"""Progress of an apply: one line an event; on a terminal, below them, what is under way and what is next."""
+"""Progress of an apply: one line for each event; on a terminal, also the changes in progress and the next ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DONE = {
     "forget": "Forgotten",
 }
 STILL_EVERY = 10.0
-"""Seconds after which a change that is under way is mentioned again, where there is no terminal."""
+"""Seconds between reports about a change in progress, without a terminal."""
 _SHOWN = 8
 
 
@@ -41,63 +41,63 @@ class Lines:
         self._paint, self._out = paint, out
 
     def waiting(self, holder: Holder | None) -> None:
-        """Say that the lock is somebody else's."""
+        """Report that another operation holds the lock."""
         who = holder.describe() if holder is not None else "another process"
-        self._out(f"Waiting for the lock, held by {who} ...")
+        self._out(f"Waiting for the state lock, held by {who} ...")
 
     def stopping(self, flow: str, holder: Holder) -> None:
-        """Say that a runner is asked to end."""
-        self._out(f"Stopping the run of {flow} (pid {holder.pid}), and waiting for its last checkpoint ...")
+        """Report that a run is being stopped."""
+        self._out(f"Stopping the run of {flow} (pid {holder.pid}) and waiting for its last checkpoint ...")
 
     def recovering(self, count: int) -> None:
-        """Say that an earlier operation did not end, and what it left is being looked up."""
+        """Report that the changes of an interrupted operation are being resolved."""
         changes = "1 change" if count == 1 else f"{count} changes"
-        self._out(f"An earlier operation was cut off: looking up {changes} it left open ...")
+        self._out(f"An earlier operation was interrupted: resolving {changes} ...")
 
     def recovered(self, address: str, outcome: str) -> None:
-        """Say what became of a change whose result was not known."""
+        """Report the outcome of a change that was pending."""
         self._say(address, outcome)
 
     def begun(self, count: int, ahead: Ahead) -> None:
-        """Nothing is to be said: the plan was shown."""
+        """Print nothing: the plan was shown."""
 
     def started(self, address: str, step: str) -> None:
-        """Say that a change begins."""
+        """Report that a change starts."""
         self._say(address, f"{_DOING[step]}...")
 
     def done(self, address: str, step: str, seconds: float) -> None:
-        """Say that a change is done and recorded."""
+        """Report that a change is complete and recorded."""
         self._say(address, f"{_DONE[step]} after {duration(seconds)}")
 
     def still(self, address: str, step: str, seconds: float) -> None:
-        """Say that a change takes its time."""
+        """Report that a change is still in progress."""
         self._say(address, f"still {_DOING[step].lower()} ({duration(seconds)})")
 
     def retrying(self, address: str, seconds: float, why: str) -> None:
-        """Say that a change failed for now and is tried again."""
-        self._say(address, f"trying again in {duration(seconds)} ({why})")
+        """Report that a change failed and will be retried."""
+        self._say(address, f"retrying in {duration(seconds)} ({why})")
 
     def failed(self, address: str, step: str) -> None:
-        """Say that a change failed; the diagnostics follow at the end."""
-        self._say(address, self._paint(f"could not {step}", "red"))
+        """Report that a change failed; the diagnostics follow at the end."""
+        self._say(address, self._paint(f"failed to {step}", "red"))
 
     def skipped(self, address: str, because: str) -> None:
-        """Say that a change was not tried because another failed."""
-        self._say(address, f"not tried, because of {because}")
+        """Report that a change was skipped because another failed."""
+        self._say(address, f"skipped, because of {because}")
 
     def _say(self, address: str, what: str) -> None:
         self._out(f"{self._paint(address, 'bold')}: {what}")
 
 
 class Telling(Observer, Protocol):
-    """What puts events into words, and also what takes its time."""
+    """What prints events, including reports about changes in progress."""
 
     def still(self, address: str, step: str, seconds: float) -> None:
-        """A step is under way since so many seconds."""
+        """A step has been in progress for this many seconds."""
 
 
 class Underway:
-    """Passes events on, and knows meanwhile what is under way, since when, what is next, and how long things took."""
+    """Passes events on, and keeps track of the changes in progress, the next ones, and durations."""
 
     def __init__(self, lines: Telling) -> None:
         """Pass events on to `lines`."""
@@ -162,34 +162,34 @@ class Underway:
         self.lines.skipped(address, because)
 
     def planning(self, asked: RefreshProgress) -> None:
-        """What is to be done is being found out."""
+        """Planning, before any change starts."""
 
     def pause(self) -> None:
-        """Others write now."""
+        """Stop writing: other output follows."""
 
     def note(self, text: str) -> None:
-        """Say something that is no event of a change. Called in a signal handler: no buffer may be touched there."""
+        """Print text that is not an event. Called in a signal handler: no buffer may be touched there."""
         with contextlib.suppress(OSError):
             os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
     def close(self) -> None:
-        """All is over."""
+        """The operation has ended."""
 
     def under_way(self) -> list[tuple[str, str, float]]:
-        """Return address, step and seconds of all that is under way, the oldest first; from any thread."""
+        """Return address, step and seconds of the changes in progress, the oldest first; from any thread."""
         now = time.monotonic()
         with self._lock:
             found = [(address, step, now - since) for address, (step, since) in self.running.items()]
         return sorted(found, key=lambda each: -each[2])
 
     def next(self) -> list[str]:
-        """Return the addresses of what may start next; from any thread."""
+        """Return the addresses that may start next; from any thread."""
         running = {address for address, _, _ in self.under_way()}
         return [address for address in self._ahead() if address not in running]
 
     @property
     def left(self) -> int:
-        """How many steps have neither succeeded nor failed."""
+        """Number of steps that have neither succeeded nor failed."""
         return self.total - self.finished - self.failures
 
     def _ended(self, address: str) -> None:
@@ -198,10 +198,10 @@ class Underway:
 
 
 class Spoken(Underway):
-    """For pipes and files: a line for each event, and now and then one for what takes its time."""
+    """For pipes and files: a line for each event, and regular lines about changes in progress."""
 
     def __init__(self, lines: Telling, every: float = STILL_EVERY) -> None:
-        """Mention what is under way every so many seconds."""
+        """Report the changes in progress at regular intervals."""
         super().__init__(lines)
         self._every = every
         self._over = threading.Event()
@@ -223,7 +223,7 @@ class Spoken(Underway):
 
 
 class Live(Underway):
-    """For a terminal: the lines of events scroll by, and below them stands what is under way, and what is next."""
+    """For a terminal: lines of events scroll, and below them are the changes in progress and the next ones."""
 
     def __init__(self, paint: Paint, stream: TextIO) -> None:
         """Write to a terminal."""
@@ -248,7 +248,7 @@ class Live(Underway):
         self._region = Region(self._stream, self.drawn)
 
     def note(self, text: str) -> None:
-        """See `Underway`. It is said when a stop is asked for."""
+        """See `Underway`. Written when a stop is requested."""
         self._stopping = True
         self._line(text)
 
@@ -272,7 +272,7 @@ class Live(Underway):
             lines.append(f"         and {len(running) - _SHOWN} more")
         waiting = max(0, self.left - self.skips - len(running))
         if waiting and self._stopping:
-            lines.append(f"   next  nothing: it stops ({waiting} not tried)")
+            lines.append(f"   next  nothing: stopping ({waiting} skipped)")
         elif waiting:
             named = ", ".join(upcoming[:3]) or (f"after {running[0][0]}" if running else "...")
             lines.append(f"   next  {named} ({waiting} to go)")
@@ -282,7 +282,7 @@ class Live(Underway):
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them."""
+    """Return a duration as text."""
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -291,7 +291,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_for(paint: Paint, stream: TextIO) -> Underway:
-    """Return the view that fits where the output goes."""
+    """Return the view for the output stream."""
     if on_terminal(stream):
         return Live(paint, stream)
     return Spoken(Lines(paint))
@@ -303,14 +303,14 @@ def applied_summary(
     """Return the last lines of an apply or a destroy."""
     verb = "Destroy" if destroyed else "Apply"
     stopped = not failed and progress.left > 0
-    title = f"{verb} failed in part:" if failed else f"{verb} was stopped:" if stopped else f"{verb} complete:"
+    title = f"{verb} incomplete:" if failed else f"{verb} interrupted:" if stopped else f"{verb} complete:"
     parts = [f"{counts['destroy']} destroyed"]
     if not destroyed:
         parts = [f"{counts['add']} added", f"{counts['change']} changed", *parts]
     if progress.failures:
         parts.append(f"{progress.failures} failed")
     if progress.left > 0:
-        parts.append(f"{progress.left} not tried")
+        parts.append(f"{progress.left} skipped")
     colour = "red" if failed else "yellow" if stopped else "green"
     lines = [f"{paint(title, 'bold', colour)} {', '.join(parts)}, in {duration(seconds)}."]
     if len(progress.slowest) > 1:

@@ -1,4 +1,4 @@
-"""The stage before a plan is there: said at once, and on a terminal how many objects have been asked about."""
+"""Progress of a refresh: announced immediately, and on a terminal the number of refreshed objects."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def hello(what: str, *, quiet: bool = False) -> None:
-    """Say what is begun, before anything slow is imported or read; on the standard error, for data goes elsewhere."""
+    """Announce an operation on standard error, before anything slow is imported."""
     if not quiet:
-        say(f"{what} ...", stream=sys.stderr)
+        say(f"{what}...", stream=sys.stderr)
 
 
 def asked_lines(asked: RefreshProgress, began: float) -> list[str]:
-    """Return the line that says how far the questions are."""
+    """Return the line that shows the progress."""
     seconds = time.monotonic() - began
     if seconds < 1.0 or not asked.sent:
         return []
-    return [f"  {asked.answered:,} of {asked.sent:,} objects have been asked about, {seconds:.0f}s"]
+    return [f"  {asked.answered:,} of {asked.sent:,} objects refreshed, {seconds:.0f}s"]
 
 
 @contextmanager
 def asking(asked: RefreshProgress, *, quiet: bool = False) -> Iterator[None]:
-    """Show on a terminal how far the questions are, while the block runs; it must not write anything."""
+    """Show the progress on a terminal while the block runs; the block must not write anything."""
     if quiet or not on_terminal(sys.stderr):
         yield
         return

@@ -1,6 +1,6 @@
 """Region: a few lines at the bottom of a terminal that change, below lines that stay.
 
-One thread writes everything, ten times a second, so that whoever has something to say never waits for the terminal;
+One thread writes everything, ten times a second, so that no caller waits for the terminal;
 `line` may be called from any thread and from a signal handler.
 """
 
@@ -30,11 +30,11 @@ class Region:
         self._thread.start()
 
     def line(self, text: str) -> None:
-        """Have a line written above the region, to stay."""
+        """Write a permanent line above the region."""
         self._said.append(text)
 
     def close(self) -> None:
-        """Write what is left to say, and take the region away."""
+        """Write the remaining lines, and remove the region."""
         if not self._over.is_set():
             self._over.set()
             self._thread.join()
@@ -64,7 +64,7 @@ class Region:
             self._over.set()  # The terminal is gone; whoever writes next is told.
 
     def _size(self) -> tuple[int, int]:
-        """Ask the terminal itself: COLUMNS and LINES do not follow when it is resized."""
+        """Query the terminal: COLUMNS and LINES do not change when it is resized."""
         try:
             columns, rows = os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):
@@ -73,7 +73,7 @@ class Region:
 
 
 def fitted(text: str, columns: int) -> str:
-    """Return a text that takes up at most so many columns, on one line."""
+    """Return a text cut to this many columns, on one line."""
     out: list[str] = []
     room = columns
     for character in text:

@@ -1,4 +1,4 @@
-"""Notes of runs, as `status -detailed` shows them."""
+"""Details of runs, as shown by `status -detailed`."""
 
 from __future__ import annotations
 

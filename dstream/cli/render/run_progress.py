@@ -1,4 +1,4 @@
-"""What `run` shows while it runs: how much is moved and how fast, what providers log, restarts, and the end."""
+"""What `run` shows: records and rates, provider logs, restarts, and the end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dstream.diagnostics import Diagnostic
 from dstream.run import Flow, Progress, RunOutcome
 
 _QUIET_INTERVAL = 30.0
-"""Seconds between two lines of progress where there is no terminal to rewrite one."""
+"""Seconds between lines of progress without a terminal."""
 
 
 class Events:
-    """A reporter that writes to the standard error; on a terminal, progress is one line that is rewritten."""
+    """A reporter that writes to standard error; on a terminal, progress is one line that is rewritten."""
 
     def __init__(self, paint: Paint, *, json: bool, quiet: bool, several: bool) -> None:
         """`several`: more than one flow runs, so that lines are marked with the flow's name."""
@@ -56,7 +56,7 @@ class Events:
             self._drawn = True
 
     def close(self) -> None:
-        """Leave the terminal as it should be."""
+        """Restore the terminal."""
         with self._lock:
             self._erase()
             sys.stderr.flush()
@@ -135,20 +135,20 @@ class Events:
 
     def stopping(self, flow: Flow) -> None:
         """See `dstream.run.Reporter`."""
-        self._event("stopping", flow, "stopping: what is under way is finished and stored; again: at once")
+        self._event("stopping", flow, "Stopping after the current batch. Press Ctrl-C again to stop immediately.")
 
     def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
         """See `dstream.run.Reporter`."""
         names = ", ".join(tables)
-        self._event("discovered", flow, f"new table {names}: applying what it needs", tables=list(tables))
+        self._event("discovered", flow, f"new table {names}: applying the required resources", tables=list(tables))
 
     def applying(self, flow: Flow, text: str) -> None:
-        """Tell what an apply within the run does."""
+        """Report an event of an apply within the run."""
         self._event("applying", flow, text, line=text)
 
 
 def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: Paint, *, json: bool) -> Iterator[str]:
-    """Yield a line for each flow that says how it ended."""
+    """Yield a line for each flow with its outcome."""
     for flow, outcome in zip(flows, outcomes, strict=True):
         totals = outcome.totals
         if json:
@@ -177,7 +177,7 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
 
 
 def broken_line(found: Sequence[Diagnostic], seconds: float) -> str:
-    """Return the outcome, as JSON, of what could not be run at all."""
+    """Return, as JSON, the outcome of a run that did not start."""
     said = [diagnostic.to_json() for diagnostic in found]
     form = {"type": "outcome", "status": "error", "elapsed_seconds": round(seconds, 3), "diagnostics": said}
     return json_module.dumps(form, ensure_ascii=False)

@@ -16,9 +16,9 @@ from dstream_state import ObjectState, OutputState, Snapshot
 
 FORMAT_VERSION = "1.0"
 _PHRASES = {
-    "tainted": "was not created whole: the next apply replaces it",
-    "pending": "is under way",
-    "unresolved": "nobody knows whether it exists: look by hand, then dstream import or dstream state rm",
+    "tainted": "tainted: the next apply replaces it",
+    "pending": "pending",
+    "unresolved": "unresolved: check whether it exists, then run dstream import or dstream state rm",
 }
 
 
@@ -54,7 +54,7 @@ def output_lines(name: str, item: OutputState) -> Iterator[str]:
 def state_lines(snapshot: Snapshot, pending: int, paint: Paint) -> Iterator[str]:
     """Yield the lines that show a whole state."""
     if pending:
-        yield f"An apply is under way or was cut off: {pending} records are taken as done."
+        yield f"An apply is in progress or was interrupted: {pending} pending records are assumed complete."
         yield ""
     for address in sorted(snapshot.resources):
         yield from object_lines(address, snapshot.resources[address], paint)
@@ -70,21 +70,25 @@ def state_lines(snapshot: Snapshot, pending: int, paint: Paint) -> Iterator[str]
 def _headline(snapshot: Snapshot) -> str:
     count = len(snapshot.resources)
     if not snapshot.serial and not count:
-        return "There is no state: nothing was applied yet."
+        return "No state found: nothing was applied yet."
     return f"{count} object{'s' if count != 1 else ''}, serial {snapshot.serial}."
 
 
 def state_document(snapshot: Snapshot, pending: int) -> Document:
-    """Return a state as a document; what needs somebody's attention comes first."""
+    """Return a state as a document; objects to review come first."""
     odd = [address for address, item in sorted(snapshot.resources.items()) if item.status != "ok"]
     fine = [address for address, item in sorted(snapshot.resources.items()) if item.status == "ok"]
-    notes = (f"An apply is under way or was cut off: {pending} records are taken as done.",) if pending else ()
+    notes = (
+        (f"An apply is in progress or was interrupted: {pending} pending records are assumed complete.",)
+        if pending
+        else ()
+    )
     outputs = tuple(
         Entry(name, "", partial(lambda n, each: list(output_lines(n, each)), name, item))
         for name, item in sorted(snapshot.outputs.items())
     )
     sections = (
-        Section("To look at", "objects to look at", tuple(_entry(each, snapshot) for each in odd)),
+        Section("To review", "objects to review", tuple(_entry(each, snapshot) for each in odd)),
         Section("Objects", "objects", tuple(_entry(each, snapshot) for each in fine)),
         Section("Outputs", "outputs", outputs),
     )

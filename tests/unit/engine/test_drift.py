@@ -118,7 +118,7 @@ class TestIgnoreRules:
         report = world.drift(date(2026, 7, 2))
         assert (report.exit_code, len(report.expired), report.expected) == (2, 1, ())
         later = "\n".join(report_lines(report, Paint(enabled=False)))
-        assert "expired on 2026-07-01 and hides nothing any more; its owner is ops@example.com" in later
+        assert "expired on 2026-07-01 and is no longer applied; owner: ops@example.com" in later
 
     def test_what_a_rule_does_not_name_still_counts(self, world: World) -> None:
         world.recorder.put("rec_planned", "a", zone="there", size=5)
