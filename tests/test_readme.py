@@ -74,3 +74,24 @@ def test_the_pages_on_functions_and_locals_name_all_functions_and_reserved_names
         assert function is not None and function.usage() == name + usage
     reserved = (ROOT / "docs/locals.md").read_text().split("None of these")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", reserved)) == set(RESERVED_NAMES)
+
+
+WALK = re.compile(r"<!-- walk: (\w+) -->\n((?:\d+\. .*\n)+)")
+
+
+def test_each_walk_of_the_architecture_is_a_straight_list_of_files_that_exist():
+    walks = dict(WALK.findall((ROOT / "docs/architecture.md").read_text()))
+    assert set(walks) == {"plan", "apply", "envelope"}
+    for name, steps in walks.items():
+        files = re.findall(r"^\d+\. `([^`]+)`: ", steps, re.MULTILINE)
+        assert len(files) == steps.count("\n") <= 25, name
+        assert len(set(files)) == len(files), name
+        assert [file for file in files if not (ROOT / file).is_file()] == [], name
+
+
+def test_the_architecture_names_every_package():
+    page = (ROOT / "docs/architecture.md").read_text()
+    packages = [path.parent.relative_to(ROOT) for path in (ROOT / "dstream").glob("*/__init__.py")]
+    engine = [f"engine/{path.parent.name}" for path in (ROOT / "dstream/engine").glob("*/__init__.py")]
+    assert [str(each) for each in packages if f"`{each}" not in page] == []
+    assert [each for each in engine if f"`{each}`" not in page] == []

@@ -23,7 +23,7 @@ _NO_JSON = re.compile(r"--?no-json|--?json=false")
 
 
 def wants_json(args: Sequence[str]) -> bool:
-    """Tell whether a command line asks for JSON, also one that nobody can make sense of otherwise."""
+    """Tell whether a command line requests JSON, even if it is otherwise invalid."""
     wanted = False
     for position, arg in enumerate(args):
         if arg == "--":

@@ -1,7 +1,7 @@
 """Events of an apply as JSON lines on the standard output; docs/events.md describes them.
 
 The names and members are those of Terraform's machine-readable output as far as the same things exist here, so that
-tools for the one can be adapted to the other.
+existing tools can be adapted.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def say(text: str = "", *, stream: TextIO | None = None) -> None:
 
 
 def say_lines(lines: Iterable[str]) -> None:
-    """Write lines to the standard output, many at once: a large plan has 100,000 of them."""
+    """Write many lines to standard output: a large plan has 100,000 of them."""
     rest = iter(lines)
     while some := list(islice(rest, 500)):
         say("\n".join(some))

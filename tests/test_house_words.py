@@ -1,0 +1,160 @@
+"""Plain English: messages, help texts and documentation keep to docs/glossary.md.
+
+`NOT_YET` lists what still has such words; it only shrinks. An entry that has become clean has to be removed.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PHRASES = (
+    r"for ever",
+    r"by itself",
+    r"at once",
+    r"for a while",
+    r"under way",
+    r"in vain",
+    r"it is no",
+    r"(?<!here )(?:is|are) no (?!longer\b|more\b)\w+",
+    r"called so",
+    r"(?:was|were|is|are) told",
+    r"(?:of|by|to|as) a whole",
+    r"(?:created|taken|for) whole",
+    r"wants|wishes|wished",
+    r"shall",
+    r"is gone",
+    r"behind your back",
+    r"what is meant",
+    r"one (?:has|can|may|does) ",
+    r"besides",
+)
+SINGLE = tuple(
+    line.split("->")[0] for line in (ROOT / "docs" / "house-words.txt").read_text("utf-8").splitlines() if "->" in line
+)
+HOUSE = re.compile(rf"\b(?:{'|'.join([*SINGLE, *PHRASES])})\b", re.IGNORECASE)
+
+PAGES = sorted(
+    [
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("changelog.d/*.md"),
+        *ROOT.glob("providers/*/*.md"),
+        *ROOT.glob("state/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    ]
+)
+CODE = sorted(
+    path
+    for top in ("dstream", "state/dstream_state", "providers")
+    for path in (ROOT / top).rglob("*.py")
+    if "tests" not in path.parts and "testing" not in path.parts
+)
+
+NOT_YET: tuple[str, ...] = (
+    "CHANGELOG.md",
+    "README.md",
+    "changelog.d/",
+    "docs/azure.md",
+    "docs/commands.md",
+    "docs/distribution.md",
+    "docs/errors.md",
+    "docs/functions.md",
+    "docs/language.md",
+    "docs/migration.md",
+    "docs/providers.md",
+    "docs/pulumi.md",
+    "docs/templates.md",
+    "dstream/config/",
+    "dstream/engine/apply/",
+    "dstream/engine/commands/",
+    "dstream/engine/evaluate/",
+    "dstream/engine/plan/",
+    "dstream/engine/providers/",
+    "dstream/engine/refresh/",
+    "dstream/engine/setup/",
+    "dstream/lang/",
+    "dstream/plan/",
+    "dstream/plugins/",
+    "dstream/registry/",
+    "dstream/run/",
+    "providers/console/",
+    "providers/counter/",
+    "providers/mssql/",
+    "providers/postgres/",
+    "providers/protocol/",
+    "providers/pulumi/",
+    "providers/sdk/",
+    "providers/servicebus/",
+    "state/README.md",
+    "state/dstream_state/",
+)
+"""Folders and pages that still have house words: the beginnings of their paths."""
+
+EXEMPT = ("docs/glossary.md",)
+"""Pages that show the words on purpose."""
+
+
+def hits_of_page(path: Path) -> Iterator[str]:
+    """Yield the house words of a page outside of code."""
+    text = re.sub(r"```.*?```", lambda block: "\n" * block[0].count("\n"), path.read_text("utf-8"), flags=re.DOTALL)
+    for number, line in enumerate(text.splitlines(), 1):
+        for found in HOUSE.finditer(re.sub(r"`[^`]*`", "``", line)):
+            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r} in: {line.strip()}"
+
+
+def hits_of_code(path: Path) -> Iterator[str]:
+    """Yield the house words in the texts of a module: its messages, and the docstrings of commands, which are help."""
+    tree = ast.parse(path.read_text("utf-8"))
+    helps = path.is_relative_to(ROOT / "dstream" / "cli")
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    } | {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and (helps or id(node) not in docstrings):
+            for found in HOUSE.finditer(node.value):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}: {found[0]!r} in: {' '.join(node.value.split())[:120]}"
+
+
+def hits(path: Path) -> list[str]:
+    return [*(hits_of_page(path) if path.suffix == ".md" else hits_of_code(path))]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_messages_help_and_pages_have_no_house_words():
+    """The words to use instead are in docs/glossary.md and docs/house-words.txt."""
+    clean = [path for path in [*PAGES, *CODE] if not name(path).startswith((*NOT_YET, *EXEMPT))]
+    assert [hit for path in clean for hit in hits(path)] == []
+
+
+@pytest.mark.parametrize("start", NOT_YET)
+def test_what_is_not_clean_yet_still_has_house_words(start):
+    """When this fails, the folder or page is clean: remove it from NOT_YET."""
+    assert any(hits(path) for path in [*PAGES, *CODE] if name(path).startswith(start))
+
+
+@pytest.mark.parametrize(
+    "text", ["Mend it with: x", "nobody knows", "it stops at once", "It is no address.", "No task is called so."]
+)
+def test_house_words_are_found(text):
+    assert HOUSE.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["It is no longer tainted.", "There is no report.", "A whole number.", "Fix it.", "Among once-used names."]
+)
+def test_other_words_are_not(text):
+    assert not HOUSE.search(text)
