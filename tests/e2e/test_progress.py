@@ -151,7 +151,7 @@ def test_the_first_word_comes_before_anything_is_read(world: World) -> None:
         running = start(world.folder, command)
         try:
             assert running.stderr is not None
-            assert running.stderr.readline().endswith(" ...\n")
+            assert running.stderr.readline().endswith("...\n")
         finally:
             running.kill()
             running.communicate()
