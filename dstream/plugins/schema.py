@@ -43,6 +43,8 @@ class ResourceSchema:
 
 def parse_schema(name: str, form: Mapping[str, Any]) -> ResourceSchema:
     """Return the schema of type `name`; raise ValueError with what is wrong with it."""
+    if ":" in name:
+        raise ValueError(f"{name!r} is not a type name: it may not hold a colon")
     schema = _object(form, "schema")
     sensitive = _object(form, "sensitive")
     for attribute, kind in sensitive.items():

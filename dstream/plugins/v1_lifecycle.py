@@ -1,4 +1,4 @@
-"""LegacyLifecycle: init, status and destroy of a version 1 output, as one opaque object of type `lifecycle`.
+"""LegacyLifecycle: init, status and destroy of a version 1 output, as one opaque object of the type `V1_LIFECYCLE`.
 
 The object's attributes are what the host gives it (its configuration and the provider's version); the provider
 neither reads nor changes them. What it answers to `plan` and `status` is text for the user and never a change.
@@ -21,8 +21,8 @@ from dstream.plugins.process import ProviderProcess, begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request
 from dstream.plugins.wire import decode_object, encode
+from dstream_state import V1_LIFECYCLE
 
-LIFECYCLE = "lifecycle"
 LIFECYCLE_SECONDS = 600.0
 _GOOD = frozenset(
     (
@@ -120,7 +120,7 @@ class LegacyLifecycle:
         done(answer)
 
     def _run(self, request: Request) -> Answer:
-        if request.type and request.type != LIFECYCLE:
+        if request.type and request.type != V1_LIFECYCLE:
             raise DiagnosticsError(
                 failure("No such resource type", f"{self.name} speaks version 1 and has no {request.type}.")
             )

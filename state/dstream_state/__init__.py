@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from dstream_state.opening import open_backend
     from dstream_state.records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
     from dstream_state.snapshot import FORMAT_VERSION, Snapshot
+    from dstream_state.v1_lifecycle import V1_LIFECYCLE
 
 _HOMES = {
     "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
@@ -65,6 +66,7 @@ _HOMES = {
     "opening": "open_backend",
     "apply_records": "Overlay overlay",
     "records": "Drop Intent ProcessStarted Put PutOutput PutProvider PutTask Record Result",
+    "v1_lifecycle": "V1_LIFECYCLE",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -81,6 +83,7 @@ __all__ = [
     "FORMAT_VERSION",
     "NO_TIMEOUTS",
     "TIMED",
+    "V1_LIFECYCLE",
     "Backend",
     "Checkpoint",
     "DeadLetter",

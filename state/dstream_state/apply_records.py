@@ -23,6 +23,7 @@ from dstream_state.records import (
     SetKey,
 )
 from dstream_state.snapshot import Snapshot
+from dstream_state.v1_lifecycle import current_type
 
 T = TypeVar("T")
 
@@ -68,7 +69,9 @@ class Overlay:
         if intent is None:
             return
         if result.object is not None:
-            self.resources[intent.address] = result.object
+            item = result.object
+            type_ = current_type(intent.address, item.type)
+            self.resources[intent.address] = item if type_ == item.type else replace(item, type=type_)
         elif result.outcome == "gone" or (result.outcome == "ok" and intent.action == "destroy"):
             self.resources.pop(intent.address, None)
 

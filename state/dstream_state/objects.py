@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dstream_state.codec import Json
+from dstream_state.v1_lifecycle import current_type
 
 Status = Literal["ok", "tainted", "pending", "unresolved"]
 Path = tuple[str | int, ...]
@@ -101,13 +102,13 @@ class ObjectState:
         return form
 
     @classmethod
-    def from_json(cls, form: Json) -> ObjectState:
-        """Return what `to_json` stored."""
+    def from_json(cls, form: Json, address: str = "") -> ObjectState:
+        """Return what `to_json` stored for the object at `address`, where that is known."""
         get = form.get
         dependencies, sensitive = get("dependencies"), get("sensitive")
         return cls(
             form["provider"],
-            form["type"],
+            current_type(address, form["type"]),
             form["key"],
             get("identity"),
             get("attributes", {}),

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from dstream_state.codec import Json
 from dstream_state.errors import StateDamaged
 from dstream_state.objects import NO_TIMEOUTS, ObjectState, OutputState, ProviderState, TaskState, Timeouts
+from dstream_state.v1_lifecycle import current_type
 
 Outcome = Literal["ok", "gone", "error"]
 
@@ -73,7 +74,7 @@ class Intent:
             form["action"],
             form["address"],
             form["provider"],
-            form["type"],
+            current_type(form["address"], form["type"]),
             form["key"],
             form["identity"],
             form["desired"],
@@ -164,7 +165,7 @@ class Put:
     @classmethod
     def from_json(cls, form: Json) -> Put:
         """Return what `to_json` stored."""
-        return cls(form["address"], ObjectState.from_json(form["object"]))
+        return cls(form["address"], ObjectState.from_json(form["object"], form["address"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Snapshot:
                 lineage=form["lineage"],
                 serial=form["serial"],
                 epoch=form["epoch"],
-                resources={name: ObjectState.from_json(item) for name, item in form["resources"].items()},
+                resources={name: ObjectState.from_json(item, name) for name, item in form["resources"].items()},
                 providers={name: ProviderState.from_json(item) for name, item in form["providers"].items()},
                 outputs={name: OutputState.from_json(item) for name, item in form["outputs"].items()},
                 tasks={name: TaskState.from_json(item) for name, item in form["tasks"].items()},

@@ -29,6 +29,7 @@ from dstream.plugins import (
     probe,
 )
 from dstream_sdk.testing import Transcript, matches, read_transcript
+from dstream_state import V1_LIFECYCLE
 
 ROOT = Path(__file__).resolve().parents[2] / "providers/protocol/transcripts"
 TRANSCRIPTS = {path.stem: read_transcript(path) for path in sorted(ROOT.glob("*.jsonl"))}
@@ -162,7 +163,7 @@ def test_the_host_understands_the_lifecycle_of_version_1(name: str) -> None:
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     lifecycle = LegacyLifecycle(binary(transcript), info(transcript), opening["config"])
     command = cast("Any", opening["command"])  # the transcript says which; the host has a closed list of them
-    lifecycle.submit(Request(command, type="lifecycle", key="lifecycle", desired={}), answers.put)
+    lifecycle.submit(Request(command, type=V1_LIFECYCLE, key="lifecycle", desired={}), answers.put)
     answer = answers.get(timeout=WAIT)
     lifecycle.close()
     assert "the host was to do" not in str(answer.diagnostics)

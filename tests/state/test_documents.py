@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstream_state import (
+    V1_LIFECYCLE,
     Drop,
     FormatTooNew,
     Intent,
@@ -249,3 +250,29 @@ def test_importing_loads_nothing_that_is_not_needed(code: str, absent: set[str])
         check=True,
     )
     assert not absent & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("address", "type_"),
+    [
+        ("task.t.output.lifecycle", V1_LIFECYCLE),
+        ('task.t["eu"].output["audit"].lifecycle', V1_LIFECYCLE),
+        ("task.t.output.lifecycle#deposed", V1_LIFECYCLE),
+        ('task.t.output.lifecycle["main"]', "lifecycle"),
+        ('task.t.output.lifecycle["a.lifecycle"]', "lifecycle"),
+        ("lifecycle.main", "lifecycle"),
+        ('lifecycle.main["task.t.output.lifecycle"]', "lifecycle"),
+    ],
+)
+def test_the_type_that_earlier_releases_stored_for_version_1_lifecycles_is_read_as_it_is_now(
+    address: str, type_: str
+) -> None:
+    item = ObjectState("p", "lifecycle", "k")
+    intent = Intent("1", "update", address, "p", "lifecycle", "k")
+    snapshot = Snapshot("l", resources={address: item}, intents={"1": intent}, hmac_key=b"k")
+    read = read_snapshot(snapshot_bytes(snapshot, None), None)
+    assert (read.resources[address].type, read.intents["1"].type) == (type_, type_)
+    journal: list[Record] = [Put(address, item), intent, Result("1", "error", item)]
+    for count in (1, 3):
+        records = [from_json(loads(dumps(each.to_json()), "a record")) for each in journal[:count]]
+        assert overlay(Snapshot("l"), records).resources[address].type == type_

@@ -22,7 +22,6 @@ from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.evaluate.timeouts import out_of_time
 from dstream.engine.plan.plan_result import Prepared
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.task_requirements import LIFECYCLE
 from dstream.engine.providers.type_rules import Rules
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
@@ -31,6 +30,7 @@ from dstream.plan import Action
 from dstream.plugins import Answer
 from dstream.stopping import Stop
 from dstream_state import (
+    V1_LIFECYCLE,
     Drop,
     Held,
     Intent,
@@ -260,7 +260,7 @@ class Execution:
                 return False
             self.walk.done(running.step.name)
             return True
-        if running.intent.type == LIFECYCLE and running.step.kind == "update":
+        if running.intent.type == V1_LIFECYCLE and running.step.kind == "update":
             # Nobody can ask version 1 how far it came: what it has is not what was applied before, so it is done again.
             forgotten = replace(self.objects[running.intent.address], attributes={})
             records.append(Result(running.intent.id, "error", forgotten, _text(answer.diagnostics)))

@@ -41,7 +41,7 @@ from dstream.engine.setup.operation import Operation
 from dstream.lang import Scope, evaluate_body
 from dstream.plan import Action, Change, OutputChange, Plan, Reason, TaskNote, contains_unknown
 from dstream.plugins import ResourceSchema
-from dstream_state import Drop, Put, PutTask, Record, Snapshot
+from dstream_state import V1_LIFECYCLE, Drop, Put, PutTask, Record, Snapshot
 
 
 def make_plan(
@@ -316,7 +316,7 @@ class _Planner(Objects):
             return
         self.problems.extend(task.warnings)
         specs = {side.spec.name: side.spec for side in task.sides}
-        if task.deferred or any(wanted.unknown for wanted in task.wanted if wanted.type != "lifecycle"):
+        if task.deferred or any(wanted.unknown for wanted in task.wanted if wanted.type != V1_LIFECYCLE):
             waits = ", ".join(task.deferred) or "attributes that are known after apply"
             self.kept_tasks.add(address)
             self.changed_blocks.add(block_name)
@@ -342,7 +342,7 @@ class _Planner(Objects):
             by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
         for (spec_name, type_), found in by_spec.items():
             spec = specs[spec_name]
-            rules = NO_RULES if type_ == "lifecycle" else self._rules(spec, type_, None)
+            rules = NO_RULES if type_ == V1_LIFECYCLE else self._rules(spec, type_, None)
             for wanted in found:
                 self.moves.take(wanted.address, wanted.aliases)
             found = self._as_provider_plans(spec, found, rules)

@@ -24,9 +24,10 @@ from dstream.engine.providers.provider_config import ProviderSpec, make_spec
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.type_schemas import fetch
-from dstream_state import Snapshot, fingerprint
+from dstream_state import V1_LIFECYCLE, Snapshot, fingerprint
 
-LIFECYCLE = "lifecycle"
+_LIFECYCLE = "lifecycle"
+"""What the address and the provider call the one object of a version 1 output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +267,11 @@ class Derivations:
     def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> Wanted:
         config, paths = evaluated(side.spec.config)
         return Wanted(
-            address=str(DerivedAddress(task.address, "output", side.label, LIFECYCLE)),
+            address=str(DerivedAddress(task.address, "output", side.label, _LIFECYCLE)),
             block=str(task.address.block),
             provider=side.spec.name,
-            type=LIFECYCLE,
-            key=LIFECYCLE,
+            type=V1_LIFECYCLE,
+            key=_LIFECYCLE,
             attributes={"config": config, "version": version},
             sensitive=frozenset(("config", *path) for path in paths),
             dependencies=self._needs(task),

@@ -9,6 +9,7 @@ from typing import Any
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.providers.implied_type import NO_SHAPE, Shape, shape_of
 from dstream.plugins import ProviderInfo, ResourceSchema
+from dstream_state import V1_LIFECYCLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ NO_RULES = Rules()
 
 
 def rules_of(info: ProviderInfo, type_: str) -> Rules | None:
-    """Return the rules of a type, or None if the provider has no such type. An opaque lifecycle has no rules."""
-    if type_ == "lifecycle" and info.protocol < 2:
+    """Return the rules of a type, or None if the provider has no such type. A version 1 lifecycle has no rules."""
+    if type_ == V1_LIFECYCLE and info.protocol < 2:
         return NO_RULES
     schema = info.resources.get(type_)
     return None if schema is None else _rules(schema)

@@ -32,6 +32,8 @@ class Settings:
     bad: str = sdk.setting("", description="a table that a task is refused for")
     retired: list[str] = field(default_factory=list)
     """Containers that a task asks for besides, or, with a leading -, releases."""
+    lifecycles: dict[str, str] = field(default_factory=dict)
+    """Objects of the type `lifecycle` that an output needs: name to zone, or to `later`, whose size is not known."""
 
 
 class Life:
@@ -416,6 +418,12 @@ class Hint(Recorded):
     replace = ("name",)
 
 
+class Named(Recorded):
+    """One whose type has the name that version 1 lifecycles have in addresses."""
+
+    type = "lifecycle"
+
+
 class Free(Recorded):
     """One whose schema names no attribute."""
 
@@ -426,6 +434,7 @@ class Free(Recorded):
 
 KINDS = (
     Recorded, Table, Blind, Marked, Secret, Generator, PlannedSecret, Versioned, Composite, Deciding, Hint, Free,
+    Named,
 )  # fmt: skip
 
 
@@ -479,6 +488,9 @@ class Out(sdk.Output[Settings]):
                 yield sdk.Notice("Released", f"{name[1:]} is needed no longer", path="config.retired")
             else:
                 yield sdk.Resource("rec_table", name, {"name": name})
+        for name, zone in config.lifecycles.items():
+            size = sdk.UNKNOWN if zone == "later" else config.size
+            yield sdk.Resource("lifecycle", name, {"name": name, "zone": zone, "size": size})
         for stream in context.streams:
             yield sdk.Resource("rec_planned", f"stream-{stream.name}", {"name": f"stream-{stream.name}"})
 

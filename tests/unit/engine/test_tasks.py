@@ -1,6 +1,7 @@
 """Tasks: the objects that their providers ask for are planned, changed and destroyed as any others."""
 
 import json
+import sys
 import threading
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import plan_lines
 from dstream.plan import Action, Reason
-from dstream_state import Checkpoint, StateLocked
+from dstream_state import V1_LIFECYCLE, Checkpoint, StateLocked
 from tests.services.recorder.recorder import SHEBANG
 from tests.services.recorder.world import World, actions, change, refused, said
 
@@ -229,17 +230,27 @@ print(json.dumps({{"Status": status, "Resources": ["queue-1"], "Message": "as to
 )
 
 
+V1_TASK = """
+task "t" {{
+  input {{
+    provider = "counter"
+  }}
+  output {{
+    provider_path = "./bin/old"
+    config {{
+      n = {n}
+    }}
+  }}
+}}
+"""
+
+
 @pytest.mark.processes
 def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_the_end(world: World) -> None:
-    import sys
-
     log = world.folder / "v1.log"
     (world.recorder.bin / "old").write_text(V1.format(python=sys.executable, log=str(log)))
     (world.recorder.bin / "old").chmod(0o755)
-    text = (
-        'task "t" {{\n  input {{\n    provider = "counter"\n  }}\n'
-        '  output {{\n    provider_path = "./bin/old"\n    config {{\n      n = {n}\n    }}\n  }}\n}}\n'
-    )
+    text = V1_TASK
 
     def asked() -> list[list[object]]:
         return [json.loads(line) for line in log.read_text().splitlines()]
@@ -260,6 +271,73 @@ def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_
     world.apply("")
     assert asked()[count:] == [["destroy", 2]]
     assert world.recorded == {}
+
+
+def _as_earlier_releases_stored_it(world: World) -> None:
+    """Rewrite the state: the type of version 1 lifecycles was stored as `lifecycle`."""
+    documents = [
+        path
+        for path in (world.folder / ".dstream").rglob("*")
+        if path.is_file() and b"v1:lifecycle" in path.read_bytes()
+    ]
+    assert documents
+    for path in documents:
+        path.write_bytes(path.read_bytes().replace(b'"v1:lifecycle"', b'"lifecycle"'))
+
+
+@pytest.mark.processes
+def test_a_version_1_lifecycle_that_an_earlier_release_recorded_is_still_one(world: World) -> None:
+    log = world.folder / "v1.log"
+    (world.recorder.bin / "old").write_text(V1.format(python=sys.executable, log=str(log)))
+    (world.recorder.bin / "old").chmod(0o755)
+    world.apply(V1_TASK.format(n=1))
+    _as_earlier_releases_stored_it(world)
+    assert {item.type for item in world.recorded.values()} == {V1_LIFECYCLE}
+    assert actions(world.plan()) == {}
+    world.write(V1_TASK.format(n=2))
+    assert actions(world.plan()) == {"task.t.output.lifecycle": Action.UPDATE}
+    world.apply("")
+    assert [json.loads(line) for line in log.read_text().splitlines()] == [["init", 1], ["destroy", 1]]
+    assert world.recorded == {}
+
+
+class TestATypeNamedLifecycle:
+    """A version 2 provider may call a type `lifecycle`; its objects are as any others."""
+
+    ADDRESS = f'{OUT}.lifecycle["main"]'
+
+    def test_what_forces_a_replacement_replaces(self, world: World) -> None:
+        world.apply(world.task(more='lifecycles = { main = "here" }'))
+        world.write(world.task(more='lifecycles = { main = "there" }'))
+        found = change(world.plan(), self.ADDRESS)
+        assert found.action is Action.REPLACE
+        world.apply()
+        assert [each for each in world.recorder.changes() if each.endswith(" main")] == [
+            "created main", "deleted main", "created main",
+        ]  # fmt: skip
+
+    def test_an_update_that_fails_keeps_what_was_recorded(self, world: World) -> None:
+        world.apply(world.task(more='lifecycles = { main = "here" }'))
+        before = world.recorded[self.ADDRESS].attributes
+        world.recorder.on("update", "main", fail="fatal")
+        world.write(world.task(more='lifecycles = { main = "here" }\n      size = 5'))
+        assert "told to fail" in said(world.attempt().diagnostics)
+        assert world.recorded[self.ADDRESS].attributes == before
+        assert before["uid"] == "uid-of-main"
+
+    def test_an_attribute_that_is_not_known_yet_defers_the_task(self, world: World) -> None:
+        world.write(world.task(more='lifecycles = { main = "later" }'))
+        assert change(world.plan(), "task.copy").action is Action.DEFERRED
+
+    def test_one_that_is_called_as_the_object_of_a_version_1_output_is_not_mistaken_for_it(self, world: World) -> None:
+        world.apply(world.task(more='lifecycles = { lifecycle = "here" }'))
+        assert world.recorded[f'{OUT}.lifecycle["lifecycle"]'].type == "lifecycle"
+
+    def test_one_may_be_declared(self, world: World) -> None:
+        text = 'resource "lifecycle" "main" {{\n  provider = "rec"\n  name = "main"\n  zone = "{zone}"\n}}\n'
+        world.apply(text.format(zone="here"))
+        world.write(text.format(zone="there"))
+        assert change(world.plan(), "lifecycle.main").action is Action.REPLACE
 
 
 class TestReleased:

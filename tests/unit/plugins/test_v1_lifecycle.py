@@ -6,6 +6,7 @@ import time
 import pytest
 
 from dstream.plugins import LegacyLifecycle, ProviderInfo, Request
+from dstream_state import V1_LIFECYCLE
 
 pytestmark = pytest.mark.processes
 
@@ -19,7 +20,7 @@ esac"""
 def ask(binary, command="init", **given):
     lifecycle = LegacyLifecycle(binary, INFO, {"queue": "Orders"}, redact=["hunter2"])
     got, done = [], threading.Event()
-    request = Request(command, "lifecycle", "lifecycle", **given)
+    request = Request(command, V1_LIFECYCLE, "lifecycle", **given)
     lifecycle.submit(request, lambda answer: (got.append(answer), done.set()))
     assert done.wait(30)
     lifecycle.close()
