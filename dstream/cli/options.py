@@ -182,16 +182,15 @@ def json_object(text: str, what: str, *, hint: str) -> dict[str, Any]:
     return found
 
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
-
-
 def seconds(text: str, what: str) -> float:
-    """Return a duration such as "90s", "5m" or "1h30m" in seconds; raise ClickException naming `what` otherwise."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match or not any(match.groups()):
-        try:
-            return float(text)
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not a duration; write 30s, 5m or 1h30m", param_hint=what) from None
-    hours, minutes, rest = match.groups()
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)
+    """Return a duration such as "90s", "5m", "1h30m" or "90" in seconds; raise BadParameter naming `what` otherwise."""
+    from dstream.lang.durations import seconds_of
+
+    try:
+        text = text.strip()
+        found = float(text if text.replace(".", "", 1).isdecimal() else seconds_of(text))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a duration; write 30s, 5m or 1h30m", param_hint=what) from None
+    if found < 0:
+        raise click.BadParameter(f"{text!r} is less than 0", param_hint=what)
+    return found

@@ -145,7 +145,6 @@ class TaskBlock(Record):
     depends_on: tuple[Expr, ...]
     lifecycle: Lifecycle
     range: SourceRange
-    transforms: tuple[SideBlock, ...] = ()
     timeouts: TimeoutsBlock | None = None
     """Hold for all objects that its providers ask for."""
 

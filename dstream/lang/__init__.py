@@ -14,10 +14,12 @@ from dstream.lang.values import (
     SetValue,
     Unknown,
     Value,
+    child,
     contains_sensitive,
     contains_unknown,
     sensitive_paths,
     strip_sensitive,
+    value_at,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ __all__ = [
     "Surroundings",
     "Unknown",
     "Value",
+    "child",
     "contains_sensitive",
     "contains_unknown",
     "evaluate",
@@ -55,6 +58,7 @@ __all__ = [
     "to_json_value",
     "to_text",
     "value_as_json",
+    "value_at",
 ]
 
 _WHERE = {

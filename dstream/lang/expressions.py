@@ -27,7 +27,7 @@ def evaluate(expr: tree.Expr, scope: Scope) -> Value:
         raise problem("Nested too deeply", detail, expr) from None
 
 
-def _literal(expr: tree.Literal, scope: Scope) -> Value:
+def _literal(expr: tree.Literal, _scope: Scope) -> Value:
     return expr.value
 
 

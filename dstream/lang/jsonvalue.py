@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from json.encoder import encode_basestring as _string
 from typing import Any
 
-from dstream.lang.types import to_string
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, number
-
-
-class JsonNumber(float):
-    """A number with more digits than a float keeps: `write_json` writes all of them, `json` the nearest float."""
-
-    text: str
-
-    def __new__(cls, value: Decimal) -> JsonNumber:
-        """Take the number."""
-        made = super().__new__(cls, value)
-        made.text = format(value, "f")
-        return made
+from dstream_state.codec import to_text
 
 
 def write_json(value: Any) -> str:
-    """Return JSON values as text: no spaces, names in order, numbers with all their digits."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_string(name)}:{write_json(value[name])}" for name in sorted(value)) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(write_json, value)) + "]"
-    if isinstance(value, JsonNumber):
-        return value.text
-    if isinstance(value, str):
-        return _string(value)
-    return json.dumps(value) if not isinstance(value, int) or isinstance(value, bool) else to_string(value)
+    """Return JSON values as text: no spaces, names in order, numbers with all their digits and without an exponent."""
+    return to_text(value, ascii_only=False, sort=True, spell=_digits)
+
+
+def _digits(value: Decimal) -> str:
+    return format(value, "f")
 
 
 def value_as_json(value: Value) -> str:
@@ -46,11 +28,11 @@ def _plain(value: Value) -> Any:
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | SetValue):
         return [_plain(item) for item in value]
-    return JsonNumber(value) if isinstance(value, Decimal) else value
+    return value
 
 
 def to_json_value(value: Value) -> Any:
-    """Return a value as JSON: sets as lists, numbers with all their digits, Sensitive as what is inside.
+    """Return a value as JSON: sets as lists, numbers as int or Decimal, Sensitive as what is inside.
 
     Unknown becomes `{"$unknown": true}`. An object with a name that starts with `$` is wrapped as
     `{"$object": {...}}`, so that no value can be mistaken for such a marker.
@@ -70,14 +52,11 @@ def to_json_value(value: Value) -> Any:
         return {"$unknown": True}
     if isinstance(value, float):
         return _number(Decimal(repr(value)))
-    raise TypeError(f"no value of the language: {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} is not a value of the language")
 
 
-def _number(value: Decimal) -> Any:
-    if value == value.to_integral_value():
-        return int(value)
-    as_float = float(value)
-    return as_float if Decimal(repr(as_float)) == value else JsonNumber(value)
+def _number(value: Decimal) -> int | Decimal:
+    return int(value) if value == value.to_integral_value() else value
 
 
 def from_json_value(value: Any) -> Value:

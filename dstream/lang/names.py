@@ -86,13 +86,13 @@ def _get_attr(expr: tree.GetAttr, scope: Scope) -> Value:
     if isinstance(expr.value, tree.Variable):
         value = _lookup(expr.value, scope)
         if isinstance(value, Namespace):
-            return _member(value, expr, scope)
+            return _member(value, expr)
     else:
         value = evaluate_inner(expr.value, scope)
     return _attribute(value, expr)
 
 
-def _member(space: Namespace, expr: tree.GetAttr, scope: Scope) -> Value:
+def _member(space: Namespace, expr: tree.GetAttr) -> Value:
     try:
         return space.get(expr.name)
     except KeyError:

@@ -8,9 +8,10 @@ ListValue and MapValue, made by conversion, have one type for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Context, Decimal
+from itertools import islice
 from typing import Any, TypeAlias
 
 Value: TypeAlias = Any
@@ -244,6 +245,24 @@ def origins(value: Value) -> frozenset[str] | None:
     """Return where the sensitive parts of a value came from; None if it has none."""
     paths = sensitive_paths(value)
     return frozenset().union(*(found for _, found in paths)) if paths else None
+
+
+def child(value: Any, step: str | int) -> Any:
+    """Return a member of an object or an element of a list or set; None if there is none."""
+    if isinstance(value, Mapping):
+        return value.get(str(step))
+    if not isinstance(step, int):
+        return None
+    if isinstance(value, list | tuple):
+        return value[step] if step < len(value) else None
+    return next(islice(value, step, None), None) if isinstance(value, SetValue) else None
+
+
+def value_at(value: Any, path: Iterable[str | int]) -> Any:
+    """Return the value at a path, such as one of `sensitive_paths`; None if the path leads nowhere."""
+    for step in path:
+        value = child(value, step)
+    return value
 
 
 def strip_sensitive(value: Value) -> Value:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dstream.lang import value_at
 from dstream.plugins.request import Answer, Request
 from dstream.plugins.schema import ResourceSchema
 from dstream.plugins.type_schemas import DescribedTypes
@@ -15,7 +16,7 @@ Schemas = Mapping[str, ResourceSchema]
 def secrets_sent(request: Request, schemas: Schemas) -> Iterator[str]:
     """Yield the sensitive texts that a request takes to a provider."""
     for path in request.sensitive or ():
-        yield from texts(_at(request.desired, path))
+        yield from texts(value_at(request.desired, path))
     if request.prior is not None:
         yield from _named(request.prior, request.type, schemas)
 
@@ -44,17 +45,6 @@ def _named(attributes: Any, type_: str, schemas: Schemas) -> Iterator[str]:
     if schema is not None and isinstance(attributes, Mapping):
         for name in schema.sensitive:
             yield from texts(attributes.get(name))
-
-
-def _at(value: Any, path: Iterable[str | int]) -> Any:
-    for step in path:
-        if isinstance(value, Mapping):
-            value = value.get(str(step))
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        else:
-            return None
-    return value
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +10,7 @@ from typing import Any, Literal
 from dstream.diagnostics import Diagnostic, Severity
 from dstream.error_codes import FROM_PROVIDER
 from dstream.plugins.redact import Redactor
+from dstream_state.codec import from_text, to_text
 
 PROTOCOL = 2
 CONTROL_LIMIT = 16 * 1024 * 1024
@@ -21,37 +19,15 @@ CONTROL_LIMIT = 16 * 1024 * 1024
 ErrorClass = Literal["retriable", "invalid", "conflict", "denied", "fatal"]
 _CLASSES: tuple[ErrorClass, ...] = ("retriable", "invalid", "conflict", "denied", "fatal")
 
-_MARK = f"decimal-{os.urandom(8).hex()}:"
-_MARKED = re.compile(f'"{_MARK}([^"]*)"')
-
-
-class _Exact(json.JSONEncoder):
-    """Writes a Decimal as a JSON number with all its digits."""
-
-    def default(self, o: object) -> object:
-        if isinstance(o, Decimal) and o.is_finite():
-            return f"{_MARK}{o}"
-        return super().default(o)
-
-
-_decoder = json.JSONDecoder(parse_float=Decimal)
-_encoder = _Exact(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
 
 def encode(value: object) -> bytes:
     """Return `value` as one line of compact JSON with its newline; keys keep their order."""
-    text = _encoder.encode(value)
-    if _MARK in text:
-        text = _MARKED.sub(r"\1", text)
-    return text.encode("utf-8", "surrogatepass") + b"\n"
+    return to_text(value, ascii_only=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def decode(line: bytes) -> Any:
-    """Return the value of a line; numbers with a fraction become Decimal. Raises ValueError if it is not JSON."""
-    try:
-        return _decoder.decode(line.decode("utf-8", "surrogatepass"))
-    except ArithmeticError:
-        raise ValueError("a number in it has an exponent beyond all measure") from None
+    """Return the value of a line; numbers with a fraction become Decimal. Raise ValueError if it is not JSON."""
+    return from_text(line.decode("utf-8", "surrogatepass"))
 
 
 def decode_object(line: bytes) -> dict[str, Any] | None:
@@ -61,7 +37,7 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         value = decode(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

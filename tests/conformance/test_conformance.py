@@ -9,6 +9,7 @@ import pytest
 from dstream.config import load_text, parse_expression, parse_text
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import Module, Scope, evaluate, strip_sensitive, to_json_value
+from dstream_state.codec import to_text
 from tests.conformance.cases import cases
 
 EXPRESSIONS = cases("expressions.txt", "functions_*.txt")
@@ -17,8 +18,8 @@ BODIES = cases("bodies.txt")
 
 
 def as_json(value):
-    # Through JSON text, so that numbers compare by what they say.
-    return json.loads(json.dumps(to_json_value(strip_sensitive(value))))
+    # Through JSON text, so that numbers compare by their value.
+    return json.loads(to_text(to_json_value(strip_sensitive(value))))
 
 
 def by_name(case):

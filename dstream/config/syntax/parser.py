@@ -136,7 +136,7 @@ def _outcome(
     except ParseError as syntactic:
         lexical = reading.problem
         if lexical is not None and syntactic.token.type == END:
-            return syntactic.finished, lexical.diagnostic, _line_start(source, lexical)
+            return syntactic.finished, lexical.diagnostic, _line_start(lexical)
         wrong, resume = explain(source, reading.lexer.tokens, syntactic, lambda: deque(tokens, 0))
         return syntactic.finished, wrong, resume
     except RecursionError:
@@ -146,11 +146,11 @@ def _outcome(
     if lexical is not None and not isinstance(made, Body):
         return [], lexical.diagnostic, len(source.text)
     if lexical is not None:
-        return [*made.attributes.values(), *made.blocks], lexical.diagnostic, _line_start(source, lexical)
+        return [*made.attributes.values(), *made.blocks], lexical.diagnostic, _line_start(lexical)
     return made, None, len(source.text)
 
 
-def _line_start(source: Source, problem: LexError) -> int:
+def _line_start(problem: LexError) -> int:
     """Return the offset to go on behind: for what has no end, the line after the one where it started."""
     subject = problem.diagnostic.subject
     return min(problem.resume, subject.start.offset) if subject is not None else problem.resume

@@ -200,7 +200,7 @@ def _words(
     if "COLON" in expected and "EQ" in expected and previous is not None:
         return "Missing value", f"After the key {previous.text} comes = and its value, not {shown}."
     if "LBRACE" in expected or "EQ" in expected:
-        return _neither(token, previous, shown)
+        return _neither(previous, shown)
     if "NAME" in expected and before in ("", "NEWLINE"):
         return (
             "Argument or block expected",
@@ -276,7 +276,7 @@ def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, 
     )
 
 
-def _neither(token: Token, previous: Token | None, shown: str) -> tuple[str, str]:
+def _neither(previous: Token | None, shown: str) -> tuple[str, str]:
     name = previous.text if previous is not None else ""
     return (
         "Argument or block expected",

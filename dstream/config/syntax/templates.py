@@ -108,7 +108,7 @@ class TemplateBuilder:
         if len(pieces) == 1 and isinstance(pieces[0], Sequence_) and pieces[0].kind == "interpolation":
             assert pieces[0].expr is not None  # noqa: S101  # an interpolation has one
             return TemplateWrap(self._source, start, end, pieces[0].expr)
-        parts = _Nesting(self._source, self._diagnostics, pieces).parts(start, end)
+        parts = _Nesting(self._source, self._diagnostics, pieces).parts()
         texts = [part.value for part in parts if isinstance(part, Literal) and isinstance(part.value, str)]
         if len(texts) == len(parts):
             return Literal(self._source, start, end, normalised("".join(texts)))
@@ -123,7 +123,7 @@ class _Nesting:
         self._diagnostics = diagnostics
         self._pieces = pieces
 
-    def parts(self, start: int, end: int) -> list[Expr]:
+    def parts(self) -> list[Expr]:
         root: list[Expr] = []
         # Each open directive: the sequence, the parts of its first branch, and those after its else.
         stack: list[tuple[Sequence_, list[Expr], list[Expr] | None, int]] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dstream.lang import Unknown, to_json_value
+from dstream.lang import Unknown, child, to_json_value, value_at
 from dstream.lang.secret_texts import SecretTexts, texts_in
 from dstream.plan import is_fingerprint
 from dstream_state import fingerprint
@@ -51,21 +51,13 @@ def reveal(redacted: Any, *clear: Any) -> Any:
         return WITHHELD
     if isinstance(redacted, Mapping):
         return {
-            name: reveal(inner, *(_child(candidate, name) for candidate in clear)) for name, inner in redacted.items()
+            name: reveal(inner, *(child(candidate, name) for candidate in clear)) for name, inner in redacted.items()
         }
     if isinstance(redacted, list | tuple):
         return [
-            reveal(inner, *(_child(candidate, index) for candidate in clear)) for index, inner in enumerate(redacted)
+            reveal(inner, *(child(candidate, index) for candidate in clear)) for index, inner in enumerate(redacted)
         ]
     return redacted
-
-
-def _child(value: Any, step: str | int) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(step)
-    if isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
-        return value[step]
-    return None
 
 
 def told(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: Any) -> Any:
@@ -90,7 +82,7 @@ def _told(prior: Any, candidates: list[tuple[Any, Any]]) -> Any:
 
 
 def _below(candidates: list[tuple[Any, Any]], step: str | int) -> list[tuple[Any, Any]]:
-    return [(_child(clear, step), _child(redacted, step)) for clear, redacted in candidates]
+    return [(child(clear, step), child(redacted, step)) for clear, redacted in candidates]
 
 
 def _on_wire(value: Any) -> Any:
@@ -116,7 +108,7 @@ def echoes(
     those may be made of. What was wished in the open stays so, and a text so short that it turns up by chance is no
     sign.
     """
-    given = {text for path in paths for text in texts_in(_at(wished, path))}
+    given = {text for path in paths for text in texts_in(value_at(wished, path))}
     if not given:
         return set()
     known = given | secrets.within(given)
@@ -135,12 +127,6 @@ def _items(value: Any) -> Iterable[tuple[str | int, Any]]:
     if isinstance(value, Mapping):
         return value.items()
     return enumerate(value) if isinstance(value, list | tuple) else ()
-
-
-def _at(value: Any, path: Path) -> Any:
-    for step in path:
-        value = _child(value, step)
-    return value
 
 
 def has_withheld(value: Any) -> bool:

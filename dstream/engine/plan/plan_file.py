@@ -26,7 +26,7 @@ from dstream.engine.plan.planner import make_plan
 from dstream.engine.plan.recorded_answers import answers_form, answers_from
 from dstream.engine.providers.pool import Installed, ProviderPool
 from dstream.engine.setup.operation import Operation
-from dstream.lang import Unknown, sensitive_paths, strip_sensitive
+from dstream.lang import Unknown, sensitive_paths, strip_sensitive, value_at
 from dstream.plan.file import PlanFile
 from dstream.plugins.type_schemas import DESCRIBES
 from dstream_state import Snapshot
@@ -131,18 +131,18 @@ def _pairs(operation: Operation, prepared: Prepared) -> Iterator[tuple[list[Any]
     for address, wanted in prepared.wanted.items():
         wished = meanings[address].wished if address in meanings else wanted.attributes
         for path in wanted.sensitive:
-            yield from _known(["object", address, *path], _at(wished, path))
+            yield from _known(["object", address, *path], value_at(wished, path))
     for address, places in _secret_places(prepared).items():
         reality = prepared.realities.get(address)
         if reality is not None and reality.attributes is not None:
             for path in places:
-                yield from _known(["real", address, *path], _at(reality.attributes, path))
+                yield from _known(["real", address, *path], value_at(reality.attributes, path))
 
 
 def _of(where: list[Any], value: Any) -> Iterator[tuple[list[Any], Any]]:
     clear = plain(strip_sensitive(value))
     for path, _ in sensitive_paths(value):
-        yield from _known([*where, *path], _at(clear, path))
+        yield from _known([*where, *path], value_at(clear, path))
 
 
 def _known(where: list[Any], value: Any) -> Iterator[tuple[list[Any], Any]]:
@@ -154,17 +154,6 @@ def _unknown(value: Any) -> bool:
     from dstream.lang import contains_unknown
 
     return isinstance(value, Unknown) or contains_unknown(value)
-
-
-def _at(value: Any, path: Place) -> Any:
-    for step in path:
-        if isinstance(value, Mapping):
-            value = value.get(str(step))
-        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        else:
-            return None
-    return value
 
 
 def _digest(pairs: list[tuple[list[Any], Any]], salt: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ state calls it: `provider.postgres`, `task.copy.input`, `task.copy.output["audit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from dstream.lang import (
     sensitive_paths,
     strip_sensitive,
     to_json_value,
+    value_at,
 )
 from dstream.lang.types import to_string
 from dstream.plugins import (
@@ -61,7 +62,7 @@ class ProviderSpec:
         """The sensitive texts of the configuration, for the redactor of the provider's stderr."""
         found: list[str] = []
         for path, _ in sensitive_paths(self.config):
-            _texts(_at(strip_sensitive(self.config), path), found)
+            _texts(value_at(strip_sensitive(self.config), path), found)
         return tuple(found)
 
     def wire(self, info: ProviderInfo) -> dict[str, Any]:
@@ -85,12 +86,6 @@ class ProviderSpec:
         if self.source.container != Limits():
             source["container"] = asdict(self.source.container)
         return ProviderState(source=source, version=version, config=config, role=self.role)
-
-
-def _at(value: Any, path: Iterable[str | int]) -> Any:
-    for step in path:
-        value = value[step]
-    return value
 
 
 def _texts(value: Any, into: list[str]) -> None:

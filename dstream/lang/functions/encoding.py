@@ -7,7 +7,6 @@ import binascii
 import csv
 import gzip
 import io
-import json
 import re
 import zlib
 from decimal import Decimal
@@ -17,6 +16,7 @@ from urllib.parse import quote_plus, unquote_plus
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.jsonvalue import value_as_json
 from dstream.lang.values import Value, number
+from dstream_state.codec import from_text
 
 _MAX_UNPACKED = 100_000_000
 _BARE_QUOTE = re.compile(r'(?>(?:"(?:[^"]|"")*+"|[^",\r\n]*+)(?:,|\r?\n))*+[^",\r\n]++"')
@@ -134,17 +134,11 @@ def json_text(value: Value) -> str:
 
 @function("string: string")
 def jsondecode(text: Value) -> Value:
-    """Return the value that a JSON text says."""
-
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no JSON")
-
+    """Return the value of a JSON text."""
     try:
-        found = json.loads(text, parse_float=Decimal, parse_constant=refuse)
-    except (ValueError, RecursionError) as wrong:
-        raise FunctionError(f"the string is no JSON: {wrong}", 0) from None
-    except ArithmeticError:
-        raise FunctionError("the string has a number that is out of range", 0) from None
+        found = from_text(text)
+    except ValueError as wrong:
+        raise FunctionError(f"the string is not JSON: {wrong}", 0) from None
     return _ordered(found)
 
 

@@ -157,7 +157,7 @@ def _dumper() -> type[yaml.SafeDumper]:
             self.column += len(text)
             self.stream.write(text)
 
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, _data: Any) -> bool:
             return True
 
         def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
