@@ -52,6 +52,7 @@ class Driving(Situation):
             on_skipped=self._skipped,
             limit=self._max_records if not acks else None,
             careful=self._careful,
+            schemas=self.flow.schemas,
             settle=self._settle,
         )
         try:
@@ -82,6 +83,8 @@ class Driving(Situation):
             self.input.process.close_stdin()
             return
         message: dict[str, Any] = {"task": self.flow.task, "checkpoint": self.position, "acks": acks}
+        if self.flow.schemas:
+            message["schemas"] = True
         if self.options.until_idle:
             message["until"] = "current"
         if self._max_records is not None:

@@ -47,6 +47,11 @@ class Flow:
         )
 
     @property
+    def schemas(self) -> bool:
+        """Whether the input may announce the columns of its streams: the output takes them."""
+        return self.acks and "schemas" in self.output.info.capabilities
+
+    @property
     def delivery(self) -> str:
         """What plan, run and status say about the delivery."""
         if not self.acks:

@@ -16,7 +16,9 @@ from dstream.run.transfer import CHUNK, Copying, Transfer, transfer
 CHECKPOINT = b'{"checkpoint":'
 END = b'{"end":'
 ERROR = b'{"status":'
+SCHEMA = b'{"schema":'
 _NEXT_CHECKPOINT = b"\n" + CHECKPOINT
+_NEXT_SCHEMA = b"\n" + SCHEMA
 
 
 class RecordTooLong(Exception):
@@ -41,6 +43,7 @@ class Pump:
         on_skipped: Callable[[list[bytes]], None] = lambda lines: None,
         limit: int | None = None,
         careful: int = 0,
+        schemas: bool = False,
         settle: Callable[[], None] = lambda: None,
         connect: Callable[[int, int], Transfer] = transfer,
     ) -> None:
@@ -52,6 +55,7 @@ class Pump:
         `on_error(line)` is called, where delivery is confirmed, for the last line of an input that cannot go on.
         The first `skip` records are given to `on_skipped` instead. At most `limit` records are passed on. During the
         first `careful` records, `settle` is called after each checkpoint line, and waits until it is acknowledged.
+        `schemas` says that the input may write lines with the columns of a stream, which are no records.
         `connect` says how bytes get from one to the other.
         """
         self._source, self._sink, self._connect = source, sink, connect
@@ -61,6 +65,7 @@ class Pump:
         self._on_error = on_error
         self._skip, self._on_skipped, self._limit = skip, on_skipped, limit
         self._careful, self._settle = careful, settle
+        self._schemas = schemas
         self.records = 0
         """Records passed on."""
         self.bytes = 0
@@ -144,7 +149,7 @@ class Pump:
     def _after_skipping(self, block: bytes) -> bytes:
         kept, skipped = [], []
         for line in block.splitlines(keepends=True):
-            if self._skip and not (self._controls and line.startswith((CHECKPOINT, END, ERROR))):
+            if self._skip and not (self._controls and line.startswith((CHECKPOINT, END, ERROR, SCHEMA))):
                 skipped.append(line.rstrip(b"\r\n"))
                 self._skip -= 1
             else:
@@ -161,6 +166,7 @@ class Pump:
             self.full = True
         if self._controls and self._may_have_controls(chunk, start, cut):
             records = self._look_for_controls(chunk, start, cut, records)
+        records -= self._schema_lines(chunk, start, cut)
         self._before_write()
         pipe.forward(chunk, start, cut)
         self.records += records
@@ -178,7 +184,7 @@ class Pump:
         controls, passed, before = 0, start, self.records
         while (at := self._next_checkpoint(chunk, passed, cut)) >= 0:
             newline = chunk.index(b"\n", at)
-            before += _newlines(chunk, passed, at)
+            before += _newlines(chunk, passed, at) - self._schema_lines(chunk, passed, at)
             passed = newline + 1
             controls += 1
             self._on_checkpoint(chunk[at:newline], before)
@@ -186,6 +192,12 @@ class Pump:
             self.ended = True
             controls += 1
         return lines - controls
+
+    def _schema_lines(self, chunk: bytes, start: int, cut: int) -> int:
+        """Count lines with the columns of a stream."""
+        if not self._schemas:
+            return 0
+        return chunk.count(_NEXT_SCHEMA, start, cut) + chunk.startswith(SCHEMA, start, cut)
 
     def _next_checkpoint(self, chunk: bytes, start: int, cut: int) -> int:
         """Return where the first checkpoint line begins, at or after the line start `start`, or -1."""

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.commands import children, dstream, environment, start
@@ -81,7 +81,10 @@ class Dstream:
     target: str
     folder: Path
     replica: bool
-    environment: dict[str, str] = field(default_factory=dict)
+    mutant: str = ""
+    """The mutant that stands in for a side (`mutants`), if any."""
+    fault: str = ""
+    """The fault point at which the output dies, again and again, while the workload runs."""
     _host: subprocess.Popen[str] | None = None
 
     def configure(self, schema: Schema) -> None:
@@ -97,7 +100,7 @@ class Dstream:
             f"""
 task "{TASK}" {{
   input {{
-    provider = "postgres"
+    {self._provider("input")}
     config {{
       connection_string   = env("SOURCE_URL")
       tables              = {tables}
@@ -108,7 +111,8 @@ task "{TASK}" {{
     }}
   }}
   output {{
-    provider = "postgres"
+    {self._provider("output")}
+    env      = ["DSTREAM_FAULT", "ORACLE_MUTANT"]
     config {{
       connection_string = env("TARGET_URL")
       {role}
@@ -123,7 +127,7 @@ task "{TASK}" {{
 
     def start(self) -> None:
         """Start to follow, beside the workload."""
-        self._host = start(self.folder, "run", TASK, env=self._environment())
+        self._host = start(self.folder, "run", TASK, env={**self._environment(), "DSTREAM_FAULT": self.fault})
 
     def kill(self, dice: random.Random) -> None:
         """Kill the host or one of its providers; start the host again if it is gone."""
@@ -162,7 +166,15 @@ task "{TASK}" {{
 
     def _environment(self) -> dict[str, str]:
         urls = {"SOURCE_URL": self.server.dsn(self.source), "TARGET_URL": self.server.dsn(self.target)}
-        return {**environment(), **urls, **self.environment}
+        return {**environment(), **urls, "DSTREAM_FAULT": "", "ORACLE_MUTANT": self.mutant}
+
+    def _provider(self, side: str) -> str:
+        """How the configuration names a side: the provider itself, or the program of a mutant."""
+        from tests.oracle.mutants import SIDES, program
+
+        if SIDES.get(self.mutant) != side:
+            return 'provider = "postgres"'
+        return f'provider_path = "{program(self.folder)}"'
 
 
 class _gone:

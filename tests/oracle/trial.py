@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,11 +48,8 @@ class Outcome:
         )
 
 
-def trial(
-    server: EmbeddedPostgres, seed: int, *, kills: bool = True, environment: Mapping[str, str] | None = None,
-    keep: bool = False,
-) -> Outcome:  # fmt: skip
-    """Run one seed on a server with `SETTINGS`. `environment` is added to that of `dstream run`."""
+def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: str = "", keep: bool = False) -> Outcome:
+    """Run one seed on a server with `SETTINGS`. `mutant` puts a provider that is wrong in its place (`mutants`)."""
     dice = random.Random(f"trial {seed}")
     schema = make(seed)
     unique = f"{seed}_{time.time_ns() % 10**9}"
@@ -68,14 +64,17 @@ def trial(
     folder = Path(tempfile.mkdtemp(prefix="oracle-"))
     replica = schema.triggers or dice.random() < 0.5
     native = Native(server, source, native_name)
-    follower = Dstream(server, source, target, folder, replica, dict(environment or {}))
+    fault = f"before_commit:{dice.randint(1, 4)}" if kills and dice.random() < 0.3 else ""
+    follower = Dstream(server, source, target, folder, replica, mutant, fault)
     workload = Workload(schema, seed, lambda: psycopg2.connect(server.dsn(source)))
     try:
         workload.fill(dice.choice((0, 3, 12)))
         native.start(schema)
         follower.configure(schema)
         workload.run(20)
-        follower.start()
+        beside = kills or dice.random() < 0.5
+        if beside:
+            follower.start()
         for _ in range(4):
             workload.run(dice.choice((20, 60)))
             if kills and dice.random() < 0.3:

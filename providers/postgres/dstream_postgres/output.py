@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream_postgres.names import Table, parse_table
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource
+from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource, Stream
 from dstream_sdk.failpoints import fault
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class PostgresOutput(Output[OutputSettings]):
             except psycopg2.Error as problem:
                 raise error_of(problem, "set session_replication_role", self._dsn) from None
         self._connection.autocommit = False
-        target = Target(self._connection, config, session.streams)
+        self._target = target = Target(self._connection, config, session.streams)
         self._applier = Applier(self._connection, target, deletes=config.deletes == "apply")
         self._worker = Worker(self._apply)
         if session.acks and session.task:
@@ -95,6 +95,12 @@ class PostgresOutput(Output[OutputSettings]):
                 self._connection.autocommit = False
         except psycopg2.Error as problem:
             raise error_of(problem, "prepare the session", self._dsn) from None
+
+    def describe(self, stream: Stream) -> None:
+        """Take the columns that a stream has from here on, behind what waits."""
+        if self._rows:
+            self._hand_over()
+        self._worker.put(stream)
 
     def write_block(self, block: bytes) -> None:
         """Take whole lines; they are applied in batches, and committed by `flush`."""
@@ -143,10 +149,13 @@ class PostgresOutput(Output[OutputSettings]):
         self._worker.close()
         self._connection.close()
 
-    def _apply(self, batch: Sequence[Row]) -> None:
+    def _apply(self, batch: Sequence[Row] | Stream) -> None:
         """Apply a batch, in the worker's thread; a replay leaves out what would go back in time."""
         from dstream_postgres.applier import Rejected
 
+        if isinstance(batch, Stream):
+            self._target.describe(batch)
+            return
         refusals = self._refusals
         if self._replay:
             objections = [(row, refusals.objection(row)) for row in batch]

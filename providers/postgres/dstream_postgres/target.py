@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_postgres.column_types import guessed_type, json_schema_type
+from dstream_postgres.column_types import declared_type, guessed_type, json_schema_type, widens
 from dstream_postgres.database import rows
 from dstream_postgres.names import Table, parse_table, quote
 from dstream_postgres.rows import Row
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError, log
+from dstream_sdk import Column, InvalidError, log
 from dstream_sdk import Stream as StreamInfo
 
 _COLUMNS = """
@@ -94,6 +94,32 @@ class Target:
         self._config = config
         self._streams = {stream.name: stream for stream in streams}
         self._known: dict[str, TargetTable] = {}
+
+    def describe(self, stream: StreamInfo) -> None:
+        """Take the columns that a stream has from here on; with `create_tables`, widen those that have become wider."""
+        self._streams[stream.name] = stream
+        self._known.pop(stream.name, None)
+        if not (self._config.create_tables and stream.columns):
+            return
+        table = self._name(stream.name)
+        found = self._read(table)
+        if found is None or found.kind != "r":
+            return
+        sent = {column.name: column for column in stream.columns}
+        for name, present in found.columns.items():
+            column = sent.get(name)
+            wanted = declared_type(column, self._has_type) if column else present.full_type
+            if widens(present.full_type, wanted):
+                self._alter(table, f"ALTER COLUMN {quote(name)} TYPE {wanted}")
+            if present.required and name not in stream.key and (column is None or column.nullable):
+                self._alter(table, f"ALTER COLUMN {quote(name)} DROP NOT NULL")
+
+    def _alter(self, table: Table, change: str) -> None:
+        rows(self._connection, f"ALTER TABLE {table.sql} {change}")
+        log(f"{table}: the input describes other columns: {change}")
+
+    def _has_type(self, name: str) -> bool:
+        return bool(rows(self._connection, "SELECT to_regtype(%s) IS NOT NULL", (name,))[0][0])
 
     def table_for(self, row: Row) -> TargetTable:
         """The table that a row goes to, with all its columns. InvalidError if there is none and none is to be made."""
@@ -178,14 +204,14 @@ class Target:
         )
 
     def _create(self, table: Table, row: Row) -> None:
-        schema = self._schema(row)
-        names = list(dict.fromkeys((*row.key_columns, *(schema or row.columns), *row.columns)))
-        parts = [f"{quote(name)} {self._type(row, name)}" for name in names]
+        declared, schema = self._declared(row), self._schema(row)
+        names = list(dict.fromkeys((*declared, *row.key_columns, *(schema or row.columns), *row.columns)))
+        parts = [f"{quote(name)} {self._type(row, name)}" + self._not_null(row, name) for name in names]
         if row.key_columns and not row.keyless:
             parts.append(f"PRIMARY KEY ({', '.join(quote(name) for name in row.key_columns)})")
         rows(self._connection, f"CREATE SCHEMA IF NOT EXISTS {quote(table.schema)}")
         rows(self._connection, f"CREATE TABLE IF NOT EXISTS {table.sql} ({', '.join(parts)})")
-        if not schema:
+        if not schema and not declared:
             log(f"{table}: created from the first row, whose values suggest the types: the input does not give any")
 
     def _schema(self, row: Row) -> Mapping[str, Any]:
@@ -193,8 +219,19 @@ class Target:
         properties = (stream.schema or {}).get("properties") if stream else None
         return properties if isinstance(properties, dict) else {}
 
+    def _declared(self, row: Row) -> Mapping[str, Column]:
+        stream = self._streams.get(row.table)
+        return {column.name: column for column in stream.columns} if stream else {}
+
+    def _not_null(self, row: Row, name: str) -> str:
+        column = self._declared(row).get(name)
+        return "" if column is None or column.nullable else " NOT NULL"
+
     def _type(self, row: Row, name: str) -> str:
-        """A column type: from the input's JSON Schema, else from the value at hand; text takes everything."""
+        """A column type: as the input describes the column, else from its JSON Schema, else from the value at hand."""
+        column = self._declared(row).get(name)
+        if column is not None:
+            return declared_type(column, self._has_type)
         declared = self._schema(row).get(name)
         if isinstance(declared, dict):
             return json_schema_type(declared)

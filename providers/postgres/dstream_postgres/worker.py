@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import Queue
 from typing import Any
 
@@ -17,14 +17,14 @@ class Worker:
     After an error it takes no more: the error is raised by the next `put` or `wait`.
     """
 
-    def __init__(self, work: Callable[[Sequence[Any]], None]) -> None:
+    def __init__(self, work: Callable[[Any], None]) -> None:
         self._work = work
-        self._queue: Queue[Sequence[Any] | None] = Queue(_WAITING)
+        self._queue: Queue[Any] = Queue(_WAITING)
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="applier", daemon=True)
         self._thread.start()
 
-    def put(self, batch: Sequence[Any]) -> None:
+    def put(self, batch: Any) -> None:
         """Hand over a batch; waits while several are waiting. Raises what an earlier one has raised."""
         self._raise()
         self._queue.put(batch)

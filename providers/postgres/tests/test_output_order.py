@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -252,3 +253,42 @@ def test_what_is_written_carries_the_origin_of_the_task(database: Database):
 
     assert (changes("any"), changes("none")) == (2, 1)
     assert database.execute("SELECT roname FROM pg_replication_origin") == [("dstream_t",)]
+
+
+def test_created_columns_have_the_types_that_the_input_describes_and_become_wider(database: Database):
+    def described(*columns: dict[str, Any]) -> bytes:
+        stream = {"stream": "public.t", "key": ["id"], "version": "1", "columns": list(columns)}
+        return json.dumps({"schema": stream}).encode()
+
+    identity = {"name": "id", "type": "int32", "nullable": False}
+    output = OutputRun(config(database, create_tables=True))
+    output.write(
+        described(
+            identity,
+            {"name": "price", "type": "decimal", "precision": 8, "scale": 2},
+            {"name": "at", "type": "timestamp_tz"},
+            {"name": "note", "type": "text", "length": 5, "nullable": False},
+            {"name": "tags", "type": "array", "items": "text", "source": "text[]"},
+            {"name": "mood", "type": "enum", "values": ["sad"], "source": "shop.mood"},
+        ),
+        change("Insert", {"id": 1, "price": 5, "at": None, "note": "a", "tags": None, "mood": "sad"}),
+        described(
+            {**identity, "type": "int64"},
+            {"name": "price", "type": "decimal", "precision": 10, "scale": 3},
+            {"name": "note", "type": "text"},
+            {"name": "added", "type": "uuid"},
+        ),
+        change("Insert", {"id": 2**40, "price": 5.125, "note": None, "added": None}),
+    )
+    output.checkpoint({})
+    output.end()
+    assert output.rejects == []
+    kinds = database.execute(
+        "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute"
+        " WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum"
+    )
+    assert kinds == [
+        ("id", "bigint", True), ("price", "numeric(10,3)", False), ("at", "timestamp with time zone", False),
+        ("note", "text", False), ("tags", "text[]", False), ("mood", "text", False), ("added", "uuid", False),
+    ]  # fmt: skip
+    assert [row[0] for row in rows(database)] == [1, 2**40]

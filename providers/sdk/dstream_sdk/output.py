@@ -21,6 +21,7 @@ C = TypeVar("C")
 
 _CHECKPOINT = b'{"checkpoint":'
 _END = b'{"end":'
+_SCHEMA = b'{"schema":'
 _FLUSH_BYTES = 8 * 1024 * 1024
 _FLUSH_SECONDS = 0.25
 _TAIL_LIMIT = 4 * 1024 * 1024
@@ -49,6 +50,12 @@ class Output(Generic[C]):
         """Connect and check, before the host is told that the output is ready.
 
         With `stores_checkpoint`, set `session.stored_checkpoint` to what is stored in the sink.
+        """
+
+    def describe(self, stream: Stream) -> None:
+        """Take the columns that the data of a stream has from here on, in order with the data.
+
+        An output that overrides this announces the capability `schemas`.
         """
 
     def write_block(self, block: bytes) -> None:
@@ -128,6 +135,11 @@ class OutputSession:
                 view = view[os.write(2, view) :]
 
 
+def describes(sink: Output[Any]) -> bool:
+    """Tell whether an output takes the columns of streams."""
+    return type(sink).describe is not Output.describe
+
+
 def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
     """Return the envelope of a line, its fractions as float or as Decimal.
 
@@ -202,6 +214,7 @@ class _Feed:
 
     def __init__(self, sink: Output[Any], session: OutputSession, reader: LineReader, writer: Writer) -> None:
         self._sink, self._session, self._reader, self._writer = sink, session, reader, writer
+        self._describes = describes(sink)
         self._checkpoint: bytes | None = None
         self._tail: list[bytes] = []  # whole lines behind the checkpoint that is to be flushed
         self._tail_size = 0
@@ -273,8 +286,16 @@ class _Feed:
     def _write(self, block: bytes) -> None:
         if self._session.protocol < 2 and b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
-        self._sink.write_block(block)
         self._unflushed += len(block)
+        start = 0
+        while self._describes and (at := _find(block, _SCHEMA, start)) >= 0:
+            if at > start:
+                self._sink.write_block(block[start:at])
+            start = block.index(b"\n", at) + 1
+            form = json.loads(block[at:start])["schema"]
+            self._sink.describe(Stream.from_json({**form, "name": form["stream"]}))
+        if start < len(block):
+            self._sink.write_block(block[start:] if start else block)
 
     def _write_tail(self, count: int) -> None:
         """Hand the first `count` waiting blocks to the sink, in one piece."""

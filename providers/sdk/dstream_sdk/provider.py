@@ -17,7 +17,7 @@ from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.generics import config_type
 from dstream_sdk.handshake import refuse
 from dstream_sdk.input import Input, run_input
-from dstream_sdk.output import Output, run_output
+from dstream_sdk.output import Output, describes, run_output
 from dstream_sdk.resource import ResourceType, overrides
 from dstream_sdk.settings import decode
 
@@ -66,6 +66,8 @@ class Provider:
             out.append("discovers")
         if self.output and self.output.stores_checkpoint:
             out.append("stores_checkpoint")
+        if self.output and describes(self.output):
+            out.append("schemas")
         if any(overrides(kind, "read_many") for kind in self.resources):
             out.append("bulk_status")
         if self.catalog is not None:

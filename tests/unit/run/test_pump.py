@@ -243,3 +243,14 @@ def test_the_last_line_of_an_input_that_cannot_go_on_is_not_passed_on(pumped, cu
 def test_without_confirmation_every_line_is_data(pumped):
     _, got, _ = pumped([b'{"status":"error"}\n'], controls=False, on_error=pytest.fail)
     assert got == b'{"status":"error"}\n'
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+def test_lines_with_columns_are_passed_on_and_are_no_records(pumped, skip):
+    data = b'{"schema":{"stream":"t"}}\n{"data":1}\n{"schema":{}}\n{"data":2}\n{"checkpoint":{},"n":1}\n{"end":true}\n'
+    skipped = []
+    pump, out, checkpoints = pumped([data], schemas=True, skip=skip, on_skipped=skipped.extend)
+    assert out == (data.replace(b'{"data":1}\n', b"") if skip else data)
+    assert skipped == ([b'{"data":1}'] if skip else [])
+    assert pump.records == 2 - skip
+    assert checkpoints == [(b'{"checkpoint":{},"n":1}', 2 - skip)]
