@@ -135,7 +135,7 @@ def carry_out(
 
     try:
         with on_signals(stop), stop.listening(announce):
-            progress.planning(operation.asked)
+            progress.planning(operation.refresh_progress)
             outcome = apply(operation, options, approval, progress, stop, saved)
     finally:
         progress.close()

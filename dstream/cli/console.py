@@ -40,10 +40,10 @@ def command(
     operation = opened(config, var, var_file, ask=True, empty=True)
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
-    from dstream.engine.refresh.prior_values import Recorded
+    from dstream.engine.refresh.prior_values import PriorValues
 
     snapshot, _ = current_state(operation)
-    recorded = Recorded(snapshot, operation, ProviderPool(operation))
+    recorded = PriorValues(snapshot, operation, ProviderPool(operation))
     scope = operation.module.scope(resources=recorded)
 
     def answer(text: str) -> bool:

@@ -12,7 +12,7 @@ from dstream.cli.render.paint import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dstream.engine.commands.dependency_lock import Locking
+    from dstream.engine.commands.dependency_lock import LockChange
     from dstream.engine.setup.operation import Operation
     from dstream.plugins import ProviderSource
 
@@ -31,21 +31,21 @@ def lock(
     mode: str | None,
     recorded: Sequence[ProviderSource] | None,
     pull: bool = False,
-) -> Locking:
+) -> LockChange:
     """Update the lock file and print the result; raise ClickException for an unknown mode.
 
     `recorded` are sources that only the state needs; None keeps all entries of the lock file.
     """
     from dstream.cli.render.download_progress import Loading
-    from dstream.engine.commands.dependency_lock import lock_providers, wanted_images, wanted_providers
+    from dstream.engine.commands.dependency_lock import lock_providers, required_images, required_providers
     from dstream.registry.lockfile.installer import installer
 
     if mode not in (None, "readonly"):
         raise click.BadParameter(f"{mode!r} is not a mode; use readonly", param_hint="-lockfile")
     if mode and upgrade:
         raise click.UsageError("-upgrade cannot be combined with -lockfile=readonly.")
-    wanted = wanted_providers(operation, recorded or ())
-    images = wanted_images(operation, recorded or ())
+    wanted = required_providers(operation, recorded or ())
+    images = required_images(operation, recorded or ())
     result = lock_providers(
         operation.root,
         wanted,

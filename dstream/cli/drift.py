@@ -42,7 +42,7 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format
     from dstream.cli.render.drift import drift_json, report_lines
     from dstream.engine.commands.drift import find_drift
 
-    with asking(operation.asked, quiet=quiet):
+    with asking(operation.refresh_progress, quiet=quiet):
         report = find_drift(operation)
     if quiet:
         say(json_module.dumps(drift_json(report), ensure_ascii=False, default=str))

@@ -12,18 +12,18 @@ from dstream.cli.render.paint import say
 from dstream.cli.render.values import attribute_name, literal_lines
 
 if TYPE_CHECKING:
-    from dstream.engine.commands.generate_config import Found
+    from dstream.engine.commands.generate_config import UndeclaredObject
     from dstream.engine.setup.operation import Operation
 
 
 def generate(operation: Operation, out: str, given: Mapping[str, Any], *, quiet: bool) -> bool:
     """Write the missing blocks to a new file; return whether the configuration now has them."""
-    from dstream.engine.commands.generate_config import read_undeclared, undeclared
+    from dstream.engine.commands.generate_config import read_undeclared, undeclared_imports
 
     path = Path(out)
     if path.exists():
         raise click.BadParameter(f"{out} already exists. Choose another file", param_hint="-generate-config-out")
-    missing = undeclared(operation, given)
+    missing = undeclared_imports(operation, given)
     if not missing:
         if not quiet:
             say("All imported objects are already declared. No configuration was generated.\n")
@@ -35,7 +35,7 @@ def generate(operation: Operation, out: str, given: Mapping[str, Any], *, quiet:
     return path.suffix == ".hcl" and path.absolute().parent == operation.root.absolute()
 
 
-def _block(found: Found) -> str:
+def _block(found: UndeclaredObject) -> str:
     lines = [f'resource "{found.address.type}" "{found.address.name}" {{', *_arguments(found.attributes)]
     lines += (f'  # {name} is sensitive and was not read: {name} = env("NAME")' for name in found.secrets)
     return "\n".join([*lines, "}", ""])

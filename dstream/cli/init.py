@@ -39,7 +39,7 @@ def command(
     With TASK, the same as `dstream apply TASK`, which replaces `init TASK`.
     """
     from dstream.cli.dependency_lock import lenient, lock
-    from dstream.engine.commands.dependency_lock import recorded_sources
+    from dstream.engine.commands.dependency_lock import prior_sources
 
     operation = opened(config, var, var_file)
     operation.backend.prepare()
@@ -47,7 +47,7 @@ def command(
         lenient(config, var, var_file),
         upgrade=upgrade,
         mode=lockfile,
-        recorded=recorded_sources(operation),
+        recorded=prior_sources(operation),
         pull=pull_images,
     )
     if task is not None:

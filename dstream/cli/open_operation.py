@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.config import VariableBlock
-from dstream.engine.setup.operation import Given, Operation, open_operation
+from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
 from dstream.engine.setup.workspace import selected_workspace
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dstream_state import Encryption
 
 
-def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given:
+def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> OperationInputs:
     """Return the given variables; raise ClickException where `-var` is not NAME=VALUE."""
     variables: dict[str, str] = {}
     for text in var:
@@ -27,7 +27,7 @@ def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Given
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="-var")
         variables[name.strip()] = value
     workspace = selected_workspace(Path(config))
-    return Given(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
+    return OperationInputs(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
 
 
 def opened(
@@ -64,7 +64,7 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
     """
     from dataclasses import replace
 
-    from dstream.engine.plan.plan_file import Command, check_place
+    from dstream.engine.plan.plan_file import Command, check_plan_target
     from dstream.plan.file import read_plan_file
 
     now = given(config, var, var_file)
@@ -95,7 +95,7 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
         raise EncryptionRequired(
             f"The saved plan {name} is not encrypted, and the encryption block has enforced = true. Plan again."
         )
-    check_place(operation, file)
+    check_plan_target(operation, file)
     return operation, file
 
 

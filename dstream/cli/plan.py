@@ -16,9 +16,9 @@ from dstream.cli.render.refresh_progress import asking, hello
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
-    from dstream.engine.plan.plan_result import PlanOptions, Prepared
+    from dstream.engine.plan.plan_result import PlanOptions, PlanResult
     from dstream.engine.providers.pool import ProviderPool
-    from dstream.engine.setup.operation import Given, Operation
+    from dstream.engine.setup.operation import Operation, OperationInputs
 
 
 def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
@@ -82,7 +82,7 @@ def command(
     options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
     options = shaped(options, task_targets(operation, task, target))
     save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
-    with asking(operation.asked, quiet=form != "text"):
+    with asking(operation.refresh_progress, quiet=form != "text"):
         prepared = plan(operation, options, save)
     say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
     if out is not None and form == "text":
@@ -91,7 +91,12 @@ def command(
 
 
 def _save(
-    path: Path, operation: Operation, options: PlanOptions, asked: Given, prepared: Prepared, pool: ProviderPool
+    path: Path,
+    operation: Operation,
+    options: PlanOptions,
+    asked: OperationInputs,
+    prepared: PlanResult,
+    pool: ProviderPool,
 ) -> None:
     from dstream.engine.plan.plan_file import Command as RefreshProgress
     from dstream.engine.plan.plan_file import saved_plan

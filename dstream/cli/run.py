@@ -106,11 +106,11 @@ def command(
         return run_detached(operation, names, (config, var, var_file), settings, flags)
     from dstream.cli.render.progress import Lines
     from dstream.cli.render.run_progress import Events, summary_lines
-    from dstream.engine.apply.new_streams import provide
+    from dstream.engine.apply.new_streams import create_for_streams
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
     from dstream.engine.runs.flows import make_flows
-    from dstream.engine.runs.run_files import Noting
+    from dstream.engine.runs.run_files import RunStatusWriter
     from dstream.run import RunOptions, Stop, on_signals, run_flows
 
     snapshot, _ = current_state(operation)
@@ -125,11 +125,11 @@ def command(
     )
     paint = paint_for(sys.stderr, wanted=color)
     events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
-    noting = Noting(operation.root, flows, events)
+    noting = RunStatusWriter(operation.root, flows, events)
     stop = Stop()
 
     def provided(flow: Flow, streams: Sequence[Mapping[str, Any]]) -> Flow:
-        return provide(operation, flow, streams, Lines(paint, out=lambda text: events.applying(flow, text)))
+        return create_for_streams(operation, flow, streams, Lines(paint, out=lambda text: events.applying(flow, text)))
 
     with on_signals(stop):
         stores = [(flow, operation.backend.task(flow.name)) for flow in flows]

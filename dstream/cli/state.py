@@ -119,11 +119,11 @@ def rm(
 @config_options
 def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Write the state to FILE, readable only by you; without FILE, to standard output."""
-    from dstream.engine.commands.state_edit import pull, pulled
+    from dstream.engine.commands.state_edit import pull, pull_bytes
 
     operation = opened(config, var, var_file)
     if file is None:
-        say(pulled(operation).decode().rstrip("\n"))
+        say(pull_bytes(operation).decode().rstrip("\n"))
         return
     pull(operation, file)
     say(f"Wrote {file}.")
@@ -138,10 +138,10 @@ def push_(
     file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
     """Replace the state by FILE, which `state pull` wrote, or by errored.dsstate."""
-    from dstream.engine.commands.state_edit import put_back
+    from dstream.engine.commands.state_edit import push_file
 
     operation = opened(config, var, var_file)
-    snapshot = put_back(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
+    snapshot = push_file(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
     say(f"The state is now {file}, serial {snapshot.serial}.")
 
 
@@ -171,12 +171,12 @@ def restore_(
     serial: int, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
     """Restore an earlier snapshot. Objects do not change; run `dstream plan` to see the differences."""
-    from dstream.engine.commands.state_edit import bring_back
+    from dstream.engine.commands.state_edit import restore_snapshot
 
     operation = opened(config, var, var_file)
     if not force:
         click.confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.", abort=True)
-    snapshot = bring_back(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
+    snapshot = restore_snapshot(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
     say(f"Restored snapshot {serial} as serial {snapshot.serial}.")
 
 

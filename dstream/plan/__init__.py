@@ -2,7 +2,7 @@
 
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
-from dstream.plan.decide import Decision, TypeRules, Wishes, decide
+from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide
 from dstream.plan.differences import MISSING, Difference, changed_names, contains_unknown, differences
 from dstream.plan.plan import Plan, is_fingerprint
 
@@ -10,6 +10,7 @@ __all__ = [
     "MISSING",
     "Action",
     "Change",
+    "DecideOptions",
     "Decision",
     "Difference",
     "Drift",
@@ -19,7 +20,6 @@ __all__ = [
     "Reason",
     "TaskNote",
     "TypeRules",
-    "Wishes",
     "changed_names",
     "contains_unknown",
     "decide",

@@ -34,7 +34,7 @@ class TypeRules(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class DecideOptions:
     """What the user asks for beside the attributes."""
 
     ignore_changes: Collection[str] = ()
@@ -54,7 +54,9 @@ class Decision:
     reason: Reason = Reason.NONE
 
 
-def decide(prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, wishes: Wishes) -> Decision:
+def decide(
+    prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, wishes: DecideOptions
+) -> Decision:
     """Return what takes an object from its real attributes (`prior`, None if it is missing) to the desired ones.
 
     Attributes that the configuration leaves out are the type's default, else, where the provider computes them,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from dstream.config import load
 from dstream.diagnostics import DiagnosticsError
-from dstream.engine.providers.provider_config import recorded_source
+from dstream.engine.providers.provider_config import source_from_state
 from dstream.plugins import resolve
 from dstream.registry.oci.client import RegistryClient
 from dstream.registry.oci.push import Pusher
@@ -178,7 +178,7 @@ def test_what_the_state_recorded_needs_the_signature_that_the_configuration_want
     container = {"network": "none", "volumes": ["./a:/a"]} if kind == "image" else {}
     for name, wanted in (("team", True), ("other", False)):
         form = {"kind": kind, "value": f"ghcr.io/{name}/dstream-resource-x:v1.0.0", "container": container}
-        source = recorded_source(ProviderState(source=form, version="1", config={}, role="resource"), config)
+        source = source_from_state(ProviderState(source=form, version="1", config={}, role="resource"), config)
         assert (source.trusted is not None) == wanted
         refused = "Provider is not signed" if wanted else "Provider is not locked"
         if kind == "ref":

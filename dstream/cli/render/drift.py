@@ -8,7 +8,7 @@ from typing import Any
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
 from dstream.diagnostics import Diagnostic
-from dstream.engine.commands.drift import DriftReport, Pending
+from dstream.engine.commands.drift import DriftReport, PendingChanges
 from dstream.engine.commands.drift_ignore import IgnoreRule
 from dstream.plan import DriftKind
 from dstream.plan.plan import drift_json as one_json
@@ -53,7 +53,7 @@ def _place(rule: IgnoreRule) -> str:
     return f"The ignore rule for {', '.join(rule.addresses)} ({rule.range})"
 
 
-def pending_lines(pending: Pending) -> Iterator[str]:
+def pending_lines(pending: PendingChanges) -> Iterator[str]:
     """Yield a line for each thing that the configuration asks for and that was not applied."""
     for change in pending.changes:
         moved = f" (moved from {change.moved_from})" if change.moved_from else ""

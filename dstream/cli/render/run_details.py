@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dstream.engine.runs.run_files import Note
+    from dstream.engine.runs.run_files import RunStatus
 
 
 _UNDERWAY = ("starting", "running", "restarting", "waiting", "stopping")
 
 
-def note_lines(note: Note, *, running: bool) -> list[str]:
+def note_lines(note: RunStatus, *, running: bool) -> list[str]:
     """Return lines about a run: state, uptime, restarts, records, rate, checkpoint, last error, providers."""
     now = time.time()
     state = note.state if running or note.state not in _UNDERWAY else "was killed"

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
-from dstream.engine.apply.executor import Execution
-from dstream.engine.apply.finalize import kept_records
+from dstream.engine.apply.executor import Executor
+from dstream.engine.apply.finalize import unchanged_object_records
 from dstream.engine.apply.recovery import recover
-from dstream.engine.apply.task_leases import Pausing, belongs, runners_paused
-from dstream.engine.apply.unwritten import save_late, save_unwritten
-from dstream.engine.plan.plan_result import PlanOptions, Prepared
+from dstream.engine.apply.task_leases import PauseOptions, belongs_to, paused_runners
+from dstream.engine.apply.unwritten import save_late_results, save_unwritten
+from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.provider_config import ProviderSpec, make_spec, revive
+from dstream.engine.providers.provider_config import ProviderSpec, make_spec, spec_from_state
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
 from dstream.plan import Plan
@@ -93,18 +93,18 @@ def apply(
             if saved is None:
                 if held.unresolved:
                     processes.record()
-                recover_recorded(operation, held, pool, observer)
+                recover_interrupted(operation, held, pool, observer)
                 prepared = make_plan(operation, held.current(), pool, options.plan)
             else:
-                from dstream.engine.plan.plan_file import prepare_again
+                from dstream.engine.plan.plan_file import replan_saved
 
-                prepared = prepare_again(operation, held.snapshot, pool, saved)
+                prepared = replan_saved(operation, held.snapshot, pool, saved)
             return _under_lock(operation, options, approve, observer, stop, held, pool, processes, prepared)
     finally:
         stop.idle = False
 
 
-class Processes:
+class ProcessRecords:
     """Providers that the next operation has to end if this one is killed: from the moment that they may change things.
 
     Until then nothing is written, so that an apply that changes nothing leaves the state as it is.
@@ -137,19 +137,19 @@ class Processes:
 @contextmanager
 def locked_pool(
     operation: Operation, name: str, timeout: float, observer: Observer, stop: Stop
-) -> Iterator[tuple[Held, ProviderPool, Processes]]:
+) -> Iterator[tuple[Held, ProviderPool, ProcessRecords]]:
     """Hold the lock of the state, with a pool of providers that die with it, and are recorded in it when asked to."""
     with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
-        processes = Processes(held)
+        processes = ProcessRecords(held)
         pool = ProviderPool(operation, inherit_fds=held.inherit_fds, on_start=processes.started)
         held.on_lost(pool.kill)
         with pool, stop.listening(lambda: pool.kill() if stop.at_once else None):
             yield held, pool, processes
 
 
-def recover_recorded(operation: Operation, held: Held, pool: ProviderPool, observer: Observer) -> None:
+def recover_interrupted(operation: Operation, held: Held, pool: ProviderPool, observer: Observer) -> None:
     """Find out what became of changes that an earlier operation left open, before anything else is done."""
-    specs = partial(recorded_spec, operation, held)
+    specs = partial(prior_spec, operation, held)
     recover(held, held.unresolved, specs, pool, observer, encrypted=operation.encrypted)
 
 
@@ -161,22 +161,22 @@ def _under_lock(
     stop: Stop,
     held: Held,
     pool: ProviderPool,
-    processes: Processes,
-    prepared: Prepared,
+    processes: ProcessRecords,
+    prepared: PlanResult,
 ) -> Outcome:
     plan = prepared.plan
     if not plan.has_changes:
-        if records := [*prepared.adoptions, *kept_records(prepared, pool)]:
+        if records := [*prepared.state_updates, *unchanged_object_records(prepared, pool)]:
             held.append(records)
         return Outcome(plan, True, diagnostics=plan.diagnostics, snapshot=held.finish())
     if not approve(plan):
         held.finish()
         return Outcome(plan, False)
-    how = Pausing(held.holder.operation, options.lock_timeout, options.stop_tasks, observer.stopping)
-    with runners_paused(operation.backend, plan, prepared.moved_tasks, how, pool.kill) as leases:
+    how = PauseOptions(held.holder.operation, options.lock_timeout, options.stop_tasks, observer.stopping)
+    with paused_runners(operation.backend, plan, prepared.moved_tasks, how, pool.kill) as leases:
         stop.idle = False
         processes.record()
-        execution = Execution(operation, prepared, held, pool, observer, stop, options.parallelism)
+        execution = Executor(operation, prepared, held, pool, observer, stop, options.parallelism)
         try:
             execution.run()
         except (LeaseLost, StateConflict) as problem:
@@ -190,7 +190,7 @@ def _under_lock(
                 recover(
                     held,
                     execution.cut_off,
-                    lambda name: spec_of(prepared, operation, held, name),
+                    lambda name: planned_or_prior_spec(prepared, operation, held, name),
                     pool,
                     observer,
                     encrypted=operation.encrypted,
@@ -200,7 +200,9 @@ def _under_lock(
         snapshot = _finished(operation, held)
         removed = {note.address.removeprefix("task.") for note in plan.tasks if note.removed}
         for flow, lease in leases.items():
-            if belongs(flow, removed) and not belongs(flow, (name.removeprefix("task.") for name in snapshot.tasks)):
+            if belongs_to(flow, removed) and not belongs_to(
+                flow, (name.removeprefix("task.") for name in snapshot.tasks)
+            ):
                 lease.archive()
     return Outcome(plan, True, execution.counts, tuple(execution.diagnostics), snapshot)
 
@@ -223,7 +225,7 @@ def _finished(operation: Operation, held: Held, unrecorded: Sequence[Record] = (
         raise StateUnavailable(f"{problem.detail} {how}") from problem
 
 
-def _with_late(operation: Operation, held: Held, execution: Execution, problem: StateError) -> StateError:
+def _with_late(operation: Operation, held: Held, execution: Executor, problem: StateError) -> StateError:
     """Save what providers made when nothing could be recorded any more; return the error, which then says so."""
     open_ = held.current().intents
     late = [
@@ -237,7 +239,7 @@ def _with_late(operation: Operation, held: Held, execution: Execution, problem: 
     ]
     if not late:
         return problem
-    file = save_late(operation, held, late)
+    file = save_late_results(operation, held, late)
     count = "1 object was" if len(late) == 1 else f"{len(late)} objects were"
     return type(problem)(
         f"{problem.detail} {count} made and could not be recorded any more; what identifies them is in {file}: "
@@ -245,12 +247,12 @@ def _with_late(operation: Operation, held: Held, execution: Execution, problem: 
     )
 
 
-def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:
+def prior_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:
     """Return the provider of a recorded object: as the state has it, else as the configuration does."""
     scope = operation.module.scope(resources=lambda root: {})
     recorded = held.current().providers.get(name)
     if recorded is not None:
-        return revive(name, recorded, scope, operation.config)
+        return spec_from_state(name, recorded, scope, operation.config)
     kind, _, rest = name.partition(".")
     block = operation.config.providers.get(rest) if kind == "provider" else None
     if block is None:
@@ -262,6 +264,6 @@ def recorded_spec(operation: Operation, held: Held, name: str) -> ProviderSpec:
     return make_spec(name, block.launch, block.config, "resource", scope, operation.config, default=rest)
 
 
-def spec_of(prepared: Prepared, operation: Operation, held: Held, name: str) -> ProviderSpec:
+def planned_or_prior_spec(prepared: PlanResult, operation: Operation, held: Held, name: str) -> ProviderSpec:
     """Return a provider of the plan, or a recorded one."""
-    return prepared.specs.get(name) or recorded_spec(operation, held, name)
+    return prepared.specs.get(name) or prior_spec(operation, held, name)

@@ -11,18 +11,18 @@ from functools import partial
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.apply.finalize import Closing, kept_records
+from dstream.engine.apply.finalize import Finalizer, unchanged_object_records
 from dstream.engine.apply.step_graph import Step, build_steps
-from dstream.engine.apply.step_request import Preparing, Running, with_defaults
-from dstream.engine.evaluate.conditions import after
-from dstream.engine.evaluate.desired import Wanted
-from dstream.engine.evaluate.redaction import Path, echoes, redact, reveal
-from dstream.engine.evaluate.resource_values import exported
+from dstream.engine.apply.step_request import RunningStep, StepRequests, with_defaults
+from dstream.engine.evaluate.conditions import check_postconditions
+from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.evaluate.redaction import Path, echoed_secrets, redact, reveal
+from dstream.engine.evaluate.resource_values import mark_sensitive
 from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.evaluate.timeouts import out_of_time
-from dstream.engine.plan.plan_result import Prepared
+from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.type_rules import Rules
+from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
 from dstream.graph import Walk
@@ -44,13 +44,13 @@ from dstream_state import (
 _RETRIES = 5
 
 
-class Execution:
+class Executor:
     """One pass over the steps of a plan."""
 
     def __init__(
         self,
         operation: Operation,
-        prepared: Prepared,
+        prepared: PlanResult,
         held: Held,
         pool: ProviderPool,
         observer: Observer,
@@ -65,10 +65,10 @@ class Execution:
         self.observer = observer
         self.stop = stop
         self.parallelism = parallelism
-        self.preparing = Preparing(operation, prepared, pool)
+        self.preparing = StepRequests(operation, prepared, pool)
         self.key, self.objects = self.preparing.key, self.preparing.objects
         self.specs, self.scope = self.preparing.specs, self.preparing.scope
-        self.exports = prepared.exports
+        self.resource_values = prepared.resource_values
         self.diagnostics: list[Diagnostic] = []
         self.cut_off: list[Intent] = []
         """Changes whose provider ended before it answered."""
@@ -76,8 +76,8 @@ class Execution:
         """What providers answered when nothing could be recorded any more."""
         self.counts = {"add": 0, "change": 0, "destroy": 0}
         self._answers: queue.SimpleQueue[tuple[str, Answer] | None] = queue.SimpleQueue()
-        self._running: dict[str, Running] = {}
-        self._delayed: list[Running] = []
+        self._running: dict[str, RunningStep] = {}
+        self._delayed: list[RunningStep] = []
         self._draining = False
         self._failed_blocks: set[str] = set()
 
@@ -100,12 +100,12 @@ class Execution:
         graph, steps = build_steps(self.prepared.plan.changes, self.prepared.block_needs, recorded)
         self.walk = Walk(graph)
         self.observer.begun(len(steps), lambda: [steps[n].change.address for n in self.walk.ready() if n in steps])
-        records: list[Record] = [*self.prepared.adoptions, *kept_records(self.prepared, self.pool)]
+        records: list[Record] = [*self.prepared.state_updates, *unchanged_object_records(self.prepared, self.pool)]
         self.objects.update((record.address, record.object) for record in records if isinstance(record, Put))
-        for adoption in self.prepared.adoptions:
-            if isinstance(adoption, Put) and adoption.object.provider in self.specs:
-                self.preparing.spec(adoption.object.provider, records)
-        ended: list[tuple[Running, bool]] = []
+        for update in self.prepared.state_updates:
+            if isinstance(update, Put) and update.object.provider in self.specs:
+                self.preparing.spec(update.object.provider, records)
+        ended: list[tuple[RunningStep, bool]] = []
         while True:
             starting = self._startable(steps, records)
             if records:
@@ -151,9 +151,9 @@ class Execution:
 
     # -- starting ------------------------------------------------------------------------------------
 
-    def _startable(self, steps: Mapping[str, Step], records: list[Record]) -> list[Running]:
+    def _startable(self, steps: Mapping[str, Step], records: list[Record]) -> list[RunningStep]:
         """Take the steps that may start now; their intents are added to the records."""
-        starting: list[Running] = []
+        starting: list[RunningStep] = []
         while not self.stop.requested and len(self._running) + len(self._delayed) + len(starting) < self.parallelism:
             name = self.walk.take()
             if name is None:
@@ -177,9 +177,9 @@ class Execution:
             starting.append(running)
         return starting
 
-    def _start(self, starting: list[Running]) -> None:
+    def _start(self, starting: list[RunningStep]) -> None:
         """Have the providers work on steps; those of one provider are sent together."""
-        by_provider: dict[str, list[Running]] = {}
+        by_provider: dict[str, list[RunningStep]] = {}
         for running in starting:
             by_provider.setdefault(running.step.change.provider, []).append(running)
         for provider, those in by_provider.items():
@@ -218,7 +218,7 @@ class Execution:
 
     # -- ending --------------------------------------------------------------------------------------
 
-    def _take(self, running: Running, answer: Answer, records: list[Record]) -> bool | None:
+    def _take(self, running: RunningStep, answer: Answer, records: list[Record]) -> bool | None:
         """Take an answer in; return whether the step succeeded, or None if it goes on or nobody knows."""
         if answer.crashed:
             self.cut_off.append(running.intent)
@@ -263,12 +263,12 @@ class Execution:
         if running.intent.type == V1_LIFECYCLE and running.step.kind == "update":
             # Nobody can ask version 1 how far it came: what it has is not what was applied before, so it is done again.
             forgotten = replace(self.objects[running.intent.address], attributes={})
-            records.append(Result(running.intent.id, "error", forgotten, _text(answer.diagnostics)))
+            records.append(Result(running.intent.id, "error", forgotten, _summaries(answer.diagnostics)))
             self._fail(running.step, answer.diagnostics)
             return False
         created = running.step.kind == "create" and answer.identity is not None
         item_or_none = self._object(running, answer, "tainted") if created else None
-        records.append(Result(running.intent.id, "error", item_or_none, _text(answer.diagnostics)))
+        records.append(Result(running.intent.id, "error", item_or_none, _summaries(answer.diagnostics)))
         if item_or_none is not None:
             self.objects[running.intent.address] = item_or_none
         elif running.step.kind == "create" and running.step.change.action is Action.CREATE_THEN_DELETE:
@@ -276,11 +276,11 @@ class Execution:
         self._fail(running.step, answer.diagnostics)
         return False
 
-    def _told(self, running: Running, answer: Answer) -> tuple[Diagnostic, ...]:
+    def _told(self, running: RunningStep, answer: Answer) -> tuple[Diagnostic, ...]:
         """Return what is said of a change whose provider ended before it answered."""
         if not answer.late:
             return answer.diagnostics
-        address, subject = running.step.change.address, running.wanted.range if running.wanted is not None else None
+        address, subject = running.step.change.address, running.desired.range if running.desired is not None else None
         what, declared = (address, running.step.kind, running.intent.timeout), self.prepared.declares(address)
         return (out_of_time(*what, answer.diagnostics, subject, declared=declared),)
 
@@ -290,7 +290,7 @@ class Execution:
         self.objects[address] = item
         return [Put(address, item), Drop(address + DEPOSED)]
 
-    def _retry(self, running: Running, answer: Answer) -> bool:
+    def _retry(self, running: RunningStep, answer: Answer) -> bool:
         if running.attempts >= _RETRIES or self.stop.requested or self._draining:
             return False
         running.attempts += 1
@@ -298,18 +298,18 @@ class Execution:
         pause = answer.retry_after if answer.retry_after is not None else min(2.0**running.attempts, 30.0) / 2
         running.not_before = time.monotonic() + pause
         self._delayed.append(running)
-        self.observer.retrying(running.step.change.address, pause, _text(answer.diagnostics))
+        self.observer.retrying(running.step.change.address, pause, _summaries(answer.diagnostics))
         return True
 
-    def _object(self, running: Running, answer: Answer, status: Any) -> ObjectState:
-        wanted = running.wanted
-        if wanted is None:
+    def _object(self, running: RunningStep, answer: Answer, status: Any) -> ObjectState:
+        desired = running.desired
+        if desired is None:
             raise AssertionError("only steps that leave an object have one")
-        paths: set[Path] = {*wanted.sensitive, *running.rules.sensitive_paths}
+        paths: set[Path] = {*desired.sensitive, *running.rules.sensitive_paths}
         told_back = answer.attributes if answer.attributes is not None else {}
-        clear = {**with_defaults(wanted.attributes, running.rules), **told_back}
-        clear = reveal_withheld(clear, wanted.attributes)
-        paths |= echoes(told_back, wanted.attributes, paths, self.operation.secrets)
+        clear = {**with_defaults(desired.attributes, running.rules), **told_back}
+        clear = fill_withheld(clear, desired.attributes)
+        paths |= echoed_secrets(told_back, desired.attributes, paths, self.operation.secrets)
         return ObjectState(
             provider=running.intent.provider,
             type=running.intent.type,
@@ -317,32 +317,32 @@ class Execution:
             identity=answer.identity if answer.identity is not None else running.intent.identity,
             attributes=clear if self.operation.encrypted else redact(clear, paths, self.key),
             private=answer.private if answer.private is not None else running.prior.private if running.prior else None,
-            dependencies=wanted.dependencies,
+            dependencies=desired.dependencies,
             sensitive=tuple(sorted(paths, key=str)),
             schema_version=running.rules.version,
             status=status,
             holds_data=running.rules.holds_data,
-            create_before_destroy=wanted.lifecycle.create_before_destroy,
-            prevent_destroy=wanted.guarded,
-            timeouts=wanted.timeouts,
+            create_before_destroy=desired.lifecycle.create_before_destroy,
+            prevent_destroy=desired.provider_prevents_destroy,
+            timeouts=desired.timeouts,
         )
 
-    def _export(self, running: Running, answer: Answer, item: ObjectState) -> None:
-        wanted = running.wanted
-        if wanted is None or wanted.block.startswith("task."):
+    def _export(self, running: RunningStep, answer: Answer, item: ObjectState) -> None:
+        desired = running.desired
+        if desired is None or desired.block.startswith("task."):
             return
 
-        make = partial(_value, wanted, answer, item, running.rules)
-        self.exports.set(wanted.type, wanted.block.partition(".")[2], wanted.instance, make)
+        make = partial(_value, desired, answer, item, running.rules)
+        self.resource_values.set(desired.type, desired.block.partition(".")[2], desired.instance, make)
 
-    def _after(self, running: Running, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
+    def _after(self, running: RunningStep, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
         """Return what the conditions of an object say about it as it became."""
-        wanted = running.wanted
-        if wanted is None or not wanted.lifecycle.postconditions:
+        desired = running.desired
+        if desired is None or not desired.lifecycle.postconditions:
             return ()
-        return tuple(after(wanted, self.scope, _value(wanted, answer, item, running.rules)))
+        return tuple(check_postconditions(desired, self.scope, _value(desired, answer, item, running.rules)))
 
-    def _count(self, running: Running) -> None:
+    def _count(self, running: RunningStep) -> None:
         self.counts[{"create": "add", "update": "change", "destroy": "destroy"}[running.step.kind]] += 1
 
     def _fail(self, step: Step, diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -357,7 +357,7 @@ class Execution:
                 self._failed_blocks.add(skipped)
                 self.observer.skipped(skipped, address)
 
-    def _tell(self, running: Running, succeeded: bool) -> None:
+    def _tell(self, running: RunningStep, succeeded: bool) -> None:
         if succeeded:
             self.observer.done(running.step.change.address, running.step.kind, time.monotonic() - running.began)
 
@@ -376,20 +376,20 @@ class Execution:
             )
         if self.stop.at_once:
             return
-        closing = Closing(self.preparing, self.held.current().providers, self._failed_blocks)
+        closing = Finalizer(self.preparing, self.held.current().providers, self._failed_blocks)
         records = closing.records(stopped=self.stop.requested)
         self.diagnostics += closing.diagnostics
         if records:
             self._record(records)
 
 
-def _value(wanted: Wanted, answer: Answer, item: ObjectState, rules: Rules) -> Any:
+def _value(desired: DesiredObject, answer: Answer, item: ObjectState, rules: ResourceTypeRules) -> Any:
     """Return an object as expressions see it."""
-    clear = reveal(item.attributes, wanted.attributes, answer.attributes)
-    return exported(rules.shape.whole(clear), item.sensitive, wanted.address)
+    clear = reveal(item.attributes, desired.attributes, answer.attributes)
+    return mark_sensitive(rules.implied_type.complete(clear), item.sensitive, desired.address)
 
 
-def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
+def fill_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a provider answered, with the desired value in place of what it withheld."""
     return {
         name: clear.get(name) if isinstance(inner, dict) and "$withheld" in inner else inner
@@ -397,5 +397,5 @@ def reveal_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[
     }
 
 
-def _text(diagnostics: tuple[Diagnostic, ...]) -> str:
+def _summaries(diagnostics: tuple[Diagnostic, ...]) -> str:
     return "; ".join(d.summary for d in diagnostics)

@@ -6,13 +6,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
-from dstream.engine.apply.step_request import Preparing
-from dstream.engine.evaluate.conditions import after, before, failed_checks, require
+from dstream.engine.apply.step_request import StepRequests
+from dstream.engine.evaluate.conditions import (
+    check_postconditions,
+    check_preconditions,
+    failed_checks,
+    require_conditions,
+)
 from dstream.engine.evaluate.output_values import output_value
 from dstream.engine.evaluate.redaction import redact, reveal
-from dstream.engine.evaluate.resource_values import exported
+from dstream.engine.evaluate.resource_values import mark_sensitive
 from dstream.engine.evaluate.targeting import block_of_text
-from dstream.engine.plan.plan_result import Prepared
+from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.providers.pool import ProviderPool
 from dstream.lang import contains_unknown
 from dstream.plan import Action, changed_names
@@ -20,10 +25,10 @@ from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Rec
 from dstream_state.clock import now
 
 
-class Closing:
+class Finalizer:
     """The end of one pass over the steps of a plan."""
 
-    def __init__(self, preparing: Preparing, providers: Collection[str], failed: Collection[str]) -> None:
+    def __init__(self, preparing: StepRequests, providers: Collection[str], failed: Collection[str]) -> None:
         """`providers` are those that the state has, `failed` the addresses of what failed or was skipped."""
         self.diagnostics: list[Diagnostic] = []
         """What conditions and checks say, and outputs that cannot be told."""
@@ -63,15 +68,17 @@ class Closing:
     def _conditions(self) -> Iterator[Diagnostic]:
         """Yield what the conditions of objects that stay as they are say now that all is known, and the checks."""
         for change in self._prepared.plan.changes:
-            wanted = self._prepared.wanted.get(change.address)
-            if wanted is None or change.action is not Action.NO_OP:
+            desired = self._prepared.desired.get(change.address)
+            if desired is None or change.action is not Action.NO_OP:
                 continue
-            yield from before(wanted, self._scope)
+            yield from check_preconditions(desired, self._scope)
             item = self._objects.get(change.address)
-            if item is not None and wanted.lifecycle.postconditions:
-                rules = self._preparing.rules(self._preparing.specs[wanted.provider], wanted.type)
-                whole = rules.shape.whole(reveal(item.attributes, wanted.attributes))
-                yield from after(wanted, self._scope, exported(whole, item.sensitive, wanted.address))
+            if item is not None and desired.lifecycle.postconditions:
+                rules = self._preparing.rules(self._preparing.specs[desired.provider], desired.type)
+                whole = rules.implied_type.complete(reveal(item.attributes, desired.attributes))
+                yield from check_postconditions(
+                    desired, self._scope, mark_sensitive(whole, item.sensitive, desired.address)
+                )
         yield from failed_checks(self._operation.config, self._scope)
 
     def _unforeseen(self) -> dict[str, str]:
@@ -89,17 +96,17 @@ class Closing:
     def _overtaken(self, moved: Mapping[str, str]) -> Iterator[Diagnostic]:
         """Warn of each object that would be planned otherwise now that others have become what nobody foresaw."""
         for change in self._prepared.plan.changes if moved else ():
-            wanted = self._prepared.wanted.get(change.address)
+            desired = self._prepared.desired.get(change.address)
             planned = self._prepared.answers.values.get(change.address)
-            if wanted is None or wanted.evaluate is None or planned is None or contains_unknown(planned):
+            if desired is None or desired.evaluate is None or planned is None or contains_unknown(planned):
                 continue
-            needs = self._prepared.block_needs.get(wanted.block, ())
-            if not moved.keys().isdisjoint(needs) and wanted.evaluate(self._scope)[0] != planned:
+            needs = self._prepared.block_needs.get(desired.block, ())
+            if not moved.keys().isdisjoint(needs) and desired.evaluate(self._scope)[0] != planned:
                 yield warning(
                     "Value changed while applying",
                     "It refers to what became another value only when the object that has it was updated "
                     f"({', '.join(sorted(moved.values()))}). `dstream plan` shows what follows; apply again.",
-                    wanted.range,
+                    desired.range,
                     address=change.address,
                 )
 
@@ -121,7 +128,7 @@ class Closing:
     def _output(self, name: str) -> OutputState | None:
         block = self._operation.config.outputs[name]
         try:
-            require(block.preconditions, self._scope, "Precondition not met", f"output.{name}")
+            require_conditions(block.preconditions, self._scope, "Precondition not met", f"output.{name}")
             value, sensitive = output_value(block, self._scope)
         except DiagnosticsError as problem:
             self.diagnostics.extend(problem.diagnostics)
@@ -132,27 +139,27 @@ class Closing:
         return OutputState(kept, sensitive)
 
 
-def kept_records(prepared: Prepared, pool: ProviderPool) -> list[Record]:
+def unchanged_object_records(prepared: PlanResult, pool: ProviderPool) -> list[Record]:
     """Return what the state has to know anew of objects that stay as they are, and of their providers."""
     snapshot = prepared.snapshot
     found: list[Record] = []
     for change in prepared.plan.changes:
         item = snapshot.resources.get(change.address)
-        if change.action is Action.NO_OP and item is not None and change.address in prepared.wanted:
-            wanted = prepared.wanted[change.address]
+        if change.action is Action.NO_OP and item is not None and change.address in prepared.desired:
+            desired = prepared.desired[change.address]
             kept = replace(
                 item,
-                dependencies=wanted.dependencies,
-                create_before_destroy=wanted.lifecycle.create_before_destroy,
-                prevent_destroy=wanted.guarded,
-                timeouts=wanted.timeouts,
+                dependencies=desired.dependencies,
+                create_before_destroy=desired.lifecycle.create_before_destroy,
+                prevent_destroy=desired.provider_prevents_destroy,
+                timeouts=desired.timeouts,
             )
             if kept != item:
                 found.append(Put(change.address, kept))
     for name in sorted({item.provider for item in snapshot.resources.values()}):
         spec = prepared.specs.get(name)
         if spec is not None and not spec.unknown:
-            recorded = spec.recorded(pool.installed(spec).info.version)
+            recorded = spec.to_state(pool.installed(spec).info.version)
             if snapshot.providers.get(name) != recorded:
                 found.append(PutProvider(name, recorded))
     return found

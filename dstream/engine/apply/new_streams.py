@@ -21,11 +21,13 @@ from dstream.plan import Action, Plan
 from dstream.run import Flow
 from dstream.stopping import Stop
 
-PATIENCE = 300.0
+LOCK_TIMEOUT = 300.0
 """Seconds to wait for the lock of the state: an apply may be at work."""
 
 
-def provide(operation: Operation, flow: Flow, streams: Sequence[Mapping[str, Any]], observer: Observer) -> Flow:
+def create_for_streams(
+    operation: Operation, flow: Flow, streams: Sequence[Mapping[str, Any]], observer: Observer
+) -> Flow:
     """Create what `streams` need, and return the flow with them. Raises DiagnosticsError, or StateError."""
     task = "task." + flow.name.partition("/")[0]
     names = ", ".join(str(stream.get("name")) for stream in streams)
@@ -48,7 +50,7 @@ def provide(operation: Operation, flow: Flow, streams: Sequence[Mapping[str, Any
         return True
 
     options = PlanOptions(targets=(task,), discovered={flow.name: tuple(streams)})
-    outcome = apply(operation, ApplyOptions(options, lock_timeout=PATIENCE), approve, observer, Stop())
+    outcome = apply(operation, ApplyOptions(options, lock_timeout=LOCK_TIMEOUT), approve, observer, Stop())
     if outcome.diagnostics:
         raise DiagnosticsError(outcome.diagnostics)
     return replace(flow, streams=with_discovered(flow.streams, streams))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.evaluate.redaction import Path, fingerprint_paths, redact, told
+from dstream.engine.evaluate.redaction import Path, fingerprint_paths, prior_for_provider, redact
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.type_rules import Rules, rules_of
+from dstream.engine.providers.type_rules import ResourceTypeRules, rules_of
 from dstream.engine.setup.hooks import Observer
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream_state import Held, Intent, ObjectState, Result
@@ -44,7 +44,7 @@ def recover(
     problems: list[Diagnostic] = []
     for intent in pending:
         try:
-            outcome = _Case(held, intent, spec_for, pool, began, encrypted).resolve()
+            outcome = _InterruptedChange(held, intent, spec_for, pool, began, encrypted).resolve()
         except DiagnosticsError as problem:
             problems += (replace(each, address=each.address or intent.address) for each in problem.diagnostics)
             continue
@@ -69,7 +69,7 @@ def _silent(answer: Answer) -> bool:
     return answer.crashed or not answer.asked or answer.error_class in ("retriable", "denied", "conflict")
 
 
-class _Case:
+class _InterruptedChange:
     """One intent without a result."""
 
     def __init__(
@@ -84,7 +84,7 @@ class _Case:
         self.pool = pool
         self.session = pool.session(self.spec)
         found = pool.installed(self.spec).info
-        self.rules = rules_of(found, intent.type) or Rules()
+        self.rules = rules_of(found, intent.type) or ResourceTypeRules()
 
     def resolve(self) -> Result:
         """Return what became of the intent."""
@@ -155,7 +155,7 @@ class _Case:
 
     def _status(self, identity: object) -> Answer:
         key = self.held.snapshot.hmac_key
-        prior = told(self.recorded.attributes, (), key) if self.recorded is not None else None
+        prior = prior_for_provider(self.recorded.attributes, (), key) if self.recorded is not None else None
         private = self.recorded.private if self.recorded is not None else None
         return self._ask(
             Request(

@@ -14,20 +14,20 @@ from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.step_graph import Step
-from dstream.engine.evaluate.conditions import before
-from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.conditions import check_preconditions
+from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.expansion import InstanceNames
-from dstream.engine.evaluate.redaction import has_withheld, redact, reveal, told
+from dstream.engine.evaluate.redaction import has_withheld, prior_for_provider, redact, reveal
 from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.evaluate.timeouts import seconds_for
-from dstream.engine.plan.plan_result import Prepared
-from dstream.engine.plan.provider_plan import Prior, meanings
+from dstream.engine.plan.plan_result import PlanResult
+from dstream.engine.plan.provider_plan import PriorObject, plan_changes
 from dstream.engine.plan.resource_diff import planned_identity, prior_attributes
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, make_spec
 from dstream.engine.providers.task_requirements import TaskInstance, task_instance
-from dstream.engine.providers.type_rules import NO_RULES, Rules, rules_of
-from dstream.engine.refresh.refresh import NOT_ASKED
+from dstream.engine.providers.type_rules import NO_RULES, ResourceTypeRules, rules_of
+from dstream.engine.refresh.refresh import NOT_REFRESHED
 from dstream.engine.setup.operation import Operation
 from dstream.lang import contains_unknown, to_json_value
 from dstream.plan import Action, Change
@@ -37,15 +37,15 @@ from dstream_state import NO_TIMEOUTS, Drop, Intent, ObjectState, Put, PutProvid
 
 
 @dataclass(slots=True)
-class Running:
+class RunningStep:
     """One step that a provider is working on."""
 
     step: Step
     intent: Intent
     request: Request
-    wanted: Wanted | None
+    desired: DesiredObject | None
     prior: ObjectState | None
-    rules: Rules
+    rules: ResourceTypeRules
     began: float
     attempts: int = 0
     not_before: float = 0.0
@@ -53,22 +53,22 @@ class Running:
     """What the provider said when it failed for now."""
 
 
-class Preparing:
+class StepRequests:
     """What the steps of one plan are made from; `objects` are those that exist, as steps leave them."""
 
-    def __init__(self, operation: Operation, prepared: Prepared, pool: ProviderPool) -> None:
+    def __init__(self, operation: Operation, prepared: PlanResult, pool: ProviderPool) -> None:
         """Prepare steps of `prepared.plan`."""
         self.operation, self.prepared, self.pool = operation, prepared, pool
         self.key = prepared.snapshot.hmac_key
         self.objects: dict[str, ObjectState] = dict(prepared.snapshot.resources)
         self.specs: dict[str, ProviderSpec] = dict(prepared.specs)
-        self.scope = operation.module.scope(resources=prepared.exports)
+        self.scope = operation.module.scope(resources=prepared.resource_values)
         self._recorded_specs: set[str] = set()
-        self._rules_of: dict[tuple[str, str], Rules] = {}
+        self._rules_of: dict[tuple[str, str], ResourceTypeRules] = {}
         self._ids = _fresh_ids()
         self._task_names: dict[str, InstanceNames] = {}
 
-    def prepare(self, step: Step, records: list[Record]) -> Running:
+    def prepare(self, step: Step, records: list[Record]) -> RunningStep:
         """Return a step ready to begin; what else has to be recorded joins `records`.
 
         Raises DiagnosticsError where it cannot begin.
@@ -77,14 +77,14 @@ class Preparing:
         spec = self.spec(change.provider, records)
         rules = self.rules(spec, change.type)
         prior = self.objects.get(change.address + DEPOSED if step.deposed else change.address)
-        wanted = None if step.kind == "destroy" else self.prepared.wanted[change.address]
-        if wanted is not None and wanted.unknown:
-            wanted = self._evaluated_again(wanted)
-            if rules.plans and wanted.unknown is False:
-                wanted = self._planned_again(wanted, spec, rules, prior if step.kind == "update" else None)
-        if wanted is not None:
-            wanted = self._ignoring(wanted, change)
-            problems = list(before(wanted, self.scope))
+        desired = None if step.kind == "destroy" else self.prepared.desired[change.address]
+        if desired is not None and desired.unknown:
+            desired = self._evaluated_again(desired)
+            if rules.plans and desired.unknown is False:
+                desired = self._planned_again(desired, spec, rules, prior if step.kind == "update" else None)
+        if desired is not None:
+            desired = self._ignoring(desired, change)
+            problems = list(check_preconditions(desired, self.scope))
             if problems:
                 raise DiagnosticsError(problems)
         if step.kind == "create" and change.action is Action.CREATE_THEN_DELETE and prior is not None:
@@ -94,12 +94,12 @@ class Preparing:
         if step.kind == "create":
             prior = None
         identity = prior.identity if prior is not None else None
-        if wanted is not None and identity is None:
-            identity = planned_identity(wanted.attributes, rules)
-        desired = None if wanted is None else with_defaults(wanted.attributes, rules)
-        timeouts = self._timeouts(step, wanted, prior)
+        if desired is not None and identity is None:
+            identity = planned_identity(desired.attributes, rules)
+        attributes = None if desired is None else with_defaults(desired.attributes, rules)
+        timeouts = self._timeouts(step, desired, prior)
         seconds = seconds_for(timeouts, step.kind)
-        redacted = None if wanted is None else redact(desired, wanted.sensitive, self.key)
+        redacted = None if desired is None else redact(attributes, desired.sensitive, self.key)
         intent = Intent(
             id=next(self._ids),
             action=step.kind,
@@ -112,33 +112,33 @@ class Preparing:
             timeout=seconds,
             at=time.time(),
             planned=step.kind == "create" and identity is not None,
-            dependencies=() if wanted is None else wanted.dependencies,
-            timeouts=NO_TIMEOUTS if wanted is None else timeouts,
+            dependencies=() if desired is None else desired.dependencies,
+            timeouts=NO_TIMEOUTS if desired is None else timeouts,
         )
         request = Request(
             command="destroy" if step.kind == "destroy" else "init",
             type=change.type,
             key=change.key or change.address,
             identity=identity,
-            desired=None if desired is None else to_json_value(desired),
-            prior=self._told(prior, wanted, change.address),
+            desired=None if attributes is None else to_json_value(attributes),
+            prior=self._told(prior, desired, change.address),
             private=self._private(prior, change.address),
-            sensitive=None if wanted is None else [list(path) for path in sorted(wanted.sensitive, key=str)] or None,
+            sensitive=None if desired is None else [list(path) for path in sorted(desired.sensitive, key=str)] or None,
             intent=intent.id,
             timeout=seconds,
         )
-        return Running(step, intent, request, wanted, prior, rules, time.monotonic())
+        return RunningStep(step, intent, request, desired, prior, rules, time.monotonic())
 
-    def _timeouts(self, step: Step, wanted: Wanted | None, prior: ObjectState | None) -> Timeouts:
+    def _timeouts(self, step: Step, desired: DesiredObject | None, prior: ObjectState | None) -> Timeouts:
         """Return what holds for a step: what the configuration says of its object, else what was recorded of it."""
         address = step.change.address
-        asked_for = wanted or self.prepared.wanted.get(address)
+        asked_for = desired or self.prepared.desired.get(address)
         if asked_for is not None:
             return asked_for.timeouts
         recorded = prior.timeouts if prior is not None else NO_TIMEOUTS
         return self.prepared.removed_timeouts.get(address, recorded)
 
-    def rules(self, spec: ProviderSpec, type_: str) -> Rules:
+    def rules(self, spec: ProviderSpec, type_: str) -> ResourceTypeRules:
         """Return the rules of a type, by the provider's schema."""
         known = self._rules_of.get((spec.name, type_))
         if known is None:
@@ -150,59 +150,61 @@ class Preparing:
         """Return the provider's own note on an object: as it was refreshed, else as it was recorded."""
         if prior is None:
             return None
-        reality = self.prepared.realities.get(address, NOT_ASKED)
-        return reality.private if reality.private is not None else prior.private
+        refreshed = self.prepared.refreshed_objects.get(address, NOT_REFRESHED)
+        return refreshed.private if refreshed.private is not None else prior.private
 
-    def _planned_again(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, prior: ObjectState | None) -> Wanted:
+    def _planned_again(
+        self, desired: DesiredObject, spec: ProviderSpec, rules: ResourceTypeRules, prior: ObjectState | None
+    ) -> DesiredObject:
         """Have the provider plan once more what could not be planned whole; names that it generated then stay."""
-        planned = self.prepared.wanted[wanted.address].attributes
+        planned = self.prepared.desired[desired.address].attributes
         kept = {name: value for name, value in planned.items() if not contains_unknown(value)}
         before = None
         if prior is not None:
-            before = Prior(prior.identity, prior.attributes, self._private(prior, wanted.address))
-        wish = replace(wanted, attributes={**kept, **wanted.attributes})
-        return meanings(self.pool.session(spec), [(wish, before)], rules, self.key)[0].wanted
+            before = PriorObject(prior.identity, prior.attributes, self._private(prior, desired.address))
+        wish = replace(desired, attributes={**kept, **desired.attributes})
+        return plan_changes(self.pool.session(spec), [(wish, before)], rules, self.key)[0].desired
 
-    def _told(self, prior: ObjectState | None, wanted: Wanted | None, address: str) -> Any:
+    def _told(self, prior: ObjectState | None, desired: DesiredObject | None, address: str) -> Any:
         if prior is None:
             return None
-        reality = self.prepared.realities.get(address, NOT_ASKED)
-        paths = {*prior.sensitive, *(wanted.sensitive if wanted is not None else ())}
-        before = prior_attributes(prior, reality, paths, self.key) or {}
-        wished = wanted.attributes if wanted is not None else None
-        return told(before, paths, self.key, wished, prior.attributes, reality.attributes)
+        refreshed = self.prepared.refreshed_objects.get(address, NOT_REFRESHED)
+        paths = {*prior.sensitive, *(desired.sensitive if desired is not None else ())}
+        before = prior_attributes(prior, refreshed, paths, self.key) or {}
+        wished = desired.attributes if desired is not None else None
+        return prior_for_provider(before, paths, self.key, wished, prior.attributes, refreshed.attributes)
 
-    def _evaluated_again(self, wanted: Wanted) -> Wanted:
-        if wanted.evaluate is None:
-            spec = self.specs[wanted.provider]
+    def _evaluated_again(self, desired: DesiredObject) -> DesiredObject:
+        if desired.evaluate is None:
+            spec = self.specs[desired.provider]
             info = self.pool.installed(spec).info
             attributes = {"config": spec.wire(info), "version": info.version}
-            return replace(wanted, attributes=attributes)
-        attributes, paths = wanted.evaluate(self.scope)
+            return replace(desired, attributes=attributes)
+        attributes, paths = desired.evaluate(self.scope)
         if contains_unknown(attributes):
             raise DiagnosticsError(
                 error(
                     "Value is still not known",
                     "What this object needs was applied, and did not give the value. Its provider does not "
                     "return an attribute that it announced.",
-                    address=wanted.address,
+                    address=desired.address,
                 )
             )
-        return replace(wanted, attributes=attributes, sensitive=wanted.sensitive | paths)
+        return replace(desired, attributes=attributes, sensitive=desired.sensitive | paths)
 
-    def _ignoring(self, wanted: Wanted, change: Change) -> Wanted:
+    def _ignoring(self, desired: DesiredObject, change: Change) -> DesiredObject:
         """Return what is wanted with the ignored attributes as they are.
 
         A secret that nobody can tell is as it is configured: a provider takes nothing else for it.
         """
-        ignored = wanted.lifecycle.ignore_changes
+        ignored = desired.lifecycle.ignore_changes
         if change.before is None or not ignored:
-            return wanted
-        reality = self.prepared.realities.get(wanted.address)
-        real = reveal(change.before, reality.attributes if reality is not None else None)
+            return desired
+        refreshed = self.prepared.refreshed_objects.get(desired.address)
+        real = reveal(change.before, refreshed.attributes if refreshed is not None else None)
         names = ("*",) if ignored == "all" else ignored
-        attributes = with_ignored(wanted.attributes, real, names, lambda value: not has_withheld(value))
-        return replace(wanted, attributes=attributes)
+        attributes = with_ignored(desired.attributes, real, names, lambda value: not has_withheld(value))
+        return replace(desired, attributes=attributes)
 
     def spec(self, name: str, records: list[Record]) -> ProviderSpec:
         """Return a provider, its configuration as it is known by now; what the state has to know joins `records`."""
@@ -212,7 +214,7 @@ class Preparing:
             self.specs[name] = spec
         if name not in self._recorded_specs:
             info = self.pool.installed(spec).info
-            recorded = spec.recorded(info.version)
+            recorded = spec.to_state(info.version)
             if self.prepared.snapshot.providers.get(name) != recorded:
                 records.append(PutProvider(name, recorded))
             self._recorded_specs.add(name)
@@ -245,7 +247,7 @@ def _fresh_ids() -> Iterator[str]:
             yield str(uuid.UUID(bytes=noise[start : start + 16], version=4))
 
 
-def with_defaults(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+def with_defaults(attributes: Mapping[str, Any], rules: ResourceTypeRules) -> dict[str, Any]:
     """Return attributes with the defaults of their type, and without those that are null."""
     found = {name: value for name, value in rules.defaults.items() if value is not None}
     found.update((name, value) for name, value in attributes.items() if value is not None)

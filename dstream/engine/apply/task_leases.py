@@ -15,12 +15,12 @@ from dstream_state import Backend, Holder, StateLocked, TaskLease
 from dstream_state.processes import alive, this_host
 
 _HARMLESS = (Action.NO_OP, Action.CREATE, Action.DEFERRED)
-ENDING = 75.0
+STOP_SECONDS = 75.0
 """Seconds for a runner that was asked to end: a last checkpoint, or the lease of one that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pausing:
+class PauseOptions:
     """How an operation gets the leases of tasks that run."""
 
     operation: str
@@ -33,8 +33,8 @@ class Pausing:
 
 
 @contextmanager
-def runners_paused(
-    backend: Backend, plan: Plan, moved: Mapping[str, str], how: Pausing, on_lost: Callable[[], None]
+def paused_runners(
+    backend: Backend, plan: Plan, moved: Mapping[str, str], how: PauseOptions, on_lost: Callable[[], None]
 ) -> Iterator[dict[str, TaskLease]]:
     """Hold the leases of all flows whose tasks the plan disturbs, by flow name; raise StateLocked where one runs.
 
@@ -51,19 +51,19 @@ def runners_paused(
 
         def hold(names: Iterable[str]) -> None:
             for name in backend.tasks() if names else ():
-                if name not in leases and belongs(name, names):
-                    leases[name] = stack.enter_context(_taken(backend, name, how, asked))
+                if name not in leases and belongs_to(name, names):
+                    leases[name] = stack.enter_context(_acquire(backend, name, how, asked))
                     leases[name].on_lost(on_lost)
 
         hold(renamed)
         for name, lease in leases.items():
-            old = next(old for old in renamed if belongs(name, [old]))
+            old = next(old for old in renamed if belongs_to(name, [old]))
             lease.move(renamed[old] + name[len(old) :])
         hold(tasks)
         yield leases
 
 
-def _taken(backend: Backend, flow: str, how: Pausing, asked: set[tuple[int, int | None]]) -> TaskLease:
+def _acquire(backend: Backend, flow: str, how: PauseOptions, asked: set[tuple[int, int | None]]) -> TaskLease:
     store = backend.task(flow)
     try:
         return store.acquire(how.operation, 0 if how.stop else how.timeout)
@@ -80,18 +80,18 @@ def _taken(backend: Backend, flow: str, how: Pausing, asked: set[tuple[int, int 
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder.pid, signal.SIGTERM)
     try:
-        return store.acquire(how.operation, max(how.timeout, ENDING))
+        return store.acquire(how.operation, max(how.timeout, STOP_SECONDS))
     except StateLocked as problem:
-        hint = f"It was asked to end {ENDING:g} s ago. See `dstream status`; `dstream stop -force` kills it."
+        hint = f"It was asked to end {STOP_SECONDS:g} s ago. See `dstream status`; `dstream stop -force` kills it."
         raise StateLocked(problem.holder, f"The task {flow}", hint) from None
 
 
-def carry_checkpoints(backend: Backend, moved: Mapping[str, str], operation: str, timeout: float) -> None:
+def move_checkpoints(backend: Backend, moved: Mapping[str, str], operation: str, timeout: float) -> None:
     """Give checkpoints and dead letters of moved tasks their new names; `moved`: earlier addresses by new ones."""
     for new, old in moved.items():
         before, after = old.removeprefix("task."), new.removeprefix("task.")
         for name in backend.tasks():
-            if belongs(name, [before]):
+            if belongs_to(name, [before]):
                 try:
                     with backend.task(name).acquire(operation, timeout) as lease:
                         lease.move(after + name[len(before) :])
@@ -122,6 +122,6 @@ def disturbed_tasks(plan: Plan) -> set[str]:
     return {address.removeprefix("task.") for address in found}
 
 
-def belongs(flow: str, tasks: Iterable[str]) -> bool:
+def belongs_to(flow: str, tasks: Iterable[str]) -> bool:
     """Tell whether a flow is one of the tasks'."""
     return any(flow == task or flow.startswith(f"{task}/") for task in tasks)

@@ -17,7 +17,7 @@ def save_unwritten(operation: Operation, held: Held, records: Sequence[Record] =
     return file
 
 
-def save_late(operation: Operation, held: Held, intents: Sequence[Intent]) -> Path:
+def save_late_results(operation: Operation, held: Held, intents: Sequence[Intent]) -> Path:
     """Save creations that providers answered when the lock was lost beside the configuration, and return where."""
     file = operation.root / ORPHANS
     save_orphans(file, held.snapshot.lineage, intents, operation.encryption)

@@ -10,7 +10,7 @@ from pathlib import Path
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.commands.provider_inventory import unknown_scope
 from dstream.engine.evaluate.expansion import lenient_instances
-from dstream.engine.providers.provider_config import default_spec, recorded_source, source_of
+from dstream.engine.providers.provider_config import default_spec, source_from_state, source_of
 from dstream.engine.providers.trust_policy import policy_of
 from dstream.engine.setup.block_graph import provider_of
 from dstream.engine.setup.operation import DATA_DIR, Operation
@@ -27,7 +27,7 @@ from dstream_state import Intent, Snapshot, overlay
 
 
 @dataclass(frozen=True, slots=True)
-class Locking:
+class LockChange:
     """What became of the lock file."""
 
     lock: LockFile
@@ -70,18 +70,18 @@ def _add(found: dict[ProviderSource, None], problems: list[Diagnostic], evaluate
         problems.extend(problem.diagnostics)
 
 
-def recorded_sources(operation: Operation) -> list[ProviderSource]:
+def prior_sources(operation: Operation) -> list[ProviderSource]:
     """Return the sources in registries that objects of the state need; the blocks of these may be gone."""
     view = operation.backend.read()
     snapshot = overlay(view.snapshot or Snapshot.new(view.lineage), view.pending)
     used = {each.provider for each in snapshot.resources.values()}
     used.update(each.provider for each in view.pending if isinstance(each, Intent))
     recorded = [each for name, each in snapshot.providers.items() if name in used]
-    found = [recorded_source(each, operation.config) for each in recorded]
+    found = [source_from_state(each, operation.config) for each in recorded]
     return [source for source in found if source.kind in ("ref", "image")]
 
 
-def wanted_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Wanted]:
+def required_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Wanted]:
     """Return what a configuration wants from registries, each source once, with the versions it may have.
 
     Of `recorded` sources that it does not name, these are the versions that were locked for it when it did.
@@ -107,7 +107,7 @@ def wanted_providers(operation: Operation, recorded: Iterable[ProviderSource] = 
 
 
 @dataclass(frozen=True, slots=True)
-class WantedImage:
+class RequiredImage:
     """A container image that a configuration names, and whose signature it needs."""
 
     source: ProviderSource
@@ -116,13 +116,13 @@ class WantedImage:
     """Whether only the state names it."""
 
 
-def wanted_images(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[WantedImage]:
+def required_images(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[RequiredImage]:
     """Return the images that a configuration names, and of the `recorded` ones those that it does not."""
     images = [source for source in used_sources(operation) if source.kind == "image"]
-    found = [WantedImage(source, policy_of(source, operation.config)) for source in images]
+    found = [RequiredImage(source, policy_of(source, operation.config)) for source in images]
     named = {source.value for source in images}
     gone = {each.value: each for each in recorded if each.kind == "image" and each.value not in named}
-    return found + [WantedImage(source, source.trusted, recorded=True) for source in gone.values()]
+    return found + [RequiredImage(source, source.trusted, recorded=True) for source in gone.values()]
 
 
 def lock_providers(
@@ -133,9 +133,9 @@ def lock_providers(
     upgrade: bool = False,
     readonly: bool = False,
     keep_others: bool = False,
-    images: Iterable[WantedImage] = (),
+    images: Iterable[RequiredImage] = (),
     pull: bool = False,
-) -> Locking:
+) -> LockChange:
     """Choose, fetch and probe what is wanted, and write the lock file of `root`; raise DiagnosticsError otherwise.
 
     Entries of other sources are removed, unless `keep_others`. With `readonly`, a lock file that
@@ -191,7 +191,7 @@ def _probed(locked: Locked, previous: Locked | None, installer: Installer, root:
 
 
 def _image(
-    image: WantedImage, previous: LockedImage | None, installer: Installer, root: Path, *, upgrade: bool, pull: bool
+    image: RequiredImage, previous: LockedImage | None, installer: Installer, root: Path, *, upgrade: bool, pull: bool
 ) -> LockedImage | None:
     """Return what to lock for an image, pulled and probed; None for one that is on this machine alone."""
     source = image.source
@@ -213,7 +213,7 @@ def _image(
         return None
     digest = digests[0]
     if len(digests) > 1 or is_podman(engine):  # which gives digests to what is in no registry, too
-        digest = _meant(source.value, installer, upgrade) or digest
+        digest = _current_digest(source.value, installer, upgrade) or digest
         if digest not in digests:
             wanted = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
             found = find_image(engine, _pull(engine, wanted, installer)) or found
@@ -231,7 +231,7 @@ def _pull(engine: str, names: list[str], installer: Installer) -> str:
     return pull_first(engine, names)
 
 
-def _meant(image: str, installer: Installer, newest: bool) -> str | None:
+def _current_digest(image: str, installer: Installer, newest: bool) -> str | None:
     """Return which digest an image's name means now; None where nobody says. `newest` is as of `source_of`."""
     reference = image_reference(image)
     if reference.digest:
@@ -249,7 +249,7 @@ def _meant(image: str, installer: Installer, newest: bool) -> str | None:
         ) from problem
 
 
-def _signer(image: WantedImage, digest: str, installer: Installer) -> str:
+def _signer(image: RequiredImage, digest: str, installer: Installer) -> str:
     """Return who has signed an image, as its policy wants; raise RegistryError where nobody has who is trusted."""
     if image.policy is None:
         return ""
@@ -265,7 +265,7 @@ def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: In
             installer.fetch(locked, platform)
 
 
-def _compared(before: LockFile, now: LockFile) -> Locking:
+def _compared(before: LockFile, now: LockFile) -> LockChange:
     old, new = (
         {
             **{s: (e.manifest, e.version or e.tag) for s, e in lock.providers.items()},
@@ -273,7 +273,7 @@ def _compared(before: LockFile, now: LockFile) -> Locking:
         }
         for lock in (before, now)
     )
-    return Locking(
+    return LockChange(
         now,
         False,
         tuple(sorted(new.keys() - old.keys())),
@@ -282,7 +282,7 @@ def _compared(before: LockFile, now: LockFile) -> Locking:
     )
 
 
-def _difference(result: Locking) -> str:
+def _difference(result: LockChange) -> str:
     parts = [f"{source} is not in it" for source in result.added]
     parts += [f"{source} would be another than {version}" for source, version in (result.upgraded or {}).items()]
     parts += [f"{source} is no longer used" for source in result.removed]

@@ -13,24 +13,24 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.engine.commands.drift_ignore import IgnoreRule, ignore_rules, ignoring
+from dstream.engine.commands.drift_ignore import IgnoreRule, apply_ignore_rules, ignore_rules
 from dstream.engine.commands.plan import current_state
-from dstream.engine.evaluate.redaction import told
+from dstream.engine.evaluate.redaction import prior_for_provider
 from dstream.engine.plan.plan_result import PlanOptions
 from dstream.engine.plan.planner import make_plan
 from dstream.engine.plan.resource_diff import drift_of
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.provider_config import ProviderSpec, make_spec, revive
+from dstream.engine.providers.provider_config import ProviderSpec, make_spec, spec_from_state
 from dstream.engine.providers.type_rules import rules_of
-from dstream.engine.refresh.refresh import Reality, Refresh
-from dstream.engine.refresh.schema_upgrade import raised
+from dstream.engine.refresh.refresh import Refresh, RefreshedObject
+from dstream.engine.refresh.schema_upgrade import try_upgrade
 from dstream.engine.setup.operation import Operation
 from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskNote, changed_names
 from dstream_state import ObjectState, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedDrift:
     """One object's changes that rules say are expected, all of them or some."""
 
     address: str
@@ -39,7 +39,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingChanges:
     """What the configuration asks for that was not applied."""
 
     changes: tuple[Change, ...] = ()
@@ -61,12 +61,12 @@ class DriftReport:
     """How many objects were asked about."""
     unasked: Mapping[str, str] = field(default_factory=dict)
     """Objects that nobody can be asked about, and why."""
-    expected: tuple[Expected, ...] = ()
+    expected: tuple[ExpectedDrift, ...] = ()
     expired: tuple[IgnoreRule, ...] = ()
     """Rules that hold no more."""
     unused: tuple[IgnoreRule, ...] = ()
     """Rules that no recorded object has to do with."""
-    pending: Pending = Pending()
+    pending: PendingChanges = PendingChanges()
     unfinished: int = 0
     """Records of an operation that is under way or was cut off; they are taken as done."""
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -91,7 +91,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     rules = ignore_rules(operation.config)
     snapshot, unfinished = current_state(operation)
     with ProviderPool(operation) as pool:
-        looking = _Looking(operation, snapshot, pool)
+        looking = _DriftCheck(operation, snapshot, pool)
         looking.ask()
         pending, diagnostics, warnings = _pending(operation, snapshot)
         found = looking.compare()
@@ -100,7 +100,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     valid = [rule for rule in rules if rule not in expired]
     drifts, expected = [], []
     for drift in found:
-        left, hidden = _expecting(drift, valid, looking.unordered(drift.address))
+        left, hidden = _split_expected(drift, valid, looking.unordered(drift.address))
         drifts += [left] if left is not None else []
         expected += [hidden] if hidden is not None else []
     return DriftReport(
@@ -117,33 +117,33 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
     )
 
 
-def _expecting(
+def _split_expected(
     drift: Drift, rules: list[IgnoreRule], unordered: Collection[str]
-) -> tuple[Drift | None, Expected | None]:
+) -> tuple[Drift | None, ExpectedDrift | None]:
     """Return what is left of a drift, and what rules say is expected of it."""
     if drift.kind is not DriftKind.CHANGED or drift.before is None or drift.after is None:
         return drift, None
     holding = tuple(rule for rule in rules if rule.covers(drift.address))
-    after = ignoring(holding, drift.before, drift.after)
+    after = apply_ignore_rules(holding, drift.before, drift.after)
     if after == drift.after:
         return drift, None
-    expected = Expected(drift.address, tuple(changed_names(after, drift.after, unordered)), holding)
+    expected = ExpectedDrift(drift.address, tuple(changed_names(after, drift.after, unordered)), holding)
     left = changed_names(drift.before, after, unordered)
     return replace(drift, after=after) if left else None, expected
 
 
 def _pending(
     operation: Operation, snapshot: Snapshot
-) -> tuple[Pending, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
+) -> tuple[PendingChanges, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
     """Return what the configuration asks for beyond what is recorded, whatever really exists; errors; warnings."""
     try:
         with ProviderPool(operation) as pool:
             prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
     except DiagnosticsError as problem:
-        return Pending(), problem.diagnostics, ()
+        return PendingChanges(), problem.diagnostics, ()
     plan = prepared.plan
     return (
-        Pending(
+        PendingChanges(
             tuple(change for change in plan.changes if change.changes_state),
             tuple(output for output in plan.outputs if output.action is not Action.NO_OP),
             tuple(note for note in plan.tasks if not note.applied),
@@ -153,14 +153,14 @@ def _pending(
     )
 
 
-class _Looking:
+class _DriftCheck:
     """The question about every recorded object, and its answers."""
 
     def __init__(self, operation: Operation, snapshot: Snapshot, pool: ProviderPool) -> None:
         self.asked = 0
         self.unasked: dict[str, str] = {}
         self._operation, self._snapshot, self._pool = operation, snapshot, pool
-        self._refresh = Refresh(pool, operation.asked)
+        self._refresh = Refresh(pool, operation.refresh_progress)
         self._failed: dict[str, tuple[Diagnostic, ...]] = {}
         self._unordered: dict[tuple[str, str], Collection[str]] = {}
         self._by_provider: dict[str, dict[str, ObjectState]] = {}
@@ -186,7 +186,9 @@ class _Looking:
             try:
                 info = self._pool.installed(spec).info
                 objects = self._raised(spec, objects)
-                self._refresh.ask(spec, objects, {a: told(o.attributes, (), key) for a, o in objects.items()})
+                self._refresh.ask(
+                    spec, objects, {a: prior_for_provider(o.attributes, (), key) for a, o in objects.items()}
+                )
                 for type_ in {item.type for item in objects.values()}:
                     rules = rules_of(info, type_)
                     self._unordered[name, type_] = rules.unordered if rules is not None else ()
@@ -196,7 +198,7 @@ class _Looking:
     def _raised(self, spec: ProviderSpec, objects: Mapping[str, ObjectState]) -> dict[str, ObjectState]:
         """Return objects in the present version of their schema, and compare them so; leave out what cannot be."""
         key, encrypted = self._snapshot.hmac_key, self._operation.encrypted
-        fresh, problems = raised(spec, objects, self._pool, key, encrypted=encrypted)
+        fresh, problems = try_upgrade(spec, objects, self._pool, key, encrypted=encrypted)
         for problem in problems:
             address = str(problem.address)
             self._failed[address] = (*self._failed.get(address, ()), problem)
@@ -207,15 +209,15 @@ class _Looking:
         """Wait for the answers and return what differs, in the order of addresses."""
         found = []
         for address in sorted(address for objects in self._by_provider.values() for address in objects):
-            reality = self._refresh.reality(address)
+            refreshed = self._refresh.result(address)
             if address in self._failed:
-                reality = Reality(True, None, diagnostics=self._failed[address])
-            if not reality.asked:
+                refreshed = RefreshedObject(True, None, diagnostics=self._failed[address])
+            if not refreshed.queried:
                 self.unasked[address] = "its provider speaks version 1 of the protocol"
                 continue
             self.asked += 1
             item = self._snapshot.resources[address]
-            drift = drift_of(address, item, reality, self._snapshot.hmac_key, self.unordered(address))
+            drift = drift_of(address, item, refreshed, self._snapshot.hmac_key, self.unordered(address))
             if drift is not None:
                 found.append(drift)
         return found
@@ -230,7 +232,7 @@ class _Looking:
         scope = self._operation.module.scope(resources=lambda root: {})
         recorded = self._snapshot.providers.get(name)
         if recorded is not None:
-            return revive(name, recorded, scope, self._operation.config)
+            return spec_from_state(name, recorded, scope, self._operation.config)
         rest = name.partition(".")[2]
         block = self._operation.config.providers[rest]
         return make_spec(name, block.launch, block.config, "resource", scope, self._operation.config, default=rest)

@@ -167,7 +167,9 @@ def _as_before(before: Mapping[str, Any], after: Mapping[str, Any], place: Place
     return result
 
 
-def ignoring(rules: Iterable[IgnoreRule], before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
+def apply_ignore_rules(
+    rules: Iterable[IgnoreRule], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Return the attributes `after` as they count, when some rules hold."""
     for rule in rules:
         after = rule.applied(before, after)

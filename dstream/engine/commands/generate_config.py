@@ -12,8 +12,8 @@ from dstream.engine.commands.provider_inventory import unknown_scope
 from dstream.engine.plan.errors import unknown_type
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, provider_spec, source_of
-from dstream.engine.providers.type_rules import Rules, rules_of
-from dstream.engine.refresh.import_blocks import Adoption, adoptions, full_identity
+from dstream.engine.providers.type_rules import ResourceTypeRules, rules_of
+from dstream.engine.refresh.import_blocks import ImportTarget, full_identity, import_targets
 from dstream.engine.refresh.refresh import Refresh
 from dstream.engine.setup.operation import Operation
 from dstream.plugins import ProviderInfo
@@ -21,7 +21,7 @@ from dstream_state import ObjectState
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class UndeclaredObject:
     """An object to declare: what its block has to say, and which secrets nobody tells."""
 
     address: ResourceAddress
@@ -29,10 +29,10 @@ class Found:
     secrets: tuple[str, ...]
 
 
-def undeclared(operation: Operation, given: Mapping[str, Any]) -> list[Adoption]:
+def undeclared_imports(operation: Operation, given: Mapping[str, Any]) -> list[ImportTarget]:
     """Return what is to be imported, by blocks and as `given` (identities by address), and is declared nowhere."""
-    named = adoptions(operation.config.imports, unknown_scope(operation))
-    named |= {address: Adoption(address, identity) for address, identity in given.items()}
+    named = import_targets(operation.config.imports, unknown_scope(operation))
+    named |= {address: ImportTarget(address, identity) for address, identity in given.items()}
     found = []
     for each in named.values():
         address = parse_address(each.address)
@@ -41,13 +41,13 @@ def undeclared(operation: Operation, given: Mapping[str, Any]) -> list[Adoption]
     return found
 
 
-def read_undeclared(operation: Operation, wanted: Iterable[Adoption]) -> list[Found]:
+def read_undeclared(operation: Operation, targets: Iterable[ImportTarget]) -> list[UndeclaredObject]:
     """Read objects as their providers have them; raise DiagnosticsError with all that cannot be read."""
-    found: list[Found] = []
+    found: list[UndeclaredObject] = []
     problems: list[Diagnostic] = []
     with ProviderPool(operation) as pool:
-        refresh = Refresh(pool, operation.asked)
-        for each in wanted:
+        refresh = Refresh(pool, operation.refresh_progress)
+        for each in targets:
             try:
                 found.append(_read(operation, each, pool, refresh))
             except DiagnosticsError as problem:
@@ -57,27 +57,29 @@ def read_undeclared(operation: Operation, wanted: Iterable[Adoption]) -> list[Fo
     return found
 
 
-def _read(operation: Operation, wanted: Adoption, pool: ProviderPool, refresh: Refresh) -> Found:
-    address = parse_address(wanted.address)
+def _read(operation: Operation, target: ImportTarget, pool: ProviderPool, refresh: Refresh) -> UndeclaredObject:
+    address = parse_address(target.address)
     if not isinstance(address, ResourceAddress) or address.key is not None:
-        detail = f"{wanted.address} is one instance of a block. Write the block, with its for_each or count, yourself."
-        raise DiagnosticsError(error("Cannot generate configuration", detail, wanted.range))
+        detail = f"{target.address} is one instance of a block. Write the block, with its for_each or count, yourself."
+        raise DiagnosticsError(error("Cannot generate configuration", detail, target.range))
     spec = _spec(operation, address.type.partition("_")[0])
     info = pool.installed(spec).info
     rules = rules_of(info, address.type)
     if rules is None:
-        raise DiagnosticsError(unknown_type(address.type, info, wanted.range))
-    item = ObjectState(spec.name, address.type, wanted.address, full_identity(wanted.identity, rules))
-    real = refresh.imported(spec, wanted.address, item)
+        raise DiagnosticsError(unknown_type(address.type, info, target.range))
+    item = ObjectState(spec.name, address.type, target.address, full_identity(target.identity, rules))
+    real = refresh.read_for_import(spec, target.address, item)
     if not real.exists or real.attributes is None:
         reason = "; ".join(d.summary for d in real.diagnostics) or "its provider says that there is none like it"
         raise DiagnosticsError(
-            error("Nothing to import", f"{item.identity}: {reason}.", wanted.range, address=wanted.address)
+            error("Nothing to import", f"{item.identity}: {reason}.", target.range, address=target.address)
         )
     return _declared(address, real.attributes, rules, info)
 
 
-def _declared(address: ResourceAddress, attributes: Mapping[str, Any], rules: Rules, info: ProviderInfo) -> Found:
+def _declared(
+    address: ResourceAddress, attributes: Mapping[str, Any], rules: ResourceTypeRules, info: ProviderInfo
+) -> UndeclaredObject:
     secret = {str(path[0]) for path in rules.sensitive_paths}
     schema = info.resources[address.type].schema
     required, properties = set(schema.get("required", ())), schema.get("properties")
@@ -91,7 +93,7 @@ def _declared(address: ResourceAddress, attributes: Mapping[str, Any], rules: Ru
         and not (name in rules.defaults and rules.defaults[name] == value)
     }
     told = tuple(sorted(name for name in secret if name not in rules.computed and name in attributes))
-    return Found(address, said, told)
+    return UndeclaredObject(address, said, told)
 
 
 def _spec(operation: Operation, name: str) -> ProviderSpec:

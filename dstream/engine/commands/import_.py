@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.apply.apply import locked_pool, recover_recorded
+from dstream.engine.apply.apply import locked_pool, recover_interrupted
 from dstream.engine.evaluate.targeting import block_of_text, read_address
-from dstream.engine.plan.errors import nothing_to_import_to
+from dstream.engine.plan.errors import no_import_target
 from dstream.engine.plan.plan_result import PlanOptions
 from dstream.engine.plan.planner import make_plan
 from dstream.engine.setup.hooks import Observer
@@ -23,7 +23,7 @@ def import_object(operation: Operation, address: str, identity: Any, lock_timeou
     with locked_pool(operation, "import", lock_timeout, observer, Stop()) as (held, pool, processes):
         if held.unresolved:
             processes.record()
-        recover_recorded(operation, held, pool, observer)
+        recover_interrupted(operation, held, pool, observer)
         snapshot = held.current()
         known = snapshot.resources.get(name)
         if known is not None and known.status in ("unresolved", "pending"):
@@ -38,14 +38,14 @@ def import_object(operation: Operation, address: str, identity: Any, lock_timeou
                 )
             )
         if block_of_text(name) not in operation.needs:
-            raise DiagnosticsError(nothing_to_import_to(name, declared=False, subject=None))
+            raise DiagnosticsError(no_import_target(name, declared=False, subject=None))
         prepared = make_plan(operation, snapshot, pool, PlanOptions(targets=(name,), imports={name: identity}))
-        records = [record for record in prepared.adoptions if isinstance(record, Put) and record.address == name]
+        records = [record for record in prepared.state_updates if isinstance(record, Put) and record.address == name]
         if not records:
             raise DiagnosticsError(
                 error("Nothing to import to", f"The configuration asks for no object at {name}. Declare it first.")
             )
         spec = prepared.specs[records[0].object.provider]
-        provider = PutProvider(spec.name, spec.recorded(pool.installed(spec).info.version))
+        provider = PutProvider(spec.name, spec.to_state(pool.installed(spec).info.version))
         held.append([provider, *records])
         held.finish()

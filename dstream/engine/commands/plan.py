@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dstream.engine.plan.plan_result import PlanOptions, Prepared
+from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.setup.operation import Operation
 from dstream_state import Snapshot, overlay
 
-Save = Callable[[Prepared, ProviderPool], None]
+Save = Callable[[PlanResult, ProviderPool], None]
 
 
-def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -> Prepared:
+def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -> PlanResult:
     """Return what an apply would do now; raise DiagnosticsError with everything that is wrong.
 
     `save` is called with the plan while its providers can be looked at.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dstream.engine.evaluate.expansion import instances
-from dstream.engine.evaluate.resource_values import Exports
+from dstream.engine.evaluate.resource_values import ResourceValues
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec
 from dstream.engine.providers.task_requirements import task_instance
@@ -26,12 +26,12 @@ class UsedProvider:
     info: ProviderInfo
 
 
-def unknown_resources(operation: Operation) -> Exports:
+def unknown_resources(operation: Operation) -> ResourceValues:
     """Return the values of all resources, which are unknown."""
-    exports = Exports()
+    resource_values = ResourceValues()
     for type_, name in operation.config.resources:
-        exports.unknown(type_, name)
-    return exports
+        resource_values.unknown(type_, name)
+    return resource_values
 
 
 def unknown_scope(operation: Operation) -> Scope:

@@ -16,15 +16,15 @@ from dstream.plugins.binary import Role
 from dstream.registry.lockfile.lock_file import read_lock
 from dstream.registry.oci.cache import default_cache
 
-Place = Literal["configured", "locked", "cached", "installed"]
+Location = Literal["configured", "locked", "cached", "installed"]
 _PREFIXES: dict[str, Role] = {"dstream-in-": "input", "dstream-out-": "output", "dstream-resource-": "resource"}
 
 
 @dataclass(frozen=True, slots=True)
-class Stocked:
+class ListedProvider:
     """One provider in one place."""
 
-    place: Place
+    place: Location
     source: str
     name: str = ""
     version: str = ""
@@ -35,23 +35,23 @@ class Stocked:
     """Why no more is known of it."""
 
 
-def configured(operation: Operation) -> list[Stocked]:
+def configured(operation: Operation) -> list[ListedProvider]:
     """Return the providers of a configuration; one that cannot be found has a note that says why."""
     found = []
     for source in used_sources(operation):
         info, note = _probed(source, operation.root, ("input", "output", "resource"))
-        found.append(_stocked("configured", source.value, info, note))
+        found.append(_listed("configured", source.value, info, note))
     return found
 
 
-def locked(root: Path) -> list[Stocked]:
+def locked(root: Path) -> list[ListedProvider]:
     """Return what the lock file of a folder names."""
     found = []
     for source, each in read_lock(root).providers.items():
         probe_answer = each.probe or {}
         provider = probe_answer.get("provider") or {}
         found.append(
-            Stocked(
+            ListedProvider(
                 "locked",
                 source,
                 str(provider.get("name", "")),
@@ -65,28 +65,28 @@ def locked(root: Path) -> list[Stocked]:
     return found
 
 
-def cached() -> list[Stocked]:
+def cached() -> list[ListedProvider]:
     """Return the references in the cache whose content is there."""
     cache = default_cache()
     return [
-        Stocked("cached", reference, version=reference.rpartition(":")[2], digest=digest)
+        ListedProvider("cached", reference, version=reference.rpartition(":")[2], digest=digest)
         for reference, digest in cache.refs()
         if cache.has(digest)
     ]
 
 
-def installed() -> list[Stocked]:
+def installed() -> list[ListedProvider]:
     """Return the programs called dstream-in-..., dstream-out-... and dstream-resource-... of this machine."""
     folders = [str(Path(sys.executable).parent)]
     folders += [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
-    found: dict[str, Stocked] = {}
+    found: dict[str, ListedProvider] = {}
     for folder in folders:
         for prefix, role in _PREFIXES.items():
             for path in sorted(Path(folder).glob(f"{prefix}*")):
                 if path.name not in found and path.is_file() and os.access(path, os.X_OK):
                     source = ProviderSource("path", str(path))
                     info, note = _probed(source, Path.cwd(), (role,))
-                    found[path.name] = _stocked("installed", path.name, info, note)
+                    found[path.name] = _listed("installed", path.name, info, note)
     return [found[name] for name in sorted(found)]
 
 
@@ -100,7 +100,7 @@ def _probed(source: ProviderSource, root: Path, roles: tuple[Role, ...]) -> tupl
     return None, note
 
 
-def _stocked(place: Place, source: str, info: ProviderInfo | None, note: str) -> Stocked:
+def _listed(place: Location, source: str, info: ProviderInfo | None, note: str) -> ListedProvider:
     if info is None:
-        return Stocked(place, source, note=note)
-    return Stocked(place, source, info.name, info.version, tuple(sorted(info.roles)), info.protocol, info.digest)
+        return ListedProvider(place, source, note=note)
+    return ListedProvider(place, source, info.name, info.version, tuple(sorted(info.roles)), info.protocol, info.digest)

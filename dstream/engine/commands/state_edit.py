@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.apply.task_leases import carry_checkpoints
+from dstream.engine.apply.task_leases import move_checkpoints
 from dstream.engine.commands.plan import current_state
 from dstream.engine.evaluate.targeting import DEPOSED, read_address
 from dstream.engine.refresh.moved_blocks import readdressed, renamed, same_type, within
@@ -75,7 +75,7 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
                 records.append(Put(address, replace(item, dependencies=needs)))
         if task:
             records += [PutTask(new, snapshot.tasks[old]), PutTask(old, None)]
-            carry_checkpoints(operation.backend, {new: old}, "state mv", timeout)
+            move_checkpoints(operation.backend, {new: old}, "state mv", timeout)
         held.append(records)
         held.finish()
     return moved
@@ -127,18 +127,18 @@ def _missing(address: str, snapshot: Snapshot) -> Diagnostic:
 
 
 def pull(operation: Operation, file: Path) -> None:
-    """Write the state to a file that `put_back` takes, encrypted where the state is."""
+    """Write the state to a file that `push_file` takes, encrypted where the state is."""
     save(file, current_state(operation)[0], operation.encryption)
 
 
-def pulled(operation: Operation) -> bytes:
+def pull_bytes(operation: Operation) -> bytes:
     """Return what `pull` writes."""
     from dstream_state.sealing import snapshot_bytes
 
     return snapshot_bytes(current_state(operation)[0], operation.encryption)
 
 
-def put_back(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
+def push_file(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
     """Make a file's content the state: one that was pulled, or one that was saved when the state was out of reach."""
     content = load(file, operation.encryption)
     locking = _replaceable if force else locked
@@ -151,7 +151,7 @@ def history(operation: Operation) -> list[HistoryEntry]:
     return operation.backend.history()
 
 
-def bring_back(operation: Operation, serial: int, timeout: float, observer: Observer) -> Snapshot:
+def restore_snapshot(operation: Operation, serial: int, timeout: float, observer: Observer) -> Snapshot:
     """Make an earlier snapshot the state again."""
     past = operation.backend.past(serial)
     with _replaceable(operation, "state restore", timeout, observer) as held:

@@ -17,19 +17,19 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.commands.drift_ignore import ignore_rules
 from dstream.engine.commands.provider_inventory import unknown_resources
 from dstream.engine.evaluate.coercion import converted_arguments
-from dstream.engine.evaluate.conditions import failed_checks, require
-from dstream.engine.evaluate.desired import evaluated
+from dstream.engine.evaluate.conditions import failed_checks, require_conditions
+from dstream.engine.evaluate.desired import split_sensitive
 from dstream.engine.evaluate.expansion import lenient_instances
 from dstream.engine.evaluate.output_values import output_value
 from dstream.engine.evaluate.schema_validation import check_resource, check_settings
 from dstream.engine.evaluate.timeouts import timeouts_of
 from dstream.engine.plan.errors import unknown_type
 from dstream.engine.providers.implied_type import object_type
-from dstream.engine.providers.offline_schemas import Knowing
+from dstream.engine.providers.offline_schemas import OfflineSchemas
 from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec
 from dstream.engine.providers.task_requirements import task_instance
-from dstream.engine.setup.block_graph import names_aside, provider_of
-from dstream.engine.setup.operation import Given, Operation, open_operation
+from dstream.engine.setup.block_graph import provider_of, references_outside_blocks
+from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
 from dstream.lang import Unknown, evaluate, evaluate_body
 from dstream.lang.types import ANY, Collection, Type
 from dstream.plugins import ProviderInfo
@@ -82,8 +82,8 @@ class LintResult:
         }
 
 
-def lint(given: Given, *, start: bool | None = None) -> LintResult:
-    """Check a configuration; never raises for what is wrong with it. `start` is as of `Knowing`."""
+def lint(given: OperationInputs, *, start: bool | None = None) -> LintResult:
+    """Check a configuration; never raises for what is wrong with it. `start` is as of `OfflineSchemas`."""
     try:
         operation = open_operation(given, lint=True)
     except DiagnosticsError as problem:
@@ -129,7 +129,7 @@ class _Checks:
         self.found: list[Diagnostic] = []
         self.broken: set[str] = set()
         self.specs: dict[str, ProviderSpec] = {}
-        self.knowing = Knowing(operation, start)
+        self.knowing = OfflineSchemas(operation, start)
         self.infos: dict[str, ProviderInfo | None] = {}
         self.types: dict[tuple[str, str], Type] = {}
         """What is known of the objects of a provider, by its name and theirs."""
@@ -150,7 +150,7 @@ class _Checks:
                     self._task(self.config.tasks[rest])
                 case "output":
                     output = self.config.outputs[rest]
-                    require(output.preconditions, self.scope, "Precondition not met", name)
+                    require_conditions(output.preconditions, self.scope, "Precondition not met", name)
                     output_value(output, self.scope)
                 case _:
                     self._resource(self.config.resources[kind, rest])
@@ -202,8 +202,10 @@ class _Checks:
 
     def _conditions(self, address: str, lifecycle: Lifecycle, names: Mapping[str, Any], itself: Type = ANY) -> None:
         scope = self.scope.bind(names)
-        require(lifecycle.preconditions, scope, "Precondition not met", address)
-        require(lifecycle.postconditions, scope.bind({"self": Unknown(itself)}), "Postcondition not met", address)
+        require_conditions(lifecycle.preconditions, scope, "Precondition not met", address)
+        require_conditions(
+            lifecycle.postconditions, scope.bind({"self": Unknown(itself)}), "Postcondition not met", address
+        )
 
     def _timeouts(self, block: TimeoutsBlock | None, names: Mapping[str, Any]) -> None:
         """Evaluate how long changes may take; a mistake there breaks nothing else."""
@@ -262,7 +264,7 @@ class _Checks:
             return [unknown_type(block.type, info, block.range)]
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
             given = evaluate_body(block.body, self.scope.bind(names))
-            values, sensitive = evaluated(converted_arguments(schema.schema, given))
+            values, sensitive = split_sensitive(converted_arguments(schema.schema, given))
             found = check_resource(schema, values, sensitive, block)
             if found:
                 return found
@@ -272,7 +274,7 @@ class _Checks:
 def _unused(operation: Operation) -> list[Diagnostic]:
     """Return a warning for each local and variable that nothing uses."""
     graph, config = operation.graph, operation.config
-    aside = set(names_aside(config))
+    aside = set(references_outside_blocks(config))
     found = []
     for name in graph:
         kind, _, rest = name.partition(".")

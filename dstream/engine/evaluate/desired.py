@@ -14,12 +14,12 @@ from dstream.lang import Scope, sensitive_paths, strip_sensitive
 from dstream.plan import contains_unknown
 from dstream_state import NO_TIMEOUTS, Timeouts
 
-Evaluated = tuple[dict[str, Any], frozenset[Path]]
+AttributeValues = tuple[dict[str, Any], frozenset[Path]]
 """Clear attributes as JSON values with Unknown inside, and the paths of the sensitive ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredObject:
     """One object that the configuration asks for."""
 
     address: str
@@ -38,13 +38,13 @@ class Wanted:
     lifecycle: Lifecycle
     range: SourceRange | None = None
     instance: Key = None
-    evaluate: Callable[[Scope], Evaluated] | None = None
+    evaluate: Callable[[Scope], AttributeValues] | None = None
     """Evaluates the attributes once more, in a scope where what was unknown may be known."""
-    names: Callable[[Scope], Scope] | None = None
+    bind_instance: Callable[[Scope], Scope] | None = None
     """Adds the names that only its block has (`each`, `count`) to a scope, for its conditions."""
     aliases: tuple[str, ...] = ()
     """Earlier addresses of the same object."""
-    guarded: bool = False
+    provider_prevents_destroy: bool = False
     """Whether the provider that asks for it for a task says that it must not be destroyed."""
     timeouts: Timeouts = NO_TIMEOUTS
     """How long its provider may take, by its block or by the provider that asks for it."""
@@ -55,7 +55,7 @@ class Wanted:
         return contains_unknown(self.attributes)
 
 
-def evaluated(values: Any) -> Evaluated:
+def split_sensitive(values: Any) -> AttributeValues:
     """Split evaluated values into clear JSON attributes (Unknown stays) and the paths of the sensitive ones."""
     paths = frozenset(path for path, _ in sensitive_paths(values))
     return plain(strip_sensitive(values)), paths

@@ -7,7 +7,7 @@ from typing import Any
 
 from dstream.config import OutputBlock
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.evaluate.desired import evaluated
+from dstream.engine.evaluate.desired import split_sensitive
 from dstream.engine.evaluate.errors import secret_not_kept
 from dstream.engine.evaluate.redaction import has_withheld, redact
 from dstream.lang import Scope, evaluate, sensitive_paths, strip_sensitive
@@ -54,5 +54,5 @@ def output_value(block: OutputBlock, scope: Scope) -> tuple[Any, bool]:
                 block.value.range,
             )
         )
-    clear, _ = evaluated({"value": value})
+    clear, _ = split_sensitive({"value": value})
     return clear["value"], declared

@@ -60,24 +60,24 @@ def reveal(redacted: Any, *clear: Any) -> Any:
     return redacted
 
 
-def told(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: Any) -> Any:
+def prior_for_provider(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: Any) -> Any:
     """Return redacted prior attributes as a provider is told them, as they travel.
 
     A sensitive value whose fingerprint is that of a `known` clear value is filled in; any other is withheld.
     """
     paths = frozenset(paths) | fingerprint_paths(prior)
     candidates = [(clear, redact(clear, paths, key)) for clear in known if clear is not None] if paths else []
-    return _on_wire(_told(prior, candidates) if candidates else prior)
+    return _on_wire(_fill_known(prior, candidates) if candidates else prior)
 
 
-def _told(prior: Any, candidates: list[tuple[Any, Any]]) -> Any:
+def _fill_known(prior: Any, candidates: list[tuple[Any, Any]]) -> Any:
     if is_fingerprint(prior):
         return next((clear for clear, redacted in candidates if redacted == prior and clear != prior), WITHHELD)
     if isinstance(prior, Mapping):
         items: Iterable[tuple[str | int, Any]] = prior.items()
-        return {step: _told(inner, _below(candidates, step)) for step, inner in items}
+        return {step: _fill_known(inner, _below(candidates, step)) for step, inner in items}
     if isinstance(prior, list | tuple):
-        return [_told(inner, _below(candidates, index)) for index, inner in enumerate(prior)]
+        return [_fill_known(inner, _below(candidates, index)) for index, inner in enumerate(prior)]
     return prior
 
 
@@ -99,7 +99,7 @@ def _on_wire(value: Any) -> Any:
     return to_json_value(value)
 
 
-def echoes(
+def echoed_secrets(
     told: Mapping[str, Any], wished: Mapping[str, Any], paths: Iterable[Path], secrets: SecretTexts
 ) -> set[Path]:
     """Return where a provider's answer tells one of the secrets that it was given: these places are secret, too.

@@ -15,7 +15,7 @@ from dstream.lang import Sensitive, Unknown
 from dstream.lang.secret_texts import SecretTexts
 
 
-class Exports:
+class ResourceValues:
     """Values of resource blocks by type and name; each a single object, or objects by key or index."""
 
     def __init__(self, secrets: SecretTexts | None = None) -> None:
@@ -81,7 +81,7 @@ def _secrets(value: Any) -> Iterator[Sensitive]:
             yield from _secrets(inner)
 
 
-def exported(attributes: Mapping[str, Any], sensitive: Iterable[Path], address: str) -> Any:
+def mark_sensitive(attributes: Mapping[str, Any], sensitive: Iterable[Path], address: str) -> Any:
     """Return clear attributes with every sensitive part marked, its origin being the attribute it came from."""
     paths = frozenset(sensitive)
     return _mark(dict(attributes), paths, address, ()) if paths else dict(attributes)

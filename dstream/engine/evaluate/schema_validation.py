@@ -15,8 +15,8 @@ from typing import Any
 from dstream.config import Body, ResourceBlock
 from dstream.diagnostics import Diagnostic, SourceRange, error, warning
 from dstream.engine.evaluate.coercion import converted
-from dstream.engine.evaluate.desired import evaluated
-from dstream.engine.evaluate.source_paths import Path, name_of, place_of
+from dstream.engine.evaluate.desired import split_sensitive
+from dstream.engine.evaluate.source_paths import Path, name_range, value_range
 from dstream.engine.setup.block_graph import provider_of
 from dstream.lang import Unknown, to_text
 from dstream.lang.patterns import PatternError, compile_pattern
@@ -48,7 +48,7 @@ def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, addres
     """Return what is wrong with the configuration of a provider; see `check_arguments`."""
     if info.config_schema is None or body is None:
         return []
-    values, sensitive = evaluated(converted(info.config_schema, config))
+    values, sensitive = split_sensitive(converted(info.config_schema, config))
     what = f"The provider {info.name}"
     return check_arguments(info.config_schema, values, sensitive, body, what, provider=info.name, address=address)
 
@@ -75,7 +75,7 @@ def check_arguments(
         part = properties.get(name)
         if part is None:
             if closed:
-                found.append(_unknown_name(name, properties, name_of(body, name), what, address))
+                found.append(_unknown_name(name, properties, name_range(body, name), what, address))
             continue
         if value is None:
             continue
@@ -86,17 +86,19 @@ def check_arguments(
                 f"{provider}: the schema of {name} has a pattern that is not a regular expression of RE2 "
                 f"(https://github.com/google/re2/wiki/Syntax): {wrong}. Report this to the authors of the provider."
             )
-            found.append(error("Provider describes itself wrongly", detail, place_of(body, (name,)), address=address))
+            found.append(
+                error("Provider describes itself wrongly", detail, value_range(body, (name,)), address=address)
+            )
             continue
         for path, problem in problems:
             if any(path[: len(secret)] == secret for secret in sensitive):
                 problem = "the value is sensitive, so it is not shown; it is not what this argument takes"
             detail = f"{_written(path)}: {problem}."
-            found.append(error("Wrong argument", detail, place_of(body, path), address=address))
+            found.append(error("Wrong argument", detail, value_range(body, path), address=address))
         if part.get("deprecated") or ("x-alias-of" in part and name != name.lower()):
             newer = part.get("x-alias-of")
             detail = f"{name} is an older name. Write {newer}." if newer else f"{name} will not be known for ever."
-            found.append(warning("Deprecated name", detail, name_of(body, name), address=address))
+            found.append(warning("Deprecated name", detail, name_range(body, name), address=address))
     found.extend(
         error("Missing argument", f"{what} needs {names}.", body.range, address=address)
         for names in _missing(schema, values)
@@ -149,8 +151,8 @@ def _problems(schema: Mapping[str, Any], value: Any, path: Path) -> Iterator[tup
         yield path, f"{to_text(value)} is none of {shown}"
     if isinstance(value, str):
         if "pattern" in schema and compile_pattern(schema["pattern"]).search(value) is None:
-            wanted = _NAMES["integer"] if "integer" in types else f"a text like {schema['pattern']}"
-            yield path, f"{to_text(value)} is not {wanted}"
+            desired = _NAMES["integer"] if "integer" in types else f"a text like {schema['pattern']}"
+            yield path, f"{to_text(value)} is not {desired}"
         if len(value) < schema.get("minLength", 0):
             yield path, "it may not be empty" if not value else "it is too short"
     elif isinstance(value, int | Decimal) and not isinstance(value, bool):

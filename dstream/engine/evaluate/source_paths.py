@@ -10,7 +10,7 @@ Path = tuple[str | int, ...]
 """The way from a body to a part of its value: the name of an argument or block, then names and indexes."""
 
 
-def name_of(body: Body, name: str) -> SourceRange:
+def name_range(body: Body, name: str) -> SourceRange:
     """Return the place of the name of an argument or block; that of the body where it is not written."""
     attribute = body.attributes.get(name)
     if attribute is not None:
@@ -19,7 +19,7 @@ def name_of(body: Body, name: str) -> SourceRange:
     return block.header_range if block is not None else body.range
 
 
-def place_of(body: Body, path: Path) -> SourceRange:
+def value_range(body: Body, path: Path) -> SourceRange:
     """Return the place of a part of a body's value: the innermost one that is written out."""
     name, rest = path[0], path[1:]
     attribute = body.attributes.get(str(name))
@@ -29,7 +29,7 @@ def place_of(body: Body, path: Path) -> SourceRange:
     index = rest[0] if rest else 0
     if isinstance(index, int) and index < len(blocks):
         block = blocks[index]
-        return place_of(block.body, rest[1:]) if len(rest) > 1 else block.header_range
+        return value_range(block.body, rest[1:]) if len(rest) > 1 else block.header_range
     return body.range
 
 

@@ -1,4 +1,4 @@
 """Plan: compares desired and refreshed objects.
 
-Takes both; hands on a `Prepared` plan with all that apply needs, or the diagnostics that stand against it.
+Takes both; hands on a `PlanResult` plan with all that apply needs, or the diagnostics that stand against it.
 """

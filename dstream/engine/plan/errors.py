@@ -7,14 +7,14 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, SourceRange, error
-from dstream.engine.evaluate.desired import Wanted
-from dstream.engine.providers.type_rules import Rules
-from dstream.engine.refresh.refresh import Reality
+from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.providers.type_rules import ResourceTypeRules
+from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.plan import Change
 from dstream.plugins import ProviderInfo
 
 
-def exists_already(address: str) -> Diagnostic:
+def object_exists(address: str) -> Diagnostic:
     """Return the error for an object that would be created and is there, made by somebody else."""
     return error(
         "Object exists already",
@@ -25,9 +25,9 @@ def exists_already(address: str) -> Diagnostic:
     )
 
 
-def unreachable(address: str, reality: Reality) -> list[Diagnostic]:
+def unreachable(address: str, refreshed: RefreshedObject) -> list[Diagnostic]:
     """Return the errors for an object whose provider could not say whether it exists."""
-    found = [replace(d, address=d.address or address) for d in reality.diagnostics]
+    found = [replace(d, address=d.address or address) for d in refreshed.diagnostics]
     return found or [
         error("Provider did not say whether an object exists", "Try again, or use -refresh=false.", address=address)
     ]
@@ -44,7 +44,7 @@ def unresolved(address: str) -> Diagnostic:
     )
 
 
-def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
+def destroy_prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a destruction that the configuration forbids."""
     return error(
         "Destruction is prevented",
@@ -57,7 +57,7 @@ def prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
     )
 
 
-def guarded(change: Change, subject: SourceRange | None) -> Diagnostic:
+def destroy_prevented_by_provider(change: Change, subject: SourceRange | None) -> Diagnostic:
     """Return the error for the destruction of an object that the provider of its task guards."""
     return error(
         "Destruction is prevented",
@@ -69,21 +69,21 @@ def guarded(change: Change, subject: SourceRange | None) -> Diagnostic:
     )
 
 
-def cannot_be_first(change: Change, wanted: Wanted, rules: Rules) -> Diagnostic:
+def cannot_create_before_destroy(change: Change, desired: DesiredObject, rules: ResourceTypeRules) -> Diagnostic:
     """Return the error for a replacement whose new object would have the identity of the old one."""
     names = ", ".join(rules.identity_attributes)
-    whose = "its lifecycle says" if wanted.lifecycle.create_before_destroy else "a block that needs it says"
+    whose = "its lifecycle says" if desired.lifecycle.create_before_destroy else "a block that needs it says"
     return error(
         "Cannot create before destroy",
         f"{change.address} has to be replaced, and {whose} create_before_destroy, but the new object would be "
         f"identified by the same {names} as the old one, so both cannot exist. Give the new one another {names}, or "
         "take create_before_destroy out.",
-        wanted.range,
+        desired.range,
         address=change.address,
     )
 
 
-def nothing_to_import_to(address: str, declared: bool, subject: SourceRange | None) -> Diagnostic:
+def no_import_target(address: str, declared: bool, subject: SourceRange | None) -> Diagnostic:
     """Return the error for an import to an address that the configuration does not ask for."""
     if address.startswith("task."):
         mend = (
@@ -96,7 +96,7 @@ def nothing_to_import_to(address: str, declared: bool, subject: SourceRange | No
     return error("Nothing to import to", f"The configuration asks for no object at {address}. {mend}", subject)
 
 
-def still_wanted(address: str, subject: SourceRange | None) -> Diagnostic:
+def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a `removed` block about an object that the configuration asks for."""
     return error(
         "Removed object is still declared",
@@ -106,14 +106,14 @@ def still_wanted(address: str, subject: SourceRange | None) -> Diagnostic:
     )
 
 
-def sensitive_identity(wanted: Wanted, name: str) -> Diagnostic:
+def sensitive_identity(desired: DesiredObject, name: str) -> Diagnostic:
     """Return the error for a secret that would identify an object, and so be stored and shown."""
     return error(
         "Sensitive identity",
-        f"{name} identifies {wanted.address}, so it is stored and shown, and its value is sensitive. "
+        f"{name} identifies {desired.address}, so it is stored and shown, and its value is sensitive. "
         f"If it is no secret: {name} = nonsensitive(...).",
-        wanted.range,
-        address=wanted.address,
+        desired.range,
+        address=desired.address,
     )
 
 
@@ -124,7 +124,7 @@ def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) ->
     return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)
 
 
-def needs_encryption(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
+def encryption_required(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
     """Return the error for a type whose secrets can be kept in the state only."""
     return error(
         "State must be encrypted",

@@ -21,7 +21,7 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.evaluate.desired import plain
 from dstream.engine.evaluate.redaction import WITHHELD
 from dstream.engine.evaluate.redaction import Path as Place
-from dstream.engine.plan.plan_result import PlanOptions, Prepared
+from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
 from dstream.engine.plan.recorded_answers import answers_form, answers_from
 from dstream.engine.providers.pool import Installed, ProviderPool
@@ -77,7 +77,7 @@ class Command:
         return cls(options, form["variables"], tuple(map(Path, form["variable_files"])))
 
 
-def saved_plan(operation: Operation, prepared: Prepared, pool: ProviderPool, command: Command) -> PlanFile:
+def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, command: Command) -> PlanFile:
     """Return what the file of a plan holds."""
     plan = prepared.plan
     secret = _secret_places(prepared)
@@ -102,13 +102,13 @@ def saved_plan(operation: Operation, prepared: Prepared, pool: ProviderPool, com
     )
 
 
-def _secret_places(prepared: Prepared) -> dict[str, set[Place]]:
+def _secret_places(prepared: PlanResult) -> dict[str, set[Place]]:
     """Return the places of sensitive attributes by address, of objects that are wanted and recorded ones."""
     found: dict[str, set[Place]] = {}
     for address, item in prepared.snapshot.resources.items():
         found[address] = set(item.sensitive)
-    for address, wanted in prepared.wanted.items():
-        found.setdefault(address, set()).update(wanted.sensitive)
+    for address, desired in prepared.desired.items():
+        found.setdefault(address, set()).update(desired.sensitive)
     for change in prepared.plan.changes:
         if change.moved_from is not None and change.address in found:
             found.setdefault(change.moved_from, found[change.address])
@@ -118,25 +118,25 @@ def _secret_places(prepared: Prepared) -> dict[str, set[Place]]:
 # -- secrets ---------------------------------------------------------------------------------------------
 
 
-def _pairs(operation: Operation, prepared: Prepared) -> Iterator[tuple[list[Any], Any]]:
+def _pairs(operation: Operation, prepared: PlanResult) -> Iterator[tuple[list[Any], Any]]:
     """Yield the place and value of everything sensitive that the plan was made with.
 
     A secret that a provider made up while it planned is none of that: it may be another one each time.
     """
-    meanings = prepared.answers.meanings
+    planned_changes = prepared.answers.planned_changes
     for name, value in operation.module.variables.items():
         yield from _of(["var", name], value)
     for name, spec in prepared.specs.items():
         yield from _of(["provider", name], spec.config)
-    for address, wanted in prepared.wanted.items():
-        wished = meanings[address].wished if address in meanings else wanted.attributes
-        for path in wanted.sensitive:
+    for address, desired in prepared.desired.items():
+        wished = planned_changes[address].proposed if address in planned_changes else desired.attributes
+        for path in desired.sensitive:
             yield from _known(["object", address, *path], value_at(wished, path))
     for address, places in _secret_places(prepared).items():
-        reality = prepared.realities.get(address)
-        if reality is not None and reality.attributes is not None:
+        refreshed = prepared.refreshed_objects.get(address)
+        if refreshed is not None and refreshed.attributes is not None:
             for path in places:
-                yield from _known(["real", address, *path], value_at(reality.attributes, path))
+                yield from _known(["real", address, *path], value_at(refreshed.attributes, path))
 
 
 def _of(where: list[Any], value: Any) -> Iterator[tuple[list[Any], Any]]:
@@ -173,7 +173,7 @@ def _same_secrets(saved: Mapping[str, Any] | None, pairs: list[tuple[list[Any], 
 # -- providers -------------------------------------------------------------------------------------------
 
 
-def _identities(prepared: Prepared, pool: ProviderPool) -> dict[str, Any]:
+def _identities(prepared: PlanResult, pool: ProviderPool) -> dict[str, Any]:
     return {name: _identity(pool.installed(spec)) for name, spec in sorted(prepared.specs.items())}
 
 
@@ -205,7 +205,7 @@ def _plainly(value: Any) -> Any:
 # -- applying --------------------------------------------------------------------------------------------
 
 
-def check_place(operation: Operation, file: PlanFile) -> None:
+def check_plan_target(operation: Operation, file: PlanFile) -> None:
     """Raise DiagnosticsError where a saved plan does not belong to this workspace and configuration."""
     problems: list[str] = []
     if file.plan.workspace != operation.workspace:
@@ -230,7 +230,7 @@ def _moved_variables(operation: Operation, file: PlanFile) -> Iterator[str]:
             yield f"var.{name} has another value now"
 
 
-def prepare_again(operation: Operation, snapshot: Snapshot, pool: ProviderPool, file: PlanFile) -> Prepared:
+def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, file: PlanFile) -> PlanResult:
     """Return a saved plan ready to be carried out; raise DiagnosticsError where what it was made from has moved."""
     made_from, plan = file.made_from, file.plan
     lineage = snapshot.lineage if snapshot.serial else None
@@ -244,7 +244,7 @@ def prepare_again(operation: Operation, snapshot: Snapshot, pool: ProviderPool, 
         _refuse([f"the state had serial {made_from['serial']}, and has {snapshot.serial} now"])
     command = Command.from_json(file.command)
     answers = answers_from(file.answers)
-    prepared = make_plan(operation, snapshot, pool, command.options, recalled=answers)
+    prepared = make_plan(operation, snapshot, pool, command.options, saved_answers=answers)
     now = _identities(prepared, pool)
     before = made_from["providers"]
     _refuse([f"the provider {name} is another one now" for name in sorted(now) if now[name] != before.get(name)])

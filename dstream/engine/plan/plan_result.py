@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dstream.engine.evaluate.desired import Wanted
-from dstream.engine.evaluate.resource_values import Exports
-from dstream.engine.plan.recorded_answers import Answers
+from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.evaluate.resource_values import ResourceValues
+from dstream.engine.plan.recorded_answers import RecordedAnswers
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.task_requirements import Streams, TaskInstance
-from dstream.engine.refresh.refresh import Reality
+from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.plan import Plan
 from dstream_state import Record, Snapshot, Timeouts
 
@@ -34,25 +34,25 @@ class PlanOptions:
 
 
 @dataclass(slots=True)
-class Prepared:
+class PlanResult:
     """A plan, and what apply needs to carry it out; `wanted` holds secrets and never leaves the process."""
 
     plan: Plan
     snapshot: Snapshot
-    wanted: dict[str, Wanted] = field(default_factory=dict)
+    desired: dict[str, DesiredObject] = field(default_factory=dict)
     specs: dict[str, ProviderSpec] = field(default_factory=dict)
     tasks: dict[str, TaskInstance] = field(default_factory=dict)
-    realities: dict[str, Reality] = field(default_factory=dict)
-    exports: Exports = field(default_factory=Exports)
+    refreshed_objects: dict[str, RefreshedObject] = field(default_factory=dict)
+    resource_values: ResourceValues = field(default_factory=ResourceValues)
     block_needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    adoptions: tuple[Record, ...] = ()
+    state_updates: tuple[Record, ...] = ()
     """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
     moved_tasks: dict[str, str] = field(default_factory=dict)
     """The earlier address of each task that is still recorded under it, by its new one."""
-    answers: Answers = field(default_factory=Answers)
+    answers: RecordedAnswers = field(default_factory=RecordedAnswers)
     removed_timeouts: dict[str, Timeouts] = field(default_factory=dict)
     """What holds for objects that are removed although their block is there, by address."""
 
     def declares(self, address: str) -> bool:
         """Tell whether the configuration has the block of an object of the plan."""
-        return address in self.wanted or address in self.removed_timeouts
+        return address in self.desired or address in self.removed_timeouts

@@ -16,8 +16,8 @@ from dstream.addresses import Key, ResourceAddress
 from dstream.config import ResourceBlock
 from dstream.diagnostics import DiagnosticsError, has_errors
 from dstream.engine.evaluate.coercion import converted_arguments
-from dstream.engine.evaluate.conditions import after, failed_checks, require
-from dstream.engine.evaluate.desired import Evaluated, Wanted, evaluated
+from dstream.engine.evaluate.conditions import check_postconditions, failed_checks, require_conditions
+from dstream.engine.evaluate.desired import AttributeValues, DesiredObject, split_sensitive
 from dstream.engine.evaluate.errors import secret_not_kept, unknown_target
 from dstream.engine.evaluate.expansion import InstanceNames
 from dstream.engine.evaluate.output_values import output_change, removed_outputs
@@ -25,17 +25,17 @@ from dstream.engine.evaluate.redaction import has_withheld, redact
 from dstream.engine.evaluate.schema_validation import check_resource, check_settings
 from dstream.engine.evaluate.targeting import block_of_text, task_of
 from dstream.engine.evaluate.timeouts import timeouts_of
-from dstream.engine.plan.errors import nothing_to_import_to, still_wanted
-from dstream.engine.plan.plan_result import PlanOptions, Prepared
-from dstream.engine.plan.recorded_answers import Answers, derivation_name
+from dstream.engine.plan.errors import no_import_target, still_declared
+from dstream.engine.plan.plan_result import PlanOptions, PlanResult
+from dstream.engine.plan.recorded_answers import RecordedAnswers, requirement_key
 from dstream.engine.plan.resource_planner import Objects
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.task_requirements import TaskInstance, stream_names
-from dstream.engine.providers.type_rules import NO_RULES, Rules
+from dstream.engine.providers.type_rules import NO_RULES, ResourceTypeRules
 from dstream.engine.refresh.moved_blocks import within
-from dstream.engine.refresh.refresh import Reality
-from dstream.engine.refresh.refresh_only import taken_in
+from dstream.engine.refresh.refresh import RefreshedObject
+from dstream.engine.refresh.refresh_only import refresh_records
 from dstream.engine.setup.block_graph import provider_of
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Scope, evaluate_body
@@ -51,13 +51,13 @@ def make_plan(
     options: PlanOptions,
     *,
     pending: int = 0,
-    recalled: Answers | None = None,
-) -> Prepared:
+    saved_answers: RecordedAnswers | None = None,
+) -> PlanResult:
     """Return the plan that takes reality to the configuration; raise DiagnosticsError with all that is wrong.
 
-    With the answers of a saved plan in `recalled`, nobody is asked for what it knows.
+    With the answers of a saved plan in `saved_answers`, nobody is asked for what it knows.
     """
-    planner = _Planner(operation, snapshot, pool, options, recalled)
+    planner = _Planner(operation, snapshot, pool, options, saved_answers)
     return planner.run(pending)
 
 
@@ -68,9 +68,9 @@ class _Planner(Objects):
         snapshot: Snapshot,
         pool: ProviderPool,
         options: PlanOptions,
-        recalled: Answers | None = None,
+        saved_answers: RecordedAnswers | None = None,
     ) -> None:
-        super().__init__(operation, snapshot, pool, options, recalled)
+        super().__init__(operation, snapshot, pool, options, saved_answers)
         self.evaluated: dict[str, Any] = {}
         self.notes: list[TaskNote] = []
         self.outputs: list[OutputChange] = []
@@ -81,7 +81,7 @@ class _Planner(Objects):
         self.kept_tasks: set[str] = set()
         """Tasks whose objects are not known: what is recorded of them stays."""
 
-    def run(self, pending: int) -> Prepared:
+    def run(self, pending: int) -> PlanResult:
         self.problems += self.sources.start_early()
         for name in self.operation.graph.in_order():
             if name in self.selected:
@@ -114,51 +114,55 @@ class _Planner(Objects):
             variables=self._variables(),
             made_at=self.operation.module.planned_at,
         )
-        realities = {address: self._reality(address) for address in (*self.asked, *self.moves.origins, *self.adopted)}
-        return Prepared(
+        refreshed_objects = {
+            address: self._reality(address) for address in (*self.asked, *self.moves.origins, *self.adopted)
+        }
+        return PlanResult(
             plan,
             self.snapshot,
-            self.wanted,
+            self.desired,
             self.specs,
             self.tasks,
-            realities,
-            self.exports,
+            refreshed_objects,
+            self.resource_values,
             {name: self.needs(name) for name in self.blocks},
-            tuple(self._adoptions()),
+            tuple(self._state_updates()),
             {new: old for new, old in self.moves.tasks.items() if old in self.snapshot.tasks},
-            self._answers(realities),
+            self._answers(refreshed_objects),
             self.removed_timeouts,
         )
 
-    def _answers(self, realities: dict[str, Reality]) -> Answers:
+    def _answers(self, refreshed_objects: dict[str, RefreshedObject]) -> RecordedAnswers:
         said = self.sources.derivations.answers
-        return Answers(
+        return RecordedAnswers(
             self.evaluated,
             {spec.name: spec.config for spec in self.specs.values()},
-            realities,
-            {derivation_name(*each): answer for each, answer in said.items()},
+            refreshed_objects,
+            {requirement_key(*each): answer for each, answer in said.items()},
             self._meant,
         )
 
     def _variables(self) -> dict[str, Any]:
         found = {}
         for name, value in self.operation.module.variables.items():
-            clear, paths = evaluated({"value": value})
+            clear, paths = split_sensitive({"value": value})
             found[name] = redact(clear, paths, self.key)["value"]
         return found
 
-    def _adoptions(self) -> Iterable[Record]:
+    def _state_updates(self) -> Iterable[Record]:
         for address, item in self.sources.upgraded.items():
             yield Put(address, item)
         if self.options.refresh_only:
-            reality = {drift.address: self._reality(drift.address) for drift in self._drifts()}
-            yield from taken_in(self._drifts(), self.snapshot.resources, reality, encrypted=self.operation.encrypted)
+            refreshed = {drift.address: self._reality(drift.address) for drift in self._drifts()}
+            yield from refresh_records(
+                self._drifts(), self.snapshot.resources, refreshed, encrypted=self.operation.encrypted
+            )
             return
         for new, old in self.moves.origins.items():
-            item, wanted = self.snapshot.resources[new], self.wanted.get(new)
-            if wanted is not None:
+            item, desired = self.snapshot.resources[new], self.desired.get(new)
+            if desired is not None:
                 # From a block into a task, or out of it: another provider serves it, and calls it otherwise.
-                item = self.moves.resources[new] = replace(item, provider=wanted.provider, key=wanted.key)
+                item = self.moves.resources[new] = replace(item, provider=desired.provider, key=desired.key)
             yield Put(new, item)
             yield Drop(old)
         for address, item in self.adopted.items():
@@ -197,7 +201,7 @@ class _Planner(Objects):
             case _:
                 self._guard(name, self._resource, name)
                 if name in self.broken:
-                    self.exports.unknown(kind, rest)
+                    self.resource_values.unknown(kind, rest)
 
     def _value(self, name: str) -> None:
         kind, _, rest = name.partition(".")
@@ -228,37 +232,37 @@ class _Planner(Objects):
             self._export_recorded(block)
             return
         spec = self.specs[f"provider.{provider_of(block)}"]
-        self.exports.declare(type_, label, keyed=block.for_each is not None, counted=block.count is not None)
+        self.resource_values.declare(type_, label, keyed=block.for_each is not None, counted=block.count is not None)
         self._check_settings(spec)
         rules = self._rules(spec, type_, block)
         names = InstanceNames(block.for_each, block.count)
         found = [self._declared(block, key, names, spec, rules) for key in names.of(self.scope)]
         if not self.selected.whole(name):
             self._export_recorded(block)
-            found = [wanted for wanted in found if self.selected.has(wanted.address)]
+            found = [desired for desired in found if self.selected.has(desired.address)]
         self._check_attributes(block, found, self.pool.installed(spec).info.resources[type_])
         found = self._as_provider_plans(spec, found, rules)
         self._check_absent(spec, found, rules)
         triggered = self._triggered(block.lifecycle)
-        for wanted in found:
-            change = self._change(wanted, spec, rules, triggered)
-            made = partial(self._exported, wanted, change)
-            self.exports.set(type_, label, wanted.instance, made)
+        for desired in found:
+            change = self._change(desired, spec, rules, triggered)
+            made = partial(self._exported, desired, change)
+            self.resource_values.set(type_, label, desired.instance, made)
             if block.lifecycle.postconditions:
-                problems = list(after(wanted, self.scope, made()))
+                problems = list(check_postconditions(desired, self.scope, made()))
                 self.problems += problems
                 self.broken |= {name} if problems else set()
 
-    def _check_attributes(self, block: ResourceBlock, found: Iterable[Wanted], schema: ResourceSchema) -> None:
+    def _check_attributes(self, block: ResourceBlock, found: Iterable[DesiredObject], schema: ResourceSchema) -> None:
         """Raise DiagnosticsError for the first instance whose attributes are not what its type takes."""
-        for wanted in found:
-            problems = check_resource(schema, wanted.attributes, wanted.sensitive, block)
+        for desired in found:
+            problems = check_resource(schema, desired.attributes, desired.sensitive, block)
             if has_errors(problems):
                 raise DiagnosticsError(problems)
 
     def _declared(
-        self, block: ResourceBlock, key: Key, names: InstanceNames, spec: ProviderSpec, rules: Rules
-    ) -> Wanted:
+        self, block: ResourceBlock, key: Key, names: InstanceNames, spec: ProviderSpec, rules: ResourceTypeRules
+    ) -> DesiredObject:
         address = str(ResourceAddress(block.type, block.name, key))
 
         planned = names.of(self.scope)[key]
@@ -266,17 +270,19 @@ class _Planner(Objects):
         def bound(scope: Scope) -> Scope:
             return scope.bind(names.of(scope).get(key, planned))
 
-        def evaluate_in(scope: Scope) -> Evaluated:
-            attributes, paths = evaluated(converted_arguments(rules.schema, evaluate_body(block.body, bound(scope))))
+        def evaluate_in(scope: Scope) -> AttributeValues:
+            attributes, paths = split_sensitive(
+                converted_arguments(rules.schema, evaluate_body(block.body, bound(scope)))
+            )
             if paths and has_withheld(attributes):
                 raise DiagnosticsError(secret_not_kept(block.range, address))
-            return (attributes if self.recalled is None else self.recalled.value(address, attributes)), paths
+            return (attributes if self.saved_answers is None else self.saved_answers.value(address, attributes)), paths
 
-        require(block.lifecycle.preconditions, bound(self.scope), "Precondition not met", address)
+        require_conditions(block.lifecycle.preconditions, bound(self.scope), "Precondition not met", address)
 
         attributes, paths = evaluate_in(self.scope)
         self.evaluated[address] = attributes
-        return Wanted(
+        return DesiredObject(
             address=address,
             block=f"{block.type}.{block.name}",
             provider=spec.name,
@@ -289,7 +295,7 @@ class _Planner(Objects):
             range=block.range,
             instance=key,
             evaluate=evaluate_in,
-            names=bound,
+            bind_instance=bound,
             timeouts=timeouts_of(block.timeouts, bound(self.scope)),
         )
 
@@ -301,7 +307,7 @@ class _Planner(Objects):
             names = InstanceNames(block.for_each, block.count)
             for task in own:
                 scope = self.scope.bind(names.of(self.scope)[task.address.key])
-                require(block.lifecycle.preconditions, scope, "Precondition not met", str(task.address))
+                require_conditions(block.lifecycle.preconditions, scope, "Precondition not met", str(task.address))
                 for side in task.sides:
                     self._check_settings(side.spec)
                 self.sources.derivations.finish(task)
@@ -316,7 +322,7 @@ class _Planner(Objects):
             return
         self.problems.extend(task.warnings)
         specs = {side.spec.name: side.spec for side in task.sides}
-        if task.deferred or any(wanted.unknown for wanted in task.wanted if wanted.type != V1_LIFECYCLE):
+        if task.deferred or any(desired.unknown for desired in task.required if desired.type != V1_LIFECYCLE):
             waits = ", ".join(task.deferred) or "attributes that are known after apply"
             self.kept_tasks.add(address)
             self.changed_blocks.add(block_name)
@@ -329,29 +335,29 @@ class _Planner(Objects):
                 reason=Reason.NEEDS_UNKNOWN,
             )
             return
-        by_spec: dict[tuple[str, str], list[Wanted]] = {}
+        by_spec: dict[tuple[str, str], list[DesiredObject]] = {}
         names = InstanceNames(task.block.for_each, task.block.count)
         timeouts = timeouts_of(task.block.timeouts, self.scope.bind(names.of(self.scope)[task.address.key]))
-        chosen = self.selected.chosen({each.address: each.dependencies for each in task.wanted})
-        for each in (one for one in task.wanted if one.address in chosen):
-            wanted = replace(
+        chosen = self.selected.chosen({each.address: each.dependencies for each in task.required})
+        for each in (one for one in task.required if one.address in chosen):
+            desired = replace(
                 each,
-                names=lambda scope: scope.bind(names.of(scope)[task.address.key]),
+                bind_instance=lambda scope: scope.bind(names.of(scope)[task.address.key]),
                 timeouts=timeouts.over(each.timeouts),
             )
-            by_spec.setdefault((wanted.provider, wanted.type), []).append(wanted)
+            by_spec.setdefault((desired.provider, desired.type), []).append(desired)
         for (spec_name, type_), found in by_spec.items():
             spec = specs[spec_name]
             rules = NO_RULES if type_ == V1_LIFECYCLE else self._rules(spec, type_, None)
-            for wanted in found:
-                self.moves.take(wanted.address, wanted.aliases)
+            for desired in found:
+                self.moves.take(desired.address, desired.aliases)
             found = self._as_provider_plans(spec, found, rules)
             self._check_absent(spec, found, rules)
             triggered = self._triggered(task.block.lifecycle)
-            for wanted in found:
-                change = self._change(wanted, spec, rules, triggered)
-                if wanted.lifecycle.postconditions:
-                    self.problems += after(wanted, self.scope, self._exported(wanted, change))
+            for desired in found:
+                change = self._change(desired, spec, rules, triggered)
+                if desired.lifecycle.postconditions:
+                    self.problems += check_postconditions(desired, self.scope, self._exported(desired, change))
         if self.selected.whole(block_name):
             self._note(task)
 
@@ -373,7 +379,7 @@ class _Planner(Objects):
         block, recorded = self.config.outputs[name], self.snapshot.outputs.get(name)
         if self.options.refresh_only and recorded is None:
             return
-        require(block.preconditions, self.scope, "Precondition not met", f"output.{name}")
+        require_conditions(block.preconditions, self.scope, "Precondition not met", f"output.{name}")
         change = output_change(block, recorded, self.scope, self.key)
         if self.options.refresh_only and contains_unknown(change.after):
             return
@@ -410,9 +416,9 @@ class _Planner(Objects):
                 continue
             waits = any(within(task, block) for task in self.kept_tasks)
             for each in named.values():
-                if each.address not in self.wanted and self.selected.has(each.address) and not waits:
-                    self.problems.append(nothing_to_import_to(each.address, block in self.blocks, each.range))
+                if each.address not in self.desired and self.selected.has(each.address) and not waits:
+                    self.problems.append(no_import_target(each.address, block in self.blocks, each.range))
         for removed in self.config.removed:
-            still = next((address for address in self.wanted if within(address, str(removed.from_))), None)
+            still = next((address for address in self.desired if within(address, str(removed.from_))), None)
             if still is not None:
-                self.problems.append(still_wanted(still, removed.range))
+                self.problems.append(still_declared(still, removed.range))

@@ -12,14 +12,20 @@ from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.evaluate.expansion import instances
-from dstream.engine.evaluate.redaction import told
+from dstream.engine.evaluate.redaction import prior_for_provider
 from dstream.engine.evaluate.targeting import Selection, block_of_text
-from dstream.engine.plan.recorded_answers import Answers, RecalledDerivations, RecalledRefresh
+from dstream.engine.plan.recorded_answers import RecordedAnswers, SavedRefresh, SavedTaskRequirements
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec, revive
-from dstream.engine.providers.task_requirements import Derivations, Streams, TaskInstance, discovered_of, task_instance
+from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec, spec_from_state
+from dstream.engine.providers.task_requirements import (
+    Streams,
+    TaskInstance,
+    TaskRequirements,
+    discovered_of,
+    task_instance,
+)
 from dstream.engine.refresh.refresh import Refresh
-from dstream.engine.refresh.schema_upgrade import upgraded
+from dstream.engine.refresh.schema_upgrade import upgrade_objects
 from dstream.engine.setup.block_graph import provider_of
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Scope
@@ -29,7 +35,7 @@ Needs = Callable[[str], tuple[str, ...]]
 """The resource blocks and tasks that a block needs."""
 
 
-class Sources:
+class Prefetch:
     """The provider specs of an operation by name, its tasks by address, and what was asked."""
 
     def __init__(
@@ -45,31 +51,31 @@ class Sources:
         derives: bool,
         discovered: Mapping[str, Streams],
         on_upgraded: Callable[[dict[str, ObjectState]], None],
-        recalled: Answers | None = None,
+        saved_answers: RecordedAnswers | None = None,
     ) -> None:
         """`asks`: recorded objects are asked about; `derives`: tasks are asked what they need.
 
         `discovered`: streams that were met just now, by the name of the flow, beside those of the state. `on_upgraded`
-        takes recorded objects that were raised to the present version of their schema. `recalled` has the answers of a
-        saved plan: nothing is asked that it knows.
+        takes prior objects that were upgraded to the present version of their schema. `saved_answers` has the
+        answers of a saved plan: nothing is asked that it has.
         """
-        self._recalled = recalled
+        self._recalled = saved_answers
         self._on_upgraded = on_upgraded
         self.specs: dict[str, ProviderSpec] = {}
         self.tasks: dict[str, TaskInstance] = {}
         self.asked: set[str] = set()
         self.upgraded: dict[str, ObjectState] = {}
         """Recorded objects in the present version of their schema, where that is another one."""
-        self.refresh = Refresh(pool, operation.asked)
+        self.refresh = Refresh(pool, operation.refresh_progress)
 
         def more(task: str, flow: str) -> Streams:
             return (*discovered_of(snapshot, task, flow), *discovered.get(flow, ()))
 
-        self.derivations = Derivations(pool, lambda task: needs(str(task.address.block)), more)
-        if recalled is not None:
-            self.derivations = RecalledDerivations(pool, lambda task: needs(str(task.address.block)), more)
-            self.derivations.saved = recalled.derivations
-            self.refresh = RecalledRefresh(pool, operation.asked, recalled.realities)
+        self.derivations = TaskRequirements(pool, lambda task: needs(str(task.address.block)), more)
+        if saved_answers is not None:
+            self.derivations = SavedTaskRequirements(pool, lambda task: needs(str(task.address.block)), more)
+            self.derivations.saved = saved_answers.derivations
+            self.refresh = SavedRefresh(pool, operation.refresh_progress, saved_answers.refreshed_objects)
         self._operation, self._config = operation, operation.config
         self._snapshot, self._pool, self._scope = snapshot, pool, scope
         self._selected, self._needs = selected, needs
@@ -87,9 +93,9 @@ class Sources:
                 with contextlib.suppress(DiagnosticsError):
                     (self._evaluate_provider if kind == "provider" else self._evaluate_task)(rest)
         for (type_, name), block in self._config.resources.items():
-            wanted = provider_of(block)
-            if f"{type_}.{name}" in self._selected and wanted not in self._config.providers:
-                self.specs.setdefault(f"provider.{wanted}", default_spec(wanted, block, self._config))
+            desired = provider_of(block)
+            if f"{type_}.{name}" in self._selected and desired not in self._config.providers:
+                self.specs.setdefault(f"provider.{desired}", default_spec(desired, block, self._config))
         problems = self._recorded_specs()
         try:
             self._pool.prepare(self.specs.values())
@@ -112,7 +118,7 @@ class Sources:
         """Take a provider as the state recorded it, if it did; raise DiagnosticsError where that has a lost secret."""
         recorded = self._snapshot.providers.get(f"provider.{name}")
         if recorded is not None:
-            spec = revive(f"provider.{name}", recorded, self._scope, self._config)
+            spec = spec_from_state(f"provider.{name}", recorded, self._scope, self._config)
             self.specs[spec.name] = spec
             self._join([spec])
 
@@ -166,7 +172,7 @@ class Sources:
             if recorded is None:
                 continue
             try:
-                self.specs[name] = revive(name, recorded, self._scope, self._config)
+                self.specs[name] = spec_from_state(name, recorded, self._scope, self._config)
             except DiagnosticsError as problem:
                 problems.extend(replace(each, address=each.address or address) for each in problem.diagnostics)
         return problems
@@ -183,7 +189,7 @@ class Sources:
         for spec in specs:
             objects = by_spec.get(spec.name)
             if objects and not spec.unknown:
-                raised = upgraded(
+                raised = upgrade_objects(
                     spec, objects, self._pool, self._snapshot.hmac_key, encrypted=self._operation.encrypted
                 )
                 if raised:
@@ -193,5 +199,5 @@ class Sources:
                 if not self._asks:
                     continue
                 self.asked.update(objects)
-                prior = {a: told(o.attributes, (), self._snapshot.hmac_key) for a, o in objects.items()}
+                prior = {a: prior_for_provider(o.attributes, (), self._snapshot.hmac_key) for a, o in objects.items()}
                 self.refresh.ask(spec, objects, prior)

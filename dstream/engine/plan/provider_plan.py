@@ -12,9 +12,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.evaluate.desired import Wanted
-from dstream.engine.evaluate.redaction import told
-from dstream.engine.providers.type_rules import Rules
+from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.evaluate.redaction import prior_for_provider
+from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.lang import Unknown, to_json_value
 from dstream.plan import is_fingerprint
 from dstream.plan.ignore_changes import with_ignored
@@ -22,7 +22,7 @@ from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
+class PriorObject:
     """An object as it is: identity, redacted attributes, the provider's note, and clear values that are known."""
 
     identity: Any
@@ -32,30 +32,33 @@ class Prior:
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class PlannedChange:
     """What the provider makes of a wish: the wish with what it filled in, and the rules of this very change."""
 
-    wanted: Wanted
-    rules: Rules
-    wished: Mapping[str, Any] = field(default_factory=dict)
+    desired: DesiredObject
+    rules: ResourceTypeRules
+    proposed: Mapping[str, Any] = field(default_factory=dict)
     """The attributes without what the provider filled in; not known of a saved plan."""
 
 
-def meanings(
-    session: ResourceSession | LegacyLifecycle, asked: Iterable[tuple[Wanted, Prior | None]], rules: Rules, key: bytes
-) -> list[Meaning]:
+def plan_changes(
+    session: ResourceSession | LegacyLifecycle,
+    asked: Iterable[tuple[DesiredObject, PriorObject | None]],
+    rules: ResourceTypeRules,
+    key: bytes,
+) -> list[PlannedChange]:
     """Ask about several objects of one type; raise DiagnosticsError with all that the provider refuses."""
-    waiting: list[tuple[Wanted, SimpleQueue[Answer]]] = []
-    for wanted, prior in asked:
+    waiting: list[tuple[DesiredObject, SimpleQueue[Answer]]] = []
+    for desired, prior in asked:
         answers: SimpleQueue[Answer] = SimpleQueue()
-        wish = replace(wanted, attributes=_ignoring(wanted, prior))
+        wish = replace(desired, attributes=_ignoring(desired, prior))
         session.submit(_request(wish, prior, key), answers.put)
         waiting.append((wish, answers))
     found, problems = [], []
     for wish, answers in waiting:
         answer = answers.get()
         if answer.status == "ok":
-            found.append(_meaning(wish, answer, rules))
+            found.append(_planned_change(wish, answer, rules))
         else:
             said = answer.diagnostics or (error("Provider did not plan a change", "It gave no reason."),)
             problems += [replace(d, address=d.address or wish.address, subject=d.subject or wish.range) for d in said]
@@ -64,38 +67,38 @@ def meanings(
     return found
 
 
-def _ignoring(wanted: Wanted, prior: Prior | None) -> dict[str, Any]:
+def _ignoring(desired: DesiredObject, prior: PriorObject | None) -> dict[str, Any]:
     """Return the wished attributes with the ignored ones as they are, save secrets."""
-    ignored = wanted.lifecycle.ignore_changes
+    ignored = desired.lifecycle.ignore_changes
     if prior is None or not ignored:
-        return dict(wanted.attributes)
-    names = list(wanted.attributes) if ignored == "all" else ignored
-    return with_ignored(wanted.attributes, prior.attributes, names, lambda value: not is_fingerprint(value))
+        return dict(desired.attributes)
+    names = list(desired.attributes) if ignored == "all" else ignored
+    return with_ignored(desired.attributes, prior.attributes, names, lambda value: not is_fingerprint(value))
 
 
-def _request(wanted: Wanted, prior: Prior | None, key: bytes) -> Request:
+def _request(desired: DesiredObject, prior: PriorObject | None, key: bytes) -> Request:
     before = identity = private = None
     if prior is not None:
         identity, private = prior.identity, prior.private
-        before = told(prior.attributes, wanted.sensitive, key, wanted.attributes, prior.clear)
+        before = prior_for_provider(prior.attributes, desired.sensitive, key, desired.attributes, prior.clear)
     return Request(
         command="plan",
-        type=wanted.type,
-        key=wanted.key,
+        type=desired.type,
+        key=desired.key,
         identity=identity,
-        desired=to_json_value({name: value for name, value in wanted.attributes.items() if value is not None}),
+        desired=to_json_value({name: value for name, value in desired.attributes.items() if value is not None}),
         prior=before,
         private=private,
-        sensitive=[list(path) for path in sorted(wanted.sensitive, key=str)] or None,
+        sensitive=[list(path) for path in sorted(desired.sensitive, key=str)] or None,
     )
 
 
-def _meaning(wanted: Wanted, answer: Answer, rules: Rules) -> Meaning:
+def _planned_change(desired: DesiredObject, answer: Answer, rules: ResourceTypeRules) -> PlannedChange:
     planned = dict(answer.attributes or {})
-    later = {name for name, value in planned.items() if isinstance(value, Unknown) and name not in wanted.attributes}
+    later = {name for name, value in planned.items() if isinstance(value, Unknown) and name not in desired.attributes}
     attributes = {name: value for name, value in planned.items() if name not in later}
-    return Meaning(
-        replace(wanted, attributes=attributes),
+    return PlannedChange(
+        replace(desired, attributes=attributes),
         replace(rules, computed=frozenset(later), replace=frozenset(answer.replace), defaults={}),
-        wanted.attributes,
+        desired.attributes,
     )

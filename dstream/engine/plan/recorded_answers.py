@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import WITHHELD, Path
-from dstream.engine.plan.provider_plan import Meaning, Prior
+from dstream.engine.plan.provider_plan import PlannedChange, PriorObject
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.task_requirements import Derivations, Side
-from dstream.engine.providers.type_rules import Rules
-from dstream.engine.refresh.refresh import NOT_ASKED, Reality, Refresh
+from dstream.engine.providers.task_requirements import Side, TaskRequirements
+from dstream.engine.providers.type_rules import ResourceTypeRules
+from dstream.engine.refresh.refresh import NOT_REFRESHED, Refresh, RefreshedObject
 from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
 from dstream.plugins.derive import Derivation, DerivedResource
@@ -30,17 +30,17 @@ _ABSENT = object()
 
 
 @dataclass(slots=True)
-class Answers:
+class RecordedAnswers:
     """What a plan was made of, beside state and configuration. All of it by address, or by the name of a provider."""
 
     values: dict[str, Any] = field(default_factory=dict)
     """The evaluated attributes of declared objects."""
     configs: dict[str, Any] = field(default_factory=dict)
     """The evaluated configurations of providers."""
-    realities: dict[str, Reality] = field(default_factory=dict)
+    refreshed_objects: dict[str, RefreshedObject] = field(default_factory=dict)
     derivations: dict[str, Derivation] = field(default_factory=dict)
-    """What sides of tasks asked for, by `derivation_name`."""
-    meanings: dict[str, Meaning] = field(default_factory=dict)
+    """What sides of tasks asked for, by `requirement_key`."""
+    planned_changes: dict[str, PlannedChange] = field(default_factory=dict)
     """What providers made of changes."""
 
     def value(self, address: str, fresh: dict[str, Any]) -> dict[str, Any]:
@@ -53,36 +53,38 @@ class Answers:
         saved = self.configs.get(spec.name)
         return spec if saved is None else replace(spec, config=restored(saved, spec.config))
 
-    def meant(
-        self, asked: Sequence[tuple[Wanted, Prior | None]], rules: Rules
-    ) -> tuple[list[Meaning], list[tuple[Wanted, Prior | None]]]:
+    def recall_planned(
+        self, asked: Sequence[tuple[DesiredObject, PriorObject | None]], rules: ResourceTypeRules
+    ) -> tuple[list[PlannedChange], list[tuple[DesiredObject, PriorObject | None]]]:
         """Return what providers made of wishes, and the wishes about which they have to be asked again."""
-        known: list[Meaning] = []
-        rest: list[tuple[Wanted, Prior | None]] = []
-        for wanted, prior in asked:
-            saved = self.meanings.get(wanted.address)
-            attributes: Any = SECRET if saved is None else restored(saved.wanted.attributes, wanted.attributes)
+        known: list[PlannedChange] = []
+        rest: list[tuple[DesiredObject, PriorObject | None]] = []
+        for desired, prior in asked:
+            saved = self.planned_changes.get(desired.address)
+            attributes: Any = SECRET if saved is None else restored(saved.desired.attributes, desired.attributes)
             if saved is None or has_secret(attributes):
-                rest.append((wanted, prior))
+                rest.append((desired, prior))
             else:
-                made = replace(wanted, attributes=dict(attributes))
-                known.append(Meaning(made, _meant(saved, rules), wanted.attributes))
+                made = replace(desired, attributes=dict(attributes))
+                known.append(PlannedChange(made, _planned_rules(saved, rules), desired.attributes))
         return known, rest
 
-    def meant_again(self, fresh: Meaning, rules: Rules) -> Meaning:
+    def merge_planned(self, fresh: PlannedChange, rules: ResourceTypeRules) -> PlannedChange:
         """Return what a provider made of a wish at plan, with the secrets of what it says now."""
-        saved = self.meanings.get(fresh.wanted.address)
+        saved = self.planned_changes.get(fresh.desired.address)
         if saved is None:
             return fresh
-        attributes = restored(saved.wanted.attributes, fresh.wanted.attributes)
-        return Meaning(replace(fresh.wanted, attributes=dict(attributes)), _meant(saved, rules), fresh.wished)
+        attributes = restored(saved.desired.attributes, fresh.desired.attributes)
+        return PlannedChange(
+            replace(fresh.desired, attributes=dict(attributes)), _planned_rules(saved, rules), fresh.proposed
+        )
 
 
-def _meant(saved: Meaning, rules: Rules) -> Rules:
+def _planned_rules(saved: PlannedChange, rules: ResourceTypeRules) -> ResourceTypeRules:
     return replace(rules, computed=saved.rules.computed, replace=saved.rules.replace, defaults={})
 
 
-def derivation_name(flow: str, role: str) -> str:
+def requirement_key(flow: str, role: str) -> str:
     """Return what the answer of one side of a flow is called."""
     return f"{flow} {role}"
 
@@ -107,12 +109,12 @@ def restored(saved: Any, fresh: Any) -> Any:
     return saved
 
 
-class RecalledRefresh(Refresh):
+class SavedRefresh(Refresh):
     """Answers about objects as they were at plan; those with secrets in them are asked for again."""
 
-    def __init__(self, pool: ProviderPool, asked: RefreshProgress, saved: Mapping[str, Reality]) -> None:
+    def __init__(self, pool: ProviderPool, progress: RefreshProgress, saved: Mapping[str, RefreshedObject]) -> None:
         """Take what was said."""
-        super().__init__(pool, asked)
+        super().__init__(pool, progress)
         self._saved = saved
 
     def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], told: Mapping[str, Any]) -> None:
@@ -121,15 +123,15 @@ class RecalledRefresh(Refresh):
         if again:
             super().ask(spec, again, told)
 
-    def imported(self, spec: ProviderSpec, address: str, item: ObjectState) -> Reality:
+    def read_for_import(self, spec: ProviderSpec, address: str, item: ObjectState) -> RefreshedObject:
         """See `Refresh`."""
         if not self._recall(address):
-            super().imported(spec, address, item)
-        return self.reality(address)
+            super().read_for_import(spec, address, item)
+        return self.result(address)
 
-    def reality(self, address: str) -> Reality:
+    def result(self, address: str) -> RefreshedObject:
         """See `Refresh`."""
-        found = super().reality(address)
+        found = super().result(address)
         saved = self._saved.get(address)
         if saved is None or not has_secret(saved.attributes):
             return found
@@ -150,14 +152,14 @@ def _withheld(value: Any) -> Any:
     return [_withheld(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-class RecalledDerivations(Derivations):
+class SavedTaskRequirements(TaskRequirements):
     """What tasks asked for at plan; a side whose answer had secrets in it is asked again."""
 
     saved: Mapping[str, Derivation] = MappingProxyType({})
 
     def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
-        """See `Derivations`."""
-        saved = self.saved.get(derivation_name(flow, side.role))
+        """See `TaskRequirements`."""
+        saved = self.saved.get(requirement_key(flow, side.role))
         if saved is None:
             return super().answer(side, flow, streams)
         if not any(has_secret(each.attributes) for each in saved.resources):
@@ -193,7 +195,7 @@ def _form(value: Any, paths: frozenset[Path], here: Path) -> Any:
     return value
 
 
-def answers_form(answers: Answers, secret: Mapping[str, Iterable[Path]]) -> dict[str, Any]:
+def answers_form(answers: RecordedAnswers, secret: Mapping[str, Iterable[Path]]) -> dict[str, Any]:
     """Return answers as JSON values; `secret` has the paths of sensitive attributes by address.
 
     Nothing is kept of an object that `secret` does not know: all of it counts as secret.
@@ -208,15 +210,17 @@ def answers_form(answers: Answers, secret: Mapping[str, Iterable[Path]]) -> dict
             name: without_secrets(_plain(config), [path for path, _ in sensitive_paths(config)])
             for name, config in answers.configs.items()
         },
-        "realities": {address: _reality_form(each, paths(address)) for address, each in answers.realities.items()},
+        "realities": {
+            address: _reality_form(each, paths(address)) for address, each in answers.refreshed_objects.items()
+        },
         "derivations": {name: _derivation_form(each, secret) for name, each in answers.derivations.items()},
         "meanings": {
             address: {
-                "attributes": without_secrets(each.wanted.attributes, paths(address)),
+                "attributes": without_secrets(each.desired.attributes, paths(address)),
                 "computed": sorted(each.rules.computed),
                 "replace": sorted(each.rules.replace),
             }
-            for address, each in answers.meanings.items()
+            for address, each in answers.planned_changes.items()
         },
     }
 
@@ -227,9 +231,9 @@ def _plain(config: Any) -> Any:
     return plain(strip_sensitive(config))
 
 
-def _reality_form(found: Reality, paths: Iterable[Path]) -> dict[str, Any]:
+def _reality_form(found: RefreshedObject, paths: Iterable[Path]) -> dict[str, Any]:
     return {
-        "asked": found.asked,
+        "asked": found.queried,
         "exists": found.exists,
         "attributes": None if found.attributes is None else without_secrets(found.attributes, paths),
         "identity": found.identity,
@@ -261,18 +265,18 @@ def _resource_form(item: DerivedResource) -> dict[str, Any]:
     }
 
 
-def answers_from(form: Mapping[str, Any]) -> Answers:
+def answers_from(form: Mapping[str, Any]) -> RecordedAnswers:
     """Return the answers of which `answers_form` made this."""
-    wanted = Wanted("", "", "", "", "", {}, frozenset(), (), _no_lifecycle())
-    return Answers(
+    desired = DesiredObject("", "", "", "", "", {}, frozenset(), (), _no_lifecycle())
+    return RecordedAnswers(
         values={address: from_json_value(value) for address, value in form["values"].items()},
         configs={name: from_json_value(value) for name, value in form["configs"].items()},
-        realities={address: _reality(each) for address, each in form["realities"].items()},
+        refreshed_objects={address: _reality(each) for address, each in form["realities"].items()},
         derivations={name: _derivation(each) for name, each in form["derivations"].items()},
-        meanings={
-            address: Meaning(
-                replace(wanted, address=address, attributes=from_json_value(each["attributes"])),
-                Rules(computed=frozenset(each["computed"]), replace=frozenset(each["replace"])),
+        planned_changes={
+            address: PlannedChange(
+                replace(desired, address=address, attributes=from_json_value(each["attributes"])),
+                ResourceTypeRules(computed=frozenset(each["computed"]), replace=frozenset(each["replace"])),
             )
             for address, each in form["meanings"].items()
         },
@@ -285,10 +289,10 @@ def _no_lifecycle() -> Any:
     return Lifecycle()
 
 
-def _reality(form: Mapping[str, Any]) -> Reality:
+def _reality(form: Mapping[str, Any]) -> RefreshedObject:
     if not form["asked"]:
-        return NOT_ASKED
-    return Reality(True, form["exists"], from_json_value(form["attributes"]), form["identity"], form["private"])
+        return NOT_REFRESHED
+    return RefreshedObject(True, form["exists"], from_json_value(form["attributes"]), form["identity"], form["private"])
 
 
 def _derivation(form: Mapping[str, Any]) -> Derivation:

@@ -14,7 +14,7 @@ from dstream.plan import Action, Change, Reason
 Resources = Mapping[tuple[str, str], ResourceBlock]
 
 
-def triggered(
+def trigger_reason(
     lifecycle: Lifecycle, resources: Resources, changes: Mapping[str, Change], changed_blocks: Collection[str]
 ) -> Reason:
     """Return why an object is replaced, if something that its lifecycle names changes.
@@ -23,12 +23,12 @@ def triggered(
     """
     for expr in lifecycle.replace_triggered_by:
         for reference in references(expr):
-            if block_name(reference) in changed_blocks and _sets_off(reference, resources, changes):
+            if block_name(reference) in changed_blocks and _triggers(reference, resources, changes):
                 return Reason.TRIGGERED
     return Reason.NONE
 
 
-def _sets_off(reference: Reference, resources: Resources, changes: Mapping[str, Change]) -> bool:
+def _triggers(reference: Reference, resources: Resources, changes: Mapping[str, Change]) -> bool:
     declared = resources.get((reference.root, str(reference.path[0])))
     rest = reference.path[1:]
     if declared is None or not rest:

@@ -5,58 +5,68 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import Path, redact
 from dstream.engine.evaluate.targeting import DEPOSED
-from dstream.engine.providers.type_rules import Rules
-from dstream.engine.refresh.refresh import Reality
-from dstream.plan import Action, Change, Drift, DriftKind, Reason, Wishes, changed_names, contains_unknown, decide
+from dstream.engine.providers.type_rules import ResourceTypeRules
+from dstream.engine.refresh.refresh import RefreshedObject
+from dstream.plan import (
+    Action,
+    Change,
+    DecideOptions,
+    Drift,
+    DriftKind,
+    Reason,
+    changed_names,
+    contains_unknown,
+    decide,
+)
 from dstream_state import ObjectState
 
 
 def change_of(
-    wanted: Wanted,
+    desired: DesiredObject,
     recorded: ObjectState | None,
-    reality: Reality,
-    rules: Rules,
+    refreshed: RefreshedObject,
+    rules: ResourceTypeRules,
     asked: Reason,
     key: bytes,
     *,
     new_first: bool,
 ) -> Change:
-    """Return what takes an object to what is wanted.
+    """Return what takes an object to what is desired.
 
     `asked` is a reason to replace it even without a difference; with `new_first`, a replacement makes the new object
     before it destroys the old one.
     """
-    prior = prior_attributes(recorded, reality, wanted.sensitive, key)
-    desired = redact(wanted.attributes, wanted.sensitive, key)
+    prior = prior_attributes(recorded, refreshed, desired.sensitive, key)
+    redacted = redact(desired.attributes, desired.sensitive, key)
     reason = Reason.TAINTED if recorded is not None and recorded.status == "tainted" else asked
-    lifecycle = wanted.lifecycle
+    lifecycle = desired.lifecycle
     ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
-    if reason is Reason.TAINTED and same_identity(wanted, recorded, rules):
+    if reason is Reason.TAINTED and same_identity(desired, recorded, rules):
         new_first = False  # what is not whole stands where the new one has to
-    wishes = Wishes(ignored, new_first, reason if prior is not None else Reason.NONE)
-    decision = decide(prior, desired, rules, wishes)
+    wishes = DecideOptions(ignored, new_first, reason if prior is not None else Reason.NONE)
+    decision = decide(prior, redacted, rules, wishes)
     missing = recorded is not None and prior is None
     return Change(
-        address=wanted.address,
+        address=desired.address,
         action=decision.action,
-        provider=wanted.provider,
-        type=wanted.type,
-        key=wanted.key,
+        provider=desired.provider,
+        type=desired.type,
+        key=desired.key,
         before=prior,
         after=decision.after,
         replace_paths=decision.replace_paths,
         reason=Reason.MISSING if missing else decision.reason,
         holds_data=rules.holds_data,
-        dependencies=wanted.dependencies,
+        dependencies=desired.dependencies,
     )
 
 
-def removal_of(address: str, recorded: ObjectState, reality: Reality, reason: Reason, key: bytes) -> Change:
+def removal_of(address: str, recorded: ObjectState, refreshed: RefreshedObject, reason: Reason, key: bytes) -> Change:
     """Return what is done with an object that nothing asks for; what is gone already is only forgotten."""
-    prior = prior_attributes(recorded, reality, recorded.sensitive, key)
+    prior = prior_attributes(recorded, refreshed, recorded.sensitive, key)
     detail = ""
     if address.endswith(DEPOSED):
         reason, detail = Reason.NONE, "it was replaced, and the earlier object is still there"
@@ -77,31 +87,31 @@ def removal_of(address: str, recorded: ObjectState, reality: Reality, reason: Re
 
 
 def prior_attributes(
-    recorded: ObjectState | None, reality: Reality, sensitive: Iterable[Path], key: bytes
+    recorded: ObjectState | None, refreshed: RefreshedObject, sensitive: Iterable[Path], key: bytes
 ) -> Mapping[str, Any] | None:
     """Return the real attributes, redacted; what a provider withholds is as it was recorded. None: does not exist."""
-    if recorded is None or reality.exists is False:
+    if recorded is None or refreshed.exists is False:
         return None
     paths = {*sensitive, *recorded.sensitive}
     before = redact(recorded.attributes, paths, key)
-    if not reality.exists:
+    if not refreshed.exists:
         return dict(before)
-    return merged(before, redact(reality.attributes or {}, paths, key))
+    return merged(before, redact(refreshed.attributes or {}, paths, key))
 
 
 def drift_of(
-    address: str, recorded: ObjectState, reality: Reality, key: bytes, unordered: Collection[str]
+    address: str, recorded: ObjectState, refreshed: RefreshedObject, key: bytes, unordered: Collection[str]
 ) -> Drift | None:
     """Return how an object differs from what the state records, or None if it does not."""
-    if not reality.asked:
+    if not refreshed.queried:
         return None
     before = redact(recorded.attributes, recorded.sensitive, key)
-    if reality.exists is None:
-        detail = "; ".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in reality.diagnostics)
+    if refreshed.exists is None:
+        detail = "; ".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in refreshed.diagnostics)
         return Drift(address, DriftKind.UNREACHABLE, recorded.type, before, detail=detail)
-    if not reality.exists:
+    if not refreshed.exists:
         return Drift(address, DriftKind.MISSING, recorded.type, before)
-    after = merged(before, redact(reality.attributes or {}, recorded.sensitive, key))
+    after = merged(before, redact(refreshed.attributes or {}, recorded.sensitive, key))
     if changed_names(before, after, unordered):
         return Drift(address, DriftKind.CHANGED, recorded.type, before, after)
     return None
@@ -130,15 +140,15 @@ def _kept(before: Any, told: Any) -> Any:
     return told
 
 
-def planned_identity(attributes: Mapping[str, Any], rules: Rules) -> dict[str, Any] | None:
+def planned_identity(attributes: Mapping[str, Any], rules: ResourceTypeRules) -> dict[str, Any] | None:
     """Return the identity that the attributes give an object, or None while one of them is not known."""
     identity = {name: attributes.get(name, rules.defaults.get(name)) for name in rules.identity_attributes}
     return None if not identity or contains_unknown(identity) or None in identity.values() else identity
 
 
-def same_identity(wanted: Wanted, recorded: ObjectState | None, rules: Rules) -> bool:
+def same_identity(desired: DesiredObject, recorded: ObjectState | None, rules: ResourceTypeRules) -> bool:
     """Tell whether a new object would have the identity of the recorded one, so that both cannot exist together."""
-    planned = planned_identity(wanted.attributes, rules)
+    planned = planned_identity(desired.attributes, rules)
     if planned is None or recorded is None or not isinstance(recorded.identity, Mapping):
         return False
     return all(recorded.identity.get(name) == value for name, value in planned.items())

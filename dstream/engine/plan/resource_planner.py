@@ -10,28 +10,28 @@ from typing import Any
 from dstream.addresses import DerivedAddress, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.expansion import InstanceNames
-from dstream.engine.evaluate.redaction import fingerprint_paths, has_withheld, reveal, told
-from dstream.engine.evaluate.resource_values import Exports, exported
+from dstream.engine.evaluate.redaction import fingerprint_paths, has_withheld, prior_for_provider, reveal
+from dstream.engine.evaluate.resource_values import ResourceValues, mark_sensitive
 from dstream.engine.evaluate.targeting import Selection, block_of_text, read_address
 from dstream.engine.evaluate.timeouts import timeouts_of_removed
 from dstream.engine.plan.errors import (
-    cannot_be_first,
-    exists_already,
-    guarded,
-    needs_encryption,
-    prevented,
+    cannot_create_before_destroy,
+    destroy_prevented,
+    destroy_prevented_by_provider,
+    encryption_required,
+    object_exists,
     sensitive_identity,
     unknown_type,
     unreachable,
     unresolved,
 )
 from dstream.engine.plan.plan_result import PlanOptions
-from dstream.engine.plan.prefetch import Sources
-from dstream.engine.plan.provider_plan import Meaning, Prior, meanings
-from dstream.engine.plan.recorded_answers import Answers
-from dstream.engine.plan.replace_triggers import triggered
+from dstream.engine.plan.prefetch import Prefetch
+from dstream.engine.plan.provider_plan import PlannedChange, PriorObject, plan_changes
+from dstream.engine.plan.recorded_answers import RecordedAnswers
+from dstream.engine.plan.replace_triggers import trigger_reason
 from dstream.engine.plan.resource_diff import (
     change_of,
     drift_of,
@@ -42,10 +42,10 @@ from dstream.engine.plan.resource_diff import (
 )
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.type_rules import NO_RULES, Rules, rules_of
-from dstream.engine.refresh.import_blocks import Adoption, Adoptions, adopted
+from dstream.engine.providers.type_rules import NO_RULES, ResourceTypeRules, rules_of
+from dstream.engine.refresh.import_blocks import ImportTarget, ImportTargets, read_import
 from dstream.engine.refresh.moved_blocks import apply_moves, within
-from dstream.engine.refresh.refresh import Reality, Refresh
+from dstream.engine.refresh.refresh import Refresh, RefreshedObject
 from dstream.engine.setup.block_graph import object_blocks
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Scope
@@ -62,11 +62,11 @@ class Objects:
         snapshot: Snapshot,
         pool: ProviderPool,
         options: PlanOptions,
-        recalled: Answers | None = None,
+        saved_answers: RecordedAnswers | None = None,
     ) -> None:
         """Begin with the recorded objects, under their new addresses where they were moved."""
         self.operation = operation
-        self.recalled = recalled
+        self.saved_answers = saved_answers
         self.config = operation.config
         self.moves = apply_moves(snapshot.resources, () if options.refresh_only else operation.config.moved)
         self.snapshot = replace(snapshot, resources=self.moves.resources)
@@ -74,10 +74,10 @@ class Objects:
         self.pool = pool
         self.options = options
         self.blocks = operation.needs
-        self.exports = Exports(operation.secrets)
-        self.scope: Scope = operation.module.scope(resources=self.exports, planning=True)
-        self.imports = Adoptions(operation.config.imports, options.imports, self.scope)
-        self.wanted: dict[str, Wanted] = {}
+        self.resource_values = ResourceValues(operation.secrets)
+        self.scope: Scope = operation.module.scope(resources=self.resource_values, planning=True)
+        self.imports = ImportTargets(operation.config.imports, options.imports, self.scope)
+        self.desired: dict[str, DesiredObject] = {}
         self.changes: dict[str, Change] = {}
         self.problems: list[Diagnostic] = list(self.moves.problems)
         self.changed_blocks: set[str] = set()
@@ -89,7 +89,7 @@ class Objects:
         self.plans_objects = not (options.destroy or options.refresh_only)
         """Whether it is planned what the configuration asks for."""
         self._needs: dict[str, tuple[str, ...]] = {}
-        self.sources = Sources(
+        self.sources = Prefetch(
             operation,
             self.snapshot,
             pool,
@@ -99,15 +99,15 @@ class Objects:
             asks=options.refresh,
             derives=self.plans_objects,
             on_upgraded=self.moves.resources.update,
-            recalled=recalled,
+            saved_answers=saved_answers,
             discovered=options.discovered,
         )
         self.specs, self.tasks = self.sources.specs, self.sources.tasks
         self.asked, self.refresh = self.sources.asked, self.sources.refresh
         self.removed_timeouts: dict[str, Timeouts] = {}
         self._names_of: dict[str, InstanceNames] = {}
-        self._rules_of: dict[tuple[str, str], Rules] = {}
-        self._meant: dict[str, Meaning] = {}
+        self._rules_of: dict[tuple[str, str], ResourceTypeRules] = {}
+        self._meant: dict[str, PlannedChange] = {}
         self._by_block: dict[str, list[str]] | None = None
         self._new_first: set[str] | None = None
 
@@ -134,7 +134,7 @@ class Objects:
             self._new_first = self.operation.graph.closure(asking) if asking else set()
         return self._new_first
 
-    def _rules(self, spec: ProviderSpec, type_: str, block: ResourceBlock | None) -> Rules:
+    def _rules(self, spec: ProviderSpec, type_: str, block: ResourceBlock | None) -> ResourceTypeRules:
         known = self._rules_of.get((spec.name, type_))
         if known is not None:
             return known
@@ -144,104 +144,112 @@ class Objects:
             raise DiagnosticsError(unknown_type(type_, found.info, block.range if block is not None else spec.range))
         if rules.unreadable and not self.operation.encrypted:
             subject = block.range if block is not None else spec.range
-            raise DiagnosticsError(needs_encryption(type_, rules.unreadable, subject))
+            raise DiagnosticsError(encryption_required(type_, rules.unreadable, subject))
         self._rules_of[spec.name, type_] = rules
         return rules
 
-    def _recorded(self, wanted: Wanted) -> ObjectState | None:
-        return self.snapshot.resources.get(wanted.address)
+    def _recorded(self, desired: DesiredObject) -> ObjectState | None:
+        return self.snapshot.resources.get(desired.address)
 
-    def _prior(self, wanted: Wanted) -> Prior | None:
+    def _prior(self, desired: DesiredObject) -> PriorObject | None:
         """Return an object as its provider is told of it, None if there is none."""
-        recorded, reality = self._recorded(wanted), self._reality(wanted.address)
-        attributes = prior_attributes(recorded, reality, wanted.sensitive, self.key)
+        recorded, refreshed = self._recorded(desired), self._reality(desired.address)
+        attributes = prior_attributes(recorded, refreshed, desired.sensitive, self.key)
         if recorded is None or attributes is None:
             return None
-        private = reality.private if reality.private is not None else recorded.private
-        return Prior(recorded.identity, attributes, private, reality.attributes)
+        private = refreshed.private if refreshed.private is not None else recorded.private
+        return PriorObject(recorded.identity, attributes, private, refreshed.attributes)
 
-    def _reality(self, address: str) -> Reality:
+    def _reality(self, address: str) -> RefreshedObject:
         """Return what the provider said of an object, which may have been asked for under its earlier address."""
         if address not in self.asked and address in self.moves.origins:
-            return self.refresh.reality(self.moves.origins[address])
-        return self.refresh.reality(address)
+            return self.refresh.result(self.moves.origins[address])
+        return self.refresh.result(address)
 
-    def _check_answer(self, address: str, recorded: ObjectState | None, reality: Reality) -> None:
-        if reality.asked and reality.exists is None:
-            self.problems.extend(unreachable(address, reality))
+    def _check_answer(self, address: str, recorded: ObjectState | None, refreshed: RefreshedObject) -> None:
+        if refreshed.queried and refreshed.exists is None:
+            self.problems.extend(unreachable(address, refreshed))
         if recorded is not None and recorded.status in ("unresolved", "pending"):
             self.problems.append(unresolved(address))
 
-    def _as_provider_plans(self, spec: ProviderSpec, found: list[Wanted], rules: Rules) -> list[Wanted]:
+    def _as_provider_plans(
+        self, spec: ProviderSpec, found: list[DesiredObject], rules: ResourceTypeRules
+    ) -> list[DesiredObject]:
         """Return what is wanted with what its provider says about it, where the type's schema has it asked."""
         if not rules.plans or spec.unknown:
             return found
-        asked = [wanted for wanted in found if self._recorded(wanted) or not self._importing(wanted)]
+        asked = [desired for desired in found if self._recorded(desired) or not self._importing(desired)]
         wishes = [(each, self._prior(each)) for each in asked]
-        answers: list[Meaning] = []
-        if self.recalled is not None:
-            answers, wishes = self.recalled.meant(wishes, rules)
+        answers: list[PlannedChange] = []
+        if self.saved_answers is not None:
+            answers, wishes = self.saved_answers.recall_planned(wishes, rules)
         if wishes:
-            fresh = meanings(self.pool.session(spec), wishes, rules, self.key)
-            answers += fresh if self.recalled is None else (self.recalled.meant_again(each, rules) for each in fresh)
-        made = {each.wanted.address: each for each in answers}
+            fresh = plan_changes(self.pool.session(spec), wishes, rules, self.key)
+            answers += (
+                fresh
+                if self.saved_answers is None
+                else (self.saved_answers.merge_planned(each, rules) for each in fresh)
+            )
+        made = {each.desired.address: each for each in answers}
         self._meant.update(made)
-        return [made[each.address].wanted if each.address in made else each for each in found]
+        return [made[each.address].desired if each.address in made else each for each in found]
 
-    def _check_absent(self, spec: ProviderSpec, found: Collection[Wanted], rules: Rules) -> None:
+    def _check_absent(self, spec: ProviderSpec, found: Collection[DesiredObject], rules: ResourceTypeRules) -> None:
         """Ask about new objects whose identity is known before they exist: nobody else's object is adopted."""
         if not self.options.refresh or spec.unknown or not rules.identity_attributes:
             return
         fresh: dict[str, ObjectState] = {}
-        for wanted in found:
-            if self._recorded(wanted) is None and not self._importing(wanted):
-                identity = planned_identity(wanted.attributes, rules)
+        for desired in found:
+            if self._recorded(desired) is None and not self._importing(desired):
+                identity = planned_identity(desired.attributes, rules)
                 if identity is not None:
-                    times = wanted.timeouts
-                    fresh[wanted.address] = ObjectState(spec.name, wanted.type, wanted.key, identity, timeouts=times)
+                    times = desired.timeouts
+                    fresh[desired.address] = ObjectState(spec.name, desired.type, desired.key, identity, timeouts=times)
         self.sources.ask_absent(spec, fresh)
 
-    def _change(self, wanted: Wanted, spec: ProviderSpec, rules: Rules, triggered: Reason) -> Change:
-        address = wanted.address
-        self.wanted[address] = wanted
-        if wanted.sensitive:
-            secret = {str(path[0]) for path in wanted.sensitive} & set(rules.identity_attributes)
-            self.problems += (sensitive_identity(wanted, name) for name in sorted(secret))
-        importing = self._adopt(wanted, spec, rules)
+    def _change(
+        self, desired: DesiredObject, spec: ProviderSpec, rules: ResourceTypeRules, triggered: Reason
+    ) -> Change:
+        address = desired.address
+        self.desired[address] = desired
+        if desired.sensitive:
+            secret = {str(path[0]) for path in desired.sensitive} & set(rules.identity_attributes)
+            self.problems += (sensitive_identity(desired, name) for name in sorted(secret))
+        importing = self._adopt(desired, spec, rules)
         if importing is not None:
-            [wanted] = self._as_provider_plans(spec, [wanted], rules)
-            self.wanted[address] = wanted
+            [desired] = self._as_provider_plans(spec, [desired], rules)
+            self.desired[address] = desired
         if address in self._meant:
             rules = self._meant[address].rules
-        recorded, reality = self._recorded(wanted), self._reality(address)
-        if recorded is None and reality.exists:
-            self.problems.append(exists_already(address))
-        self._check_answer(address, recorded, reality)
+        recorded, refreshed = self._recorded(desired), self._reality(address)
+        if recorded is None and refreshed.exists:
+            self.problems.append(object_exists(address))
+        self._check_answer(address, recorded, refreshed)
         asked = Reason.REQUESTED if address in self.replaced else triggered
-        new_first = wanted.block in self.new_first or wanted.lifecycle.create_before_destroy
-        change = change_of(wanted, recorded, reality, rules, asked, self.key, new_first=new_first)
-        if change.action is Action.CREATE_THEN_DELETE and same_identity(wanted, recorded, rules):
-            self.problems.append(cannot_be_first(change, wanted, rules))
+        new_first = desired.block in self.new_first or desired.lifecycle.create_before_destroy
+        change = change_of(desired, recorded, refreshed, rules, asked, self.key, new_first=new_first)
+        if change.action is Action.CREATE_THEN_DELETE and same_identity(desired, recorded, rules):
+            self.problems.append(cannot_create_before_destroy(change, desired, rules))
         if importing is not None or address in self.moves.origins:
             change = replace(change, moved_from=self.moves.origins.get(address), importing=importing)
         if change.action not in (Action.NO_OP, Action.CREATE):
-            self.changed_blocks.add(wanted.block)
-        if change.action.destroys and wanted.lifecycle.prevent_destroy:
-            self.problems.append(prevented(change, wanted.range))
+            self.changed_blocks.add(desired.block)
+        if change.action.destroys and desired.lifecycle.prevent_destroy:
+            self.problems.append(destroy_prevented(change, desired.range))
         self.changes[address] = change
         return change
 
     def _triggered(self, lifecycle: Lifecycle) -> Reason:
-        return triggered(lifecycle, self.config.resources, self.changes, self.changed_blocks)
+        return trigger_reason(lifecycle, self.config.resources, self.changes, self.changed_blocks)
 
-    def _adopt(self, wanted: Wanted, spec: ProviderSpec, rules: Rules) -> Any:
+    def _adopt(self, desired: DesiredObject, spec: ProviderSpec, rules: ResourceTypeRules) -> Any:
         """Take over what an `import` block or the command names; return its identity, or None."""
-        address = wanted.address
-        importing = self._importing(wanted)
-        if importing is None or self._recorded(wanted) is not None:
+        address = desired.address
+        importing = self._importing(desired)
+        if importing is None or self._recorded(desired) is not None:
             return None
         try:
-            recorded, _ = adopted(wanted, importing.identity, spec, rules, self.refresh, self.key)
+            recorded, _ = read_import(desired, importing.identity, spec, rules, self.refresh, self.key)
         except DiagnosticsError as problem:
             self.problems.extend(problem.diagnostics)
             return None
@@ -249,16 +257,16 @@ class Objects:
         self.moves.resources[address] = recorded
         return recorded.identity
 
-    def _importing(self, wanted: Wanted) -> Adoption | None:
-        return self.imports.of(wanted.block).get(wanted.address)
+    def _importing(self, desired: DesiredObject) -> ImportTarget | None:
+        return self.imports.of(desired.block).get(desired.address)
 
     def _removal(self, address: str, item: ObjectState) -> Change | None:
         """Return what is done with an object that nothing asks for, None if it stays as it is.
 
         One that its task has released stays where destruction is prevented: nobody has asked for it to go.
         """
-        reality = self.refresh.reality(address)
-        self._check_answer(address, item, reality)
+        refreshed = self.refresh.result(address)
+        self._check_answer(address, item, refreshed)
         block = block_of_text(address)
         reason = Reason.NOT_IN_CONFIGURATION
         if self.options.destroy:
@@ -267,7 +275,7 @@ class Objects:
             reason = Reason.NOT_WANTED_BY_TASK
         if self._unneeded(address):
             reason = Reason.RELEASED
-        change = removal_of(address, item, reality, reason, self.key)
+        change = removal_of(address, item, refreshed, reason, self.key)
         if self._released(address):
             detail = "a removed block says so"
             change = replace(change, action=Action.FORGET, reason=Reason.NONE, detail=detail)
@@ -276,9 +284,11 @@ class Objects:
         if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
             if change.reason is Reason.RELEASED:
                 return None
-            self.problems.append(prevented(change, declared.range))
+            self.problems.append(destroy_prevented(change, declared.range))
         elif change.action.destroys and item.prevent_destroy:
-            self.problems.append(guarded(change, declared.range if declared is not None else None))
+            self.problems.append(
+                destroy_prevented_by_provider(change, declared.range if declared is not None else None)
+            )
         return change
 
     def _time_removal(
@@ -320,12 +330,12 @@ class Objects:
             if recorded is None:
                 continue
             unordered = self._recorded_rules(recorded).unordered
-            drift = drift_of(address, recorded, self.refresh.reality(address), self.key, unordered)
+            drift = drift_of(address, recorded, self.refresh.result(address), self.key, unordered)
             if drift is not None:
                 found.append(drift)
         return found
 
-    def _recorded_rules(self, item: ObjectState) -> Rules:
+    def _recorded_rules(self, item: ObjectState) -> ResourceTypeRules:
         known = self._rules_of.get((item.provider, item.type))
         if known is not None:
             return known
@@ -336,19 +346,19 @@ class Objects:
         self._rules_of[item.provider, item.type] = rules
         return rules
 
-    def _exported(self, wanted: Wanted, change: Change) -> Any:
-        reality = self._reality(wanted.address)
-        clear = reveal(change.after, wanted.attributes, reality.attributes)
-        if not reality.asked and has_withheld(clear):
-            clear = reveal(change.after, wanted.attributes, self._secrets_of(wanted.address))
-        rules = self._rules_of.get((wanted.provider, wanted.type), NO_RULES)
+    def _exported(self, desired: DesiredObject, change: Change) -> Any:
+        refreshed = self._reality(desired.address)
+        clear = reveal(change.after, desired.attributes, refreshed.attributes)
+        if not refreshed.queried and has_withheld(clear):
+            clear = reveal(change.after, desired.attributes, self._secrets_of(desired.address))
+        rules = self._rules_of.get((desired.provider, desired.type), NO_RULES)
         if change.action is Action.NO_OP:
-            whole = rules.shape.whole(clear)
+            whole = rules.implied_type.complete(clear)
         else:
             # A provider that plans, and could not be asked yet, may have a value for anything.
-            unasked = rules.plans and wanted.address not in self._meant
-            whole = rules.shape.whole(clear, undecided=unasked, growing=rules.computed)
-        return exported(whole, wanted.sensitive | fingerprint_paths(change.after), wanted.address)
+            unasked = rules.plans and desired.address not in self._meant
+            whole = rules.implied_type.complete(clear, undecided=unasked, growing=rules.computed)
+        return mark_sensitive(whole, desired.sensitive | fingerprint_paths(change.after), desired.address)
 
     def _secrets_of(self, address: str) -> Mapping[str, Any] | None:
         """Read an object that was not refreshed, since something needs a secret of it."""
@@ -356,31 +366,31 @@ class Objects:
         spec = self.specs.get(recorded.provider) if recorded is not None else None
         if recorded is None or spec is None or spec.unknown:
             return None
-        asking = Refresh(self.pool, self.operation.asked)
-        asking.ask(spec, {address: recorded}, {address: told(recorded.attributes, (), self.key)})
-        return asking.reality(address).attributes
+        asking = Refresh(self.pool, self.operation.refresh_progress)
+        asking.ask(spec, {address: recorded}, {address: prior_for_provider(recorded.attributes, (), self.key)})
+        return asking.result(address).attributes
 
     def _export_recorded(self, block: ResourceBlock) -> None:
         """Give expressions the recorded attributes, where nothing will be planned (destroy).
 
         Recorded instances may have other keys than the block, if it was written anew and not applied.
         """
-        self.exports.unknown(block.type, block.name)
+        self.resource_values.unknown(block.type, block.name)
         for text in self.recorded_by_block.get(f"{block.type}.{block.name}", ()):
             address = read_address(text)
             if isinstance(address, ResourceAddress):
                 make = partial(self._recorded_export, text)
-                self.exports.set(address.type, address.name, address.key, make)
+                self.resource_values.set(address.type, address.name, address.key, make)
 
     def _recorded_export(self, address: str) -> Any:
-        item, reality = self.snapshot.resources[address], self.refresh.reality(address)
+        item, refreshed = self.snapshot.resources[address], self.refresh.result(address)
         recorded = item.attributes
         if self.options.refresh_only:
-            recorded = prior_attributes(item, reality, item.sensitive, self.key) or {}
-        clear = reveal(recorded, item.attributes, reality.attributes)
-        if not reality.asked and has_withheld(clear):
+            recorded = prior_attributes(item, refreshed, item.sensitive, self.key) or {}
+        clear = reveal(recorded, item.attributes, refreshed.attributes)
+        if not refreshed.queried and has_withheld(clear):
             clear = reveal(item.attributes, self._secrets_of(address))
-        return exported(self._recorded_rules(item).shape.whole(clear), item.sensitive, address)
+        return mark_sensitive(self._recorded_rules(item).implied_type.complete(clear), item.sensitive, address)
 
     @property
     def recorded_by_block(self) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ _STRUCTURED = ("properties", "items", "additionalProperties", "anyOf", "oneOf")
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ImpliedType:
     """The attributes of one type. One without any adds nothing to an object."""
 
     unset: Mapping[str, None] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Shape:
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The JSON Schemas of those attributes that may hold objects."""
 
-    def whole(
+    def complete(
         self, attributes: Mapping[str, Any], *, undecided: bool = False, growing: Collection[str] = ()
     ) -> dict[str, Any]:
         """Return the attributes of an object together with those that are not set.
@@ -46,10 +46,10 @@ class Shape:
         return found
 
 
-NO_SHAPE = Shape()
+NO_IMPLIED_TYPE = ImpliedType()
 
 
-def shape_of(schema: Mapping[str, Any], computed: Iterable[str]) -> Shape:
+def implied_type(schema: Mapping[str, Any], computed: Iterable[str]) -> ImpliedType:
     """Return the shape of objects by the JSON Schema of their attributes, and the names of those that are computed.
 
     A name with other spellings is left out: it may have been set under one of those.
@@ -59,7 +59,7 @@ def shape_of(schema: Mapping[str, Any], computed: Iterable[str]) -> Shape:
     spelt |= {properties[name]["x-alias-of"] for name in spelt}
     names = sorted({*properties, *computed} - spelt)
     parts = {name: properties[name] for name in names if any(key in properties.get(name, ()) for key in _STRUCTURED)}
-    return Shape(dict.fromkeys(names), parts)
+    return ImpliedType(dict.fromkeys(names), parts)
 
 
 def _whole(schema: Any, value: Any, unset: Unknown | None) -> Any:

@@ -14,7 +14,7 @@ from dstream.plugins.resolve import locked
 from dstream.plugins.type_schemas import DESCRIBES
 
 
-class Knowing:
+class OfflineSchemas:
     """Looks at the lock file and at earlier answers first, and starts what may be started.
 
     `start` is None for programs that are here (by a path, or installed), True also for what comes from registries and

@@ -70,7 +70,7 @@ class ProviderSpec:
         value = to_json_value(strip_sensitive(converted(info.config_schema, self.config)))
         return value if isinstance(value, dict) else {}
 
-    def recorded(self, version: str) -> ProviderState:
+    def to_state(self, version: str) -> ProviderState:
         """Return what the state keeps: sensitive arguments as their expressions, never as values."""
         origins: dict[str, set[str]] = {}
         for path, from_ in sensitive_paths(self.config):
@@ -223,7 +223,7 @@ def _env(launch: Launch, scope: Scope) -> tuple[str, ...]:
     return tuple(names)
 
 
-def revive(name: str, recorded: ProviderState, scope: Scope, config: Config) -> ProviderSpec:
+def spec_from_state(name: str, recorded: ProviderState, scope: Scope, config: Config) -> ProviderSpec:
     """Return the spec of a provider as the state has it: its block may be gone, its objects are not.
 
     Whose signature it needs is what the configuration says, as of any other provider.
@@ -248,10 +248,10 @@ def revive(name: str, recorded: ProviderState, scope: Scope, config: Config) -> 
         else:
             values[argument] = value
     role: Any = recorded.role  # written by `recorded` above
-    return ProviderSpec(name, recorded_source(recorded, config), role, values, expressions)
+    return ProviderSpec(name, source_from_state(recorded, config), role, values, expressions)
 
 
-def recorded_source(recorded: ProviderState, config: Config) -> ProviderSource:
+def source_from_state(recorded: ProviderState, config: Config) -> ProviderSource:
     """Return where a provider that the state has comes from, and whose signature it needs."""
     form = recorded.source
     limits = _limits(form.get("container") or {})

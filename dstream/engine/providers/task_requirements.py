@@ -17,7 +17,7 @@ from typing import Any
 from dstream.addresses import DerivedAddress, Key, TaskAddress
 from dstream.config import Config, Lifecycle, SideBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.evaluate.desired import Wanted, evaluated
+from dstream.engine.evaluate.desired import DesiredObject, split_sensitive
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, make_spec
@@ -41,7 +41,7 @@ class Side:
 
 @dataclass(slots=True)
 class TaskInstance:
-    """A task, or one instance of it, evaluated; what its providers ask for is filled in by `Derivations`."""
+    """A task, or one instance of it, evaluated; what its providers ask for is filled in by `TaskRequirements`."""
 
     address: TaskAddress
     block: TaskBlock
@@ -49,7 +49,7 @@ class TaskInstance:
     outputs: tuple[Side, ...]
     streams: dict[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     """What the input delivers, by the name of the flow."""
-    wanted: list[Wanted] = field(default_factory=list)
+    required: list[DesiredObject] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
     warnings: list[Diagnostic] = field(default_factory=list)
@@ -139,7 +139,7 @@ def _spec(address: TaskAddress, role: Any, side: SideBlock, scope: Scope, config
     return make_spec(side_name(address, role, side.label), side.launch, side.config, role, scope, config)
 
 
-class Derivations:
+class TaskRequirements:
     """Asks the providers of tasks what they need, several tasks at once."""
 
     def __init__(
@@ -166,7 +166,7 @@ class Derivations:
         thread.start()
 
     def finish(self, task: TaskInstance) -> None:
-        """Wait until the task's `wanted`, `streams`, `deferred` and `problems` are filled in."""
+        """Wait until the task's `required`, `streams`, `deferred` and `problems` are filled in."""
         thread = self._threads.get(str(task.address))
         if thread is None:
             self._ask(task)
@@ -191,7 +191,7 @@ class Derivations:
         found = self._pool.installed(side.spec)
         if found.info.protocol < 2:
             if side.role == "output":
-                task.wanted.append(self._lifecycle(task, side, found.info.version))
+                task.required.append(self._lifecycle(task, side, found.info.version))
             return None
         if side.role not in found.info.roles:
             raise DiagnosticsError(
@@ -228,27 +228,27 @@ class Derivations:
             redact=self._pool.secrets_of(side.spec),
         )
 
-    def _add(self, task: TaskInstance, wanted: Wanted) -> None:
+    def _add(self, task: TaskInstance, desired: DesiredObject) -> None:
         """Add an object; one that several flows ask for in the same way is one object."""
-        same = next((each for each in task.wanted if each.address == wanted.address), None)
+        same = next((each for each in task.required if each.address == desired.address), None)
         if same is None:
-            task.wanted.append(wanted)
-        elif same.attributes != wanted.attributes:
+            task.required.append(desired)
+        elif same.attributes != desired.attributes:
             raise DiagnosticsError(
                 error(
                     "Flows of a task need different objects of one name",
-                    f"{wanted.address} is asked for with different attributes.",
+                    f"{desired.address} is asked for with different attributes.",
                     task.block.range,
                 )
             )
 
-    def _wanted(self, task: TaskInstance, side: Side, item: DerivedResource) -> Wanted:
+    def _wanted(self, task: TaskInstance, side: Side, item: DerivedResource) -> DesiredObject:
         address = partial(derived_address, task, side)
         schema = self._pool.installed(side.spec).info.resources.get(item.type)
         sensitive: frozenset[Path] = (
             frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()
         )
-        return Wanted(
+        return DesiredObject(
             address=address(item.type, item.key),
             block=str(task.address.block),
             provider=side.spec.name,
@@ -260,13 +260,13 @@ class Derivations:
             lifecycle=_lifecycle_of(task.block.lifecycle, item),
             range=task.block.range,
             aliases=tuple(address(*pair) for pair in item.aliases),
-            guarded=item.prevent_destroy,
+            provider_prevents_destroy=item.prevent_destroy,
             timeouts=item.timeouts,
         )
 
-    def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> Wanted:
-        config, paths = evaluated(side.spec.config)
-        return Wanted(
+    def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> DesiredObject:
+        config, paths = split_sensitive(side.spec.config)
+        return DesiredObject(
             address=str(DerivedAddress(task.address, "output", side.label, _LIFECYCLE)),
             block=str(task.address.block),
             provider=side.spec.name,

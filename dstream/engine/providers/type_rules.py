@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dstream.engine.evaluate.redaction import Path
-from dstream.engine.providers.implied_type import NO_SHAPE, Shape, shape_of
+from dstream.engine.providers.implied_type import NO_IMPLIED_TYPE, ImpliedType, implied_type
 from dstream.plugins import ProviderInfo, ResourceSchema
 from dstream_state import V1_LIFECYCLE
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ResourceTypeRules:
     """The rules of one type; satisfies `dstream.plan.TypeRules`."""
 
     computed: frozenset[str] = frozenset()
@@ -33,14 +33,14 @@ class Rules:
     """Whether the provider is asked what a change means."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The JSON Schema of the attributes."""
-    shape: Shape = NO_SHAPE
+    implied_type: ImpliedType = NO_IMPLIED_TYPE
     """What attributes there are, set or not."""
 
 
-NO_RULES = Rules()
+NO_RULES = ResourceTypeRules()
 
 
-def rules_of(info: ProviderInfo, type_: str) -> Rules | None:
+def rules_of(info: ProviderInfo, type_: str) -> ResourceTypeRules | None:
     """Return the rules of a type, or None if the provider has no such type. A version 1 lifecycle has no rules."""
     if type_ == V1_LIFECYCLE and info.protocol < 2:
         return NO_RULES
@@ -48,9 +48,9 @@ def rules_of(info: ProviderInfo, type_: str) -> Rules | None:
     return None if schema is None else _rules(schema)
 
 
-def _rules(schema: ResourceSchema) -> Rules:
+def _rules(schema: ResourceSchema) -> ResourceTypeRules:
     properties = schema.schema.get("properties", {})
-    return Rules(
+    return ResourceTypeRules(
         computed=frozenset(schema.computed),
         replace=frozenset(schema.replace),
         defaults=schema.defaults,
@@ -65,5 +65,5 @@ def _rules(schema: ResourceSchema) -> Rules:
         settle=schema.settle,
         plans=schema.plans,
         schema=schema.schema,
-        shape=shape_of(schema.schema, schema.computed),
+        implied_type=implied_type(schema.schema, schema.computed),
     )

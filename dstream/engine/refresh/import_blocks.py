@@ -11,20 +11,20 @@ from dstream.addresses import parse_address
 from dstream.config import Expr, ImportBlock
 from dstream.config.syntax.tree import GetAttr, Index, Variable
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
-from dstream.engine.evaluate.desired import Wanted
+from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.expansion import instances
 from dstream.engine.evaluate.redaction import WITHHELD, redact
 from dstream.engine.evaluate.targeting import block_of_text
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.type_rules import Rules
-from dstream.engine.refresh.refresh import Reality, Refresh
+from dstream.engine.providers.type_rules import ResourceTypeRules
+from dstream.engine.refresh.refresh import Refresh, RefreshedObject
 from dstream.engine.setup.block_graph import imported_block
 from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
 from dstream_state import ObjectState
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption:
+class ImportTarget:
     """One object that an `import` block, or the command, names."""
 
     address: str
@@ -32,7 +32,7 @@ class Adoption:
     range: SourceRange | None = None
 
 
-class Adoptions:
+class ImportTargets:
     """What is taken over, by the block that it comes to: evaluated when it is that block's turn.
 
     So an id can be made of what is known at plan of other resources.
@@ -44,16 +44,16 @@ class Adoptions:
         self._blocks: dict[str, list[ImportBlock]] = {}
         for block in blocks:
             self._blocks.setdefault(imported_block(block), []).append(block)
-        self._given: dict[str, dict[str, Adoption]] = {}
+        self._given: dict[str, dict[str, ImportTarget]] = {}
         for address, identity in given.items():
-            self._given.setdefault(block_of_text(address), {})[address] = Adoption(address, identity)
-        self._found: dict[str, dict[str, Adoption]] = {}
+            self._given.setdefault(block_of_text(address), {})[address] = ImportTarget(address, identity)
+        self._found: dict[str, dict[str, ImportTarget]] = {}
 
-    def of(self, block: str) -> Mapping[str, Adoption]:
+    def of(self, block: str) -> Mapping[str, ImportTarget]:
         """Return what a block takes over, by address; raise DiagnosticsError with all that is wrong with it."""
         found = self._found.get(block)
         if found is None:
-            found = {**adoptions(self._blocks.get(block, ()), self._scope), **self._given.get(block, {})}
+            found = {**import_targets(self._blocks.get(block, ()), self._scope), **self._given.get(block, {})}
             self._found[block] = found
         return found
 
@@ -62,14 +62,14 @@ class Adoptions:
         return {*self._blocks, *self._given}
 
 
-def adoptions(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, Adoption]:
+def import_targets(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, ImportTarget]:
     """Return what `import` blocks name, by address; raise DiagnosticsError with all that is wrong."""
-    found: dict[str, Adoption] = {}
+    found: dict[str, ImportTarget] = {}
     problems: list[Diagnostic] = []
     for block in blocks:
         try:
             for _, names in instances(block.for_each, None, scope):
-                each = _adoption(block, scope.bind(names))
+                each = _import_target(block, scope.bind(names))
                 if each.address in found:
                     detail = f"{each.address} is imported by another block already, at {found[each.address].range}."
                     raise DiagnosticsError(error("Imported twice", detail, block.range))
@@ -81,7 +81,7 @@ def adoptions(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, Adoption
     return found
 
 
-def _adoption(block: ImportBlock, scope: Scope) -> Adoption:
+def _import_target(block: ImportBlock, scope: Scope) -> ImportTarget:
     try:
         address = str(parse_address(_address_text(block.to, scope)))
     except ValueError as problem:
@@ -90,7 +90,7 @@ def _adoption(block: ImportBlock, scope: Scope) -> Adoption:
     if contains_unknown(value) or sensitive_paths(value) or value is None:
         detail = "The id of an import is known at plan, and no secret. If it is none: nonsensitive(...)."
         raise DiagnosticsError(error("Wrong import id", detail, block.id.range))
-    return Adoption(address, to_json_value(value), block.range)
+    return ImportTarget(address, to_json_value(value), block.range)
 
 
 def _address_text(expr: Expr, scope: Scope) -> str:
@@ -109,7 +109,7 @@ def _address_text(expr: Expr, scope: Scope) -> str:
     raise DiagnosticsError(error("Wrong address", f"{expr.text} is no address.", expr.range))
 
 
-def full_identity(given: Any, rules: Rules) -> Any:
+def full_identity(given: Any, rules: ResourceTypeRules) -> Any:
     """Return an identity as the provider has it: a single value stands for the one attribute that makes it up."""
     if isinstance(given, Mapping):
         return dict(given)
@@ -121,32 +121,32 @@ def full_identity(given: Any, rules: Rules) -> Any:
     return {names[0]: given}
 
 
-def adopted(
-    wanted: Wanted, given: Any, spec: ProviderSpec, rules: Rules, refresh: Refresh, key: bytes
-) -> tuple[ObjectState, Reality]:
+def read_import(
+    desired: DesiredObject, given: Any, spec: ProviderSpec, rules: ResourceTypeRules, refresh: Refresh, key: bytes
+) -> tuple[ObjectState, RefreshedObject]:
     """Read an object that exists and return what the state records of it, and how it really is."""
     identity = full_identity(given, rules)
-    item = ObjectState(wanted.provider, wanted.type, wanted.key, identity, timeouts=wanted.timeouts)
-    found = refresh.imported(spec, wanted.address, item)
+    item = ObjectState(desired.provider, desired.type, desired.key, identity, timeouts=desired.timeouts)
+    found = refresh.read_for_import(spec, desired.address, item)
     if not found.exists:
         reason = "; ".join(d.summary for d in found.diagnostics) or "its provider says that there is none like it"
         raise DiagnosticsError(
-            error("Nothing to import", f"{identity}: {reason}.", wanted.range, address=wanted.address)
+            error("Nothing to import", f"{identity}: {reason}.", desired.range, address=desired.address)
         )
-    paths = {*wanted.sensitive, *rules.sensitive_paths}
+    paths = {*desired.sensitive, *rules.sensitive_paths}
     recorded = ObjectState(
-        provider=wanted.provider,
-        type=wanted.type,
-        key=wanted.key,
+        provider=desired.provider,
+        type=desired.type,
+        key=desired.key,
         identity=found.identity if found.identity is not None else identity,
         attributes=redact({n: v for n, v in (found.attributes or {}).items() if v != WITHHELD}, paths, key),
         private=found.private,
-        dependencies=wanted.dependencies,
+        dependencies=desired.dependencies,
         sensitive=tuple(sorted(paths, key=str)),
         schema_version=rules.version,
         holds_data=rules.holds_data,
-        create_before_destroy=wanted.lifecycle.create_before_destroy,
-        prevent_destroy=wanted.guarded,
-        timeouts=wanted.timeouts,
+        create_before_destroy=desired.lifecycle.create_before_destroy,
+        prevent_destroy=desired.provider_prevents_destroy,
+        timeouts=desired.timeouts,
     )
     return recorded, found

@@ -15,11 +15,11 @@ from dstream.config import ResourceBlock, TaskBlock
 from dstream.config.syntax.tree import Node
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.evaluate.redaction import reveal
-from dstream.engine.evaluate.resource_values import Exports, exported
-from dstream.engine.providers.implied_type import NO_SHAPE, Shape
-from dstream.engine.providers.offline_schemas import Knowing
+from dstream.engine.evaluate.resource_values import ResourceValues, mark_sensitive
+from dstream.engine.providers.implied_type import NO_IMPLIED_TYPE, ImpliedType
+from dstream.engine.providers.offline_schemas import OfflineSchemas
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.provider_config import ProviderSpec, recorded_source
+from dstream.engine.providers.provider_config import ProviderSpec, source_from_state
 from dstream.engine.providers.type_rules import rules_of
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Unknown, references
@@ -27,7 +27,7 @@ from dstream.plugins import ProviderInfo
 from dstream_state import ObjectState, Snapshot
 
 
-class Recorded(Exports):
+class PriorValues(ResourceValues):
     """The resources of a configuration as they are recorded. What was never applied is unknown."""
 
     def __init__(
@@ -38,8 +38,8 @@ class Recorded(Exports):
         self.problems: list[Diagnostic] = []
         """Why providers could not be asked: what they alone know is missing."""
         self._snapshot, self._operation, self._pool = snapshot, operation, pool
-        self._knowing = Knowing(operation, start=False)
-        self._shapes: dict[tuple[str, str], Shape] = {}
+        self._knowing = OfflineSchemas(operation, start=False)
+        self._implied_types: dict[tuple[str, str], ImpliedType] = {}
         self._read = None if read is None else _paths(read)
         blocks = operation.config.resources
         for (type_, name), block in blocks.items():
@@ -54,8 +54,8 @@ class Recorded(Exports):
     def _value(self, address: str, item: ObjectState, block: ResourceBlock, key: Key) -> Any:
         clear = reveal(item.attributes)
         if self._reads_more(block, key, clear):
-            clear = self._shape(item).whole(clear)
-        return exported(clear, item.sensitive, address)
+            clear = self._implied_type(item).complete(clear)
+        return mark_sensitive(clear, item.sensitive, address)
 
     def _reads_more(self, block: ResourceBlock, key: Key, attributes: Mapping[str, Any]) -> bool:
         """Tell whether an expression may ask an object for what is not recorded of it."""
@@ -71,17 +71,17 @@ class Recorded(Exports):
                 return True
         return False
 
-    def _shape(self, item: ObjectState) -> Shape:
-        known = self._shapes.get((item.provider, item.type))
+    def _implied_type(self, item: ObjectState) -> ImpliedType:
+        known = self._implied_types.get((item.provider, item.type))
         if known is None:
-            known = NO_SHAPE
+            known = NO_IMPLIED_TYPE
             try:
                 info = self._info(item.provider)
                 rules = rules_of(info, item.type) if info is not None else None
-                known = rules.shape if rules is not None else NO_SHAPE
+                known = rules.implied_type if rules is not None else NO_IMPLIED_TYPE
             except DiagnosticsError as problem:
                 self.problems.extend(problem.diagnostics)
-            self._shapes[item.provider, item.type] = known
+            self._implied_types[item.provider, item.type] = known
         return known
 
     def _info(self, name: str) -> ProviderInfo | None:
@@ -94,13 +94,13 @@ class Recorded(Exports):
             argument: Unknown() if isinstance(value, Mapping) and "$expression" in value else value
             for argument, value in recorded.config.items()
         }
-        role: Any = recorded.role  # written by `ProviderSpec.recorded`
-        spec = ProviderSpec(name, recorded_source(recorded, self._operation.config), role, config)
+        role: Any = recorded.role  # written by `ProviderSpec.to_state`
+        spec = ProviderSpec(name, source_from_state(recorded, self._operation.config), role, config)
         known = self._knowing.info(spec)
         return self._pool.installed(spec).info if isinstance(known, Diagnostic) else known
 
 
-def read_by(operation: Operation, task: TaskBlock) -> Iterable[Node]:
+def expressions_of(operation: Operation, task: TaskBlock) -> Iterable[Node]:
     """Yield the expressions that the configuration of a task may be made of."""
     for local in operation.config.locals.values():
         yield local.expr

@@ -24,10 +24,10 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Reality:
+class RefreshedObject:
     """What a provider says of one object. `attributes` is clear and None unless the object exists."""
 
-    asked: bool
+    queried: bool
     exists: bool | None
     attributes: Mapping[str, Any] | None = None
     identity: Any = None
@@ -35,17 +35,17 @@ class Reality:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-NOT_ASKED = Reality(asked=False, exists=None)
+NOT_REFRESHED = RefreshedObject(queried=False, exists=None)
 
 
 class Refresh:
     """Answers about objects, by address."""
 
-    def __init__(self, pool: ProviderPool, asked: RefreshProgress) -> None:
-        """Ask through the processes of `pool`, and count that in `asked`."""
+    def __init__(self, pool: ProviderPool, progress: RefreshProgress) -> None:
+        """Ask through the processes of `pool`, and count the requests in `progress`."""
         self._pool = pool
-        self._asked = asked
-        self._answers: dict[str, Reality] = {}
+        self._progress = progress
+        self._answers: dict[str, RefreshedObject] = {}
         self._waiting: set[str] = set()
         self._changed = threading.Condition()
 
@@ -56,7 +56,7 @@ class Refresh:
             return
         with self._changed:
             self._waiting.update(objects)
-        self._asked.sent += len(objects)
+        self._progress.sent += len(objects)
         bulk = "bulk_status" in self._pool.installed(spec).info.capabilities
         if not bulk:
             for address, item in objects.items():
@@ -91,50 +91,50 @@ class Refresh:
             request = Request(command="status", objects=listed, timeout=timeout)
             session.submit(request, partial(self._take_batch, batch))
 
-    def imported(self, spec: ProviderSpec, address: str, item: ObjectState) -> Reality:
+    def read_for_import(self, spec: ProviderSpec, address: str, item: ObjectState) -> RefreshedObject:
         """Ask for an object that is to be taken over, by its identity, and wait for the answer."""
         with self._changed:
             self._waiting.add(address)
-        self._asked.sent += 1
+        self._progress.sent += 1
         request = Request(
             command="import", type=item.type, key=item.key, identity=item.identity, timeout=item.timeouts.read
         )
         self._pool.session(spec).submit(request, partial(self._take, address))
-        return self.reality(address)
+        return self.result(address)
 
     def _take(self, address: str, answer: Answer) -> None:
         with self._changed:
-            self._answers[address] = reality(answer)
+            self._answers[address] = refreshed_object(answer)
             self._waiting.discard(address)
-            self._asked.answered += 1
+            self._progress.answered += 1
             self._changed.notify_all()
 
     def _take_batch(self, addresses: list[str], answer: Answer) -> None:
         each: Iterable[Answer] = answer.objects or ()
-        found = [reality(one) for one in each]
+        found = [refreshed_object(one) for one in each]
         if len(found) != len(addresses):
-            found = [reality(answer)] * len(addresses)
+            found = [refreshed_object(answer)] * len(addresses)
         with self._changed:
             self._answers.update(zip(addresses, found, strict=True))
             self._waiting.difference_update(addresses)
-            self._asked.answered += len(addresses)
+            self._progress.answered += len(addresses)
             self._changed.notify_all()
 
-    def reality(self, address: str) -> Reality:
-        """Wait for the answer about an address and return it; `NOT_ASKED` where nobody was asked."""
+    def result(self, address: str) -> RefreshedObject:
+        """Wait for the answer about an address and return it; `NOT_REFRESHED` where nobody was asked."""
         known = self._answers.get(address)
         if known is not None and address not in self._waiting:
             return known
         with self._changed:
             while address in self._waiting:
                 self._changed.wait()
-            return self._answers.get(address, NOT_ASKED)
+            return self._answers.get(address, NOT_REFRESHED)
 
 
-def reality(answer: Answer) -> Reality:
+def refreshed_object(answer: Answer) -> RefreshedObject:
     """Return what an answer to `status` says."""
     if answer.status == "ok":
-        return Reality(True, True, answer.attributes or {}, answer.identity, answer.private, answer.diagnostics)
+        return RefreshedObject(True, True, answer.attributes or {}, answer.identity, answer.private, answer.diagnostics)
     if answer.status == "gone":
-        return Reality(True, False)
-    return Reality(True, None, diagnostics=answer.diagnostics)
+        return RefreshedObject(True, False)
+    return RefreshedObject(True, None, diagnostics=answer.diagnostics)

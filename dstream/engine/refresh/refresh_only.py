@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from dstream.engine.evaluate.redaction import reveal
-from dstream.engine.refresh.refresh import Reality
+from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.plan import Drift, DriftKind
 from dstream_state import Drop, ObjectState, Put, Record
 
 
-def taken_in(
+def refresh_records(
     drifts: Iterable[Drift],
     recorded: Mapping[str, ObjectState],
-    realities: Mapping[str, Reality],
+    refreshed_objects: Mapping[str, RefreshedObject],
     *,
     encrypted: bool,
 ) -> Iterator[Record]:
@@ -23,13 +23,13 @@ def taken_in(
     Secrets are kept only where the state is `encrypted`; elsewhere a drift has their fingerprints.
     """
     for drift in drifts:
-        item, reality = recorded[drift.address], realities[drift.address]
+        item, refreshed = recorded[drift.address], refreshed_objects[drift.address]
         if drift.kind is DriftKind.MISSING:
             yield Drop(drift.address)
         elif drift.kind is DriftKind.CHANGED:
             real = dict(drift.after or {})
             if encrypted:
-                real = dict(reveal(real, reality.attributes, item.attributes))
-            identity = reality.identity if reality.identity is not None else item.identity
-            private = reality.private if reality.private is not None else item.private
+                real = dict(reveal(real, refreshed.attributes, item.attributes))
+            identity = refreshed.identity if refreshed.identity is not None else item.identity
+            private = refreshed.private if refreshed.private is not None else item.private
             yield Put(drift.address, replace(item, attributes=real, identity=identity, private=private))

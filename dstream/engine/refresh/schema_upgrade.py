@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.evaluate.redaction import WITHHELD, redact, told
+from dstream.engine.evaluate.redaction import WITHHELD, prior_for_provider, redact
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.plugins import Answer, LegacyLifecycle, Request
@@ -16,7 +16,7 @@ from dstream.plugins.type_schemas import DescribedTypes
 from dstream_state import ObjectState
 
 
-def upgraded(
+def upgrade_objects(
     spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
 ) -> dict[str, ObjectState]:
     """Return those objects of a provider that are of an older schema version, in the present one.
@@ -24,13 +24,13 @@ def upgraded(
     `encrypted`: the state may hold secrets. Raise DiagnosticsError with all that cannot be raised, and with those that
     a newer provider recorded.
     """
-    found, problems = raised(spec, objects, pool, key, encrypted=encrypted)
+    found, problems = try_upgrade(spec, objects, pool, key, encrypted=encrypted)
     if problems:
         raise DiagnosticsError(problems)
     return found
 
 
-def raised(
+def try_upgrade(
     spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
 ) -> tuple[dict[str, ObjectState], list[Diagnostic]]:
     """Return what `upgraded` does, and what it would raise, each with the address of its object."""
@@ -51,7 +51,7 @@ def raised(
         if isinstance(session, LegacyLifecycle):
             continue
         answers: SimpleQueue[Answer] = SimpleQueue()
-        prior = told(item.attributes, item.sensitive, key, item.attributes)
+        prior = prior_for_provider(item.attributes, item.sensitive, key, item.attributes)
         request = Request(
             command="upgrade",
             type=item.type,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.runs.flows import flow_names
-from dstream.engine.runs.run_files import folder_of, log_path, read_note
+from dstream.engine.runs.run_files import log_path, read_run_status, run_folder
 from dstream.engine.setup.operation import Operation
 from dstream_state import Holder
 from dstream_state.processes import alive, start_time, this_host
@@ -23,7 +23,7 @@ _UNDERWAY = ("running", "waiting", "restarting", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
-class Detached:
+class DetachedRun:
     """A run that was started in the background."""
 
     pid: int
@@ -32,12 +32,14 @@ class Detached:
     """How it ended, if it has already."""
 
 
-def start_detached(root: Path, task: str, flows: Sequence[str], arguments: Sequence[str], patience: float) -> Detached:
+def start_detached(
+    root: Path, task: str, flows: Sequence[str], arguments: Sequence[str], patience: float
+) -> DetachedRun:
     """Start `dstream ARGUMENTS` in the background, its output going to the task's log; wait until it is underway.
 
     Returns early when it has ended. It belongs to no terminal, and goes on when the one who started it logs out.
     """
-    folder_of(root).mkdir(parents=True, exist_ok=True)
+    run_folder(root).mkdir(parents=True, exist_ok=True)
     log = log_path(root, task)
     if log.exists():
         log.replace(log.with_name(f"{log.name}.1"))
@@ -52,11 +54,11 @@ def start_detached(root: Path, task: str, flows: Sequence[str], arguments: Seque
         )
     until = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < until:
-        notes = [read_note(root, flow) for flow in flows]
+        notes = [read_run_status(root, flow) for flow in flows]
         if all(note is not None and note.pid == process.pid and note.state in _UNDERWAY for note in notes):
             break
         time.sleep(0.05)
-    return Detached(process.pid, log, process.poll())
+    return DetachedRun(process.pid, log, process.poll())
 
 
 def runner_of(operation: Operation, flow: str) -> Holder | None:

@@ -14,14 +14,14 @@ from dstream.engine.evaluate.redaction import has_withheld
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.task_requirements import (
-    Derivations,
     Side,
     TaskInstance,
+    TaskRequirements,
     discovered_of,
     flow_name,
     task_instance,
 )
-from dstream.engine.refresh.prior_values import Recorded, read_by
+from dstream.engine.refresh.prior_values import PriorValues, expressions_of
 from dstream.engine.setup.operation import Operation
 from dstream.run import Endpoint, Flow
 from dstream_state import Snapshot
@@ -50,11 +50,11 @@ def flow_names(operation: Operation, task: str) -> list[str]:
         for key, _ in instances(block.for_each, block.count, scope)
         for output in block.outputs
     ]
-    wanted = task.removeprefix("task.")
-    matching = [name for name in names if name == wanted or name.startswith((f"{wanted}/", f"{wanted}["))]
+    selected = task.removeprefix("task.")
+    matching = [name for name in names if name == selected or name.startswith((f"{selected}/", f"{selected}["))]
     if not matching:
         raise DiagnosticsError(
-            error("Unknown task", f"{wanted} names no flow. There are: {', '.join(names) or 'none'}.")
+            error("Unknown task", f"{selected} names no flow. There are: {', '.join(names) or 'none'}.")
         )
     return matching
 
@@ -67,7 +67,7 @@ def make_flows(
     Raises DiagnosticsError unless what is configured is what was applied; `unapplied` lets it pass.
     """
     block = task_block(operation, name)
-    recorded = Recorded(snapshot, operation, pool, read_by(operation, block))
+    recorded = PriorValues(snapshot, operation, pool, expressions_of(operation, block))
     scope = operation.module.scope(resources=recorded)
     try:
         tasks = [
@@ -77,16 +77,16 @@ def make_flows(
     except DiagnosticsError as problem:
         raise DiagnosticsError([*problem.diagnostics, *recorded.problems]) from None
     pool.prepare(side.spec for task in tasks for side in task.sides)
-    wanted = set(flow_names(operation, name))
+    selected = set(flow_names(operation, name))
     flows = []
     for task in tasks:
-        chosen = [output for output in task.outputs if flow_name(task.address, output.label) in wanted]
+        chosen = [output for output in task.outputs if flow_name(task.address, output.label) in selected]
         if not chosen:
             continue
         if not unapplied:
             _check_applied(task, snapshot, pool)
         _check_known(task, pool)
-        derivations = Derivations(pool, lambda _: (), partial(discovered_of, snapshot))
+        derivations = TaskRequirements(pool, lambda _: (), partial(discovered_of, snapshot))
         derivations.finish(task)
         if task.problems:
             raise DiagnosticsError(task.problems)

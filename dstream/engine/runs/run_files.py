@@ -28,7 +28,7 @@ _EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class RunStatus:
     """How one flow is doing; times are seconds since 1970."""
 
     flow: str
@@ -47,32 +47,32 @@ class Note:
     """For the input and the output: where it comes from, and the digest of its content."""
 
 
-def folder_of(root: Path) -> Path:
+def run_folder(root: Path) -> Path:
     """Return where the notes and logs of a configuration are."""
     return root / DATA_DIR / "run"
 
 
-def note_path(root: Path, flow: str) -> Path:
+def status_path(root: Path, flow: str) -> Path:
     """Return where the note of a flow is."""
-    return folder_of(root) / f"{quote(flow, safe='')}.json"
+    return run_folder(root) / f"{quote(flow, safe='')}.json"
 
 
 def log_path(root: Path, task: str) -> Path:
     """Return where the log of a task is, if it runs detached."""
-    return folder_of(root) / f"{quote(task, safe='')}.log"
+    return run_folder(root) / f"{quote(task, safe='')}.log"
 
 
-def read_note(root: Path, flow: str) -> Note | None:
+def read_run_status(root: Path, flow: str) -> RunStatus | None:
     """Return the note of a flow's latest run, or None."""
     try:
-        form = json.loads(note_path(root, flow).read_bytes())
-        known = {each.name for each in fields(Note)}
-        return Note(**{name: value for name, value in form.items() if name in known})
+        form = json.loads(status_path(root, flow).read_bytes())
+        known = {each.name for each in fields(RunStatus)}
+        return RunStatus(**{name: value for name, value in form.items() if name in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
-class Noting:
+class RunStatusWriter:
     """A reporter that passes everything on to another one, and keeps the notes. Never fails: notes are for people."""
 
     def __init__(
@@ -83,10 +83,11 @@ class Noting:
         self._lock = threading.Lock()
         self._written: dict[str, float] = {}
         self._notes = {
-            flow.name: Note(flow.name, os.getpid(), started_at=clock(), providers=_providers(flow)) for flow in flows
+            flow.name: RunStatus(flow.name, os.getpid(), started_at=clock(), providers=_providers(flow))
+            for flow in flows
         }
         with contextlib.suppress(OSError):
-            folder_of(root).mkdir(parents=True, exist_ok=True)
+            run_folder(root).mkdir(parents=True, exist_ok=True)
         for flow in flows:
             self._change(flow)
 
@@ -161,7 +162,7 @@ class Noting:
             if soon and now - self._written.get(flow.name, 0.0) < _EVERY:
                 return
             self._written[flow.name] = now
-            path = note_path(self._root, flow.name)
+            path = status_path(self._root, flow.name)
             with contextlib.suppress(OSError):
                 with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
                     json.dump(asdict(note), file)

@@ -8,7 +8,7 @@ from typing import Any
 from dstream.engine.commands.plan import current_state
 from dstream.engine.runs.flows import flow_names
 from dstream.engine.runs.process_stats import containers_of, memory_of
-from dstream.engine.runs.run_files import Note, read_note
+from dstream.engine.runs.run_files import RunStatus, read_run_status
 from dstream.engine.setup.operation import Operation
 from dstream_state import ProcessStarted, Snapshot
 from dstream_state.processes import alive, this_host
@@ -25,7 +25,7 @@ class FlowStatus:
     position: Any
     dead_letters: int
     processes: tuple[str, ...]
-    note: Note | None = None
+    note: RunStatus | None = None
     """How its latest run on this machine is doing, or has ended."""
     containers: tuple[str, ...] = ()
 
@@ -107,7 +107,7 @@ def _flow(operation: Operation, name: str) -> FlowStatus:
         view.checkpoint.position if view.checkpoint is not None else None,
         len(store.dead_letters.list()),
         tuple(_process(process) for process in view.processes) if running else (),
-        read_note(operation.root, name),
+        read_run_status(operation.root, name),
         containers_of(holder) if running and holder is not None else (),
     )
 

@@ -132,7 +132,7 @@ def _conditions(*conditions: Condition) -> Iterator[str]:
         yield from _names(condition.condition, condition.error_message)
 
 
-def names_aside(config: Config) -> Iterator[str]:
+def references_outside_blocks(config: Config) -> Iterator[str]:
     """Yield what is referred to outside of the graph: by settings, checks, imports and validations."""
     settings = config.settings
     if settings is not None:

@@ -24,7 +24,7 @@ DATA_DIR = ".dstream"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class OperationInputs:
     """What the user gives beside the configuration's files."""
 
     config: Path = Path()
@@ -49,7 +49,7 @@ class Operation:
     _backend: Backend | None = None
     _needs: Needs | None = None
     _graph: Dependencies | None = None
-    asked: RefreshProgress = field(default_factory=RefreshProgress)
+    refresh_progress: RefreshProgress = field(default_factory=RefreshProgress)
 
     @property
     def root(self) -> Path:
@@ -99,7 +99,7 @@ class Operation:
         return self._graph
 
 
-def open_operation(given: Given, *, ask: Ask | None = None, lint: bool = False) -> Operation:
+def open_operation(given: OperationInputs, *, ask: Ask | None = None, lint: bool = False) -> Operation:
     """Load the configuration and evaluate its variables; raise DiagnosticsError with everything that is wrong.
 
     `ask` is called for a variable without a value. With `lint`, what is not given is unknown instead of an error.

@@ -31,7 +31,7 @@ from typing import Any
 from dstream.engine.apply import recovery
 from dstream.engine.apply.apply import ApplyOptions, apply
 from dstream.engine.plan.plan_result import PlanOptions
-from dstream.engine.setup.operation import Given, open_operation
+from dstream.engine.setup.operation import OperationInputs, open_operation
 from dstream.plugins import Request, ResourceSession
 from dstream.stopping import Stop
 from dstream_state import Intent, Result, local
@@ -165,7 +165,7 @@ if "CLOCK_FILE" in os.environ:
     StoredBackend.__init__.__kwdefaults__["clock"] = lambda: boot_seconds() + float(ahead.read_text())
 
 if __name__ == "__main__":
-    operation = open_operation(Given(config=Path(sys.argv[1])))
+    operation = open_operation(OperationInputs(config=Path(sys.argv[1])))
     options = ApplyOptions(PlanOptions(destroy=sys.argv[2] == "destroy"), lock_timeout=20)
     outcome = apply(operation, options, lambda plan: True, Told(), Stop())
     sys.exit(1 if outcome.diagnostics else 0)

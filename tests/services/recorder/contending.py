@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dstream.engine.apply.apply import ApplyOptions, apply
 from dstream.engine.plan.plan_result import PlanOptions
-from dstream.engine.setup.operation import Given, open_operation
+from dstream.engine.setup.operation import OperationInputs, open_operation
 from dstream.stopping import Stop
 from tests.services.recorder.world import Told
 
@@ -18,7 +18,7 @@ if __name__ == "__main__":
     size = 0
     while size == 0 or time.monotonic() < until:
         size += 1
-        operation = open_operation(Given(config=folder, variables={"size": str(size)}))
+        operation = open_operation(OperationInputs(config=folder, variables={"size": str(size)}))
         options = ApplyOptions(PlanOptions(targets=(f"rec_marked.n{number}",)), lock_timeout=600)
         outcome = apply(operation, options, lambda plan: True, Told(), Stop())
         if outcome.diagnostics or outcome.snapshot is None:

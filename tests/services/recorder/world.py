@@ -14,7 +14,7 @@ from dstream.engine.apply.apply import ApplyOptions, Outcome, apply
 from dstream.engine.commands.drift import DriftReport, find_drift
 from dstream.engine.commands.plan import plan
 from dstream.engine.plan.plan_result import PlanOptions
-from dstream.engine.setup.operation import Given, Operation, open_operation
+from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
 from dstream.plan import Action, Change, Plan
 from dstream.stopping import Stop
 from dstream_state import ObjectState, Snapshot, overlay
@@ -118,7 +118,7 @@ class World:
 
     def operation(self, **variables: str) -> Operation:
         """Return the configuration, opened."""
-        return open_operation(Given(config=self.folder, variables=variables))
+        return open_operation(OperationInputs(config=self.folder, variables=variables))
 
     # -- operations ----------------------------------------------------------------------------------
 

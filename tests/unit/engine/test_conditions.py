@@ -4,7 +4,7 @@ import pytest
 
 from dstream.diagnostics import Severity
 from dstream.engine.commands.validate import lint
-from dstream.engine.setup.operation import Given
+from dstream.engine.setup.operation import OperationInputs
 from tests.services.recorder.world import World, refused, said
 
 HEAD = 'variable "size" {\n  type = number\n  default = 1\n}\n'
@@ -134,13 +134,13 @@ def test_an_output_with_a_precondition_that_does_not_hold_stops_the_plan(world: 
 )
 def test_lint_evaluates_conditions_as_far_as_they_are_known(world: World, text, severity, says) -> None:
     world.write(text)
-    found, *more = lint(Given(config=world.folder, variables={"size": "1"})).diagnostics
+    found, *more = lint(OperationInputs(config=world.folder, variables={"size": "1"})).diagnostics
     assert more == [], said(more)
     assert found.severity is severity and says in found.detail
 
 
 def test_what_only_conditions_use_is_used(world: World) -> None:
     world.write("locals {\n  limit = 5\n}\n" + an_object("precondition", "var.size < local.limit"))
-    assert lint(Given(config=world.folder)).diagnostics == ()
+    assert lint(OperationInputs(config=world.folder)).diagnostics == ()
     world.write("locals {\n  limit = 5\n}\n" + HEAD + CHECK.format(condition="var.size < local.limit"))
-    assert lint(Given(config=world.folder)).diagnostics == ()
+    assert lint(OperationInputs(config=world.folder)).diagnostics == ()

@@ -9,7 +9,7 @@ from dstream.cli.render.drift import drift_json, report_lines
 from dstream.cli.render.drift_markdown import LIMIT, report_markdown
 from dstream.cli.render.paint import Paint
 from dstream.engine.commands.validate import lint
-from dstream.engine.setup.operation import Given
+from dstream.engine.setup.operation import OperationInputs
 from dstream.plan import DriftKind
 from tests.services.recorder.world import World, refused, said
 
@@ -192,7 +192,7 @@ class TestIgnoreRules:
         found = refused(world.drift)
         assert says in said(found)
         assert found[0].subject is not None
-        assert says in said(lint(Given(config=world.folder)).diagnostics)
+        assert says in said(lint(OperationInputs(config=world.folder)).diagnostics)
 
 
 def test_the_report_as_json_and_markdown(world: World) -> None:

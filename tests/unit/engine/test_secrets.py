@@ -1,6 +1,14 @@
 """Secrets never stand in a plan, and are told to a provider only where they are known anyway."""
 
-from dstream.engine.evaluate.redaction import WITHHELD, echoes, fingerprint_paths, has_withheld, redact, reveal, told
+from dstream.engine.evaluate.redaction import (
+    WITHHELD,
+    echoed_secrets,
+    fingerprint_paths,
+    has_withheld,
+    prior_for_provider,
+    redact,
+    reveal,
+)
 from dstream.engine.plan.resource_diff import merged
 from dstream.lang import Unknown
 from dstream.lang.secret_texts import SecretTexts
@@ -39,16 +47,16 @@ def test_revealing_takes_the_first_clear_value_and_withholds_what_nobody_knows()
 
 def test_a_provider_is_told_a_prior_secret_only_if_it_is_the_desired_one() -> None:
     prior = redact(CLEAR, PATHS, KEY)
-    assert told(prior, PATHS, KEY, CLEAR) == CLEAR
+    assert prior_for_provider(prior, PATHS, KEY, CLEAR) == CLEAR
     changed = CLEAR | {"password": "other"}
-    assert told(prior, PATHS, KEY, changed)["password"] == WITHHELD
-    assert told(prior, PATHS, KEY, changed, CLEAR) == CLEAR
-    assert told(prior, (), KEY)["password"] == WITHHELD
+    assert prior_for_provider(prior, PATHS, KEY, changed)["password"] == WITHHELD
+    assert prior_for_provider(prior, PATHS, KEY, changed, CLEAR) == CLEAR
+    assert prior_for_provider(prior, (), KEY)["password"] == WITHHELD
 
 
 def test_what_a_provider_withholds_stays_withheld_and_what_looks_like_a_marker_is_wrapped() -> None:
     assert redact({"password": WITHHELD}, PATHS, KEY) == {"password": WITHHELD}
-    assert told({"password": WITHHELD, "labels": {"$x": 1}}, PATHS, KEY) == {
+    assert prior_for_provider({"password": WITHHELD, "labels": {"$x": 1}}, PATHS, KEY) == {
         "password": WITHHELD,
         "labels": {"$object": {"$x": 1}},
     }
@@ -61,15 +69,15 @@ def test_where_a_provider_tells_a_secret_that_it_was_given_is_secret_too() -> No
     secrets.add("t0ken")
     secrets.add("elsewhere")
     paths = {("password",), ("command",), ("pin",)}
-    assert echoes(told_back, wished, paths, secrets) == {("out",), ("list", 1, "x")}
-    assert echoes({"out": "elsewhere"}, wished, paths, secrets) == set(), "it was not given to this object"
-    assert echoes(told_back, wished, (), secrets) == set()
+    assert echoed_secrets(told_back, wished, paths, secrets) == {("out",), ("list", 1, "x")}
+    assert echoed_secrets({"out": "elsewhere"}, wished, paths, secrets) == set(), "it was not given to this object"
+    assert echoed_secrets(told_back, wished, (), secrets) == set()
 
 
 def test_a_secret_that_only_the_state_knows_of_is_filled_in_from_the_state() -> None:
     prior = redact({"out": "got hunter22"}, {("out",)}, KEY)
-    assert told(prior, (), KEY, {"out": "got hunter22"}) == {"out": "got hunter22"}
-    assert told(prior, (), KEY, {"out": "something else"}) == {"out": WITHHELD}
+    assert prior_for_provider(prior, (), KEY, {"out": "got hunter22"}) == {"out": "got hunter22"}
+    assert prior_for_provider(prior, (), KEY, {"out": "something else"}) == {"out": WITHHELD}
 
 
 def test_what_is_withheld_deep_in_an_answer_is_as_it_was_recorded() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dstream.engine.apply import task_leases
-from dstream.engine.apply.task_leases import Pausing, runners_paused
+from dstream.engine.apply.task_leases import PauseOptions, paused_runners
 from dstream.plan import Plan, TaskNote
 from dstream_state import Holder, StateLocked, open_backend
 
@@ -44,7 +44,7 @@ def test_one_runner_of_several_flows_is_asked_once(tmp_path: Path, runner: "subp
     def stopping(flow: str, holder: Holder) -> None:
         asked.append((flow, holder.pid))
 
-    with runners_paused(backend, REMOVED, {}, Pausing("apply", 0, True, stopping), lambda: None) as leases:
+    with paused_runners(backend, REMOVED, {}, PauseOptions("apply", 0, True, stopping), lambda: None) as leases:
         assert sorted(leases) == ["copy/a", "copy/b"]
         assert asked == [("copy/a", runner.pid)]
         assert runner.wait(20) == 0
@@ -57,7 +57,7 @@ def test_a_runner_on_another_machine_is_named_and_left_alone(
     monkeypatch.setattr(task_leases, "this_host", lambda: "elsewhere")
     with (
         pytest.raises(StateLocked, match=rf"pid {runner.pid}.*of this machine alone"),
-        runners_paused(backend, REMOVED, {}, Pausing("apply", 0, stop=True), lambda: None),
+        paused_runners(backend, REMOVED, {}, PauseOptions("apply", 0, stop=True), lambda: None),
     ):
         raise AssertionError("it has the lease of a task that runs")
     os.kill(runner.pid, signal.SIGTERM)

@@ -10,7 +10,7 @@ import pytest
 
 from dstream.engine.apply import recovery
 from dstream.engine.commands.validate import lint
-from dstream.engine.setup.operation import Given
+from dstream.engine.setup.operation import OperationInputs
 from dstream.plugins import Answer, session
 from dstream_state import Timeouts
 from tests.services.recorder.provider import SETTLE
@@ -147,7 +147,7 @@ def test_a_wrong_time_is_refused_with_its_place_by_plan_and_by_lint(world: World
     summary, detail = WRONG[value]
     world.write(block(f"    create = {value}"))
     found = refused(world.plan)
-    linted = lint(Given(config=world.folder)).diagnostics
+    linted = lint(OperationInputs(config=world.folder)).diagnostics
     for [each] in (found, [d for d in linted if d.severity == "error"]):
         assert each.summary == summary and detail in each.detail, each
         assert each.subject is not None and world.operation().config.sources[each.subject.filename][
@@ -165,7 +165,7 @@ def test_a_time_that_depends_on_what_will_be_is_refused_and_not_by_lint(world: W
     world.write(block("") + block("    create = rec_planned.a.uid", "b"))
     [found] = refused(world.plan)
     assert (found.summary, found.subject.start.line if found.subject else 0) == ("Unknown timeout", 14)
-    assert lint(Given(config=world.folder)).valid
+    assert lint(OperationInputs(config=world.folder)).valid
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_an_argument_of_that_name_belongs_to_the_type(world: World) -> None:
 
 def test_what_only_timeouts_use_is_used(world: World) -> None:
     world.write('locals {\n  slow = "2h"\n}\n' + block("    create = local.slow"))
-    assert lint(Given(config=world.folder)).diagnostics == ()
+    assert lint(OperationInputs(config=world.folder)).diagnostics == ()
 
 
 # -- tasks -----------------------------------------------------------------------------------------------

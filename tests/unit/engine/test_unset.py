@@ -8,7 +8,7 @@ import pytest
 from dstream.engine.commands.validate import lint
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.runs.flows import make_flows
-from dstream.engine.setup.operation import Given
+from dstream.engine.setup.operation import OperationInputs
 from dstream.lang import Unknown
 from dstream.plan import Action, Plan
 from dstream.run import Flow
@@ -40,7 +40,7 @@ def planned(plan: Plan) -> Any:
 
 def linted(world: World) -> list[str]:
     """Return what lint says."""
-    return [f"{each.summary}: {each.detail}" for each in lint(Given(config=world.folder)).diagnostics]
+    return [f"{each.summary}: {each.detail}" for each in lint(OperationInputs(config=world.folder)).diagnostics]
 
 
 def flows(world: World) -> list[Flow]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dstream.diagnostics import DiagnosticsError
-from dstream.engine.commands.state_edit import put_back
+from dstream.engine.commands.state_edit import push_file
 from dstream_state import StateConflict, StateError, StateUnavailable, lease, local, open_backend, processes
 from dstream_state.local import LocalStorage
 from dstream_state.state_files import ERRORED, ORPHANS
@@ -139,11 +139,11 @@ def test_what_a_lost_holder_made_and_could_not_record_is_saved_and_taken_up(
     assert ORPHANS in str(ended[0]) and "state push" in str(ended[0])
     assert (remote.folder / ORPHANS).stat().st_mode & 0o777 == 0o600
     assert not remote.in_step()
-    put_back(remote.operation(), remote.folder / ORPHANS, 30, Told(), force=False)
+    push_file(remote.operation(), remote.folder / ORPHANS, 30, Told(), force=False)
     remote.apply(lock_timeout=30)
     assert remote.recorder.names() == ["a", "b"]
     assert remote.in_step()
-    put_back(remote.operation(), remote.folder / ORPHANS, 30, Told(), force=False)  # once more does no harm
+    push_file(remote.operation(), remote.folder / ORPHANS, 30, Told(), force=False)  # once more does no harm
     assert not remote.plan().has_changes
 
 
@@ -213,7 +213,7 @@ class TestWhereTheStateCannotBeWritten:
             world.attempt(parallelism=2)
         assert world.recorder.names() == ["a", "b"]
         full.update(journal=False, state=False)
-        put_back(world.operation(), world.folder / ERRORED, 20, Told(), force=False)
+        push_file(world.operation(), world.folder / ERRORED, 20, Told(), force=False)
         assert world.in_step()
         world.apply()
         assert world.recorder.names() == list("abcdef")
@@ -231,6 +231,6 @@ class TestWhereTheStateCannotBeWritten:
         world.apply()
         world.apply(blocks("rec_marked", "a", "b", "c"))
         with pytest.raises(StateConflict, match="moved on"):
-            put_back(world.operation(), world.folder / ERRORED, 20, Told(), force=False)
+            push_file(world.operation(), world.folder / ERRORED, 20, Told(), force=False)
         assert world.recorder.names() == ["a", "b", "c"]
         assert world.in_step()

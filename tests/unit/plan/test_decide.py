@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dstream.lang import Unknown
-from dstream.plan import Action, Change, OutputChange, Plan, Reason, Wishes, changed_names, decide
+from dstream.plan import Action, Change, DecideOptions, OutputChange, Plan, Reason, changed_names, decide
 
 
 @dataclass(frozen=True)
@@ -22,46 +22,46 @@ SAME = {"name": "a", "tags": ["y", "x"], "note": "n"}
 
 
 def test_what_does_not_exist_is_created_with_defaults_and_computed_attributes_unknown() -> None:
-    made = decide(None, {"name": "a"}, Rules(), Wishes())
+    made = decide(None, {"name": "a"}, Rules(), DecideOptions())
     assert made.action is Action.CREATE
     assert made.after == {"name": "a", "size": 1, "id": Unknown()}
 
 
 def test_what_is_as_wanted_is_left_alone_whatever_the_order_of_a_set() -> None:
-    assert decide(REAL, SAME, Rules(), Wishes()).action is Action.NO_OP
+    assert decide(REAL, SAME, Rules(), DecideOptions()).action is Action.NO_OP
 
 
 def test_a_difference_is_an_update_that_keeps_what_the_provider_computed() -> None:
-    made = decide(REAL, SAME | {"note": "m"}, Rules(), Wishes())
+    made = decide(REAL, SAME | {"note": "m"}, Rules(), DecideOptions())
     assert (made.action, made.after["id"], made.after["note"]) == (Action.UPDATE, 7, "m")
 
 
 def test_an_argument_that_was_taken_out_is_a_difference() -> None:
-    made = decide(REAL, {"name": "a", "tags": ["x", "y"]}, Rules(), Wishes())
+    made = decide(REAL, {"name": "a", "tags": ["x", "y"]}, Rules(), DecideOptions())
     assert made.action is Action.UPDATE
     assert "note" not in made.after
 
 
 def test_a_difference_of_an_attribute_that_cannot_change_replaces_and_names_it() -> None:
-    made = decide(REAL, SAME | {"name": "b"}, Rules(), Wishes())
+    made = decide(REAL, SAME | {"name": "b"}, Rules(), DecideOptions())
     assert (made.action, made.replace_paths) == (Action.REPLACE, ("name",))
     assert isinstance(made.after["id"], Unknown)
-    first = decide(REAL, SAME | {"name": "b"}, Rules(), Wishes(create_before_destroy=True))
+    first = decide(REAL, SAME | {"name": "b"}, Rules(), DecideOptions(create_before_destroy=True))
     assert first.action is Action.CREATE_THEN_DELETE
 
 
 def test_an_unknown_value_counts_as_a_difference() -> None:
-    assert decide(REAL, SAME | {"note": Unknown()}, Rules(), Wishes()).action is Action.UPDATE
-    assert decide(REAL, SAME | {"name": Unknown()}, Rules(), Wishes()).action is Action.REPLACE
+    assert decide(REAL, SAME | {"note": Unknown()}, Rules(), DecideOptions()).action is Action.UPDATE
+    assert decide(REAL, SAME | {"name": Unknown()}, Rules(), DecideOptions()).action is Action.REPLACE
 
 
 @pytest.mark.parametrize("ignored", [["note"], ["*"]])
 def test_an_ignored_difference_is_none(ignored: list[str]) -> None:
-    assert decide(REAL, SAME | {"note": "m"}, Rules(), Wishes(ignore_changes=ignored)).action is Action.NO_OP
+    assert decide(REAL, SAME | {"note": "m"}, Rules(), DecideOptions(ignore_changes=ignored)).action is Action.NO_OP
 
 
 def test_a_replacement_can_be_asked_for_without_a_difference() -> None:
-    made = decide(REAL, SAME, Rules(), Wishes(replace=Reason.TAINTED))
+    made = decide(REAL, SAME, Rules(), DecideOptions(replace=Reason.TAINTED))
     assert (made.action, made.reason) == (Action.REPLACE, Reason.TAINTED)
 
 
