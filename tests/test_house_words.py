@@ -24,7 +24,7 @@ PHRASES = (
     r"called so",
     r"(?:was|were|is|are) told",
     r"(?:of|by|to|as) a whole",
-    r"(?:created|taken|for) whole",
+    r"(?:created|taken|for) whole(?! number)",
     r"wants|wishes|wished",
     r"shall",
     r"is gone",
