@@ -156,7 +156,9 @@ def _unpack(archive: Path, target: Path, wanted: PluginReference) -> None:
             for member in tar:
                 _extract(tar, member, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
-        raise Tampered("Plugin is no archive", f"What came for {wanted} cannot be unpacked: {problem}.") from problem
+        raise Tampered(
+            "Plugin is not an archive", f"What came for {wanted} cannot be unpacked: {problem}."
+        ) from problem
     executable = target / wanted.executable
     windows = target / f"{wanted.executable}.exe"
     if windows.is_file():

@@ -47,9 +47,9 @@ class LeaseLost(StateError):
 
 
 class StateConflict(StateError):
-    """The state was changed by somebody else since it was read."""
+    """The state was changed by another process since it was read."""
 
-    summary = "The state was changed by somebody else"
+    summary = "The state was changed by another process"
 
 
 class StateUnavailable(StateError):

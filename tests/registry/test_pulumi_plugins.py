@@ -137,11 +137,11 @@ def test_what_cannot_be_fetched_says_why(pull, reference, said):
 def test_archives_that_are_none_or_wrong_leave_nothing_behind(pull, releases):
     name = next(iter(releases.files))
     for body, said in (
-        (b"not an archive", "Plugin is no archive"),
+        (b"not an archive", "Plugin is not an archive"),
         (archive("another-program"), "has no file pulumi-resource-acme"),
         (archive(link="../../outside"), "cannot be unpacked"),
         (archive(link="/outside"), "cannot be unpacked"),
-        (archive()[:-40], "Plugin is no archive"),
+        (archive()[:-40], "Plugin is not an archive"),
     ):
         releases.files[name] = body
         done = pull("pulumi/acme@1.2.3")

@@ -21,7 +21,7 @@ def check_type(reader: BlockReader) -> None:
             'Tasks of type "plugin" belong to earlier versions. Write an input and an output block, each with '
             f"its provider, and leave the type out; {_MIGRATION} shows how."
         )
-        reader.report("Plugin tasks are no more", detail, expr)
+        reader.report("Plugin tasks not supported", detail, expr)
         return
     reader.report("Invalid task type", 'The type of a task is "providers", or is left out.', expr)
 

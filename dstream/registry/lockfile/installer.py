@@ -226,7 +226,7 @@ class Installer:
                 f"{locked.source} has no executable for {platform}. "
                 f"The lock file has: {', '.join(sorted(locked.platforms)) or 'none'}."
             )
-            raise RegistryError("Provider is not there for this platform", detail)
+            raise RegistryError("Provider not available for this platform", detail)
         return digest
 
 

@@ -44,7 +44,7 @@ class Artifact:
         if found is None:
             there = ", ".join(sorted(map(str, self.executables))) or "none at all"
             detail = f"{what} has no executable for {platform}. It has: {there}."
-            raise RegistryError("Provider is not there for this platform", detail)
+            raise RegistryError("Provider not available for this platform", detail)
         return found
 
 
@@ -106,4 +106,4 @@ def _no_provider(what: str, manifest: Manifest) -> RegistryError:
         how = "It looks like a container image; start that with provider_image instead of provider_ref."
     else:
         how = "A provider is a file called plugin.OS_ARCH for each platform, or an index with one manifest for each."
-    return RegistryError("Artifact is no provider", f"{what} holds no executable that belongs to a platform. {how}")
+    return RegistryError("Artifact is not a provider", f"{what} holds no executable that belongs to a platform. {how}")

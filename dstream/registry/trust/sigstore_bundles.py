@@ -41,7 +41,7 @@ def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, tr
         signer = _names(bundle.signing_certificate)
         name = next((each for each in signer if re.fullmatch(translate(identity), each)), None)
         if name is None:
-            raise RegistryError("Signed by somebody else", f"The bundle is by {', '.join(signer) or 'nobody'}.")
+            raise RegistryError("Signed by another identity", f"The bundle is by {', '.join(signer) or 'nobody'}.")
         policy = Identity(identity=name, issuer=issuer or None)
         if _is_statement(raw):
             kind, payload = verifier.verify_dsse(bundle, policy)

@@ -147,7 +147,7 @@ check "c" {
         ("task {\n}\n", "Wrong number of labels", 'task "NAME"'),
         ('task "a b" {\n}\n', "Invalid name", "letters"),
         (TASK + TASK, "Declared twice", "dstream.hcl:1:1"),
-        (TASK.replace("input {", 'type = "plugin"\n  input {'), "Plugin tasks are no more", "docs/migration.md"),
+        (TASK.replace("input {", 'type = "plugin"\n  input {'), "Plugin tasks not supported", "docs/migration.md"),
         (TASK.replace("input {", 'type = "x"\n  input {'), "Invalid task type", "providers"),
         (TASK.replace('provider = "a"', ""), "Missing provider", "provider_path"),
         (TASK.replace('provider = "a"', 'provider = "a"\n provider_path = "b"'), "More than one provider", "keep one"),
