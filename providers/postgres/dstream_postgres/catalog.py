@@ -9,6 +9,7 @@ from typing import Any
 from dstream_postgres.database import rows
 from dstream_postgres.encoder import Column
 from dstream_postgres.names import Table
+from dstream_postgres.published import Member
 from dstream_sdk import InvalidError
 
 _FIRST_USER_OID = 16384
@@ -16,27 +17,21 @@ _FIRST_USER_OID = 16384
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """Columns that the publication sends, the key, and the declared types of all columns."""
+    """Columns that the publication sends, and the key; `keyless`: the key is the whole row, see `Encoder`."""
 
     columns: tuple[Column, ...]
-    type_oids: tuple[int, ...]
-    """The columns' own types, before domains are resolved."""
     key: tuple[str, ...]
+    keyless: bool = False
 
 
-def shape_of(
-    connection: Any, table: Table, key: Sequence[str] = (), published: Sequence[str] | None = None
-) -> TableShape:
-    """The shape of a table: of its `published` columns, by default all that are not generated. `key` overrules the
-    primary key, then the replica identity's index. InvalidError if the table or a key column does not exist."""
+def shape_of(connection: Any, table: Table, member: Member, key: Sequence[str] = ()) -> TableShape:
+    """The shape of a published table. `key` overrules the primary key, then the replica identity's index, then, with
+    replica identity full, the whole row. InvalidError if the table or a key column does not exist."""
     found = rows(
         connection,
-        "SELECT a.attname, a.atttypid::bigint FROM pg_attribute a"
-        " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped"
-        " AND CASE WHEN %s::text[] IS NULL THEN a.attgenerated = '' ELSE a.attname = ANY (%s::text[]) END"
-        " ORDER BY a.attnum",
-        (table.schema, table.name, *[None if published is None else list(published)] * 2),
+        "SELECT a.attname, a.atttypid::bigint FROM pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0"
+        " AND NOT a.attisdropped AND a.attname = ANY (%s::text[]) ORDER BY a.attnum",
+        (member.relation, list(member.columns)),
     )
     if not found:
         raise InvalidError("No such table", f"the table {table} does not exist, or has no columns")
@@ -47,25 +42,24 @@ def shape_of(
             "No such column", f"the table {table} has no column {', '.join(missing)}", path="config.keys"
         )
     bases = base_types(connection, [oid for _, oid in found])
-    return TableShape(
-        columns=tuple(Column(name, bases[oid]) for name, oid in found),
-        type_oids=tuple(oid for _, oid in found),
-        key=tuple(key) or primary_key(connection, table),
-    )
+    columns = tuple(Column(name, bases[oid]) for name, oid in found)
+    own = tuple(key) or primary_key(connection, member.relation)
+    if own:
+        return TableShape(columns, own)
+    ((identity,),) = rows(connection, "SELECT relreplident FROM pg_class WHERE oid = %s", (member.relation,))
+    return TableShape(columns, tuple(names) if identity == "f" else (), keyless=identity == "f")
 
 
-def primary_key(connection: Any, table: Table) -> tuple[str, ...]:
+def primary_key(connection: Any, relation: int) -> tuple[str, ...]:
     """Columns of the primary key in its order, else of the replica identity's index, else none."""
     found = rows(
         connection,
-        "SELECT a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace"
+        "SELECT a.attname FROM pg_index i"
         " CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)"
-        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum"
-        " WHERE n.nspname = %s AND c.relname = %s AND i.indexrelid ="
-        " (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = c.oid AND (x.indisprimary OR x.indisreplident)"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE i.indexrelid ="
+        " (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = %s AND (x.indisprimary OR x.indisreplident)"
         " ORDER BY x.indisprimary DESC LIMIT 1) AND k.at <= i.indnkeyatts ORDER BY k.at",
-        (table.schema, table.name),
+        (relation,),
     )
     return tuple(name for (name,) in found)
 

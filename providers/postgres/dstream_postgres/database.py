@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
 SESSION = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
-SET extra_float_digits = 3; SET bytea_output = 'hex'; SET statement_timeout = 0; SET lock_timeout = 0;
-SET standard_conforming_strings = on
+SET extra_float_digits = 3; SET bytea_output = 'hex'; SET standard_conforming_strings = on
 """
 """How values are written as text, whatever server, database and role say."""
+
+TIMEOUTS = {
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 140000,
+    "transaction_timeout": 170000,
+}
+"""Limits that a server, database or role may set for its applications, with the version that introduced each. A
+snapshot of a large table, or a session without changes, exceeds any of them: they are off in our sessions."""
 
 SENDER_TIMEOUT = "SET wal_sender_timeout = '300s'"
 """A sink may hold us up for longer than the usual 60 s; a vanished client is found by TCP keepalives."""
@@ -60,8 +69,10 @@ def connect(dsn: str, *, replication: bool = False) -> psycopg2.extensions.conne
     try:
         if not replication:
             connection.autocommit = True
+        limits = (name for name, since in TIMEOUTS.items() if connection.server_version >= since)
         with connection.cursor() as cursor:
             cursor.execute(SESSION)
+            cursor.execute("; ".join(f"SET {name} = 0" for name in limits))
             if replication:
                 cursor.execute(SENDER_TIMEOUT)
     except psycopg2.Error as problem:

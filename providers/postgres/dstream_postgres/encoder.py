@@ -13,7 +13,7 @@ How a value is written, by the type of its column:
     everything else                     a string with PostgreSQL's own text form (ISO dates, UTC, bytea in hex,
                                         arrays as {1,2})
 
-SQL's NULL and the JSON value null of a json column are both null.
+SQL's NULL and the JSON value null of a json column are both null; columns with the latter are named in JsonNull.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ LENGTH = Struct(">I").unpack_from
 
 Values = list[bytes | None]
 """Encoded JSON values in the order of the columns; None: an unchanged value that was not sent."""
+
+JSON_NULL = b" null"
+"""The JSON value null, where b"null" is SQL's NULL. The space is part of the line."""
 
 
 class Form(Enum):
@@ -66,16 +69,19 @@ _EXPRESSIONS = {
     Form.RAW: "b[q:p]",
     Form.NUMBER: "b[q:p] if b[p - 1] < 58 else b'\"' + b[q:p] + b'\"'",  # NaN and Infinity end in a letter
     Form.BOOLEAN: "b'true' if b[q] == 116 else b'false'",
-    Form.JSON: "b[q:p] if b.find(10, q, p) < 0 and b.find(13, q, p) < 0 else one_line(b[q:p])",
+    Form.JSON: (  # of all JSON values only null begins with n
+        "b[q:p] if b[q] > 32 and b[q] != 110 and b.find(10, q, p) < 0 and b.find(13, q, p) < 0 else json_text(b[q:p])"
+    ),
     Form.PLAIN: "b'\"' + b[q:p] + b'\"'",
     Form.BYTES: "b'\"\\\\' + b[q:p] + b'\"'",
     Form.TEXT: "dumps(str(b[q:p], 'utf-8'))",
 }
 
 
-def one_line(text: bytes) -> bytes:
-    """A JSON text without line breaks, which it can only have between tokens."""
-    return text.replace(b"\n", b" ").replace(b"\r", b" ")
+def json_text(text: bytes) -> bytes:
+    """A JSON text without line breaks, which it can only have between tokens; JSON_NULL if it is null."""
+    text = text.replace(b"\n", b" ").replace(b"\r", b" ")
+    return JSON_NULL if text.strip() == b"null" else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,11 @@ Fast = Callable[[bytes, int, bytes, int, bytes], bytes | None]
 class Encoder:
     """The encoder of one relation.
 
-    `table` is the envelope's TableName. `key` names the columns of Key, none for a table without one.
+    `table` is the envelope's TableName. `key` names the columns of Key, none for a table without one; with `keyless`
+    they are the whole row, which other rows may equal.
     `insert` and `update` are compiled: (message, offset of the first value, position prefix, sequence number,
-    line end) -> the line, or None if a value was left out as unchanged. The line's end is what follows the
-    sequence number within Position.
+    line end) -> the line, or None if `line` has to write it: a value was left out as unchanged, or is JSON's null.
+    The line's end is what follows the sequence number within Position.
     """
 
     __slots__ = ("_heads", "_names", "columns", "insert", "key", "key_at", "table", "update", "values")
@@ -104,7 +111,7 @@ class Encoder:
     update: Fast
     values: Callable[[bytes, int], tuple[Values, int]]
 
-    def __init__(self, table: str, columns: Sequence[Column], key: Sequence[str]) -> None:
+    def __init__(self, table: str, columns: Sequence[Column], key: Sequence[str], *, keyless: bool = False) -> None:
         self.table = table
         self.columns = tuple(columns)
         names = [column.name for column in columns]
@@ -112,8 +119,9 @@ class Encoder:
         self.key_at = tuple(names.index(name) for name in self.key)
         self._names = [orjson.dumps(name) for name in names]
         quoted = orjson.dumps(table)
+        tail = b',"Keyless":true' if keyless else b""
         self._heads = {
-            operation: b'},"metadata":{"TableName":%b,"OperationType":"%b"' % (quoted, operation.encode())
+            operation: b'},"metadata":{"TableName":%b,"OperationType":"%b"%b' % (quoted, operation.encode(), tail)
             for operation in ("Insert", "Update", "Delete", "Read", "Truncate")
         }
         compiled = self._compile()
@@ -139,13 +147,15 @@ class Encoder:
         """
         chosen = self.key_at if only_key else range(len(values))
         fields = []
-        unchanged = []
+        unchanged, json_nulls = [], []
         for at in chosen:
             value = values[at]
             if value is None:
                 unchanged.append(self._names[at])
             else:
                 fields.append(self._names[at] + b":" + value)
+                if value == JSON_NULL:
+                    json_nulls.append(self._names[at])
         parts = [b'{"data":{', b",".join(fields), self._heads[operation]]
         own = key if key is not None else self.key_of(values)
         if own is not None:
@@ -154,6 +164,8 @@ class Encoder:
             parts += (b',"OldKey":', old_key)
         if unchanged:
             parts += (b',"Unchanged":[', b",".join(unchanged), b"]")
+        if json_nulls:
+            parts += (b',"JsonNull":[', b",".join(json_nulls), b"]")
         parts.append(b',"Position":"')
         parts.append(position)
         return b"".join(parts)
@@ -173,41 +185,54 @@ class Encoder:
         return b"{" + b",".join(parts) + b"}" if parts else None
 
     def _compile(self) -> dict[str, Any]:
-        read = []
+        reads = []
         for at, column in enumerate(self.columns):
-            read += [
+            read = [
                 "k = b[p]",
                 f"if k == {TEXT}:",
                 "    q = p + 5",
                 "    p = q + length(b, p + 1)[0]",
                 f"    v{at} = {_EXPRESSIONS[form_of(column.type_oid)]}",
+            ]
+            if form_of(column.type_oid) is Form.JSON:
+                read.append(f"    {{json_null}}if v{at} is JSON_NULL: return None")
+            read += [
                 f"elif k == {NULL}:",
                 f"    v{at} = b'null'; p += 1",
                 "else:",
-                f"    {{unchanged}}  # {at}",
+                f"    {{unchanged}}v{at} = None; p += 1",
             ]
+            reads.append(read)
         source = []
         for operation in ("Insert", "Update"):
             source.append(f"def {operation.lower()}(b, p, at, n, end):")
-            source += ["    " + line.replace("{unchanged}", "return None") for line in read]
-            source.append(f"    return join(({self._pieces(operation)}, b'%08d' % n, end))")
+            source += [
+                "    " + line.replace("{unchanged}", "return None  # ").replace("{json_null}", "")
+                for read in reads
+                for line in read
+            ]
+            source.append(f"    return join(({self.pieces(operation)}, b'%08d' % n, end))")
         source.append("def values(b, p):")
-        for at in range(len(self.columns)):
-            part = read[at * 9 : at * 9 + 9]
-            source += ["    " + line.replace("{unchanged}", f"v{at} = None; p += 1") for line in part]
+        source += [
+            "    " + line.replace("{unchanged}", "").replace("{json_null}", "pass  # ")
+            for read in reads
+            for line in read
+        ]
         source.append(f"    return [{', '.join(f'v{at}' for at in range(len(self.columns)))}], p")
         scope: dict[str, Any] = {
             "length": LENGTH,
             "dumps": orjson.dumps,
-            "one_line": one_line,
+            "json_text": json_text,
+            "JSON_NULL": JSON_NULL,
             "join": b"".join,
         }
         # The source is made of numbers and of bytes literals written by repr, of nothing that came from outside.
         exec(compile("\n".join(source), f"<encoder of {self.table!r}>", "exec"), scope)  # noqa: S102 - see above
         return scope
 
-    def _pieces(self, operation: str) -> str:
-        """The arguments of the join: constants and values in turn, up to the sequence number."""
+    def pieces(self, operation: str) -> str:
+        """Source text: the arguments of a join that makes a line of the values v0, v1, ... and of `at`, the position's
+        prefix, up to the sequence number."""
         out: list[str] = []
         text = b'{"data":{'
         for at, name in enumerate(self._names):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 INSERT, UPDATE, DELETE, TRUNCATE = b"IUDT"
-BEGIN, COMMIT, RELATION = b"BCR"
+BEGIN, COMMIT, RELATION, ORIGIN = b"BCRO"
 OLD_KEY, OLD_ROW, NEW_ROW = b"KON"
 
 _BEGIN = Struct(">QqI")
@@ -22,11 +22,12 @@ _COUNT = Struct(">H")
 
 @dataclass(frozen=True, slots=True)
 class RelationColumn:
-    """A column of a Relation message; `identity`: it is part of the replica identity."""
+    """A column of a Relation message; `identity`: it is part of the replica identity; `modifier`: its atttypmod."""
 
     name: str
     type_oid: int
     identity: bool
+    modifier: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,15 @@ def parse_relation(message: bytes) -> Relation:
     for _ in range(count):
         flags = message[at]
         column, at = _text(message, at + 1)
-        type_oid, _modifier = _COLUMN.unpack_from(message, at)
+        type_oid, modifier = _COLUMN.unpack_from(message, at)
         at += _COLUMN.size
-        columns.append(RelationColumn(column, type_oid, bool(flags & 1)))
+        columns.append(RelationColumn(column, type_oid, bool(flags & 1), modifier))
     return Relation(oid, schema or "pg_catalog", name, identity, tuple(columns))
+
+
+def parse_origin(message: bytes) -> str:
+    """The name of the replication origin of an Origin message: it concerns the transaction that has just begun."""
+    return _text(message, 9)[0]
 
 
 def _text(message: bytes, at: int) -> tuple[str, int]:

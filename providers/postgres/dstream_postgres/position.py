@@ -1,15 +1,18 @@
-"""Position: what a checkpoint of the input says, and visibility of transactions in a recorded snapshot."""
+"""Position: the content of the input's checkpoint, and the visibility of transactions in a recorded snapshot."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dstream_postgres.lsn import format_lsn, parse_lsn
+from dstream_postgres.packing import pack, unpack
 from dstream_sdk import InvalidError
 
 _EPOCH = 1 << 32
+_READABLE_TABLES = 100
+"""Positions of more tables are packed: a checkpoint is at most 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +44,40 @@ class Visibility:
 
 @dataclass(frozen=True, slots=True)
 class TableSnapshot:
-    """How far a table's rows have been read, and which transactions they contain.
+    """The snapshot of a table: still to be read (`reading`), or read and not yet left behind by the stream.
 
-    `snapshot` was recorded when reading began; it is empty for a table that is still to be read. Transactions
-    visible in it are skipped in the stream until the stream is past `until`, where the log was after it was taken:
-    none of them can come later.
+    A table to be read has no `snapshot` and no `until`. What is stored while it is read does not change, so that a
+    table that can never be read is told from progress; its rows are removed from the target before it is read again.
+    After reading, transactions visible in `snapshot` are skipped in the stream until the stream is past `until`, the
+    end of the log after the snapshot was taken: none of them can come later.
     """
 
-    snapshot: str
-    until: int
+    snapshot: str = ""
+    until: int = 0
     reading: bool = False
-    rows: int = 0
-    """How many rows have been read so far."""
-    truncate: bool = False
-    """The target may hold rows of an earlier reading; they are to be removed."""
+
+
+UNREAD = TableSnapshot(reading=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LogMark:
+    """A digest of the write-ahead log from `start` to `end`: another history of the same server has another one."""
+
+    start: int
+    end: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the input is: all before `lsn` has been emitted. `members` are the oids of the tables' entries in the
-    publication, which change when a table leaves it and comes back (0: the publication lists no tables)."""
+    """The input's place: all changes before `lsn` have been emitted.
+
+    `publication_version` changes whenever the publication itself is altered, `publish` are its operations. By table:
+    `members` are the oids of the entries in the publication, which change when a table leaves it and comes back (0:
+    the publication lists no tables), `relations` the oids of the tables. Checkpoints of earlier versions lack
+    `publication_version`, `publish`, `relations` and `log`.
+    """
 
     system: str
     timeline: int
@@ -72,6 +89,10 @@ class Position:
     lsn: int
     members: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, TableSnapshot] = field(default_factory=dict)
+    relations: Mapping[str, int] = field(default_factory=dict)
+    publication_version: str = ""
+    publish: tuple[str, ...] = ()
+    log: LogMark | None = None
 
     def at(self, lsn: int) -> Position:
         """The position at a later LSN, without the snapshots that are behind it."""
@@ -86,32 +107,52 @@ class Position:
 
     def to_json(self) -> dict[str, Any]:
         """The checkpoint as it travels and is stored."""
+        publication: dict[str, Any] = {"name": self.publication, "oid": self.publication_oid}
+        if self.publication_version:
+            publication |= {"version": self.publication_version, "publish": list(self.publish)}
         out: dict[str, Any] = {
             "system": self.system,
             "timeline": self.timeline,
             "slot": {"name": self.slot, "since": format_lsn(self.slot_since)},
-            "publication": {"name": self.publication, "oid": self.publication_oid},
+            "publication": publication,
             "lsn": format_lsn(self.lsn),
-            "members": dict(self.members),
         }
+        if self.log is not None:
+            out["log"] = {
+                "start": format_lsn(self.log.start),
+                "end": format_lsn(self.log.end),
+                "digest": self.log.digest,
+            }
+        by_table: dict[str, Mapping[str, Any]] = {"members": dict(self.members)}
+        if self.relations:
+            by_table["relations"] = dict(self.relations)
         if self.tables:
-            out["tables"] = {name: _table_to_json(one) for name, one in self.tables.items()}
-        return out
+            by_table["tables"] = {name: _table_to_json(one) for name, one in self.tables.items()}
+        return {**out, **(by_table if len(self.members) <= _READABLE_TABLES else {"packed": pack(by_table)})}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Position:
-        """A position from a stored checkpoint. Raises InvalidError if it is not one of this input's."""
+    def from_json(cls, value: Mapping[str, Any], tables: Iterable[str] = ()) -> Position:
+        """A position from a stored checkpoint. Raises InvalidError if it is not one of this input's.
+
+        `tables` are those that are followed now: a packed position holds no names, and keeps no others.
+        """
         try:
+            by_table = unpack(value["packed"], tables) if "packed" in value else value
+            publication, log = value["publication"], value.get("log")
             return cls(
                 system=str(value["system"]),
                 timeline=int(value["timeline"]),
                 slot=str(value["slot"]["name"]),
                 slot_since=parse_lsn(value["slot"]["since"]),
-                publication=str(value["publication"]["name"]),
-                publication_oid=int(value["publication"]["oid"]),
+                publication=str(publication["name"]),
+                publication_oid=int(publication["oid"]),
                 lsn=parse_lsn(value["lsn"]),
-                members={str(name): int(oid) for name, oid in value["members"].items()},
-                tables={str(name): _table_from_json(one) for name, one in value.get("tables", {}).items()},
+                members={str(name): int(oid) for name, oid in by_table["members"].items()},
+                tables={str(name): _table_from_json(one) for name, one in by_table.get("tables", {}).items()},
+                relations={str(name): int(oid) for name, oid in by_table.get("relations", {}).items()},
+                publication_version=str(publication.get("version", "")),
+                publish=tuple(map(str, publication.get("publish", ()))),
+                log=None if log is None else LogMark(parse_lsn(log["start"]), parse_lsn(log["end"]), log["digest"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise InvalidError(
@@ -123,21 +164,11 @@ class Position:
 
 def _table_to_json(one: TableSnapshot) -> dict[str, Any]:
     out: dict[str, Any] = {"snapshot": one.snapshot, "until": format_lsn(one.until)}
-    if one.reading:
-        out["reading"] = True
-        out["rows"] = one.rows
-    if one.truncate:
-        out["truncate"] = True
-    return out
+    return {**out, "reading": True, "truncate": True} if one.reading else out
 
 
 def _table_from_json(value: Mapping[str, Any]) -> TableSnapshot:
-    if value["snapshot"]:
-        Visibility.parse(value["snapshot"])
-    return TableSnapshot(
-        snapshot=str(value["snapshot"]),
-        until=parse_lsn(value["until"]),
-        reading=bool(value.get("reading")),
-        rows=int(value.get("rows", 0)),
-        truncate=bool(value.get("truncate")),
-    )
+    if value.get("reading"):
+        return UNREAD
+    Visibility.parse(value["snapshot"])
+    return TableSnapshot(str(value["snapshot"]), parse_lsn(value["until"]))

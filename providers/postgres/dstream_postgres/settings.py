@@ -45,10 +45,15 @@ class InputSettings(Connection):
         description="key columns by table; by default the primary key, else the replica identity",
     )
     snapshot: Literal["initial", "never"] = setting(
-        "never", description="initial: deliver the rows that a table has when it is first followed, as Read"
+        "initial", description="initial: deliver the rows that a table has when it is first followed, as Read"
     )
     on_gap: Literal["fail", "snapshot"] = setting(
         "fail", description="what to do when changes were lost: fail, or empty the tables and read them again"
+    )
+    origin: Literal["others", "none", "any"] = setting(
+        "others",
+        description="changes with a replication origin: others leaves out those that dstream has written, none all of "
+        "them, any none of them",
     )
     checkpoint_interval: int = setting(
         200, description="milliseconds between two checkpoints under load", minimum=1, maximum=60_000

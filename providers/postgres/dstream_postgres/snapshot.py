@@ -1,49 +1,73 @@
 """Snapshot: the rows that a table has when it is first followed, delivered as `Read`.
 
-The slot is there already and keeps all later changes. For each table:
+The slot is there already and keeps all later changes.
 
-1. Wait until every transaction that was running has ended. One that changed the table before the table was in the
-   publication would otherwise be neither visible nor in the stream.
-2. In a REPEATABLE READ transaction record `pg_current_snapshot()`, and only then where the log is.
-3. Write a checkpoint with that snapshot and wait until it is stored. Rows read under a snapshot that is forgotten
-   in a crash could be deleted before the next one, and would stay in the target for ever.
-4. Read the rows, with a checkpoint after each chunk, so that no sink has to hold all of them at once.
+1. Wait until every transaction that was running has ended. One that changed a table before it was in the publication
+   would otherwise be neither visible nor in the stream.
+2. Write a checkpoint that marks the next tables as being read, and wait until it is stored: what was delivered of a
+   reading that is forgotten in a crash could be deleted before the next one, and would stay in the target.
+3. In a REPEATABLE READ transaction record `pg_current_snapshot()`, and only then the end of the log.
+4. Read the rows of one table after the other, with a checkpoint after each chunk, so that no sink has to hold all of
+   them. After a few seconds the next table gets a new transaction: an old one keeps the server from cleaning up.
 
 The stream then skips exactly the transactions that are visible in that snapshot, by transaction id. Comparing log
 positions instead loses rows: a transaction's commit record is written before the transaction becomes visible.
 
-Interrupted reading starts over with that table, under a new snapshot, after a Truncate; tables that were read are
-not read again. Going on behind the last chunk would mix two snapshots in one table: changes made in between would
+A standby does not list running transactions in its snapshots. There a snapshot is taken at a moment when no transaction
+of the primary is in progress; if there is none, the snapshot is refused.
+
+Interrupted reading starts over with the tables that were marked, after a Truncate of each; tables that were read are
+not read again. Continuing after the last chunk would mix two snapshots in one table: changes made in between would
 be missing from its first part, or be repeated, in a wrong order, on top of its second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
 from dstream_postgres.catalog import TableShape
+from dstream_postgres.columns import attributes_of, stream_of
+from dstream_postgres.copied import Rows, compile_rows
 from dstream_postgres.database import rows
-from dstream_postgres.encoder import Encoder, Form, Values, form_of, one_line
+from dstream_postgres.encoder import Encoder
 from dstream_postgres.lsn import parse_lsn, position_prefix
 from dstream_postgres.names import Table, quote
-from dstream_postgres.position import Position, TableSnapshot
-from dstream_sdk import InputSession, log
+from dstream_postgres.position import UNREAD, Position, TableSnapshot
+from dstream_postgres.published import Member
+from dstream_sdk import InputSession, ProviderError, log
 from dstream_sdk.failpoints import armed, fault
 
-_FETCH = 2000
+_BLOCK = 1000
 _PATIENCE = 0.05
+_TOGETHER = 100
+"""Tables that are marked by one checkpoint."""
+_SHARED = 10.0
+"""Seconds after which the next table is read in a new transaction."""
+_STANDBY_PATIENCE = 60.0
+_END = b'"}}\n'
 
-
-WRITTEN = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END"
+WRITTEN = (
+    "CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_replay_lsn(), coalesce(pg_last_wal_receive_lsn(), '0/0'))"
+    " ELSE pg_current_wal_insert_lsn() END"
+)
 """Where the log is: no commit record of a visible transaction is behind it."""
 
 
 class Stopped(Exception):
     """The session is to stop; what has been read is in the last checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A table whose rows are to be read. `again`: the target may hold rows of an earlier reading."""
+
+    table: Table
+    member: Member
+    shape: TableShape
+    again: bool
 
 
 class SnapshotReader:
@@ -53,92 +77,107 @@ class SnapshotReader:
         self._connection = connection
         self._session = session
         self._chunk_rows = chunk_rows
-        self._quiet = False
+        self._opened_at: float | None = None
+        self._current = TableSnapshot()
 
-    def read(self, table: Table, shape: TableShape, position: Position, where: str | None = None) -> Position:
-        """Read a table, again if `position` says that it was interrupted; return the position with it read.
-
-        `where` is the publication's row filter, as SQL. Raises Stopped, psycopg2.Error.
-        """
+    def read(self, tables: Sequence[Unread], position: Position) -> Position:
+        """Read tables, in their order; return the position with them read. Raises Stopped, psycopg2.Error."""
         self._wait_for_running_transactions()
-        self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
         try:
-            (snapshot,) = rows(self._connection, "SELECT pg_current_snapshot()::text")[0]
-            (here,) = rows(self._connection, f"SELECT ({WRITTEN})::text")[0]
-            lsn = parse_lsn(here)
-            state = position.tables.get(str(table))
-            again = state is not None and (state.truncate or bool(state.snapshot))
-            state = TableSnapshot(snapshot, lsn, reading=True, truncate=again)
-            position = position.with_table(str(table), state)
-            self._store(position)
-            return self._rows(table, shape, position, state, lsn, where)
-        finally:
-            self._connection.rollback()
-            self._connection.set_session(isolation_level="DEFAULT", readonly=False, autocommit=True)
-
-    def _rows(
-        self, table: Table, shape: TableShape, position: Position, state: TableSnapshot, lsn: int, where: str | None
-    ) -> Position:
-        session = self._session
-        encoder = Encoder(str(table), shape.columns, shape.key)
-        prefix, end = position_prefix(lsn), b'"}}\n'
-        if state.truncate:
-            session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + end))
-        forms = [_text_encoder(form_of(column.type_oid)) for column in shape.columns]
-        read = 0
-        with self._open(table, shape, where) as cursor:
-            while batch := cursor.fetchmany(min(_FETCH, self._chunk_rows - read % self._chunk_rows)):
-                lines = []
-                for row in batch:
-                    read += 1
-                    values: Values = [
-                        b"null" if text is None else form(text) for form, text in zip(forms, row, strict=True)
-                    ]
-                    lines.append(encoder.line("Read", values, prefix + b"%08d" % read + end))
-                session.emit_bytes(b"".join(lines), len(lines))
-                if read % self._chunk_rows == 0:
-                    self._fault_point()
-                    session.checkpoint(position.with_table(str(table), replace(state, rows=read)).to_json())
-                    if session.stopping:
+            for start in range(0, len(tables), _TOGETHER):
+                window = tables[start : start + _TOGETHER]
+                position = self._mark(window, position)
+                for unread in window:
+                    if self._session.stopping:
                         raise Stopped
-        self._fault_point()
-        position = position.with_table(str(table), replace(state, reading=False, truncate=False))
-        session.checkpoint(position.to_json())
-        log(f"{table}: read {read} rows")
+                    self._open()
+                    position = self._rows(unread, position)
+        finally:
+            self._close()
         return position
 
-    def _fault_point(self) -> None:
-        if armed("mid_snapshot"):
-            self._session.flush()
-            fault("mid_snapshot")
+    def _mark(self, window: Sequence[Unread], position: Position) -> Position:
+        names = [str(unread.table) for unread in window]
+        marked = replace(
+            position,
+            members={**position.members, **{str(each.table): each.member.entry for each in window}},
+            relations={**position.relations, **{str(each.table): each.member.relation for each in window}},
+            tables={**position.tables, **dict.fromkeys(names, UNREAD)},
+        )
+        wanted = marked.to_json()
+        if self._session.checkpoint_position != wanted:
+            self._session.checkpoint(wanted)
+            while self._session.committed != wanted:
+                if self._session.wait(_PATIENCE):
+                    raise Stopped
+        return marked
 
-    def _open(self, table: Table, shape: TableShape, where: str | None) -> Any:
-        """A server-side cursor over the rows, whose values are PostgreSQL's text."""
-        import psycopg2.extensions
-
-        columns = ", ".join(quote(column.name) for column in shape.columns)
-        cursor = self._connection.cursor(name="dstream_snapshot")
-        cursor.itersize = _FETCH
-        # The server sends a domain as the type below it.
-        oids = {*shape.type_oids, *(column.type_oid for column in shape.columns)}
-        as_text = psycopg2.extensions.new_type(tuple(oids), "DSTREAM_TEXT", lambda text, _: text)
-        psycopg2.extensions.register_type(as_text, cursor)
-        condition = f" WHERE {where}" if where else ""  # the server's own text, from its catalog
-        cursor.execute(f"SELECT {columns} FROM {table.sql}{condition}")  # noqa: S608 - identifiers are quoted
-        return cursor
-
-    def _store(self, position: Position) -> None:
-        """Write a checkpoint and wait until it is stored."""
-        wanted = position.to_json()
-        self._session.checkpoint(wanted)
-        while self._session.committed != wanted:
+    def _open(self) -> None:
+        """Have a transaction whose snapshot is known; one that is not old is shared."""
+        if self._opened_at is not None and time.monotonic() - self._opened_at < _SHARED:
+            return
+        deadline = time.monotonic() + _STANDBY_PATIENCE
+        while True:
+            self._close()
+            self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True, autocommit=False)
+            self._opened_at = time.monotonic()
+            sql = "SELECT pg_current_snapshot()::text, pg_is_in_recovery()"
+            ((snapshot, standby),) = rows(self._connection, sql)
+            xmin, xmax, _ = snapshot.split(":")
+            if not standby or xmin == xmax:
+                break
+            if time.monotonic() > deadline:
+                raise ProviderError(
+                    "No snapshot on this standby",
+                    "a standby does not say which transactions are in progress, so a snapshot needs a moment without "
+                    f"any; there was none in {_STANDBY_PATIENCE:.0f} s. Read the rows from the primary: run the task "
+                    "with its connection string until the snapshot is complete, or stop the writers for a moment.",
+                )
             if self._session.wait(_PATIENCE):
                 raise Stopped
+        ((here,),) = rows(self._connection, f"SELECT ({WRITTEN})::text")
+        self._current = TableSnapshot(snapshot, parse_lsn(here))
+
+    def _close(self) -> None:
+        if not self._connection.closed:
+            self._connection.rollback()
+            self._connection.set_session(isolation_level="DEFAULT", readonly=False, autocommit=True)
+        self._opened_at = None
+
+    def _rows(self, unread: Unread, position: Position) -> Position:
+        session, shape, name = self._session, unread.shape, str(unread.table)
+        encoder = Encoder(name, shape.columns, shape.key, keyless=shape.keyless)
+        prefix = position_prefix(self._current.until)
+        if session.schemas:
+            attributes = attributes_of(self._connection, unread.member.relation, unread.member.columns)
+            session.schema(stream_of(self._connection, name, shape, attributes))
+        if unread.again:
+            session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + _END))
+        marked = position.to_json()
+        sink = _Sink(session, compile_rows(encoder), prefix, self._chunk_rows, marked)
+        columns = ", ".join(quote(column.name) for column in shape.columns)
+        # Partitions are a part of their table; children of an inheritance tree are tables of their own, as they are
+        # for the stream. The filter is the server's own text, from its catalog.
+        source = unread.table.sql if unread.member.partitioned else "ONLY " + unread.table.sql
+        condition = f" WHERE {unread.member.row_filter}" if unread.member.row_filter else ""
+        with self._connection.cursor() as cursor:
+            query = f"COPY (SELECT {columns} FROM {source}{condition}) TO STDOUT"  # noqa: S608 - quoted
+            try:
+                cursor.copy_expert(query, sink)
+            except Stopped:
+                self._connection.close()  # it is within COPY
+                raise
+        sink.flush()
+        if armed("mid_snapshot"):
+            session.flush()
+            fault("mid_snapshot")
+        position = position.with_table(name, self._current)
+        session.checkpoint(position.to_json())
+        log(f"{name}: read {sink.count} rows")
+        return position
 
     def _wait_for_running_transactions(self) -> None:
-        """Once per session: wait for the end of all transactions that are running now and may write."""
-        if self._quiet:
-            return
+        """Wait for the end of all transactions that are running now and may write."""
         ((limit,),) = rows(self._connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::numeric")
         told = False
         while True:
@@ -150,14 +189,45 @@ class SnapshotReader:
                 told = True
             if self._session.wait(_PATIENCE):
                 raise Stopped
-        self._quiet = True
 
 
-def _text_encoder(form: Form) -> Callable[[str], bytes]:
-    """How a value's text becomes JSON, outside of a compiled encoder."""
-    return {
-        Form.RAW: str.encode,
-        Form.NUMBER: lambda text: text.encode() if text[-1].isdigit() else orjson.dumps(text),
-        Form.BOOLEAN: lambda text: b"true" if text == "t" else b"false",
-        Form.JSON: lambda text: one_line(text.encode()),
-    }.get(form, orjson.dumps)
+class _Sink:
+    """What COPY writes to, a row at a time: emits lines in blocks, and a checkpoint after each chunk."""
+
+    def __init__(
+        self, session: InputSession, encode: Rows, prefix: bytes, chunk_rows: int, checkpoint: dict[str, Any]
+    ) -> None:
+        self.count = 0
+        self._session = session
+        self._encode = encode
+        self._prefix = prefix
+        self._chunk_rows = chunk_rows
+        self._checkpoint = checkpoint
+        self._waiting: list[bytes] = []
+        self._block = min(_BLOCK, chunk_rows)
+
+    def write(self, row: bytes) -> None:
+        """Take a row. Raises Stopped between two chunks."""
+        waiting = self._waiting
+        waiting.append(row)
+        if len(waiting) >= self._block:
+            self.flush()
+            if self.count % self._chunk_rows == 0:
+                self._chunk()
+            self._block = min(_BLOCK, self._chunk_rows - self.count % self._chunk_rows)
+
+    def flush(self) -> None:
+        """Emit what is waiting."""
+        lines = self._encode(self._waiting, self._prefix, self.count, _END)
+        if lines:
+            self._session.emit_bytes(b"".join(lines), len(lines))
+        self.count += len(lines)
+        self._waiting.clear()
+
+    def _chunk(self) -> None:
+        if armed("mid_snapshot"):
+            self._session.flush()
+            fault("mid_snapshot")
+        self._session.checkpoint(self._checkpoint)
+        if self._session.stopping:
+            raise Stopped

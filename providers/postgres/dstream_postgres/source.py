@@ -1,19 +1,20 @@
-"""Source: what a server says about itself, a slot and a publication, and whether changes were lost since a position.
+"""Source: the state of a server, a slot and a publication, and whether changes were lost since a position.
 
 PostgreSQL loses changes without an error when a slot or publication is dropped and created again (version 18; 15
-fails at the place). What gives it away:
+fails at that place). The signs:
 
-- The slot's confirmed position is moved by nobody but us, and only up to a stored checkpoint. A slot that is ahead
-  of the checkpoint is another slot, or somebody else reads it. A new slot starts where the log ends at that moment,
-  which is behind no checkpoint taken before.
-- A publication, and the entry of a table in one, are rows of the catalog with oids of their own; made anew they
-  have others.
-- Another cluster has another system identifier; one that was restored or promoted has another timeline.
+- The slot's confirmed position is moved by this input only, and only up to a stored checkpoint. A slot that is ahead
+  of the checkpoint is another slot, or another program reads it. A new slot starts at the end of the log, which is
+  behind no checkpoint taken before.
+- A publication, and the entry of a table in one, are rows of the catalog with oids of their own, and so is the table;
+  a new one has another oid. A publication that was altered is another version of its row.
+- Another cluster has another system identifier; one that was restored from a base backup or promoted has another
+  timeline; one that was restored from a copy of its files has another log before the checkpoint (see `history`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,30 +22,24 @@ from dstream_postgres.database import rows
 from dstream_postgres.lsn import format_lsn, parse_lsn
 from dstream_postgres.names import Table
 from dstream_postgres.position import Position
+from dstream_postgres.published import Member, Publication, name_of, read_publication
 from dstream_sdk import InvalidError, ProviderError
 
 PLUGIN = "pgoutput"
 FLUSHED = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
 """Where the log ends that a sender can read, on a primary or a standby."""
 
-_LISTS_SINCE = 150000
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The server as it is now. `members`: oid of each table's entry in the publication, 0 if it lists none."""
+    """The server as it is now. `members` are the followed tables in the publication, by name."""
 
     system: str
     timeline: int
     slot: str
     slot_confirmed: int
-    publication: str
-    publication_oid: int
-    members: Mapping[str, int]
-    columns: Mapping[str, tuple[str, ...]]
-    """The published columns of each table, where the server says them (15 and later)."""
-    filters: Mapping[str, str]
-    """The row filter of each table that has one, as SQL."""
+    publication: Publication
+    members: Mapping[str, Member]
     end: int
     """Where the flushed log ends."""
 
@@ -55,17 +50,35 @@ class Source:
             timeline=self.timeline,
             slot=self.slot,
             slot_since=self.slot_confirmed,
-            publication=self.publication,
-            publication_oid=self.publication_oid,
+            publication=self.publication.name,
+            publication_oid=self.publication.oid,
+            publication_version=self.publication.version,
+            publish=self.publication.publish,
             lsn=self.slot_confirmed,
         )
 
+    @property
+    def entries(self) -> dict[str, int]:
+        """The oid of each followed table's entry in the publication."""
+        return {name: member.entry for name, member in self.members.items()}
+
+    @property
+    def relations(self) -> dict[str, int]:
+        """The oid of each followed table."""
+        return {name: member.relation for name, member in self.members.items()}
+
 
 def inspect(
-    connection: Any, identity: tuple[str, int], slot: str, publication: str, tables: tuple[Table, ...]
+    connection: Any,
+    identity: tuple[str, int],
+    slot: str,
+    publication: str,
+    tables: Sequence[Table],
+    relations: Mapping[str, int],
 ) -> Source:
-    """Read what there is; `identity` is system identifier and timeline. Raises ProviderError if slot or publication
-    is missing or unfit, or a table is not published."""
+    """Read the state of the server. `identity` is system identifier and timeline; `relations` are the oids of the
+    tables in the checkpoint. Raises ProviderError if slot or publication is missing or unfit, or a table is not
+    published."""
     found = rows(
         connection,
         "SELECT plugin, database = current_database(), database, coalesce(confirmed_flush_lsn, '0/0')::text,"
@@ -91,81 +104,57 @@ def inspect(
             f"the server removed log that the slot {slot!r} still needed (max_slot_wal_keep_size). Changes are lost: "
             'replace the slot with `dstream apply -replace=...`, and set on_gap = "snapshot" to read the tables again.',
         )
-    published = _publication(connection, publication)
     system, timeline = identity
-    (end,) = rows(connection, f"SELECT ({FLUSHED})::text")[0]
-    (version,) = rows(connection, "SHOW server_version_num")[0]
-    columns, filters = _lists(connection, publication) if int(version) >= _LISTS_SINCE else ({}, {})
+    state = read_publication(connection, publication, slot)
+    members = _followed(connection, state, tables, relations)
+    ((end,),) = rows(connection, f"SELECT ({FLUSHED})::text")
     return Source(
         system=system,
         timeline=timeline,
         slot=slot,
         slot_confirmed=parse_lsn(confirmed),
-        publication=publication,
-        publication_oid=published,
-        members=_members(connection, publication, tables),
-        columns=columns,
-        filters=filters,
+        publication=state,
+        members=members,
         end=parse_lsn(end),
     )
 
 
-def verify(connection: Any, position: Position, tables: tuple[Table, ...]) -> None:
-    """Check that a publication is still the one that `position` speaks of, with the same tables. ProviderError if not.
+def verify(connection: Any, position: Position, tables: Sequence[Table]) -> None:
+    """Check that a publication is still the one of `position`, with the same tables. Raises ProviderError if not.
 
     Version 18 goes on without an error, and without the changes, when a publication is dropped while it is read.
     """
-    oid = _publication(connection, position.publication)
-    members = _members(connection, position.publication, tables)
-    if oid != position.publication_oid or any(members[table] != one for table, one in position.members.items()):
+    state = read_publication(connection, position.publication, position.slot)
+    members = _followed(connection, state, tables, position.relations)
+    same = state.oid == position.publication_oid and position.publication_version in ("", state.version)
+    for name, member in members.items():
+        same = same and position.members.get(name, member.entry) == member.entry
+        same = same and position.relations.get(name, member.relation) == member.relation
+    if not same:
         raise ProviderError(
-            "The publication was changed while it was read",
-            f"{position.publication!r}, or a table's entry in it, was dropped and created again; changes made in "
-            "between may be lost. The next session decides by `on_gap`.",
+            "Publication changed during the session",
+            f"{position.publication!r}, or a table or its entry in it, was altered or dropped and created again; "
+            "changes made in between may be lost. The next session decides by `on_gap`.",
         )
 
 
-def _publication(connection: Any, name: str) -> int:
-    found = rows(connection, "SELECT oid::bigint FROM pg_publication WHERE pubname = %s", (name,))
-    if not found:
-        raise ProviderError(
-            "No publication",
-            f"the publication {name!r} does not exist in this database. `dstream apply` creates it; changes "
-            "made meanwhile are lost to this task, which `on_gap` decides about.",
-        )
-    return int(found[0][0])
-
-
-def _lists(connection: Any, publication: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Published columns and row filters by table."""
-    found = rows(
-        connection,
-        "SELECT schemaname, tablename, attnames::text[], rowfilter FROM pg_publication_tables WHERE pubname = %s",
-        (publication,),
+def _followed(
+    connection: Any, publication: Publication, tables: Sequence[Table], relations: Mapping[str, int]
+) -> dict[str, Member]:
+    missing = [table for table in tables if table not in publication.members]
+    if not missing:
+        return {str(table): publication.members[table] for table in tables}
+    reasons = []
+    for table in missing:
+        known = relations.get(str(table))
+        now = name_of(connection, known) if known else None
+        reasons.append(f"{table} (now named {now})" if now not in (None, table) else str(table))
+    raise ProviderError(
+        "Table not published",
+        f"the publication {publication.name!r} has no table {', '.join(reasons)}. Check that it exists and is spelled "
+        "as in the catalog; `dstream apply` adds it to the publication. Partitions are published under the name of "
+        "their table if the publication has publish_via_partition_root, else under their own names.",
     )
-    columns = {str(Table(schema, name)): tuple(names) for schema, name, names, _ in found}
-    return columns, {str(Table(schema, name)): text for schema, name, _, text in found if text}
-
-
-def _members(connection: Any, publication: str, tables: tuple[Table, ...]) -> dict[str, int]:
-    found = rows(
-        connection,
-        "SELECT p.schemaname, p.tablename, coalesce(r.oid::bigint, 0) FROM pg_publication_tables p"
-        " JOIN pg_publication b ON b.pubname = p.pubname"
-        " JOIN pg_namespace n ON n.nspname = p.schemaname"
-        " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-        " LEFT JOIN pg_publication_rel r ON r.prpubid = b.oid AND r.prrelid = c.oid WHERE p.pubname = %s",
-        (publication,),
-    )
-    published = {Table(schema, name): oid for schema, name, oid in found}
-    missing = [str(table) for table in tables if table not in published]
-    if missing:
-        raise ProviderError(
-            "Table not published",
-            f"the publication {publication!r} has no table {', '.join(missing)}. Check that it exists and is spelled "
-            "as in the catalog; `dstream apply` adds it to the publication.",
-        )
-    return {str(table): published[table] for table in tables}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +168,7 @@ class Gap:
 def gaps(position: Position, source: Source) -> list[Gap]:
     """What makes it impossible to go on from `position` without losing changes; empty if nothing does."""
     found = []
+    publication = source.publication
     if position.system != source.system:
         return [Gap(f"this is another server (system identifier {source.system}, not {position.system})")]
     if position.timeline != source.timeline:
@@ -187,17 +177,35 @@ def gaps(position: Position, source: Source) -> list[Gap]:
         found.append(
             Gap(
                 f"the slot {source.slot!r} is ahead of the checkpoint ({format_lsn(source.slot_confirmed)}, not "
-                f"{format_lsn(position.lsn)}): it was created again, or somebody else reads it"
+                f"{format_lsn(position.lsn)}): it was created again, or another program reads it"
             )
         )
     if position.lsn > source.end:
         found.append(
             Gap(f"the server's log ends at {format_lsn(source.end)}, before the checkpoint {format_lsn(position.lsn)}")
         )
-    if position.publication_oid != source.publication_oid:
-        found.append(Gap(f"the publication {source.publication!r} was created again since the checkpoint"))
+    if position.publication_oid != publication.oid:
+        found.append(Gap(f"the publication {publication.name!r} was created again since the checkpoint"))
         return found
-    for table, oid in source.members.items():
-        if position.members.get(table, oid) != oid:
+    if position.publication_version not in ("", publication.version) and position.publish == publication.publish:
+        # With other operations than at the checkpoint, it was altered to what the configuration asks for now.
+        found.append(
+            Gap(
+                f"the publication {publication.name!r} was altered since the checkpoint, and publishes the same again: "
+                "what it did not publish in between is missing"
+            )
+        )
+    for table, member in source.members.items():
+        if position.relations.get(table, member.relation) != member.relation:
+            found.append(Gap(f"the table {table} was replaced by another table of that name", table))
+        elif position.members.get(table, member.entry) != member.entry:
             found.append(Gap(f"the table {table} left the publication and was added again", table))
     return found
+
+
+def first_gaps(source: Source) -> list[Gap]:
+    """What is missing in a stream that is read from the slot's beginning, without a snapshot of the tables."""
+    late = [name for name, member in source.members.items() if member.newer_than_slot]
+    if source.publication.newer_than_slot:
+        return [Gap(f"the slot {source.slot!r} may be older than the publication {source.publication.name!r}")]
+    return [Gap(f"the table {name} may have been published after the slot was created", name) for name in late]

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from dstream_postgres import messages
-from dstream_postgres.catalog import base_types, primary_key
 from dstream_postgres.copyboth import CopyBoth
 from dstream_postgres.database import rows
-from dstream_postgres.encoder import Column, Encoder, Fast, Values
+from dstream_postgres.encoder import Encoder, Values
 from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
-from dstream_postgres.messages import BEGIN, COMMIT, DELETE, INSERT, OLD_KEY, OLD_ROW, RELATION, TRUNCATE, UPDATE
-from dstream_postgres.names import Table, quote
-from dstream_postgres.position import Position, Visibility
+from dstream_postgres.messages import (
+    BEGIN,
+    COMMIT,
+    DELETE,
+    INSERT,
+    OLD_KEY,
+    OLD_ROW,
+    ORIGIN,
+    RELATION,
+    TRUNCATE,
+    UPDATE,
+)
+from dstream_postgres.names import quote
+from dstream_postgres.origins import OriginFilter
+from dstream_postgres.position import Position
+from dstream_postgres.relations import Relations
 from dstream_sdk import InputSession, ProviderError
 from dstream_sdk.failpoints import armed, fault
 
@@ -32,9 +46,9 @@ _BETWEEN_CHECKS = 5.0
 class Stream:
     """One session of reading a slot, from `position` on.
 
-    `tables` are followed, others in the publication are ignored. `keys` overrules their keys. `query` opens a
-    connection for catalog questions, of which there are few. `verify` is called now and then to make sure that the
-    publication is still the same. `interval` and `heartbeat` are in seconds.
+    Changes of `relations` are delivered, others are ignored; transactions that `origins` drops are left out. `check`
+    is called now and then: it makes sure that the source is still the same, and returns the position with a newer mark
+    of the log. `interval` and `heartbeat` are the seconds between two checkpoints, under load and while idle.
     """
 
     def __init__(
@@ -43,10 +57,9 @@ class Stream:
         session: InputSession,
         position: Position,
         *,
-        tables: Sequence[Table],
-        keys: Mapping[Table, Sequence[str]],
-        query: Callable[[], Any],
-        verify: Callable[[Position], None],
+        relations: Relations,
+        origins: OriginFilter,
+        check: Callable[[Position], Position],
         interval: float,
         heartbeat: float,
     ) -> None:
@@ -54,18 +67,12 @@ class Stream:
         self._session = session
         self._position = position  # but for its LSN, which is in _lsn and moves with every transaction
         self._lsn = position.lsn
-        self._tables = frozenset(tables)
-        self._keys = keys
-        self._query = query
-        self._verify = verify
-        self._verified_at = time.monotonic()
+        self._relations = relations
+        self._origins = origins
+        self._check = check
+        self._checked_at = time.monotonic()
         self._interval = interval
         self._heartbeat = heartbeat
-        self._cursor = connection.cursor()
-        self._encoders: dict[bytes, Encoder] = {}
-        self._inserts: dict[bytes, Fast] = {}
-        self._updates: dict[bytes, Fast] = {}
-        self._seen: dict[bytes, Visibility] = {}  # snapshots of relations whose rows were read
         self._checkpointed_at = time.monotonic()
         self._checkpointed_lsn = position.lsn
         self._records_at_checkpoint = 0
@@ -77,7 +84,7 @@ class Stream:
     def start(self) -> None:
         """Begin to read. psycopg2.errors.ObjectInUse: another process reads the slot."""
         publication = quote(self._position.publication).replace("'", "''")
-        self._cursor.start_replication_expert(
+        self._connection.cursor().start_replication_expert(
             f"START_REPLICATION SLOT {quote(self._position.slot)} LOGICAL {format_lsn(self._position.lsn)}"
             f" (proto_version '1', publication_names '{publication}')",
             decode=False,
@@ -89,11 +96,12 @@ class Stream:
         """Read until the session is to stop, or everything up to the LSN `end` has been emitted."""
         read = self._stream.read
         session = self._session
-        inserts, updates = self._inserts, self._updates
+        relations = self._relations
+        inserts, updates, encoders = relations.inserts, relations.updates, relations.encoders
         lines: list[bytes] = []
         append = lines.append
         at, tail = b"", b""
-        number = 0
+        number = xid = 0
         skip: frozenset[bytes] = frozenset()
         between = True
         while True:
@@ -113,7 +121,9 @@ class Stream:
                 if fast is not None:
                     number += 1
                     if not skip or payload[1:5] not in skip:
-                        append(fast(payload, 8, at, number, tail))  # type: ignore[arg-type]  # an insert leaves nothing out
+                        append(
+                            fast(payload, 8, at, number, tail) or self._insert(payload, at + b"%08d" % number + tail)
+                        )
             elif kind == UPDATE:
                 relation = payload[1:5]
                 fast = updates.get(relation)
@@ -121,10 +131,10 @@ class Stream:
                     number += 1
                     if not skip or relation not in skip:
                         line = fast(payload, 8, at, number, tail) if payload[5] == 78 else None
-                        append(line or self._update(self._encoders[relation], payload, at + b"%08d" % number + tail))
+                        append(line or self._update(encoders[relation], payload, at + b"%08d" % number + tail))
             elif kind == DELETE:
                 relation = payload[1:5]
-                encoder = self._encoders.get(relation)
+                encoder = encoders.get(relation)
                 if encoder is not None:
                     number += 1
                     if not skip or relation not in skip:
@@ -133,13 +143,19 @@ class Stream:
                 lsn, xid = messages.parse_begin(payload)
                 at, tail = position_prefix(lsn), b'","TransactionID":%d}}\n' % xid
                 number, between = 0, False
-                if self._seen:
-                    skip = frozenset(relation for relation, seen in self._seen.items() if seen.sees(xid))
+                if relations.seen:
+                    skip = relations.skipped(xid)
                 elif skip:
                     skip = frozenset()
-                self._xid = xid
+            elif kind == ORIGIN:
+                origin = messages.parse_origin(payload)
+                if self._origins.drops(origin):
+                    inserts, updates, encoders = {}, {}, {}
+                else:
+                    tail = b'","TransactionID":%d,"Origin":%b}}\n' % (xid, orjson.dumps(origin))
             elif kind == COMMIT:
                 between = True
+                inserts, updates, encoders = relations.inserts, relations.updates, relations.encoders
                 if self._dying and number:
                     self._die_within(lines)
                 if lines and session.max_records is not None:
@@ -151,14 +167,19 @@ class Stream:
                     if lines:
                         session.emit_bytes(b"".join(lines), len(lines))
                         lines.clear()
-                    self._checkpoint()
+                    self._checkpoint(last=done)
                     if done:
                         return
             elif kind == RELATION:
-                skip = self._relation(payload, skip)
+                if lines:
+                    session.emit_bytes(b"".join(lines), len(lines))
+                    lines.clear()
+                relation = relations.learn(payload, self._position.tables)
+                if relation in relations.seen and relations.seen[relation].sees(xid):
+                    skip |= {relation}
             elif kind == TRUNCATE:
                 for relation in messages.parse_truncate(payload):
-                    encoder = self._encoders.get(relation)
+                    encoder = encoders.get(relation)
                     if encoder is not None:
                         number += 1
                         if relation not in skip:
@@ -188,7 +209,7 @@ class Stream:
         since = now - self._checkpointed_at
         moved = self._lsn > self._checkpointed_lsn
         if done or (changed and since >= self._interval) or (moved and since >= self._heartbeat):
-            self._checkpoint()
+            self._checkpoint(last=done)
         if done:
             return True
         self.release()
@@ -200,12 +221,12 @@ class Stream:
         return False
 
     def _advance(self, lsn: int) -> None:
-        """Everything before `lsn` has been read; transactions that a snapshot holds cannot come for ever."""
+        """Everything before `lsn` has been read; snapshots that are behind it have served."""
         self._lsn = lsn
         if self._position.tables:
             self._position = self._position.at(lsn)
             if not self._position.tables:
-                self._seen.clear()
+                self._relations.seen.clear()
 
     def _due(self, waiting: int) -> bool:
         records = self._session.records + waiting - self._records_at_checkpoint
@@ -213,48 +234,21 @@ class Stream:
             return True
         return records > 0 and time.monotonic() - self._checkpointed_at >= self._interval
 
-    def _checkpoint(self) -> None:
-        if time.monotonic() - self._verified_at >= min(_BETWEEN_CHECKS, self._heartbeat):
-            self._verify(self._position)
-            self._verified_at = time.monotonic()
+    def _checkpoint(self, *, last: bool = False) -> None:
+        if last or time.monotonic() - self._checked_at >= min(_BETWEEN_CHECKS, self._heartbeat):
+            self._position = self._check(self._position.at(self._lsn))
+            self._checked_at = time.monotonic()
         self._session.checkpoint(self._position.at(self._lsn).to_json())
         self._checkpointed_at = time.monotonic()
         self._checkpointed_lsn = self._lsn
         self._records_at_checkpoint = self._session.records
         self.release()
 
-    def _relation(self, payload: bytes, skip: frozenset[bytes]) -> frozenset[bytes]:
-        """Learn what a relation looks like from here on; return the relations to skip in this transaction."""
-        found = messages.parse_relation(payload)
-        relation = payload[1:5]
-        for known in (self._encoders, self._inserts, self._updates):
-            known.pop(relation, None)
-        table = Table(found.schema, found.name)
-        if table not in self._tables:
-            return skip
-        types = {column.type_oid for column in found.columns}
-        bases: Mapping[int, int] = {oid: oid for oid in types}
-        key: Sequence[str] = self._keys.get(table, ())
-        needs_key = not key and found.replica_identity in "fn"
-        if needs_key or any(oid >= 16384 for oid in types):
-            query = self._query()
-            bases = base_types(query, sorted(types))
-            if needs_key:
-                key = primary_key(query, table)
-        if not key:
-            key = [column.name for column in found.columns if column.identity]
-        columns = [Column(column.name, bases[column.type_oid]) for column in found.columns]
-        encoder = Encoder(str(table), columns, key)
-        self._encoders[relation] = encoder
-        self._inserts[relation] = encoder.insert
-        self._updates[relation] = encoder.update
-        state = self._position.tables.get(str(table))
-        if state is None:
-            return skip
-        self._seen[relation] = Visibility.parse(state.snapshot)
-        return skip | {relation} if self._seen[relation].sees(self._xid) else skip
-
-    _xid = 0
+    def _insert(self, payload: bytes, position: bytes) -> bytes:
+        """An insert with JSON's null among its values."""
+        encoder = self._relations.encoders[payload[1:5]]
+        values, _ = encoder.values(payload, 8)
+        return encoder.line("Insert", values, position)
 
     def _update(self, encoder: Encoder, payload: bytes, position: bytes) -> bytes:
         """An update with an old key or row, or with values that were not sent."""

@@ -32,12 +32,15 @@ def test_a_transaction_that_commits_after_the_snapshot_but_began_before_it_is_de
     database.prepare("t")
     database.execute("INSERT INTO t SELECT generate_series(1, 10)")
     run = InputRun(database.config("t", chunk_rows=1), commit=False, until=None)
-    # The snapshot is taken when the first checkpoint is written; it waits for our answer then.
+    # The snapshot is taken when the first checkpoint is stored.
     run.wait_for(lambda one: one.checkpoint is not None)
-    database.execute("INSERT INTO t VALUES (11)")
-    assert run.checkpoint is not None
-    run.commit = True
-    run.committed(1, run.checkpoint)
+    with database.server.connect(database.name, autocommit=False) as connection:
+        connection.cursor().execute("INSERT INTO t VALUES (11)")
+        assert run.checkpoint is not None
+        run.commit = True
+        run.committed(1, run.checkpoint)
+        run.wait_for(lambda one: len(one.envelopes) == 10)
+        connection.commit()
     run.wait_for(lambda one: ("Insert", 11) in kinds(one))
     run.stop()
     assert kinds(run) == [*(("Read", number) for number in range(1, 11)), ("Insert", 11)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from dstream_postgres.encoder import Column, Encoder
 from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
 from dstream_postgres.names import Table, parse_table
-from dstream_postgres.position import Position, TableSnapshot, Visibility
+from dstream_postgres.position import UNREAD, LogMark, Position, TableSnapshot, Visibility
 from dstream_postgres.rows import NotARow, Operation, parse_row
 from dstream_postgres.settings import object_name
 
@@ -68,9 +69,11 @@ def test_visibility_knows_the_stream_s_short_ids_across_a_wraparound(xmin: int, 
 
 def test_a_position_survives_its_json():
     position = Position(
-        "7", 1, "s", 5, "p", 9, 77, {"public.t": 4}, {"public.t": TableSnapshot("1:5:3", 80, True, 5, True)}
-    )
+        "7", 1, "s", 5, "p", 9, 77, {"public.t": 4}, {"public.t": UNREAD, "public.u": TableSnapshot("1:5:3", 80)},
+        {"public.t": 16400}, "731", ("insert",), LogMark(8192, 9000, "ab"),
+    )  # fmt: skip
     assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
+    position = replace(position, tables={})
     read = TableSnapshot("1:5:3", 80)
     assert position.with_table("public.t", read).at(79).tables
     assert not position.with_table("public.t", read).at(80).tables
