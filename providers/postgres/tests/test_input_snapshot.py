@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
 
 import pytest
 
+from dstream_postgres.position import Position
 from providers.postgres.tests.harness import Database, InputRun
 
 
@@ -184,3 +186,138 @@ def test_the_handover_asks_for_visibility_and_not_for_the_place_in_the_log(datab
     assert kinds(run) == [("Insert", 2)]
     assert run.checkpoint is not None
     assert "tables" not in run.checkpoint
+
+
+def test_row_level_security_is_an_error_and_not_fewer_rows(database: Database):
+    role = f"reader_{database.name}"
+    database.execute(f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'reader-secret'")
+    try:
+        database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3)")
+        database.execute(f"GRANT SELECT ON t TO {role}; CREATE POLICY one ON t FOR SELECT USING (id = 1)")
+        database.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+        database.prepare("t")
+        dsn = database.dsn.replace(f"postgres:{database.server.password}", f"{role}:reader-secret")
+        run = InputRun({**database.config("t"), "connection_string": dsn}).finish()
+        assert not run.ended
+        assert run.envelopes == []
+        assert "row-level security" in run.said
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_children_of_a_table_are_tables_of_their_own_in_snapshot_and_stream(database: Database):
+    database.execute("CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child () INHERITS (parent)")
+    database.execute("INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2)")
+    database.prepare("parent")
+    database.execute("ALTER TABLE child REPLICA IDENTITY FULL")
+    read = InputRun(database.config("parent")).finish()
+    assert kinds(read) == [("Read", 1)]
+    database.execute("INSERT INTO parent VALUES (3); INSERT INTO child VALUES (4); UPDATE child SET v = 'x'")
+    assert kinds(InputRun(database.config("parent"), read.checkpoint).finish()) == [("Insert", 3)]
+    both = InputRun(database.config("parent", "child")).finish()
+    assert sorted((one["metadata"]["TableName"], one["data"]["id"]) for one in both.envelopes) == [
+        ("public.child", 2),
+        ("public.child", 4),
+        ("public.parent", 1),
+        ("public.parent", 3),
+    ]
+
+
+def test_partitions_are_part_of_their_table_in_snapshot_and_stream(database: Database):
+    database.execute("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    database.execute("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
+    database.execute("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1), (11)")
+    database.execute("CREATE PUBLICATION dstream_t FOR TABLE p WITH (publish_via_partition_root)")
+    database.execute(f"SELECT pg_create_logical_replication_slot('dstream_t_{database.name}', 'pgoutput')")
+    read = InputRun(database.config("p")).finish()
+    assert sorted(kinds(read)) == [("Read", 1), ("Read", 11)]
+    database.execute("INSERT INTO p VALUES (2), (12)")
+    rest = InputRun(database.config("p"), read.checkpoint).finish()
+    assert kinds(rest) == [("Insert", 2), ("Insert", 12)]
+    assert {one["metadata"]["TableName"] for one in [*read.envelopes, *rest.envelopes]} == {"public.p"}
+    database.execute("ALTER PUBLICATION dstream_t SET (publish_via_partition_root = false)")
+    refused = InputRun(database.config("p")).finish()
+    assert "publish_via_partition_root" in refused.status["diagnostics"][0]["detail"]
+
+
+def test_a_snapshot_that_always_fails_leaves_the_same_checkpoint_each_time(database: Database):
+    """The host blocks a task whose sessions end at the same checkpoint: another one counts as progress."""
+    role = f"reader_{database.name}"
+    database.execute(f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'reader-secret'")
+    try:
+        database.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)")
+        database.execute(f"INSERT INTO u VALUES (1); GRANT SELECT ON u TO {role}")
+        database.prepare("t", "u")
+        dsn = database.dsn.replace(f"postgres:{database.server.password}", f"{role}:reader-secret")
+        stored, ends = None, []
+        for _ in range(3):
+            run = InputRun({**database.config("u", "t"), "connection_string": dsn}, stored).finish()
+            assert "permission denied for table t" in run.said
+            stored = run.checkpoint
+            ends.append(stored)
+            database.execute("INSERT INTO u SELECT max(id) + 1 FROM u")
+        assert ends[0] is not None
+        assert ends[0] == ends[1] == ends[2]
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_chunks_of_a_reading_that_fails_are_no_progress_either(database: Database):
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30)")
+    database.prepare("t")
+    fault = {"DSTREAM_FAULT": "mid_snapshot:2"}
+    stored, ends = None, []
+    for chunk in (5, 7, 5):  # as after a time limit: each time it gets somewhere else
+        stored = InputRun(database.config("t", chunk_rows=chunk), stored, env=fault).finish().checkpoint
+        ends.append(stored)
+    assert ends[0] is not None
+    assert ends[0] == ends[1] == ends[2]
+
+
+def test_the_server_s_time_limits_do_not_hold_for_us(database: Database):
+    for name in ("statement", "transaction", "idle_session", "idle_in_transaction_session", "lock"):
+        database.execute(f"ALTER DATABASE {database.name} SET {name}_timeout = '300ms'")
+    database.execute("SET statement_timeout = 0; CREATE TABLE t (id int PRIMARY KEY)")
+    database.execute("CREATE FUNCTION slow(n int) RETURNS bool LANGUAGE sql IMMUTABLE AS "
+                     "'SELECT n > 0 AND pg_sleep(0.02) IS NOT NULL'")  # fmt: skip
+    database.execute("INSERT INTO t SELECT generate_series(1, 30)")
+    database.prepare("t")
+    run = InputRun(database.config("t", chunk_rows=1, heartbeat=100), commit=False, until=None)
+    run.wait_for(lambda one: one.checkpoint is not None)
+    time.sleep(0.5)  # idle in a transaction, or with a session idle, for longer than the limits
+    assert run.checkpoint is not None
+    run.commit = True
+    run.committed(1, run.checkpoint)
+    run.wait_for(lambda one: len(one.envelopes) == 30)
+    time.sleep(0.5)
+    database.execute("INSERT INTO t VALUES (31)")
+    run.wait_for(lambda one: ("Insert", 31) in kinds(one))
+    run.stop()
+    assert run.ended, run.said
+
+
+def test_many_tables_are_read_after_few_waits_for_the_host_and_fit_into_a_checkpoint(database: Database):
+    """The host confirms a checkpoint a second: one for each table would take minutes."""
+    names = [f"t{number:03d}_{'x' * 58}" for number in range(250)]
+    tables = [f"public.{name}" for name in names]
+    database.execute(
+        "".join(f"CREATE TABLE {name} (id int PRIMARY KEY); INSERT INTO {name} VALUES (1);" for name in names)
+    )
+    database.prepare(*names)
+    run = InputRun(database.config(*names), commit=False)
+
+    def marked(one: InputRun) -> tuple[int, int]:
+        """How many tables the newest checkpoint knows, and how many of them are being read."""
+        position = Position.from_json(one.checkpoint or {}, tables) if one.checkpoint else None
+        return (len(position.members), sum(each.reading for each in position.tables.values())) if position else (0, 0)
+
+    for waiting in ((100, 100), (200, 100), (250, 50)):
+        run.wait_for(lambda one, waiting=waiting: marked(one) == waiting)  # type: ignore[misc]
+        assert run.checkpoint is not None
+        run.committed(1, run.checkpoint)
+    run.commit = True
+    run.finish()
+    assert run.ended, run.said
+    assert len(run.envelopes) == 250
+    assert len(json.dumps(run.checkpoint)) < 16 * 1024
+    assert InputRun(database.config(*names), run.checkpoint).finish().envelopes == []

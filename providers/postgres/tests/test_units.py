@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from dataclasses import replace
 from decimal import Decimal
@@ -17,6 +18,7 @@ from dstream_postgres.names import Table, parse_table
 from dstream_postgres.position import UNREAD, LogMark, Position, TableSnapshot, Visibility
 from dstream_postgres.rows import NotARow, Operation, parse_row
 from dstream_postgres.settings import object_name
+from dstream_sdk import InvalidError
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,27 @@ def test_a_position_survives_its_json():
     read = TableSnapshot("1:5:3", 80)
     assert position.with_table("public.t", read).at(79).tables
     assert not position.with_table("public.t", read).at(80).tables
+
+
+def test_positions_of_very_many_tables_fit_into_a_checkpoint_and_too_many_are_refused():
+    choose = random.Random(1)
+    names = ["".join(choose.choices("abcdefghijklmnopqrstuvwxyz0123456789_", k=63)) for _ in range(4000)]
+    oids = [choose.randrange(16384, 1 << 32) for _ in names]
+
+    def position(count: int) -> Position:
+        members = dict(zip(names[:count], oids, strict=False))
+        running = "1000:2000:" + ",".join(str(choose.randrange(1000, 2000)) for _ in range(200))
+        tables = dict.fromkeys(names[: count // 2], TableSnapshot(running, 77))
+        return Position("7", 1, "s", 5, "p", 9, 77, members, {**tables, names[0]: UNREAD}, members)
+
+    many = position(1500)
+    text = json.dumps(many.to_json())
+    assert len(text) < 64 * 1024
+    assert Position.from_json(json.loads(text), names) == many
+    fewer = Position.from_json(json.loads(text), names[:700])
+    assert fewer.members == position(700).members
+    with pytest.raises(InvalidError, match="Split the task"):
+        position(4000).to_json()
 
 
 def tuple_of(*values: str | None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from dstream_postgres import messages, snapshot, stream
+from dstream_postgres import messages, relations, snapshot
 from dstream_postgres.__main__ import run_input
 
 position = 0
@@ -28,7 +28,7 @@ def noting_begin(payload):
     return position, xid
 
 
-class ByPosition(stream.Visibility):
+class ByPosition(relations.Visibility):
     """Takes every transaction that committed before the position for one that the snapshot holds."""
 
     __slots__ = ()
@@ -37,7 +37,7 @@ class ByPosition(stream.Visibility):
         return position <= max(until.values(), default=0)
 
 
-def noting_snapshot(text, lsn, **more):
+def noting_snapshot(text="", lsn=0, **more):
     until[text] = lsn
     return with_table(text, lsn, **more)
 
@@ -46,7 +46,7 @@ snapshot.rows = slow_rows
 if os.environ.get("MUTANT"):
     messages.parse_begin = noting_begin
     snapshot.TableSnapshot = noting_snapshot
-    stream.Visibility = ByPosition
+    relations.Visibility = ByPosition
 
 if __name__ == "__main__":
     run_input()
