@@ -32,7 +32,7 @@ def test_the_demo_tells_its_story_to_the_end():
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     typed = [line for line in done.stdout.splitlines() if line.startswith("$ dstream")]
     verbs = [line.split()[2] for line in typed]
-    assert verbs == ["plan", "apply", "run", "run", "plan", "drift", "apply", "drift", "destroy"]
+    assert verbs == ["plan", "apply", "run", "run", "run", "plan", "drift", "apply", "drift", "destroy"]
 
 
 def test_the_demo_fails_when_the_commands_only_say_that_they_did_it(tmp_path, postgres):

@@ -6,10 +6,12 @@ into each other would otherwise carry each change back and forth without end.
 
 from __future__ import annotations
 
+import re
+
 from dstream_sdk import log
 
-OWN_PREFIX = "dstream_"
-"""How the names of the origins begin that the outputs of dstream use."""
+OWN = re.compile(r"dstream(_.*)?", re.DOTALL)
+"""The names of the origins that the outputs of dstream use (`settings.object_name`)."""
 
 
 class OriginFilter:
@@ -22,7 +24,7 @@ class OriginFilter:
 
     def drops(self, origin: str) -> bool:
         """Whether a transaction of this origin is left out; it is counted, and the first one of an origin is logged."""
-        if self._wanted == "any" or (self._wanted == "others" and not origin.startswith(OWN_PREFIX)):
+        if self._wanted == "any" or (self._wanted == "others" and not OWN.fullmatch(origin)):
             return False
         count = self.dropped[origin] = self.dropped.get(origin, 0) + 1
         if count == 1:

@@ -1,8 +1,8 @@
 """Packing: the per-table part of a checkpoint in a few bytes a table, for tasks with hundreds of tables.
 
-Names are replaced by a digest of eight bytes, states that are equal are written once, and the JSON is compressed: some 25
-bytes a table, whatever the length of the names. The names are those of the configuration, so the digests are all that
-is needed to find a table again.
+Names are replaced by a digest of eight bytes, equal states are written once, and the JSON is compressed: some 25 bytes
+a table, whatever the length of the names. The names are those of the configuration, so the digests are all that is
+needed to find a table again.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ class Flow:
     output_config: Json
     checkpoint: Json | None = None
     sessions: int = 0
+    task: str = "t"
+    records: int = 0
+    """Envelopes of the last session."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def session(
@@ -35,7 +38,8 @@ class Flow:
     ) -> bool:
         """One session; True if the input ended as it should. `kill` runs beside it, to end one of the two."""
         self.sessions += 1
-        run: Json = {"command": "run", "protocol": 2, "task": "t", "acks": True}
+        self.records = 0
+        run: Json = {"command": "run", "protocol": 2, "task": self.task, "acks": True}
         output = spawn("out", {**run, "role": "output", "config": self.output_config}, **_fault(output_fault))
         assert output.stdin is not None
         assert output.stdout is not None
@@ -83,6 +87,7 @@ class Flow:
                     raise AssertionError(f"the input refused: {line!r}")
                 continue
             ended = line.startswith(b'{"end":')
+            self.records += line.startswith(b'{"data":')
             try:
                 output.stdin.write(line)
                 output.stdin.flush()
