@@ -72,7 +72,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
         native.start(schema)
         follower.configure(schema)
         workload.run(20)
-        beside = kills or dice.random() < 0.5
+        beside = dice.random() < 0.5
         if beside:
             follower.start()
         for _ in range(4):
