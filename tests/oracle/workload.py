@@ -159,6 +159,8 @@ class Workload:
             return f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {table.only} LIMIT 2"
         if chance < 0.5 and uniques:
             column = dice.choice(uniques)
+            if dice.random() < 0.3:
+                return self._exchange(table, column)
             if dice.random() < 0.4:
                 move = dice.choice((f"{column.sql} + 1", f"{SMALL} - {column.sql}", f"{column.sql} * 2 % 7"))
                 return f"UPDATE {table.only} SET {column.sql} = {move}"
@@ -176,6 +178,18 @@ class Workload:
         if dice.random() < 0.5:
             return f"TRUNCATE {table.only} CASCADE"
         return f"TRUNCATE {', '.join(each.only for each in dice.sample(self._schema.tables, 2))}"
+
+    def _exchange(self, table: Table, column: Column) -> str:
+        """Two rows exchange a unique value, by way of none."""
+        first, second = self._dice.sample(range(12), 2)
+        name, rows = column.sql, table.only
+        return (
+            f"DO $do$ DECLARE a tid; b tid; x {column.type}; y {column.type}; BEGIN"
+            f" SELECT ctid, {name} INTO a, x FROM {rows} ORDER BY ctid OFFSET {first} LIMIT 1;"
+            f" SELECT ctid, {name} INTO b, y FROM {rows} ORDER BY ctid OFFSET {second} LIMIT 1;"
+            f" UPDATE {rows} SET {name} = NULL WHERE ctid = a RETURNING ctid INTO a;"
+            f" UPDATE {rows} SET {name} = x WHERE ctid = b; UPDATE {rows} SET {name} = y WHERE ctid = a; END $do$"
+        )
 
     def _insert(self, table: Table) -> str:
         names = ", ".join(column.sql for column in table.writable)
