@@ -22,7 +22,8 @@ Standard output belongs to the protocol; print and log to standard error. The pr
 """
 
 from dstream_sdk.catalog import Catalog
-from dstream_sdk.channel import UNKNOWN, WITHHELD, encode, log
+from dstream_sdk.channel import UNKNOWN, WITHHELD, encode, log, write_all
+from dstream_sdk.durations import Duration
 from dstream_sdk.errors import (
     ConflictError,
     Deferred,
@@ -32,6 +33,7 @@ from dstream_sdk.errors import (
     ProviderError,
     RetriableError,
     SettingsError,
+    Stopped,
 )
 from dstream_sdk.failpoints import fault
 from dstream_sdk.input import Input, InputSession
@@ -50,6 +52,7 @@ __all__ = [
     "ConflictError",
     "Deferred",
     "DeniedError",
+    "Duration",
     "Envelope",
     "HostGone",
     "Input",
@@ -68,6 +71,7 @@ __all__ = [
     "ResourceType",
     "RetriableError",
     "SettingsError",
+    "Stopped",
     "Stream",
     "decode",
     "encode",
@@ -76,4 +80,5 @@ __all__ = [
     "main",
     "setting",
     "show",
+    "write_all",
 ]

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from dstream_sdk.checkpoint_pacer import Position
 from dstream_sdk.input import Input, InputSession
 from dstream_sdk.model import Envelope
 from dstream_sdk.output import Output, OutputSession, parse
@@ -55,6 +56,10 @@ class AsyncInputSession:
     async def checkpoint(self, position: Mapping[str, Any]) -> None:
         """Say that all data up to `position` has been emitted."""
         await asyncio.to_thread(self.session.checkpoint, position)
+
+    async def advance(self, position: Position) -> None:
+        """Declare that all data up to `position` has been emitted; the checkpoint is written when it is due."""
+        await asyncio.to_thread(self.session.advance, position)
 
     async def wait(self, seconds: float) -> bool:
         """Write what is buffered, sleep, and return whether the input is stopping; wakes up early if so."""

@@ -7,6 +7,7 @@ device before user code is imported, so that a stray `print` of a library cannot
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import json.encoder
@@ -88,6 +89,20 @@ def widen(fd: int) -> None:
 
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, _SET_PIPE_SIZE, _CHUNK)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data` to `fd`, in as many pieces as it takes. Raises OSError, such as on a full disk."""
+    view = memoryview(data)
+    while view:
+        try:
+            written = os.write(fd, view)
+        except BlockingIOError:  # another program made the terminal or pipe non-blocking
+            select.select([], [fd], [])
+            continue
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
 
 
 class LineReader:
@@ -191,13 +206,13 @@ class Writer:
                 return
 
     def _flush(self) -> None:
+        if self._broken:
+            raise HostGone
         if not self._size:
             return
         text = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
-        if self._broken:
-            raise HostGone
         if self._mid_line and not text.startswith(b'{"status"') and failpoints.due("mid_line"):
             last = text.rfind(b"\n", 0, len(text) - 1) + 1
             self._write(text[: last + (len(text) - last) // 2])
@@ -205,12 +220,12 @@ class Writer:
         self._write(text)
 
     def _write(self, text: bytes) -> None:
-        view = memoryview(text)
         try:
-            while view:
-                view = view[os.write(self.fd, view) :]
+            write_all(self.fd, text)
         except OSError as problem:
             self._broken = True
+            if problem.errno != errno.EPIPE:  # standard output may be a file, on a disk that is full
+                log(f"error: cannot write to standard output: {problem.strerror}")
             raise HostGone from problem
 
 

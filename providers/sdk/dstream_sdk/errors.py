@@ -5,6 +5,7 @@ ProviderError            fatal: nobody but the user can mend it
   InvalidError           the configuration or the desired attributes are wrong
   ConflictError          somebody else changed or holds the object
   DeniedError            the credentials do not allow it
+Stopped                  the session is stopping: a normal end
 Deferred                 a plan needs a value that is known only after apply
 HostGone                 the host has closed the pipe; raised out of `emit`, handled by the SDK
 
@@ -106,6 +107,10 @@ class Deferred(Exception):
         """Take the paths that are needed, such as `config.connection_string`."""
         super().__init__("known only after apply: " + ", ".join(needs))
         self.needs = needs
+
+
+class Stopped(Exception):
+    """The session is stopping; raised out of a call that waits, and a normal end when it leaves `run`."""
 
 
 class HostGone(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from dstream_sdk.channel import LineReader, Writer, encode, log, widen
-from dstream_sdk.errors import ProviderError
+from dstream_sdk.checkpoint_pacer import CheckpointPacer, Position
+from dstream_sdk.errors import ProviderError, Stopped
 from dstream_sdk.handshake import refuse
 from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
 
@@ -59,10 +61,11 @@ class InputSession:
         """Take the opening line and the two ends of the wire."""
         self._reader, self._writer = reader, writer
         self._sent = 0
-        self._checkpoints: dict[int, Mapping[str, Any]] = {}
+        self._pacer = CheckpointPacer(self._write_checkpoint)
         self._committed: Mapping[str, Any] | None = None
         self._callbacks: list[Callable[[dict[str, Any]], None]] = []
         self._stop_read, self._stop_write = os.pipe()
+        self._commit_pipe: tuple[int, int] | None = None
         self._stopped = False
         self.protocol = protocol
         """The version of the protocol that this session speaks, 1 or 2."""
@@ -113,20 +116,55 @@ class InputSession:
         self._callbacks.append(callback)
 
     def emit(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
-        """Emit one envelope. Values are what JSON has; others are a TypeError or ValueError."""
-        self._writer.put(encode({"data": dict(data), "metadata": dict(metadata or ())}) + b"\n")
+        """Emit one envelope. Raises TypeError or ValueError for values that JSON does not have."""
+        line = encode({"data": dict(data), "metadata": dict(metadata or ())}) + b"\n"
+        self._pacer.before_data()
+        self._writer.put(line)
         self.records += 1
 
     def emit_bytes(self, lines: bytes, count: int = 1) -> None:
-        """Emit `count` envelopes that are encoded already: whole lines, the last newline may be left out."""
+        """Emit `count` envelopes that are already encoded: whole lines; the last newline may be missing."""
+        self._pacer.before_data()
         self._writer.put(lines if lines.endswith(b"\n") else lines + b"\n")
         self.records += count
 
-    def checkpoint(self, position: Mapping[str, Any]) -> None:
-        """Say that all data up to `position` has been emitted, and write what is buffered.
+    def pace(self, interval: float, heartbeat: float) -> None:
+        """Set the seconds between two checkpoints of `advance`: after data (0.2 by default), without data (10)."""
+        self._pacer.interval, self._pacer.heartbeat = interval, heartbeat
 
-        `position` is whole (not a delta), names its source, and is at most 64 KiB as JSON.
+    def advance(self, position: Position) -> None:
+        """Declare that all data up to `position` has been emitted; the checkpoint is written when it is due.
+
+        Call it at every consistent point: after a batch or a transaction, and when the position moves without data.
+        After data, the checkpoint follows within the interval of `pace`, even while the input waits for its source:
+        an output may hold data back until its checkpoint arrives. `position` is as for `checkpoint`, or a function
+        that returns it, called from any thread only when the checkpoint is written.
         """
+        self._pacer.advance(position)
+
+    def checkpoint(self, position: Mapping[str, Any]) -> None:
+        """Declare that all data up to `position` has been emitted, and write the checkpoint now.
+
+        `position` is complete (not a delta), names its source, and is at most 64 KiB as JSON.
+        """
+        self._pacer.write(position)
+
+    def store(self, position: Mapping[str, Any]) -> None:
+        """Write a checkpoint and wait until it is stored. Raises Stopped if the session stops before."""
+        if self._commit_pipe is None:
+            self._commit_pipe = os.pipe()
+            for end in self._commit_pipe:
+                os.set_blocking(end, False)
+        wanted = dict(position)
+        self.checkpoint(wanted)
+        while self._committed != wanted:
+            if self.stopping:
+                raise Stopped
+            select.select([self._stop_read, self._commit_pipe[0]], [], [])
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._commit_pipe[0], 4096)
+
+    def _write_checkpoint(self, position: Mapping[str, Any]) -> None:
         if not self.acks:
             self._writer.flush()
             self._commit(dict(position))
@@ -160,8 +198,15 @@ class InputSession:
         self._stopped = True
         os.write(self._stop_write, b"x")
 
+    def finish(self) -> None:
+        """Write the checkpoint of the last `advance`; the SDK calls it after `run`."""
+        self._pacer.finish()
+
     def _commit(self, position: dict[str, Any]) -> None:
         self._committed = position
+        if self._commit_pipe is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._commit_pipe[1], b"x")
         for callback in self._callbacks:
             callback(position)
 
@@ -204,7 +249,9 @@ def run_input(
         writer.send(b'{"status":"ready","protocol":2}')
         threading.Thread(target=session._listen, name="host", daemon=True).start()
     try:
-        source.run(config, session)
+        with contextlib.suppress(Stopped):
+            source.run(config, session)
+        session.finish()
     except ProviderError as problem:
         if not session.acks:
             raise

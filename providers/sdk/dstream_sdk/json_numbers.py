@@ -31,23 +31,24 @@ def unmark(text: str) -> str:
     return _MARKED.sub(r"\1", text) if MARK in text else text
 
 
-def loads(text: bytes | str) -> Any:
-    """Return the value of JSON that comes from anywhere, fractions as Decimal.
+def loads(text: bytes | str, *, constants: bool = False) -> Any:
+    """Return the value of JSON text from an untrusted source, fractions as Decimal.
 
-    ValueError for what is no JSON, NaN and infinity included, and for a number or a depth beyond all measure.
+    Raises ValueError for text that is not JSON and for a number or a nesting depth that exceeds what Python
+    represents. `constants` accepts NaN, Infinity and -Infinity, which JSON does not have.
     """
     from decimal import Decimal
 
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refused)
+        return json.loads(text, parse_float=Decimal, parse_constant=None if constants else _refused)
     except ArithmeticError:
-        raise ValueError("a number in it has an exponent beyond all measure") from None
+        raise ValueError("a number has an exponent that is too large") from None
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("the nesting is too deep") from None
 
 
 def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def show(value: Any) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from dstream_sdk import failpoints
-from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen
+from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen, write_all
 from dstream_sdk.errors import ProviderError, SaidAll
 from dstream_sdk.handshake import refuse
+from dstream_sdk.json_numbers import loads
 from dstream_sdk.model import Envelope, Notice, PlanContext, Released, Resource, Stream
 
 C = TypeVar("C")
@@ -127,12 +128,11 @@ class OutputSession:
         """Show text to the user: on standard output under version 1, on standard error under version 2."""
         if self.protocol < 2:
             self._writer.put(text)
-        else:
-            import os
-
-            view = memoryview(text)
-            while view:
-                view = view[os.write(2, view) :]
+            return
+        try:
+            write_all(2, text)
+        except OSError as problem:
+            raise ProviderError("Cannot write to standard error", str(problem.strerror)) from None
 
 
 def describes(sink: Output[Any]) -> bool:
@@ -146,8 +146,8 @@ def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
     ProviderError when it is not a JSON object with an object `data`.
     """
     try:
-        value = json.loads(line, parse_float=_decimal() if exact_numbers else None)
-    except (ValueError, RecursionError, ArithmeticError) as problem:  # the last: an exponent beyond all measure
+        value = loads(line, constants=True) if exact_numbers else json.loads(line)
+    except (ValueError, RecursionError) as problem:
         raise ProviderError("Not an envelope", f"{problem}; the line begins with {line[:40]!r}") from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
         raise ProviderError(
@@ -155,12 +155,6 @@ def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
         )
     metadata = value.get("metadata")
     return Envelope(value["data"], metadata if isinstance(metadata, dict) else {}, line)
-
-
-def _decimal() -> Callable[[str], Any]:
-    from decimal import Decimal
-
-    return Decimal
 
 
 def streams_of(opening: Mapping[str, Any]) -> tuple[Stream, ...]:

@@ -79,8 +79,9 @@ def main(provider: Provider | str) -> None:
     """Run the provider on standard input and output; leaves the process with an exit code.
 
     0: the session ended as it should. 1: it failed, and stderr or the answer says why. 2: called in a wrong
-    way. A provider given as "package.module:NAME" is imported after standard output has been secured, so
-    that nothing that its imports print can reach the host.
+    way. A provider given as "package.module:NAME" is imported after standard output has been redirected, so that
+    nothing that its imports print can reach the host. NAME is a Provider, or a function that returns one: then a
+    package with several executables imports only what this one needs.
     """
     if sys.argv[1:2] == ["--version"] and not isinstance(provider, str):
         print(f"{provider.name} {provider.release()}")
@@ -117,6 +118,8 @@ def _load(reference: str) -> Provider:
 
     module, _, name = reference.partition(":")
     found = getattr(import_module(module), name)
+    if callable(found):
+        found = found()
     if not isinstance(found, Provider):
         raise TypeError(f"{reference} is not a Provider")
     return found

@@ -11,6 +11,7 @@ import types
 import typing
 from typing import Any
 
+from dstream_sdk.durations import Duration
 from dstream_sdk.settings import NUMBER, WHOLE, About, about, field_types, required, spellings
 
 _BOOLEAN_TEXT = ("true", "false", "True", "False")
@@ -70,6 +71,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
         return dataclasses.asdict(default)
     if isinstance(default, set | frozenset):
         return sorted(default)
+    if isinstance(default, Duration):
+        return default.text
     return list(default) if isinstance(default, tuple) else default
 
 
@@ -118,7 +121,7 @@ def _or_null(body: dict[str, Any]) -> dict[str, Any]:
 def _scalar(kind: Any, note: About, strict: bool) -> dict[str, Any]:
     if kind is bool:
         return {"type": "boolean"} if strict else {"enum": [True, False, *_BOOLEAN_TEXT]}
-    if kind is str:
+    if kind is str or kind is Duration:
         return {"type": "string"} if strict else {"type": ["string", "number", "boolean"]}
     if kind is int or kind is float or getattr(kind, "__name__", "") == "Decimal":
         body: dict[str, Any] = {"type": "integer" if kind is int else "number"}

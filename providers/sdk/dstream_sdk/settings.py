@@ -4,7 +4,7 @@
 leniency that configurations in the field rely on: `maxCount` is `max_count`, further aliases are declared,
 numbers and booleans may be strings. The JSON Schema of the same dataclass is made by `dstream_sdk.schema`.
 
-Field types: str, int, float, bool, Decimal, Any, Literal of strings, `X | None`, list[X], tuple[X, ...],
+Field types: str, int, float, bool, Decimal, Duration, Any, Literal of strings, `X | None`, list[X], tuple[X, ...],
 set[X] and frozenset[X] (lists whose order means nothing), dict[str, X], and other dataclasses.
 """
 
@@ -19,6 +19,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, TypeVar
 
 from dstream_sdk.channel import UNKNOWN
+from dstream_sdk.durations import Duration
 from dstream_sdk.errors import Deferred, InvalidError, SettingsError
 
 T = TypeVar("T")
@@ -177,6 +178,8 @@ class _Decoder:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin is typing.Union or origin is types.UnionType:
             choices = [choice for choice in arguments if choice is not type(None)]
+            if choices == [Duration] and value == "":
+                return None
             return self.convert(choices[0], value, path, note) if len(choices) == 1 else value
         if origin is typing.Literal:
             if value in arguments:
@@ -217,6 +220,12 @@ class _Decoder:
                 return "true" if value else "false"
             if isinstance(value, int | float):
                 return str(value)
+        elif kind is Duration:
+            try:
+                return Duration(str(value))
+            except ValueError as problem:
+                self._wrong(path, str(problem))
+                return None
         elif kind in (int, float) or getattr(kind, "__name__", "") == "Decimal":
             made = _number(kind, value)
             if made is not None:

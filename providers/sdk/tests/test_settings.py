@@ -30,9 +30,9 @@ class Settings:
     price: Decimal | None = None
     follow: bool = False
     mode: Literal["fast", "safe"] = "safe"
-    tables: list[str] = setting([])  # noqa: RUF009 - setting() copies it
+    tables: list[str] = setting([])
     pair: tuple[int, ...] = (1,)
-    labels: dict[str, str] = setting({})  # noqa: RUF009 - setting() copies it
+    labels: dict[str, str] = setting({})
     login: Login | None = None
     extra: Any = None
 

@@ -1,0 +1,91 @@
+"""Connections that several threads share: opened when needed, reused, replaced when they break."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+
+class Closable(Protocol):
+    """A connection."""
+
+    def close(self) -> object:
+        """Close it; never raises."""
+
+
+T = TypeVar("T", bound=Closable)
+K = TypeVar("K", bound=Hashable)
+Errors = tuple[type[BaseException], ...]
+
+
+class Pool(Generic[T]):
+    """Connections to one server, each lent to one thread at a time.
+
+    An error that leaves the `with` block closes the connection, unless it is one of `kept`. An error that is one of
+    `lost`, or not an Exception, closes the idle connections as well: they lead to the same server.
+    """
+
+    def __init__(
+        self, connect: Callable[[], T], *, size: int | None = None, lost: Errors = (), kept: Errors = ()
+    ) -> None:
+        """Open connections by `connect`, at most `size` at a time: further threads wait. None: no limit."""
+        self._connect, self._lost, self._kept = connect, lost, kept
+        self._places = threading.BoundedSemaphore(size) if size is not None else contextlib.nullcontext()
+        self._lock = threading.Lock()
+        self._idle: list[T] = []
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[T]:
+        """Lend a connection for the `with` block. Raises what `connect` raises."""
+        with self._places:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                connection = self._connect()
+            try:
+                yield connection
+            except BaseException as problem:
+                lost = isinstance(problem, self._lost) or not isinstance(problem, Exception)
+                if not lost and isinstance(problem, self._kept):
+                    self._give_back(connection)
+                else:
+                    connection.close()
+                    if lost:
+                        self.close()
+                raise
+            self._give_back(connection)
+
+    def close(self) -> None:
+        """Close the connections that are idle; those that are lent stay open."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _give_back(self, connection: T) -> None:
+        with self._lock:
+            self._idle.append(connection)
+
+
+class Pools(Generic[K, T]):
+    """One pool per key, such as a connection string: for resource types, whose requests carry their configuration."""
+
+    def __init__(
+        self, connect: Callable[[K], T], *, size: int | None = None, lost: Errors = (), kept: Errors = ()
+    ) -> None:
+        """Take what makes a connection for a key; the rest as for `Pool`."""
+        self._connect, self._size, self._lost, self._kept = connect, size, lost, kept
+        self._lock = threading.Lock()
+        self._pools: dict[K, Pool[T]] = {}
+
+    def lend(self, key: K) -> contextlib.AbstractContextManager[T]:
+        """Lend a connection for `key`, as `Pool.lend`."""
+        with self._lock:
+            pool = self._pools.get(key)
+            if pool is None:
+                pool = self._pools[key] = Pool(
+                    lambda: self._connect(key), size=self._size, lost=self._lost, kept=self._kept
+                )
+        return pool.lend()
