@@ -20,9 +20,7 @@ class Settings:
         "simple",
         description="simple: a line with the data; json: the envelope as it came; structured: a line per column",
     )
-    tables: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
-        [], description="show only these tables, by TableName; all if empty"
-    )
+    tables: list[str] = setting([], description="show only these tables, by TableName; all if empty")
 
 
 class Console(Output[Settings]):

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dstream_jsonl.files import AppendedFile
 from dstream_sdk import Envelope, InvalidError, Output, OutputSession, Provider, setting
+from dstream_sdk.files import AppendedFile
 
 _PLACE = "{table}"
 _OPEN_FILES = 200
@@ -45,7 +44,7 @@ class Writer(Output[Settings]):
             raise InvalidError("Invalid setting", "config.path: is empty", path="config.path")
         self._template = config.path
         if _PLACE not in config.path:
-            self._one = AppendedFile(Path(config.path))
+            self._one = AppendedFile(config.path)
 
     def write_block(self, block: bytes) -> None:
         """Append whole lines."""
@@ -82,7 +81,7 @@ class Writer(Output[Settings]):
                 for each in self._files.values():
                     each.close()
                 self._files.clear()
-            found = AppendedFile(Path(self._template.replace(_PLACE, file_name(table))))
+            found = AppendedFile(self._template.replace(_PLACE, file_name(table)))
             self._files[table] = found
         return found
 

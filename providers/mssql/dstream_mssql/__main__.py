@@ -7,12 +7,12 @@ from dstream_sdk import main
 
 def run_input() -> None:
     """Run the input, which also manages the change data capture that it needs."""
-    main("dstream_mssql.providers:INPUT")
+    main("dstream_mssql.providers:input_provider")
 
 
 def run_resource() -> None:
     """Manage change data capture that is written as resource blocks."""
-    main("dstream_mssql.providers:RESOURCES")
+    main("dstream_mssql.providers:resource_provider")
 
 
 if __name__ == "__main__":

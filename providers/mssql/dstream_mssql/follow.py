@@ -17,16 +17,16 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from dstream_mssql import statements
-from dstream_mssql.database import Lost
+from dstream_mssql.database import Database, Lost
 from dstream_mssql.lsn import from_bytes
 from dstream_mssql.pacing import Pace
-from dstream_mssql.pool import Pool
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import Gap, Page, TableReader
-from dstream_mssql.settings import InputSettings, seconds
+from dstream_mssql.settings import InputSettings
 from dstream_mssql.threads import Threads
 from dstream_sdk import InputSession, ProviderError, RetriableError, log
 from dstream_sdk.failpoints import armed, fault
+from dstream_sdk.pool import Pool
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _LOSSES = 3
@@ -64,7 +64,7 @@ class Follower:
         self,
         config: InputSettings,
         session: InputSession,
-        pool: Pool,
+        pool: Pool[Database],
         tracks: Mapping[str, Track],
         position: Position,
         watch: Callable[[Follower, int], None],
@@ -73,11 +73,10 @@ class Follower:
         self._config, self._session, self._pool, self._position, self._watch = config, session, pool, position, watch
         self._results: SimpleQueue[tuple[Track, int, Page | BaseException]] = SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
-        self._interval, self._heartbeat = seconds(config.checkpoint_interval), seconds(config.heartbeat)
-        self._checkpointed_at = time.monotonic()
+        session.pace(config.checkpoint_interval, config.heartbeat)
         self._stored = position
         self._captured = 0
-        self._looked: Pace = Pace(seconds(config.poll_interval), seconds(config.max_poll_interval))
+        self._looked: Pace = Pace(config.poll_interval, config.max_poll_interval)
         self._lost_since: float | None = None
         self._pause = _FIRST_PAUSE
 
@@ -109,14 +108,14 @@ class Follower:
         session = self._session
         while not session.stopping:
             now = time.monotonic()
-            self._look(now, end)
+            self._look(now)
             self._submit(threads, workers, now, end)
             if end is not None and self._finished(end):
                 return
-            if not self._take(self._wait(now)):
-                self._checkpoint_if_due(idle=True)
+            self._take(self._wait(now))
+            self._advance()
 
-    def _look(self, now: float, end: int | None) -> None:
+    def _look(self, now: float) -> None:
         """Ask how far the log is captured, when that is due; tables that have something to read become due.
 
         Nothing is read up to there before `watch` has looked at what else is new: what was captured behind a new
@@ -192,26 +191,23 @@ class Follower:
 
     def _wait(self, now: float) -> float:
         """How long nothing is due."""
-        due = [self._looked.due, self._checkpointed_at + self._heartbeat]
+        due = [self._looked.due]
         if self._lost_since is None:
             due += [track.pace.due for track in self.tracks.values() if not track.busy and track.pace.due > now]
         return max(0.0, min(due) - now)
 
-    def _take(self, patience: float) -> bool:
-        """Emit the pages that have come, waiting for one if there is none; whether there was one."""
+    def _take(self, patience: float) -> None:
+        """Emit the pages that have come, after waiting up to `patience` seconds for one if there is none."""
         if self._results.empty():
             self._session.flush()
             ready, _, _ = select.select([self._session.stop_fd, self._wake_read], [], [], patience)
             if self._wake_read not in ready:
-                return False
-        taken = False
+                return
         with suppress(Empty):
             while True:
                 track, upto, result = self._results.get_nowait()
                 os.read(self._wake_read, 1)
-                taken = True
                 self._emit(track, upto, result)
-        return taken
 
     def _emit(self, track: Track, upto: int, result: Page | BaseException) -> None:
         track.busy = False
@@ -236,7 +232,7 @@ class Follower:
         if track.successors and result.place.seq is None:
             track.pace.due = now
         track.place = result.place
-        self._checkpoint_if_due(idle=False)
+        self._advance()
 
     def _fail(self, track: Track, problem: BaseException, now: float) -> None:
         if isinstance(problem, Lost):
@@ -258,7 +254,7 @@ class Follower:
         if self._lost_since is None:
             self._lost_since = now
             log(f"{problem}; trying again")
-        elif now - self._lost_since > seconds(self._config.reconnect_timeout):
+        elif now - self._lost_since > self._config.reconnect_timeout:
             raise problem
         self._looked.due = now + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
@@ -278,20 +274,16 @@ class Follower:
             for track in self.tracks.values()
         )
 
-    def _checkpoint_if_due(self, *, idle: bool) -> None:
-        now = time.monotonic()
+    def _advance(self) -> None:
+        """Hand the position to the session, which writes it when it is due."""
         position = self.position
-        if now - self._checkpointed_at < (self._heartbeat if idle else self._interval):
-            return
         if position != self._stored:
-            self._checkpoint()
-        else:
-            self._checkpointed_at = now
+            self._stored = position
+            self._session.advance(position.to_json)
 
     def _checkpoint(self) -> None:
         self._stored = self.position
         self._session.checkpoint(self._stored.to_json())
-        self._checkpointed_at = time.monotonic()
 
     def _die_within(self, page: Page) -> None:
         """The fault point in the middle of a page: all but its last line are written."""

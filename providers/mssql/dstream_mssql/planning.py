@@ -10,7 +10,7 @@ from dstream_mssql.database import connect, target_of
 from dstream_mssql.names import Pattern, Table
 from dstream_mssql.resources.marker import ours
 from dstream_mssql.selection import parse_list
-from dstream_mssql.settings import InputSettings, seconds
+from dstream_mssql.settings import InputSettings
 from dstream_sdk import InvalidError, Notice, Released, Resource, Stream
 
 CDC_DATABASE, CDC_TABLE = "mssql_cdc_database", "mssql_cdc_table"
@@ -59,7 +59,7 @@ def needed(
     if database:
         attributes: dict[str, object] = {"database": name}
         if config.retention:
-            attributes["retention_minutes"] = max(1, round(seconds(config.retention) / 60))
+            attributes["retention_minutes"] = max(1, round(config.retention / 60))
         yield Resource(CDC_DATABASE, name, attributes)
         before.append((CDC_DATABASE, name))
     for table, number in tables:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 from dstream_mssql import statements
 from dstream_mssql.captures import spoken_warning
 from dstream_mssql.catalog import Catalog, Source, look
-from dstream_mssql.database import Database, Lost, target_of
+from dstream_mssql.database import Database, Lost, connect, target_of
 from dstream_mssql.follow import Follower, Track
 from dstream_mssql.lsn import from_bytes, to_hex
 from dstream_mssql.names import Table
 from dstream_mssql.pacing import Pace
 from dstream_mssql.places import REREAD, place_of, readers_of
-from dstream_mssql.pool import Pool
 from dstream_mssql.position import Place, Position
 from dstream_mssql.selection import keys_of, parse_list, patterns_of
-from dstream_mssql.settings import InputSettings, seconds
-from dstream_mssql.snapshot import SnapshotReader, Stopped
+from dstream_mssql.settings import InputSettings
+from dstream_mssql.snapshot import SnapshotReader
 from dstream_mssql.watch import Watch
-from dstream_sdk import DeniedError, InputSession, ProviderError, log
+from dstream_sdk import DeniedError, InputSession, ProviderError, Stopped, log
+from dstream_sdk.pool import Pool
 
 _PATIENCE, _BETWEEN = 10.0, 0.5
 """Seconds to wait for the capture agent to begin with tables, and between two looks."""
@@ -34,9 +35,9 @@ class Session:
         self._patterns, self._exclude = patterns_of(config), parse_list(config.exclude, "exclude")
         self._keys = keys_of(config)
         self._target = target_of(config.connection_string)
-        self._pool = Pool(self._target)
+        self._pool = Pool(partial(connect, self._target), lost=(Lost,))
         self._watch = Watch(config)
-        self._refresh = seconds(config.refresh_interval)
+        self._refresh = config.refresh_interval
         self._renew_at = time.monotonic() + self._refresh
         self._renewed, self._unfinished = 0, False
         self._shape: tuple[object, ...] = ()
@@ -73,7 +74,7 @@ class Session:
         self._position = Position(catalog.database, catalog.guid, captured or self._position.lsn, {**kept, **places})
 
     def run(self) -> None:
-        """Read rows, then changes, until the session is to stop. Raises ProviderError."""
+        """Read rows, then changes, until the session stops. Raises ProviderError, Stopped."""
         config, session = self._config, self._session
         try:
             self._snapshots = SnapshotReader(config, session, self._pool, isolated=self._catalog.snapshot_isolation)
@@ -83,14 +84,12 @@ class Session:
                 self._position = self._snapshot(track, self._position)
             follower = Follower(config, session, self._pool, self._tracks, self._position, self._look)
             follower.run(self._end)
-        except Stopped:
-            return
         finally:
             self._pool.close()
 
     def _snapshot(self, track: Track, position: Position) -> Position:
         """Read the rows of a table if they are to be read; return the position with that."""
-        patience = time.monotonic() + seconds(self._config.reconnect_timeout)
+        patience = time.monotonic() + self._config.reconnect_timeout
         pause = 0.2
         while track.place.reading:
             try:
@@ -194,7 +193,7 @@ class Session:
         place = place_of(source, stored, captured, self._config)
         key = source.key(self._keys.get(source.table.folded, ()))
         reader, *successors = readers_of(source, place, key, self._config)
-        pace = Pace(seconds(self._config.poll_interval), seconds(self._config.max_poll_interval))
+        pace = Pace(self._config.poll_interval, self._config.max_poll_interval)
         return Track(reader, place, pace, successors)
 
     def _check_database(self, position: Position, catalog: Catalog, captured: int) -> None:

@@ -26,27 +26,23 @@ from dstream_mssql.database import Database
 from dstream_mssql.decoder import Decoder
 from dstream_mssql.envelopes import Envelopes
 from dstream_mssql.lsn import from_bytes, from_log, to_hex
-from dstream_mssql.pool import Pool
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import TableReader
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.wire import RowBytes
-from dstream_sdk import DeniedError, InputSession, InvalidError, RetriableError, log
-from dstream_sdk.failpoints import armed, fault
+from dstream_sdk import DeniedError, InputSession, InvalidError, RetriableError, Stopped, log
+from dstream_sdk.pool import Pool
+from dstream_sdk.snapshot import TableSnapshot
 
 _PATIENCE = 0.05
 _LOCK_TIMEOUT = "SET LOCK_TIMEOUT 5000"
 _BETWEEN_CHECKPOINTS = 10_000
 
 
-class Stopped(Exception):
-    """The session is to stop; what has been read is in the last checkpoint."""
-
-
 class SnapshotReader:
     """Reads the rows of tables for one session."""
 
-    def __init__(self, config: InputSettings, session: InputSession, pool: Pool, *, isolated: bool) -> None:
+    def __init__(self, config: InputSettings, session: InputSession, pool: Pool[Database], *, isolated: bool) -> None:
         self._config, self._session, self._pool, self._isolated = config, session, pool, isolated
 
     def read(self, reader: TableReader, position: Position) -> Position:
@@ -61,8 +57,6 @@ class SnapshotReader:
             lsn = self._begin(reader, database, stack)
             again = before.truncate or before.rows > 0 or before.lsn > 0
             place = Place(reader.instance.name, reader.instance.object_id, lsn, None, True, 0, again)
-            position = _with(position, name, place)
-            self._store(position)
             return self._rows(reader, database, position, place)
 
     def interrupted(self, name: str, position: Position) -> Position:
@@ -105,45 +99,28 @@ class SnapshotReader:
                     raise Stopped from None
 
     def _rows(self, reader: TableReader, database: Database, position: Position, place: Place) -> Position:
-        session, config, name = self._session, self._config, reader.table.full
+        name = reader.table.full
+        snapshot = TableSnapshot(
+            self._session,
+            _BETWEEN_CHECKPOINTS,
+            lambda rows: _with(position, name, replace(place, rows=rows)).to_json(),
+        )
+        snapshot.begin()
         envelopes = Envelopes(reader.table, before_images=False)
         lsn = to_hex(place.lsn)
         if place.truncate:
-            session.emit_bytes(envelopes.truncate(lsn))
-        read = stored = 0
+            self._session.emit_bytes(envelopes.truncate(lsn))
         with database.errors(f"read the rows of {reader.table}"):
             columns = [column.selected for column in reader.columns]
             source = RowBytes(database.execute(statements.rows(reader.table, columns)))
-            decoder = Decoder(source.columns, reader.key, strings=config.values == "string")
+            decoder = Decoder(source.columns, reader.key, strings=self._config.values == "string")
             for found in _pieces(decoder, source):
-                lines = envelopes.read(found, lsn, read + 1)
-                read += len(lines)
-                session.emit_bytes(b"".join(lines), len(lines))
-                if read - stored >= _BETWEEN_CHECKPOINTS or armed("mid_snapshot"):
-                    stored = read
-                    self._fault_point()
-                    session.checkpoint(_with(position, name, replace(place, rows=read)).to_json())
-                if session.stopping:
-                    database.close()  # what follows of the result would have to be read otherwise
-                    raise Stopped
-        self._fault_point()
+                lines = envelopes.read(found, lsn, snapshot.rows + 1)
+                snapshot.emit(b"".join(lines), len(lines))
         position = _with(position, name, replace(place, reading=False, truncate=False, rows=0))
-        session.checkpoint(position.to_json())
-        log(f"{reader.table}: read {read} rows")
+        snapshot.end(position.to_json())
+        log(f"{reader.table}: read {snapshot.rows} rows")
         return position
-
-    def _fault_point(self) -> None:
-        if armed("mid_snapshot"):
-            self._session.flush()
-            fault("mid_snapshot")
-
-    def _store(self, position: Position) -> None:
-        """Write a checkpoint and wait until it is stored."""
-        wanted = position.to_json()
-        self._session.checkpoint(wanted)
-        while self._session.committed != wanted:
-            if self._session.wait(_PATIENCE):
-                raise Stopped
 
 
 def _with(position: Position, name: str, place: Place) -> Position:

@@ -8,8 +8,9 @@ from typing import Any
 from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.lsn import to_bytes
-from dstream_mssql.settings import InputSettings, seconds
+from dstream_mssql.settings import InputSettings
 from dstream_sdk import DeniedError, ProviderError, log
+from dstream_sdk.durations import describe_duration
 
 _BETWEEN_LOOKS, _BETWEEN_WARNINGS = 60.0, 3600.0
 
@@ -18,9 +19,9 @@ class Watch:
     """Looks now and then, and warns at most once an hour about the same."""
 
     def __init__(self, config: InputSettings) -> None:
-        self._agent_timeout = seconds(config.agent_timeout)
+        self._agent_timeout = config.agent_timeout
         self._fail = config.on_agent_stop == "fail"
-        self._warning = seconds(config.retention_warning)
+        self._warning = config.retention_warning
         self._due = 0.0
         self._told: dict[str, float] = {}
         self._denied: set[str] = set()
@@ -46,9 +47,9 @@ class Watch:
             return
         last = self._ask(database, statements.CAPTURE_ERRORS)
         detail = (
-            f"the capture agent wrote nothing for {spoken(age)}, while it writes an entry every few minutes even if "
-            "nothing changes: changes are not captured now, and nobody else says so. Start SQL Server Agent and its "
-            f"job cdc.{database.name}_capture (sys.sp_cdc_start_job); in Azure SQL see sys.dm_cdc_errors."
+            f"the capture agent wrote nothing for {describe_duration(age)}; it writes an entry every few minutes even "
+            "without changes. Changes are not being captured. Start SQL Server Agent and its job "
+            f"cdc.{database.name}_capture (sys.sp_cdc_start_job); in Azure SQL see sys.dm_cdc_errors."
             + (f" Its last error: {last}" if last else "")
         )
         if self._fail:
@@ -65,10 +66,9 @@ class Watch:
             return
         self._tell(
             "retention",
-            f"what has not been read yet is {spoken(age)} old, and cleanup removes changes after "
-            f"{spoken(minutes * 60)}: "
-            f"{spoken(max(left, 0))} left. Let the task catch up, or raise the retention: EXEC sys.sp_cdc_change_job "
-            "@job_type = N'cleanup', @retention = MINUTES",
+            f"the oldest unread change is {describe_duration(age)} old, and cleanup removes changes after "
+            f"{describe_duration(minutes * 60)}: {describe_duration(max(left, 0))} left. Let the task catch up, or "
+            "increase the retention: EXEC sys.sp_cdc_change_job @job_type = N'cleanup', @retention = MINUTES",
             now,
         )
 
@@ -88,11 +88,3 @@ class Watch:
         if now - self._told.get(about, -_BETWEEN_WARNINGS) >= _BETWEEN_WARNINGS:
             self._told[about] = now
             log(f"warning: {text}")
-
-
-def spoken(passed: float) -> str:
-    """Seconds as people say them."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if passed >= size * 2:
-            return f"{passed / size:.0f} {unit}" if passed >= size * 10 else f"{passed / size:.1f} {unit}"
-    return f"{passed:.0f} seconds"

@@ -162,3 +162,15 @@ def test_a_table_that_rests_is_looked_at_less_and_less_often_and_soon_again_afte
 
 def looks(server: SqlServer) -> int:
     return len([one for one in server.seen.statements if one == "SELECT sys.fn_cdc_get_max_lsn()"])
+
+
+def test_a_burst_on_several_tables_is_checkpointed_within_the_checkpoint_interval(server: SqlServer, many: Database):
+    # The heartbeat is an hour away: only the checkpoint of the interval can cover the rows.
+    run = InputRun(config_of(server, checkpoint_interval="500ms", heartbeat="1h"), until=None)
+    run.wait_for(lambda one: one.covered == len(one.envelopes) == 5)
+    with many.transaction() as t:
+        for table in ("Orders", "OrderLines", "Customers"):
+            t.insert(table, Id=2)
+    run.wait_for(lambda one: one.covered == len(one.envelopes) == 8)
+    run.stop()
+    assert run.ended

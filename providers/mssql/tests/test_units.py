@@ -12,8 +12,6 @@ from dstream_mssql.lsn import from_hex, from_log, to_bytes, to_hex
 from dstream_mssql.names import Table, parse_pattern, parse_table, quote
 from dstream_mssql.pacing import Pace
 from dstream_mssql.position import Place, Position
-from dstream_mssql.settings import seconds
-from dstream_mssql.watch import spoken
 from dstream_mssql.wire import WireColumn
 from dstream_sdk import InvalidError
 
@@ -74,13 +72,6 @@ def test_a_wrong_connection_string_is_explained_without_its_values(text: str, wo
     assert "secret" not in str(raised.value)
 
 
-def test_durations_need_their_unit():
-    assert [seconds(text) for text in ("500ms", "5s", "1m30s", "2h", "3d", "1.5s")] == [0.5, 5, 90, 7200, 259200, 1.5]
-    for text in ("5", "", "s", "5 s", "-1s", "5x", "1m 30s"):
-        with pytest.raises(ValueError, match="not a duration"):
-            seconds(text)
-
-
 def test_names_mean_dbo_without_a_schema_and_are_written_without_it():
     assert parse_table("Orders") == Table("dbo", "Orders")
     assert str(parse_table("DBO.Orders")) == "Orders"
@@ -133,12 +124,6 @@ def test_log_sequence_numbers():
     assert to_hex(lsn) == "0000004c000028200003"
     assert from_hex("0x0000004C000028200003") == lsn
     assert int.from_bytes(to_bytes(lsn), "big") == lsn
-
-
-def test_spans_of_time_are_said_as_people_say_them():
-    assert [spoken(n) for n in (5, 300, 3 * 3600, 12 * 3600, 4 * 86400)] == [
-        "5 seconds", "5.0 minutes", "3.0 hours", "12 hours", "4.0 days"
-    ]  # fmt: skip
 
 
 def test_the_driver_still_has_the_private_names_that_we_touch():

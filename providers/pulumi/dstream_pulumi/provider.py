@@ -18,10 +18,8 @@ class Settings:
     plugin: str = setting(description="the provider plugin, as azure-native")
     version: str = setting("", description="its version, as 3.29.0; without one, what is on PATH, else the newest")
     path: str = setting("", description="its executable, instead of a search by name")
-    settings: dict[str, Any] = setting(  # noqa: RUF009 - it is a dataclass field
-        default_factory=dict, description="the plugin's own configuration"
-    )
-    holds_data: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+    settings: dict[str, Any] = setting(default_factory=dict, description="the plugin's own configuration")
+    holds_data: list[str] = setting(
         default_factory=list, description="types whose objects hold data: losing one needs -allow-data-loss"
     )
     pulumi_home: str = setting("", description="where Pulumi keeps its plugins, if not in ~/.pulumi")

@@ -7,17 +7,17 @@ from dstream_sdk import main
 
 def run_input() -> None:
     """Run the input."""
-    main("dstream_servicebus.providers:INPUT")
+    main("dstream_servicebus.providers:input_provider")
 
 
 def run_output() -> None:
     """Run the output, which also manages the queues and topics that it needs."""
-    main("dstream_servicebus.providers:OUTPUT")
+    main("dstream_servicebus.providers:output_provider")
 
 
 def run_resource() -> None:
     """Manage queues, topics and subscriptions that are written as resource blocks."""
-    main("dstream_servicebus.providers:RESOURCES")
+    main("dstream_servicebus.providers:resource_provider")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""Durations: what users write ("30s", "14d", "PT1M"), what state shows ("1m"), what the service speaks (ISO)."""
+"""Durations of Service Bus: as users write them, as the state shows them, and as the service speaks them (ISO 8601).
+
+Beside the SDK's durations there is "unlimited".
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 
+from dstream_sdk.durations import format_duration, parse_duration
+
 UNLIMITED = "unlimited"
 FOREVER = "P10675199DT2H48M5.4775807S"
-"""How the service says unlimited: the longest time that .NET has."""
-_FOREVER_DAYS = 10_675_199
-_UNITS = (("d", 86400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0))
-_SHORT = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?")
+"""How the service writes unlimited: the longest duration of .NET."""
+_FOREVER_SECONDS = 10_675_199 * 86400
+_ISO_UNITS = (("D", 86400.0), ("H", 3600.0), ("M", 60.0), ("S", 1.0))
 _ISO = re.compile(r"P(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+(?:\.[0-9]+)?)S)?)?")
 
 
@@ -19,49 +23,47 @@ def seconds(text: str) -> float:
     text = text.strip()
     if text in (UNLIMITED, FOREVER):
         return float("inf")
-    match = _SHORT.fullmatch(text) or _ISO.fullmatch(text)
-    if match is None or not any(match.groups()):
-        raise ValueError(f"{text!r} is not a duration; write it like 30s, 5m, 1h30m or 14d, or {UNLIMITED}")
-    total = sum(float(part or 0) * unit for part, (_, unit) in zip(match.groups(), _UNITS, strict=True))
-    return float("inf") if total >= _FOREVER_DAYS * 86400 else total
+    match = _ISO.fullmatch(text)
+    if match is not None and any(match.groups()):
+        total = sum(float(part or 0) * unit for part, (_, unit) in zip(match.groups(), _ISO_UNITS, strict=True))
+    else:
+        try:
+            total = parse_duration(text)
+        except ValueError as problem:
+            raise ValueError(f"{problem}, or {UNLIMITED}") from None
+    return float("inf") if total >= _FOREVER_SECONDS else total
 
 
 def short(text: str) -> str:
-    """Return a duration in the one way in which plan and state show it."""
+    """Return a duration in the form that plan and state show: `1h30m`, `14d`, `unlimited`. Raises ValueError."""
     return of_seconds(seconds(text))
 
 
-def of_seconds(left: float) -> str:
-    """Return so many seconds as plan and state show them."""
-    if left == float("inf"):
-        return UNLIMITED
-    out = ""
-    for letter, unit in _UNITS[:-1]:
-        whole, left = divmod(left, unit)
-        out += f"{int(whole)}{letter}" if whole else ""
-    return out + (f"{left:g}s" if left or not out else "")
+def of_seconds(total: float) -> str:
+    """Return a number of seconds in the form that plan and state show."""
+    return UNLIMITED if total == float("inf") else format_duration(total)
 
 
 def of_service(value: object) -> str:
-    """Return what the client library read, as plan and state show it."""
+    """Return what the client library read, in the form that plan and state show."""
     if isinstance(value, timedelta):
         total = value.total_seconds()
-        return of_seconds(float("inf") if total >= _FOREVER_DAYS * 86400 else total)
+        return of_seconds(float("inf") if total >= _FOREVER_SECONDS else total)
     return short(str(value))
 
 
 def iso(text: str) -> str:
-    """Return a duration as the service takes it, in the form in which it gives it back (PT2M, not PT120S)."""
+    """Return a duration as the service writes it (PT2M, not PT120S). Raises ValueError."""
     left = seconds(text)
     if left == float("inf"):
         return FOREVER
     date, time = "", ""
-    for letter, unit in _UNITS[:-1]:
-        whole, left = divmod(left, unit)
-        if whole and letter == "d":
-            date = f"{int(whole)}D"
-        elif whole:
-            time += f"{int(whole)}{letter.upper()}"
+    for letter, unit in _ISO_UNITS[:-1]:
+        count, left = divmod(left, unit)
+        if count and letter == "D":
+            date = f"{int(count)}D"
+        elif count:
+            time += f"{int(count)}{letter}"
     if left or not (date or time):
         time += f"{left:g}S"
     return f"P{date}T{time}" if time else f"P{date}"

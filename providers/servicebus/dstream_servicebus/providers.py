@@ -1,33 +1,30 @@
-"""What each executable is made of. Neither the client library of Azure nor Pulumi is imported before it is needed."""
+"""What each executable is made of. A function imports only what its executable needs; the client libraries of Azure and
+Pulumi are imported on first use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dstream_sdk import Provider
+from dstream_servicebus.resources import resource_types
 
 DISTRIBUTION = "dstream-provider-servicebus"
 
-if TYPE_CHECKING:
-    INPUT: Provider
-    OUTPUT: Provider
-    RESOURCES: Provider
+
+def input_provider() -> Provider:
+    """Return the input, with the resource types."""
+    from dstream_servicebus.input import ServiceBusInput
+
+    return Provider("asb", distribution=DISTRIBUTION, input=ServiceBusInput(), resources=resource_types())
 
 
-def __getattr__(name: str) -> Provider:
-    from dstream_servicebus.resources import resource_types
+def output_provider() -> Provider:
+    """Return the output, with the resource types and, with the extra `pulumi`, those of azure-native."""
+    from dstream_servicebus.output import ServiceBusOutput
+    from dstream_servicebus.program import catalog
 
-    if name == "INPUT":
-        from dstream_servicebus.input import ServiceBusInput
+    output, kinds = ServiceBusOutput(), resource_types()
+    return Provider("asb", distribution=DISTRIBUTION, output=output, resources=kinds, catalog=catalog())
 
-        return Provider("asb", distribution=DISTRIBUTION, input=ServiceBusInput(), resources=resource_types())
-    if name == "OUTPUT":
-        from dstream_servicebus.output import ServiceBusOutput
-        from dstream_servicebus.program import catalog
 
-        kinds = resource_types()
-        output = ServiceBusOutput()
-        return Provider("asb", distribution=DISTRIBUTION, output=output, resources=kinds, catalog=catalog())
-    if name == "RESOURCES":
-        return Provider("asb", distribution=DISTRIBUTION, resources=resource_types())
-    raise AttributeError(name)
+def resource_provider() -> Provider:
+    """Return the resource types, for entities written as resource blocks."""
+    return Provider("asb", distribution=DISTRIBUTION, resources=resource_types())

@@ -34,7 +34,7 @@ class Connection:
 class OutputSettings(Connection):
     """Settings of the output."""
 
-    tables: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+    tables: list[str] = setting(
         default_factory=list, description=f"what to send: {_TABLES}; all that the input delivers by default"
     )
     entity: Literal["queue", "topic"] = setting("queue", description="what each table gets")
@@ -43,12 +43,8 @@ class OutputSettings(Connection):
         aliases=["topic_name", "queue_name_template"],
         description="name of each queue: {table}, {schema}, {name}, {task}; without a field one queue for all tables",
     )
-    queues: dict[str, str] = setting(  # noqa: RUF009 - it is a dataclass field
-        default_factory=dict, aliases=["topics"], description="other names, by table"
-    )
-    subscriptions: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
-        default_factory=list, description="subscriptions of each topic"
-    )
+    queues: dict[str, str] = setting(default_factory=dict, aliases=["topics"], description="other names, by table")
+    subscriptions: list[str] = setting(default_factory=list, description="subscriptions of each topic")
     on_unknown_table: Literal["fail", "create", "reject"] = setting(
         "fail", description="what becomes of a table that has no queue: stop, make one, or dead letters"
     )

@@ -9,7 +9,7 @@ from typing import Any
 from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.resources.marker import mark, ours, unmark
-from dstream_mssql.resources.server import SERVERS
+from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
 from dstream_sdk import ConflictError, DeniedError, InvalidError, Object, ResourceContext, ResourceType, setting
 
@@ -39,12 +39,12 @@ class CdcDatabase(ResourceType[Connection]):
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
         """CDC as it is, None if it is off."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             return _read(database, identity, prior.attributes if prior else {})
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
         """Leave the marker, then sp_cdc_enable_db."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             name, cdc = _state(database)
             if name.lower() != str(desired["database"]).lower():
                 raise InvalidError(
@@ -77,13 +77,13 @@ class CdcDatabase(ResourceType[Connection]):
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
         """sp_cdc_change_job for another retention."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             _set_retention(database, desired)
             return _existing(database, desired)
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """sp_cdc_disable_db, unless tables of others are still captured: these would go with it."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             name, cdc = _state(database)
             if cdc:
                 left = [instance for (instance,) in database.rows(_LEFT)]
@@ -99,7 +99,7 @@ class CdcDatabase(ResourceType[Connection]):
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
         """CDC, if its marker has the intent."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             if ours(database).database_intent != intent:
                 return None
             return _read(database, {"database": _state(database)[0]}, {})

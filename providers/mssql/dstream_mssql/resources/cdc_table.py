@@ -10,7 +10,7 @@ from dstream_mssql.catalog import Instance, Source, look
 from dstream_mssql.database import Database
 from dstream_mssql.names import Table, parse_table, quote
 from dstream_mssql.resources.marker import mark, ours, unmark
-from dstream_mssql.resources.server import SERVERS
+from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
 from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType, setting
 
@@ -28,11 +28,9 @@ class CdcTableAttributes:
     table: str = setting(description="the table: name or schema.name")
     capture_instance: str = setting(description="name of the capture instance")
     role_name: str = setting("", description="gating role; without one SELECT on the table is enough to read")
-    columns: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
-        default_factory=list, description="captured columns; all if empty"
-    )
+    columns: list[str] = setting(default_factory=list, description="captured columns; all if empty")
     change_table_id: int = setting(description="the change table's number; another one when it is made anew")
-    uncaptured_columns: list[str] | None = setting(  # noqa: RUF009 - it is a dataclass field
+    uncaptured_columns: list[str] | None = setting(
         None, description="columns that were added to the table since, and that no capture instance captures"
     )
 
@@ -51,13 +49,13 @@ class CdcTable(ResourceType[Connection]):
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
         """The capture instance as it is."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             return _read(database, str(identity["capture_instance"]), prior.attributes if prior else {})
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
         """Leave the marker on the table, then sp_cdc_enable_table."""
         table, name = _table(desired), str(desired["capture_instance"])
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             source = _source(database, table)
             key = (source.object_id, name.lower())
             if any(one.name.lower() == name.lower() for one in source.instances):
@@ -91,7 +89,7 @@ class CdcTable(ResourceType[Connection]):
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """sp_cdc_disable_table."""
         name = str(prior.identity["capture_instance"])
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             found = _find(database, name)
             if found is None:
                 return
@@ -101,7 +99,7 @@ class CdcTable(ResourceType[Connection]):
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
         """The capture instance whose marker has the intent."""
-        with SERVERS.use(ctx.config) as database:
+        with database_of(ctx.config) as database:
             made = [key[1] for key, value in ours(database).tables.items() if value == intent]
             return _read(database, made[0], {}) if made else None
 
