@@ -27,20 +27,20 @@ class Connection:
 class InputSettings(Connection):
     """What the input reads, and how."""
 
-    tables: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+    tables: list[str] = setting(
         default_factory=list,
         description="tables to follow: name or schema.name, spelled as in the catalog; without a schema: public",
     )
     slot: str = setting("", description="replication slot; by default dstream_ and the task's name")
     publication: str = setting("", description="publication; by default dstream_ and the task's name")
-    operations: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
+    operations: list[str] = setting(
         list(OPERATIONS), description="what the publication publishes: insert, update, delete, truncate"
     )
     manage: bool = setting(True, description="whether the task creates publication and slot, or finds them there")
     replica_identity: Literal["", "default", "full", "nothing"] = setting(
         "", description="replica identity to give every table; left alone if empty"
     )
-    keys: dict[str, list[str]] = setting(  # noqa: RUF009 - it is a dataclass field
+    keys: dict[str, list[str]] = setting(
         default_factory=dict,
         description="key columns by table; by default the primary key, else the replica identity",
     )
@@ -86,7 +86,7 @@ class OutputSettings(Connection):
     schema: str = setting(
         "", description="schema to write all tables to; by default the one in the envelope's TableName, else public"
     )
-    tables: dict[str, str] = setting(  # noqa: RUF009 - it is a dataclass field
+    tables: dict[str, str] = setting(
         default_factory=dict, description="target table by TableName, where it differs: name or schema.name"
     )
     table: str = setting("", description="target table of envelopes without a TableName")

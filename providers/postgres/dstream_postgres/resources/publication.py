@@ -27,10 +27,8 @@ class PublicationAttributes:
     """What a publication is."""
 
     name: str = setting(description="name of the publication")
-    tables: list[str] = setting(description="tables: name or schema.name")  # noqa: RUF009 - it is a dataclass field
-    operations: list[str] = setting(  # noqa: RUF009 - it is a dataclass field
-        list(OPERATIONS), description="what is published: insert, update, delete, truncate"
-    )
+    tables: list[str] = setting(description="tables: name or schema.name")
+    operations: list[str] = setting(list(OPERATIONS), description="what is published: insert, update, delete, truncate")
     oid: int = setting(description="the publication's number in the catalog; another one when it is made anew")
 
 
