@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
+from dstream.lang.convert import convert
 from dstream.lang.dispatch import evaluate_all
 from dstream.lang.errors import choose, problem, sentence
 from dstream.lang.functions import registry
 from dstream.lang.functions.registry import Function, FunctionError, NotSet, NullArgument, Parameter
 from dstream.lang.scope import Scope
-from dstream.lang.types import ConversionError, convert
+from dstream.lang.types import ConversionError
 from dstream.lang.values import (
     ListValue,
     MapValue,

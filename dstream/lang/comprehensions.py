@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from dstream.config.syntax import tree
 from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.lang.convert import is_primitive, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_all, evaluate_inner
 from dstream.lang.errors import problem, sentence
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.scope import Scope
-from dstream.lang.types import ConversionError, is_primitive, to_string
+from dstream.lang.types import ConversionError
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 

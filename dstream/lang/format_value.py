@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dstream.lang.types import to_string
+from dstream.lang.convert import to_string
 from dstream.lang.values import ListValue, MapValue, Sensitive, SetValue, Unknown, Value
 
 _NAME = re.compile(r"[^\W\d][\w-]*")

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from dstream.config.blocks import Condition, Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.lang.convert import convert, to_bool
 from dstream.lang.expressions import evaluate
 from dstream.lang.reference import references
 from dstream.lang.scope import Namespace, Resources, Scope, Surroundings
 from dstream.lang.typeexpr import parse_type
-from dstream.lang.types import ANY, ConversionError, Type, convert, to_bool
+from dstream.lang.types import ANY, ConversionError, Type
 from dstream.lang.values import Sensitive, Unknown, Value, kind, unwrap
 from dstream.lang.variables import Ask, Given, collect
 

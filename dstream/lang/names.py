@@ -7,22 +7,11 @@ from collections.abc import Iterable
 from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
+from dstream.lang.convert import convert, is_primitive, to_number, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import choose, hidden, problem, sentence
 from dstream.lang.scope import Namespace, Scope
-from dstream.lang.types import (
-    NUMBER,
-    STRING,
-    Collection,
-    ConversionError,
-    ObjectType,
-    TupleType,
-    Type,
-    convert,
-    is_primitive,
-    to_number,
-    to_string,
-)
+from dstream.lang.types import NUMBER, STRING, Collection, ConversionError, ObjectType, TupleType, Type
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 
 _ONLY_IN = {

@@ -8,22 +8,12 @@ from decimal import Decimal
 from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
+from dstream.lang.convert import convert, convert_loosely, to_number
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import hidden, problem, sentence
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.scope import Scope
-from dstream.lang.types import (
-    ANY,
-    BOOL,
-    NUMBER,
-    ConversionError,
-    Primitive,
-    common,
-    convert,
-    convert_loosely,
-    to_number,
-    type_of,
-)
+from dstream.lang.types import ANY, BOOL, NUMBER, ConversionError, Primitive, common, type_of
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark, origins
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from dstream.lang.types import BOOL, NUMBER, ConversionError, Type, to_bool, to_number
+from dstream.lang.convert import to_bool, to_number
+from dstream.lang.types import BOOL, NUMBER, ConversionError, Type
 from dstream.lang.values import (
     PRECISION,
     QUOTIENTS,

@@ -7,11 +7,12 @@ from typing import cast
 from dstream.config.syntax import tree
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.comprehensions import pairs, refuse_primitive
+from dstream.lang.convert import convert, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import problem, sentence
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.scope import Scope
-from dstream.lang.types import STRING, ConversionError, convert, to_string
+from dstream.lang.types import STRING, ConversionError
 from dstream.lang.values import Sensitive, Unknown, Value, kind, mark
 
 

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from dstream.config.syntax.tree import Call, Expr, Literal, ObjectExpr, Parentheses, TupleExpr, Variable
+from dstream.lang.convert import convert
 from dstream.lang.errors import problem
 from dstream.lang.expressions import evaluate
 from dstream.lang.scope import Scope
-from dstream.lang.types import (
-    ANY,
-    BOOL,
-    NUMBER,
-    STRING,
-    Collection,
-    ConversionError,
-    ObjectType,
-    TupleType,
-    Type,
-    convert,
-)
+from dstream.lang.types import ANY, BOOL, NUMBER, STRING, Collection, ConversionError, ObjectType, TupleType, Type
 
 _NAMES: dict[str, Type] = {"string": STRING, "number": NUMBER, "bool": BOOL, "any": ANY}
 _COLLECTIONS = ("list", "set", "map")

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dstream.lang import Sensitive, SetValue, Value
-from dstream.lang.types import ConversionError, to_bool, to_number, to_string
+from dstream.lang.convert import to_bool, to_number, to_string
+from dstream.lang.types import ConversionError
 
 _PRIMITIVES: Mapping[str, Callable[[Value], Value]] = {
     "string": to_string,

@@ -26,7 +26,7 @@ from dstream.lang import (
     to_json_value,
     value_at,
 )
-from dstream.lang.types import to_string
+from dstream.lang.convert import to_string
 from dstream.plugins import (
     ProviderInfo,
     ProviderSource,

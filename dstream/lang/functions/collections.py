@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from dstream.lang.convert import to_bool, to_number, to_string, unify
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.operators import equal
-from dstream.lang.types import ANY, BOOL, ConversionError, Primitive, to_bool, to_number, to_string, unify
+from dstream.lang.types import ANY, BOOL, ConversionError, Primitive
 from dstream.lang.values import (
     PRECISION,
     MapValue,

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
+from dstream.lang.convert import convert
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.scope import Surroundings
-from dstream.lang.types import (
-    BOOL,
-    SET,
-    Collection,
-    ConversionError,
-    ObjectType,
-    Primitive,
-    TupleType,
-    Type,
-    convert,
-    type_of,
-)
+from dstream.lang.types import BOOL, SET, Collection, ConversionError, ObjectType, Primitive, TupleType, Type, type_of
 from dstream.lang.values import Sensitive, Unknown, Value, contains_sensitive, contains_unknown, kind, strip_sensitive
 
 

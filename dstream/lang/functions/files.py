@@ -149,9 +149,10 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
     """Return a template with values put in; raise FunctionError with the place in the template."""
     from dstream.config import parse_template
     from dstream.diagnostics import DiagnosticsError
+    from dstream.lang.convert import to_string
     from dstream.lang.expressions import evaluate
     from dstream.lang.scope import Scope
-    from dstream.lang.types import ConversionError, to_string
+    from dstream.lang.types import ConversionError
     from dstream.lang.values import unwrap
 
     if not isinstance(values, dict):

@@ -7,8 +7,9 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
+from dstream.lang.convert import to_bool, to_number, to_string
 from dstream.lang.functions.registry import FunctionError
-from dstream.lang.types import ConversionError, to_bool, to_number, to_string
+from dstream.lang.types import ConversionError
 from dstream.lang.values import Value, kind
 
 _VERB = re.compile(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from dstream.config.syntax.source import WHITE_SPACE
+from dstream.lang.convert import to_string
 from dstream.lang.functions.registry import FunctionError, function
-from dstream.lang.types import ConversionError, to_string
+from dstream.lang.types import ConversionError
 from dstream.lang.values import SetValue, Value
 
 _MAX_TEXT = 50_000_000

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
 
+from dstream.lang.convert import to_string
 from dstream.lang.functions.encoding import clean
 from dstream.lang.functions.registry import FunctionError
-from dstream.lang.types import to_string
 from dstream.lang.values import SetValue, Value, number
 
 
