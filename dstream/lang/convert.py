@@ -208,14 +208,7 @@ def _object(value: Value, type_: ObjectType) -> Value:
 def unify(values: Iterable[Value]) -> list[Value]:
     """Return values converted to the one type that all can have; raise ConversionError if there is none."""
     items = list(values)
-    found: Type = ANY
-    first = True
-    for item in items:
-        type_ = type_of(item)
-        if type_ is ANY:
-            continue
-        found = type_ if first else common(found, type_)
-        first = False
+    found = common(map(type_of, items))
     if found is ANY or (isinstance(found, Primitive) and all(_plainly(item, found.name) for item in items)):
         return items
     return [convert_loosely(item, found) for item in items]

@@ -1,10 +1,11 @@
-"""Problems: the diagnostics that evaluation raises, and the lists of names in them."""
+"""Errors: the diagnostics that evaluation raises, and the suggestions in them."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from dstream.config.syntax.tree import Node
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
@@ -26,6 +27,24 @@ def hidden(summary: str, detail: str, at: Node | SourceRange) -> Iterator[None]:
         raise problem(summary, detail, at) from None
 
 
+_DISCARDED: ContextVar[bool] = ContextVar("discarded", default=False)
+
+
+@contextmanager
+def discarding() -> Iterator[None]:
+    """Leave out of the errors raised inside what is expensive to write, since they are not shown."""
+    token = _DISCARDED.set(True)
+    try:
+        yield
+    finally:
+        _DISCARDED.reset(token)
+
+
+def discarded() -> bool:
+    """Tell whether errors raised now are not shown."""
+    return _DISCARDED.get()
+
+
 def sentence(text: str) -> str:
     """Return a clause as a sentence: a capital at its start, a full stop at its end."""
     text = text[:1].upper() + text[1:]
@@ -33,7 +52,9 @@ def sentence(text: str) -> str:
 
 
 def choose(name: str, names: Iterable[str], what: str) -> str:
-    """Return what to say about a name that is not there: the nearest ones, and which there are."""
+    """Return what to add about a name that does not exist: the nearest ones, and which there are."""
+    if discarded():
+        return ""
     known = sorted(names)
     near = difflib.get_close_matches(name, known, 3, 0.6)
     said = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -10,7 +10,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
 from dstream.lang.convert import convert, convert_loosely, to_number
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
-from dstream.lang.errors import hidden, problem, sentence
+from dstream.lang.errors import discarding, hidden, problem, sentence
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.scope import Scope
 from dstream.lang.types import ANY, BOOL, NUMBER, ConversionError, Primitive, common, type_of
@@ -72,7 +72,7 @@ def _logical(expr: tree.Binary, left: Value, scope: Scope) -> Value:
         known = not isinstance(left, Unknown)
         if known and truth(f"the left side of {expr.operator}", left, 0) == decides:
             return mark(decides, marks)
-        right = evaluate_inner(expr.right, scope)
+        right = evaluate_inner(expr.right, scope) if known else _branch(expr.right, scope)
         _, right, more = operators.operands(None, right)
         marks = more if marks is None else marks | more if more is not None else marks
         if isinstance(right, Unknown):
@@ -158,19 +158,28 @@ def _conditional(expr: tree.Conditional, scope: Scope) -> Value:
         raise problem("Invalid condition", sentence(wrong.message), expr.condition) from None
     chosen, other = (expr.yes, expr.no) if chosen_yes else (expr.no, expr.yes)
     value = evaluate_inner(chosen, scope)
-    try:
-        counterpart = evaluate_inner(other, scope)
-    except DiagnosticsError:
-        return mark(value, marks)  # the branch that is not taken may fail, and then has no say in the type
+    # The branch that is not taken may fail, and then has no say in the type.
+    counterpart = _branch(other, scope)
     return mark(_unified(expr, value, counterpart), marks)
 
 
-def _either(expr: tree.Conditional, scope: Scope) -> Value:
-    yes, no = evaluate_inner(expr.yes, scope), evaluate_inner(expr.no, scope)
-    yes, no, marks = operators.operands(yes, no)
-    _unified(expr, yes, no)
+def _branch(expr: tree.Expr, scope: Scope) -> Value:
+    """Return the value of a part that may not count; unknown if it fails."""
     try:
-        type_ = common(type_of(yes), type_of(no))
+        with discarding():
+            return evaluate_inner(expr, scope)
+    except DiagnosticsError:
+        return Unknown()
+
+
+def _either(expr: tree.Conditional, scope: Scope) -> Value:
+    """Return what is known of the result before the condition is known."""
+    yes, no, marks = operators.operands(_branch(expr.yes, scope), _branch(expr.no, scope))
+    _unified(expr, yes, no)
+    if any(isinstance(value, Unknown) and value.type is None for value in (yes, no)):
+        return mark(Unknown(), marks)
+    try:
+        type_ = common((type_of(yes), type_of(no)))
     except ConversionError:
         type_ = ANY
     return mark(Unknown(None if type_ is ANY else type_), marks)
@@ -182,7 +191,7 @@ def _unified(expr: tree.Conditional, value: Value, other: Value) -> Value:
     if mine is ANY or theirs is ANY or mine == theirs:
         return value
     try:
-        shared = common(mine, theirs)
+        shared = common((mine, theirs))
         if isinstance(shared, Primitive) and mine == shared:
             return value
         return convert_loosely(value, shared)

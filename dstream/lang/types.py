@@ -101,13 +101,13 @@ def type_of(value: Value) -> Type:
     if isinstance(value, int | Decimal):
         return NUMBER
     if isinstance(value, MapValue):
-        return Collection("map", _common_of(map(type_of, value.values())))
+        return Collection("map", common(map(type_of, value.values())))
     if isinstance(value, dict):
         return ObjectType({name: type_of(inner) for name, inner in value.items()})
     if isinstance(value, SetValue):
-        return Collection("set", _common_of(map(type_of, value)))
+        return Collection("set", common(map(type_of, value)))
     if isinstance(value, ListValue):
-        return Collection("list", _common_of(map(type_of, value)))
+        return Collection("list", common(map(type_of, value)))
     if isinstance(value, list | tuple):
         return TupleType(tuple(type_of(inner) for inner in value))
     if isinstance(value, Unknown) and value.type is not None:
@@ -116,50 +116,75 @@ def type_of(value: Value) -> Type:
     return ANY
 
 
-def common(left: Type, right: Type) -> Type:
-    """Return the type that values of both types can become; raise ConversionError if there is none."""
-    if left == right or right is ANY:
-        return left
-    if left is ANY:
-        return right
-    if isinstance(left, Primitive) and isinstance(right, Primitive):
-        if STRING in (left, right):
-            return STRING
-        raise ConversionError(f"a {left} and a {right} have no type in common")
-    if isinstance(left, ObjectType) and isinstance(right, ObjectType):
-        if left.attributes.keys() == right.attributes.keys():
-            return ObjectType({name: common(type_, right.attributes[name]) for name, type_ in left.attributes.items()})
-        return Collection("map", _common_of([*left.attributes.values(), *right.attributes.values()]))
-    if isinstance(left, TupleType) and isinstance(right, TupleType):
-        if len(left.elements) == len(right.elements):
-            return TupleType(tuple(map(common, left.elements, right.elements)))
-        return Collection("list", _common_of([*left.elements, *right.elements]))
-    return _common_collection(left, right)
+def common(types: Iterable[Type]) -> Type:
+    """Return the type that values of all these types can become, whatever their order; raise ConversionError.
 
-
-def _common_collection(left: Type, right: Type) -> Type:
-    for one, other in ((left, right), (right, left)):
-        if not isinstance(one, Collection):
-            continue
-        if isinstance(other, Collection):
-            if one.name == other.name or (one.name == "list" and other.name == "set"):
-                return Collection(one.name, common(one.element, other.element))
-            continue
-        if one.name == "map" and isinstance(other, ObjectType):
-            return Collection("map", _common_of([one.element, *other.attributes.values()]))
-        if one.name in ("list", "set") and isinstance(other, TupleType):
-            return Collection(one.name, _common_of([one.element, *other.elements]))
-    raise ConversionError(f"{described(left)} and {described(right)} have no type in common")
-
-
-def _common_of(types: Iterable[Type]) -> Type:
-    found: Type = ANY
+    ANY, the type of null and of what is not known, says nothing; it is the result only where there is nothing else.
+    """
+    found: list[Type] = []
     for type_ in types:
-        found = common(found, type_)
-    return found
+        if type_ is not ANY and not (found and (found[-1] is type_ or found[-1] == type_)):
+            found.append(type_)
+    if not found:
+        return ANY
+    if len(found) == 1 or all(type_ == found[0] for type_ in found):
+        return found[0]
+    if all(isinstance(type_, Primitive) for type_ in found):
+        if STRING in found:
+            return STRING
+        raise _apart(found)
+    objects = [type_ for type_ in found if isinstance(type_, ObjectType)]
+    if len(objects) == len(found):
+        return _common_object(objects)
+    tuples = [type_ for type_ in found if isinstance(type_, TupleType)]
+    if len(tuples) == len(found):
+        return _common_tuple(tuples)
+    return _common_collection(found)
+
+
+def _common_object(types: list[ObjectType]) -> Type:
+    names = types[0].attributes.keys()
+    if all(type_.attributes.keys() == names for type_ in types):
+        return ObjectType({name: common(type_.attributes[name] for type_ in types) for name in names})
+    return Collection("map", common(inner for type_ in types for inner in _parts(type_)))
+
+
+def _common_tuple(types: list[TupleType]) -> Type:
+    if all(len(type_.elements) == len(types[0].elements) for type_ in types):
+        return TupleType(tuple(map(common, zip(*(type_.elements for type_ in types), strict=True))))
+    return Collection("list", common(inner for type_ in types for inner in _parts(type_)))
+
+
+def _common_collection(types: list[Type]) -> Type:
+    """Return a list for lists with sets or tuples, a set for sets with tuples, a map for maps with objects."""
+    names = {type_.name for type_ in types if isinstance(type_, Collection)}
+    maps = [isinstance(type_, ObjectType) or (isinstance(type_, Collection) and type_.name == "map") for type_ in types]
+    if not names or any(isinstance(type_, Primitive) for type_ in types) or any(maps) != all(maps):
+        raise _apart(types)
+    name = "map" if "map" in names else "list" if "list" in names else "set"
+    return Collection(name, common(inner for type_ in types for inner in _parts(type_)))
+
+
+def _parts(type_: Type) -> Iterable[Type]:
+    match type_:
+        case Collection():
+            return (type_.element,)
+        case TupleType():
+            return type_.elements
+        case ObjectType():
+            return type_.attributes.values()
+        case _:
+            return ()
+
+
+def _apart(types: list[Type]) -> ConversionError:
+    first = described(types[0])
+    other = next((described(type_) for type_ in types if described(type_) != first), first)
+    return ConversionError(f"{first} and {other} have no type in common")
 
 
 def described(type_: Type) -> str:
+    """Return a type with its article, as an error names it; a tuple is a list to the reader."""
     match type_:
         case ObjectType():
             return "an object"

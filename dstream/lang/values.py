@@ -8,7 +8,7 @@ ListValue and MapValue, made by conversion, have one type for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Context, Decimal
 from itertools import islice
@@ -92,11 +92,12 @@ class MapValue(dict[str, Any]):
 class SetValue:
     """A set: each element once, in order: texts and numbers by size, lists and objects by their elements."""
 
-    __slots__ = ("items",)
+    __slots__ = ("_identities", "items")
 
     def __init__(self, items: Iterable[Value] = ()) -> None:
         """Take the elements; equal ones become one."""
         self.items: tuple[Value, ...] = _deduplicated(items)
+        self._identities: frozenset[Hashable] | None = None
 
     def __iter__(self) -> Iterator[Value]:
         """Go through the elements in order."""
@@ -108,7 +109,12 @@ class SetValue:
 
     def __contains__(self, item: object) -> bool:
         """Tell whether a value is an element."""
-        return any(same(item, other) for other in self.items)
+        if self._identities is None:
+            self._identities = frozenset(map(identity, self.items))
+        wanted = identity(item)
+        if wanted is None or None in self._identities:
+            return any(same(item, other) for other in self.items)
+        return wanted in self._identities
 
     def __eq__(self, other: object) -> bool:
         """Sets are equal if they have equal elements."""
@@ -125,13 +131,17 @@ class SetValue:
 
 def _deduplicated(items: Iterable[Value]) -> tuple[Value, ...]:
     plain: dict[Any, Value] = {}
-    rest: list[Value] = []
+    others: dict[Hashable, Value] = {}
+    open_: list[Value] = []
     for item in items:
         key = _simple_key(item)
         if key is not None:
             plain.setdefault(key, item)
-        elif isinstance(item, Unknown) or not any(same(item, other) for other in rest):
-            rest.append(item)
+        elif (known := identity(item)) is not None:
+            others.setdefault(known, item)
+        elif isinstance(item, Unknown) or not any(same(item, other) for other in open_):
+            open_.append(item)
+    rest = [*others.values(), *open_]
     try:
         ordered = sorted(plain.values())
     except TypeError:
@@ -159,6 +169,26 @@ def _simple_key(item: Value) -> Any:
         return ("str", item)
     if isinstance(item, int | Decimal):
         return ("number", item)
+    return None
+
+
+def identity(value: Value) -> Hashable | None:
+    """Return what equal values, and only these, share (see `same`); None for a value with an unknown part."""
+    if isinstance(value, Sensitive):
+        return identity(value.value)
+    if value is None:
+        return ("null",)
+    simple: Hashable = _simple_key(value)
+    if simple is not None:
+        return simple
+    if isinstance(value, dict):
+        inner: list[Hashable | None] = [identity(value[name]) for name in sorted(value)]
+        return None if None in inner else ("object", *sorted(value), *inner)
+    if isinstance(value, list | tuple | SetValue):
+        inner = [identity(item) for item in value]
+        if None in inner:
+            return None
+        return ("set", frozenset(inner)) if isinstance(value, SetValue) else ("list", *inner)
     return None
 
 

@@ -89,17 +89,7 @@ class Decoder:
                 f"{', '.join(_LABELS)}. A value with a name goes into locals {{ ... }}."
             )
             self.diagnostics.append(error("Argument outside of a block", detail, attribute.name_range))
-        first_locals: Block | None = None
         for block in parsed.body.blocks:
-            if block.type == "locals":
-                if first_locals is not None:
-                    detail = (
-                        f"This file has a locals block on line {first_locals.range.start.line} already. Put all locals "
-                        "of a file into one block, so that readers find them in one place."
-                    )
-                    self.diagnostics.append(error("More than one locals block", detail, block.header_range))
-                else:
-                    first_locals = block
             self._block(block)
 
     def finish(self) -> Config:

@@ -66,7 +66,11 @@ GO_ACTION = re.compile(
     rf'|(?P<literal>`[^`\n]*`|\\"[^"\\\n]*\\"))\s*-?\}}\}}'
 )
 """The Go template actions that configurations contain: `{{ env "X" }}` with any of three quotes, and a literal."""
-_GO_OTHER = re.compile(r"\{\{[^{}\"\n]*\}\}")
+_GO_OTHER = re.compile(
+    r"\{\{[^{}\"\n]*\}\}|"
+    r"""\{\{-?\s*[a-zA-Z.$(](?:[^{}"\n\\]*[\s(]\\?"[^"\n]*"(?=[\s|)}-]))+[^{}"\n]*\}\}"""
+)
+"""Any other action, in a string also one with quotes around its arguments, which would end the string."""
 
 
 @dataclass(slots=True)

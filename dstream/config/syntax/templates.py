@@ -194,12 +194,20 @@ def go_template(source: Source, token: Token) -> Expr:
         raise ValueError(f"not an action: {token.text}")
     if match["literal"] is not None:
         return Literal(source, token.start, token.end, _go_text(match["literal"]))
-    arguments: list[Expr] = []
-    for group in ("name", "default"):
-        if match[group] is not None:
-            begin, finish = match.span(group)
-            arguments.append(Literal(source, token.start + begin, token.start + finish, _go_text(match[group])))
-    return Call(source, token.start, token.end, "env", arguments, False, token.end)
+
+    def literal(group: str, text: str) -> Expr:
+        begin, finish = match.span(group)
+        return Literal(source, token.start + begin, token.start + finish, text)
+
+    def call(function: str, *arguments: Expr) -> Expr:
+        return Call(source, token.start, token.end, function, list(arguments), False, token.end)
+
+    name, default = literal("name", _go_text(match["name"])), match["default"]
+    if default is None:
+        return call("env", name)
+    empty = call("env", name, literal("default", ""))
+    # As in sprig, the default also replaces a variable that is set and empty.
+    return call("coalesce", empty, literal("default", text)) if (text := _go_text(default)) else empty
 
 
 def _go_text(text: str) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from itertools import product
 from typing import Any
 
 from dstream.lang.convert import to_bool, to_number, to_string, unify
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.operators import equal
-from dstream.lang.types import ANY, BOOL, ConversionError, Primitive
+from dstream.lang.types import ANY, BOOL, ConversionError, Primitive, type_of
 from dstream.lang.values import (
     PRECISION,
+    ListValue,
     MapValue,
     Sensitive,
     SetValue,
     Unknown,
     Value,
     contains_unknown,
+    identity,
     kind,
     mark,
     number,
@@ -45,7 +48,7 @@ def _unified(value: Value, argument: int) -> list[Value]:
     try:
         return unify(_items(value, argument))
     except ConversionError as wrong:
-        raise FunctionError(f"the elements of the list must have one type: {wrong.message}", argument) from None
+        raise FunctionError(f"its elements must have one type: {wrong.message}", argument) from None
 
 
 def _whole(value: Value, argument: int, name: str) -> int:
@@ -143,12 +146,18 @@ def compact(items: Value) -> Value:
     return made
 
 
-@function("lists...: any", shallow=True, gives="same")
+@function("lists...: any", shallow=True)
 def concat(*lists: Value) -> Value:
-    """Return the elements of all lists as one list."""
+    """Return the elements of all lists as one list; those of lists of different types become one type, if they can."""
     if not lists:
         raise FunctionError("at least one list is needed")
-    return [item for index, one in enumerate(lists) for item in _sequence(one, index)]
+    items = [item for index, one in enumerate(lists) for item in _sequence(one, index)]
+    if all(isinstance(one, ListValue) for one in lists):
+        try:
+            return ListValue(unify(items))
+        except ConversionError:
+            return items
+    return items
 
 
 @function("list: any, value: any", shallow=True)
@@ -165,14 +174,11 @@ def contains(items: Value, value: Value) -> Value:
 def distinct(items: Value) -> Value:
     """Return the list without elements that are there earlier."""
     made: list[Value] = []
-    seen: set[Any] = set()
+    seen: set[Hashable] = set()
     for item in _unified(items, 0):
-        if isinstance(item, str | int) and not isinstance(item, bool):
-            if (type(item), item) in seen:
-                continue
-            seen.add((type(item), item))
-            made.append(item)
-        elif not any(same(item, other) for other in made):
+        key = identity(item)
+        if key not in seen:
+            seen.add(key)
             made.append(item)
     return made
 
@@ -272,17 +278,24 @@ def matchkeys(values: Value, keys: Value, search: Value) -> Value:
     except ConversionError as wrong:
         raise FunctionError(f"the keys must be of the type of those searched for: {wrong.message}", 2) from None
     keys, search = one[: len(keys)], one[len(keys) :]
-    return [value for value, key in zip(values, keys, strict=True) if any(same(key, wanted) for wanted in search)]
+    wanted = set(map(identity, search))
+    return [value for value, key in zip(values, keys, strict=True) if identity(key) in wanted]
 
 
-@function("maps...: any|null", shallow=True, gives="same")
+@function("maps...: any|null", shallow=True)
 def merge(*maps: Value) -> Value:
-    """Return the names of all maps or objects in one; later ones win."""
+    """Return the names of all maps or objects in one, a map if all are maps of one type; later ones win."""
     made: dict[str, Value] = {}
     for argument, one in enumerate(maps):
         if one is not None:
             made.update(_names(one, argument))
-    return {name: made[name] for name in sorted(made)}
+    ordered = {name: made[name] for name in sorted(made)}
+    given = [one for one in maps if one is not None]
+    if all(isinstance(one, MapValue) for one in given) and len(given) > 0:
+        first, *others = (type_of(one) for one in given)
+        if all(other == first for other in others):
+            return MapValue(ordered)
+    return ordered
 
 
 @function("list: any", shallow=True)
@@ -349,7 +362,9 @@ def setsubtract(minuend: Value, subtrahend: Value) -> Value:
 def _sets(values: tuple[Value, ...]) -> list[SetValue]:
     if not values:
         raise FunctionError("at least one set is needed")
-    lists = [_items(value, argument, "a set") for argument, value in enumerate(values)]
+    for argument, value in enumerate(values):
+        _items(value, argument, "a set")
+    lists = [_unified(value, argument) for argument, value in enumerate(values)]
     try:
         items = unify([item for one in lists for item in one])
     except ConversionError as wrong:
@@ -363,7 +378,7 @@ def _sets(values: tuple[Value, ...]) -> list[SetValue]:
 
 @function("sets...: any", shallow=True, gives="list")
 def setproduct(*sets: Value) -> Value:
-    """Return all combinations of one element from each set."""
+    """Return all combinations of one element from each set, as a list if all arguments are lists."""
     if len(sets) < 2:
         raise FunctionError("at least two sets are needed")
     lists = [_items(value, argument, "a set") for argument, value in enumerate(sets)]
@@ -379,7 +394,7 @@ def setproduct(*sets: Value) -> Value:
     except ConversionError as wrong:
         raise FunctionError(f"the elements of a set must have one type: {wrong.message}") from None
     made = [list(combination) for combination in product(*lists)]
-    return SetValue(made) if all(isinstance(value, SetValue) for value in sets) else made
+    return SetValue(made) if any(isinstance(value, SetValue) for value in sets) else made
 
 
 @function("list: any, start: number, end: number", name="slice", shallow=True, gives="same")

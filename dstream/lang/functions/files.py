@@ -14,6 +14,7 @@ from dstream.lang.scope import Surroundings
 from dstream.lang.values import SetValue, Value
 
 _MAX_BYTES = 100_000_000
+_MAX_DETAIL = 1_000
 _VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 
@@ -164,11 +165,16 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
         value = evaluate(parse_template(text, name), Scope(values, surroundings=surroundings))
     except DiagnosticsError as wrong:
         first = wrong.diagnostics[0]
-        raise FunctionError(f"at {first.subject}: {first.summary}. {first.detail}", 0) from None
+        raise FunctionError(f"at {first.subject}: {first.summary}. {_shortened(first.detail)}", 0) from None
     try:
         return to_string(value) if not isinstance(unwrap(value), str) and not _special(value) else value
     except ConversionError as wrong:
         raise FunctionError(f"the template gives no text: {wrong.message}", 0) from None
+
+
+def _shortened(detail: str) -> str:
+    """Return a detail without its middle if it is long: each template that renders another puts its place in front."""
+    return detail if len(detail) <= _MAX_DETAIL else f"{detail[:300]} [...] {detail[-500:]}"
 
 
 def _special(value: Value) -> bool:

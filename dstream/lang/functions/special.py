@@ -1,9 +1,12 @@
-"""Functions that see more than values: try, can and env."""
+"""Functions that take more than values: try, can and env."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dstream.config.syntax.tree import Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.lang.errors import discarded, discarding
 from dstream.lang.functions.registry import FunctionError, NotSet, function
 from dstream.lang.scope import Scope, Surroundings
 from dstream.lang.types import STRING
@@ -15,16 +18,29 @@ def try_(scope: Scope, arguments: list[Expr]) -> Value:
     """Return the first expression that gives no error."""
     from dstream.lang.expressions import evaluate
 
-    problems: list[Diagnostic] = []
+    if not arguments:
+        raise FunctionError("try needs at least one expression")
     for argument in arguments:
         try:
-            return evaluate(argument, scope)
+            with discarding():
+                return evaluate(argument, scope)
+        except DiagnosticsError:
+            continue
+    if discarded():
+        raise FunctionError("no expression gives a value")
+    reasons = "\n".join(f"  {each.subject}: {each.summary}. {each.detail}" for each in _problems(arguments, scope))
+    raise FunctionError(f"no expression gives a value:\n{reasons}\nAdd a last expression that cannot fail")
+
+
+def _problems(arguments: list[Expr], scope: Scope) -> Iterator[Diagnostic]:
+    """Yield the errors of expressions that fail, with all that is left out while errors are discarded."""
+    from dstream.lang.expressions import evaluate
+
+    for argument in arguments:
+        try:
+            evaluate(argument, scope)
         except DiagnosticsError as problem:
-            problems.extend(problem.diagnostics)
-    if not problems:
-        raise FunctionError("try needs at least one expression")
-    reasons = "\n".join(f"  {d.subject}: {d.summary}. {d.detail}" for d in problems)
-    raise FunctionError(f"no expression gives a value; they fail so:\n{reasons}\nAdd a last one that cannot fail")
+            yield from problem.diagnostics
 
 
 @function("expression: any", lazy=True)
@@ -33,7 +49,8 @@ def can(scope: Scope, arguments: list[Expr]) -> Value:
     from dstream.lang.expressions import evaluate
 
     try:
-        value = evaluate(arguments[0], scope)
+        with discarding():
+            value = evaluate(arguments[0], scope)
     except DiagnosticsError:
         return False
     return Unknown() if contains_unknown(value) else True

@@ -140,7 +140,7 @@ check "c" {
     [
         ("locals {\n  a {\n  }\n}\n", "Block in locals", "a = { ... }"),
         ("locals {\n  each = 1\n}\n", "Reserved name", "each"),
-        ("locals {\n}\nlocals {\n}\n", "More than one locals block", "line 1"),
+        ("locals {\n  a = 1\n}\nlocals {\n  a = 2\n}\n", "Local set twice", "line 2"),
         ("locals {\n  a = 1\n  a = 2\n}\n", "Argument set twice", "line 2"),
         ("tsk \"x\" {\n}\n", "Unknown block", 'Did you mean "task"?'),
         ("a = 1\n", "Argument outside of a block", "locals"),

@@ -167,3 +167,18 @@ TYPED = Scope(
 )
 def test_what_is_decided_already_is_known(text, value):
     assert evaluate(parse_expression(text, "x"), TYPED) is value
+
+
+@pytest.mark.parametrize("text", ["u ? 1 : [][0]", "u ? [][0] : 1", "u && [][0]", "u || [][0]", "u ? [][0] : [][1]"])
+def test_an_error_in_what_may_not_count_is_none_while_the_condition_is_unknown(text):
+    assert isinstance(value(text), Unknown)
+
+
+def test_what_a_branch_may_give_stays_sensitive_if_the_other_one_fails():
+    assert isinstance(value("u ? s : [][0]"), Sensitive)
+
+
+@pytest.mark.parametrize("text", ["[][0] && u", "true && [][0]", "false || [][0]", "true ? [][0] : 1", "[][0] ? 1 : 2"])
+def test_an_error_in_what_counts_is_one(text):
+    with pytest.raises(DiagnosticsError):
+        value(text)
