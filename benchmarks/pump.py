@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from dstream.run.pump import Pump
+from dstream.run.pump import Pump, PumpOptions
+from dstream.run.pump_handler import PumpHandler
 from dstream.run.transfer import widen
 
 LINE = b'{"data":{"id":%d,"text":"' + b"x" * 430 + b'"},"metadata":{"TableName":"t","Key":{"id":1}}}\n'
@@ -23,6 +24,20 @@ LINES = 2_000_000
 EVERY = 10_000
 ROUNDS = 5
 MIB = 1 << 20
+
+
+class Handler(PumpHandler):
+    """Counts checkpoints, and looks at a clock before each write, as a lease does."""
+
+    checkpoints = 0
+
+    def before_write(self) -> None:
+        """Look at a clock."""
+        time.monotonic()
+
+    def on_checkpoint(self, line: bytes, records: int) -> None:
+        """Count."""
+        self.checkpoints += 1
 
 
 def write_rows(path: Path) -> int:
@@ -48,27 +63,16 @@ def with_pump(path: Path, size: int) -> float:
     assert source.stdout is not None and sink.stdin is not None and sink.stdout is not None
     for pipe in (source.stdout, sink.stdin):
         widen(pipe.fileno())
-    checkpoints: list[int] = []
-
-    def asked() -> None:
-        """Cost what asking the lease does: a look at a clock."""
-        time.monotonic()
-
-    pump = Pump(
-        source.stdout.fileno(),
-        sink.stdin.fileno(),
-        controls=True,
-        max_record_bytes=16 * MIB,
-        before_write=asked,
-        on_checkpoint=lambda line, records: checkpoints.append(records),
-    )
+    handler = Handler()
+    options = PumpOptions(controls=True, record_limit=16 * MIB)
+    pump = Pump(source.stdout.fileno(), sink.stdin.fileno(), options, handler)
     pump.run()
     sink.stdin.close()
     moved = int(sink.stdout.read())
     sink.wait()
     source.wait()
     seconds = time.perf_counter() - began
-    assert moved == size and pump.records == LINES and len(checkpoints) == LINES // EVERY
+    assert moved == size and pump.records == LINES and handler.checkpoints == LINES // EVERY
     return seconds
 
 

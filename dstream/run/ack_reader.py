@@ -1,89 +1,100 @@
-"""The reader's thread: takes what the output says: acknowledgements, refusals, or under version 1 text for the user."""
+"""AckReader: takes what the output writes: acknowledgements and rejects, or under version 1 text for the user."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 from dstream.diagnostics import error
-from dstream.plugins.errors import excerpt
 from dstream.plugins.redact import RedactedLines
 from dstream.plugins.wire import CONTROL_LIMIT, decode_object
-from dstream.run.checkpoint_tracker import ProtocolBroken
-from dstream.run.session_state import Situation, refusal, status_of
+from dstream.run.checkpoint_tracker import CheckpointTracker, ProtocolBroken
+from dstream.run.committer import Committer
+from dstream.run.end_reason import EndReason, Failure, SessionOver
+from dstream.run.provider_answers import check_ready, last_line, version_1_refusal, version_1_status
+from dstream.run.provider_handle import ProviderHandle
+from dstream.run.run_context import RunContext
 
 _CHUNK = 256 * 1024
 
 
-class Listening(Situation):
-    """What listens to the output."""
+class AckReader:
+    """`run` belongs to one thread; the attributes may be read from any."""
 
-    def _read(self) -> None:
-        try:
-            if self.output.version < 2:
-                self._read_text()
-            else:
-                self._read_lines()
-        except BrokenPipeError:
-            pass  # the reason is recorded
-        finally:
-            self._output_silent.set()
-            self._output_ready.set()
+    def __init__(
+        self,
+        context: RunContext,
+        output: ProviderHandle,
+        tracker: CheckpointTracker,
+        committer: Committer,
+        reason: EndReason,
+    ) -> None:
+        """Read from `output` once it is started."""
+        self._context, self._output = context, output
+        self._tracker, self._committer, self._reason = tracker, committer, reason
+        self.ready = threading.Event()
+        """Set when a version 2 output has answered its opening line."""
+        self.ended = threading.Event()
+        """Set when the output has closed its stdout, or the session is over for what it wrote."""
+        self.rest = b""
+        """The unfinished line with which the output's stdout ended."""
+        self.last_ack = time.monotonic()
+
+    def run(self) -> None:
+        """Read until the output closes its stdout."""
+        if self._output.version < 2:
+            self._read_text()
+        else:
+            self._read_lines()
 
     def _read_lines(self) -> None:
         rest = b""
-        while chunk := os.read(self.output.process.stdout, _CHUNK):
+        while chunk := os.read(self._output.process.stdout, _CHUNK):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._output_line(line)
+                self._take(line)
             if len(rest) > CONTROL_LIMIT:
                 raise ProtocolBroken("output", "wrote a line of more than 16 MiB.")
-        self._output_rest = rest
+        self.rest = rest
 
-    def _output_line(self, line: bytes) -> None:
-        if not self._output_ready.is_set():
-            form = decode_object(line)
-            self._answered(self.output, form, line)
-            if self.flow.stores_checkpoint and form is not None:
-                found = form.get("checkpoint")
-                self.position = found if isinstance(found, dict) else None
-            self._output_ready.set()
+    def _take(self, line: bytes) -> None:
+        if not self.ready.is_set():
+            self._take_ready(line)
         elif line.startswith(b'{"checkpoint":'):
-            self.ledger.acknowledged(line)
-            self._last_ack = time.monotonic()
-            if self.settler is not None:
-                self.settler.notify()
-        elif line.startswith(b'{"reject":') and self.settler is not None:
-            self.settler.reject(line)
+            self._tracker.acknowledged(line)
+            self.last_ack = time.monotonic()
+            self._committer.notify()
+        elif line.startswith(b'{"reject":') and self._context.flow.acks:
+            self._committer.reject(line)
         elif line.startswith(b'{"stream":'):
-            self._discover(line)
+            raise self._new_stream(line)
         elif line.strip():
-            form = decode_object(line)
-            if form is not None and form.get("status") == "error":
-                self._cannot_go_on(self.output, form)
-            shown = excerpt(line, self.output.redactor)
-            raise ProtocolBroken("output", f"wrote a line that is no part of the protocol: {shown}")
+            raise last_line(self._output, line, decode_object(line))
 
-    def _discover(self, line: bytes) -> None:
-        """The output cannot go on without objects for a stream: end the session; the supervisor sees to them."""
+    def _take_ready(self, line: bytes) -> None:
+        form = decode_object(line)
+        check_ready(self._output, form, line)
+        if self._context.flow.stores_checkpoint and form is not None:
+            found = form.get("checkpoint")
+            self._committer.position = found if isinstance(found, dict) else None
+        self.ready.set()
+        self._reason.notify()
+
+    def _new_stream(self, line: bytes) -> Exception:
+        """Return the end of a session whose output needs objects for a stream that it was not given."""
         form = decode_object(line)
         stream = form.get("stream") if form is not None else None
         if not isinstance(stream, dict) or not isinstance(stream.get("name"), str):
-            raise ProtocolBroken("output", f"wrote a stream line without a name: {line[:200]!r}")
-        self._discovered.append(stream)
-        what = f"{self.flow.name} delivers {stream['name']}, which its output was not told of."
-        self._fail(error("New table", what), counts=False)
-        raise BrokenPipeError  # ends this thread; the reason is recorded
+            return ProtocolBroken("output", f"wrote a stream line without a name: {line[:200]!r}")
+        what = f"{self._context.flow.name} delivers {stream['name']}, which its output was not given."
+        return SessionOver(Failure((error("New table", what),), counts=False, discovered=(stream,)))
 
     def _read_text(self) -> None:
-        first = True
-
-        def show(line: str) -> None:
-            self.reporter.text(self.flow, line)
-
-        lines = RedactedLines(self.output.redactor, show)
-        pending = b""
-        while chunk := os.read(self.output.process.stdout, _CHUNK):
+        output, flow, reporter = self._output, self._context.flow, self._context.reporter
+        lines = RedactedLines(output.redactor, lambda line: reporter.text(flow, line))
+        first, pending = True, b""
+        while chunk := os.read(output.process.stdout, _CHUNK):
             if first:
                 pending += chunk
                 if b"\n" not in pending and len(pending) < CONTROL_LIMIT:
@@ -91,10 +102,9 @@ class Listening(Situation):
                 first = False
                 line, _, chunk = pending.partition(b"\n")
                 form = decode_object(line)
-                status = status_of(form)
+                status = version_1_status(form)
                 if status == "error" and form is not None:
-                    self._fail(refusal(form, self.output), side=self.output, final=True)
-                    raise BrokenPipeError
+                    raise version_1_refusal(output, form)
                 if status != "ready":
                     chunk = pending
             lines.feed(chunk)

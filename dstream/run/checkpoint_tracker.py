@@ -1,4 +1,4 @@
-"""The ledger of one session: which checkpoints were passed on, which came back, and which is the newest to store.
+"""CheckpointTracker: which checkpoints of a session were passed on, which came back, and which is the newest to store.
 
 What is stored is what the input has sent: the output's acknowledgement only says how far it is.
 """
@@ -19,7 +19,7 @@ _NUMBER = re.compile(rb'"n":\s*(\d+)\s*\}\s*$')
 
 
 class ProtocolBroken(Exception):
-    """A provider did what the protocol rules out; the text says what, as a sentence after its name."""
+    """A provider broke the protocol; the text says how, as a sentence after the provider's name."""
 
     def __init__(self, side: str, text: str) -> None:
         """Blame `side`, input or output."""
@@ -45,8 +45,8 @@ class Sent:
         return position
 
 
-class Ledger:
-    """Thread-safe: the pump calls `sent`, the reader of acknowledgements `acknowledged`, the settler `take`."""
+class CheckpointTracker:
+    """Thread-safe: the pump calls `sent`, the acknowledgement reader `acknowledged`, the committer `take`."""
 
     def __init__(self) -> None:
         """Nothing sent yet."""

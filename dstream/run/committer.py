@@ -1,4 +1,4 @@
-"""The settler: takes an acknowledged checkpoint through its last steps: dead letters durable, stored, committed.
+"""Committer: takes an acknowledged checkpoint through its last steps: dead letters durable, stored, committed.
 
 The order is the promise: what is committed is stored, what is stored was acknowledged, and what an output refused
 before it acknowledged is in the dead letters by then. Only the newest checkpoint matters, so those that pile up while
@@ -12,12 +12,14 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dstream.diagnostics import error
 from dstream.plugins.wire import encode
-from dstream.run.checkpoint_tracker import Ledger, ProtocolBroken, Sent
+from dstream.run.checkpoint_tracker import CheckpointTracker, ProtocolBroken, Sent
+from dstream.run.end_reason import Failure, SessionOver
 from dstream.run.failpoints import fault
 
 if TYPE_CHECKING:
@@ -25,24 +27,34 @@ if TYPE_CHECKING:
 
 _PENDING_LIMIT = 8 * 1024 * 1024
 _REJECT = b'{"reject":{"envelope":'
+TOO_MANY_DEAD_LETTERS = "Too many dead letters"
+_TOO_MANY = (
+    "More records were rejected than max_dead_letters of the task allows. They are kept: dstream dlq list shows them. "
+    "Fix the cause or raise max_dead_letters, then run the task again."
+)
 
 
-class Settler:
-    """One thread per session. `reject` is called by the reader of the output's lines, `run` is the thread."""
+class Committer:
+    """`run` is a thread of the session; `reject` and `notify` are called by the thread that reads the output."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        tracker: CheckpointTracker,
         lease: TaskLease,
         template: Checkpoint,
-        to_input: int | None,
         *,
         interval: float,
         on_stored: Callable[[Sent], None],
+        max_dead_letters: int | None = None,
     ) -> None:
-        """Store positions in the form of `template`, and write `committed` lines to the descriptor `to_input`."""
-        self._ledger, self._lease, self._template = ledger, lease, template
-        self._to_input, self._interval, self._on_stored = to_input, interval, on_stored
+        """Store positions in the form of `template`, at most once in `interval` seconds.
+
+        More than `max_dead_letters` end the session.
+        """
+        self._tracker, self._lease, self._template = tracker, lease, template
+        self._interval, self._on_stored = interval, on_stored
+        self._max_dead_letters = max_dead_letters
+        self._to_input: int | None = None
         self._letters: list[tuple[bytes, str]] = []
         self._letters_size = 0
         self._lock = threading.Lock()
@@ -50,15 +62,26 @@ class Settler:
         self._closing = False
         self._unwritten = b""
         self._next_commit: Sent | None = None
+        stored = lease.checkpoint
+        self.position: Mapping[str, Any] | None = stored.position if stored is not None else None
+        """The position that is stored, which the next session starts behind."""
+        self.stored_records = 0
+        """Records of the session before `position`."""
         self.dead_letters = 0
+        """Dead letters that the session has added."""
+
+    def attach(self, to_input: int) -> None:
+        """Write `committed` lines to the descriptor `to_input` from now on."""
+        os.set_blocking(to_input, False)
+        self._to_input = to_input
 
     def notify(self) -> None:
-        """Say that a checkpoint was acknowledged."""
+        """Report that a checkpoint was acknowledged."""
         with self._wake:
             self._wake.notify()
 
     def close(self) -> None:
-        """Settle what was acknowledged by now, then let `run` return."""
+        """Let `run` return once it has stored what is acknowledged by now."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -73,17 +96,19 @@ class Settler:
         if full:
             self.keep_letters()
 
-    def keep_letters(self) -> None:
-        """Make the dead letters that wait durable."""
+    def keep_letters(self, more: Sequence[tuple[bytes, str]] = ()) -> None:
+        """Make the pending dead letters durable, and `more`; raise SessionOver if there are too many by now."""
         with self._lock:
-            letters, self._letters = self._letters, []
+            letters, self._letters = [*self._letters, *more], []
             self._letters_size = 0
             if letters:
                 self._lease.dead_letters.append(letters)
                 self.dead_letters += len(letters)
+        if letters and self._max_dead_letters is not None and self.dead_letters > self._max_dead_letters:
+            raise SessionOver(Failure((error(TOO_MANY_DEAD_LETTERS, _TOO_MANY),), final=True))
 
     def run(self) -> None:
-        """Settle until closed. Raises what the state raises, and ProtocolBroken."""
+        """Store and commit until closed. Raises what the state raises, ProtocolBroken and SessionOver."""
         next_at = 0.0
         while True:
             with self._wake:
@@ -95,14 +120,14 @@ class Settler:
             if not closing and time.monotonic() < next_at:
                 continue
             self._flush_committed()
-            sent = self._ledger.take()
+            sent = self._tracker.take()
             if sent is not None:
-                self.settle(sent)
+                self.take(sent)
                 next_at = time.monotonic() + self._interval
             elif closing:
                 return
 
-    def settle(self, sent: Sent) -> None:
+    def take(self, sent: Sent) -> None:
         """Take one acknowledged checkpoint through all steps."""
         fault("after_ack_before_store")
         self.keep_letters()
@@ -113,6 +138,7 @@ class Settler:
     def store(self, sent: Sent) -> None:
         """Store the position under the lease."""
         self._lease.store(replace(self._template, position=sent.position))
+        self.position, self.stored_records = sent.position, sent.records
         self._on_stored(sent)
 
     def commit(self, sent: Sent) -> None:

@@ -1,175 +1,186 @@
-"""The driver's thread: writes the opening lines, output first, and then is the pump."""
+"""Driver: writes the opening lines, the output's first, and then pumps data from the input to the output."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-from dstream.diagnostics import error
-from dstream.plugins.errors import excerpt
+from dstream.diagnostics import error, warning
 from dstream.plugins.wire import decode_object
-from dstream.run.checkpoint_tracker import ProtocolBroken, Sent
-from dstream.run.committer import Settler
-from dstream.run.provider_handle import Side
-from dstream.run.pump import Pump, RecordTooLong
-from dstream.run.session_state import Situation, refusal, status_of
+from dstream.run.ack_reader import AckReader
+from dstream.run.checkpoint_tracker import CheckpointTracker
+from dstream.run.committer import Committer
+from dstream.run.end_reason import EndReason, Failure, SessionOver
+from dstream.run.provider_answers import check_ready, last_line, version_1_refusal, version_1_status
+from dstream.run.pump import LARGEST_KEPT, Pump, PumpOptions, RecordTooLong
+from dstream.run.pump_handler import PumpHandler
+from dstream.run.run_context import Attempt, RunContext
+from dstream.run.session_providers import Providers
 
 _GLANCE = 0.001
+_BOM = b"\xef\xbb\xbf"
 
 
-class Driving(Situation):
-    """What moves data from the input to the output."""
+class Driver(PumpHandler):
+    """`run` belongs to one thread; the attributes may be read from any."""
 
-    def _drive(self) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        attempt: Attempt,
+        providers: Providers,
+        reader: AckReader,
+        tracker: CheckpointTracker,
+        committer: Committer,
+        reason: EndReason,
+        on_ready: Callable[[], None],
+    ) -> None:
+        """Drive `providers` once they are started; `on_ready` is called when both are ready, before data moves."""
+        self._context, self._attempt, self._providers = context, attempt, providers
+        self._reader, self._tracker, self._committer, self._reason = reader, tracker, committer, reason
+        self._on_ready = on_ready
+        self.input_ready = threading.Event()
+        self.pump: Pump | None = None
+        self.input_ended = False
+        """Whether everything that the input wrote was passed on."""
+        self.stopping = False
+        """Set by the session when it has asked the input to end."""
+        self.finished = threading.Event()
+        """Set by the session when `run` has returned."""
+
+    def run(self) -> None:
+        """Open both providers and move data until the input ends."""
+        output = self._providers.output
         try:
-            self._drive_output()
-        except BrokenPipeError:
-            self._notify()  # the output is gone; the watching thread finds out how
-        finally:
-            self._pumped.set()
-
-    def _drive_output(self) -> None:
-        acks = self.flow.acks
-        message = {"task": self.flow.task, "streams": list(self.flow.streams), "acks": acks}
-        self._write(self.output, self.output.opening(message))
-        if self.output.version >= 2:
-            self._output_ready.wait()
-            if self._problems:
+            self._open_output()
+            if output.version >= 2 and not self._reason.wait_until(self._reader.ready.is_set):
                 return
-        self._open_input(acks)
-        self.pump = pump = Pump(
-            self.input.process.stdout,
-            self.output.process.stdin,
-            controls=acks,
-            max_record_bytes=self.options.max_record_bytes,
-            before_write=self.lease.ensure,
-            on_checkpoint=self.ledger.sent,
-            on_first_line=self._first_line,
-            on_error=self._input_error,
-            skip=self._skip,
-            on_skipped=self._skipped,
-            limit=self._max_records if not acks else None,
-            careful=self._careful,
-            schemas=self.flow.schemas,
-            settle=self._settle,
-        )
-        try:
-            pump.run()
-        except RecordTooLong:
-            limit = self.options.max_record_bytes
-            what = (
-                f"The input {self.input.program} wrote a record of more than {limit} bytes, which is the limit. "
-                "Raise max_record_bytes, or leave the record out at its source."
-            )
-            self._fail(error("Record too long", what), final=True)
-            return
-        self._input_done = True
-        self._after_input(pump)
+            with contextlib.suppress(BrokenPipeError):  # an input that has exited also closes its stdout
+                self.open_input()
+            self.move()
+        except BrokenPipeError:
+            return  # the output has exited; the session finds out how
 
-    def _open_input(self, acks: bool) -> None:
-        with contextlib.suppress(BrokenPipeError):  # an input that is gone already also closes its stdout
-            self._tell_input(acks)
+    def _open_output(self) -> None:
+        flow = self._context.flow
+        message = {"task": flow.task, "streams": list(flow.streams), "acks": flow.acks}
+        output = self._providers.output
+        _write(output.process.stdin, output.opening({**message, "record_limit": flow.record_limit}))
 
-    def _tell_input(self, acks: bool) -> None:
-        if self.input.version < 2:
-            self.input.started()
-            self._input_ready.set()
-            self._record_processes()
-            self._ready()
+    def open_input(self) -> None:
+        """Write the input's opening line."""
+        flow, side = self._context.flow, self._providers.input
+        if side.version < 2:
+            side.started()
+            self.input_ready.set()
+            self._providers.record(self._context)
+            self._on_ready()
             with contextlib.suppress(BrokenPipeError):
-                self._write(self.input, self.input.opening({}))
-            self.input.process.close_stdin()
+                _write(side.process.stdin, side.opening({}))
+            side.process.close_stdin()
             return
-        message: dict[str, Any] = {"task": self.flow.task, "checkpoint": self.position, "acks": acks}
-        if self.flow.schemas:
+        message: dict[str, Any] = {"task": flow.task, "checkpoint": self._committer.position, "acks": flow.acks}
+        message["record_limit"] = flow.record_limit
+        if flow.schemas:
             message["schemas"] = True
-        if self.options.until_idle:
+        if self._context.options.until_idle:
             message["until"] = "current"
-        if self._max_records is not None:
-            message["max_records"] = self._max_records
-        self._write(self.input, self.input.opening(message))
+        if self._attempt.max_records is not None:
+            message["max_records"] = self._attempt.max_records
+        _write(side.process.stdin, side.opening(message))
 
-    def _write(self, side: Side, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(side.process.stdin, view) :]
+    def move(self) -> None:
+        """Pump until the input ends, then let the output finish."""
+        acks, attempt = self._context.flow.acks, self._attempt
+        options = PumpOptions(
+            acks,
+            self._context.flow.record_limit,
+            schemas=self._context.flow.schemas,
+            skip=attempt.skip,
+            limit=None if acks else attempt.max_records,
+            careful=attempt.careful,
+        )
+        source, sink = self._providers.input.process.stdout, self._providers.output.process.stdin
+        self.pump = Pump(source, sink, options, self)
+        try:
+            self.pump.run()
+        except RecordTooLong:
+            what = (
+                f"The input {self._providers.input.program} wrote a record of more than {LARGEST_KEPT >> 20} MiB, "
+                "which is too long to be kept as a dead letter. Leave the record out at its source."
+            )
+            raise SessionOver(Failure((error("Record too long", what),), final=True)) from None
+        self.input_ended = True
+        self.finish(self.pump)
 
-    def _first_line(self, line: bytes) -> int:
-        """Take the input's answer to its opening line; return how many bytes of `line` are not data."""
-        form = decode_object(line)
-        status = status_of(form)
-        if self.input.version < 2:
-            if status == "error":
-                assert form is not None  # noqa: S101 - it has a status
-                self._fail(refusal(form, self.input), side=self.input, final=True)
-                raise BrokenPipeError  # ends this thread; the reason is recorded
+    def finish(self, pump: Pump) -> None:
+        """Let the output finish, with `end` where the host has to write it."""
+        source, output = self._providers.input, self._providers.output
+        if pump.full:
+            source.terminate()
+        if not self._context.flow.acks and output.version >= 2:
+            code = source.process.wait(self._context.options.grace)
+            if code == 0 or pump.full or self.stopping:
+                with contextlib.suppress(BrokenPipeError):
+                    _write(output.process.stdin, b'{"end":true}\n')
+        output.process.close_stdin()
+
+    # -- what the pump reports -----------------------------------------------------------------------
+
+    def before_write(self) -> None:
+        """See `PumpHandler`."""
+        self._context.lease.ensure()
+
+    def on_first_line(self, line: bytes) -> int:
+        """Take the input's answer to its opening line; see `PumpHandler`."""
+        side, form = self._providers.input, decode_object(line)
+        if side.version < 2:
+            status = version_1_status(form)
+            if status == "error" and form is not None:
+                raise version_1_refusal(side, form)
             if status is not None:
                 return len(line)
-            return 3 if line.startswith(b"\xef\xbb\xbf") else 0
-        self._answered(self.input, form, line.rstrip(b"\r\n"))
-        self._input_ready.set()
-        self._ready()
+            return len(_BOM) if line.startswith(_BOM) else 0
+        check_ready(side, form, line.rstrip(b"\r\n"))
+        self.input_ready.set()
+        self._on_ready()
         return len(line)
 
-    def _input_error(self, line: bytes) -> None:
-        """The input has written, as its last line, why it cannot go on."""
-        form = decode_object(line)
-        if form is None or form.get("status") != "error":
-            shown = excerpt(line, self.input.redactor)
-            raise ProtocolBroken("input", f"wrote a line that is no part of the protocol: {shown}")
-        self._cannot_go_on(self.input, form)
+    def on_checkpoint(self, line: bytes, records: int) -> None:
+        """See `PumpHandler`."""
+        self._tracker.sent(line, records)
 
-    def _ready(self) -> None:
-        if self.flow.acks:
-            self.settler = self.make_settler()
-            self._thread("settler", self.settler.run)
-        self.reporter.session_started(self.flow, self._number, self.position)
+    def on_last_line(self, line: bytes) -> None:
+        """See `PumpHandler`."""
+        raise last_line(self._providers.input, line, decode_object(line))
 
-    def _settle(self) -> None:
+    def on_skipped(self, lines: list[bytes]) -> None:
+        """See `PumpHandler`."""
+        self._context.lease.dead_letters.append([(line, "left out by --skip-records") for line in lines])
+
+    def on_oversized(self, line: bytes) -> None:
+        """See `PumpHandler`: the record is durable, as a dead letter, before a later checkpoint is passed on."""
+        import hashlib
+
+        limit, key = self._context.flow.record_limit, hashlib.sha256(line).hexdigest()
+        self._committer.keep_letters([(line, f"longer than record_limit ({len(line)} bytes, {limit} are allowed)")])
+        what = (
+            f"A record of {len(line)} bytes was not delivered, because record_limit is {limit}. It is kept as dead "
+            f"letter {key}. To see it, run: dstream dlq show {self._context.flow.name} {key[:12]}"
+        )
+        self._context.reporter.problem(self._context.flow, warning("Record too long", what))
+
+    def settle(self) -> None:
         """Wait until what was passed on is acknowledged, or never will be."""
-        while not (self.ledger.all_acknowledged or self._problems or self._output_silent.is_set()):
+        while not (self._tracker.all_acknowledged or self._reason.over or self._reader.ended.is_set()):
             time.sleep(_GLANCE)
 
-    def _skipped(self, lines: list[bytes]) -> None:
-        self.lease.dead_letters.append([(line, "left out by --skip-records") for line in lines])
-        self._skip -= len(lines)
 
-    def _after_input(self, pump: Pump) -> None:
-        """The input has closed its stdout: let the output finish, with `end` where the host has to say it."""
-        if pump.full:
-            self.input.terminate()
-        if not self.flow.acks and self.output.version >= 2:
-            code = self.input.process.wait(self.options.grace)
-            if code == 0 or pump.full or self._terminated_at is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    self._write(self.output, b'{"end":true}\n')
-        self.output.process.close_stdin()
-
-    def make_settler(self) -> Settler:
-        """Return what stores the checkpoints of this session."""
-        from dstream_state import Checkpoint
-
-        os.set_blocking(self.input.process.stdin, False)
-        return Settler(
-            self.ledger,
-            self.lease,
-            Checkpoint({}, self.flow.task, dict(self.flow.objects)),
-            self.input.process.stdin,
-            interval=self.options.store_interval,
-            on_stored=self._on_stored,
-        )
-
-    def _on_stored(self, sent: Sent) -> None:
-        self.position, self._stored_records = sent.position, sent.records
-        self.reporter.stored(self.flow, sent.position)
-
-    def _record_processes(self) -> None:
-        from dstream_state import ProcessStarted
-        from dstream_state.processes import this_host
-
-        running = [side.process for side in (self.input, self.output) if side is self.output or side.version >= 2]
-        if self.input.version < 2 and self._input_ready.is_set():
-            running.append(self.input.process)
-        self.lease.record_processes([ProcessStarted(each.pid, each.started, this_host()) for each in running])
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

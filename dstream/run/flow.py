@@ -26,7 +26,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """From one input to one output. `name` is that of its checkpoint and lease, `task` what providers are told."""
+    """From one input to one output. `name` is that of its checkpoint and lease, `task` what providers are given."""
 
     name: str
     task: str
@@ -34,6 +34,12 @@ class Flow:
     output: Endpoint
     streams: tuple[Mapping[str, Any], ...] = ()
     fingerprint: str = ""
+    record_limit: int = 16 * MIB
+    """Bytes that a record may have; a longer one becomes a dead letter."""
+    max_dead_letters: int | None = None
+    """Dead letters that a run may add before it ends; None: as many as there are."""
+    address: str = ""
+    """Address of the task, or of its labelled output, for messages."""
     objects: Mapping[str, Any] = field(default_factory=dict)
     """Identity and creation marker of each object that the input needs: a checkpoint is of no use without them."""
 
@@ -48,7 +54,7 @@ class Flow:
 
     @property
     def schemas(self) -> bool:
-        """Whether the input may announce the columns of its streams: the output takes them."""
+        """Whether the input announces the columns of its streams, and their changes, to the output."""
         return self.acks and "schemas" in self.output.info.capabilities
 
     @property
@@ -85,7 +91,6 @@ class RunOptions:
     """How long to wait for another runner of the same task to end."""
     store_interval: float = 1.0
     """Checkpoints are stored, and committed to the input, at most once in this time."""
-    max_record_bytes: int = 16 * MIB
     idle_seconds: float = 5.0
     """`until_idle` of a version 1 input, which cannot say that it is idle: silent for this long."""
     first_delay: float = 1.0
@@ -113,7 +118,7 @@ class RunOutcome:
     """How a run ended.
 
     `ended`: the input had no more, or a limit was reached; `stopped`: on request; `blocked`: no progress in several
-    sessions; `failed`: an error that a restart would not mend; `lost`: the lease was lost to somebody else.
+    sessions; `failed`: an error that a restart does not fix; `lost`: another runner has taken the lease.
     """
 
     status: Status

@@ -1,4 +1,4 @@
-"""Side: one running provider of a session, with its stderr read, redacted and logged by a thread of its own."""
+"""ProviderHandle: one provider process of a session; a thread of its own reads, redacts and logs its stderr."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SideName = Literal["input", "output"]
 _CHUNK = 64 * 1024
 
 
-class Side:
+class ProviderHandle:
     """Start it with `begin`, use it after `started`."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Side:
         self.code: int | None = None
         """How the process ended; None while it runs."""
         self.killed = False
-        """Whether we have killed it: its exit code is then nobody's fault."""
+        """Whether the session has killed it: its exit code then says nothing about it."""
         self._inherit, self._log = inherit, log
         self._starting: Starting | None = None
         self._process: ProviderProcess | None = None
@@ -44,8 +44,13 @@ class Side:
 
     @property
     def version(self) -> int:
-        """The protocol that it speaks."""
+        """The protocol version that it speaks."""
         return self.endpoint.info.protocol
+
+    @property
+    def running(self) -> bool:
+        """Whether `started` has returned; the process may have ended since."""
+        return self._process is not None
 
     @property
     def process(self) -> ProviderProcess:
@@ -54,7 +59,7 @@ class Side:
         return self._process
 
     def begin(self) -> None:
-        """Start the process, and return at once; raise DiagnosticsError after `shut`."""
+        """Start the process without waiting for it; raise DiagnosticsError after `shut`."""
         with self._lock:
             if self._shut:
                 raise DiagnosticsError(error("Session is over", f"{self.program} was not started."))
@@ -101,7 +106,7 @@ class Side:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it immediately."""
         if self._process is not None and not self.look():
             self.killed = True
             self._process.kill()

@@ -1,7 +1,7 @@
 """The pump: moves bytes from the input's stdout to the output's stdin, whole lines only, without parsing a record.
 
-Large chunks; in each it looks for the last newline, counts newlines and, where delivery is confirmed, finds the
-control lines by their prefix. An unfinished line is held back: at the input's death it is dropped and reported,
+It reads large chunks; in each it looks for the last newline, counts newlines and, where delivery is confirmed, finds
+the control lines by their prefix. An unfinished line is held back: when the input dies it is dropped and reported,
 never delivered.
 """
 
@@ -9,20 +9,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
-from dstream.run.transfer import CHUNK, Copying, Transfer, transfer
+from dstream.plugins.wire import CONTROL_LIMIT
+from dstream.run.checkpoint_tracker import ProtocolBroken
+from dstream.run.pump_handler import PumpHandler
+from dstream.run.transfer import Copying, Transfer, transfer
 
 CHECKPOINT = b'{"checkpoint":'
 END = b'{"end":'
 ERROR = b'{"status":'
 SCHEMA = b'{"schema":'
+_CONTROLS = (CHECKPOINT, END, ERROR, SCHEMA)
 _NEXT_CHECKPOINT = b"\n" + CHECKPOINT
 _NEXT_SCHEMA = b"\n" + SCHEMA
+LARGEST_KEPT = 512 * 1024 * 1024
+"""A record over the limit is kept in memory until it is stored; this many bytes are the most."""
 
 
 class RecordTooLong(Exception):
-    """A line has more bytes than `max_record_bytes`."""
+    """A line has more than LARGEST_KEPT bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PumpOptions:
+    """What one pump is to do."""
+
+    controls: bool
+    """Whether delivery is confirmed: the input then writes control lines."""
+    record_limit: int
+    """Bytes that a record may have; a longer one goes to `PumpHandler.on_oversized`."""
+    schemas: bool = False
+    """Whether the input writes `schema` lines."""
+    skip: int = 0
+    """Records at the start that go to `PumpHandler.on_skipped`."""
+    limit: int | None = None
+    """Records to pass on at most, where there are no control lines."""
+    careful: int = 0
+    """Records at the start during which the pump settles after each checkpoint line."""
 
 
 class Pump:
@@ -32,40 +57,16 @@ class Pump:
         self,
         source: int,
         sink: int,
-        *,
-        controls: bool,
-        max_record_bytes: int,
-        before_write: Callable[[], None],
-        on_checkpoint: Callable[[bytes, int], None],
-        on_first_line: Callable[[bytes], int] | None = None,
-        on_error: Callable[[bytes], None] = lambda line: None,
-        skip: int = 0,
-        on_skipped: Callable[[list[bytes]], None] = lambda lines: None,
-        limit: int | None = None,
-        careful: int = 0,
-        schemas: bool = False,
-        settle: Callable[[], None] = lambda: None,
+        options: PumpOptions,
+        handler: PumpHandler,
         connect: Callable[[int, int], Transfer] = transfer,
     ) -> None:
-        """Move from `source` to `sink`.
-
-        `before_write` is called before each write, and stops the pump by raising. `on_checkpoint(line, records)` is
-        called for each checkpoint line, before it is written, with the number of records before it.
-        `on_first_line(line)` returns how many bytes at its start are not passed on: all of an answer.
-        `on_error(line)` is called, where delivery is confirmed, for the last line of an input that cannot go on.
-        The first `skip` records are given to `on_skipped` instead. At most `limit` records are passed on. During the
-        first `careful` records, `settle` is called after each checkpoint line, and waits until it is acknowledged.
-        `schemas` says that the input may write lines with the columns of a stream, which are no records.
-        `connect` says how bytes get from one to the other.
-        """
+        """Move from the descriptor `source` to `sink`; `connect` returns the way that bytes take."""
         self._source, self._sink, self._connect = source, sink, connect
-        self._copying = Copying(source, sink)  # for lines that are in the pump's hands already
-        self._controls, self._max = controls, max_record_bytes
-        self._before_write, self._on_checkpoint, self._on_first_line = before_write, on_checkpoint, on_first_line
-        self._on_error = on_error
-        self._skip, self._on_skipped, self._limit = skip, on_skipped, limit
-        self._careful, self._settle = careful, settle
-        self._schemas = schemas
+        self._copying = Copying(source, sink)  # for lines that the pump has taken out of the pipe
+        self._options, self._handler = options, handler
+        self._answered = False
+        self._skip = options.skip
         self.records = 0
         """Records passed on."""
         self.bytes = 0
@@ -81,7 +82,7 @@ class Pump:
     def run(self) -> None:
         """Move until the input closes its stdout or `limit` is reached.
 
-        Raises RecordTooLong, BrokenPipeError when the output is gone, and what the callbacks raise.
+        Raises RecordTooLong, ProtocolBroken, BrokenPipeError when the output has exited, and what the handler raises.
         """
         pipe = self._connect(self._source, self._sink)
         try:
@@ -96,29 +97,77 @@ class Pump:
             start, cut = 0, chunk.rfind(b"\n") + 1
             if held and cut:
                 start = chunk.index(b"\n") + 1
-                if size + start > self._max + 1:
-                    raise RecordTooLong
                 pipe.drop(start)
-                line = b"".join((*held, chunk[:start]))
-                self._take(line, 0, len(line), self._copying)
+                self._take_held(b"".join((*held, chunk[:start])))
                 held, size = [], 0
-            if self._max < CHUNK and max(map(len, chunk[start:cut].split(b"\n"))) > self._max:
-                raise RecordTooLong
             if start < cut:
-                self._take(chunk, start, cut, pipe)
+                self._take_lines(chunk, start, cut, pipe)
             if cut < len(chunk) and not self.full:
                 pipe.drop(len(chunk) - cut)
                 held.append(chunk[cut:])
                 size += len(chunk) - cut
-                if size > self._max:
+                if size > LARGEST_KEPT:
                     raise RecordTooLong
         self.dropped = size
 
+    def _take_held(self, line: bytes) -> None:
+        """Pass on a line that the pump has taken out of the pipe."""
+        if self._is_too_long(line, 0, len(line) - 1):
+            self._take_oversized(line[:-1])
+        else:
+            self._take(line, 0, len(line), self._copying)
+
+    def _take_lines(self, chunk: bytes, start: int, cut: int, pipe: Transfer) -> None:
+        """Pass on whole lines, but for those that are too long. A chunk is no longer than the usual limit."""
+        limit = self._options.record_limit
+        if not self._answered and cut - start > limit + 1:
+            end = chunk.index(b"\n", start) + 1
+            self._take(chunk, start, end, pipe)
+            start = end
+        at = start
+        while cut - at > limit + 1 and not self.full:
+            # Up to the last newline that is near enough, no line is too long.
+            near = chunk.rfind(b"\n", at, at + limit + 1)
+            if near >= 0:
+                at = near + 1
+                continue
+            end = chunk.index(b"\n", at)
+            if self._is_too_long(chunk, at, end):
+                if start < at:
+                    self._take(chunk, start, at, pipe)
+                if self.full:
+                    return
+                pipe.drop(end + 1 - at)
+                self._take_oversized(chunk[at:end])
+                start = end + 1
+            at = end + 1
+        if start < cut and not self.full:
+            self._take(chunk, start, cut, pipe)
+
+    def _is_too_long(self, text: bytes, start: int, end: int) -> bool:
+        """Tell whether the line `text[start:end]` is a record over the limit.
+
+        Raises ProtocolBroken if it is a control line, or the answer to the opening line, over their limit.
+        """
+        size = end - start
+        if size <= self._options.record_limit:
+            return False
+        if self._answered and not (self._options.controls and text.startswith(_CONTROLS, start, end)):
+            return True
+        if size > CONTROL_LIMIT:
+            raise ProtocolBroken("input", f"wrote a control line of {size} bytes; {CONTROL_LIMIT} are allowed.")
+        return False
+
+    def _take_oversized(self, line: bytes) -> None:
+        self._skip = max(self._skip - 1, 0)
+        self._handler.on_oversized(line)
+        self.last_moved = time.monotonic()
+
     def _take(self, chunk: bytes, start: int, cut: int, pipe: Transfer) -> None:
         """Pass on the whole lines `chunk[start:cut]` of `pipe`, after what has to be looked at line by line."""
-        if self._on_first_line is not None:
-            size = self._on_first_line(chunk[start : chunk.index(b"\n", start) + 1])
-            self._on_first_line = None
+        if not self._answered:
+            size = self._handler.on_first_line(chunk[start : chunk.index(b"\n", start) + 1])
+            self._answered = True
             pipe.drop(size)
             start += size
         if self._skip and start < cut:
@@ -127,47 +176,47 @@ class Pump:
             start, cut = 0, len(chunk)
         error = self._error_at(chunk, start, cut)
         cut -= len(error)
-        while self._controls and self.records < self._careful:
+        while self._options.controls and self.records < self._options.careful:
             at = self._next_checkpoint(chunk, start, cut)
             if at < 0:
                 break
             end = chunk.index(b"\n", at) + 1
             self._forward(chunk, start, end, pipe)
-            self._settle()
+            self._handler.settle()
             start = end
         if start < cut:
             self._forward(chunk, start, cut, pipe)
         if error:
             pipe.drop(len(error))
-            self._on_error(error)
+            self._handler.on_last_line(error)
 
     def _error_at(self, chunk: bytes, start: int, cut: int) -> bytes:
         """Return the line at the end of `chunk[start:cut]` if it says that the input cannot go on, else nothing."""
         last = _last_line(chunk, start, cut)
-        return chunk[last:cut] if self._controls and chunk.startswith(ERROR, last, cut) else b""
+        return chunk[last:cut] if self._options.controls and chunk.startswith(ERROR, last, cut) else b""
 
     def _after_skipping(self, block: bytes) -> bytes:
         kept, skipped = [], []
         for line in block.splitlines(keepends=True):
-            if self._skip and not (self._controls and line.startswith((CHECKPOINT, END, ERROR, SCHEMA))):
+            if self._skip and not (self._options.controls and line.startswith(_CONTROLS)):
                 skipped.append(line.rstrip(b"\r\n"))
                 self._skip -= 1
             else:
                 kept.append(line)
         if skipped:
-            self._on_skipped(skipped)
+            self._handler.on_skipped(skipped)
         return b"".join(kept)
 
     def _forward(self, chunk: bytes, start: int, cut: int, pipe: Transfer) -> None:
         records = _newlines(chunk, start, cut)
-        if self._limit is not None and not self._controls and self.records + records >= self._limit:
-            cut = _cut_after(chunk, start, self._limit - self.records)
-            records = self._limit - self.records
+        limit, controls = self._options.limit, self._options.controls
+        if limit is not None and not controls and self.records + records >= limit:
+            cut = _cut_after(chunk, start, limit - self.records)
+            records = limit - self.records
             self.full = True
-        if self._controls and self._may_have_controls(chunk, start, cut):
+        if controls and self._may_have_controls(chunk, start, cut):
             records = self._look_for_controls(chunk, start, cut, records)
-        records -= self._schema_lines(chunk, start, cut)
-        self._before_write()
+        self._handler.before_write()
         pipe.forward(chunk, start, cut)
         self.records += records
         self.bytes += cut - start
@@ -175,7 +224,7 @@ class Pump:
 
     def _may_have_controls(self, chunk: bytes, start: int, cut: int) -> bool:
         """Tell, at the speed of memory, whether some line of `chunk[start:cut]` may begin like a control line."""
-        if chunk.startswith(END, start) or self._next_checkpoint(chunk, start, cut) >= 0:
+        if self._options.schemas or chunk.startswith(END, start) or self._next_checkpoint(chunk, start, cut) >= 0:
             return True
         return chunk.startswith(END, _last_line(chunk, start, cut))
 
@@ -187,17 +236,21 @@ class Pump:
             before += _newlines(chunk, passed, at) - self._schema_lines(chunk, passed, at)
             passed = newline + 1
             controls += 1
-            self._on_checkpoint(chunk[at:newline], before)
+            self._handler.on_checkpoint(chunk[at:newline], before)
         if chunk.startswith(END, _last_line(chunk, start, cut)):
             self.ended = True
             controls += 1
-        return lines - controls
+        return lines - controls - self._schema_lines(chunk, start, cut)
 
     def _schema_lines(self, chunk: bytes, start: int, cut: int) -> int:
-        """Count lines with the columns of a stream."""
-        if not self._schemas:
+        """Count the `schema` lines of `chunk[start:cut]`."""
+        if not self._options.schemas:
             return 0
-        return chunk.count(_NEXT_SCHEMA, start, cut) + chunk.startswith(SCHEMA, start, cut)
+        count = int(chunk.startswith(SCHEMA, start, cut))
+        while (at := self._find(chunk, _NEXT_SCHEMA, start, cut)) >= 0:
+            count += 1
+            start = at + 1
+        return count
 
     def _next_checkpoint(self, chunk: bytes, start: int, cut: int) -> int:
         """Return where the first checkpoint line begins, at or after the line start `start`, or -1."""

@@ -1,16 +1,19 @@
-"""The supervisor: runs a flow session after session, under the task's lease, until it has ended or cannot go on."""
+"""The supervisor: runs a flow session after session, under the task's lease, until it has ended or cannot continue."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.run.flow import Flow, RunOptions, RunOutcome, Status, Totals
 from dstream.run.reporter import Reporter
-from dstream.run.session import Session, SessionEnd
+from dstream.run.run_context import Attempt, RunContext
+from dstream.run.session import Session
+from dstream.run.session_end import SessionEnd
 from dstream.stopping import Stop
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 Provide = Callable[[Flow, Sequence[Mapping[str, Any]]], Flow]
 """Creates what some streams need, and returns the flow that has them. Raises DiagnosticsError, or StateError."""
 _SLICE = 0.5
-"""How long to wait for a lease without looking whether a stop was asked for."""
+"""Seconds to wait for a lease before looking whether a stop was requested."""
 
 
 def run_flow(
@@ -41,24 +44,24 @@ def run_flow(
     stop = stop or Stop()
     with _acquired(flow, store, options, reporter, stop) as lease:
         _check_objects(flow, lease)
-        return _Supervisor(flow, lease, options, reporter, stop, session, provide).run()
+        return Supervisor(RunContext(flow, lease, options, reporter, stop), session, provide).run()
 
 
 def _acquired(flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop) -> TaskLease:
     """Return the lease of the task; raise StateLocked when it is not free in time or a stop is asked for."""
     from dstream_state import StateLocked
 
-    told = False
+    reported = False
 
     def on_wait(holder: Holder | None) -> None:
-        nonlocal told
+        nonlocal reported
         end_leftovers(store.read())
-        if not told:
-            told = True
+        if not reported:
+            reported = True
             reporter.waiting(flow, holder.describe() if holder is not None else "another process")
 
     end_leftovers(store.read())
-    # An orphan may hold the lock that it inherited: it is given a moment to disappear.
+    # An orphan that was just ended may still hold the lock that it inherited.
     until = time.monotonic() + max(options.lock_timeout, 2.0)
     while True:
         try:
@@ -75,11 +78,15 @@ def run_flows(
     stop: Stop,
     provide: Provide | None = None,
 ) -> list[RunOutcome]:
-    """Run several flows at the same time; one that fails does not stop the others. In the order of `flows`."""
+    """Run several flows at the same time, and return their outcomes in the order of `flows`.
+
+    One that fails does not stop the others. The diagnostics of an outcome name its task.
+    """
     outcomes: list[RunOutcome | None] = [None] * len(flows)
 
     def one(at: int, flow: Flow, store: TaskStore) -> None:
-        outcomes[at] = _caught(flow, store, options, reporter, stop, provide)
+        outcome = _caught(flow, store, options, reporter, stop, provide)
+        outcomes[at] = replace(outcome, diagnostics=_addressed(outcome.diagnostics, flow))
 
     threads = [
         threading.Thread(target=one, args=(at, flow, store), name=f"run {flow.name}", daemon=True)
@@ -109,6 +116,11 @@ def _caught(
         return RunOutcome("failed", Totals(), diagnostics=(error("Run failed", what),))
 
 
+def _addressed(diagnostics: tuple[Diagnostic, ...], flow: Flow) -> tuple[Diagnostic, ...]:
+    address = flow.address or f"task.{flow.name}"
+    return tuple(replace(each, address=each.address or address) for each in diagnostics)
+
+
 def end_leftovers(view: TaskView) -> None:
     """End the providers that a dead runner on this host has left behind; does nothing while the runner lives."""
     from dstream_state.processes import alive, end, this_host
@@ -122,7 +134,7 @@ def end_leftovers(view: TaskView) -> None:
 
 
 def _check_objects(flow: Flow, lease: TaskLease) -> None:
-    """Refuse a checkpoint that belongs to objects which were made anew since."""
+    """Refuse a checkpoint that belongs to objects that were replaced since."""
     checkpoint = lease.checkpoint
     if checkpoint is None or not checkpoint.objects or not flow.objects:
         return
@@ -130,37 +142,30 @@ def _check_objects(flow: Flow, lease: TaskLease) -> None:
     changed = sorted(name for name, marker in checkpoint.objects.items() if name in now and now[name] != marker)
     if changed:
         what = (
-            f"The checkpoint of {flow.name} belongs to {', '.join(changed)} as it was earlier; that has been made anew "
-            f"since, so changes in between may be lost. Start over with: dstream checkpoint reset {flow.name}"
+            f"The checkpoint of {flow.name} belongs to an earlier {', '.join(changed)}, which was replaced since: "
+            f"changes in between may be lost. To start over, run: dstream checkpoint reset {flow.name}"
         )
         raise DiagnosticsError(error("Checkpoint of an earlier object", what))
 
 
-class _Supervisor:
+class Supervisor:
     """The sessions of one run."""
 
-    def __init__(
-        self,
-        flow: Flow,
-        lease: TaskLease,
-        options: RunOptions,
-        reporter: Reporter,
-        stop: Stop,
-        session: type[Session],
-        provide: Provide | None,
-    ) -> None:
-        self._flow, self._lease, self._options, self._reporter = flow, lease, options, reporter
-        self._stop, self._session, self._provide = stop, session, provide
+    def __init__(self, context: RunContext, session: type[Session], provide: Provide | None) -> None:
+        """Run sessions of the type `session`; see `run_flow` for `provide`."""
+        self._context, self._session, self._provide = context, session, provide
         self._number = 0
         self._current: Session | None = None
-        lease.on_lost(self._lost)
-        self._records = self._bytes = self._stored = self._letters = 0
+        context.lease.on_lost(self._lost)
+        self._totals = Totals()
         self._failures = self._waits = self._careful = 0
-        self._skip = options.skip_records
+        self._skip = context.options.skip_records
         self._beginning: Mapping[str, Any] | None = None
         self._last: Mapping[str, Any] | None = None
 
     def run(self) -> RunOutcome:
+        """Run sessions until the flow has ended, is stopped, or cannot continue."""
+        context = self._context
         while True:
             end = self._next_session()
             if end.kind != "failed":
@@ -169,35 +174,40 @@ class _Supervisor:
             if end.position != self._beginning:
                 self._skip = 0
             self._last = end.position
-            if end.discovered and self._provide is not None and not self._stop.requested:
-                problems = self._provided(end.discovered)
+            if end.failure.discovered and self._provide is not None and not context.stop.requested:
+                problems = self._provided(end.failure.discovered)
                 if problems:
                     return self._outcome("failed", end, problems)
                 continue
-            if end.final or not self._restarts():
+            if end.failure.final or not self._restarts():
                 return self._outcome("failed", end)
             if progressed:
                 self._failures = self._waits = 0
             self._waits += 1
-            self._failures += 1 if end.counts else 0
+            self._failures += 1 if end.failure.counts else 0
             # One checkpoint at a time over what was under way, so that the checkpoint ends right before the culprit.
             self._careful = max(end.records - end.stored, 1)
-            if self._failures >= self._options.attempts:
+            if self._failures >= context.options.attempts:
                 return self._outcome("blocked", end, self._advice(end))
-            delay = min(self._options.first_delay * 2 ** (self._waits - 1), self._options.longest_delay)
-            delay = max(delay, end.retry_after)
-            self._reporter.restarting(self._flow, end.diagnostics, delay, self._waits)
-            if self._stop.wait(delay):
+            delay = self._delay(end)
+            context.reporter.restarting(context.flow, end.diagnostics, delay, self._waits)
+            if context.stop.wait(delay):
                 return self._outcome("stopped", end, ())
 
+    def _delay(self, end: SessionEnd) -> float:
+        options = self._context.options
+        grown: float = min(options.first_delay * 2 ** (self._waits - 1), options.longest_delay)
+        return max(grown, end.failure.retry_after)
+
     def _provided(self, streams: Sequence[Mapping[str, Any]]) -> tuple[Diagnostic, ...]:
-        """Have created what new streams need; return what went wrong."""
+        """Create what new streams need; return what went wrong."""
         from dstream_state import StateError
 
         assert self._provide is not None  # noqa: S101 - only called where there is one
-        self._reporter.discovered(self._flow, tuple(str(stream["name"]) for stream in streams))
+        flow = self._context.flow
+        self._context.reporter.discovered(flow, tuple(str(stream["name"]) for stream in streams))
         try:
-            self._flow = self._provide(self._flow, streams)
+            self._context = replace(self._context, flow=self._provide(flow, streams))
         except DiagnosticsError as problem:
             return problem.diagnostics
         except StateError as problem:
@@ -209,46 +219,47 @@ class _Supervisor:
             self._current.lease_lost()
 
     def _restarts(self) -> bool:
-        """A version 1 provider ends its task when it ends; nobody knows what it has delivered."""
-        return self._flow.input.info.protocol >= 2 and self._flow.output.info.protocol >= 2
+        """Tell whether a session may follow: what a version 1 provider has delivered is not known."""
+        flow = self._context.flow
+        return flow.input.info.protocol >= 2 and flow.output.info.protocol >= 2
 
     def _next_session(self) -> SessionEnd:
         self._number += 1
-        limit = self._options.max_records
-        session = self._session(
-            self._flow,
-            self._lease,
-            self._options,
-            self._reporter,
-            self._stop,
-            number=self._number,
-            max_records=max(limit - self._stored, 1) if limit is not None else None,
+        flow, options, totals = self._context.flow, self._context.options, self._totals
+        attempt = Attempt(
+            self._number,
+            max_records=max(options.max_records - totals.stored, 1) if options.max_records is not None else None,
             skip=self._skip,
             careful=self._careful,
+            max_dead_letters=(
+                max(flow.max_dead_letters - totals.dead_letters, 0) if flow.max_dead_letters is not None else None
+            ),
         )
+        session = self._session(self._context, attempt)
         if self._number == 1:
-            self._beginning = self._last = session.position
+            self._beginning = self._last = session.committer.position
         self._current = session
         end = session.run()
-        self._records += end.records
-        self._bytes += end.bytes
-        self._stored += end.stored
-        self._letters += end.dead_letters
+        self._totals = Totals(
+            totals.records + end.records,
+            totals.bytes + end.bytes,
+            totals.stored + end.stored,
+            totals.dead_letters + end.dead_letters,
+        )
         return end
 
     def _outcome(
         self, status: Status, end: SessionEnd, diagnostics: tuple[Diagnostic, ...] | None = None
     ) -> RunOutcome:
-        totals = Totals(self._records, self._bytes, self._stored, self._letters)
         found = end.diagnostics if diagnostics is None else diagnostics
-        return RunOutcome(status, totals, end.position, found, self._number)
+        return RunOutcome(status, self._totals, end.position, found, self._number)
 
     def _advice(self, end: SessionEnd) -> tuple[Diagnostic, ...]:
-        name = self._flow.name
-        where = f"the same checkpoint ({end.position})" if end.position is not None else "the very beginning"
+        name = self._context.flow.name
+        where = f"the same checkpoint ({end.position})" if end.position is not None else "the beginning"
         what = (
-            f"{self._failures} sessions of {name} ended at {where}, so another one would too. If something outside is "
-            "wrong, mend that and run again. If the first record behind the checkpoint is at fault, put it aside: "
-            f"dstream run {name} --skip-records 1 (or more; they are kept: dstream dlq list {name})."
+            f"{self._failures} sessions of {name} ended at {where}, so another one would too. If the cause lies "
+            "outside, fix it and run the task again. If the first record after the checkpoint is at fault, leave it "
+            f"out: dstream run {name} -skip-records 1 (or more). What is left out is kept: dstream dlq list {name}."
         )
         return (error("Task is blocked", what), *end.diagnostics)

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -259,7 +260,7 @@ def test_an_input_that_ignores_the_stop_is_killed_after_the_grace_period(bench):
     bench.notes.soon = [(0.1, stop.request)]
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), stop, grace=0.5)
     assert outcome.status == "stopped"
-    assert bench.notes.problems == ["Stopped the hard way"]
+    assert bench.notes.problems == ["Graceful stop timed out"]
 
 
 def test_a_signal_stops_gracefully(tmp_path):
@@ -338,7 +339,7 @@ def poisoned(bench, tmp_path):
 def test_a_record_that_breaks_the_output_blocks_the_task_with_advice(bench, tmp_path):
     outcome = bench.run(poisoned(bench, tmp_path))
     assert outcome.status == "blocked"
-    assert "--skip-records 1" in detail(outcome)
+    assert "-skip-records 1" in detail(outcome)
     assert "cannot be written" in detail(outcome)
     assert outcome.checkpoint["number"] == 20, "the checkpoint ends right before the record"
     assert len(bench.notes.restarts) >= 2
@@ -428,7 +429,7 @@ def test_what_is_fatal_may_be_the_next_record_so_the_task_is_blocked_before_it(b
     outcome = bench.run(bench.flow(*breaking(bench, side, "fatal")))
     assert (outcome.status, outcome.sessions) == ("blocked", 3)
     assert "it was deleted" in detail(outcome)
-    assert "--skip-records" in detail(outcome)
+    assert "-skip-records" in detail(outcome)
 
 
 @pytest.mark.parametrize("side", ["input", "output"])
@@ -485,12 +486,102 @@ say('{{"status":"ready"}}'); say('{{"end":true}}')
     assert len(bench.notes.restarts) == 5
 
 
-def test_a_record_beyond_the_limit_ends_the_task_with_advice(bench):
-    long = "say('{\"data\":\"' + 'x' * 5000 + '\"}')"
-    source = bench.python("in", f'say(\'{{"status":"ready"}}\'); {long}; time.sleep(100)')
-    outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), max_record_bytes=1000)
-    assert outcome.status == "failed"
-    assert "max_record_bytes" in detail(outcome)
+LONG_RECORD = """
+say('{"status":"ready"}')
+def record(number, **more):
+    say(json.dumps({"data": {"number": number, **more}, "metadata": {"Key": {"key": 1}}}, separators=(",", ":")))
+record(1)
+record(2, text="x" * 5000)
+record(3)
+say('{"checkpoint":{"number":3},"n":1}')
+say('{"end":true}')
+"""
+
+
+def test_a_record_over_the_limit_is_a_dead_letter_and_the_task_goes_on(bench):
+    source = bench.python(
+        "in", f"open({str(bench.folder / 'opening')!r}, 'w').write(json.dumps(opening))\n" + LONG_RECORD
+    )
+    flow = replace(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), record_limit=1000)
+    outcome = bench.run(flow)
+    assert outcome.status == "ended", detail(outcome)
+    assert bench.numbers() == [1, 3]
+    assert (outcome.totals.stored, outcome.totals.dead_letters, outcome.checkpoint) == (2, 1, {"number": 3})
+    assert bench.notes.problems == ["Record too long"]
+    with bench.store.acquire("test") as lease:
+        [key] = lease.dead_letters.list()
+        letter = lease.dead_letters.read(key)
+    assert json.loads(letter.envelope)["data"] == {"number": 2, "text": "x" * 5000}
+    assert "record_limit" in letter.reason
+    assert json.loads((bench.folder / "opening").read_text())["record_limit"] == 1000
+
+
+def test_without_confirmation_a_record_over_the_limit_is_a_dead_letter_too(bench, tmp_path):
+    source = bench.shell("in", "read -r o; echo '{\"data\":1}'; printf '%05000d\\n' 7; echo '{\"data\":2}'")
+    outcome = bench.run(replace(bench.flow(source, bench.shell("out", SINK)), record_limit=1000))
+    assert outcome.status == "ended", detail(outcome)
+    assert (tmp_path / "out.got").read_text() == '{"data":1}\n{"data":2}\n'
+    assert (outcome.totals.records, outcome.totals.dead_letters) == (2, 1)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_an_input_announces_columns_only_to_an_output_that_takes_them(bench, takes):
+    source = bench.python("in", f"open({str(bench.folder / 'opening')!r}, 'w').write(json.dumps(opening))\n" + """
+say('{"status":"ready"}')
+if opening.get("schemas"): say('{"schema":{"stream":"t","columns":[]}}')
+say('{"data":{}}'); say('{"checkpoint":{"number":1},"n":1}'); say('{"end":true}')
+""")  # fmt: skip
+    sink = f"""
+say('{{"status":"ready"}}')
+for line in sys.stdin:
+    with open({str(bench.got)!r}, "a") as file: file.write(line)
+    if line.startswith('{{"checkpoint"'): say(line.strip())
+    if line.startswith('{{"end"'): sys.exit()
+"""
+    head = PROBED.replace('["checkpoint"]', '["checkpoint", "schemas"]') if takes else PROBED
+    bench.python("out", sink, head)
+    outcome = bench.run(bench.flow(source, str(bench.folder / "out")))
+    assert outcome.status == "ended", detail(outcome)
+    assert json.loads((bench.folder / "opening").read_text()).get("schemas", False) is takes
+    assert bench.got.read_text().startswith('{"schema":') is takes
+    assert (outcome.totals.records, outcome.totals.stored) == (1, 1)
+
+
+REFUSES = """
+say('{"status":"ready"}')
+for line in sys.stdin:
+    if line.startswith('{"end"'): sys.exit()
+    say('{"reject":{"envelope":%s,"reason":"no"}}' % line.strip() if line.startswith('{"data"') else line.strip())
+"""
+TWO_RECORDS = """
+say('{"status":"ready"}')
+for number in (1, 2):
+    say('{"data":{"number":%d}}' % number)
+    say('{"checkpoint":{"number":%d},"n":%d}' % (number, number))
+say('{"end":true}')
+"""
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(None, "ended"), (2, "ended"), (1, "failed"), (0, "failed")])
+def test_more_dead_letters_than_allowed_end_the_run(bench, allowed, status):
+    flow = bench.flow(bench.python("in", TWO_RECORDS), bench.python("out", REFUSES))
+    outcome = bench.run(replace(flow, max_dead_letters=allowed))
+    assert outcome.status == status, detail(outcome)
+    if status == "failed":
+        [found] = outcome.diagnostics
+        assert found.summary == "Too many dead letters"
+        assert outcome.totals.dead_letters > allowed
+        assert outcome.sessions == 1
+    else:
+        assert outcome.totals.dead_letters == 2
+
+
+def test_an_error_that_a_provider_reports_names_the_provider(bench):
+    refusal = '{"status":"error","diagnostics":[{"summary":"Expecting value (char 0)","class":"invalid"}]}'
+    source = bench.python("source", f"say({refusal!r}); sys.exit(1)")
+    [found] = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)})).diagnostics
+    assert found.summary == "Expecting value (char 0)"
+    assert "Reported by the input" in found.detail and "source" in found.detail
 
 
 def test_acknowledgements_that_are_never_read_block_nobody(bench, tmp_path):

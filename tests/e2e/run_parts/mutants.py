@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import time
 
-from dstream.run.checkpoint_tracker import Ledger
-from dstream.run.committer import Settler
-from dstream.run.pump import Pump
+from dstream.run.checkpoint_tracker import CheckpointTracker
+from dstream.run.committer import Committer
+from dstream.run.driver import Driver
+from dstream.run.provider_handle import ProviderHandle
+from dstream.run.pump import Pump, PumpOptions
 from dstream.run.session import Session
+from dstream.run.session_providers import Providers
 
 
 class StoreFirst(Session):
     """Stores a checkpoint as soon as it was passed on, without waiting for the acknowledgement."""
 
-    def make_ledger(self):
+    def make_tracker(self):
         session = self
 
-        class Eager(Ledger):
+        class Eager(CheckpointTracker):
             def sent(self, line, records):
                 super().sent(line, records)
                 super().acknowledged(line)
-                if session.settler is not None:
-                    session.settler.notify()
+                session.committer.notify()
 
             def acknowledged(self, line):
                 pass
@@ -32,10 +34,10 @@ class StoreFirst(Session):
 class CommitFirst(Session):
     """Commits to the input before the checkpoint is stored."""
 
-    def make_settler(self):
-        settler = super().make_settler()
+    def make_committer(self):
+        committer = super().make_committer()
 
-        class Hasty(Settler):
+        class Hasty(Committer):
             def store(self, sent):
                 super().commit(sent)
                 time.sleep(0.05)  # the input reads it, which takes it no longer than a store takes us
@@ -44,50 +46,50 @@ class CommitFirst(Session):
             def commit(self, sent):
                 pass
 
-        settler.__class__ = Hasty
-        return settler
+        committer.__class__ = Hasty
+        return committer
 
 
 class InputAlone(Session):
     """Joins a new input to the old output when an input dies."""
 
-    def _ready(self):
-        if self.settler is None:
-            super()._ready()
+    def make_driver(self):
+        driver = super().make_driver()
+        driver.__class__ = Joining
+        driver.again = 0
+        return driver
+
+    def on_ready(self):
+        if self.driver.again == 0:
+            super().on_ready()
         else:
-            self.settler._to_input = self.input.process.stdin
+            self.committer.attach(self.driver._providers.input.process.stdin)
 
-    def _after_input(self, pump):
-        from dstream.run.provider_handle import Side
 
-        if pump.ended or self.stop.requested or getattr(self, "again", 0) > 20:
-            super()._after_input(pump)
+class Joining(Driver):
+    """Starts another input when one has ended without an end line."""
+
+    def finish(self, pump):
+        context = self._context
+        if pump.ended or context.stop.requested or self.again > 20:
+            super().finish(pump)
             return
-        self.again = getattr(self, "again", 0) + 1
-        flow = self.flow
-        self.input.process.wait(5)
-        while self.ledger.outstanding:
+        self.again += 1
+        old = self._providers
+        old.input.process.wait(5)
+        while self._tracker.outstanding:
             time.sleep(0.01)  # even a careful one, which lets the old input's checkpoints come back first
-        self.input = Side("input", flow.input, self.lease.inherit_fds, print)
-        self.input.started()
-        stored = self.lease.checkpoint
-        self.position = stored.position if stored is not None else None
-        ledger = self.ledger
-        ledger._last_sent = ledger._last_acknowledged = 0
-        ledger._outstanding.clear()
-        self._open_input(True)
-        new = Pump(
-            self.input.process.stdout,
-            self.output.process.stdin,
-            controls=True,
-            max_record_bytes=1 << 24,
-            before_write=self.lease.ensure,
-            on_checkpoint=ledger.sent,
-            on_first_line=self._first_line,
-        )
-        self.pump = new
-        new.run()
-        self._after_input(new)
+        new = ProviderHandle("input", context.flow.input, context.lease.inherit_fds, print)
+        new.started()
+        self._providers = Providers(new, old.output)
+        stored = context.lease.checkpoint
+        self._committer.position = stored.position if stored is not None else None
+        self._tracker._last_sent = self._tracker._last_acknowledged = 0
+        self._tracker._outstanding.clear()
+        self.open_input()
+        self.pump = Pump(new.process.stdout, old.output.process.stdin, PumpOptions(True, 1 << 24), self)
+        self.pump.run()
+        self.finish(self.pump)
 
 
 MUTANTS = {

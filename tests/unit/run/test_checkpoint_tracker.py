@@ -1,8 +1,8 @@
-"""The ledger: only what was sent can come back, and only upwards."""
+"""The checkpoint tracker: only what was sent can come back, and only upwards."""
 
 import pytest
 
-from dstream.run.checkpoint_tracker import Ledger, ProtocolBroken
+from dstream.run.checkpoint_tracker import CheckpointTracker, ProtocolBroken
 
 
 def line(number, position='{"p":1}'):
@@ -10,27 +10,27 @@ def line(number, position='{"p":1}'):
 
 
 def filled(count=5):
-    ledger = Ledger()
+    tracker = CheckpointTracker()
     for number in range(1, count + 1):
-        ledger.sent(line(number, f'{{"p":{number}}}'), number * 10)
-    return ledger
+        tracker.sent(line(number, f'{{"p":{number}}}'), number * 10)
+    return tracker
 
 
 def test_the_newest_acknowledgement_is_what_is_stored():
-    ledger = filled()
-    ledger.acknowledged(line(1, '{"p":1}'))
-    ledger.acknowledged(line(4, '{"p":4}'))
-    taken = ledger.take()
+    tracker = filled()
+    tracker.acknowledged(line(1, '{"p":1}'))
+    tracker.acknowledged(line(4, '{"p":4}'))
+    taken = tracker.take()
     assert (taken.number, taken.position, taken.records) == (4, {"p": 4}, 40)
-    assert ledger.take() is None
-    assert ledger.outstanding == 1
-    assert not ledger.all_acknowledged
+    assert tracker.take() is None
+    assert tracker.outstanding == 1
+    assert not tracker.all_acknowledged
 
 
 def test_an_acknowledgement_may_be_written_in_other_json():
-    ledger = filled()
-    ledger.acknowledged(b'{"checkpoint": {"p": 2}, "n": 2}\r')
-    assert ledger.take().line == line(2, '{"p":2}')
+    tracker = filled()
+    tracker.acknowledged(b'{"checkpoint": {"p": 2}, "n": 2}\r')
+    assert tracker.take().line == line(2, '{"p":2}')
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_other_acknowledgements_are_refused(acknowledged, says):
 
 
 def test_numbers_must_rise():
-    ledger = filled()
-    ledger.acknowledged(line(3, '{"p":3}'))
+    tracker = filled()
+    tracker.acknowledged(line(3, '{"p":3}'))
     for number in (3, 2):
         with pytest.raises(ProtocolBroken, match="must rise"):
-            ledger.acknowledged(line(number, f'{{"p":{number}}}'))
+            tracker.acknowledged(line(number, f'{{"p":{number}}}'))
 
 
 @pytest.mark.parametrize("wrong", [line(2), line(0), b'{"checkpoint":{}}', line(1, '{"p":"' + "x" * 70_000 + '"}')])
 def test_an_input_has_to_count_and_to_be_brief(wrong):
     with pytest.raises(ProtocolBroken) as problem:
-        Ledger().sent(wrong, 0)
+        CheckpointTracker().sent(wrong, 0)
     assert problem.value.side == "input"

@@ -1,4 +1,4 @@
-"""Settling: dead letters, store, commit, in this order; the newest only."""
+"""The committer: dead letters, store, commit, in this order; the newest only."""
 
 import os
 import threading
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dstream.run.checkpoint_tracker import Ledger, ProtocolBroken
-from dstream.run.committer import Settler, parse_reject
+from dstream.run.checkpoint_tracker import CheckpointTracker, ProtocolBroken
+from dstream.run.committer import Committer, parse_reject
+from dstream.run.end_reason import SessionOver
 from dstream_state import Checkpoint, open_backend
 
 
@@ -18,6 +19,7 @@ class Story:
     def __init__(self, lease, events):
         self.lease, self.events = lease, events
         self.dead_letters = self
+        self.checkpoint = lease.checkpoint
 
     def store(self, checkpoint):
         self.lease.store(checkpoint)
@@ -32,32 +34,33 @@ class Story:
 def parts(tmp_path):
     with open_backend("memory", {}, root=tmp_path).task("t").acquire("run") as lease:
         read, write = os.pipe()
-        os.set_blocking(write, False)
-        events, ledger = [], Ledger()
-        settler = Settler(
-            ledger, Story(lease, events), Checkpoint({}, "task.t"), write, interval=0.0, on_stored=lambda sent: None
-        )
-        yield ledger, settler, lease, events, read
+        events, tracker = [], CheckpointTracker()
+        committer = Committer(
+            tracker, Story(lease, events), Checkpoint({}, "task.t"), interval=0.0, on_stored=lambda sent: None,
+            max_dead_letters=2,
+        )  # fmt: skip
+        committer.attach(write)
+        yield tracker, committer, lease, events, read
         os.close(read)
 
 
-def send(ledger, *numbers):
+def send(tracker, *numbers):
     for number in numbers:
-        ledger.sent(b'{"checkpoint":{"p":%d},"n":%d}' % (number, number), number)
+        tracker.sent(b'{"checkpoint":{"p":%d},"n":%d}' % (number, number), number)
 
 
-def acknowledge(ledger, number):
-    ledger.acknowledged(b'{"checkpoint":{"p":%d},"n":%d}' % (number, number))
+def acknowledge(tracker, number):
+    tracker.acknowledged(b'{"checkpoint":{"p":%d},"n":%d}' % (number, number))
 
 
 def test_dead_letters_come_before_the_checkpoint_that_covers_them_and_the_commit_last(parts):
-    ledger, settler, lease, events, read = parts
-    send(ledger, 1, 2, 3)
-    settler.reject(b'{"reject":{"envelope":{"data":{"a":1.0}},"reason":"no"}}')
-    acknowledge(ledger, 2)
-    acknowledge(ledger, 3)
-    settler.close()
-    settler.run()
+    tracker, committer, lease, events, read = parts
+    send(tracker, 1, 2, 3)
+    committer.reject(b'{"reject":{"envelope":{"data":{"a":1.0}},"reason":"no"}}')
+    acknowledge(tracker, 2)
+    acknowledge(tracker, 3)
+    committer.close()
+    committer.run()
     assert events == [("letters", 1), ("stored", 3)]
     assert os.read(read, 1000) == b'{"committed":{"n":3,"checkpoint":{"p":3}}}\n'
     assert lease.checkpoint.position == {"p": 3}
@@ -65,16 +68,26 @@ def test_dead_letters_come_before_the_checkpoint_that_covers_them_and_the_commit
     assert lease.dead_letters.read(key).envelope == b'{"data":{"a":1.0}}'
 
 
+def test_more_dead_letters_than_allowed_end_the_session_once_they_are_durable(parts):
+    _, committer, lease, _, _ = parts
+    for number in range(3):
+        committer.reject(b'{"reject":{"envelope":{"data":{"n":%d}},"reason":"no"}}' % number)
+    with pytest.raises(SessionOver) as over:
+        committer.keep_letters()
+    assert (over.value.failure.diagnostics[0].summary, over.value.failure.final) == ("Too many dead letters", True)
+    assert len(lease.dead_letters.list()) == 3
+
+
 def test_an_input_that_does_not_read_does_not_stop_the_host_and_gets_whole_lines(parts):
-    ledger, settler, lease, _, read = parts
-    thread = threading.Thread(target=settler.run)
+    tracker, committer, lease, _, read = parts
+    thread = threading.Thread(target=committer.run)
     thread.start()
     count = 0
     while count < 4000:
         count += 1
-        send(ledger, count)
-        acknowledge(ledger, count)
-        settler.notify()
+        send(tracker, count)
+        acknowledge(tracker, count)
+        committer.notify()
         if count % 100 == 0:
             time.sleep(0.001)
     until = time.monotonic() + 20
@@ -84,7 +97,7 @@ def test_an_input_that_does_not_read_does_not_stop_the_host_and_gets_whole_lines
     got = b""
     while not got.endswith(b'"p":4000}}}\n') and time.monotonic() < until:
         got += os.read(read, 1 << 16)
-    settler.close()
+    committer.close()
     thread.join()
     assert got.endswith(b'{"committed":{"n":4000,"checkpoint":{"p":4000}}}\n')
     for line in got.splitlines():
@@ -93,15 +106,15 @@ def test_an_input_that_does_not_read_does_not_stop_the_host_and_gets_whole_lines
 
 
 def test_checkpoints_that_pile_up_are_stored_once(tmp_path, parts):
-    ledger, settler, _, events, _ = parts
-    settler._interval = 1000.0
-    thread = threading.Thread(target=settler.run)
+    tracker, committer, _, events, _ = parts
+    committer._interval = 1000.0
+    thread = threading.Thread(target=committer.run)
     thread.start()
-    send(ledger, *range(1, 101))
+    send(tracker, *range(1, 101))
     for number in range(1, 101):
-        acknowledge(ledger, number)
-        settler.notify()
-    settler.close()
+        acknowledge(tracker, number)
+        committer.notify()
+    committer.close()
     thread.join()
     assert events[-1] == ("stored", 100)
     assert len(events) <= 2
@@ -130,4 +143,4 @@ def test_a_reject_of_another_form_breaks_the_protocol(line):
 def test_nothing_else_in_the_package_writes_committed_lines():
     package = Path(__file__).parents[3] / "dstream" / "run"
     writers = [path.name for path in package.glob("*.py") if '{"committed"' in path.read_text()]
-    assert writers == ["settle.py"]
+    assert writers == ["committer.py"]

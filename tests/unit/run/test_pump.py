@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dstream.run.pump import Pump, RecordTooLong
+from dstream.run.pump import Pump, PumpOptions
+from dstream.run.pump_handler import PumpHandler
 from dstream.run.transfer import Copying, Splicing, transfer, widen
 
 WAYS = [Copying, Splicing] if hasattr(os, "splice") else [Copying]
@@ -33,11 +34,23 @@ def widened():
     return ends
 
 
-def send(connect, chunks, *, controls=True, max_record_bytes=1 << 20, **options):
+class Handler(PumpHandler):
+    """Keeps the checkpoints with the records before them, and calls what a test gives by the names of the methods."""
+
+    def __init__(self, **calls):
+        self.checkpoints = []
+        self.__dict__.update(calls)
+
+    def on_checkpoint(self, line, records):
+        self.checkpoints.append((line, records))
+
+
+def send(
+    connect, chunks, *, controls=True, record_limit=1 << 20, schemas=False, skip=0, limit=None, careful=0, **calls
+):
     """Send chunks through a pump; return it, what came out, and the checkpoints with the records before them."""
     source, to_pump = widened()
     from_pump, sink = widened()
-    checkpoints = []
     got = []
 
     def write():
@@ -52,12 +65,9 @@ def send(connect, chunks, *, controls=True, max_record_bytes=1 << 20, **options)
     threads = [threading.Thread(target=write), threading.Thread(target=read)]
     for thread in threads:
         thread.start()
-    usual = {
-        "connect": connect,
-        "before_write": lambda: None,
-        "on_checkpoint": lambda line, records: checkpoints.append((line, records)),
-    }
-    pump = Pump(source, sink, controls=controls, max_record_bytes=max_record_bytes, **{**usual, **options})
+    options = PumpOptions(controls, record_limit, schemas=schemas, skip=skip, limit=limit, careful=careful)
+    handler = Handler(**calls)
+    pump = Pump(source, sink, options, handler, connect)
     try:
         pump.run()
     finally:
@@ -68,7 +78,7 @@ def send(connect, chunks, *, controls=True, max_record_bytes=1 << 20, **options)
         threads[0].join()
         os.close(source)
         os.close(from_pump)
-    return pump, b"".join(got), checkpoints
+    return pump, b"".join(got), handler.checkpoints
 
 
 LINES = st.lists(
@@ -130,10 +140,65 @@ def test_without_acknowledgements_there_are_no_control_lines(pumped):
 LONG = b"x" * 600
 
 
-@pytest.mark.parametrize("chunks", [[LONG, LONG + b"\n"], [LONG + LONG], [b"ab\n" + LONG + LONG + b"\nab\n"]])
-def test_a_record_beyond_the_limit_ends_it(pumped, chunks):
-    with pytest.raises(RecordTooLong):
-        pumped(chunks, max_record_bytes=1000)
+@pytest.mark.parametrize(
+    ("chunks", "got", "long"),
+    [
+        ([LONG, LONG + b"\n"], b"", [LONG * 2]),
+        ([b"ab\n" + LONG + LONG + b"\ncd\n"], b"ab\ncd\n", [LONG * 2]),
+        ([b"ab\n" + LONG, LONG, LONG + b"\ncd", b"\n"], b"ab\ncd\n", [LONG * 3]),
+        ([LONG * 2 + b"\n" + LONG * 3 + b"\nx\n" + LONG * 2 + b"\n"], b"x\n", [LONG * 2, LONG * 3, LONG * 2]),
+        ([b"x" * 1000 + b"\n" + b"y" * 1001 + b"\n"], b"x" * 1000 + b"\n", [b"y" * 1001]),
+        ([b"a\n" * 900 + LONG * 2 + b"\n" + b"b\n" * 900], b"a\n" * 900 + b"b\n" * 900, [LONG * 2]),
+    ],
+)
+def test_a_record_over_the_limit_goes_elsewhere_and_the_others_go_on(pumped, chunks, got, long):
+    found = []
+    pump, out, _ = pumped([b"first\n", *chunks], record_limit=1000, on_oversized=found.append)
+    assert (out, found) == (b"first\n" + got, long)
+    assert pump.records == 1 + got.count(b"\n")
+    assert pump.dropped == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=30), st.lists(st.integers(1, 60), max_size=30))
+def test_each_record_goes_one_way_however_the_lines_are_cut(pumped, sizes, cuts):
+    lines = [b"%d:" % at + b"z" * size for at, size in enumerate(sizes)]
+    stream, chunks, at, found = b"".join(line + b"\n" for line in [b"-", *lines]), [], 0, []
+    for cut in [*cuts, len(b"".join(lines)) + len(lines) + 2]:
+        chunks.append(stream[at : at + cut])
+        at += cut
+    _, out, _ = pumped([chunk for chunk in chunks if chunk], record_limit=20, on_oversized=found.append)
+    assert out == b"".join(line + b"\n" for line in [b"-", *lines] if len(line) <= 20)
+    assert found == [line for line in lines if len(line) > 20]
+
+
+def test_a_checkpoint_before_a_record_over_the_limit_keeps_its_place(pumped):
+    order = []
+    _, out, checkpoints = pumped(
+        [b'-\n{"checkpoint":{},"n":1}\n' + LONG * 2 + b'\n{"checkpoint":{},"n":2}\n'],
+        record_limit=1000,
+        on_oversized=lambda line: order.append("oversized"),
+        before_write=lambda: order.append("write"),
+    )
+    assert order[-3:] == ["write", "oversized", "write"]
+    assert [records for _, records in checkpoints] == [1, 1]
+    assert out.count(b"\n") == 3
+
+
+def test_the_limit_of_records_does_not_hold_for_control_lines(pumped):
+    line = b'{"checkpoint":{"p":"' + b"x" * 2000 + b'"},"n":1}'
+    _, out, checkpoints = pumped([b"-\n" + line + b"\n", line[:1500], line[1500:] + b"\n"], record_limit=1000)
+    assert [each for each, _ in checkpoints] == [line, line]
+    assert out == b"-\n" + (line + b"\n") * 2
+
+
+def test_schema_lines_are_passed_on_and_are_no_records(pumped):
+    schema = b'{"schema":{"stream":"t"}}\n'
+    stream = schema + b"a\n" + schema + b'b\n{"checkpoint":{},"n":1}\n' + schema + b"c\n"
+    pump, out, checkpoints = pumped([b"-\n", stream], schemas=True, skip=2, on_skipped=lambda lines: None)
+    assert out == stream.replace(b"a\n", b"")
+    assert pump.records == 2
+    assert [records for _, records in checkpoints] == [1]
 
 
 def test_the_lease_is_asked_before_each_write(connect):
@@ -146,15 +211,7 @@ def test_the_lease_is_asked_before_each_write(connect):
 
     source, to_pump = widened()
     from_pump, sink = widened()
-    pump = Pump(
-        source,
-        sink,
-        controls=True,
-        max_record_bytes=1000,
-        before_write=ensure,
-        on_checkpoint=lambda *_: None,
-        connect=connect,
-    )
+    pump = Pump(source, sink, PumpOptions(controls=True, record_limit=1000), Handler(before_write=ensure), connect)
     os.write(to_pump, b"one\n")
 
     def run():
@@ -236,12 +293,12 @@ def test_the_last_line_of_an_input_that_cannot_go_on_is_not_passed_on(pumped, cu
     before = b'{"data":{"status":1}}\n{"checkpoint":{},"n":1}\n{"data":{}}\n'
     error = b'{"status":"error","diagnostics":[]}\n'
     whole, said = before + error, []
-    pump, got, _ = pumped([whole[:-cut], whole[-cut:]], on_error=said.append, careful=careful)
+    pump, got, _ = pumped([whole[:-cut], whole[-cut:]], on_last_line=said.append, careful=careful)
     assert (got, said, pump.records, pump.dropped) == (before, [error], 2, 0)
 
 
 def test_without_confirmation_every_line_is_data(pumped):
-    _, got, _ = pumped([b'{"status":"error"}\n'], controls=False, on_error=pytest.fail)
+    _, got, _ = pumped([b'{"status":"error"}\n'], controls=False, on_last_line=pytest.fail)
     assert got == b'{"status":"error"}\n'
 
 

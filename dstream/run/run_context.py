@@ -1,0 +1,39 @@
+"""RunContext, Attempt: what a run is given, and what one session of it is given on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dstream.run.flow import Flow, RunOptions
+from dstream.run.reporter import Reporter
+from dstream.stopping import Stop
+
+if TYPE_CHECKING:
+    from dstream_state import TaskLease
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What all sessions of a run share."""
+
+    flow: Flow
+    lease: TaskLease
+    options: RunOptions
+    reporter: Reporter
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one session is to do."""
+
+    number: int = 1
+    """Counts the sessions of the run from 1."""
+    max_records: int | None = None
+    skip: int = 0
+    """Records to put into the dead letters instead of delivering them."""
+    careful: int = 0
+    """Records at the start that go to the output one checkpoint at a time."""
+    max_dead_letters: int | None = None
+    """Dead letters that the session may add."""

@@ -1,0 +1,62 @@
+"""Providers: the two provider processes of a session, and what an exception of its threads says about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dstream.diagnostics import DiagnosticsError, error
+from dstream.run.checkpoint_tracker import ProtocolBroken
+from dstream.run.end_reason import EndReason, Failure, SessionOver
+from dstream.run.provider_handle import ProviderHandle
+from dstream.run.run_context import RunContext
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The two sides of a session."""
+
+    input: ProviderHandle
+    output: ProviderHandle
+
+    @classmethod
+    def of(cls, context: RunContext) -> Providers:
+        """Return both sides, not started yet."""
+        flow, reporter, inherit = context.flow, context.reporter, context.lease.inherit_fds
+        return cls(
+            ProviderHandle("input", flow.input, inherit, lambda line: reporter.log(flow, "input", line)),
+            ProviderHandle("output", flow.output, inherit, lambda line: reporter.log(flow, "output", line)),
+        )
+
+    def kill(self) -> None:
+        """End both immediately."""
+        self.input.kill()
+        self.output.kill()
+
+    def record(self, context: RunContext) -> None:
+        """Note the running processes under the lease, so that the next run ends those that are left over."""
+        from dstream_state import ProcessStarted
+        from dstream_state.processes import this_host
+
+        running = [side.process for side in (self.input, self.output) if side.running]
+        context.lease.record_processes([ProcessStarted(each.pid, each.started, this_host()) for each in running])
+
+    def take(self, what: str, problem: Exception, reason: EndReason) -> None:
+        """End the session for an exception; `what` names the part of the session that raised it."""
+        from dstream_state import LeaseLost, StateError
+
+        if isinstance(problem, SessionOver):
+            reason.fail(problem.failure)
+        elif isinstance(problem, LeaseLost):
+            self.kill()
+            reason.lose(problem)
+        elif isinstance(problem, ProtocolBroken):
+            side = self.input if problem.side == "input" else self.output
+            detail = f"The {side.name} {side.program} {side.redactor.text(problem.text)}"
+            reason.fail(Failure((error("Provider broke the protocol", detail),), side, final=True))
+        elif isinstance(problem, DiagnosticsError):
+            reason.fail(Failure(tuple(problem.diagnostics), final=True))
+        elif isinstance(problem, StateError):
+            reason.fail(Failure((error(problem.summary, problem.detail),)))
+        else:
+            detail = f"{what} failed: {type(problem).__name__}: {problem}"
+            reason.fail(Failure((error("Run failed", detail),)))
