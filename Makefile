@@ -33,6 +33,7 @@ check: setup ## Lint, check spelling and types, and hold the import contracts
 	.venv/bin/codespell
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
+	$(RUN) .ci/imports.py
 
 hooks: setup ## Install the git hooks of .pre-commit-config.yaml
 	$(RUN) -m pre_commit install

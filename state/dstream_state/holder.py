@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dstream_state.clock import now
-from dstream_state.codec import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class Holder:
         where = self.host.partition("/")[0]
         return f"{self.who} on {where} ({self.operation}, pid {self.pid}) since {self.since}, lock id {self.id}"
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
-        form: dict[str, Json] = {
+        form: dict[str, Any] = {
             "id": self.id,
             "operation": self.operation,
             "who": self.who,
@@ -39,7 +40,7 @@ class Holder:
         return form | {"released": True} if self.released else form
 
     @classmethod
-    def from_json(cls, form: Json) -> Holder:
+    def from_json(cls, form: Mapping[str, Any]) -> Holder:
         """Return what `to_json` stored."""
         return cls(
             form["id"],

@@ -40,7 +40,8 @@ from dstream_sdk.input import Input, InputSession
 from dstream_sdk.json_numbers import show
 from dstream_sdk.model import Column, Envelope, Notice, Object, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, OutputSession
-from dstream_sdk.provider import Provider, main
+from dstream_sdk.program import main
+from dstream_sdk.provider import Provider
 from dstream_sdk.resource import ResourceContext, ResourceType
 from dstream_sdk.settings import decode, setting
 

@@ -7,16 +7,14 @@ Version 1 hosts keep no state, so each object is looked up by its planned identi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dstream_sdk.channel import Writer, encode, log
 from dstream_sdk.errors import InvalidError, ProviderError
 from dstream_sdk.model import Object, PlanContext, Resource
+from dstream_sdk.provider import Provider
 from dstream_sdk.resource import ResourceContext, ResourceType
 from dstream_sdk.settings import decode
-
-if TYPE_CHECKING:
-    from dstream_sdk.provider import Provider
 
 _COMMANDS = ("init", "plan", "status", "destroy")
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dstream_sdk.provider import Provider
 from dstream_sdk.resource import ResourceType, overrides
 from dstream_sdk.schema import make_schema
-
-if TYPE_CHECKING:
-    from dstream_sdk.provider import Provider
 
 
 def probe(provider: Provider) -> dict[str, Any]:

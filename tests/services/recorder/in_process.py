@@ -21,7 +21,8 @@ from dstream.plugins import process
 from dstream_sdk.channel import LineReader, Writer, encode
 from dstream_sdk.errors import HostGone, ProviderError
 from dstream_sdk.probe import probe
-from dstream_sdk.provider import Provider, _run
+from dstream_sdk.program import run_provider
+from dstream_sdk.provider import Provider
 from tests.services.recorder.provider import Life
 
 Make = Callable[[Life], Provider]
@@ -101,7 +102,7 @@ class ThreadProcess(Life):
                 writer.send(encode(probe(provider)))
                 code = 0
             else:
-                code = _run(provider, reader, writer)
+                code = run_provider(provider, reader, writer)
         except HostGone:
             pass
         except ProviderError as problem:
