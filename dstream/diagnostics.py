@@ -64,6 +64,8 @@ class Diagnostic:
     subject: SourceRange | None = None
     address: str | None = None
     code: str | None = None
+    transient: bool = False
+    """Whether the same operation may succeed later: a provider's error of class `retriable`."""
 
     @property
     def error_code(self) -> str | None:

@@ -105,17 +105,26 @@ def command(
         flags = {"until-idle": until_idle, "unapplied": unapplied, "json": json, "quiet": quiet}
         return run_detached(operation, names, (config, var, var_file), settings, flags)
     from dstream.cli.render.progress import Lines
-    from dstream.cli.render.run_progress import Events, summary_lines
+    from dstream.cli.render.run_progress import Events, summary_lines, waiting_line
     from dstream.engine.apply.new_streams import create_for_streams
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
     from dstream.engine.runs.flows import make_flows
     from dstream.engine.runs.run_files import RunStatusWriter
+    from dstream.engine.runs.startup import when_reachable
     from dstream.run import RunOptions, Stop, on_signals, run_flows
 
     snapshot, _ = current_state(operation)
     pool = ProviderPool(operation)
-    flows = [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
+    stop = Stop()
+
+    def prepare() -> list[Flow]:
+        return [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
+
+    def unreachable(found: tuple[Diagnostic, ...], delay: float) -> None:
+        say(waiting_line(found, delay, json=json), stream=sys.stderr)
+
+    flows = when_reachable(prepare, stop, unreachable) or []
     options = RunOptions(
         until_idle=until_idle,
         max_records=max_records,
@@ -126,7 +135,6 @@ def command(
     paint = paint_for(sys.stderr, wanted=color)
     events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
     noting = RunStatusWriter(operation.root, flows, events)
-    stop = Stop()
 
     def provided(flow: Flow, streams: Sequence[Mapping[str, Any]]) -> Flow:
         return create_for_streams(operation, flow, streams, Lines(paint, out=lambda text: events.applying(flow, text)))
@@ -144,4 +152,5 @@ def command(
         from dstream.cli.render.diagnostics import diagnostics_text
 
         say(diagnostics_text(diagnostics, operation.config.sources, paint), stream=sys.stderr)
-    return 0 if all(outcome.ok for outcome in outcomes) else 1
+    codes = {outcome.exit_code(flow) for flow, outcome in zip(flows, outcomes, strict=True)}
+    return 1 if 1 in codes else max(codes, default=0)

@@ -147,6 +147,8 @@ class TaskBlock(Record):
     range: SourceRange
     timeouts: TimeoutsBlock | None = None
     """Hold for all objects that its providers ask for."""
+    record_limit: Expr | None = None
+    max_dead_letters: Expr | None = None
 
 
 class OutputBlock(Record):

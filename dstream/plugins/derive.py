@@ -141,7 +141,10 @@ def _understand(name: str, said: Conversation, timeout: float, redactor: Redacto
 def _ended(name: str, form: Mapping[str, Any], said: Conversation, found: Derivation, redactor: Redactor) -> Derivation:
     status = form["status"]
     if status == "error":
-        raise DiagnosticsError([each.diagnostic for each in complaints(form, redactor, name)])
+        found_errors = complaints(form, redactor, name)
+        raise DiagnosticsError(
+            [replace(each.diagnostic, transient=each.error_class == "retriable") for each in found_errors]
+        )
     if said.exit_code != 0:
         raise died(name, "ending with exit code 0", said.exit_code, b"", redactor, said.tail)
     if status == "done":

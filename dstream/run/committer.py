@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PENDING_LIMIT = 8 * 1024 * 1024
 _REJECT = b'{"reject":{"envelope":'
-TOO_MANY_DEAD_LETTERS = "Too many dead letters"
 _TOO_MANY = (
     "More records were rejected than max_dead_letters of the task allows. They are kept: dstream dlq list shows them. "
     "Fix the cause or raise max_dead_letters, then run the task again."
@@ -105,7 +104,8 @@ class Committer:
                 self._lease.dead_letters.append(letters)
                 self.dead_letters += len(letters)
         if letters and self._max_dead_letters is not None and self.dead_letters > self._max_dead_letters:
-            raise SessionOver(Failure((error(TOO_MANY_DEAD_LETTERS, _TOO_MANY),), final=True))
+            found = error("Too many dead letters", _TOO_MANY)
+            raise SessionOver(Failure((found,), final=True, too_many_dead_letters=True))
 
     def run(self) -> None:
         """Store and commit until closed. Raises what the state raises, ProtocolBroken and SessionOver."""

@@ -28,6 +28,7 @@ class Failure:
     """Whether the session was an attempt at the data; several that fail at one checkpoint block the task."""
     retry_after: float = 0.0
     """Seconds to wait before the next session, as the provider asks for."""
+    too_many_dead_letters: bool = False
     discovered: tuple[Mapping[str, Any], ...] = ()
     """Streams that the output met without having been given them: it needs objects before it can continue."""
 

@@ -126,8 +126,16 @@ class RunOutcome:
     checkpoint: Mapping[str, Any] | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     sessions: int = 0
+    too_many_dead_letters: bool = False
+    """Whether the run was ended because of its dead letters."""
 
     @property
     def ok(self) -> bool:
         """Whether the run ended as it should."""
         return self.status in ("ended", "stopped")
+
+    def exit_code(self, flow: Flow) -> int:
+        """Return 0, 1 if the run of `flow` failed, or 3 if it added more dead letters than the flow accepts."""
+        if self.totals.dead_letters > (flow.max_dead_letters or 0) and (self.ok or self.too_many_dead_letters):
+            return 3
+        return 0 if self.ok else 1

@@ -252,7 +252,8 @@ class Supervisor:
         self, status: Status, end: SessionEnd, diagnostics: tuple[Diagnostic, ...] | None = None
     ) -> RunOutcome:
         found = end.diagnostics if diagnostics is None else diagnostics
-        return RunOutcome(status, self._totals, end.position, found, self._number)
+        too_many = end.failure.too_many_dead_letters
+        return RunOutcome(status, self._totals, end.position, found, self._number, too_many)
 
     def _advice(self, end: SessionEnd) -> tuple[Diagnostic, ...]:
         name = self._context.flow.name

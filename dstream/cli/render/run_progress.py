@@ -11,7 +11,7 @@ from typing import Any
 
 from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.diagnostics import Diagnostic
-from dstream.run import Flow, Progress, RunOutcome
+from dstream.run import Flow, Progress, RunOutcome, Totals
 
 _QUIET_INTERVAL = 30.0
 """Seconds between lines of progress without a terminal."""
@@ -170,10 +170,31 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
             )
             continue
         state = paint(outcome.status, "green" if outcome.ok else "red", "bold")
-        dead = f", {totals.dead_letters} dead letters" if totals.dead_letters else ""
-        restarts = f", {outcome.sessions - 1} restarts" if outcome.sessions > 1 else ""
-        plural = "record" if totals.records == 1 else "records"
-        yield f"{flow.name}: {state}, {totals.records:,} {plural} ({_size(totals.bytes)}) moved{dead}{restarts}"
+        dead = f", {_counted(totals.dead_letters, 'dead letter')}" if totals.dead_letters else ""
+        restarts = f", {_counted(outcome.sessions - 1, 'restart')}" if outcome.sessions > 1 else ""
+        yield f"{flow.name}: {state}, {_moved(flow, totals)}{dead}{restarts}"
+
+
+def _moved(flow: Flow, totals: Totals) -> str:
+    """Return what a flow has moved: with confirmation only what the stored checkpoint covers counts."""
+    if not flow.acks:
+        return f"{_counted(totals.records, 'record')} ({_size(totals.bytes)}) moved, delivery not confirmed"
+    rest = totals.records - totals.stored
+    unconfirmed = f" ({rest:,} more sent)" if rest > 0 else ""
+    return f"{_counted(totals.stored, 'record')} moved{unconfirmed}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def waiting_line(found: Sequence[Diagnostic], delay: float, *, json: bool) -> str:
+    """Return what is said before a run that cannot start yet is tried again."""
+    if json:
+        said = [diagnostic.to_json() for diagnostic in found]
+        return json_module.dumps({"type": "unreachable", "delay": delay, "diagnostics": said}, ensure_ascii=False)
+    why = "; ".join(f"{each.title}: {each.detail}" if each.detail else each.title for each in found)
+    return f"Not ready to run, trying again in {delay:.0f}s: {why}"
 
 
 def broken_line(found: Sequence[Diagnostic], seconds: float) -> str:

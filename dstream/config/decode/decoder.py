@@ -276,6 +276,7 @@ class Decoder:
         depends_on = reader.references("depends_on")
         lifecycle = meta_arguments.lifecycle(reader)
         timeouts = meta_arguments.timeouts(reader)
+        record_limit, max_dead_letters = reader.optional("record_limit"), reader.optional("max_dead_letters")
         reader.finish()
         for wanted, found in (("input", inputs), ("output", outputs)):
             if not found:
@@ -300,6 +301,8 @@ class Decoder:
             lifecycle,
             block.header_range,
             timeouts=timeouts,
+            record_limit=record_limit,
+            max_dead_letters=max_dead_letters,
         )
 
     def _output(self, block: Block) -> None:

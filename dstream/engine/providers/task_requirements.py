@@ -21,6 +21,7 @@ from dstream.engine.evaluate.desired import DesiredObject, split_sensitive
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, make_spec
+from dstream.engine.providers.run_limits import RunLimits, run_limits
 from dstream.lang import Scope, from_json_value
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.type_schemas import fetch
@@ -47,6 +48,7 @@ class TaskInstance:
     block: TaskBlock
     input: Side
     outputs: tuple[Side, ...]
+    limits: RunLimits = field(default_factory=RunLimits)
     streams: dict[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     """What the input delivers, by the name of the flow."""
     required: list[DesiredObject] = field(default_factory=list)
@@ -130,9 +132,14 @@ def task_instance(block: TaskBlock, key: Key, scope: Scope, config: Config) -> T
             sides.append(Side(role, side.label, _spec(address, role, side, scope, config)))
         except DiagnosticsError as problem:
             problems.extend(problem.diagnostics)
+    limits = RunLimits()
+    try:
+        limits = run_limits(block, scope)
+    except DiagnosticsError as problem:
+        problems.extend(problem.diagnostics)
     if problems:
         raise DiagnosticsError(problems)
-    return TaskInstance(address, block, sides[0], tuple(sides[1:]))
+    return TaskInstance(address, block, sides[0], tuple(sides[1:]), limits)
 
 
 def _spec(address: TaskAddress, role: Any, side: SideBlock, scope: Scope, config: Config) -> ProviderSpec:

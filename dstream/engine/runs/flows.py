@@ -19,6 +19,7 @@ from dstream.engine.providers.task_requirements import (
     TaskRequirements,
     discovered_of,
     flow_name,
+    side_name,
     task_instance,
 )
 from dstream.engine.refresh.prior_values import PriorValues, expressions_of
@@ -102,6 +103,9 @@ def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> F
         output=_endpoint(output.spec, pool),
         streams=task.streams[flow_name(task.address, output.label)],
         fingerprint=task.fingerprint(pool, key),
+        record_limit=task.limits.record_limit,
+        max_dead_letters=task.limits.max_dead_letters,
+        address=str(task.address) if output.label is None else side_name(task.address, "output", output.label),
     )
 
 

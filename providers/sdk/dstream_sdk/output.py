@@ -92,6 +92,9 @@ class OutputSession:
         self.task: str = str(opening.get("task") or "")
         """The task's name; empty under version 1."""
         self.acks: bool = protocol >= 2 and opening.get("acks") is not False
+        limit = opening.get("record_limit")
+        self.record_limit: int = limit if isinstance(limit, int) else CONTROL_LIMIT
+        """Bytes that an envelope may have."""
         """Whether checkpoints come. Without, `flush(None)` comes whenever no data waits."""
         self.streams: tuple[Stream, ...] = streams_of(opening)
         """What the input delivers, as far as it says so."""
@@ -209,6 +212,7 @@ class _Feed:
     def __init__(self, sink: Output[Any], session: OutputSession, reader: LineReader, writer: Writer) -> None:
         self._sink, self._session, self._reader, self._writer = sink, session, reader, writer
         self._describes = describes(sink)
+        self._limit = max(session.record_limit, CONTROL_LIMIT)
         self._checkpoint: bytes | None = None
         self._tail: list[bytes] = []  # whole lines behind the checkpoint that is to be flushed
         self._tail_size = 0
@@ -224,8 +228,8 @@ class _Feed:
             if not cut:
                 partial.append(chunk)
                 size += len(chunk)
-                if size > CONTROL_LIMIT + 1:
-                    raise ProviderError("Line too long", f"a line of the data exceeds {CONTROL_LIMIT} bytes")
+                if size > self._limit + 1:
+                    raise ProviderError("Line too long", f"a line of the data exceeds {self._limit} bytes")
                 continue
             partial.append(chunk[:cut])
             block = b"".join(partial)
