@@ -11,8 +11,8 @@ from dstream.lang.convert import convert, is_primitive, to_number, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import choose, hidden, problem, sentence
 from dstream.lang.scope import Namespace, Scope
-from dstream.lang.types import NUMBER, STRING, Collection, ConversionError, ObjectType, TupleType, Type
-from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
+from dstream.lang.types import NUMBER, STRING, Collection, ConversionError, ObjectType, TupleType, Type, type_of
+from dstream.lang.values import ListValue, Sensitive, SetValue, Unknown, Value, kind, mark
 
 _ONLY_IN = {
     "each": "in blocks that have for_each, where it is each.key and each.value",
@@ -228,16 +228,27 @@ def _splat(expr: tree.Splat, scope: Scope) -> Value:
         marks, value = value.origins, value.value
     if value is None:
         return mark([], marks)
-    if isinstance(value, Unknown):
-        sequence = isinstance(value.type, Collection) and value.type.name != "map"
-        element = Unknown(value.type.element) if sequence else value
-        if isinstance(value.type, TupleType):
-            element = Unknown()
-        evaluate_inner(expr.item, scope.bind({_splat_name(expr.symbol): element}))
-        return mark(Unknown(), marks)
-    items = list(value) if isinstance(value, list | tuple | SetValue) else [value]
     name = _splat_name(expr.symbol)
-    return mark([evaluate_inner(expr.item, scope.bind({name: item})) for item in items], marks)
+    if isinstance(value, Unknown):
+        return mark(Unknown(_splat_type(expr, value, scope)), marks)
+    items = list(value) if isinstance(value, list | tuple | SetValue) else [value]
+    found = [evaluate_inner(expr.item, scope.bind({name: item})) for item in items]
+    return mark(ListValue(found) if isinstance(value, ListValue | SetValue) else found, marks)
+
+
+def _splat_type(expr: tree.Splat, value: Unknown, scope: Scope) -> Type | None:
+    """Return the type of a splat over what is not known yet, None where that is not known; check the item's names."""
+
+    def of(element: Unknown) -> Type:
+        return type_of(evaluate_inner(expr.item, scope.bind({_splat_name(expr.symbol): element})))
+
+    match value.type:
+        case Collection("list" | "set"):
+            return Collection("list", of(Unknown(value.type.element)))
+        case TupleType():
+            return TupleType(tuple(of(Unknown(element)) for element in value.type.elements))
+    of(value)
+    return None
 
 
 def _splat_item(expr: tree.SplatItem, scope: Scope) -> Value:

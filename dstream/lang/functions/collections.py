@@ -9,7 +9,17 @@ from typing import Any
 from dstream.lang.convert import to_bool, to_number, to_string, unify
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.operators import equal
-from dstream.lang.types import ANY, BOOL, ConversionError, Primitive, type_of
+from dstream.lang.types import (
+    ANY,
+    BOOL,
+    NUMBER,
+    STRING,
+    ConversionError,
+    ObjectType,
+    Primitive,
+    TupleType,
+    type_of,
+)
 from dstream.lang.values import (
     PRECISION,
     ListValue,
@@ -93,7 +103,7 @@ def chunklist(items: Value, size: Value) -> Value:
         raise FunctionError("the size must be 0 or more", 1)
     if length == 0:
         return [elements]
-    return [elements[start : start + length] for start in range(0, len(elements), length)]
+    return [ListValue(elements[start : start + length]) for start in range(0, len(elements), length)]
 
 
 @function("values...: any|null", shallow=True, marked=True)
@@ -237,15 +247,26 @@ def _names(value: Value, argument: int) -> dict[str, Value]:
     return value
 
 
-@function("value: any", shallow=True)
+@function("value: any", shallow=True, marked=True)
 def length(value: Value) -> Value:
     """Return the number of elements, or of characters in a string."""
+    return mark(_length(unwrap(value)), value.origins if isinstance(value, Sensitive) else None)
+
+
+def _length(value: Value) -> Value:
+    if isinstance(value, Unknown):
+        match value.type:
+            case TupleType() | ObjectType():
+                return len(value.type.elements if isinstance(value.type, TupleType) else value.type.attributes)
+            case Primitive() if value.type not in (ANY, STRING):
+                raise FunctionError(f"a list, map, object or string is required, not a {value.type}", 0)
+        return Unknown(NUMBER)
     if isinstance(value, str):
         from dstream.lang.functions.strings import clusters
 
         return len(clusters(value))
     if isinstance(value, SetValue) and contains_unknown(value):
-        return Unknown()
+        return Unknown(NUMBER)
     if isinstance(value, list | tuple | dict | SetValue):
         return len(value)
     raise FunctionError(f"a list, map, object or string is required, not {kind(value)}", 0)
@@ -444,7 +465,7 @@ def transpose(values: Value) -> Value:
                 made.setdefault(to_string(item), []).append(name)
             except ConversionError as wrong:
                 raise FunctionError(f'in "{name}", {wrong.message}', 0) from None
-    return {name: sorted(made[name]) for name in sorted(made)}
+    return {name: ListValue(sorted(made[name])) for name in sorted(made)}
 
 
 @function("object: any", shallow=True, gives="same")

@@ -15,7 +15,7 @@ from dstream.lang import (
     strip_sensitive,
 )
 from dstream.lang.scope import Surroundings
-from dstream.lang.types import BOOL, NUMBER, STRING, Collection
+from dstream.lang.types import BOOL, NUMBER, STRING, Collection, ObjectType, TupleType
 
 SECRET = "s3cr3t-value"
 SCOPE = Scope(
@@ -182,3 +182,16 @@ def test_what_a_branch_may_give_stays_sensitive_if_the_other_one_fails():
 def test_an_error_in_what_counts_is_one(text):
     with pytest.raises(DiagnosticsError):
         value(text)
+
+
+def test_what_a_type_says_of_a_value_that_is_not_known_is_kept():
+    objects = Collection("list", ObjectType({"a": NUMBER}))
+    scope = Scope({"l": Unknown(objects), "t": Unknown(TupleType((STRING, STRING))), "s": Sensitive("abc", {"x"})})
+    splat = evaluate(parse_expression("l[*].a", "x"), scope)
+    assert isinstance(splat, Unknown) and splat.type == Collection("list", NUMBER)
+    assert evaluate(parse_expression("length(t)", "x"), scope) == 2
+    assert evaluate(parse_expression("length(t[*])", "x"), scope) == 2
+    assert isinstance(evaluate(parse_expression("length(l)", "x"), scope), Unknown)
+    assert evaluate(parse_expression("length(s)", "x"), scope).origins == {"x"}
+    with pytest.raises(DiagnosticsError):
+        evaluate(parse_expression("l[*].b", "x"), scope)
