@@ -1,12 +1,12 @@
-"""Functions of lists, sets, maps and objects. Most look at no element, so that elements may be unknown or sensitive."""
+"""Functions of lists. Most look at no element, so that elements may be unknown or sensitive."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from itertools import product
 from typing import Any
 
 from dstream.lang.convert import to_bool, to_number, to_string, unify
+from dstream.lang.functions.arguments import items_of, joined, sequence, unified, whole
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.operators import equal
 from dstream.lang.types import (
@@ -18,12 +18,10 @@ from dstream.lang.types import (
     ObjectType,
     Primitive,
     TupleType,
-    type_of,
 )
 from dstream.lang.values import (
     PRECISION,
     ListValue,
-    MapValue,
     Sensitive,
     SetValue,
     Unknown,
@@ -37,34 +35,6 @@ from dstream.lang.values import (
     same,
     unwrap,
 )
-
-_MAX_ELEMENTS = 1_000_000
-
-
-def _items(value: Value, argument: int, what: str = "a list") -> list[Value]:
-    if isinstance(value, list | tuple | SetValue):
-        return list(value)
-    raise FunctionError(f"{what} is required, not {kind(value)}", argument)
-
-
-def _sequence(value: Value, argument: int) -> list[Value]:
-    """Return the elements of what has an order, which a set has not."""
-    if isinstance(value, SetValue):
-        raise FunctionError("a set has no order; use tolist(...) where one is known", argument)
-    return _items(value, argument)
-
-
-def _unified(value: Value, argument: int) -> list[Value]:
-    try:
-        return unify(_items(value, argument))
-    except ConversionError as wrong:
-        raise FunctionError(f"its elements must have one type: {wrong.message}", argument) from None
-
-
-def _whole(value: Value, argument: int, name: str) -> int:
-    if not isinstance(value, int):
-        raise FunctionError(f"{name} must be a whole number", argument)
-    return value
 
 
 @function("list: list", shallow=True)
@@ -98,7 +68,7 @@ def _flag(item: Value) -> bool:
 @function("list: list, size: number", shallow=True, gives="list")
 def chunklist(items: Value, size: Value) -> Value:
     """Return the list in pieces of a size."""
-    elements, length = items, _whole(size, 1, "the size")
+    elements, length = items, whole(size, 1, "the size")
     if length < 0:
         raise FunctionError("the size must be 0 or more", 1)
     if length == 0:
@@ -118,22 +88,18 @@ def coalesce(*values: Value) -> Value:
         found = origins(value) if isinstance(value, Sensitive) else None
         plain = unwrap(value)
         if isinstance(plain, Unknown):
-            return mark(plain, _joined(marks, found))
+            return mark(plain, joined(marks, found))
         if plain is not None and plain != "":
             one = unify([plain, *(unwrap(other) for other in values if other is not value)])[0]
-            return mark(one, _joined(marks, found))
-        marks = _joined(marks, found)
+            return mark(one, joined(marks, found))
+        marks = joined(marks, found)
     raise FunctionError("all values are null or empty strings")
-
-
-def _joined(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
-    return right if left is None else left if right is None else left | right
 
 
 @function("lists...: any|null", shallow=True)
 def coalescelist(*lists: Value) -> Value:
     """Return the first list that is not empty."""
-    for one in [one for index, one in enumerate(lists) if one is not None and _sequence(one, index) is not None]:
+    for one in [one for index, one in enumerate(lists) if one is not None and sequence(one, index) is not None]:
         if one:
             return one
     raise FunctionError("all lists are null or empty")
@@ -143,7 +109,7 @@ def coalescelist(*lists: Value) -> Value:
 def compact(items: Value) -> Value:
     """Return the list of strings without empty ones and nulls."""
     made: list[Value] = []
-    for index, item in enumerate(_items(items, 0)):
+    for index, item in enumerate(items_of(items, 0)):
         if isinstance(unwrap(item), Unknown):
             return Unknown()
         plain = unwrap(item)
@@ -161,7 +127,7 @@ def concat(*lists: Value) -> Value:
     """Return the elements of all lists as one list; those of lists of different types become one type, if they can."""
     if not lists:
         raise FunctionError("at least one list is needed")
-    items = [item for index, one in enumerate(lists) for item in _sequence(one, index)]
+    items = [item for index, one in enumerate(lists) for item in sequence(one, index)]
     if all(isinstance(one, ListValue) for one in lists):
         try:
             return ListValue(unify(items))
@@ -173,8 +139,8 @@ def concat(*lists: Value) -> Value:
 @function("list: any, value: any", shallow=True)
 def contains(items: Value, value: Value) -> Value:
     """Tell whether a list has a value."""
-    marks = _joined(origins(items), origins(value))
-    found = [equal(item, value) for item in _items(items, 0)]
+    marks = joined(origins(items), origins(value))
+    found = [equal(item, value) for item in items_of(items, 0)]
     if True in found:
         return mark(True, marks)
     return mark(Unknown(BOOL) if None in found else False, marks)
@@ -185,7 +151,7 @@ def distinct(items: Value) -> Value:
     """Return the list without elements that are there earlier."""
     made: list[Value] = []
     seen: set[Hashable] = set()
-    for item in _unified(items, 0):
+    for item in unified(items, 0):
         key = identity(item)
         if key not in seen:
             seen.add(key)
@@ -196,7 +162,7 @@ def distinct(items: Value) -> Value:
 @function("list: any, index: number", shallow=True)
 def element(items: Value, index: Value) -> Value:
     """Return an element of the list; the index starts anew at its end, and a negative one counts from there."""
-    elements, place = _sequence(items, 0), _whole(index, 1, "the index")
+    elements, place = sequence(items, 0), whole(index, 1, "the index")
     if not elements:
         raise FunctionError("the list is empty", 0)
     return elements[place % len(elements)]
@@ -206,7 +172,7 @@ def element(items: Value, index: Value) -> Value:
 def flatten(items: Value) -> Value:
     """Return the list with all lists in it replaced by their elements."""
     made: list[Value] = []
-    known = _flatten(_items(items, 0), made)
+    known = _flatten(items_of(items, 0), made)
     return made if known else Unknown()
 
 
@@ -229,22 +195,10 @@ def _flatten(items: list[Value], made: list[Value]) -> bool:
 @function("list: any, value: any|null")
 def index(items: Value, value: Value) -> Value:
     """Return the place of the first element that is equal to a value."""
-    for place, item in enumerate(_sequence(items, 0)):
+    for place, item in enumerate(sequence(items, 0)):
         if same(item, value):
             return place
     raise FunctionError("the list has no such value", 1)
-
-
-@function("object: any", shallow=True, gives="same")
-def keys(value: Value) -> Value:
-    """Return the names in a map or object, in order."""
-    return sorted(_names(value, 0))
-
-
-def _names(value: Value, argument: int) -> dict[str, Value]:
-    if not isinstance(value, dict):
-        raise FunctionError(f"a map or object is required, not {kind(value)}", argument)
-    return value
 
 
 @function("value: any", shallow=True, marked=True)
@@ -272,23 +226,6 @@ def _length(value: Value) -> Value:
     raise FunctionError(f"a list, map, object or string is required, not {kind(value)}", 0)
 
 
-@function("map: any, key: string, default?: any|null", shallow=True)
-def lookup(values: Value, key: Value, default: Value = ...) -> Value:
-    """Return what a map has under a key, or the default."""
-    named = _names(values, 0)
-    if isinstance(values, MapValue) and default is not ...:
-        try:
-            *kept, default = unify([*named.values(), default])
-        except ConversionError as wrong:
-            raise FunctionError(f"the default must have the type of the map's elements: {wrong.message}", 2) from None
-        named = dict(zip(named, kept, strict=True))
-    if key in named:
-        return named[key]
-    if default is not ...:
-        return default
-    raise FunctionError(f'there is no "{key}" in the map, and no default', 1)
-
-
 @function("values: list, keys: list, search: list", gives="list")
 def matchkeys(values: Value, keys: Value, search: Value) -> Value:
     """Return the values whose keys, at the same places, are among those searched for."""
@@ -303,28 +240,12 @@ def matchkeys(values: Value, keys: Value, search: Value) -> Value:
     return [value for value, key in zip(values, keys, strict=True) if identity(key) in wanted]
 
 
-@function("maps...: any|null", shallow=True)
-def merge(*maps: Value) -> Value:
-    """Return the names of all maps or objects in one, a map if all are maps of one type; later ones win."""
-    made: dict[str, Value] = {}
-    for argument, one in enumerate(maps):
-        if one is not None:
-            made.update(_names(one, argument))
-    ordered = {name: made[name] for name in sorted(made)}
-    given = [one for one in maps if one is not None]
-    if all(isinstance(one, MapValue) for one in given) and len(given) > 0:
-        first, *others = (type_of(one) for one in given)
-        if all(other == first for other in others):
-            return MapValue(ordered)
-    return ordered
-
-
 @function("list: any", shallow=True)
 def one(items: Value) -> Value:
     """Return the only element, or null if there is none."""
     if items is None:
         return None
-    elements = _items(items, 0)
+    elements = items_of(items, 0)
     if len(elements) > 1:
         raise FunctionError(f"the list has {len(elements)} elements, and may have one at most", 0)
     return elements[0] if elements else None
@@ -357,72 +278,14 @@ def range_(*limits: Value) -> Value:
 @function("list: any", shallow=True, gives="same")
 def reverse(items: Value) -> Value:
     """Return the list in reverse order."""
-    return _items(items, 0)[::-1]
-
-
-@function("sets...: any")
-def setintersection(*sets: Value) -> Value:
-    """Return what all sets have."""
-    first, *others = _sets(sets)
-    return SetValue(item for item in first if all(item in other for other in others))
-
-
-@function("sets...: any")
-def setunion(*sets: Value) -> Value:
-    """Return what any of the sets has."""
-    return SetValue(item for one in _sets(sets) for item in one)
-
-
-@function("minuend: any, subtrahend: any")
-def setsubtract(minuend: Value, subtrahend: Value) -> Value:
-    """Return what the first set has and the second has not."""
-    first, second = _sets((minuend, subtrahend))
-    return SetValue(item for item in first if item not in second)
-
-
-def _sets(values: tuple[Value, ...]) -> list[SetValue]:
-    if not values:
-        raise FunctionError("at least one set is needed")
-    for argument, value in enumerate(values):
-        _items(value, argument, "a set")
-    lists = [_unified(value, argument) for argument, value in enumerate(values)]
-    try:
-        items = unify([item for one in lists for item in one])
-    except ConversionError as wrong:
-        raise FunctionError(f"the elements of the sets must have one type: {wrong.message}") from None
-    made: list[SetValue] = []
-    for one in lists:
-        made.append(SetValue(items[: len(one)]))
-        items = items[len(one) :]
-    return made
-
-
-@function("sets...: any", shallow=True, gives="list")
-def setproduct(*sets: Value) -> Value:
-    """Return all combinations of one element from each set, as a list if all arguments are lists."""
-    if len(sets) < 2:
-        raise FunctionError("at least two sets are needed")
-    lists = [_items(value, argument, "a set") for argument, value in enumerate(sets)]
-    if any(isinstance(value, SetValue) and contains_unknown(value) for value in sets):
-        return Unknown()
-    total = 1
-    for one in lists:
-        total *= len(one)
-    if total > _MAX_ELEMENTS:
-        raise FunctionError(f"there would be {total} combinations")
-    try:
-        lists = [unify(one) for one in lists]
-    except ConversionError as wrong:
-        raise FunctionError(f"the elements of a set must have one type: {wrong.message}") from None
-    made = [list(combination) for combination in product(*lists)]
-    return SetValue(made) if any(isinstance(value, SetValue) for value in sets) else made
+    return items_of(items, 0)[::-1]
 
 
 @function("list: any, start: number, end: number", name="slice", shallow=True, gives="same")
 def slice_(items: Value, start: Value, end: Value) -> Value:
     """Return the elements from one place up to, and without, another."""
-    elements = _sequence(items, 0)
-    first, last = _whole(start, 1, "the start"), _whole(end, 2, "the end")
+    elements = sequence(items, 0)
+    first, last = whole(start, 1, "the start"), whole(end, 2, "the end")
     if not 0 <= first <= len(elements):
         raise FunctionError(f"the start must be between 0 and {len(elements)}, the length of the list", 1)
     if not first <= last <= len(elements):
@@ -452,44 +315,3 @@ def sum_(items: Value) -> Value:
             total + value if isinstance(total, int) and isinstance(value, int) else number(PRECISION.add(total, value))
         )
     return total
-
-
-@function("map: any", gives="map")
-def transpose(values: Value) -> Value:
-    """Return a map of lists of strings with keys and elements exchanged."""
-    made: dict[str, list[Value]] = {}
-    named = _names(values, 0)
-    for name in sorted(named):
-        for item in _items(named[name], 0):
-            try:
-                made.setdefault(to_string(item), []).append(name)
-            except ConversionError as wrong:
-                raise FunctionError(f'in "{name}", {wrong.message}', 0) from None
-    return {name: ListValue(sorted(made[name])) for name in sorted(made)}
-
-
-@function("object: any", shallow=True, gives="same")
-def values(value: Value) -> Value:
-    """Return the values of a map or object in the order of its names."""
-    named = _names(value, 0)
-    return [named[name] for name in sorted(named)]
-
-
-@function("keys: strings, values: any", shallow=True, gives="same")
-def zipmap(names: Value, items: Value) -> Value:
-    """Return an object of names and values at the same places."""
-    elements = _items(items, 1)
-    if len(names) != len(elements):
-        raise FunctionError(f"there are {len(names)} keys and {len(elements)} values; both must be as many", 1)
-    marks: frozenset[str] | None = None
-    made: dict[str, Value] = {}
-    for name, item in zip(names, elements, strict=True):
-        if isinstance(name, Sensitive):
-            marks = _joined(marks, name.origins)
-        plain = unwrap(name)
-        if isinstance(plain, Unknown):
-            return mark(Unknown(), marks)
-        if plain is None:
-            raise FunctionError("a key is null", 0)
-        made[plain] = item
-    return mark({name: made[name] for name in sorted(made)}, marks)

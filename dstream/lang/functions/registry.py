@@ -27,8 +27,9 @@ _MODULES: dict[str, str] = {
     "strings": "chomp endswith format formatlist indent join lower regex regexall replace split startswith strcontains "
     "strrev substr templatestring title trim trimprefix trimspace trimsuffix upper",
     "collections": "alltrue anytrue chunklist coalesce coalescelist compact concat contains distinct element flatten "
-    "index keys length lookup matchkeys merge one range reverse setintersection setproduct setsubtract setunion slice "
-    "sort sum transpose values zipmap",
+    "index length matchkeys one range reverse slice sort sum",
+    "maps": "keys lookup merge transpose values zipmap",
+    "sets": "setintersection setproduct setsubtract setunion",
     "encoding": "base64decode base64encode base64gzip base64gunzip csvdecode jsondecode jsonencode textdecodebase64 "
     "textencodebase64 urlencode urldecode yamldecode yamlencode",
     "files": "abspath basename dirname file filebase64 fileexists fileset pathexpand templatefile",
