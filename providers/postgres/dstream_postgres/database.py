@@ -35,7 +35,6 @@ SENDER_TIMEOUT = "SET wal_sender_timeout = '300s'"
 
 PARAMETERS = {
     "fallback_application_name": "dstream",
-    "connect_timeout": "15",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
@@ -47,7 +46,7 @@ _NO_DATABASE = re.compile(r'database "[^"]*" does not exist')
 # A refused connection has no SQLSTATE in psycopg2, only the server's text.
 
 
-def connect(dsn: str, *, replication: bool = False) -> psycopg2.extensions.connection:
+def connect(dsn: str, *, replication: bool = False, connect_timeout: int = 15) -> psycopg2.extensions.connection:
     """An open connection in autocommit mode with a prepared session. Raises ProviderError."""
     import psycopg2
     import psycopg2.extensions
@@ -55,7 +54,7 @@ def connect(dsn: str, *, replication: bool = False) -> psycopg2.extensions.conne
 
     factory = psycopg2.extras.LogicalReplicationConnection if replication else None
     try:
-        parameters = {**PARAMETERS, **psycopg2.extensions.parse_dsn(dsn)}
+        parameters = {"connect_timeout": str(connect_timeout), **PARAMETERS, **psycopg2.extensions.parse_dsn(dsn)}
         connection = psycopg2.connect(connection_factory=factory, **parameters)
     except psycopg2.ProgrammingError:
         # libpq repeats the string in its message; what is wrong with it is for the user to see, not for a log.

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from dstream_postgres.advice import advise
 from dstream_postgres.names import Table, parse_table, parse_tables
 from dstream_postgres.settings import InputSettings
-from dstream_sdk import Input, InputSession, InvalidError, PlanContext, Resource, Stream
+from dstream_sdk import (
+    Deferred,
+    Input,
+    InputSession,
+    InvalidError,
+    Notice,
+    PlanContext,
+    ProviderError,
+    Resource,
+    Stream,
+)
+
+if TYPE_CHECKING:
+    from dstream_postgres.survey import Surveyed
 
 PUBLICATION, SLOT, REPLICA_IDENTITY = "postgres_publication", "postgres_replication_slot", "postgres_replica_identity"
 
@@ -14,11 +29,22 @@ PUBLICATION, SLOT, REPLICA_IDENTITY = "postgres_publication", "postgres_replicat
 class PostgresInput(Input[InputSettings]):
     """Change data of PostgreSQL tables, by logical replication through pgoutput."""
 
-    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
-        """The publication, the slot, replica identities; a stream per table. Talks to no server: a table's key is
-        in its stream if the setting `keys` names it."""
+    discovers = True
+
+    def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream | Notice]:
+        """The publication, the slot, replica identities; a stream per table, with its key and columns. Warns of what
+        the tables are like; if the source cannot be asked, it says so, and plans all the same."""
         tables = tables_of(config)
         names = [str(table) for table in tables]
+        found: Mapping[Table, Surveyed] = {}
+        try:
+            found = self._survey(config, tables, context.task)
+        except Deferred:
+            yield _unchecked("the connection string is not known yet")
+        except ProviderError as problem:
+            yield _unchecked(problem.detail)
+        else:
+            yield from advise(config, tables, found)
         if config.manage:
             publication, slot = config.publication_name(context.task), config.slot_name(context.task)
             before = []
@@ -27,17 +53,23 @@ class PostgresInput(Input[InputSettings]):
                     wanted = {"table": name, "identity": config.replica_identity}
                     yield Resource(REPLICA_IDENTITY, name, wanted)
                     before.append((REPLICA_IDENTITY, name))
-            yield Resource(
-                PUBLICATION,
-                publication,
-                {"name": publication, "tables": names, "operations": list(config.operations)},
-                depends_on=before,
-            )
+            attributes: dict[str, Any] = {"name": publication, "tables": names, "operations": list(config.operations)}
+            if config.allow_tables_without_key:
+                attributes["allow_tables_without_key"] = True
+            yield Resource(PUBLICATION, publication, attributes, depends_on=before)
             # The slot comes last: what is committed after it exists is decoded with the publication as it is then.
             yield Resource(SLOT, slot, {"name": slot}, depends_on=[(PUBLICATION, publication)])
         keys = keys_of(config)
         for table in tables:
-            yield Stream(str(table), tuple(keys.get(table, ())))
+            known = found.get(table)
+            key = keys.get(table, known.key if known else ())
+            yield Stream(str(table), key, columns=known.columns if known else ())
+
+    def _survey(self, config: InputSettings, tables: Sequence[Table], task: str) -> Mapping[Table, Surveyed]:
+        from dstream_postgres.survey import survey
+
+        dsn = config.connection_string
+        return survey(dsn, tables, config.publication_name(task), config.slot_name(task))
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         """Connect, inspect the source, and decide where to start."""
@@ -49,6 +81,15 @@ class PostgresInput(Input[InputSettings]):
     def run(self, config: InputSettings, session: InputSession) -> None:
         """Read the rows of tables that are not read yet, then follow the slot."""
         self._session.run()
+
+
+def _unchecked(reason: str) -> Notice:
+    return Notice(
+        "Source not checked",
+        f"{reason}. Keys and columns of the tables, and the rows that the first run reads, are not known to this plan; "
+        "`dstream apply` checks the keys.",
+        "config.connection_string",
+    )
 
 
 def tables_of(config: InputSettings) -> tuple[Table, ...]:

@@ -40,6 +40,11 @@ class InputSettings(Connection):
     replica_identity: Literal["", "default", "full", "nothing"] = setting(
         "", description="replica identity to give every table; left alone if empty"
     )
+    allow_tables_without_key: bool = setting(
+        False,
+        description="publish updates and deletes of tables without a primary key, although the server then refuses "
+        "UPDATE and DELETE on them",
+    )
     keys: dict[str, list[str]] = setting(
         default_factory=dict,
         description="key columns by table; by default the primary key, else the replica identity",

@@ -41,7 +41,10 @@ def test_plan_names_publication_slot_and_streams_without_a_server():
         {"stream": {"name": "public.orders", "key": []}},
         {"stream": {"name": "sales.items", "key": []}},
     ]
-    assert answer[4:] == [{"status": "done"}]
+    assert [one["status"] for one in answer[4:]] == ["done"]
+    (notice,) = answer[4]["diagnostics"]
+    assert (notice["severity"], notice["summary"]) == ("warning", "Source not checked")
+    assert "Connection refused" in notice["detail"]
 
 
 def test_plan_with_replica_identity_keys_and_no_management():
@@ -56,7 +59,8 @@ def test_plan_with_replica_identity_keys_and_no_management():
 
 def test_an_unknown_connection_string_does_not_defer_the_plan_and_unknown_tables_do():
     known = plan("in", {"connection_string": {"$unknown": True}, "tables": ["t"]})
-    assert known[-1] == {"status": "done"}
+    assert known[-1]["status"] == "done"
+    assert "not known yet" in known[-1]["diagnostics"][0]["detail"]
     unknown = plan("in", {"connection_string": "x", "tables": {"$unknown": True}})
     assert unknown[-1]["status"] == "deferred"
 
@@ -66,11 +70,12 @@ def test_wrong_settings_are_named():
         assert plan("in", {**CONFIG, **wrong})[-1]["status"] == "error"
 
 
-def test_plan_and_probe_do_not_load_the_driver():
+def test_probe_and_a_plan_that_knows_no_server_do_not_load_the_driver():
     script = (
         "import sys, dstream_postgres.providers as p; i = p.INPUT;"
-        "from dstream_sdk import PlanContext, decode; from dstream_postgres.settings import InputSettings;"
-        "list(i.input.plan(decode(InputSettings, {'connection_string': 'x', 'tables': ['t']}), PlanContext('t')));"
+        "from dstream_sdk import PlanContext, UNKNOWN, decode; from dstream_postgres.settings import InputSettings;"
+        "list(i.input.plan(decode(InputSettings, {'connection_string': UNKNOWN, 'tables': ['t']}),"
+        " PlanContext('t')));"
         "p.OUTPUT; print('psycopg2' in sys.modules, 'orjson' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -21,7 +21,8 @@ def session(database: Database) -> Iterator[ResourceRun]:
 
 
 def wanted(**more: Any) -> dict[str, Any]:
-    return {"name": "p", "tables": ["s.b", "a"], "operations": ["update", "insert"], **more}
+    own = {"name": "p", "tables": ["s.b", "a"], "operations": ["update", "insert"], "allow_tables_without_key": False}
+    return {**own, **more}
 
 
 def state(answer: dict[str, Any]) -> dict[str, Any]:

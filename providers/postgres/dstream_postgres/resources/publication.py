@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dstream_postgres.advice import without_key
+from dstream_postgres.identity import UNIDENTIFIED
 from dstream_postgres.names import Table, parse_tables, quote
 from dstream_postgres.resources.server import SERVERS, Server
 from dstream_postgres.settings import OPERATIONS, Connection
@@ -29,6 +31,9 @@ class PublicationAttributes:
     name: str = setting(description="name of the publication")
     tables: list[str] = setting(description="tables: name or schema.name")
     operations: list[str] = setting(list(OPERATIONS), description="what is published: insert, update, delete, truncate")
+    allow_tables_without_key: bool = setting(
+        False, description="publish updates and deletes of tables without a key, on which the server then refuses both"
+    )
     oid: int = setting(description="the publication's number in the catalog; another one when it is made anew")
 
 
@@ -38,6 +43,7 @@ class Publication(ResourceType[Connection]):
 
     type = "postgres_publication"
     attributes = PublicationAttributes
+    version = 2
     computed = ("oid",)
     replace = ("name",)
     identity_attributes = ("name",)
@@ -61,8 +67,10 @@ class Publication(ResourceType[Connection]):
                     f"there is a publication {name!r} already, which dstream did not make. Import it, or choose "
                     "another name.",
                 )
+            _check_keys(server, tables, operations, desired)
             with server.transaction():
-                listed = ", ".join(table.sql for table in tables)
+                # ONLY: children of an inheritance tree are tables of their own, and are listed if they are wanted.
+                listed = ", ".join(f"ONLY {table.sql}" for table in tables)
                 server.run(
                     f"CREATE PUBLICATION {quote(name)} FOR TABLE {listed}"
                     f" WITH (publish = '{', '.join(operations)}', publish_via_partition_root = true)"
@@ -79,14 +87,22 @@ class Publication(ResourceType[Connection]):
             if not found:
                 raise ConflictError("Publication is gone", f"{name!r} was dropped meanwhile; plan again")
             present = {Table(*row) for row in server.run(_MEMBERS, (found[0][0],))}
+            more = set(_published(found[0])) != set(operations)
+            _check_keys(server, [table for table in wanted if more or table not in present], operations, desired)
             with server.transaction():
-                if added := [table.sql for table in wanted if table not in present]:
+                if added := [f"ONLY {table.sql}" for table in wanted if table not in present]:
                     server.run(f"ALTER PUBLICATION {quote(name)} ADD TABLE {', '.join(added)}")
                 if dropped := [table.sql for table in sorted(present) if table not in wanted]:
                     server.run(f"ALTER PUBLICATION {quote(name)} DROP TABLE {', '.join(dropped)}")
                 if set(_published(found[0])) != set(operations):
                     server.run(f"ALTER PUBLICATION {quote(name)} SET (publish = '{', '.join(operations)}')")
             return _existing(server, name, desired)
+
+    def upgrade(
+        self, ctx: ResourceContext[Connection], attributes: Mapping[str, Any], version: int
+    ) -> Mapping[str, Any]:
+        """Version 1 published tables without a key and did not ask."""
+        return {"allow_tables_without_key": False, **attributes}
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """DROP PUBLICATION IF EXISTS."""
@@ -129,8 +145,25 @@ def _read(server: Server, name: str, spelled: Mapping[str, Any]) -> Object | Non
         tables = list(spelled["tables"])
     if set(spelled.get("operations") or ()) == set(operations):
         operations = list(spelled["operations"])
-    attributes = {"name": name, "tables": tables, "operations": operations, "oid": oid}
+    allowed = spelled.get("allow_tables_without_key") is True
+    attributes = {
+        "name": name,
+        "tables": tables,
+        "operations": operations,
+        "allow_tables_without_key": allowed,
+        "oid": oid,
+    }
     return Object({"name": name}, attributes)
+
+
+def _check_keys(server: Server, tables: Sequence[Table], operations: Sequence[str], desired: Mapping[str, Any]) -> None:
+    """Raise InvalidError for tables on which the server would refuse what applications do."""
+    if desired.get("allow_tables_without_key") is True or not {"update", "delete"} & set(operations):
+        return
+    found = server.run(UNIDENTIFIED, ([table.schema for table in tables], [table.name for table in tables]))
+    if found:
+        broken = [Table(*row) for row in found]
+        raise without_key(broken, path="tables", setting="allow_tables_without_key")
 
 
 def _published(row: Sequence[Any]) -> list[str]:
