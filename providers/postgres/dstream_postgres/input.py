@@ -66,9 +66,10 @@ class PostgresInput(Input[InputSettings]):
             yield Stream(str(table), key, columns=known.columns if known else ())
 
     def _survey(self, config: InputSettings, tables: Sequence[Table], task: str) -> Mapping[Table, Surveyed]:
+        dsn = config.connection_string  # Deferred if it is not known: nothing is imported for it then
+
         from dstream_postgres.survey import survey
 
-        dsn = config.connection_string
         return survey(dsn, tables, config.publication_name(task), config.slot_name(task))
 
     def open(self, config: InputSettings, session: InputSession) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 from dstream_postgres.checkpoints import create_row, create_table
 from dstream_postgres.names import Table, parse_table
-from dstream_postgres.origin import drop
-from dstream_postgres.refusals import table_of
 from dstream_postgres.resources.server import SERVERS, Server
 from dstream_postgres.settings import Connection
 from dstream_sdk import InvalidError, Object, ResourceContext, ResourceType, setting
@@ -57,6 +55,10 @@ class Checkpoint(ResourceType[Connection]):
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """Delete the row."""
+        # Both load the driver, which plan and probe do without.
+        from dstream_postgres.origin import drop
+        from dstream_postgres.refusals import table_of
+
         table = _table(prior.identity)
         with SERVERS.use(ctx.config, f"write to {table}") as server:
             if _exists(server, table):
