@@ -31,7 +31,7 @@ def literal(expr: Expr) -> Any:
             }
         case _:
             pass
-    detail = "This file holds plain values only: no variables, functions or references."
+    detail = "This file may contain only literal values: no variables, functions or references."
     raise DiagnosticsError(error("Value expected", detail, expr.range))
 
 

@@ -66,7 +66,7 @@ def parse_index(raw: bytes, place: str) -> list[Entry]:
         if form["format"] != 1 or not isinstance(entries, list):
             raise ValueError("the format is not 1")
     except (ValueError, KeyError, TypeError) as problem:
-        raise RegistryError("Index cannot be read", f"{place} is no index of providers: {problem}.") from problem
+        raise RegistryError("Index cannot be read", f"{place} is not an index of providers: {problem}.") from problem
     return [_entry(each, place) for each in entries]
 
 
@@ -84,13 +84,13 @@ def search(entries: Iterable[Entry], words: Iterable[str], kind: str | None = No
 
 def _entry(form: Any, place: str) -> Entry:
     if not isinstance(form, dict):
-        raise RegistryError("Index cannot be read", f"{place} holds an entry that is no object.")
+        raise RegistryError("Index cannot be read", f"{place} contains an entry that is not an object.")
     name, tier, source = (str(form.get(key, "")) for key in ("name", "tier", "source"))
     kinds = form.get("kinds")
     if not _NAME.fullmatch(name):
-        why = "its name is not NAMESPACE/NAME in small letters, digits and dashes"
+        why = "its name is not NAMESPACE/NAME in lower-case letters, digits and dashes"
     elif tier not in TIERS:
-        why = f"its tier is none of {', '.join(TIERS)}"
+        why = f"its tier is not one of {', '.join(TIERS)}"
     elif not isinstance(kinds, list) or not kinds or not set(kinds) <= set(KINDS):
         why = f"its kinds are not among {', '.join(KINDS)}"
     elif not form.get("description"):
@@ -106,8 +106,8 @@ def _download(url: str, settings: Settings) -> bytes:
 
     transport = Transport(settings)
     if not transport.may_see_secrets(url):
-        raise RegistryError("Index cannot be read", f"{url}: it could be changed on the way; use https.")
+        raise RegistryError("Index cannot be read", f"{url}: the index must be fetched over https.")
     with transport.send("GET", url, {"Accept": "application/json"}) as response:
         if response.status != 200:
-            raise RegistryError("Index cannot be read", f"{url} answers {response.status}.")
+            raise RegistryError("Index cannot be read", f"{url} returned status {response.status}.")
         return body_of(response, _MAX, url)

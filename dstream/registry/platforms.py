@@ -58,6 +58,6 @@ def parse_platform(text: str) -> Platform:
     match = _NAME.fullmatch(text.strip().lower().replace("x86_64", "amd64"))
     if not match:
         raise RegistryError(
-            "Invalid platform", f"{text!r} is no platform: write OS_ARCH, as linux_amd64 or darwin_arm64."
+            "Invalid platform", f"{text!r} is not a platform: write OS_ARCH, such as linux_amd64 or darwin_arm64."
         )
     return Platform(match["os"], _MACHINES.get(match["arch"], match["arch"]))

@@ -52,11 +52,11 @@ class Archives:
             except NotThere:
                 missing.append(f"{place}/{name}")
         where = ", nor at ".join(missing)
-        raise NotThere("No such plugin", f"There is nothing at {where}. Is there such a version for this platform?")
+        raise NotThere("Plugin not found", f"Not found at {where}. Check that this version exists for this platform.")
 
     def _copied(self, path: Path, target: Path) -> str:
         if not path.is_file():
-            raise NotThere("No such plugin", str(path))
+            raise NotThere("Plugin not found", str(path))
         shutil.copyfile(path, target)
         with target.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -66,15 +66,15 @@ class Archives:
         host = url.partition("://")[2].partition("/")[0]
         if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(host)):
             raise RegistryError(
-                "Plain http",
-                f"{url}: what is executed comes over https. Mend {BASE_VARIABLE}, the address of the archives.",
+                "Insecure download address",
+                f"{url}: executables are downloaded over https only. Change {BASE_VARIABLE}, the archives' address.",
             )
         digest = hashlib.sha256()
         with self.transport.send("GET", url) as response, target.open("wb") as file:
             if response.status == 404:
-                raise NotThere("No such plugin", url)
+                raise NotThere("Plugin not found", url)
             if response.status != 200:
-                raise RegistryError("Plugin cannot be fetched", f"{url} answers with status {response.status}.")
+                raise RegistryError("Plugin download failed", f"{url} returned status {response.status}.")
             size, done = int(response.headers.get("Content-Length") or 0), 0
             for chunk in response.stream(_CHUNK):
                 file.write(chunk)
@@ -82,7 +82,7 @@ class Archives:
                 done += len(chunk)
                 self.report(name, done, max(size, done))
         if size and done != size:
-            raise Tampered("Plugin is cut short", f"{url} has {size} bytes, and {done} came. Try again.")
+            raise Tampered("Incomplete plugin download", f"{url} has {size} bytes; {done} were received. Try again.")
         return f"sha256:{digest.hexdigest()}"
 
 
@@ -97,10 +97,10 @@ def archives(settings: Settings, environment: Mapping[str, str], transport: Tran
         places.append(f"https://{HOST}/{_BELOW}")
     if not places:
         raise RegistryError(
-            "Plugin is in no place that may be asked",
-            f"Only mirrors may be asked, and {', '.join(own.mirrors)} is no folder: plugins of Pulumi are mirrored to "
-            f"folders. Copy them with: dstream providers mirror ./FOLDER, and name that as a mirror too; or set "
-            f"{BASE_VARIABLE} to a web server's address of them.",
+            "Plugin not available from mirrors",
+            f"Only mirrors may be used, and {', '.join(own.mirrors)} is not a folder: Pulumi plugins are mirrored to "
+            f"folders. Copy them with: dstream providers mirror ./FOLDER, and add that folder to the mirrors; or set "
+            f"{BASE_VARIABLE} to the address of a web server that has them.",
         )
     return Archives(tuple(places), transport, report)
 

@@ -56,7 +56,7 @@ def parse_plugin(text: str) -> PluginReference | None:
     if match is None:
         raise RegistryError(
             "Invalid reference",
-            f"{text!r} is no plugin of Pulumi: write pulumi/NAME@VERSION, as pulumi/azure-native@3.29.0.",
+            f"{text!r} is not a Pulumi plugin: write pulumi/NAME@VERSION, such as pulumi/azure-native@3.29.0.",
         )
     return PluginReference(match["name"], match["version"])
 
@@ -115,7 +115,7 @@ def mirror_plugin(
     """
     wanted = parse_plugin(locked.source)
     if wanted is None:
-        raise RegistryError("Lock file is damaged", f"{locked.source} is no plugin of Pulumi.")
+        raise RegistryError("Damaged lock file", f"{locked.source} is not a Pulumi plugin.")
     chosen = None if platforms is None else {str(each) for each in platforms}
     copied = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -135,14 +135,14 @@ def _changed(
     wanted: PluginReference, platform: Platform | str, digest: str, source: Archives, expected: str | None
 ) -> Tampered:
     return Tampered(
-        "Plugin has changed",
-        f"{wanted} for {platform} is {digest} at {source.shown}, and the lock file says {expected}. A release "
-        "never changes: find out why before you delete the entry from .dstream.lock.hcl.",
+        "Plugin does not match the lock file",
+        f"{wanted} for {platform} is {digest} at {source.shown}, but {expected} in the lock file. A release "
+        "never changes: find the reason before you delete the entry from .dstream.lock.hcl.",
     )
 
 
 def _digest_of(folder: Path, wanted: PluginReference) -> str | None:
-    """Return the digest of the archive that a folder was unpacked from, None if nobody can tell."""
+    """Return the digest of the archive that a folder was unpacked from, None if it is not recorded."""
     try:
         return (folder / _MARK).read_text() if (folder / wanted.executable).is_file() else None
     except OSError:
@@ -156,15 +156,14 @@ def _unpack(archive: Path, target: Path, wanted: PluginReference) -> None:
             for member in tar:
                 _extract(tar, member, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
-        raise Tampered(
-            "Plugin is not an archive", f"What came for {wanted} cannot be unpacked: {problem}."
-        ) from problem
+        raise Tampered("Invalid plugin archive", f"The archive of {wanted} cannot be unpacked: {problem}.") from problem
     executable = target / wanted.executable
     windows = target / f"{wanted.executable}.exe"
     if windows.is_file():
         shutil.copy2(windows, executable)
     if not executable.is_file():
-        raise Tampered("Plugin is not in its archive", f"The archive of {wanted} has no file {wanted.executable}.")
+        detail = f"The archive of {wanted} has no file {wanted.executable}."
+        raise Tampered("Executable missing from plugin archive", detail)
     executable.chmod(0o755)
 
 
@@ -172,7 +171,7 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Non
     """Write a file of an archive; TarError for one outside the folder, a link or a device: no release has any."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
-        raise tarfile.TarError(f"{member.name} is outside of it")
+        raise tarfile.TarError(f"{member.name} is outside the archive's folder")
     content = tar.extractfile(member) if member.isfile() else None
     if content is None:
         if not member.isdir():

@@ -68,7 +68,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     except FileNotFoundError:
         if environment.get("DSTREAM_CONFIG_FILE"):
             raise RegistryError(
-                "Settings not found", f"DSTREAM_CONFIG_FILE names {path}, which is not there."
+                "Settings not found", f"DSTREAM_CONFIG_FILE names {path}, which does not exist."
             ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise RegistryError("Settings cannot be read", f"{path}: {problem}.") from problem
@@ -94,13 +94,13 @@ def _read(path: Path, text: str, registries: dict[str, RegistrySettings]) -> str
         raise DiagnosticsError(parsed.diagnostics)
     for block in parsed.body.blocks:
         if block.type != "registry" or len(block.labels) != 1:
-            raise _wrong(path, f'{block.type} is not known there; write registry "HOST" {{ ... }}')
+            raise _wrong(path, f'{block.type} is not a known block; write registry "HOST" {{ ... }}')
         registries[block.labels[0]] = _registry(path, block)
     index: str | None = None
     for name, attribute in parsed.body.attributes.items():
         value = literal(attribute.expr)
         if name != "index" or not isinstance(value, str):
-            raise _wrong(path, f"{name} is not known there; index is, and takes a text")
+            raise _wrong(path, f"{name} is not a known argument; the only one is index, a string")
         index = value
     return index
 
@@ -110,9 +110,11 @@ def _registry(path: Path, block: Block) -> RegistrySettings:
     mirrors = found.pop("mirrors", [])
     only, insecure = found.pop("only_mirrors", False), found.pop("insecure", False)
     if found or not isinstance(only, bool) or not isinstance(insecure, bool):
-        raise _wrong(path, "a registry block takes mirrors (texts), only_mirrors and insecure (true or false)")
+        raise _wrong(
+            path, "a registry block has the arguments mirrors (strings), only_mirrors and insecure (true or false)"
+        )
     if not isinstance(mirrors, list) or not all(isinstance(each, str) and each for each in mirrors):
-        raise _wrong(path, "mirrors is a list of texts")
+        raise _wrong(path, "mirrors must be a list of strings")
     return RegistrySettings(tuple(str(each) for each in mirrors), only, insecure)
 
 

@@ -118,4 +118,4 @@ class EncryptionRequired(StateError):
 class SettingsError(StateError):
     """A backend or encryption setting is missing, unknown or wrong."""
 
-    summary = "Wrong settings of the state"
+    summary = "Invalid state settings"

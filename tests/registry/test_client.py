@@ -85,7 +85,7 @@ def test_wrong_content_a_wrong_size_and_no_progress_are_refused(script: Script, 
 
 def test_a_manifest_that_breaks_off_is_out_of_reach_and_no_bug(script: Script) -> None:
     script.cuts = 1
-    with pytest.raises(Unreachable, match="Download broke off"):
+    with pytest.raises(Unreachable, match="Download interrupted"):
         client(script).manifest("a/b", "v1")
 
 
@@ -93,7 +93,7 @@ def test_reading_is_tried_again_after_errors_that_pass_but_not_for_ever(script: 
     script.errors = [503, 429, 500]
     assert client(script).tags("a/b") == ["v1", "v2"]  # over two pages
     script.errors = [503] * 9
-    with pytest.raises(RegistryError, match="Registry answers with an error"):
+    with pytest.raises(RegistryError, match="Registry error"):
         client(script).tags("a/b")
     assert len(script.errors) == 5
 
@@ -102,7 +102,7 @@ def test_a_token_is_got_once_with_the_login_and_used_again(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.login = ("ada", "pass:word")
-    with pytest.raises(Denied, match="Registry denies access"):
+    with pytest.raises(Denied, match="Registry denied access"):
         client(script).tags("a/b")
     monkeypatch.setenv(f"DSTREAM_AUTH_{script.host.replace('.', '_').replace(':', '_')}", "ada:pass:word")
     script.asked.clear()
@@ -127,19 +127,19 @@ def test_a_login_is_never_sent_to_another_host(script: Script, tmp_path: Path, m
         client(script).blob("a/b", script.descriptor, tmp_path / "blob")
         assert [headers.get("authorization") for headers in elsewhere.paths("/cdn/")] == [None]
     script.redirect = "http://registry.example/cdn/"
-    with pytest.raises(RegistryError, match="Redirected to plain http"):
+    with pytest.raises(RegistryError, match="Redirect to plain http"):
         client(script).blob("a/b", script.descriptor, tmp_path / "other")
     script.realm = "http://tokens.example/token"
-    with pytest.raises(RegistryError, match="login in the wrong place"):
+    with pytest.raises(RegistryError, match="Untrusted token endpoint"):
         client(script).tags("a/b")
 
 
 def test_what_is_not_there_and_who_is_not_there_are_told_apart(script: Script) -> None:
-    with pytest.raises(NotThere, match="Not in the registry"):
+    with pytest.raises(NotThere, match="Not found in the registry"):
         client(script).manifest("no/such", "v1")
     port = script.port
     gone = RegistryClient("127.0.0.1:1", Transport(Settings(), sleep=lambda seconds: None))
-    with pytest.raises(Unreachable, match="Registry does not answer"):
+    with pytest.raises(Unreachable, match="Registry unreachable"):
         gone.tags("a/b")
     offline = client(script, Settings(offline=True))
     script.asked.clear()

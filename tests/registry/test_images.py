@@ -231,7 +231,7 @@ def test_an_image_runs_from_a_mirror_that_a_folder_has_brought_there(
     settings = user.home / ".dstream" / "config.hcl"
     text = 'registry "*" {{\n  mirrors = [{}]\n  only_mirrors = true\n}}\n'
     settings.write_text(text.format(f'"{folder}"'))
-    assert "Image is in no registry that may be asked" in user.dstream("init").said
+    assert "Image not available from mirrors" in user.dstream("init").said
     user.done("providers", "mirror", into)
     settings.write_text(text.format(f'"{folder}", "{into}"'))
     index = layout / "blobs" / "sha256" / digest[1].removeprefix("sha256:")

@@ -87,7 +87,7 @@ def test_what_cannot_be_packed_is_explained(user: User, open_registry: Registry,
     assert "Package has compiled parts" in compiled.said
     native.unlink()
     project.write_text(good.replace("dstream-in-odd = ", "something = "))
-    assert "No provider package" in user.dstream("providers", "publish", reference, "dstream-in-odd", **offline).said
+    assert "Not a provider package" in user.dstream("providers", "publish", reference, "dstream-in-odd", **offline).said
     project.write_text(good.replace('dependencies = ["dstream-sdk"]', 'dependencies = ["no-such-thing-at-all"]'))
     missing = user.dstream("providers", "publish", reference, "dstream-in-odd", **offline)
     assert "Package cannot be installed" in missing.said
@@ -119,7 +119,7 @@ def wheel_of(name: str, folder: Path) -> None:
 def test_a_package_with_compiled_parts_is_frozen_into_one_file_that_runs_without_python(
     user: User, open_registry: Registry, wheels: Path
 ) -> None:
-    for name in ("psycopg2-binary", "orjson"):
+    for name in ("psycopg2-binary", "orjson", "msgspec"):
         wheel_of(name, wheels)
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
     source = f"{open_registry.host}/frozen/dstream-in-postgres"

@@ -90,7 +90,7 @@ def test_a_plugin_is_fetched_to_where_pulumi_looks_and_its_checksum_is_locked(pu
 def test_what_is_there_and_locked_is_not_fetched_again(pull, releases):
     assert pull("pulumi/acme@1.2.3").code == 0
     again = pull("pulumi/acme@v1.2.3")
-    assert again.code == 0 and "is there already" in again.out and releases.asked == 1
+    assert again.code == 0 and "already unpacked" in again.out and releases.asked == 1
 
 
 def test_an_archive_that_is_not_the_locked_one_is_refused(pull, releases, tmp_path):
@@ -98,7 +98,7 @@ def test_an_archive_that_is_not_the_locked_one_is_refused(pull, releases, tmp_pa
     name = next(iter(releases.files))
     releases.files[name] = archive(text="#!/bin/sh\necho changed\n")
     done = pull("pulumi/acme@1.2.3", home=tmp_path / "another")
-    assert done.code == 1 and "Plugin has changed" in done.said
+    assert done.code == 1 and "Plugin does not match the lock file" in done.said
     assert not list((tmp_path / "another").rglob("pulumi-resource-acme"))
     assert list((tmp_path / "another" / "plugins").iterdir()) == [], "nothing is left behind"
 
@@ -126,7 +126,7 @@ def test_other_commands_keep_the_entry_in_the_lock_file(pull):
         ("pulumi/acme", "pulumi/NAME@VERSION"),
         ("pulumi/acme@latest", "pulumi/NAME@VERSION"),
         ("pulumi/../x@1.0.0", "pulumi/NAME@VERSION"),
-        ("pulumi/acme@9.9.9", "No such plugin"),
+        ("pulumi/acme@9.9.9", "Plugin not found"),
     ],
 )
 def test_what_cannot_be_fetched_says_why(pull, reference, said):
@@ -137,11 +137,11 @@ def test_what_cannot_be_fetched_says_why(pull, reference, said):
 def test_archives_that_are_none_or_wrong_leave_nothing_behind(pull, releases):
     name = next(iter(releases.files))
     for body, said in (
-        (b"not an archive", "Plugin is not an archive"),
+        (b"not an archive", "Invalid plugin archive"),
         (archive("another-program"), "has no file pulumi-resource-acme"),
         (archive(link="../../outside"), "cannot be unpacked"),
         (archive(link="/outside"), "cannot be unpacked"),
-        (archive()[:-40], "Plugin is not an archive"),
+        (archive()[:-40], "Invalid plugin archive"),
     ):
         releases.files[name] = body
         done = pull("pulumi/acme@1.2.3")
@@ -193,12 +193,12 @@ def test_plugins_are_mirrored_to_a_folder_and_pulled_from_there_without_a_networ
     assert releases.asked == asked
     assert (pull.folder / ".dstream.lock.hcl").read_text() == lock
     missing = run("pull", "pulumi/acme@9.9.9")
-    assert missing.code == 1 and "No such plugin" in missing.said
+    assert missing.code == 1 and "Plugin not found" in missing.said
     shutil.rmtree(pull.plugin.parent)
     name = f"pulumi-resource-acme-v1.2.3-{HERE.os}-{HERE.arch}.tar.gz"
     (folder / name).write_bytes(archive(text="#!/bin/sh\necho evil\n"))
     refused = run("pull", "pulumi/acme@1.2.3")
-    assert refused.code == 1 and "Plugin has changed" in refused.said
+    assert refused.code == 1 and "Plugin does not match the lock file" in refused.said
     assert not pull.plugin.exists()
 
 
@@ -209,7 +209,7 @@ def test_a_mirror_gets_no_archive_that_is_not_the_locked_one(pull, releases, tmp
     assert done.code == 0 and "not locked for these platforms" in done.out
     releases.files[next(iter(releases.files))] = archive(text="#!/bin/sh\necho changed\n")
     done = run("mirror", str(tmp_path / "mirror"), DSTREAM_PULUMI_PLUGINS=releases.url)
-    assert done.code == 1 and "Plugin has changed" in done.said
+    assert done.code == 1 and "Plugin does not match the lock file" in done.said
     assert not list((tmp_path / "mirror").rglob("*.gz"))
 
 
@@ -217,4 +217,4 @@ def test_mirrors_that_are_registries_have_no_plugins_and_the_message_says_what_h
     run = mirroring(pull, tmp_path, 'registry "*" {\n  mirrors = ["mirror.example.com"]\n  only_mirrors = true\n}\n')
     done = run("pull", "pulumi/acme@1.2.3")
     assert done.code == 1
-    assert "plugins of Pulumi are mirrored to folders" in " ".join(done.said.replace("│", " ").split())
+    assert "Pulumi plugins are mirrored to folders" in " ".join(done.said.replace("│", " ").split())

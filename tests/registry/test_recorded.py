@@ -127,7 +127,7 @@ def test_one_whose_content_is_not_what_was_locked_is_not_started(recorded: Recor
     shutil.rmtree(user.cache)
     ended = user.dstream("init")
     assert ended.code == 1
-    assert "Provider was changed in the registry" in ended.said
+    assert "Provider changed in the registry" in ended.said
     user.done("plan")
     assert "two" not in recorded.starts.read_text()
     user.done("init", "-upgrade")

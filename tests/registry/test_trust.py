@@ -79,7 +79,7 @@ def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User,
     assert "signed by key SHA256:" in user.done("init")
     user.done("plan", DSTREAM_OFFLINE="1")
     trusting(user, source, other, pattern="*")
-    assert "by others or for other content" in " ".join(user.dstream("init").said.split())
+    assert "by other signers or for other content" in " ".join(user.dstream("init").said.split())
     # A signature of other content does not count: here the first version's, moved to the second.
     second = user.publish(f"{source}:v1.0.0", "two")
     _move_signature(open_registry, source, digest, second)
@@ -266,9 +266,9 @@ def test_a_sigstore_bundle_counts_if_identity_issuer_roots_and_content_are_right
     assert "Signer is not trusted" in user.dstream("plan").said
     roots["own"].write_bytes(own_roots)
     user.done("plan")
-    assert f"The bundle is by {WORKFLOW}" in init("https://github.com/evil/*")
-    assert "does not hold" in init(right, "https://issuer.example")
-    assert "does not hold" in init(right, root="other")
+    assert f"The bundle is signed by {WORKFLOW}" in init("https://github.com/evil/*")
+    assert "cannot be verified" in init(right, "https://issuer.example")
+    assert "cannot be verified" in init(right, root="other")
     assert user.dstream("plan").code == 1
 
 
@@ -279,7 +279,7 @@ def test_a_broken_bundle_and_a_missing_root_are_explained(user: User, open_regis
     client = RegistryClient(open_registry.host, Transport(Settings()))
     attach(Pusher(client, repository), client.manifest(repository, digest), BUNDLE, b"{}", "x.json")
     root = Sigstore().trusted_root(user.home / "root.json")
-    for path, said in ((root, "does not hold"), (user.home / "none.json", "none.json")):
+    for path, said in ((root, "cannot be verified"), (user.home / "none.json", "none.json")):
         head = f'dstream {{\n  trust "*" {{\n    identity = "a@b.example"\n    trusted_root = "{path}"\n  }}\n}}'
         user.configure(f'provider_ref = "{source}:v1.0.0"', head=head)
         ended = user.dstream("init")

@@ -88,14 +88,14 @@ class Installer:
                 tag = self._newest(reference, wanted.constraints, upgrade)
             manifest = self.manifest(reference if reference.digest else reference.at(tag=tag), newest=upgrade)
         artifact = self.artifact(reference, manifest)
-        # Of a tag such as latest, or a digest, whoever published it says which version it is.
+        # For a tag such as latest, or a digest, an annotation of the publisher gives the version.
         version = parse_version(tag) or parse_version(manifest.annotations.get(_VERSION, ""))
         digests = {str(platform): each.digest for platform, each in sorted(artifact.executables.items())}
         if keep is not None and digests != dict(keep.platforms):
             raise RegistryError(
-                "Lock file contradicts the registry",
-                f"The manifest {keep.manifest} of {wanted.source} names other executables than the lock file does. "
-                "A digest stands for its content, so one of the two was edited. Restore the lock file from version "
+                "Lock file conflicts with the registry",
+                f"The manifest {keep.manifest} of {wanted.source} lists other executables than the lock file. "
+                "A digest identifies its content, so one of the two was edited. Restore the lock file from version "
                 "control, or delete its entry and run: dstream init",
             )
         signed_by = wanted.policy.verify(self.source(reference.registry), reference, manifest) if wanted.policy else ""
@@ -134,10 +134,10 @@ class Installer:
         self.cache.remember(tagged, found.digest)
         if found.digest != locked.manifest:
             raise RegistryError(
-                "Provider was changed in the registry",
-                f"{tagged} was {locked.manifest} when it was locked, and now it is {found.digest}: somebody has moved "
-                "the tag to other content. If that was meant (ask whoever publishes it), take it over with: "
-                "dstream init -upgrade. Until then, the locked content goes on being used.",
+                "Provider changed in the registry",
+                f"{tagged} was {locked.manifest} when it was locked and is {found.digest} now: the tag was moved. "
+                "If the publisher intended this, accept it with: dstream init -upgrade. Until then, dstream "
+                "uses the locked content.",
             )
 
     def _newest(self, reference: Reference, constraints: str, upgrade: bool) -> str:
@@ -152,10 +152,10 @@ class Installer:
             where = "the cache"
         found = newest(tags, constraint)
         if found is None:
-            there = ", ".join(each.tag for each in versions_of(tags)[-20:]) or "none that is MAJOR.MINOR.PATCH"
+            there = ", ".join(each.tag for each in versions_of(tags)[-20:]) or "none of the form MAJOR.MINOR.PATCH"
             wanted = f"matches {constraints!r}" if constraints else "is a release"
-            detail = f"No version of {reference.name} {wanted}. In {where} there are: {there}."
-            raise RegistryError("No version matches", detail)
+            detail = f"No version of {reference.name} {wanted}. Versions in {where}: {there}."
+            raise RegistryError("No matching version", detail)
         return found.tag
 
     def manifest(self, reference: Reference, *, newest: bool = False) -> Manifest:
@@ -210,7 +210,7 @@ class Installer:
         descriptor = artifact.executable(platform, what)
         if descriptor.digest != digest:
             raise Tampered(
-                "Provider is not what was locked",
+                "Provider does not match the lock file",
                 f"{what} for {platform} is {digest} in the lock file and {descriptor.digest} in the manifest "
                 f"{locked.manifest}. One of them was edited; nothing is executed.",
             )
@@ -236,5 +236,5 @@ def installer(report: Report | None = None) -> Installer:
 
 
 def with_probe(locked: Locked, answer: object) -> Locked:
-    """Return a lock entry with what the provider says of itself."""
+    """Return a lock entry with the answer to the provider's probe."""
     return replace(locked, probe=answer if isinstance(answer, dict) else None)

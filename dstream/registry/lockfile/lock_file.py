@@ -128,14 +128,14 @@ def read_lock(root: Path) -> LockFile:
     found = LockFile()
     for block in parsed.body.blocks:
         if len(block.labels) != 1 or block.type not in ("provider", "image", "plugin"):
-            raise _wrong(path, f"line {block.range.start.line} starts no provider, image or plugin block")
+            raise _wrong(path, f"line {block.range.start.line} does not start a provider, image or plugin block")
         values = {name: literal(attribute.expr) for name, attribute in block.body.attributes.items()}
         if block.type == "provider":
             found = found.with_provider(_provider(path, block, values))
         elif block.type == "plugin":
             archives = values.get("archives")
             if not isinstance(archives, dict) or not all(map(_is_digest, archives.values())):
-                raise _wrong(path, f"the archives of {block.labels[0]} are no digests")
+                raise _wrong(path, f"the archives of {block.labels[0]} are not digests")
             found = found.with_plugin(LockedPlugin(block.labels[0], archives))
         else:
             found = found.with_image(_image(path, block, values))
@@ -172,7 +172,7 @@ def _provider(path: Path, block: Block, values: Mapping[str, Any]) -> Locked:
     source = block.labels[0]
     platforms = values.get("platforms")
     if not isinstance(platforms, dict) or not all(_is_digest(each) for each in platforms.values()):
-        raise _wrong(path, f"the platforms of {source} are no digests")
+        raise _wrong(path, f"the platforms of {source} are not digests")
     return Locked(
         source,
         _digest(path, source, values.get("manifest")),
@@ -207,5 +207,5 @@ def _digest(path: Path, source: str, value: Any) -> str:
 
 
 def _wrong(path: Path, why: str) -> RegistryError:
-    detail = f"{path}: {why}. Restore it from version control, or delete it and run: dstream init"
-    return RegistryError("Lock file is damaged", detail)
+    detail = f"{path}: {why}. Restore the file from version control, or delete it and run: dstream init"
+    return RegistryError("Damaged lock file", detail)

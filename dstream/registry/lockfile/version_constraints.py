@@ -112,8 +112,8 @@ def parse_constraint(text: str) -> Constraint:
         if match is None or version is None:
             raise RegistryError(
                 "Invalid version constraint",
-                f"{part!r} is no constraint. Write a version with one of = != > >= < <= ~> before it, several of them "
-                'with commas between: "~> 1.2" (1.2 or later, below 2), "~> 1.2.3" (below 1.3), ">= 1.0, < 3".',
+                f"{part!r} is not a version constraint. Write an operator (= != > >= < <= ~>) and a version, separated "
+                'by commas: "~> 1.2" (1.2 or later, below 2), "~> 1.2.3" (below 1.3), ">= 1.0, < 3".',
             )
         clauses.append(_Clause(match["operator"] or "=", version))
     return Constraint(text, tuple(clauses))

@@ -42,8 +42,8 @@ class Artifact:
         """Return the file for a platform; raise RegistryError naming those there are."""
         found = self.executables.get(platform)
         if found is None:
-            there = ", ".join(sorted(map(str, self.executables))) or "none at all"
-            detail = f"{what} has no executable for {platform}. It has: {there}."
+            there = ", ".join(sorted(map(str, self.executables))) or "none"
+            detail = f"{what} has no executable for {platform}. Available platforms: {there}."
             raise RegistryError("Provider not available for this platform", detail)
         return found
 
@@ -64,7 +64,9 @@ def read_artifact(source: Source, repository: str, manifest: Manifest) -> Artifa
             continue
         part = source.manifest(repository, each.digest)
         if len(part.raw) != each.size:
-            raise RegistryError("Malformed manifest", f"{what}: {each.digest} has not the size that the index says.")
+            raise RegistryError(
+                "Malformed manifest", f"{what}: {each.digest} does not have the size given in the index."
+            )
         parts.append(part)
         inside = _files(source, repository, part, platform)
         if platform is not None and platform in inside:
@@ -103,7 +105,7 @@ def _configured(source: Source, repository: str, manifest: Manifest) -> Platform
 def _no_provider(what: str, manifest: Manifest) -> RegistryError:
     layers = manifest.descriptors("layers")
     if manifest.media_type in INDEXES or any(each.media_type.endswith(_PACKED) for each in layers):
-        how = "It looks like a container image; start that with provider_image instead of provider_ref."
+        how = "It looks like a container image; use provider_image instead of provider_ref."
     else:
-        how = "A provider is a file called plugin.OS_ARCH for each platform, or an index with one manifest for each."
-    return RegistryError("Artifact is not a provider", f"{what} holds no executable that belongs to a platform. {how}")
+        how = "A provider consists of a file named plugin.OS_ARCH, or an index entry, for each platform."
+    return RegistryError("Artifact is not a provider", f"{what} contains no executable for any platform. {how}")

@@ -88,13 +88,13 @@ class Cache:
         return path
 
     def executable(self, digest: str, name: str) -> Path:
-        """Return an executable under the name that people see, checked; raise Tampered if it is not what it was."""
+        """Return an executable under its display name; raise Tampered if it does not match its digest."""
         path = self.path(digest)
         if not matches(path, digest):
             raise Tampered(
-                "Cached provider is not what it was",
-                f"{path} is not the content that its name says: something has changed or damaged it. It is not "
-                "executed. Get it anew with: dstream init",
+                "Cached provider was modified",
+                f"{path} does not match the digest in its name: the file was modified or damaged. It was not "
+                "executed. To download it again, run: dstream init",
             )
         shown = self.root / "bin" / digest.partition(":")[2] / name
         path.chmod(0o755)
@@ -108,7 +108,7 @@ class Cache:
                     shutil.copy2(path, link)
                 link.replace(shown)
             if not matches(shown, digest):
-                raise Tampered("Cached provider is not what it was", f"{shown} was changed while it was prepared.")
+                raise Tampered("Cached provider was modified", f"{shown} was modified while it was being prepared.")
         with contextlib.suppress(OSError):
             os.utime(path)
         return shown

@@ -85,7 +85,9 @@ class RegistryClient:
                 if response.status in (401, 403):
                     raise self.login.denied(scope)
                 if response.status == 404:
-                    raise NotThere("Not in the registry", f"{self.host}{urlsplit(url).path}: {reason_of(response)}")
+                    raise NotThere(
+                        "Not found in the registry", f"{self.host}{urlsplit(url).path}: {reason_of(response)}"
+                    )
                 yield response
                 return
 
@@ -99,7 +101,7 @@ class RegistryClient:
                 stated = response.headers.get("Docker-Content-Digest")
                 media_type = response.headers.get("Content-Type", "")
         except NotThere:
-            raise NotThere("Not in the registry", f"{where} does not exist, or is not public.") from None
+            raise NotThere("Not found in the registry", f"{where} does not exist or is not public.") from None
         if DIGEST.fullmatch(wanted):
             check(raw, wanted, None, where)
         elif stated and DIGEST.fullmatch(stated):
@@ -116,7 +118,7 @@ class RegistryClient:
             try:
                 page, path = self._page(path, self._pull_scope(repository))
             except NotThere:
-                raise NotThere("Not in the registry", f"{self.place}/{repository} does not exist.") from None
+                raise NotThere("Not found in the registry", f"{self.place}/{repository} does not exist.") from None
             tags = page.get("tags")
             found += [str(tag) for tag in tags] if isinstance(tags, list) else []
         return found
@@ -187,8 +189,8 @@ class RegistryClient:
                 file.flush()
                 tries = 0 if done > before else tries + 1
                 if tries > _RESUMES:
-                    detail = f"{where} broke off {tries} times after {done} of {wanted.size} bytes: {problem}"
-                    raise Unreachable("Download broke off", detail) from problem
+                    detail = f"{where} was interrupted {tries} times, after {done} of {wanted.size} bytes: {problem}"
+                    raise Unreachable("Download interrupted", detail) from problem
                 continue
             if done == before and wanted.size:
                 raise wrong_size(where, wanted.size, done)
@@ -200,7 +202,7 @@ class RegistryClient:
         """Return a small blob, checked."""
         where = f"{self.place}/{repository}@{wanted.digest}"
         if wanted.size > _MAX_SMALL:
-            raise RegistryError("Blob is too large", f"{where} has {wanted.size} bytes where a small file is expected.")
+            raise RegistryError("Blob too large", f"{where} has {wanted.size} bytes; a small file was expected.")
         with self._get(repository, f"blobs/{wanted.digest}", {}) as response:
             raw = body_of(response, wanted.size, where)
         check(raw, wanted.digest, wanted.size, where)
@@ -226,19 +228,19 @@ class RegistryClient:
         path = f"/v2/{self.path(repository)}/{rest}"
         with self.request("GET", path, self._pull_scope(repository), headers) as response:
             if response.status not in (200, 206):
-                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {reason_of(response)}")
+                raise RegistryError("Registry error", f"{self.host}{path}: {reason_of(response)}")
             yield response
 
     def _page(self, path: str, scope: str) -> tuple[Mapping[str, Any], str | None]:
         with self.request("GET", path, scope) as response:
             if response.status != 200:
-                raise RegistryError("Registry answers with an error", f"{self.host}{path}: {reason_of(response)}")
+                raise RegistryError("Registry error", f"{self.host}{path}: {reason_of(response)}")
             raw = body_of(response, _MAX_SMALL, path)
             link = _NEXT.search(response.headers.get("Link", ""))
         try:
             form = json.loads(raw)
         except ValueError as problem:
-            raise RegistryError("Registry answers with an error", f"{self.host}{path} is no JSON.") from problem
+            raise RegistryError("Registry error", f"{self.host}{path} is not JSON.") from problem
         following = urlsplit(urljoin(f"https://{self.host}{path}", link[1])) if link else None
         # Only the path: a link to another host would carry our login there.
         return form if isinstance(form, dict) else {}, f"{following.path}?{following.query}" if following else None

@@ -90,7 +90,9 @@ def parse_descriptor(form: Any, where: str) -> Descriptor:
         or not isinstance(form.get("size"), int)
         or form["size"] < 0
     ):
-        raise RegistryError("Malformed manifest", f"{where} holds a descriptor without a valid digest and size: {form}")
+        raise RegistryError(
+            "Malformed manifest", f"{where} contains a descriptor without a valid digest and size: {form}"
+        )
     platform = form.get("platform")
     return Descriptor(
         str(form.get("mediaType") or ""),
@@ -119,7 +121,7 @@ def parse_manifest(raw: bytes, media_type: str, where: str) -> Manifest:
     except ValueError:
         form = None
     if not isinstance(form, dict) or form.get("schemaVersion") != 2:
-        raise RegistryError("Malformed manifest", f"{where} is no OCI manifest or index (schemaVersion 2).")
+        raise RegistryError("Malformed manifest", f"{where} is not an OCI manifest or index (schemaVersion 2).")
     stated = form.get("mediaType") or media_type.partition(";")[0].strip()
     if not stated:
         stated = OCI_INDEX if "manifests" in form else OCI_MANIFEST
@@ -165,18 +167,18 @@ def check(raw: bytes, digest: str, size: int | None, where: str) -> None:
 
 
 def wrong_digest(where: str, wanted: str, got: str) -> Tampered:
-    """Return the error for content that is not what its digest says."""
+    """Return the error for content that does not match its digest."""
     return Tampered(
         "Content does not match its digest",
-        f"{where}: {wanted} was asked for, and what came is {got}. It was damaged or changed on the way, in a mirror "
-        "or in the registry; nothing of it was kept, and nothing is executed. Try again, and if it stays so, tell "
-        "whoever runs the registry.",
+        f"{where}: {wanted} was requested and {got} was received. The content was damaged or changed in transit, in a "
+        "mirror or in the registry. It was discarded. Try again; if the error persists, contact the registry's "
+        "operator.",
     )
 
 
 def wrong_size(where: str, wanted: int, got: int) -> Tampered:
-    """Return the error for content that is longer or shorter than its descriptor says."""
+    """Return the error for content whose size differs from its descriptor."""
     return Tampered(
         "Content does not match its size",
-        f"{where}: {wanted} bytes were announced, and {got} came. Nothing of it was kept, and nothing is executed.",
+        f"{where}: {wanted} bytes were announced and {got} received. The content was discarded.",
     )

@@ -51,7 +51,9 @@ def find_credentials(host: str, environment: Mapping[str, str] | None = None) ->
     if given:
         username, colon, password = given.partition(":")
         if not colon:
-            raise RegistryError("Invalid credentials", f"DSTREAM_AUTH_{_variable(host)} has to be user:password.")
+            raise RegistryError(
+                "Invalid credentials", f"DSTREAM_AUTH_{_variable(host)} must have the form user:password."
+            )
         return Credentials(username, password)
     for where, form in _files(environment):
         found = _in_file(form, host, where, environment)
@@ -88,9 +90,9 @@ def _parse(text: str, where: str) -> Mapping[str, Any]:
     try:
         form = json.loads(text)
     except ValueError as problem:
-        raise RegistryError("Invalid credentials", f"{where} is no JSON: {problem}.") from problem
+        raise RegistryError("Invalid credentials", f"{where} is not JSON: {problem}.") from problem
     if not isinstance(form, dict):
-        raise RegistryError("Invalid credentials", f"{where} is no JSON object.")
+        raise RegistryError("Invalid credentials", f"{where} is not a JSON object.")
     return form
 
 
@@ -147,13 +149,13 @@ def _entry(entry: Mapping[str, Any], name: str, where: str) -> Credentials | Non
 
 
 def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Credentials | None:
-    """Run `docker-credential-NAME get`; it answers JSON, or that it has nothing."""
+    """Run `docker-credential-NAME get`; return None if it has no credentials for the server."""
     program = shutil.which(f"docker-credential-{name}", path=environment.get("PATH"))
     if program is None or os.sep in name:
         raise RegistryError(
             "Credential helper not found",
-            f"docker's configuration says that docker-credential-{name} knows the login of {server}, and there is no "
-            "such program on the PATH. Install it, or take it out of the configuration.",
+            f"The docker configuration names docker-credential-{name} for {server}, but this program is not on the "
+            "PATH. Install it, or remove it from the configuration.",
         )
     try:
         done = subprocess.run(
@@ -170,13 +172,13 @@ def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Crede
     if done.returncode:
         if "not found" in said.lower() or "no credentials" in said.lower():
             return None
-        detail = f"{program} get, for {server}, ended with exit code {done.returncode}: {said[:300]}"
+        detail = f"{program} get, for {server}, exited with code {done.returncode}: {said[:300]}"
         raise RegistryError("Credential helper failed", detail)
     try:
         form = json.loads(said)
         username, secret = str(form["Username"]), str(form["Secret"])
     except (ValueError, KeyError, TypeError) as problem:
-        detail = f"{program} get, for {server}, did not answer with Username and Secret."
+        detail = f"{program} get, for {server}, returned no Username and Secret."
         raise RegistryError("Credential helper failed", detail) from problem
     if username == _TOKEN_USER:
         return Credentials("", "", secret)

@@ -45,10 +45,10 @@ def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[
         found.insert(0 if newest else len(found), image_name(image))
     if not found:
         raise RegistryError(
-            "Image is in no registry that may be asked",
-            f"Of {reference.registry} only mirrors may be asked, and {', '.join(own.mirrors)} is a folder, from which "
-            f"no container engine gets {image}. Copy it from there to a registry of yours, with: dstream providers "
-            "mirror HOST/PREFIX, and name that as a mirror too.",
+            "Image not available from mirrors",
+            f"Only mirrors of {reference.registry} may be used, and {', '.join(own.mirrors)} is a folder, from which a "
+            f"container engine cannot pull {image}. Copy the image to a registry with: dstream providers mirror "
+            "HOST/PREFIX, and add that registry to the mirrors.",
         )
     return tuple(found)
 

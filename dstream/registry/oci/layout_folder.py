@@ -55,7 +55,7 @@ class Folder:
                     raw, media_type = self._read(repository, each.digest, MAX_MANIFEST), each.media_type
                     break
             else:
-                raise NotThere("Not in the mirror", f"{self.place} has no {repository}:{wanted}.")
+                raise NotThere("Not found in the mirror", f"{self.place} has no {repository}:{wanted}.")
         return parse_manifest(raw, media_type, f"{repository}:{wanted} in {self.place}")
 
     def tags(self, repository: str) -> list[str]:
@@ -66,7 +66,7 @@ class Folder:
         """Copy a blob to a file, which is there only when it is whole and right."""
         path = self._blob(repository, wanted.digest)
         if not path.is_file():
-            raise NotThere("Not in the mirror", f"{self.place} has no {repository}@{wanted.digest}.")
+            raise NotThere("Not found in the mirror", f"{self.place} has no {repository}@{wanted.digest}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
             copy = Path(folder, "blob")
@@ -136,7 +136,7 @@ class Folder:
             with path.open("rb") as file:
                 raw = file.read(limit + 1)
         except FileNotFoundError:
-            raise NotThere("Not in the mirror", f"{self.place} has no {repository}@{digest}.") from None
+            raise NotThere("Not found in the mirror", f"{self.place} has no {repository}@{digest}.") from None
         check(raw, digest, None, str(path))
         return raw
 

@@ -63,13 +63,11 @@ class Login:
         what = f"{self._host}/{repository}".rstrip("/")
         known = self._known()
         if known is None:
-            how = f"No credentials for it were found. Log in with: docker login {self._host}"
+            how = f"No credentials were found. Log in with: docker login {self._host}"
         else:
             who = f"as {known.username!r}" if known.username else "with a token"
-            how = (
-                f"We came {who}, and that is not enough, or the password is no longer right: docker login {self._host}"
-            )
-        return Denied("Registry denies access", f"{what} may not be {_doing(scope)}, or does not exist. {how}")
+            how = f"The login {who} is not sufficient, or has expired. Log in with: docker login {self._host}"
+        return Denied("Registry denied access", f"{what} cannot be {_doing(scope)}, or does not exist. {how}")
 
     def _known(self) -> Credentials | None:
         if not self._looked:
@@ -81,8 +79,8 @@ class Login:
     def _token(self, parameters: dict[str, str], scope: str) -> str:
         realm = parameters.get("realm", "")
         if not self._transport.may_see_secrets(realm):
-            detail = f"{self._host} wants a token from {realm or 'nowhere'}, which is no address to send a login to."
-            raise RegistryError("Registry asks for a login in the wrong place", detail)
+            detail = f"{self._host} requests a login at {realm or 'no address'}, to which credentials are not sent."
+            raise RegistryError("Untrusted token endpoint", detail)
         query = {"service": parameters.get("service", ""), "scope": scope}
         credentials = self._known()
         headers = {"Accept": "application/json"}
@@ -101,14 +99,14 @@ class Login:
             if response.status in (401, 403):
                 raise self.denied(scope)
             if response.status != 200:
-                detail = f"{urlsplit(realm).netloc} answered {response.status} when asked for a token of {self._host}."
-                raise RegistryError("Registry gives no token", detail)
+                detail = f"{urlsplit(realm).netloc} returned status {response.status} for a token of {self._host}."
+                raise RegistryError("Registry issued no token", detail)
         try:
             answer = json.loads(text)
             token = answer.get("token") or answer["access_token"]
         except (ValueError, KeyError, AttributeError) as problem:
-            detail = f"{urlsplit(realm).netloc} answered without a token."
-            raise RegistryError("Registry gives no token", detail) from problem
+            detail = f"{urlsplit(realm).netloc} returned no token."
+            raise RegistryError("Registry issued no token", detail) from problem
         return str(token)
 
 

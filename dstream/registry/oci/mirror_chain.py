@@ -73,7 +73,7 @@ class Chain:
 def _some_tags(source: Source, repository: str) -> list[str]:
     tags = source.tags(repository)
     if not tags:
-        raise NotThere("Not in the registry", f"{source.place} has no tags of {repository}.")
+        raise NotThere("Not found in the registry", f"{source.place} has no tags of {repository}.")
     return tags
 
 

@@ -95,8 +95,8 @@ class Pusher:
 
     def _refused(self, what: str, answer: urllib3.BaseHTTPResponse) -> RegistryError:
         place = f"{self._client.host}/{self._client.path(self._repository)}"
-        detail = f"{place} did not take {what}: {reason_of(answer)}"
-        return RegistryError("Registry refuses what is pushed", detail)
+        detail = f"{place} rejected {what}: {reason_of(answer)}"
+        return RegistryError("Registry rejected the push", detail)
 
 
 def index_of(

@@ -54,21 +54,22 @@ def parse_reference(text: str) -> Reference:
     rest = text.removeprefix("oci://")
     host, slash, path = rest.partition("/")
     if "://" in rest or not slash or not path:
-        raise _wrong(text, "it is written REGISTRY/REPOSITORY:TAG, as ghcr.io/team/dstream-in-orders:v1.2.0")
+        raise _wrong(text, "expected REGISTRY/REPOSITORY:TAG, such as ghcr.io/team/dstream-in-orders:v1.2.0")
     if not _HOST.fullmatch(host) or not (set(".:[") & set(host) or host == "localhost"):
-        raise _wrong(text, f"{host!r} is no registry. Write its host first, as in ghcr.io/{rest}")
+        raise _wrong(text, f"{host!r} is not a registry host. Write the host first, such as ghcr.io/{rest}")
     path, _, digest = path.partition("@")
     repository, colon, tag = path.partition(":")
     if "@" in rest and not DIGEST.fullmatch(digest):
-        raise _wrong(text, "what follows the @ is a digest, sha256: and 64 hexadecimal digits")
+        raise _wrong(text, "@ must be followed by a digest: sha256: and 64 hexadecimal digits")
     if colon and not _TAG.fullmatch(tag):
-        raise _wrong(text, "a tag has letters, digits, '.', '_' and '-', at most 128 of them")
+        raise _wrong(text, "a tag consists of at most 128 letters, digits, '.', '_' and '-'")
     if not _REPOSITORY.fullmatch(repository):
         raise _wrong(
-            text, f"{repository!r} is no repository: small letters and digits, with '.', '_', '-' and '/' between"
+            text,
+            f"{repository!r} is not a repository: lower-case letters and digits, separated by '.', '_', '-' and '/'",
         )
     return Reference(host.lower(), repository, tag or None, digest or None)
 
 
 def _wrong(text: str, why: str) -> RegistryError:
-    return RegistryError("Invalid reference", f"{text!r} is no reference to a registry: {why}.")
+    return RegistryError("Invalid reference", f"{text!r} is not a reference to a registry: {why}.")

@@ -85,7 +85,9 @@ class Transport:
     ) -> urllib3.BaseHTTPResponse:
         for _ in range(_REDIRECTS + 1):
             if self._settings.offline:
-                raise Unreachable("Offline", f"{urlsplit(url).netloc} is not asked, since DSTREAM_OFFLINE is set.")
+                raise Unreachable(
+                    "Offline", f"{urlsplit(url).netloc} was not contacted because DSTREAM_OFFLINE is set."
+                )
             response = self._tried(method, url, headers, body)
             place = response.headers.get("Location")
             if response.status not in (301, 302, 303, 307, 308) or not place or method not in ("GET", "HEAD"):
@@ -96,14 +98,14 @@ class Transport:
             before, after = urlsplit(url), urlsplit(target)
             if after.scheme != "https" and not (after.scheme == "http" and self._plain_allowed(after.netloc)):
                 raise RegistryError(
-                    "Redirected to plain http",
-                    f"{before.netloc} sent us to {after.scheme}://{after.netloc}, where anybody on the way could "
-                    "change what we get. This was not followed.",
+                    "Redirect to plain http",
+                    f"{before.netloc} redirects to {after.scheme}://{after.netloc}, which is not encrypted. The "
+                    "redirect was not followed.",
                 )
             if (before.scheme, before.netloc) != (after.scheme, after.netloc):
                 headers = {name: value for name, value in headers.items() if name.lower() not in _OURS}
             url = target
-        raise RegistryError("Too many redirects", f"{urlsplit(url).netloc} redirects in circles.")
+        raise RegistryError("Too many redirects", f"{urlsplit(url).netloc} redirects in a loop.")
 
     def _tried(
         self, method: str, url: str, headers: dict[str, str], body: bytes | Path | None
@@ -116,7 +118,7 @@ class Transport:
                 response = self._once(method, url, headers, body)
             except (MaxRetryError, HTTPError, OSError) as problem:
                 if last or isinstance(_cause(problem), ssl.SSLError | SSLError):
-                    raise Unreachable("Registry does not answer", _explain(url, problem)) from problem
+                    raise Unreachable("Registry unreachable", _explain(url, problem)) from problem
             else:
                 if last or response.status not in _AGAIN:
                     return response
@@ -170,11 +172,9 @@ def body_of(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes
     try:
         raw = response.read(limit + 1)
     except HTTPError as problem:
-        raise Unreachable("Download broke off", f"{where}: {problem}.") from problem
+        raise Unreachable("Download interrupted", f"{where}: {problem}.") from problem
     if len(raw) > limit:
-        raise RegistryError(
-            "Answer is too large", f"{where} has more than {limit} bytes where a short text is expected."
-        )
+        raise RegistryError("Response too large", f"{where} has more than {limit} bytes; a short text was expected.")
     return raw
 
 
@@ -223,13 +223,13 @@ def _explain(url: str, problem: Exception) -> str:
     if isinstance(cause, ssl.SSLError | SSLError):
         if _NO_TLS.search(text):
             return (
-                f"{host} speaks no TLS. If you trust the way there, allow plain http for it: "
+                f"{host} does not use TLS. If you trust the network, allow plain http for it: "
                 f"DSTREAM_INSECURE_REGISTRIES={host}"
             )
         return (
-            f"The certificate of {host} does not hold: {text}. If it was issued by an authority of your own, name its "
-            "file in SSL_CERT_FILE."
+            f"The certificate of {host} is not trusted: {text}. If a private authority issued it, set SSL_CERT_FILE to "
+            "the authority's certificate."
         )
     if isinstance(cause, ProxyError):
-        return f"{host}: the proxy {_proxy_for(url)} does not let us through: {text}"
+        return f"{host}: the proxy {_proxy_for(url)} refused the connection: {text}"
     return f"{host}: {text}"

@@ -54,8 +54,8 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
     if find_spec("PyInstaller") is None:
         raise RegistryError(
             "PyInstaller is not installed",
-            "A package with compiled parts becomes one file by PyInstaller: pip install 'dstream-cli[freeze]', in the "
-            f"environment of dstream ({sys.executable}).",
+            "PyInstaller builds the single file of a package with compiled parts. Install it in the environment of "
+            f"dstream ({sys.executable}): pip install 'dstream-cli[freeze]'.",
         )
     with tempfile.TemporaryDirectory() as name, installed(package) as site:
         found = list(distributions(path=[str(site)]))

@@ -32,7 +32,7 @@ def publish(
     Blobs go first, tags last: whoever reads a tag finds all that it stands for.
     """
     if not files:
-        raise RegistryError("Nothing to publish", "No executable was given for any platform.")
+        raise RegistryError("Nothing to publish", "No executable was given.")
     pusher.blob(b"{}", EMPTY.media_type)
     layers = {platform: _layer(pusher, platform, path) for platform, path in sorted(files.items())}
     if layout == "files":

@@ -65,9 +65,9 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
         if compiled:
             raise RegistryError(
                 "Package has compiled parts",
-                f"{compiled[0]} belongs to one platform, so no single file of {package} runs on all of them. With "
-                "-freeze PyInstaller makes one for this machine's platform; those of others are given with "
-                "-binary OS_ARCH=FILE.",
+                f"{compiled[0]} is built for one platform, so one file of {package} cannot run on all platforms. Use "
+                "-freeze to build a file for this platform with PyInstaller, and -binary OS_ARCH=FILE for files "
+                "built elsewhere.",
             )
         found = list(distributions(path=[str(site)]))
         mine, (script, reference) = program_of(found, package, program)
@@ -100,7 +100,7 @@ def parts_of_folder(site: Path) -> tuple[Part, ...]:
 def installed(package: Path) -> Iterator[Path]:
     """Yield a folder in which a package and what it needs are installed, for as long as the context lasts."""
     if not (package / "pyproject.toml").is_file():
-        raise RegistryError("No provider package", f"{package} has no pyproject.toml.")
+        raise RegistryError("Not a provider package", f"{package} has no pyproject.toml.")
     with tempfile.TemporaryDirectory() as name:
         site = Path(name, "site")
         _install(package.absolute(), site)
@@ -133,7 +133,7 @@ def program_of(found: list[Distribution], package: Path, wanted: str | None) -> 
     try:
         project = tomllib.loads((package / "pyproject.toml").read_text("utf-8")).get("project", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise RegistryError("No provider package", f"{package}/pyproject.toml: {problem}.") from problem
+        raise RegistryError("Not a provider package", f"{package}/pyproject.toml: {problem}.") from problem
     name = _normal(str(project.get("name", "")))
     mine = next((each for each in found if _normal(each.metadata["Name"]) == name), None)
     scripts = {
@@ -144,13 +144,13 @@ def program_of(found: list[Distribution], package: Path, wanted: str | None) -> 
     if mine is None or not scripts or (wanted and wanted not in scripts):
         there = ", ".join(sorted(scripts)) or "none"
         detail = (
-            f"The [project.scripts] of {package} should name {wanted or 'a program called dstream-in-NAME'} "
-            f"(or dstream-out-, dstream-resource-). There are: {there}."
+            f"[project.scripts] of {package} must contain {wanted or 'a program named dstream-in-NAME'} "
+            f"(or dstream-out-, dstream-resource-). It contains: {there}."
         )
-        raise RegistryError("No provider package", detail)
+        raise RegistryError("Not a provider package", detail)
     if wanted is None and len(scripts) > 1:
-        detail = f"{package} has {', '.join(sorted(scripts))}. An artifact is one of them: choose with -program."
-        raise RegistryError("Which program", detail)
+        detail = f"{package} has {', '.join(sorted(scripts))}. An artifact holds one program: choose it with -program."
+        raise RegistryError("Ambiguous program", detail)
     chosen = wanted or next(iter(scripts))
     return mine, (chosen, scripts[chosen])
 

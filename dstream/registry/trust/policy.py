@@ -96,11 +96,11 @@ class Policy:
         wanted = " or ".join(
             [*(f"the key {key}" for key in self.keys), *([f"the identity {self.identity}"] if self.identity else [])]
         )
-        there = f"{len(found)} by others or for other content" if found else "none"
+        there = f"{len(found)}, by other signers or for other content" if found else "none"
         raise RegistryError(
             "Signature is missing",
-            f"The trust block {self.pattern!r} wants a signature of {reference.name}@{manifest.digest} by {wanted}. "
-            f"In {source.place} there is {there}. {' '.join(problems)}".strip(),
+            f"The trust block {self.pattern!r} requires a signature of {reference.name}@{manifest.digest} by {wanted}. "
+            f"Signatures in {source.place}: {there}. {' '.join(problems)}".strip(),
         )
 
 
@@ -243,4 +243,4 @@ def _public(key: Path) -> Any:
 
 
 def _bad_key(key: Path, why: str) -> RegistryError:
-    return RegistryError("Key cannot be used", f"{key}: {why}. It has to be a key in PEM.")
+    return RegistryError("Key cannot be used", f"{key}: {why}. The file must contain a public key in PEM format.")

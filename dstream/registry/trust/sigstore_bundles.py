@@ -33,7 +33,7 @@ def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, tr
     except ImportError as problem:
         raise RegistryError(
             "Sigstore is not installed",
-            f"Bundles are verified with the library sigstore: pip install 'dstream-cli[sigstore]' ({problem}).",
+            f"Verifying bundles needs the sigstore library: pip install 'dstream-cli[sigstore]' ({problem}).",
         ) from problem
     verifier = _verifier(trusted_root)
     try:
@@ -41,16 +41,22 @@ def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, tr
         signer = _names(bundle.signing_certificate)
         name = next((each for each in signer if re.fullmatch(translate(identity), each)), None)
         if name is None:
-            raise RegistryError("Signed by another identity", f"The bundle is by {', '.join(signer) or 'nobody'}.")
+            raise RegistryError(
+                "Unexpected signer identity", f"The bundle is signed by {', '.join(signer) or 'no identity'}."
+            )
         policy = Identity(identity=name, issuer=issuer or None)
         if _is_statement(raw):
             kind, payload = verifier.verify_dsse(bundle, policy)
             if kind != _STATEMENT or not _is_subject(payload, manifest):
-                raise RegistryError("Signature of something else", f"The statement is not about {manifest.digest}.")
+                raise RegistryError(
+                    "Signature for other content", f"The signed statement does not cover {manifest.digest}."
+                )
         else:
             verifier.verify_artifact(manifest.raw, bundle, policy)
     except (Error, ValueError) as problem:
-        raise RegistryError("Bundle does not hold", f"The sigstore bundle does not hold: {problem}.") from problem
+        raise RegistryError(
+            "Invalid sigstore bundle", f"The sigstore bundle cannot be verified: {problem}."
+        ) from problem
     return name
 
 
