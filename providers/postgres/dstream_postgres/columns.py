@@ -90,7 +90,7 @@ def columns_of(connection: Any, attributes: Sequence[Attribute]) -> tuple[dstrea
 
 
 def stream_of(connection: Any, name: str, shape: TableShape, attributes: Sequence[Attribute]) -> Stream:
-    """The stream of a table with its columns, as the host is told of it."""
+    """The stream of a table with its columns, as `plan` and `{"schema":...}` carry it."""
     return Stream(name, () if shape.keyless else shape.key, columns=columns_of(connection, attributes))
 
 

@@ -1,8 +1,8 @@
 """CopyBoth: the replication stream of a connection that psycopg2 has opened, read and answered through its libpq.
 
-psycopg2's own replication cursor moves the slot by itself: as long as no change has arrived, and whenever all that
+psycopg2's own replication cursor moves the slot on its own: as long as no change has arrived, and whenever all that
 arrived is confirmed, it confirms whatever place a keepalive names. A slot must not get ahead of the stored checkpoint:
-that is how a slot that was made anew is told from the old one. So the few functions of libpq that the stream takes
+this distinguishes a slot that was created again from the old one. So the few functions of libpq that the stream takes
 are called here. They are found in the library that psycopg2 is linked with, so both speak of the same connection.
 
 Messages: PostgreSQL documentation, "Streaming Replication Protocol" (XLogData, primary keepalive, standby status
@@ -21,7 +21,7 @@ from dstream_sdk import ProviderError, RetriableError
 _HEADER = 25
 """Bytes of XLogData before its payload: w, start, end of the log, time."""
 _KEEPALIVE = 18
-"""Bytes of a keepalive: k, end of the log, time, whether a reply is wanted. No XLogData is as short."""
+"""Bytes of a keepalive: k, end of the log, time, whether a reply is requested. No XLogData is as short."""
 _EPOCH_2000 = 946_684_800
 _SQLSTATE = ord("C")
 
@@ -77,7 +77,7 @@ class CopyBoth:
                 consumed = True
 
     def confirm(self, flushed: int, written: int, *, reply: bool = False) -> None:
-        """Tell the server that all before `flushed` may be forgotten. `reply` asks for a keepalive at once."""
+        """Tell the server that all before `flushed` may be forgotten. `reply` asks for a keepalive immediately."""
         self.flushed = max(self.flushed, flushed)
         self.written = max(self.written, written, self.flushed)
         now = int((time.time() - _EPOCH_2000) * 1_000_000)
@@ -88,9 +88,9 @@ class CopyBoth:
     def _kept_alive(self, message: bytes) -> None:
         if len(message) != _KEEPALIVE or message[:1] != b"k":
             raise ProviderError("Unexpected replication message", f"{len(message)} bytes of kind {message[:1]!r}")
-        _, wal_end, _, wanted = _keepalive(message)
+        _, wal_end, _, requested = _keepalive(message)
         self.wal_end = max(self.wal_end, wal_end)
-        if wanted:
+        if requested:
             self.confirm(0, 0)
 
     def _failure(self, code: int) -> ProviderError:

@@ -17,14 +17,14 @@ OWN = re.compile(r"dstream(_.*)?", re.DOTALL)
 class OriginFilter:
     """Decides by the setting `origin`: any, none (only changes without an origin), or others (not dstream's own)."""
 
-    def __init__(self, wanted: str) -> None:
-        self._wanted = wanted
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
         self.dropped: dict[str, int] = {}
         """How many transactions were left out, by the name of their origin."""
 
     def drops(self, origin: str) -> bool:
         """Whether a transaction of this origin is left out; it is counted, and the first one of an origin is logged."""
-        if self._wanted == "any" or (self._wanted == "others" and not OWN.fullmatch(origin)):
+        if self._mode == "any" or (self._mode == "others" and not OWN.fullmatch(origin)):
             return False
         count = self.dropped[origin] = self.dropped.get(origin, 0) + 1
         if count == 1:

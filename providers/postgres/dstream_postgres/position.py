@@ -46,10 +46,10 @@ class Visibility:
 class TableSnapshot:
     """The snapshot of a table: still to be read (`reading`), or read and not yet left behind by the stream.
 
-    A table to be read has no `snapshot` and no `until`. What is stored while it is read does not change, so that a
-    table that can never be read is told from progress; its rows are removed from the target before it is read again.
-    After reading, transactions visible in `snapshot` are skipped in the stream until the stream is past `until`, the
-    end of the log after the snapshot was taken: none of them can come later.
+    A table to be read has no `snapshot` and no `until`, and its state does not change while it is read: the host counts
+    an equal checkpoint as no progress, and blocks a task whose table can never be read. Before it is read again, its
+    rows are removed from the target. After reading, transactions visible in `snapshot` are skipped in the stream until
+    the stream is past `until`, the end of the log after the snapshot was taken: none of them can come later.
     """
 
     snapshot: str = ""

@@ -1,7 +1,7 @@
 """postgres_checkpoint: the row in the target in which an output keeps how far a task has come.
 
 As an object of its own it is planned with the task and removed with it: a task that is taken down and set up again
-starts anew, and does not go on from the checkpoint of its earlier life.
+starts from the beginning, not from the checkpoint of the removed task.
 """
 
 from __future__ import annotations

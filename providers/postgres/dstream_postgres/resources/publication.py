@@ -34,12 +34,14 @@ class PublicationAttributes:
     allow_tables_without_key: bool = setting(
         False, description="publish updates and deletes of tables without a key, on which the server then refuses both"
     )
-    oid: int = setting(description="the publication's number in the catalog; another one when it is made anew")
+    oid: int = setting(
+        description="the publication's number in the catalog; it changes when the publication is created again"
+    )
 
 
 class Publication(ResourceType[Connection]):
-    """A publication. Tables and operations change in place: tables that stay are not touched, so that nobody who
-    follows them sees a gap."""
+    """A publication. Tables and operations change in place: tables that stay are not touched, so that their
+    readers see no gap."""
 
     type = "postgres_publication"
     attributes = PublicationAttributes

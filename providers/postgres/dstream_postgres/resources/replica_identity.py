@@ -60,7 +60,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         return self.read(ctx, {"table": identity.get("table", identity.get("id", ""))}, None)
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
-        """Note the present value, then set the wanted one."""
+        """Record the present value, then set the desired one."""
         spelled = str(desired["table"])
         table = _table(spelled)
         with SERVERS.use(ctx.config, f"set the replica identity of {table}") as server:
@@ -73,7 +73,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         return _object(spelled, now or earlier, {"earlier": {"identity": earlier[0], "index": earlier[1]}})
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
-        """Set the wanted value; the earlier one stays the one before dstream."""
+        """Set the desired value; the recorded earlier value stays the one from before dstream."""
         spelled = str(desired["table"])
         table = _table(spelled)
         with SERVERS.use(ctx.config, f"set the replica identity of {table}") as server:

@@ -69,7 +69,7 @@ class ReplicationSlot(ResourceType[Connection]):
             if failover and int(server.run("SHOW server_version_num")[0][0]) < _FAILOVER_SINCE:
                 raise InvalidError("Not supported", "failover needs PostgreSQL 17 or later", path="failover")
             extra = ", failover => true" if failover else ""
-            # Without a limit the server would go on waiting, and create the slot after everybody has left.
+            # Without a limit the server keeps waiting, and creates the slot after the request has ended.
             server.run("SELECT set_config('statement_timeout', %s, false)", (_milliseconds(ctx.remaining()),))
             try:
                 server.run(f"SELECT pg_create_logical_replication_slot(%s, %s{extra})", (name, plugin))
@@ -114,7 +114,7 @@ def _read(server: Server, name: str) -> Object | None:
     failover = False
     if int(server.run("SHOW server_version_num")[0][0]) >= _FAILOVER_SINCE:
         failover = bool(server.run("SELECT failover FROM pg_replication_slots WHERE slot_name = %s", (name,))[0][0])
-    # How far the log is held back changes by itself; only the loss is worth a difference.
+    # How far the log is held back changes all the time; only its loss is a difference.
     attributes = {
         "name": name,
         "plugin": plugin,
