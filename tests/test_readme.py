@@ -95,3 +95,43 @@ def test_the_architecture_names_every_package():
     engine = [f"engine/{path.parent.name}" for path in (ROOT / "dstream/engine").glob("*/__init__.py")]
     assert [str(each) for each in packages if f"`{each}" not in page] == []
     assert [each for each in engine if f"`{each}`" not in page] == []
+
+
+TYPED = re.compile(r"^(?:\$ )?dstream ([^\n#|&;]+)", re.MULTILINE)
+INLINE = re.compile(r"`dstream ([^`\n]+)`|^ {4}dstream ([^\n#|&;]+)|&& dstream ([^\n#|&;]+)", re.MULTILINE)
+SHELLS = ("", "sh", "bash", "console")
+A_MESSAGE = "needs Python 3.11 to 3.14"
+
+
+def typed_commands(text: str) -> list[str]:
+    """Return the command lines of a page: in blocks of shell, in indented blocks, and in the text."""
+    shell = [block for language, block in re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) if language in SHELLS]
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    found = [line for block in shell for line in TYPED.findall(block)]
+    found += [next(filter(None, groups)) for groups in INLINE.findall(prose)]
+    return [each for each in found if each != A_MESSAGE and not each.startswith(("-", "{"))]
+
+
+COMMAND_PAGES = [*PAGES, *sorted(ROOT.glob("providers/*/README.md")), ROOT / "docs" / "glossary.md"]
+
+
+@pytest.mark.parametrize("page", COMMAND_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_shows_exists_with_its_options(page):
+    from click import Context, Group
+
+    from dstream.cli.main import root
+
+    context = Context(root)
+    for typed in typed_commands(page.read_text()):
+        words = typed.split()
+        command = root.get_command(context, words[0])
+        assert command is not None, typed
+        if isinstance(command, Group) and len(words) > 1 and re.fullmatch(r"[a-z-]+", words[1]):
+            command = command.get_command(context, words[1])
+            assert command is not None, typed
+        known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+        known |= {"-h", "-help", "--help"}
+        if isinstance(command, Group):
+            continue
+        given = {word.split("=")[0].rstrip(".,:)") for word in words if re.match(r"--?[a-z]", word)}
+        assert given <= known, (typed, given - known)

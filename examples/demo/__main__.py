@@ -39,7 +39,7 @@ def story(stage: Stage) -> None:
     """Tell the story; raises Failed when a step did not do what it says."""
     changes = stage.folder / "changes.jsonl"
 
-    stage.say("A shop has a PostgreSQL database. dstream.hcl asks for its changes in a file, and on the console.")
+    stage.say("A shop has a PostgreSQL database. dstream.hcl sends its changes to a file, and to the console.")
     stage.show_file("dstream.hcl")
     stage.sql(*TABLES, *ROWS)
 
@@ -53,19 +53,19 @@ def story(stage: Stage) -> None:
     publications, slots = stage.replication()
     expect(len(publications) == 1 and len(slots) == 1, "the publication and the slot exist in the database")
 
-    stage.step("The rows that the tables have are moved first")
+    stage.step("Move the existing rows first")
     stage.dstream("run orders-to-file --until-idle", says=["read 2 rows"])
 
-    stage.step("Rows change, and the changes are moved")
+    stage.step("Change rows, and move the changes")
     stage.sql(*CHANGES)
     stage.dstream("run orders-to-file --until-idle")
     stage.dstream("run file-to-console --until-idle", says=["Ada", "Grace", "99.5", "Delete"])
     expect(operations(changes) == MOVED, f"{changes.name} holds every change once, in order per row")
 
-    stage.step("Is anything left to do?")
+    stage.step("Check for remaining changes")
     stage.dstream("plan -detailed-exitcode", says=["No changes"])
 
-    stage.step("Somebody drops the publication behind our back, while no row changes")
+    stage.step("The publication is dropped outside of dstream")
     stage.sql(f"DROP PUBLICATION {publications[0]}")
     stage.dstream("drift", code=2, says=["postgres_publication", "missing"])
 
@@ -74,10 +74,10 @@ def story(stage: Stage) -> None:
     expect(stage.replication() == (publications, slots), "the publication is back, and the slot is as it was")
     stage.dstream("drift", says=[])
 
-    stage.step("Take everything down")
+    stage.step("Destroy everything")
     stage.dstream("destroy -auto-approve -allow-data-loss", says=["Destroy complete"])
-    expect(stage.replication() == ([], []), "no publication and no slot is left in the database")
-    expect(operations(changes) == MOVED, f"{changes.name} is still there: it is yours")
+    expect(stage.replication() == ([], []), "the database has no publication and no slot any more")
+    expect(operations(changes) == MOVED, f"{changes.name} is kept: it is your data")
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ def test_blocks_are_written_for_what_is_imported_and_not_declared(world: World) 
     assert "rec_secret needs password" in planned.err and "on made.hcl:" in planned.err
     text = (world.folder / "made.hcl").read_text()
     assert "uid" not in text and "zone" not in text and "p4ss" not in text + planned.said
-    assert "# password is a secret" in text
+    assert "# password is sensitive" in text
     # The secret, which is never written, has to be given; then everything is as it is.
     (world.folder / "made.hcl").write_text(text.replace("  # password", '  password = "p4ss-planted" #'))
     ready = run(world, "plan", "-detailed-exitcode", code=2)
@@ -44,7 +44,7 @@ def test_blocks_are_written_for_what_is_imported_and_not_declared(world: World) 
     run(world, "plan", "-detailed-exitcode")
     assert world.recorder.objects()["rec_planned a"]["labels"] == {"a b": "${c}"}
     exists = run(world, "plan", "-generate-config-out", "made.hcl", code=1)
-    assert "exists already" in exists.err
+    assert "already exists" in exists.err
 
 
 def test_the_command_imports_one_object_and_can_write_its_block(world: World) -> None:
@@ -116,7 +116,7 @@ def test_what_is_not_whole_or_not_known_is_shown_as_such(world: World) -> None:
     listed = run(world, "state", "list").out
     assert "rec_planned.a (tainted)" in listed and "rec_blind.b (unresolved)" in listed
     shown = run(world, "show").out
-    assert "replaces it" in shown and "look by hand" in shown
+    assert "replaces it" in shown and "check whether it exists" in shown
     assert "To review: 2" in run(world, "show", "-format", "markdown").out
     assert "unresolved" in run(world, "state", "show", "rec_blind.b").out
     found = json.loads(run(world, "show", "-json").out)["values"]["root_module"]["resources"]

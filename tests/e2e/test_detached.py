@@ -98,12 +98,12 @@ def test_what_fails_at_once_is_said_at_once(tmp_path):
     assert "Task was never applied" in never.said
     ended = dstream(tmp_path, "run", "count", "-detach", "-unapplied")
     assert ended.code == 0, ended.said
-    assert "There is no log" not in dstream(tmp_path, "logs", "count").said
+    assert "No log of" not in dstream(tmp_path, "logs", "count").said
     missing = dstream(tmp_path, "logs", "nothing")
     assert missing.code == 1
     assert "no task" in missing.said
     asking = dstream(tmp_path, "run", "count", "-detach", "-apply")
-    assert "nobody can be asked" in asking.said
+    assert "A background run cannot prompt" in asking.said
 
 
 def test_an_apply_that_takes_away_what_a_running_task_needs_stops_it_only_when_told_to(folder):

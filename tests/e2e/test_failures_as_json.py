@@ -42,7 +42,7 @@ WRONG_LINES = {
     "apply -auto-approve -json=true -lock-timeout soon": "'soon' is not a duration",
     "apply -json -nosuch": "No such option '-nosuch'",
     "apply --json -parallelism zero": "'zero' is not a valid integer range",
-    "apply -json -refresh-only -destroy": "-refresh-only changes the state alone",
+    "apply -json -refresh-only -destroy": "-refresh-only changes only the state",
     "destroy -json -target": "requires an argument",
     "-chdir nowhere destroy -json": "cannot enter nowhere",
 }

@@ -113,7 +113,7 @@ def test_an_apply_that_waits_long_enough_proceeds_after_the_other(where, request
         wait_until(lambda: under_way(shop), "the first apply to create the slot")
         second = shop.start("apply", "-auto-approve", "-lock-timeout=60s")
         lines = iter(second.stdout.readline, "")
-        assert any(line.startswith("Waiting for the lock") for line in lines)
+        assert any(line.startswith("Waiting for the state lock") for line in lines)
         assert second.poll() is None
     finally:
         holding.close()

@@ -268,7 +268,7 @@ def test_what_is_no_saved_plan_is_refused_with_a_sentence(world: World, damage: 
     for command in ("apply", "show"):
         said = run(world, command, "p.plan", code=1).err
         assert "p.plan" in said
-        assert damage != "missing" or "no file" in said.lower() or "No such file" in said
+        assert damage != "missing" or "is neither a file nor a task" in said
     assert world.recorder.objects() == {}
 
 
@@ -335,7 +335,7 @@ def test_markdown_fits_a_comment_shows_what_destroys_data_first_and_counts_what_
     assert text == run(world, "plan", "-format", "markdown").out
     assert text.index("rec_table.t") < text.index("rec_planned.gone") < text.index("rec_planned.many")
     shown = text.count("rec_planned.many[")
-    cut = int(text.rpartition("no room: ")[2].split()[0])
+    cut = int(text.rpartition("Not shown: ")[2].split()[0])
     assert shown // 2 < 1500
     assert cut == 1500 - text.count("<code>rec_planned.many[") - text.count("- `rec_planned.many[")
 

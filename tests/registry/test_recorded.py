@@ -74,7 +74,7 @@ def recorded(user: User, open_registry: Registry, request: pytest.FixtureRequest
 
 
 def test_what_is_locked_and_needs_no_signature_goes_on_being_used(recorded: Recorded) -> None:
-    assert "in the state alone" in recorded.user.done("init")
+    assert "for objects that only the state has" in recorded.user.done("init")
     recorded.user.done("init", "-lockfile=readonly")
     assert "rec_planned.a" in recorded.user.done("plan")
     recorded.user.done("apply", "-auto-approve")

@@ -87,7 +87,7 @@ def test_a_configuration_that_cannot_be_planned_does_not_hide_drift(world: World
     report = world.drift()
     assert [each.kind for each in report.drifts] == [DriftKind.MISSING]
     assert (report.exit_code, bool(report.diagnostics)) == (1, True)
-    assert "could not be found out" in report_markdown(report)
+    assert "could not be determined" in report_markdown(report)
 
 
 def test_a_provider_that_cannot_start_makes_its_objects_unreachable_and_no_others(world: World) -> None:
@@ -225,4 +225,4 @@ def test_a_long_report_as_markdown_fits_and_counts_what_was_cut(world: World) ->
         world.recorder.put("rec_planned", name, zone="x" * 1000)
     shown = report_markdown(world.drift())
     assert 50_000 < len(shown) <= LIMIT
-    assert shown.rstrip().endswith("entries were cut; `dstream drift` shows all._")
+    assert shown.rstrip().endswith("entries are not shown; run `dstream drift` to see all._")

@@ -359,7 +359,7 @@ class TestReleased:
         (warning,) = planned.diagnostics
         assert (warning.severity, warning.summary, warning.address) == ("warning", "Released", "task.copy")
         assert "config.retired" in warning.detail
-        assert "nothing is lost with it" in "\n".join(plan_lines(planned, Paint(enabled=False)))
+        assert "no data is lost" in "\n".join(plan_lines(planned, Paint(enabled=False)))
         assert [each.summary for each in world.drift().warnings] == ["Released"]
         world.apply()
         assert "old" not in world.recorder.names()
