@@ -32,6 +32,8 @@ class Exchange:
         """What came after the last newline."""
         self.ended = False
         """Whether the process has closed its standard output."""
+        self.reading = True
+        """Whether standard output is read; while it is not, the process has to wait when its pipe is full."""
         self.overlong = False
         """Whether a line was longer than a control line may be."""
         self._log = log or partial(note, "info", process.name)
@@ -85,7 +87,7 @@ class Exchange:
         self._write()
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
-        if not self.ended:
+        if self.reading and not self.ended:
             poll.register(self.process.stdout, select.POLLIN)
         if not self._errors_ended:
             poll.register(self.process.stderr, select.POLLIN)

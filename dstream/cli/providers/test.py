@@ -20,12 +20,13 @@ from dstream.cli.render.paint import paint_for, say
     help="Role of the provider, if it has several executables.",
 )
 @option("provider-config", metavar="JSON", default="{}", help="Configuration to test with, as a JSON object.")
+@option("verify", metavar="COMMAND", help="Shell command that prints everything an output has written to its target.")
 @flag("json", help="Print JSON.")
-def command(provider: str, role: str | None, provider_config: str, json: bool) -> int:
+def command(provider: str, role: str | None, provider_config: str, verify: str | None, json: bool) -> int:
     """Test a provider against the rules of the protocol. Use a configuration that points to a test system."""
     from dstream.plugins.conformance import run_kit
 
-    results = run_kit(named_binary(provider, role), json_object(provider_config, "it", hint="-provider-config"))
+    results = run_kit(named_binary(provider, role), json_object(provider_config, "it", hint="-provider-config"), verify)
     failed = [result for result in results if result.outcome == "failed"]
     if json:
         say(json_module.dumps([result.to_json() for result in results], ensure_ascii=False))
@@ -34,7 +35,7 @@ def command(provider: str, role: str | None, provider_config: str, json: bool) -
     colours = {"passed": "green", "failed": "red", "skipped": "dim"}
     for result in results:
         say(f"{paint(result.outcome, colours[result.outcome]):<7}  {result.rule}  {result.title}")
-        if result.outcome == "failed" and result.detail:
+        if result.outcome != "passed" and result.detail:
             for line in result.detail.splitlines():
                 say(f"           {line}")
     counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in colours}

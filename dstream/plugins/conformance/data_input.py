@@ -9,11 +9,11 @@ from typing import Any
 from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.opening import first_object, opening_line
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.resuming import CHECKPOINT, END, Reading, check_resumed, check_uncommitted, read
 from dstream.plugins.conformance.talk import Talk
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.wire import decode_object
 
-CHECKPOINT, END = b'{"checkpoint":', b'{"end":'
 _SECONDS = 20.0
 _POSITION_LIMIT = 64 * 1024
 
@@ -40,11 +40,19 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
     """Check the rules of inputs."""
     kept: list[Session] = []
 
+    read_before: list[Reading] = []
+
     def opened(**members: Any) -> Talk:
-        talk = Talk(binary, opening_line(info, "input", config, checkpoint=None, **members))
+        talk = uncommitted(**members)
         talk.commits = True
+        return talk
+
+    def uncommitted(**members: Any) -> Talk:
+        talk = Talk(binary, opening_line(info, "input", config, **{"checkpoint": None, **members}))
         form = talk.object("answer to its opening line", 30.0)
         if form.get("status") == "error":
+            if members.get("checkpoint") is not None:
+                raise Departed(f"it refuses the checkpoint that it wrote: {form.get('diagnostics')}")
             raise Skipped(f"it refuses this configuration: {form.get('diagnostics')}")
         require(form.get("status") == "ready", f"it wrote {form} before it was ready")
         return talk
@@ -71,32 +79,21 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
         if "checkpoint" in info.capabilities:
             require(session.lines[-1].startswith(END), "it did not end with an end line")
 
-    def resumed() -> None:
-        first = main_session()
-        if not first.checkpoints:
-            raise Skipped("it wrote no checkpoint")
-        with opened() as talk:
-            if not _checkpoint_after_data(talk, _SECONDS):
-                raise Skipped("no checkpoint follows any data")
-            position = first_object(talk.heard[-1]).get("checkpoint")
-            following = talk.line(_SECONDS)
-            talk.kill()
-        with Talk(binary, opening_line(info, "input", config, checkpoint=position)) as talk:
-            talk.commits = True
-            form = talk.object("answer to its opening line", 30.0)
-            if form.get("status") != "ready":
-                raise Departed(f"it refuses the checkpoint that it wrote: {form.get('diagnostics')}")
-            data = following is not None and not following.startswith((CHECKPOINT, END))
-            again = talk.line(_SECONDS)
-            if data and again is not None and again.startswith(END):
-                raise Departed("killed after a checkpoint, it ends at once behind it, though there was more")
+    def reading() -> Reading:
+        """What the source holds, read without committing anything."""
+        if not read_before:
+            with uncommitted(until="current") as talk:
+                read_before.append(read(talk))
+        return read_before[0]
 
     acks = "checkpoint" in info.capabilities
     yield check("R20", lambda: opened().__exit__(None, None, None))
+    if acks:
+        yield check("R27", lambda: check_uncommitted(uncommitted, reading()))
+    yield check("R23", lambda: check_resumed(uncommitted, reading()))
     yield check("R2", lambda: _envelopes(main_session().data), "input")
     yield check("R21", lambda: _numbers(main_session()))
     yield check("R22", lambda: _positions(main_session()))
-    yield check("R23", resumed)
     yield check("R24", lambda: _ended(main_session(), acks))
     yield check("R25", lambda: _last_checkpoint(main_session(), acks))
     yield check("R26", lambda: _plain(ended_by(stop_by_signal, acks=False)))

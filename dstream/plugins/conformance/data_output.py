@@ -6,31 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dstream.plugins.binary import Binary
+from dstream.plugins.conformance.delivery import check_delivery
 from dstream.plugins.conformance.opening import opening_line
 from dstream.plugins.conformance.planning import STREAM
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.sink_view import SinkView
 from dstream.plugins.conformance.talk import Talk
+from dstream.plugins.conformance.wire_records import END, checkpoint, envelope
 from dstream.plugins.probe import ProviderInfo
-from dstream.plugins.wire import decode_object, encode
+from dstream.plugins.wire import decode_object
 
 _SECONDS = 20.0
 _UNNAMED = "conformance_unnamed"
-_END = b'{"end":true}\n'
 
 
-def envelope(number: int, table: str = "conformance") -> bytes:
-    """Return an envelope as one line."""
-    metadata = {"TableName": table, "OperationType": "Insert", "Key": {"id": number}}
-    return encode({"data": {"id": number, "text": "conformance"}, "metadata": metadata})
-
-
-def checkpoint(number: int) -> bytes:
-    """Return a checkpoint line."""
-    return encode({"checkpoint": {"source": "conformance", "id": number}, "n": number})
-
-
-def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> Iterator[Result]:
-    """Check the rules of outputs."""
+def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], view: SinkView) -> Iterator[Result]:
+    """Check the rules of outputs; `view` shows what is in the sink."""
 
     def opened() -> Talk:
         talk = Talk(binary, opening_line(info, "output", config, streams=[STREAM]))
@@ -50,7 +41,7 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) 
         with opened() as talk:
             for number in range(1, 4):
                 talk.send(envelope(2 * number - 1), envelope(2 * number), checkpoint(number))
-            talk.send(_END)
+            talk.send(END)
             said = talk.rest(_SECONDS)
             _acknowledgements(said, 3)
             require(talk.code == 0, f"it exited with {talk.code}")
@@ -95,7 +86,7 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) 
     def new_stream() -> None:
         needs_acks()
         with opened() as talk:
-            talk.send(envelope(1), checkpoint(1), envelope(2, _UNNAMED), checkpoint(2), _END)
+            talk.send(envelope(1), checkpoint(1), envelope(2, _UNNAMED), checkpoint(2), END)
             said = talk.rest(_SECONDS)
             at = next((at for at, line in enumerate(said) if line.startswith(b'{"stream":')), None)
             if at is None:
@@ -114,6 +105,8 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) 
     if "stores_checkpoint" in info.capabilities:
         yield check("R37", stored)
     yield check("R38", new_stream)
+    if "checkpoint" in info.capabilities:
+        yield from check_delivery(opened, view)
 
 
 def _numbers(lines: list[bytes]) -> list[int]:

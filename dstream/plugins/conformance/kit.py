@@ -13,6 +13,7 @@ from dstream.plugins.conformance.opening import check_opening
 from dstream.plugins.conformance.planning import check_plan
 from dstream.plugins.conformance.resources import check_resources
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.sink_view import SinkView
 from dstream.plugins.conformance.standing import objects_in_place
 from dstream.plugins.conformance.talk import Talk
 from dstream.plugins.conformance.version1 import check_version_1
@@ -20,37 +21,40 @@ from dstream.plugins.probe import ProviderInfo, probe
 from dstream.plugins.wire import decode_object
 
 
-def run_kit(binary: Binary, config: Mapping[str, Any]) -> list[Result]:
+def run_kit(binary: Binary, config: Mapping[str, Any], verify: str | None = None) -> list[Result]:
     """Return the results of all rules that apply, in the order of the rules.
 
     `config` should point at nothing that matters: data is read from it and written to it, and objects that do not
-    exist are created and destroyed.
+    exist are created and destroyed. `verify` is a shell command that prints what the output has made durable.
     """
-    results = list(_all(binary, config))
+    results = list(_all(binary, config, SinkView(verify)))
     return sorted(results, key=lambda result: (int(result.rule[1:]), result.role))
 
 
-def _all(binary: Binary, config: Mapping[str, Any]) -> Iterator[Result]:
+def _all(binary: Binary, config: Mapping[str, Any], view: SinkView) -> Iterator[Result]:
     yield check("R1", lambda: _probe(binary))
     try:
         info = probe(binary)
     except DiagnosticsError:
         return
     if info.protocol >= 2:
-        yield from _version_2(binary, info, config)
+        yield from _version_2(binary, info, config, view)
     yield from check_version_1(binary, info, config)
 
 
-def _version_2(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> Iterator[Result]:
+def _version_2(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], view: SinkView) -> Iterator[Result]:
     if "resource" in info.roles:
         yield from check_opening(binary, info, config, "resource")
         yield from check_resources(binary, info, config)
-    for role, look in (("input", check_input), ("output", check_output)):
+    for role in ("input", "output"):
         if role in info.roles:
             yield from check_plan(binary, info, config, role)
             with objects_in_place(binary, info, config, role):
                 yield from check_opening(binary, info, config, role)
-                yield from look(binary, info, config)
+                if role == "input":
+                    yield from check_input(binary, info, config)
+                else:
+                    yield from check_output(binary, info, config, view)
 
 
 def _probe(binary: Binary) -> None:

@@ -102,7 +102,7 @@ def _secret(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role:
     properties = (info.config_schema or {}).get("properties")
     items = properties.items() if isinstance(properties, dict) else ()
     names = [name for name, each in items if isinstance(each, dict) and each.get("x-sensitive") is True]
-    texts = [name for name in names if isinstance(properties, dict) and properties[name].get("type") == "string"]
+    texts = [name for name in names if isinstance(properties, dict) and _takes_text(properties[name])]
     if not texts:
         raise Skipped("its schema has no sensitive text")
     with Talk(binary, opening_line(info, role, {**config, **dict.fromkeys(texts, _SECRET)})) as talk:
@@ -111,6 +111,15 @@ def _secret(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role:
         talk.until(lambda line: False, 5.0)
         shown = b"\n".join(talk.heard).decode("utf-8", "replace") + talk.stderr
         require(_SECRET not in shown, f"the value of {', '.join(texts)} appears in what it writes")
+
+
+def _takes_text(schema: Mapping[str, Any]) -> bool:
+    """Tell whether the JSON Schema of a setting allows a string."""
+    types = schema.get("type")
+    if isinstance(types, str | list):
+        return "string" in types if isinstance(types, list) else types == "string"
+    choices = [*(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())]
+    return any(isinstance(each, dict) and _takes_text(each) for each in choices)
 
 
 def first_object(line: bytes | None) -> dict[str, Any]:

@@ -27,13 +27,16 @@ TITLES = {
     "R24": "ends with an end line and exit code 0",
     "R25": "answers SIGTERM with a last checkpoint and the end",
     "R26": "writes envelopes only where nothing is acknowledged",
-    "R28": "ends by itself with until = current",
+    "R27": "delivers again what was not committed",
+    "R28": "ends with until = current when it has delivered what was there",
     "R29": "ends at the first consistent point after max_records",
+    "R30": "acknowledges only what is durable",
     "R31": "acknowledges what was sent, as it was sent, with rising numbers",
     "R32": "acknowledges the last checkpoint without waiting for more",
     "R33": "finishes, acknowledges and exits 0 after the end line",
     "R34": "acknowledges nothing when its input ends without an end line",
     "R35": "delivers no half line",
+    "R36": "rejects before it acknowledges",
     "R37": "says in ready which checkpoint it has stored",
     "R38": "asks for the objects of a table that nobody named, and then ends",
     "R40": "answers every request once, with its id",
@@ -54,7 +57,7 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One rule, in one role of the provider."""
+    """One rule, in one role of the provider, or as it shows in the sink."""
 
     rule: str
     outcome: Outcome

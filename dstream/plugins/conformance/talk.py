@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -17,6 +19,7 @@ from dstream.plugins.wire import decode_object, encode
 
 PATIENCE = 10.0
 _CHECKPOINT = b'{"checkpoint":'
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, absent from fcntl elsewhere
 
 
 class Talk:
@@ -55,6 +58,22 @@ class Talk:
         """End the provider without a warning (SIGKILL)."""
         self._exchange.process.kill()
         self._exchange.process.wait(5.0)
+
+    def hold(self) -> None:
+        """Stop reading stdout, and leave so little room in its pipe that a long line holds the provider up."""
+        self._exchange.reading = False
+        narrow(self._exchange.process.stdout)
+
+    def answers_unread(self, seconds: float) -> bool:
+        """Wait, while stdout is not read, until something is there to be read; return whether it is."""
+        until = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._exchange.process.stdout, select.POLLIN)
+        while time.monotonic() < until:
+            self._exchange.step(0.01)
+            for _, event in poll.poll(10):
+                return bool(event & select.POLLIN)
+        return False
 
     def line(self, seconds: float = PATIENCE) -> bytes | None:
         """Return the next line; None when stdout has ended or nothing came in time."""
@@ -119,3 +138,11 @@ class Talk:
     ) -> None:
         """End the provider."""
         self._exchange.close()
+
+
+def narrow(descriptor: int) -> None:
+    """Ask for a pipe of one page; where that is refused, a long line may still fit."""
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl
+
+        fcntl.fcntl(descriptor, _SET_PIPE_SIZE, 4096)

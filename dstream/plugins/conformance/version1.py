@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dstream.plugins.binary import Binary
-from dstream.plugins.conformance.data_input import CHECKPOINT, END
-from dstream.plugins.conformance.data_output import envelope
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
+from dstream.plugins.conformance.resuming import CHECKPOINT, END
 from dstream.plugins.conformance.talk import Talk
+from dstream.plugins.conformance.wire_records import envelope
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.redact import Redactor
 from dstream.plugins.v1_lifecycle import parse_legacy_answer
