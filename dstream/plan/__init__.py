@@ -3,7 +3,7 @@
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
 from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide
-from dstream.plan.differences import MISSING, Difference, changed_names, contains_unknown, differences
+from dstream.plan.differences import MISSING, Difference, changed_names, differences, has_unknown_part
 from dstream.plan.plan import Plan, is_fingerprint
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "TaskNote",
     "TypeRules",
     "changed_names",
-    "contains_unknown",
     "decide",
     "differences",
+    "has_unknown_part",
     "is_fingerprint",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from dstream.lang import Unknown
 from dstream.plan.action import Action
 from dstream.plan.change import Reason
-from dstream.plan.differences import changed_names, contains_unknown
+from dstream.plan.differences import changed_names, has_unknown_part
 from dstream.plan.ignore_changes import with_ignored
 
 
@@ -93,4 +93,4 @@ def _planned(prior: Mapping[str, Any], desired: Mapping[str, Any], rules: TypeRu
 
 def unknown_names(attributes: Mapping[str, Any]) -> list[str]:
     """Return the names of the top-level attributes that are not wholly known."""
-    return [name for name, value in attributes.items() if contains_unknown(value)]
+    return [name for name, value in attributes.items() if has_unknown_part(value)]

@@ -42,21 +42,21 @@ def same(before: Any, after: Any, *, unordered: bool = False) -> bool:
     """Tell whether two values mean the same; an unknown value is the same as nothing."""
     if type(before) is type(after) and isinstance(before, str | int):
         return bool(before == after)
-    if contains_unknown(after) or contains_unknown(before):
+    if has_unknown_part(after) or has_unknown_part(before):
         return False
     return bool(normalised(before, unordered=unordered) == normalised(after, unordered=unordered))
 
 
-def contains_unknown(value: Any) -> bool:
-    """Tell whether a value is unknown, or has an unknown somewhere inside."""
+def has_unknown_part(value: Any) -> bool:
+    """Tell whether JSON values, as in planned attributes, have an unknown part; the language has `contains_unknown`."""
     if isinstance(value, str | int) or value is None:
         return False
     if isinstance(value, Unknown):
         return True
     if isinstance(value, Mapping):
-        return any(map(contains_unknown, value.values()))
+        return any(map(has_unknown_part, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(contains_unknown, value))
+        return any(map(has_unknown_part, value))
     return False
 
 

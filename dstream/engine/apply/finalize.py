@@ -46,7 +46,9 @@ class Finalizer:
                 if note.address in self._prepared.snapshot.tasks and not self._any_left(note.address):
                     records.append(PutTask(note.address, None))
             elif not note.applied and not self._touches_failure(note.address) and not stopped:
-                state = TaskState(self._fingerprint(note.address), now(), task.discovered)
+                state = TaskState(
+                    self._fingerprint(note.address), now(), self._prepared.required[note.address].discovered
+                )
                 records.append(PutTask(note.address, state))
         moved = self._unforeseen()
         for output in plan.outputs:

@@ -14,7 +14,7 @@ from typing import Any
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.apply import ApplyOptions, apply
 from dstream.engine.plan.plan_result import PlanOptions
-from dstream.engine.providers.task_requirements import with_discovered
+from dstream.engine.providers.task_instance import with_discovered
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
 from dstream.plan import Action, Plan

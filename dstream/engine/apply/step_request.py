@@ -25,7 +25,7 @@ from dstream.engine.plan.provider_plan import PriorObject, plan_changes
 from dstream.engine.plan.resource_diff import planned_identity, prior_attributes
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, make_spec
-from dstream.engine.providers.task_requirements import TaskInstance, task_instance
+from dstream.engine.providers.task_instance import TaskInstance, task_instance
 from dstream.engine.providers.type_rules import NO_RULES, ResourceTypeRules, rules_of
 from dstream.engine.refresh.refresh import NOT_REFRESHED
 from dstream.engine.setup.operation import Operation

@@ -149,7 +149,7 @@ def _pending(
             tuple(note for note in plan.tasks if not note.applied),
         ),
         (),
-        tuple(warning for task in prepared.tasks.values() for warning in task.warnings),
+        tuple(warning for required in prepared.required.values() for warning in required.warnings),
     )
 
 

@@ -8,7 +8,7 @@ from dstream.engine.evaluate.expansion import instances
 from dstream.engine.evaluate.resource_values import ResourceValues
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec
-from dstream.engine.providers.task_requirements import task_instance
+from dstream.engine.providers.task_instance import task_instance
 from dstream.engine.setup.block_graph import provider_of
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Scope

@@ -27,7 +27,7 @@ from dstream.engine.plan.errors import unknown_type
 from dstream.engine.providers.implied_type import object_type
 from dstream.engine.providers.offline_schemas import OfflineSchemas
 from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec
-from dstream.engine.providers.task_requirements import task_instance
+from dstream.engine.providers.task_instance import task_instance
 from dstream.engine.setup.block_graph import provider_of, references_outside_blocks
 from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
 from dstream.lang import Unknown, evaluate, evaluate_body

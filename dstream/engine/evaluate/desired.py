@@ -11,7 +11,7 @@ from dstream.config import Lifecycle
 from dstream.diagnostics import SourceRange
 from dstream.engine.evaluate.redaction import Path
 from dstream.lang import Scope, sensitive_paths, strip_sensitive
-from dstream.plan import contains_unknown
+from dstream.plan import has_unknown_part
 from dstream_state import NO_TIMEOUTS, Timeouts
 
 AttributeValues = tuple[dict[str, Any], frozenset[Path]]
@@ -52,7 +52,7 @@ class DesiredObject:
     @property
     def unknown(self) -> bool:
         """Whether any attribute is not yet known."""
-        return contains_unknown(self.attributes)
+        return has_unknown_part(self.attributes)
 
 
 def split_sensitive(values: Any) -> AttributeValues:

@@ -244,7 +244,7 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
         _refuse([f"the state had serial {made_from['serial']}, and has {snapshot.serial} now"])
     command = Command.from_json(file.command)
     answers = answers_from(file.answers)
-    prepared = make_plan(operation, snapshot, pool, command.options, saved_answers=answers)
+    prepared = make_plan(operation, snapshot, pool, command.options, saved=answers)
     now = _identities(prepared, pool)
     before = made_from["providers"]
     _refuse([f"the provider {name} is another one now" for name in sorted(now) if now[name] != before.get(name)])

@@ -10,7 +10,8 @@ from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.resource_values import ResourceValues
 from dstream.engine.plan.recorded_answers import RecordedAnswers
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.task_requirements import Streams, TaskInstance
+from dstream.engine.providers.task_instance import Streams, TaskInstance
+from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.plan import Plan
 from dstream_state import Record, Snapshot, Timeouts
@@ -32,6 +33,11 @@ class PlanOptions:
     discovered: Mapping[str, Streams] = field(default_factory=dict)
     """Streams that outputs met at run time, by the name of the flow: they are recorded with the task."""
 
+    @property
+    def plans_objects(self) -> bool:
+        """Whether the plan compares what the configuration declares."""
+        return not (self.destroy or self.refresh_only)
+
 
 @dataclass(slots=True)
 class PlanResult:
@@ -39,18 +45,21 @@ class PlanResult:
 
     plan: Plan
     snapshot: Snapshot
-    desired: dict[str, DesiredObject] = field(default_factory=dict)
-    specs: dict[str, ProviderSpec] = field(default_factory=dict)
-    tasks: dict[str, TaskInstance] = field(default_factory=dict)
-    refreshed_objects: dict[str, RefreshedObject] = field(default_factory=dict)
-    resource_values: ResourceValues = field(default_factory=ResourceValues)
-    block_needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    state_updates: tuple[Record, ...] = ()
+    """The prior state, under the addresses of the configuration."""
+    desired: Mapping[str, DesiredObject]
+    specs: Mapping[str, ProviderSpec]
+    tasks: Mapping[str, TaskInstance]
+    required: Mapping[str, RequiredObjects]
+    """What each task requires, by the address of the task."""
+    refreshed_objects: Mapping[str, RefreshedObject]
+    resource_values: ResourceValues
+    block_needs: Mapping[str, tuple[str, ...]]
+    state_updates: tuple[Record, ...]
     """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
-    moved_tasks: dict[str, str] = field(default_factory=dict)
+    moved_tasks: Mapping[str, str]
     """The earlier address of each task that is still recorded under it, by its new one."""
-    answers: RecordedAnswers = field(default_factory=RecordedAnswers)
-    removed_timeouts: dict[str, Timeouts] = field(default_factory=dict)
+    answers: RecordedAnswers
+    removed_timeouts: Mapping[str, Timeouts]
     """What holds for objects that are removed although their block is there, by address."""
 
     def declares(self, address: str) -> bool:

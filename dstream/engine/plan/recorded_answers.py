@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from dstream.engine.evaluate.desired import DesiredObject
@@ -17,7 +16,8 @@ from dstream.engine.evaluate.redaction import WITHHELD, Path
 from dstream.engine.plan.provider_plan import PlannedChange, PriorObject
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.task_requirements import Side, TaskRequirements
+from dstream.engine.providers.task_instance import Side
+from dstream.engine.providers.task_requirements import TaskRequirements
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.refresh.refresh import NOT_REFRESHED, Refresh, RefreshedObject
 from dstream.engine.setup.hooks import RefreshProgress
@@ -29,18 +29,18 @@ SECRET = {"$secret": True}
 _ABSENT = object()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RecordedAnswers:
     """What a plan was made of, beside state and configuration. All of it by address, or by the name of a provider."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     """The evaluated attributes of declared objects."""
-    configs: dict[str, Any] = field(default_factory=dict)
+    configs: Mapping[str, Any] = field(default_factory=dict)
     """The evaluated configurations of providers."""
-    refreshed_objects: dict[str, RefreshedObject] = field(default_factory=dict)
-    derivations: dict[str, Derivation] = field(default_factory=dict)
+    refreshed_objects: Mapping[str, RefreshedObject] = field(default_factory=dict)
+    derivations: Mapping[str, Derivation] = field(default_factory=dict)
     """What sides of tasks asked for, by `requirement_key`."""
-    planned_changes: dict[str, PlannedChange] = field(default_factory=dict)
+    planned_changes: Mapping[str, PlannedChange] = field(default_factory=dict)
     """What providers made of changes."""
 
     def value(self, address: str, fresh: dict[str, Any]) -> dict[str, Any]:
@@ -155,11 +155,14 @@ def _withheld(value: Any) -> Any:
 class SavedTaskRequirements(TaskRequirements):
     """What tasks asked for at plan; a side whose answer had secrets in it is asked again."""
 
-    saved: Mapping[str, Derivation] = MappingProxyType({})
+    def __init__(self, pool: ProviderPool, saved: Mapping[str, Derivation]) -> None:
+        """Take the saved answers, by `requirement_key`."""
+        super().__init__(pool)
+        self._saved = saved
 
     def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
         """See `TaskRequirements`."""
-        saved = self.saved.get(requirement_key(flow, side.role))
+        saved = self._saved.get(requirement_key(flow, side.role))
         if saved is None:
             return super().answer(side, flow, streams)
         if not any(has_secret(each.attributes) for each in saved.resources):

@@ -18,8 +18,8 @@ from dstream.plan import (
     DriftKind,
     Reason,
     changed_names,
-    contains_unknown,
     decide,
+    has_unknown_part,
 )
 from dstream_state import ObjectState
 
@@ -32,11 +32,11 @@ def change_of(
     asked: Reason,
     key: bytes,
     *,
-    new_first: bool,
+    create_first: bool,
 ) -> Change:
     """Return what takes an object to what is desired.
 
-    `asked` is a reason to replace it even without a difference; with `new_first`, a replacement makes the new object
+    `asked` is a reason to replace it even without a difference; with `create_first`, a replacement makes the new object
     before it destroys the old one.
     """
     prior = prior_attributes(recorded, refreshed, desired.sensitive, key)
@@ -45,8 +45,8 @@ def change_of(
     lifecycle = desired.lifecycle
     ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
     if reason is Reason.TAINTED and same_identity(desired, recorded, rules):
-        new_first = False  # what is not whole stands where the new one has to
-    wishes = DecideOptions(ignored, new_first, reason if prior is not None else Reason.NONE)
+        create_first = False  # what is not whole stands where the new one has to
+    wishes = DecideOptions(ignored, create_first, reason if prior is not None else Reason.NONE)
     decision = decide(prior, redacted, rules, wishes)
     missing = recorded is not None and prior is None
     return Change(
@@ -143,7 +143,7 @@ def _kept(before: Any, told: Any) -> Any:
 def planned_identity(attributes: Mapping[str, Any], rules: ResourceTypeRules) -> dict[str, Any] | None:
     """Return the identity that the attributes give an object, or None while one of them is not known."""
     identity = {name: attributes.get(name, rules.defaults.get(name)) for name in rules.identity_attributes}
-    return None if not identity or contains_unknown(identity) or None in identity.values() else identity
+    return None if not identity or has_unknown_part(identity) or None in identity.values() else identity
 
 
 def same_identity(desired: DesiredObject, recorded: ObjectState | None, rules: ResourceTypeRules) -> bool:

@@ -1,71 +1,66 @@
-"""Tasks: the providers of each side, and the objects that they ask for.
+"""Required objects: what the providers of a task need before it can run.
 
-A task is one flow for each of its outputs, and each flow has an input process, and so a source position, of its own.
 For each flow the input is asked what it needs and which streams it delivers, then the output, with the streams. They
-are told the name of the flow, by which they name what may not be shared.
-The answer of a version 1 output is one opaque object, its lifecycle; a version 1 input is never asked.
+are given the name of the flow, by which they name what flows may not share. The answer of a version 1 output is one
+opaque object, its lifecycle; a version 1 input is never asked.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from dstream.addresses import DerivedAddress, Key, TaskAddress
-from dstream.config import Config, Lifecycle, SideBlock, TaskBlock
+from dstream.addresses import DerivedAddress
+from dstream.config import Lifecycle
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.evaluate.desired import DesiredObject, split_sensitive
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.providers.pool import ProviderPool
-from dstream.engine.providers.provider_config import ProviderSpec, make_spec
-from dstream.engine.providers.run_limits import RunLimits, run_limits
-from dstream.lang import Scope, from_json_value
+from dstream.engine.providers.task_instance import (
+    Side,
+    Streams,
+    TaskInstance,
+    derived_address,
+    flow_name,
+    with_discovered,
+)
+from dstream.lang import from_json_value
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.type_schemas import fetch
-from dstream_state import V1_LIFECYCLE, Snapshot, fingerprint
+from dstream_state import V1_LIFECYCLE
 
 _LIFECYCLE = "lifecycle"
 """What the address and the provider call the one object of a version 1 output."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One end of a task with its provider."""
+class RequiredObjects:
+    """What the providers of one task answered."""
 
-    role: str
-    label: str | None
-    spec: ProviderSpec
-
-
-@dataclass(slots=True)
-class TaskInstance:
-    """A task, or one instance of it, evaluated; what its providers ask for is filled in by `TaskRequirements`."""
-
-    address: TaskAddress
-    block: TaskBlock
-    input: Side
-    outputs: tuple[Side, ...]
-    limits: RunLimits = field(default_factory=RunLimits)
-    streams: dict[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    objects: tuple[DesiredObject, ...] = ()
+    streams: Mapping[str, Streams] = field(default_factory=dict)
     """What the input delivers, by the name of the flow."""
-    required: list[DesiredObject] = field(default_factory=list)
-    deferred: list[str] = field(default_factory=list)
-    problems: list[Diagnostic] = field(default_factory=list)
-    warnings: list[Diagnostic] = field(default_factory=list)
-    released: set[str] = field(default_factory=set)
-    """Addresses of objects that it needs no longer, with which nothing is lost."""
+    deferred: tuple[str, ...] = ()
+    """The arguments that a provider has to know before it can answer."""
+    released: frozenset[str] = frozenset()
+    """Addresses of objects that the task needs no longer; nothing is lost when they go."""
+    problems: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+    answers: Mapping[tuple[str, str], Derivation] = field(default_factory=dict)
+    """The answers as given, by flow and role."""
 
     @property
-    def sides(self) -> tuple[Side, ...]:
-        """The input and the outputs."""
-        return (self.input, *self.outputs)
+    def stream_names(self) -> tuple[str, ...]:
+        """The names of all streams of the task."""
+        names = (str(stream.get("name", "?")) for streams in self.streams.values() for stream in streams)
+        return tuple(dict.fromkeys(names))
 
     @property
     def discovered(self) -> dict[str, tuple[dict[str, Any], ...]]:
-        """The streams that its outputs met at run time, as the state keeps them, by the name of the flow."""
+        """The streams that the outputs met at run time, as the state keeps them, by the name of the flow."""
         found = {}
         for flow, streams in self.streams.items():
             met = [stream for stream in streams if stream.get("discovered")]
@@ -73,132 +68,58 @@ class TaskInstance:
                 found[flow] = tuple({k: v for k, v in stream.items() if k != "discovered"} for stream in met)
         return found
 
-    def fingerprint(self, pool: ProviderPool, key: bytes) -> str:
-        """Return what identifies this configuration of the task, for telling whether it was applied."""
-        parts = [
-            [
-                side.role,
-                side.label,
-                side.spec.source.kind,
-                side.spec.source.value,
-                side.spec.wire(info),
-                info.version,
-            ]
-            for side in self.sides
-            for info in [pool.installed(side.spec).info]
-        ]
-        return fingerprint(key, ("task", str(self.address)), parts)
-
-
-Streams = tuple[Mapping[str, Any], ...]
-
-
-def with_discovered(delivered: Streams, discovered: Iterable[Mapping[str, Any]]) -> Streams:
-    """Return what an input delivers together with what was met at run time, which is marked so."""
-    names = {stream.get("name") for stream in delivered}
-    more = {stream.get("name"): {**stream, "discovered": True} for stream in discovered}
-    return (*delivered, *(stream for name, stream in more.items() if name not in names))
-
-
-def discovered_of(snapshot: Snapshot, task: str, flow: str) -> Streams:
-    """Return the streams that were met at run time, as the state has them."""
-    recorded = snapshot.tasks.get(task)
-    return recorded.discovered.get(flow, ()) if recorded is not None else ()
-
-
-def flow_name(task: TaskAddress, label: str | None) -> str:
-    """Return the name of a flow: that of the task, and after a slash the label of the output."""
-    name = str(task).removeprefix("task.")
-    return name if label is None else f"{name}/{label}"
-
-
-def derived_address(task: TaskInstance, side: Side, type_: str, key: str) -> str:
-    """Return the address of an object that a side of a task asks for."""
-    return str(DerivedAddress(task.address, side.role, side.label, type_, key))  # type: ignore[arg-type]  # role of a side
-
-
-def side_name(task: TaskAddress, role: str, label: str | None) -> str:
-    """Return the name of a task's side, as `task.copy.output["audit"]`."""
-    return f'{task}.{role}["{label}"]' if label is not None else f"{task}.{role}"
-
-
-def task_instance(block: TaskBlock, key: Key, scope: Scope, config: Config) -> TaskInstance:
-    """Evaluate the sides of a task; raise DiagnosticsError with all that is wrong."""
-    address = TaskAddress(block.name, key)
-    problems: list[Diagnostic] = []
-    sides = []
-    for role, side in (("input", block.input), *(("output", output) for output in block.outputs)):
-        try:
-            sides.append(Side(role, side.label, _spec(address, role, side, scope, config)))
-        except DiagnosticsError as problem:
-            problems.extend(problem.diagnostics)
-    limits = RunLimits()
-    try:
-        limits = run_limits(block, scope)
-    except DiagnosticsError as problem:
-        problems.extend(problem.diagnostics)
-    if problems:
-        raise DiagnosticsError(problems)
-    return TaskInstance(address, block, sides[0], tuple(sides[1:]), limits)
-
-
-def _spec(address: TaskAddress, role: Any, side: SideBlock, scope: Scope, config: Config) -> ProviderSpec:
-    return make_spec(side_name(address, role, side.label), side.launch, side.config, role, scope, config)
-
 
 class TaskRequirements:
-    """Asks the providers of tasks what they need, several tasks at once."""
+    """Asks the providers of tasks what they need, several tasks at the same time."""
 
-    def __init__(
-        self,
-        pool: ProviderPool,
-        needs: Callable[[TaskInstance], tuple[str, ...]],
-        discovered: Callable[[str, str], Streams] = lambda task, flow: (),
-    ) -> None:
-        """Ask through `pool`; `needs` gives the blocks that a task's objects depend on.
-
-        `discovered` gives the streams that the outputs of a task (its address, and the flow's name) met at run time.
-        """
+    def __init__(self, pool: ProviderPool) -> None:
+        """Ask through `pool`."""
         self._pool = pool
-        self._needs = needs
-        self._discovered = discovered
         self._threads: dict[str, threading.Thread] = {}
-        self.answers: dict[tuple[str, str], Derivation] = {}
-        """What was said, by flow and role."""
+        self._results: dict[str, RequiredObjects | Exception] = {}
 
     def start(self, task: TaskInstance) -> None:
-        """Start asking; `finish` waits for the answer."""
+        """Start asking; `result` waits for the answer."""
         thread = threading.Thread(target=self._ask, args=(task,), name=f"derive {task.address}", daemon=True)
         self._threads[str(task.address)] = thread
         thread.start()
 
-    def finish(self, task: TaskInstance) -> None:
-        """Wait until the task's `required`, `streams`, `deferred` and `problems` are filled in."""
-        thread = self._threads.get(str(task.address))
-        if thread is None:
-            self._ask(task)
-        else:
+    def result(self, task: TaskInstance) -> RequiredObjects:
+        """Return what a task needs, asking now unless that was started."""
+        thread = self._threads.pop(str(task.address), None)
+        if thread is not None:
             thread.join()
+        elif str(task.address) not in self._results:
+            self._ask(task)
+        found = self._results[str(task.address)]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _ask(self, task: TaskInstance) -> None:
         try:
+            self._results[str(task.address)] = self._collect(task)
+        except Exception as problem:  # noqa: BLE001  # raised again where the result is waited for
+            self._results[str(task.address)] = problem
+
+    def _collect(self, task: TaskInstance) -> RequiredObjects:
+        collected = _Collected(task)
+        try:
             for output in task.outputs:
                 flow = flow_name(task.address, output.label)
-                answer = self._side(task, task.input, flow, ())
+                answer = self._side(collected, task.input, flow, ())
                 delivered = answer.streams if answer is not None else ()
-                found = self._discovered(str(task.address), flow)
-                task.streams[flow] = with_discovered(delivered, found)
-                self._side(task, output, flow, task.streams[flow])
+                collected.streams[flow] = with_discovered(delivered, task.discovered.get(flow, ()))
+                self._side(collected, output, flow, collected.streams[flow])
         except DiagnosticsError as problem:
-            task.problems.extend(_named(problem.diagnostics, task))
+            collected.problems.extend(_named(problem.diagnostics, task))
+        return collected.result()
 
-    def _side(
-        self, task: TaskInstance, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]
-    ) -> Derivation | None:
+    def _side(self, into: _Collected, side: Side, flow: str, streams: Streams) -> Derivation | None:
         found = self._pool.installed(side.spec)
         if found.info.protocol < 2:
             if side.role == "output":
-                task.required.append(self._lifecycle(task, side, found.info.version))
+                into.add(_v1_lifecycle(into.task, side, found.info.version))
             return None
         if side.role not in found.info.roles:
             raise DiagnosticsError(
@@ -211,19 +132,19 @@ class TaskRequirements:
             )
         answer = self.answer(side, flow, streams)
         if answer.deferred:
-            self.answers[flow, side.role] = answer
-            task.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
+            into.answers[flow, side.role] = answer
+            into.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
             return None
         fetch(found.info.resources, {item.type for item in answer.resources})
-        self.answers[flow, side.role] = _with_all_secrets(answer, found.info)
+        into.answers[flow, side.role] = _with_all_secrets(answer, found.info)
         for item in answer.resources:
-            self._add(task, self._wanted(task, side, item))
-        task.released.update(derived_address(task, side, *pair) for pair in answer.released)
-        task.warnings += (each for each in _named(answer.warnings, task) if each not in task.warnings)
+            into.add(_required(into.task, side, item, found.info))
+        into.released.update(derived_address(into.task, side, *pair) for pair in answer.released)
+        into.warnings += (each for each in _named(answer.warnings, into.task) if each not in into.warnings)
         return answer
 
-    def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
-        """Return what a side says that it needs."""
+    def answer(self, side: Side, flow: str, streams: Streams) -> Derivation:
+        """Return what a side needs, as its provider answers."""
         found = self._pool.installed(side.spec)
         return derive(
             found.binary,
@@ -235,56 +156,80 @@ class TaskRequirements:
             redact=self._pool.secrets_of(side.spec),
         )
 
-    def _add(self, task: TaskInstance, desired: DesiredObject) -> None:
-        """Add an object; one that several flows ask for in the same way is one object."""
-        same = next((each for each in task.required if each.address == desired.address), None)
-        if same is None:
-            task.required.append(desired)
-        elif same.attributes != desired.attributes:
+
+class _Collected:
+    """The answers of one task while they come in."""
+
+    def __init__(self, task: TaskInstance) -> None:
+        self.task = task
+        self.objects: dict[str, DesiredObject] = {}
+        self.streams: dict[str, Streams] = {}
+        self.deferred: list[str] = []
+        self.released: set[str] = set()
+        self.problems: list[Diagnostic] = []
+        self.warnings: list[Diagnostic] = []
+        self.answers: dict[tuple[str, str], Derivation] = {}
+
+    def add(self, desired: DesiredObject) -> None:
+        """Add an object; one that several flows require with the same attributes is one object."""
+        same = self.objects.setdefault(desired.address, desired)
+        if same.attributes != desired.attributes:
             raise DiagnosticsError(
                 error(
                     "Flows of a task need different objects of one name",
-                    f"{desired.address} is asked for with different attributes.",
-                    task.block.range,
+                    f"{desired.address} is required with different attributes.",
+                    self.task.block.range,
                 )
             )
 
-    def _wanted(self, task: TaskInstance, side: Side, item: DerivedResource) -> DesiredObject:
-        address = partial(derived_address, task, side)
-        schema = self._pool.installed(side.spec).info.resources.get(item.type)
-        sensitive: frozenset[Path] = (
-            frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()
-        )
-        return DesiredObject(
-            address=address(item.type, item.key),
-            block=str(task.address.block),
-            provider=side.spec.name,
-            type=item.type,
-            key=item.key,
-            attributes=from_json_value(item.attributes),
-            sensitive=sensitive | frozenset(item.sensitive),
-            dependencies=(*self._needs(task), *(address(*pair) for pair in item.depends_on)),
-            lifecycle=_lifecycle_of(task.block.lifecycle, item),
-            range=task.block.range,
-            aliases=tuple(address(*pair) for pair in item.aliases),
-            provider_prevents_destroy=item.prevent_destroy,
-            timeouts=item.timeouts,
+    def result(self) -> RequiredObjects:
+        """Return what came in."""
+        return RequiredObjects(
+            tuple(self.objects.values()),
+            self.streams,
+            tuple(self.deferred),
+            frozenset(self.released),
+            tuple(self.problems),
+            tuple(self.warnings),
+            self.answers,
         )
 
-    def _lifecycle(self, task: TaskInstance, side: Side, version: str) -> DesiredObject:
-        config, paths = split_sensitive(side.spec.config)
-        return DesiredObject(
-            address=str(DerivedAddress(task.address, "output", side.label, _LIFECYCLE)),
-            block=str(task.address.block),
-            provider=side.spec.name,
-            type=V1_LIFECYCLE,
-            key=_LIFECYCLE,
-            attributes={"config": config, "version": version},
-            sensitive=frozenset(("config", *path) for path in paths),
-            dependencies=self._needs(task),
-            lifecycle=task.block.lifecycle,
-            range=task.block.range,
-        )
+
+def _required(task: TaskInstance, side: Side, item: DerivedResource, info: ProviderInfo) -> DesiredObject:
+    address = partial(derived_address, task, side)
+    schema = info.resources.get(item.type)
+    sensitive: frozenset[Path] = frozenset((name,) for name in schema.sensitive) if schema is not None else frozenset()
+    return DesiredObject(
+        address=address(item.type, item.key),
+        block=str(task.address.block),
+        provider=side.spec.name,
+        type=item.type,
+        key=item.key,
+        attributes=from_json_value(item.attributes),
+        sensitive=sensitive | frozenset(item.sensitive),
+        dependencies=(*task.dependencies, *(address(*pair) for pair in item.depends_on)),
+        lifecycle=_lifecycle_of(task.block.lifecycle, item),
+        range=task.block.range,
+        aliases=tuple(address(*pair) for pair in item.aliases),
+        provider_prevents_destroy=item.prevent_destroy,
+        timeouts=item.timeouts,
+    )
+
+
+def _v1_lifecycle(task: TaskInstance, side: Side, version: str) -> DesiredObject:
+    config, paths = split_sensitive(side.spec.config)
+    return DesiredObject(
+        address=str(DerivedAddress(task.address, "output", side.label, _LIFECYCLE)),
+        block=str(task.address.block),
+        provider=side.spec.name,
+        type=V1_LIFECYCLE,
+        key=_LIFECYCLE,
+        attributes={"config": config, "version": version},
+        sensitive=frozenset(("config", *path) for path in paths),
+        dependencies=task.dependencies,
+        lifecycle=task.block.lifecycle,
+        range=task.block.range,
+    )
 
 
 def _with_all_secrets(answer: Derivation, info: ProviderInfo) -> Derivation:
@@ -316,9 +261,3 @@ def _named(diagnostics: Iterable[Diagnostic], task: TaskInstance) -> list[Diagno
     return [
         replace(d, address=d.address or str(task.address), subject=d.subject or task.block.range) for d in diagnostics
     ]
-
-
-def stream_names(task: TaskInstance) -> tuple[str, ...]:
-    """Return the names of all streams of a task."""
-    names = (str(stream.get("name", "?")) for streams in task.streams.values() for stream in streams)
-    return tuple(dict.fromkeys(names))

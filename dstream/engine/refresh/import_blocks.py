@@ -15,9 +15,8 @@ from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.expansion import instances
 from dstream.engine.evaluate.redaction import WITHHELD, redact
 from dstream.engine.evaluate.targeting import block_of_text
-from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.type_rules import ResourceTypeRules
-from dstream.engine.refresh.refresh import Refresh, RefreshedObject
+from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.engine.setup.block_graph import imported_block
 from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
 from dstream_state import ObjectState
@@ -121,24 +120,27 @@ def full_identity(given: Any, rules: ResourceTypeRules) -> Any:
     return {names[0]: given}
 
 
-def read_import(
-    desired: DesiredObject, given: Any, spec: ProviderSpec, rules: ResourceTypeRules, refresh: Refresh, key: bytes
-) -> tuple[ObjectState, RefreshedObject]:
-    """Read an object that exists and return what the state records of it, and how it really is."""
+def object_to_import(desired: DesiredObject, given: Any, rules: ResourceTypeRules) -> ObjectState:
+    """Return an object to read by its identity, as far as it is known before it is read."""
     identity = full_identity(given, rules)
-    item = ObjectState(desired.provider, desired.type, desired.key, identity, timeouts=desired.timeouts)
-    found = refresh.read_for_import(spec, desired.address, item)
+    return ObjectState(desired.provider, desired.type, desired.key, identity, timeouts=desired.timeouts)
+
+
+def imported_object(
+    desired: DesiredObject, requested: ObjectState, found: RefreshedObject, rules: ResourceTypeRules, key: bytes
+) -> ObjectState:
+    """Return what the state records of an object that was read; raise DiagnosticsError if it does not exist."""
     if not found.exists:
-        reason = "; ".join(d.summary for d in found.diagnostics) or "its provider says that there is none like it"
+        reason = "; ".join(d.summary for d in found.diagnostics) or "its provider reports that it does not exist"
         raise DiagnosticsError(
-            error("Nothing to import", f"{identity}: {reason}.", desired.range, address=desired.address)
+            error("Nothing to import", f"{requested.identity}: {reason}.", desired.range, address=desired.address)
         )
     paths = {*desired.sensitive, *rules.sensitive_paths}
-    recorded = ObjectState(
+    return ObjectState(
         provider=desired.provider,
         type=desired.type,
         key=desired.key,
-        identity=found.identity if found.identity is not None else identity,
+        identity=found.identity if found.identity is not None else requested.identity,
         attributes=redact({n: v for n, v in (found.attributes or {}).items() if v != WITHHELD}, paths, key),
         private=found.private,
         dependencies=desired.dependencies,
@@ -149,4 +151,3 @@ def read_import(
         prevent_destroy=desired.provider_prevents_destroy,
         timeouts=desired.timeouts,
     )
-    return recorded, found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from dstream.addresses import TaskAddress
@@ -13,15 +13,15 @@ from dstream.engine.evaluate.expansion import instances
 from dstream.engine.evaluate.redaction import has_withheld
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.task_requirements import (
+from dstream.engine.providers.task_instance import (
     Side,
     TaskInstance,
-    TaskRequirements,
     discovered_of,
     flow_name,
     side_name,
     task_instance,
 )
+from dstream.engine.providers.task_requirements import RequiredObjects, TaskRequirements
 from dstream.engine.refresh.prior_values import PriorValues, expressions_of
 from dstream.engine.setup.operation import Operation
 from dstream.run import Endpoint, Flow
@@ -87,22 +87,23 @@ def make_flows(
         if not unapplied:
             _check_applied(task, snapshot, pool)
         _check_known(task, pool)
-        derivations = TaskRequirements(pool, lambda _: (), partial(discovered_of, snapshot))
-        derivations.finish(task)
-        if task.problems:
-            raise DiagnosticsError(task.problems)
-        flows += [_flow(task, output, pool, snapshot.hmac_key) for output in chosen]
+        asked = replace(task, discovered=discovered_of(snapshot.tasks, task))
+        required = TaskRequirements(pool).result(asked)
+        if required.problems:
+            raise DiagnosticsError(required.problems)
+        fingerprint = task.fingerprint(pool, snapshot.hmac_key)
+        flows += [_flow(task, output, required, pool, fingerprint) for output in chosen]
     return flows
 
 
-def _flow(task: TaskInstance, output: Side, pool: ProviderPool, key: bytes) -> Flow:
+def _flow(task: TaskInstance, output: Side, required: RequiredObjects, pool: ProviderPool, fingerprint: str) -> Flow:
     return Flow(
         name=flow_name(task.address, output.label),
         task=flow_name(task.address, output.label),
         input=_endpoint(task.input.spec, pool),
         output=_endpoint(output.spec, pool),
-        streams=task.streams[flow_name(task.address, output.label)],
-        fingerprint=task.fingerprint(pool, key),
+        streams=required.streams[flow_name(task.address, output.label)],
+        fingerprint=fingerprint,
         record_limit=task.limits.record_limit,
         max_dead_letters=task.limits.max_dead_letters,
         address=str(task.address) if output.label is None else side_name(task.address, "output", output.label),

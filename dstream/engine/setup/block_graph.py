@@ -194,3 +194,20 @@ def object_blocks(needs: Needs, names: Iterable[str]) -> list[str]:
         else:
             found[name] = None
     return sorted(found)
+
+
+class ObjectDependencies:
+    """The resources and tasks that each block depends on, found once for each block."""
+
+    def __init__(self, needs: Needs) -> None:
+        """Take what each block needs directly."""
+        self._needs = needs
+        self._found: dict[str, tuple[str, ...]] = {}
+
+    def of(self, block: str) -> tuple[str, ...]:
+        """Return what a block depends on, through locals and providers too."""
+        found = self._found.get(block)
+        if found is None:
+            found = tuple(object_blocks(self._needs, self._needs[block]))
+            self._found[block] = found
+        return found

@@ -341,10 +341,10 @@ def test_what_is_not_there_right_after_it_was_given_up_may_come_yet(
     world.write(block('    create = "1s"'))
     world.recorder.on("create", "a", gate="never")
     statuses = []
-    ask = recovery._Case._status
+    ask = recovery._InterruptedChange._status
     clock = SimpleNamespace(now=time.time(), time=lambda: clock.now, sleep=lambda seconds: None)
 
-    def ask_and_make(case: recovery._Case, identity: object) -> Answer:
+    def ask_and_make(case: recovery._InterruptedChange, identity: object) -> Answer:
         answer = ask(case, identity)
         statuses.append(answer.status)
         world.recorder.put("rec_planned", "a")
@@ -352,7 +352,7 @@ def test_what_is_not_there_right_after_it_was_given_up_may_come_yet(
         return answer
 
     monkeypatch.setattr(recovery, "time", clock)
-    monkeypatch.setattr(recovery._Case, "_status", ask_and_make)
+    monkeypatch.setattr(recovery._InterruptedChange, "_status", ask_and_make)
     world.attempt()
     assert statuses == ["gone", "ok"]
     assert world.told.of("recovered") == ["rec_planned.a: was created"]

@@ -1,0 +1,41 @@
+"""Checks of `import` and `removed` blocks against what the configuration declares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.engine.plan.context import PlanContext
+from dstream.engine.plan.errors import no_import_target, still_declared
+from dstream.engine.refresh.moved_blocks import within
+
+
+def check_import_blocks(
+    context: PlanContext, desired: Collection[str], broken: Collection[str], waiting: Collection[str]
+) -> Iterator[Diagnostic]:
+    """Yield an error for each import to an address that nothing declares.
+
+    `desired` has the addresses of desired objects, `broken` the blocks with a problem, `waiting` the tasks whose
+    objects are not known yet.
+    """
+    blocks = context.operation.needs
+    for block in sorted(context.imports.blocks() - set(broken)):
+        if block in blocks and block not in context.selection:
+            continue
+        try:
+            named = context.imports.of(block)
+        except DiagnosticsError as problem:
+            yield from problem.diagnostics
+            continue
+        waits = any(within(task, block) for task in waiting)
+        for each in named.values():
+            if each.address not in desired and context.selection.has(each.address) and not waits:
+                yield no_import_target(each.address, block in blocks, each.range)
+
+
+def check_removed_blocks(context: PlanContext, desired: Collection[str]) -> Iterator[Diagnostic]:
+    """Yield an error for each `removed` block about an object that is still declared."""
+    for removed in context.config.removed:
+        still = next((address for address in desired if within(address, str(removed.from_))), None)
+        if still is not None:
+            yield still_declared(still, removed.range)

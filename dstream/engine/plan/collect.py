@@ -1,0 +1,202 @@
+"""Collecting: what is planned so far, and in the end the plan made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
+from dstream.engine.evaluate.conditions import failed_checks
+from dstream.engine.evaluate.desired import split_sensitive
+from dstream.engine.evaluate.errors import unknown_target
+from dstream.engine.evaluate.output_values import removed_outputs
+from dstream.engine.evaluate.redaction import redact
+from dstream.engine.evaluate.targeting import block_of_text, task_of
+from dstream.engine.plan.block_checks import check_import_blocks, check_removed_blocks
+from dstream.engine.plan.context import PlanContext
+from dstream.engine.plan.plan_result import PlanResult
+from dstream.engine.plan.planned import PlannedGroup, PlannedObject
+from dstream.engine.plan.provider_plan import PlannedChange
+from dstream.engine.plan.recorded_answers import RecordedAnswers, requirement_key
+from dstream.engine.plan.removals import Removals, plan_removals
+from dstream.engine.plan.resource_diff import drift_of
+from dstream.engine.providers.task_requirements import RequiredObjects
+from dstream.engine.refresh.refresh import RefreshedObject
+from dstream.engine.refresh.refresh_only import refresh_records
+from dstream.plan import Action, Change, Drift, OutputChange, Plan, TaskNote
+from dstream_state import PutTask, Record
+
+
+class PlannedBlocks:
+    """The results of the blocks that were planned so far; the fold alone adds to it."""
+
+    def __init__(self, problems: Iterable[Diagnostic]) -> None:
+        """Begin with the problems that were there before."""
+        self.problems: list[Diagnostic] = list(problems)
+        self.broken: set[str] = set()
+        """Blocks with a problem, or that need one with a problem."""
+        self.objects: dict[str, PlannedObject] = {}
+        self.changes: dict[str, Change] = {}
+        self.changed_blocks: set[str] = set()
+        """Blocks of which an object that exists is changed, for `replace_triggered_by`."""
+        self.values: dict[str, Any] = {}
+        """The evaluated attributes of declared objects."""
+        self.by_provider: dict[str, PlannedChange] = {}
+        self.required: dict[str, RequiredObjects] = {}
+        """What each task requires, by the address of the task."""
+        self.waiting_tasks: set[str] = set()
+        """Tasks whose objects are not known: their prior objects stay."""
+        self.outputs: list[OutputChange] = []
+        self.notes: list[TaskNote] = []
+
+    def add(self, group: PlannedGroup) -> None:
+        """Add the changes of a group."""
+        self.problems += group.problems
+        self.by_provider.update(group.by_provider)
+        for planned in group.objects:
+            self.objects[planned.desired.address] = planned
+            self.changes[planned.desired.address] = planned.change
+            if planned.change.action not in (Action.NO_OP, Action.CREATE):
+                self.changed_blocks.add(planned.desired.block)
+
+    def defer(self, block: str, change: Change) -> None:
+        """Add a task that waits for what is known after apply."""
+        self.changed_blocks.add(block)
+        self.changes[change.address] = change
+
+    def fail(self, block: str, problems: Iterable[Diagnostic]) -> None:
+        """Add the problems of a block, which is broken by them."""
+        self.broken.add(block)
+        self.problems.extend(problems)
+
+
+def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> PlanResult:
+    """Return the plan of all blocks; raise DiagnosticsError with all that is wrong."""
+    options, operation = context.options, context.operation
+    problems, notes, outputs = list(planned.problems), list(planned.notes), list(planned.outputs)
+    removals = Removals({}, {}, ())
+    if not options.refresh_only:
+        released = frozenset(address for each in planned.required.values() for address in each.released)
+        removals = plan_removals(context, list(_leftovers(context, planned)), released)
+        notes += _removed_tasks(context, planned)
+    problems += removals.problems
+    changes = {**planned.changes, **removals.changes}
+    problems += (unknown_target(each, list(changes)) for each in context.replaced if each not in changes)
+    if options.plans_objects and context.selection.everything:
+        outputs += removed_outputs(context.prior.outputs, context.config.outputs)
+    if not options.destroy:
+        problems += failed_checks(context.config, context.scope)
+    drifts = _drifts(context)
+    if options.plans_objects:
+        problems += check_import_blocks(context, planned.objects, planned.broken, planned.waiting_tasks)
+        problems += check_removed_blocks(context, planned.objects)
+    if has_errors(problems):
+        raise DiagnosticsError(problems)
+    desired = {address: each.desired for address, each in planned.objects.items()}
+    context.prior.readdress(desired)
+    snapshot = context.prior.snapshot
+    plan = Plan(
+        changes=tuple(changes[address] for address in sorted(changes)),
+        drifts=tuple(drifts),
+        outputs=tuple(outputs),
+        tasks=tuple(notes),
+        diagnostics=tuple(problems),
+        destroy=options.destroy,
+        refresh_only=options.refresh_only,
+        lineage=snapshot.lineage if snapshot.serial else None,
+        serial=snapshot.serial,
+        pending=pending,
+        workspace=operation.workspace,
+        variables=_variables(context),
+        made_at=operation.module.planned_at,
+    )
+    refreshed = _refreshed(context)
+    return PlanResult(
+        plan=plan,
+        snapshot=snapshot,
+        desired=desired,
+        specs=dict(context.prefetch.specs),
+        tasks=dict(context.prefetch.tasks),
+        required=planned.required,
+        refreshed_objects=refreshed,
+        resource_values=context.values,
+        block_needs={name: context.dependencies.of(name) for name in operation.needs},
+        state_updates=tuple(_state_updates(context, planned, drifts)),
+        moved_tasks=context.prior.moved_tasks,
+        answers=_answers(context, planned, refreshed),
+        removed_timeouts=removals.timeouts,
+    )
+
+
+def _leftovers(context: PlanContext, planned: PlannedBlocks) -> Iterator[str]:
+    """Yield the addresses of the selected prior objects that nothing declares."""
+    for address in context.prior.objects:
+        if address in planned.changes or not context.selection.has(address):
+            continue
+        if block_of_text(address) in planned.broken or str(task_of(address)) in planned.waiting_tasks:
+            continue
+        yield address
+
+
+def _removed_tasks(context: PlanContext, planned: PlannedBlocks) -> Iterator[TaskNote]:
+    """Yield a note for each applied task that is no longer configured, or that is destroyed."""
+    configured = set() if context.options.destroy else set(context.prefetch.tasks)
+    for address in sorted(context.prior.tasks):
+        if address in configured or address in context.prior.task_origins or not context.selection.has(address):
+            continue
+        if block_of_text(address) not in planned.broken:
+            yield TaskNote(address, applied=False, removed=True)
+
+
+def _drifts(context: PlanContext) -> list[Drift]:
+    found = []
+    for address in sorted(context.prefetch.requested):
+        item = context.prior.objects.get(address)
+        if item is None:
+            continue
+        rules = context.schemas.prior_rules(context.prefetch.specs.get(item.provider), item.type)
+        refreshed = context.prefetch.refreshed_at(address)
+        drift = drift_of(address, item, refreshed, context.key, rules.unordered)
+        if drift is not None:
+            found.append(drift)
+    return found
+
+
+def _refreshed(context: PlanContext) -> dict[str, RefreshedObject]:
+    prior = context.prior
+    addresses = (*context.prefetch.requested, *prior.previous_addresses, *prior.imported)
+    return {address: context.prefetch.refreshed(address) for address in addresses}
+
+
+def _variables(context: PlanContext) -> dict[str, Any]:
+    found = {}
+    for name, value in context.operation.module.variables.items():
+        clear, paths = split_sensitive({"value": value})
+        found[name] = redact(clear, paths, context.key)["value"]
+    return found
+
+
+def _state_updates(context: PlanContext, planned: PlannedBlocks, drifts: Iterable[Drift]) -> Iterator[Record]:
+    prior = context.prior
+    yield from prior.upgrade_records()
+    if context.options.refresh_only:
+        refreshed = {drift.address: context.prefetch.refreshed(drift.address) for drift in drifts}
+        encrypted = context.operation.encrypted
+        yield from refresh_records(drifts, prior.objects, refreshed, encrypted=encrypted)
+        return
+    yield from prior.move_records()
+    for address, required in planned.required.items():
+        task = prior.tasks.get(address)
+        if task is not None and any(flow in context.options.discovered for flow in required.streams):
+            yield PutTask(address, replace(task, discovered=required.discovered))
+
+
+def _answers(context: PlanContext, planned: PlannedBlocks, refreshed: Mapping[str, RefreshedObject]) -> RecordedAnswers:
+    derivations = {
+        requirement_key(*where): answer
+        for required in planned.required.values()
+        for where, answer in required.answers.items()
+    }
+    configs = {spec.name: spec.config for spec in context.prefetch.specs.values()}
+    return RecordedAnswers(planned.values, configs, refreshed, derivations, planned.by_provider)

@@ -1,0 +1,77 @@
+"""Third stage: the change of each object of a group, and what prevents it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from dstream.diagnostics import Diagnostic
+from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.plan.context import PlanContext
+from dstream.engine.plan.errors import cannot_create_before_destroy, destroy_prevented
+from dstream.engine.plan.provider_plan import PlannedChange
+from dstream.engine.plan.refreshed import RefreshedGroup, RefreshedTarget
+from dstream.engine.plan.resource_diff import change_of, same_identity
+from dstream.engine.providers.type_rules import ResourceTypeRules
+from dstream.plan import Action, Change, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedObject:
+    """One desired object and its change."""
+
+    desired: DesiredObject
+    change: Change
+    rules: ResourceTypeRules
+    """The rules of its type."""
+    provider_planned: bool
+    """Whether its provider planned the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """The changes of one group."""
+
+    objects: tuple[PlannedObject, ...]
+    problems: tuple[Diagnostic, ...]
+    by_provider: Mapping[str, PlannedChange] = field(default_factory=dict)
+    """What the provider planned, by address, as a saved plan records it."""
+
+
+def plan_group(context: PlanContext, group: RefreshedGroup, trigger: Reason) -> PlannedGroup:
+    """Return the changes of a group; `trigger` is the reason to replace its objects where something else changes."""
+    objects: list[PlannedObject] = []
+    problems: list[Diagnostic] = []
+    for target in group.targets:
+        problems += target.problems
+        change = _change(context, target, trigger)
+        problems += _prevented(target, change)
+        objects.append(PlannedObject(target.desired, change, target.rules, target.planned is not None))
+    by_provider = {each.desired.address: each.planned for each in group.targets if each.planned is not None}
+    return PlannedGroup(tuple(objects), tuple(problems), by_provider)
+
+
+def _rules_of_change(target: RefreshedTarget) -> ResourceTypeRules:
+    return target.rules if target.planned is None else target.planned.rules
+
+
+def _change(context: PlanContext, target: RefreshedTarget, trigger: Reason) -> Change:
+    desired = target.desired
+    asked = Reason.REQUESTED if desired.address in context.replaced else trigger
+    create_first = desired.block in context.create_first or desired.lifecycle.create_before_destroy
+    rules = _rules_of_change(target)
+    change = change_of(desired, target.prior, target.refreshed, rules, asked, context.key, create_first=create_first)
+    moved_from = context.prior.previous_addresses.get(desired.address)
+    if moved_from is None and target.importing is None:
+        return change
+    return replace(change, moved_from=moved_from, importing=target.importing)
+
+
+def _prevented(target: RefreshedTarget, change: Change) -> list[Diagnostic]:
+    found = []
+    desired, rules = target.desired, _rules_of_change(target)
+    if change.action is Action.CREATE_THEN_DELETE and same_identity(desired, target.prior, rules):
+        found.append(cannot_create_before_destroy(change, desired, rules))
+    if change.action.destroys and desired.lifecycle.prevent_destroy:
+        found.append(destroy_prevented(change, desired.range))
+    return found

@@ -1,0 +1,132 @@
+"""Prior state: the recorded objects under the addresses that the configuration gives them.
+
+The one owner of what changes about them while a plan is made: moves, schema upgrades, imports. Everything that it
+takes in besides what the state has becomes a record, which apply writes before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from dstream.config import Config
+from dstream.diagnostics import Diagnostic
+from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.evaluate.targeting import block_of_text
+from dstream.engine.refresh.moved_blocks import apply_moves
+from dstream_state import Drop, ObjectState, OutputState, ProviderState, Put, PutTask, Record, Snapshot, TaskState
+
+
+class PriorState:
+    """The objects of a state by their present address."""
+
+    def __init__(self, snapshot: Snapshot, config: Config, *, moves: bool) -> None:
+        """Take a snapshot; with `moves`, the `moved` blocks of the configuration are applied to it."""
+        self._snapshot = snapshot
+        self._moves = apply_moves(snapshot.resources, config.moved if moves else ())
+        self._upgraded: dict[str, ObjectState] = {}
+        self._imported: dict[str, ObjectState] = {}
+        self._by_block: dict[str, list[str]] | None = None
+
+    @property
+    def problems(self) -> tuple[Diagnostic, ...]:
+        """What is wrong with the `moved` blocks."""
+        return tuple(self._moves.problems)
+
+    @property
+    def key(self) -> bytes:
+        """The key of the state's fingerprints."""
+        return self._snapshot.hmac_key
+
+    @property
+    def objects(self) -> Mapping[str, ObjectState]:
+        """The objects by address."""
+        return self._moves.resources
+
+    @property
+    def tasks(self) -> Mapping[str, TaskState]:
+        """The applied tasks by their address in the state."""
+        return self._snapshot.tasks
+
+    @property
+    def providers(self) -> Mapping[str, ProviderState]:
+        """The providers by the name of their spec."""
+        return self._snapshot.providers
+
+    @property
+    def outputs(self) -> Mapping[str, OutputState]:
+        """The values of outputs by name."""
+        return self._snapshot.outputs
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """A snapshot of all this as it is now."""
+        return replace(self._snapshot, resources=dict(self._moves.resources))
+
+    @property
+    def previous_addresses(self) -> Mapping[str, str]:
+        """The earlier address of each moved object, by its present one."""
+        return self._moves.origins
+
+    @property
+    def moved_tasks(self) -> dict[str, str]:
+        """The earlier address of each task that is still recorded under it, by its new one."""
+        return {new: old for new, old in self._moves.tasks.items() if old in self._snapshot.tasks}
+
+    @property
+    def task_origins(self) -> frozenset[str]:
+        """The addresses that `moved` blocks give tasks away from, recorded or not."""
+        return frozenset(self._moves.tasks.values())
+
+    @property
+    def imported(self) -> Mapping[str, ObjectState]:
+        """The objects that were taken over, by address."""
+        return self._imported
+
+    def in_block(self, block: str) -> list[str]:
+        """Return the addresses of the objects of one block."""
+        if self._by_block is None:
+            self._by_block = {}
+            for address in self._moves.resources:
+                self._by_block.setdefault(block_of_text(address), []).append(address)
+        return self._by_block.get(block, [])
+
+    def apply_aliases(self, desired: DesiredObject) -> None:
+        """Give an object its present address, if it is recorded under one of its earlier ones."""
+        self._moves.take(desired.address, desired.aliases)
+
+    def upgrade(self, objects: Mapping[str, ObjectState]) -> None:
+        """Replace objects by themselves in the present version of their schema."""
+        self._upgraded.update(objects)
+        self._moves.resources.update(objects)
+
+    def take_over(self, address: str, item: ObjectState) -> None:
+        """Add an object that exists and is imported."""
+        self._imported[address] = item
+        self._moves.resources[address] = item
+
+    def readdress(self, desired: Mapping[str, DesiredObject]) -> None:
+        """Give moved objects the provider and key of what they are now.
+
+        From a block into a task, or out of it, another provider serves an object, under another key.
+        """
+        for address in self._moves.origins:
+            target = desired.get(address)
+            if target is not None:
+                item = self._moves.resources[address]
+                self._moves.resources[address] = replace(item, provider=target.provider, key=target.key)
+
+    def upgrade_records(self) -> Iterator[Record]:
+        """Yield what an apply has to record of schema upgrades."""
+        for address, item in self._upgraded.items():
+            yield Put(address, item)
+
+    def move_records(self) -> Iterator[Record]:
+        """Yield what an apply has to record of moves and imports, after `readdress`."""
+        for new, old in self._moves.origins.items():
+            yield Put(new, self._moves.resources[new])
+            yield Drop(old)
+        for address, item in self._imported.items():
+            yield Put(address, item)
+        for old in self.moved_tasks.values():
+            yield PutTask(old, None)
