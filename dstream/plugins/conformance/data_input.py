@@ -83,7 +83,11 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
         """What the source holds, read without committing anything."""
         if not read_before:
             with uncommitted(until="current") as talk:
-                read_before.append(read(talk))
+                found = read(talk)
+            if not found.records:  # a source that makes its data has none at the start
+                with uncommitted() as talk:
+                    found = read(talk)
+            read_before.append(found)
         return read_before[0]
 
     acks = "checkpoint" in info.capabilities
