@@ -50,14 +50,14 @@ def _texts(path: Path, *, empty: bool) -> tuple[dict[str, str], list[Diagnostic]
         files = sorted(file for file in path.glob("*.hcl") if file.is_file() and not file.name.startswith("."))
         if not files and not empty:
             detail = (
-                f"The folder {path.resolve()} has no file that ends in .hcl. Go to the folder of your configuration, "
-                "name it with -c FOLDER, or start one in dstream.hcl."
+                f"The folder {path.resolve()} has no .hcl file. Change to the folder of the configuration, "
+                "name it with -c FOLDER, or create dstream.hcl."
             )
             raise DiagnosticsError(error("No configuration", detail))
     elif path.exists():
         files = [path]
     else:
-        raise DiagnosticsError(error("No configuration", f"There is no {path}. Name a file or a folder with -c."))
+        raise DiagnosticsError(error("No configuration", f"{path} does not exist. Name a file or a folder with -c."))
     texts: dict[str, str] = {}
     for file in files:
         try:
@@ -65,6 +65,6 @@ def _texts(path: Path, *, empty: bool) -> tuple[dict[str, str], list[Diagnostic]
         except OSError as problem:
             problems.append(error("File cannot be read", f"{file}: {problem.strerror}."))
         except UnicodeDecodeError as problem:
-            detail = f"{file} is not in UTF-8: byte {problem.start} makes no character. Save the file as UTF-8."
+            detail = f"{file} is not valid UTF-8 at byte {problem.start}. Save the file as UTF-8."
             problems.append(error("File is not in UTF-8", detail))
     return texts, problems

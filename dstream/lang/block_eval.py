@@ -30,7 +30,9 @@ def evaluate_body(body: Body, scope: Scope) -> dict[str, Value]:
         try:
             for type_, value in _blocks(block, scope):
                 if type_ in body.attributes:
-                    detail = f'"{type_}" is both an argument and a block here; they mean the same. Keep one.'
+                    detail = (
+                        f'"{type_}" is both an argument and a block here, with the same meaning. Remove one of them.'
+                    )
                     raise problem("Set twice", detail, block.header_range)
                 if isinstance(value, Unknown | Sensitive):
                     made[type_] = value
@@ -52,8 +54,8 @@ def _of_expression(body: Body, scope: Scope) -> dict[str, Value]:
     if isinstance(value, dict):
         return {name: mark(inner, marks) for name, inner in value.items()}
     if isinstance(value, Unknown):
-        raise problem("Unknown settings", "What this object holds is known only after apply.", body.expr)
-    raise problem("Object expected", f"Settings are an object, {{ name = value }}, not {kind(value)}.", body.expr)
+        raise problem("Unknown settings", "The value of this object is known only after apply.", body.expr)
+    raise problem("Object expected", f"Settings must be an object, {{ name = value }}, not {kind(value)}.", body.expr)
 
 
 def _blocks(block: Block, scope: Scope) -> Iterator[tuple[str, Value]]:
@@ -61,7 +63,7 @@ def _blocks(block: Block, scope: Scope) -> Iterator[tuple[str, Value]]:
         yield from _dynamic(block, scope)
         return
     if block.label_nodes:
-        detail = f'Nested blocks take no labels here. Put "{block.labels[0]}" into an argument of the block.'
+        detail = f'Nested blocks take no labels here. Set "{block.labels[0]}" as an argument of the block.'
         raise problem("Unexpected label", detail, block.header_range)
     yield block.type, evaluate_body(block.body, scope)
 

@@ -27,7 +27,7 @@ from dstream.lang.values import (
     unwrap,
 )
 
-_HIDDEN = "an argument is sensitive, so what is wrong with it is not shown"
+_HIDDEN = "an argument is sensitive, so the reason is not shown"
 
 
 def call(expr: tree.Call, scope: Scope) -> Value:
@@ -59,8 +59,8 @@ def _null(function: Function, wrong: NullArgument, expr: tree.Call) -> Diagnosti
         detail = f'{function.usage()}: "{wrong.message}" is null, which is not allowed here.'
     else:
         detail = (
-            f'{function.usage()}: "{wrong.message}" may not be null, and {argument.text} is. To take something else '
-            f"then: coalesce({argument.text}, ...)."
+            f'{function.usage()}: "{wrong.message}" must not be null, and {argument.text} is. To use another value '
+            f"instead: coalesce({argument.text}, ...)."
         )
     return problem("Null argument", detail, argument)
 
@@ -138,7 +138,7 @@ def _arguments(expr: tree.Call, scope: Scope) -> list[Value] | None:
     if isinstance(last, Unknown):
         return None
     if not isinstance(last, list | tuple | SetValue):
-        detail = f"... takes the elements of a list as arguments, and this is {kind(last)}."
+        detail = f"... expands the elements of a list, and this is {kind(last)}."
         raise problem("Invalid expansion", detail, expr.arguments[-1])
     return [*values, *(mark(item, marks) for item in last)]
 
@@ -159,10 +159,10 @@ def _check_count(function: Function, count: int, expr: tree.Call) -> None:
     if count < least:
         missing = function.parameters[count].name
         wants = f"at least {least}" if function.rest is not None or function.optional else str(least)
-        detail = f'{function.usage()} takes {_arguments_word(wants, least)}, here are {count}: "{missing}" is missing.'
+        detail = f'{function.usage()} takes {_arguments_word(wants, least)}, not {count}: "{missing}" is missing.'
         raise problem("Not enough arguments", detail, expr)
     wants = f"up to {most}" if function.optional else str(most)
-    detail = f"{function.usage()} takes {_arguments_word(wants, most)}, here are {count}."
+    detail = f"{function.usage()} takes {_arguments_word(wants, most)}, not {count}."
     at = expr.arguments[min(most, len(expr.arguments) - 1)]
     raise problem("Too many arguments", detail, at)
 

@@ -33,8 +33,8 @@ def _object(expr: tree.ObjectExpr, scope: Scope) -> Value:
             continue
         if isinstance(key_expr, tree.GetAttr | tree.Index):
             detail = (
-                f"If {key_expr.text} is meant as a reference, put it into parentheses: ({key_expr.text}). "
-                f'If it is the name itself, put it into quotation marks: "{key_expr.text}".'
+                f"If {key_expr.text} is a reference, put it in parentheses: ({key_expr.text}). "
+                f'If it is a name, put it in quotation marks: "{key_expr.text}".'
             )
             raise problem("Ambiguous key", detail, key_expr)
         key = evaluate_inner(key_expr, scope)
@@ -57,11 +57,11 @@ def _sorted(made: dict[str, Value]) -> dict[str, Value]:
 
 def _key(key: Value, expr: tree.Expr) -> str:
     if key is None:
-        raise problem("Invalid key", "The key is null. Keys are strings.", expr)
+        raise problem("Invalid key", "The key is null. Keys must be strings.", expr)
     try:
         return to_string(key)
     except ConversionError:
-        raise problem("Invalid key", f"Keys are strings, and this is {kind(key)}.", expr) from None
+        raise problem("Invalid key", f"Keys must be strings, and this is {kind(key)}.", expr) from None
 
 
 def _for(expr: tree.For, scope: Scope) -> Value:
@@ -104,8 +104,8 @@ def _for(expr: tree.For, scope: Scope) -> Value:
         elif text in made:
             shown = f'the key "{text}"' if marks is None else "the same key, which is sensitive"
             detail = (
-                f"Two elements have {shown}. Make the keys differ, or gather the values of equal keys in "
-                "lists by ... after the value: {for ... : key => value...}."
+                f"Two elements have {shown}. Make the keys unique, or group the values of equal keys in "
+                "lists with ... after the value: {for ... : key => value...}."
             )
             raise problem("Duplicate key", detail, expr.key)
         else:
@@ -120,7 +120,7 @@ def _for(expr: tree.For, scope: Scope) -> Value:
 def refuse_primitive(collection: Unknown, expr: tree.Expr) -> None:
     """Raise DiagnosticsError if what is not known yet is surely nothing that a `for` can go over."""
     if is_primitive(collection):
-        detail = f"for goes over a list, set, map or object, not a {collection.type}."
+        detail = f"for iterates over a list, set, map or object, not a {collection.type}."
         raise problem("Invalid collection in for", detail, expr)
 
 
@@ -133,10 +133,10 @@ def pairs(collection: Value, expr: tree.Expr) -> Iterable[tuple[Value, Value]]:
     if isinstance(collection, SetValue):
         return ((item, item) for item in collection)
     if collection is None:
-        detail = f"{expr.text} is null. To take that as empty: coalesce({expr.text}, [])."
+        detail = f"{expr.text} is null. To treat null as empty: coalesce({expr.text}, [])."
         raise problem("Null in for", detail, expr)
     raise problem(
-        "Invalid collection in for", f"for goes over a list, set, map or object, not {kind(collection)}.", expr
+        "Invalid collection in for", f"for iterates over a list, set, map or object, not {kind(collection)}.", expr
     )
 
 

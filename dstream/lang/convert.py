@@ -125,7 +125,7 @@ def parse_number(text: str) -> int | Decimal:
         if found.is_finite() and abs(found.adjusted()) <= 10_000:
             return number(found)
     shown = text if len(text) <= 40 else f"{text[:37]}..."
-    raise ConversionError(f'a number is required, and "{shown}" reads as none')
+    raise ConversionError(f'a number is required, and "{shown}" is not one')
 
 
 def to_bool(value: Value) -> bool:

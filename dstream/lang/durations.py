@@ -25,7 +25,7 @@ def seconds_of(text: str) -> Fraction:
         return Fraction(0)
     parts = list(_PART.finditer(body))
     if not body or "".join(part[0] for part in parts) != body:
-        raise ValueError(f'"{text}" is no duration, such as 1h30m, 10s or 500ms')
+        raise ValueError(f'"{text}" is not a duration, such as 1h30m, 10s or 500ms')
     total = sum((Fraction(part[1].rstrip(".")) * _SECONDS[part[2]] for part in parts), Fraction(0))
     return -total if text.startswith("-") else total
 

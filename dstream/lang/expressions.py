@@ -23,7 +23,7 @@ def evaluate(expr: tree.Expr, scope: Scope) -> Value:
     try:
         return evaluate_inner(expr, scope)
     except RecursionError:
-        detail = "The expression nests too deeply to be evaluated. Move inner parts into locals."
+        detail = "The expression is nested too deeply. Move inner parts to locals."
         raise problem("Nested too deeply", detail, expr) from None
 
 

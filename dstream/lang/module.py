@@ -102,7 +102,7 @@ class Module:
                 raise DiagnosticsError(_missing(block))
             value = Unknown(type_)
         if value is None and not block.nullable:
-            detail = f"var.{block.name} is null, and its block says nullable = false. Give it a value."
+            detail = f"var.{block.name} is null, and the variable is declared with nullable = false."
             raise DiagnosticsError(error("Null variable", detail, block.range))
         if not block.sensitive:
             return value
@@ -151,14 +151,14 @@ def failure(condition: Condition, scope: Scope) -> str | None:
     except ConversionError:
         holds = None
     if holds is None:
-        detail = f"A condition is true or false, and this is {kind(value)}."
+        detail = f"A condition must be true or false, and this is {kind(value)}."
         raise DiagnosticsError(error("Invalid condition", detail, condition.condition.range))
     if holds:
         return None
     message = evaluate(condition.error_message, scope)
     if isinstance(message, Sensitive):
-        return "The condition does not hold. (Its message is sensitive, so it is not shown.)"
-    return message if isinstance(message, str) else "The condition does not hold."
+        return "The condition is not met. (Its message is sensitive, so it is not shown.)"
+    return message if isinstance(message, str) else "The condition is not met."
 
 
 def _shown(value: Value) -> str:
@@ -190,7 +190,7 @@ def _fitting(given: Given, type_: Type, block: VariableBlock) -> Value:
 def _missing(block: VariableBlock) -> Diagnostic:
     what = f" ({block.description})" if block.description else ""
     detail = (
-        f"var.{block.name}{what} has no default and was given no value. Give one with -var {block.name}=VALUE, with "
+        f"var.{block.name}{what} has no default and no value. Set it with -var {block.name}=VALUE, with "
         f"-var-file FILE, in a file that ends in .auto.dsvars, or in the environment as DSTREAM_VAR_{block.name}."
     )
     return error("Missing variable", detail, block.range)
@@ -228,7 +228,7 @@ def _cycle(config: Config, names: list[str]) -> Diagnostic:
     path = " -> ".join(f"local.{name}" for name in [*names, names[0]])
     places = "\n".join(f"  local.{name} at {config.locals[name].name_range}" for name in names)
     detail = (
-        f"{path}\n{places}\nEach needs the next one, so none can be evaluated first. Take one of the references out."
+        f"{path}\n{places}\nEach of these needs the next, so none can be evaluated first. Remove one of the references."
     )
     return error("Locals in a cycle", detail, config.locals[names[0]].name_range)
 

@@ -18,18 +18,18 @@ _ONLY_IN = {
     "each": "in blocks that have for_each, where it is each.key and each.value",
     "count": "in blocks that have count, where it is count.index",
     "self": "in postcondition blocks, where it is the object itself",
-    "task": "as an address, in depends_on and replace_triggered_by; a task has no values that an expression could use",
-    "output": "from outside: outputs are for other programs. Use what the output is made of",
-    "provider": "as an address; a provider's settings cannot be read. Put what both need into a local",
+    "task": "as an address, in depends_on and replace_triggered_by; a task has no values for expressions",
+    "output": "outside of the configuration: outputs are for other programs. Refer to their values directly",
+    "provider": "as an address; the settings of a provider cannot be read. Define the shared value as a local",
 }
 """Names that start with a word of the language, and where alone they can be used."""
 
 
 _ELSEWHERE = {
-    "terraform": "There is no terraform here. The name of the workspace is dstream.workspace.",
-    "tofu": "There is no tofu here. The name of the workspace is dstream.workspace.",
-    "module": "There are no modules here. What configurations share goes into files of variables.",
-    "data": "There are no data sources here. What a provider knows of an object is in the attributes of its resource.",
+    "terraform": "dstream has no object named terraform. The name of the workspace is dstream.workspace.",
+    "tofu": "dstream has no object named tofu. The name of the workspace is dstream.workspace.",
+    "module": "dstream has no modules. Use variable files for values that configurations share.",
+    "data": "dstream has no data sources. The attributes of an object are those of its resource.",
 }
 """What Terraform has, and what is in its place."""
 
@@ -59,15 +59,13 @@ def _undeclared(expr: tree.Variable, scope: Scope) -> DiagnosticsError:
     if name in _ELSEWHERE:
         raise problem("Unknown name", _ELSEWHERE[name], expr)
     if name in _ONLY_IN:
-        raise problem("Unknown name", f"{name} is known only {_ONLY_IN[name]}.", expr)
+        raise problem("Unknown name", f"{name} can be used only {_ONLY_IN[name]}.", expr)
     after = expr.source.text[expr.end : expr.end + 1]
     if after not in (".", "["):
-        detail = (
-            f'{name} is no name that can be used here. If it is meant as text, put it into quotation marks: "{name}".'
-        )
+        detail = f'{name} is not defined here. If it is meant as text, enclose it in quotation marks: "{name}".'
         return problem("Unknown name", detail, expr)
     known = [other for other in scope.names() if other.isidentifier()]
-    detail = f"There is no {name} here: no resource of this type is declared.{choose(name, known, 'name')}"
+    detail = f"No resource of type {name} is declared.{choose(name, known, 'name')}"
     return problem("Unknown name", detail, expr)
 
 
@@ -104,9 +102,7 @@ def _attribute(value: Value, expr: tree.GetAttr) -> Value:
             raise problem("Unknown attribute", f'A {value.type} has no attribute "{name}".', expr.name_range)
         return Unknown(_type_of_attribute(value.type, expr))
     if value is None:
-        detail = (
-            f'{expr.value.text} is null, so it has no attribute "{name}". To allow for that: try({expr.text}, null).'
-        )
+        detail = f'{expr.value.text} is null, so it has no attribute "{name}". Use try({expr.text}, null) to allow it.'
         raise problem("Attribute of null", detail, expr)
     if isinstance(value, list | tuple | SetValue):
         raise _attribute_of_many(expr, _sentence_kind(value))
@@ -136,7 +132,7 @@ def _no_attribute(expr: tree.GetAttr, known: Iterable[str]) -> DiagnosticsError:
 
 def _attribute_of_many(expr: tree.GetAttr, what: str) -> DiagnosticsError:
     name = expr.name
-    detail = f'{what} has no attribute "{name}". For that of one element write [0].{name}, for those of all [*].{name}.'
+    detail = f'{what} has no attribute "{name}". Use [0].{name} for one element, [*].{name} for all of them.'
     return problem("Unknown attribute", detail, expr.name_range)
 
 
@@ -154,7 +150,11 @@ def _index(expr: tree.Index, scope: Scope) -> Value:
     key = evaluate_inner(expr.key, scope)
     value, key, marks = operators.operands(value, key)
     if marks is not None:
-        with hidden("Invalid index", "The list, object or index is sensitive, and there is no such element.", expr):
+        with hidden(
+            "Invalid index",
+            "The element does not exist. The list, object or index is sensitive, so it is not shown.",
+            expr,
+        ):
             return Sensitive(_element(value, key, expr), marks)
     return _element(value, key, expr)
 
@@ -176,9 +176,7 @@ def _element(value: Value, key: Value, expr: tree.Index) -> Value:
     if isinstance(value, Unknown) or isinstance(key, Unknown):
         return Unknown(getattr(getattr(value, "type", None), "element", None))
     if key is None:
-        raise problem(
-            "Invalid index", "The index is null. It is a number for a list, a string for an object.", expr.key
-        )
+        raise problem("Invalid index", "The index is null. A list takes a number, an object a string.", expr.key)
     if isinstance(value, dict):
         try:
             name = to_string(key)
@@ -190,13 +188,13 @@ def _element(value: Value, key: Value, expr: tree.Index) -> Value:
     if isinstance(value, list | tuple):
         return value[_position(value, key, expr)]
     if isinstance(value, SetValue):
-        detail = "The elements of a set have no index. Use tolist(...) where an order is known, or one(...)."
+        detail = "The elements of a set have no index. Use tolist(...), or one(...) for its only element."
         raise problem("Invalid index", detail, expr)
     raise problem("Invalid index", f"{_sentence_kind(value)} has no elements.", expr)
 
 
 def _no_key(expr: tree.Index, name: str, known: Iterable[str]) -> DiagnosticsError:
-    return problem("Invalid index", f'There is no "{name}" in this object.{choose(name, known, "key")}', expr.key)
+    return problem("Invalid index", f'This object has no key "{name}".{choose(name, known, "key")}', expr.key)
 
 
 def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: tree.Index) -> int:
@@ -209,7 +207,7 @@ def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: tree.Ind
     if not 0 <= index < len(value):
         last = f"its last index is {len(value) - 1}" if value else "it is empty"
         raise problem(
-            "Invalid index", f"The list has {_elements(len(value))} ({last}); there is no [{index}].", expr.key
+            "Invalid index", f"The list has {_elements(len(value))} ({last}); [{index}] does not exist.", expr.key
         )
     return index
 

@@ -24,7 +24,7 @@ def _parentheses(expr: tree.Parentheses, scope: Scope) -> Value:
 def _unary(expr: tree.Unary, scope: Scope) -> Value:
     value = evaluate_inner(expr.value, scope)
     if isinstance(value, Sensitive):
-        detail = f"What follows {expr.operator} is sensitive, and not what {expr.operator} takes."
+        detail = f"The operand of {expr.operator} is sensitive, and of the wrong type."
         with hidden("Invalid operand", detail, expr):
             return Sensitive(_unary_of(expr, value.value), value.origins)
     return _unary_of(expr, value)
@@ -97,7 +97,7 @@ def _operate(expr: tree.Binary, left: Value, scope: Scope) -> Value:
         _fits(expr, left, right, marks)
         return mark(Unknown(operators.RESULTS[operator]), marks)
     if marks is not None:
-        detail = f"{operator} takes two numbers; one side is sensitive, so what it is instead is not shown."
+        detail = f"{operator} takes two numbers. One operand is sensitive, so it is not shown."
         with hidden("Invalid operand", detail, expr):
             return Sensitive(_operation(expr, left, right), marks)
     return _operation(expr, left, right)
@@ -119,7 +119,7 @@ def _fits(expr: tree.Binary, left: Value, right: Value, marks: Marks) -> None:
             else:
                 convert(value, NUMBER)
         except (OperatorError, ConversionError) as wrong:
-            detail = "one side is sensitive, and no number" if marks is not None else wrong.message
+            detail = "one operand is sensitive, and not a number" if marks is not None else wrong.message
             raise problem("Invalid operand", sentence(detail), expr.right if side else expr.left) from None
 
 
@@ -197,8 +197,8 @@ def _unified(expr: tree.Conditional, value: Value, other: Value) -> Value:
         return convert_loosely(value, shared)
     except ConversionError as wrong:
         detail = (
-            f"Both results of a conditional need a type in common, but {wrong.message}: "
-            f"the one that is taken here is {kind(value)}, the other one {kind(other)}."
+            f"The results of a conditional must have a common type, but {wrong.message}: "
+            f"the selected result is {kind(value)}, the other is {kind(other)}."
         )
         raise problem("Results of different types", detail, expr) from None
 

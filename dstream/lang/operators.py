@@ -70,7 +70,7 @@ def _decimal(value: int | Decimal) -> Decimal:
 
 def _divide(a: int | Decimal, b: int | Decimal) -> int | Decimal:
     if b == 0:
-        raise OperatorError("nothing can be divided by zero", 1)
+        raise OperatorError("division by zero", 1)
     if isinstance(a, int) and isinstance(b, int) and a % b == 0:
         return a // b
     return number(QUOTIENTS.divide(_decimal(a), _decimal(b)))
@@ -78,7 +78,7 @@ def _divide(a: int | Decimal, b: int | Decimal) -> int | Decimal:
 
 def _remainder(a: int | Decimal, b: int | Decimal) -> int | Decimal:
     if b == 0:
-        raise OperatorError("nothing can be divided by zero", 1)
+        raise OperatorError("division by zero", 1)
     if isinstance(a, int) and isinstance(b, int):
         rest = abs(a) % abs(b)
         return -rest if a < 0 else rest
@@ -95,11 +95,11 @@ def _number(operator: str, value: Value, side: int) -> int | Decimal:
     except ConversionError as problem:
         hint = ""
         if operator == "+" and isinstance(value, str):
-            hint = '. Texts are put together in a template: "${a}${b}"'
+            hint = '. To join strings, use a template: "${a}${b}"'
         elif operator == "+" and isinstance(value, list):
-            hint = ". Lists are put together with concat(a, b)"
+            hint = ". To join lists, use concat(a, b)"
         elif operator == "+" and isinstance(value, dict):
-            hint = ". Objects are put together with merge(a, b)"
+            hint = ". To join objects, use merge(a, b)"
         raise OperatorError(f"on the {_SIDES[side]} side of {operator}, {problem.message}{hint}", side) from None
 
 

@@ -63,9 +63,9 @@ class _TextBuilder:
             self.unknown = True
         elif value is None:
             if part.text == "null":
-                raise problem("Null in a template", "null cannot be put into a text.", part)
+                raise problem("Null in a template", "null cannot be interpolated.", part)
             detail = (
-                f"{part.text} is null, which cannot be put into a text. Give a text for that case: "
+                f"{part.text} is null, which cannot be interpolated. To use another value for null: "
                 f'{part.text} == null ? "" : {part.text}.'
             )
             raise problem("Null in a template", detail, part)
@@ -74,7 +74,7 @@ class _TextBuilder:
                 self.texts.append(to_string(value))
             except ConversionError:
                 how = 'join(", ", ...) or jsonencode(...)' if isinstance(value, list) else "jsonencode(...)"
-                detail = f"{kind(value).capitalize()} cannot be put into a text. Use {how} to say how it reads."
+                detail = f"{kind(value).capitalize()} cannot be interpolated. Convert it with {how}."
                 raise problem("Invalid value in a template", detail, part) from None
 
     def _add_if(self, part: tree.TemplateIf, scope: Scope) -> None:

@@ -23,19 +23,19 @@ def parse_type(expr: Expr) -> Type:
             return _NAMES[expr.name]
         if expr.name in _COLLECTIONS:
             return Collection(expr.name, ANY)
-        raise problem("Unknown type", f"There is no type {expr.name}. Types are {_KNOWN}.", expr)
+        raise problem("Unknown type", f"Unknown type {expr.name}. Types are {_KNOWN}.", expr)
     if isinstance(expr, Literal) and expr.value in (*_NAMES, *_COLLECTIONS):
         detail = f'Types are written without quotation marks: {expr.value}, not "{expr.value}".'
         raise problem("Quoted type", detail, expr)
     if isinstance(expr, Call):
         return _constructed(expr)
-    raise problem("Unknown type", f"This is no type. Types are {_KNOWN}.", expr)
+    raise problem("Unknown type", f"This is not a type. Types are {_KNOWN}.", expr)
 
 
 def _constructed(expr: Call) -> Type:
     name, arguments = expr.name, expr.arguments
     if name == "optional":
-        detail = "optional(...) stands only for the type of an attribute in object({...})."
+        detail = "optional(...) can be used only for an attribute of object({...})."
         raise problem("Misplaced optional", detail, expr)
     if name in (*_COLLECTIONS, "object", "tuple") and len(arguments) != 1:
         raise problem("Invalid type", f"{name}(...) takes one argument.", expr)
@@ -44,12 +44,12 @@ def _constructed(expr: Call) -> Type:
     if name == "tuple":
         if isinstance(arguments[0], TupleExpr):
             return TupleType(tuple(parse_type(item) for item in arguments[0].items))
-        raise problem("Invalid type", "A tuple's types stand in brackets: tuple([string, number]).", arguments[0])
+        raise problem("Invalid type", "The types of a tuple are in brackets: tuple([string, number]).", arguments[0])
     if name == "object":
         if isinstance(arguments[0], ObjectExpr):
             return _object(arguments[0])
-        raise problem("Invalid type", "An object's types stand in braces: object({ name = string }).", arguments[0])
-    raise problem("Unknown type", f"There is no type {name}(...). Types are {_KNOWN}.", expr.name_range)
+        raise problem("Invalid type", "The types of an object are in braces: object({ name = string }).", arguments[0])
+    raise problem("Unknown type", f"Unknown type {name}(...). Types are {_KNOWN}.", expr.name_range)
 
 
 def _object(expr: ObjectExpr) -> ObjectType:
@@ -61,7 +61,7 @@ def _object(expr: ObjectExpr) -> ObjectType:
         name = key.value
         if isinstance(value, Call) and value.name == "optional":
             if not 1 <= len(value.arguments) <= 2:
-                raise problem("Invalid type", "optional(...) takes a type and, if wanted, a default.", value)
+                raise problem("Invalid type", "optional(...) takes a type and a default, which can be omitted.", value)
             attributes[name] = parse_type(value.arguments[0])
             optional[name] = _default(value.arguments[1], attributes[name]) if len(value.arguments) == 2 else None
         else:

@@ -180,7 +180,7 @@ def _parts(type_: Type) -> Iterable[Type]:
 def _apart(types: list[Type]) -> ConversionError:
     first = described(types[0])
     other = next((described(type_) for type_ in types if described(type_) != first), first)
-    return ConversionError(f"{first} and {other} have no type in common")
+    return ConversionError(f"{first} and {other} have no common type")
 
 
 def described(type_: Type) -> str:

@@ -73,7 +73,7 @@ def collect(
     for name, value in variables.items():
         if name not in config.variables:
             detail = (
-                f'-var gives a value for "{name}", which is no variable.{choose(name, config.variables, "variable")}'
+                f'-var sets "{name}", which is not declared as a variable.{choose(name, config.variables, "variable")}'
             )
             problems.append(error("Unknown variable", detail))
         elif isinstance(value, str):
@@ -102,12 +102,12 @@ def _read(path: Path, config: Config, given: dict[str, Given], problems: list[Di
     parsed = parse_text(text, str(path))
     problems.extend(parsed.diagnostics)
     for block in parsed.body.blocks:
-        detail = "A file of variables holds arguments only: name = value."
+        detail = "A variable file has arguments only: name = value."
         problems.append(error("Block in a file of variables", detail, block.header_range))
     for name, attribute in parsed.body.attributes.items():
         if name not in config.variables:
             if named:
-                detail = f'"{name}" is no variable of this configuration.{choose(name, config.variables, "variable")}'
+                detail = f'The variable "{name}" is not declared.{choose(name, config.variables, "variable")}'
                 problems.append(error("Unknown variable", detail, attribute.name_range))
             continue
         try:

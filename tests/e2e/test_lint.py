@@ -106,7 +106,7 @@ def test_json_has_the_shape_of_terraform_validate(tmp_path):
                 "severity": "error",
                 "summary": "Too many arguments",
                 "code": "DS1214",
-                "detail": "upper(string) takes 1 argument, here are 2.",
+                "detail": "upper(string) takes 1 argument, not 2.",
                 "range": {
                     "filename": "dstream.hcl",
                     "start": {"line": 2, "column": 20, "byte": 32},

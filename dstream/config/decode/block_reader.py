@@ -81,7 +81,11 @@ class BlockReader:
             return None
         if isinstance(expr, Literal) and isinstance(expr.value, str):
             return expr.value
-        self.report("Plain text expected", f'"{name}" is read before anything is evaluated: write a plain text.', expr)
+        self.report(
+            "Plain text expected",
+            f'"{name}" is read before expressions are evaluated, so it must be a literal string.',
+            expr,
+        )
         return None
 
     def flag(self, name: str, default: bool) -> bool:
@@ -92,7 +96,9 @@ class BlockReader:
         if isinstance(expr, Literal) and (isinstance(expr.value, bool) or expr.value in ("true", "false")):
             return expr.value in (True, "true")
         self.report(
-            "true or false expected", f'"{name}" is read before anything is evaluated: write true or false.', expr
+            "true or false expected",
+            f'"{name}" is read before expressions are evaluated, so it must be true or false.',
+            expr,
         )
         return default
 
@@ -123,7 +129,7 @@ class BlockReader:
         found = self.blocks(type_)
         for extra in found[1:]:
             line = found[0].range.start.line
-            detail = f'{self.what} has a "{type_}" block on line {line} already; it takes one.'
+            detail = f'{self.what} has a "{type_}" block on line {line} already, and takes only one.'
             self.report("Block given twice", detail, extra)
         return found[0] if found else None
 
@@ -143,7 +149,7 @@ class BlockReader:
         attribute, block = self.body.attributes.get(name), self.block_of(name)
         self._arguments.append(name)
         if attribute is not None and block is not None:
-            detail = f"{self.what} has both {name} = ... and {name} {{ ... }}. They mean the same; keep one."
+            detail = f"{self.what} has both {name} = ... and {name} {{ ... }}. They mean the same; remove one of them."
             self.report("Block given twice", detail, block)
         if block is not None:
             for label in block.label_nodes:

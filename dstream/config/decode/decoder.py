@@ -54,13 +54,13 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "task": ("NAME",), "output": ("NAME",), "moved": (), "import": (), "removed": (), "check": ("NAME",),
 }  # fmt: skip
 _ELSEWHERE = {
-    "terraform": " What Terraform has there is in dstream { ... }: required_version, required_providers, backend.",
-    "module": " There are no modules.",
-    "data": " There are no data sources.",
-    "config": " Settings stand inside of input, output and provider blocks.",
-    "input": " It stands inside of a task.",
-    "lifecycle": " It stands inside of a resource or task.",
-    "timeouts": " It stands inside of a resource or task.",
+    "terraform": " Use dstream { ... } instead: required_version, required_providers, backend.",
+    "module": " dstream has no modules.",
+    "data": " dstream has no data sources.",
+    "config": " Settings belong in input, output and provider blocks.",
+    "input": " It belongs in a task.",
+    "lifecycle": " It belongs in a resource or a task.",
+    "timeouts": " It belongs in a resource or a task.",
 }
 """Blocks of Terraform, and such that stand in others."""
 _META_ARGUMENTS = frozenset(("for_each", "count", "depends_on", "provider"))
@@ -85,8 +85,8 @@ class Decoder:
         self.diagnostics.extend(parsed.diagnostics)
         for attribute in parsed.body.attributes.values():
             detail = (
-                f'"{attribute.name}" stands outside of every block. The top level has blocks only: '
-                f"{', '.join(_LABELS)}. A value with a name goes into locals {{ ... }}."
+                f'"{attribute.name}" is not in a block. Only blocks are allowed at the top level: '
+                f"{', '.join(_LABELS)}. Named values belong in locals {{ ... }}."
             )
             self.diagnostics.append(error("Argument outside of a block", detail, attribute.name_range))
         for block in parsed.body.blocks:
@@ -105,7 +105,9 @@ class Decoder:
             return
         if len(block.labels) != len(wanted):
             shape = " ".join([block.type, *(f'"{label}"' for label in wanted)])
-            detail = f"A {block.type} block is written {shape} {{ ... }}; this one has {_count(len(block.labels))}."
+            detail = (
+                f"The syntax of a {block.type} block is {shape} {{ ... }}; this one has {_count(len(block.labels))}."
+            )
             self.diagnostics.append(error("Wrong number of labels", detail, block.header_range))
             return
         if not self._labels_fine(block):
@@ -118,9 +120,7 @@ class Decoder:
         for node in block.label_nodes:
             text = node.value
             if not text or not (text[0].isalpha() or text[0] == "_") or not text.replace("-", "_").isidentifier():
-                detail = (
-                    f'"{text}" cannot be a name: names have letters, digits, _ and -, and start with a letter or _.'
-                )
+                detail = f'"{text}" is not a valid name: a letter or _, then letters, digits, _ and -.'
                 self.diagnostics.append(error("Invalid name", detail, node.range))
                 fine = False
         return fine
@@ -130,7 +130,7 @@ class Decoder:
         first = self._ranges.get(key)
         if first is not None:
             shown = " ".join([key[0], *(f'"{part}"' for part in key[1:])])
-            detail = f"{shown} is declared at {first} already. Give one of them another name."
+            detail = f"{shown} is already declared at {first}. Rename one of them."
             self.diagnostics.append(error("Declared twice", detail, block.header_range))
             return False
         self._ranges[key] = block.header_range
@@ -154,7 +154,7 @@ class Decoder:
             if len(backend.labels) == 1:
                 found = BackendBlock(backend.labels[0], backend.body, backend.header_range)
             else:
-                reader.report("Wrong number of labels", 'A backend is written backend "TYPE" { ... }.', backend)
+                reader.report("Wrong number of labels", 'The syntax is backend "TYPE" { ... }.', backend)
         self._settings = DstreamBlock(
             version,
             self._required_providers(required) if required is not None else {},
@@ -179,7 +179,7 @@ class Decoder:
             if "source" in texts and texts.keys() <= {"source", "version"}:
                 found[name] = RequiredProvider(name, texts["source"], texts.get("version"), attribute.name_range)
                 continue
-            detail = f'A required provider is written {name} = {{ source = "REGISTRY/NAME", version = "1.2.0" }}.'
+            detail = f'The syntax of a required provider is {name} = {{ source = "REGISTRY/NAME", version = "1.2.0" }}.'
             self.diagnostics.append(error("Invalid required provider", detail, attribute.name_range))
         for inner in block.body.blocks:
             detail = f"required_providers holds arguments: {inner.type} = {{ ... }}, with an equals sign."
@@ -217,26 +217,24 @@ class Decoder:
     def _locals(self, block: Block) -> None:
         for inner in block.body.blocks:
             detail = (
-                f"locals holds values with names, and no blocks. If {inner.type} is a value, write it with an equals "
+                f"A locals block has arguments only. If {inner.type} is a value, write it with an equals "
                 f"sign: {inner.type} = {{ ... }}."
             )
             self.diagnostics.append(error("Block in locals", detail, inner.header_range))
         for name, attribute in block.body.attributes.items():
             if name in RESERVED_NAMES:
                 detail = (
-                    f'A local cannot be called "{name}", which has a meaning of its own. '
-                    f"Reserved are: {', '.join(sorted(RESERVED_NAMES))}."
+                    f'"{name}" is a reserved name and cannot be the name of a local. '
+                    f"Reserved names: {', '.join(sorted(RESERVED_NAMES))}."
                 )
                 self.diagnostics.append(error("Reserved name", detail, attribute.name_range))
             elif name in self.config.locals:
                 first = self.config.locals[name].name_range
                 if first.filename != attribute.name_range.filename:
-                    detail = (
-                        f"local.{name} is set at {first} already. Each local has one place; take one of the two out."
-                    )
+                    detail = f"local.{name} is already set at {first}. Remove one of the two."
                     self.diagnostics.append(error("Local set twice", detail, attribute.name_range))
                 else:
-                    detail = f"local.{name} is set on line {first.start.line} already. Take one of the two out."
+                    detail = f"local.{name} is already set on line {first.start.line}. Remove one of the two."
                     self.diagnostics.append(error("Local set twice", detail, attribute.name_range))
             else:
                 self.config.locals[name] = attribute
@@ -244,7 +242,7 @@ class Decoder:
     def _resource(self, block: Block) -> None:
         type_, name = block.labels
         if type_ in _TYPE_ROOTS:
-            detail = f'"{type_}" cannot be the type of a resource: {type_}.{name} means something else in expressions.'
+            detail = f'"{type_}" cannot be a resource type: {type_}.{name} has another meaning in expressions.'
             self.diagnostics.append(error("Reserved name", detail, block.label_nodes[0].range))
             return
         if not self._declare(block, "resource", type_, name):
@@ -286,7 +284,7 @@ class Decoder:
                     error("Missing input" if wanted == "input" else "Missing output", detail, block.header_range)
                 )
         if len(inputs) > 1:
-            detail = f'task "{name}" has {len(inputs)} inputs; it takes one. Make a task for each.'
+            detail = f'task "{name}" has {len(inputs)} inputs, and takes only one. Define a task for each.'
             self.diagnostics.append(error("More than one input", detail, inputs[1].range))
         if not inputs or not outputs:
             return

@@ -18,12 +18,12 @@ def check_type(reader: BlockReader) -> None:
         return
     if isinstance(expr, Literal) and expr.value == "plugin":
         detail = (
-            'Tasks of type "plugin" belong to earlier versions. Write an input and an output block, each with '
-            f"its provider, and leave the type out; {_MIGRATION} shows how."
+            'Tasks of type "plugin" are from earlier versions. Write an input and an output block, each with '
+            f"its provider, and omit the type; see {_MIGRATION}."
         )
         reader.report("Plugin tasks not supported", detail, expr)
         return
-    reader.report("Invalid task type", 'The type of a task is "providers", or is left out.', expr)
+    reader.report("Invalid task type", 'The type of a task is "providers", and can be omitted.', expr)
 
 
 def sides(task: BlockReader, role: str) -> list[SideBlock]:
@@ -48,7 +48,7 @@ def sides(task: BlockReader, role: str) -> list[SideBlock]:
         launch = launch_of(reader)
         if launch.kind is None:
             detail = (
-                f"{what} does not say which provider it uses. Set one of provider_path (a program), provider "
+                f"{what} has no provider. Set one of provider_path (a program), provider "
                 "(a name), provider_ref or provider_image."
             )
             task.diagnostics.append(error("Missing provider", detail, block.header_range))

@@ -21,13 +21,15 @@ def launch(reader: BlockReader) -> Launch:
     env = reader.optional("env")
     container = reader.block_of("container")
     for name, expr in given[1:]:
-        detail = f"{reader.what} has both {given[0][0]} and {name}. A provider comes from one place; keep one."
+        detail = f"{reader.what} has both {given[0][0]} and {name}. A provider has one source; remove one of them."
         reader.report("More than one provider", detail, expr)
     if not given:
         return Launch(None, None, env, reader.block.header_range)
     name, source = given[0]
     if container is not None and name != "provider_image":
-        detail = f"A container block limits what runs in an image; {reader.what} has {name}. Take one of them out."
+        detail = (
+            f"A container block applies to providers in an image, and {reader.what} has {name}. Remove one of them."
+        )
         reader.report("Container without an image", detail, container)
     return Launch(_LAUNCHES[name], source, env, source.range, container.body if container is not None else None)
 
@@ -36,7 +38,9 @@ def repetition(reader: BlockReader) -> tuple[Expr | None, Expr | None]:
     """Return `for_each` and `count`, of which one at most may be there."""
     for_each, count = reader.optional("for_each"), reader.optional("count")
     if for_each is not None and count is not None:
-        reader.report("for_each and count together", f"{reader.what} has both for_each and count; keep one.", count)
+        reader.report(
+            "for_each and count together", f"{reader.what} has both for_each and count; remove one of them.", count
+        )
     return for_each, count
 
 
@@ -97,7 +101,9 @@ def _ignored(reader: BlockReader) -> Any:
         if None not in names:
             return names
     reader.report(
-        "Invalid ignore_changes", "ignore_changes lists attributes, as [name, tags], or is the word all.", expr
+        "Invalid ignore_changes",
+        "ignore_changes is a list of attributes, such as [name, tags], or the keyword all.",
+        expr,
     )
     return []
 

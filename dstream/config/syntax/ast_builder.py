@@ -85,7 +85,7 @@ class Builder:
                 first = attributes[item.name].name_range
                 detail = (
                     f'The argument "{item.name}" was already set on line {first.start.line}. '
-                    "Each argument may be set only once; take one of the two out."
+                    "An argument can be set only once; remove one of the two."
                 )
                 self.diagnostics.append(error("Argument set twice", detail, item.name_range))
             else:
@@ -110,7 +110,7 @@ class Builder:
             return Label(self.source, part.start, part.end, part.text)
         if isinstance(part, Literal) and isinstance(part.value, str):
             return Label(self.source, part.start, part.end, part.value)
-        detail = "A block's label is plain text: it names the block, so it cannot be computed. Write the name itself."
+        detail = "A block label must be a literal string: it names the block, so it cannot be computed."
         self.diagnostics.append(error("Template in a label", detail, part.range))
         return Label(self.source, part.start, part.end, part.text.strip('"'))
 
@@ -148,7 +148,7 @@ class Builder:
         return int(number) if number == number.to_integral_value() else number.normalize(Context(prec=digits + 1))
 
     def _too_large(self, token: Token) -> int:
-        detail = f"Numbers may have up to {_MAX_DIGITS} digits. For a text, put it into quotation marks."
+        detail = f"Numbers may have up to {_MAX_DIGITS} digits. For a string, use quotation marks."
         self.diagnostics.append(error("Number out of range", detail, self.source.range(token.start, token.end)))
         return 0
 
@@ -164,7 +164,7 @@ class Builder:
         key, _, value = parts
         if isinstance(key, Token):
             if key.type == "FOR":
-                detail = 'The name for starts a for expression here. As a key it stands in quotation marks: "for".'
+                detail = 'The word for starts a for expression here. As a key, write it in quotation marks: "for".'
                 self.diagnostics.append(error("Reserved key", detail, self.source.range(key.start, key.end)))
             return Literal(self.source, key.start, key.end, key.text), value
         if isinstance(key, Literal) and (key.value is None or isinstance(key.value, bool)):
@@ -235,7 +235,7 @@ class Builder:
             return value
         token = parts[0]
         if isinstance(value, Splat) and not full:
-            detail = "A .* cannot stand inside another .*; use [*], which can."
+            detail = "A .* cannot be nested in another .*; use [*]."
             self.diagnostics.append(error("Nested splat", detail, self.source.range(token.start, token.end)))
         symbol = SplatItem(self.source, token.start, token.end)
         made: Expr = Splat(self.source, value.start, token.end, value, symbol, full, symbol)

@@ -49,7 +49,7 @@ def base_grammar() -> Path:
     """Return the path of python-hcl2's grammar, found without importing the package."""
     spec = find_spec("hcl2")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("python-hcl2 is not installed; install dstream anew")
+        raise ModuleNotFoundError("python-hcl2 is not installed; install dstream again")
     return Path(spec.origin).with_name("hcl2.lark")
 
 

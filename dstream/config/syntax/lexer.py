@@ -165,7 +165,7 @@ class Lexer:
 
     def _push(self, kind: str, opened: int, marker: str = "") -> None:
         if len(self.stack) >= MAX_DEPTH:
-            detail = f"Brackets are nested more than {MAX_DEPTH} deep here. Move inner parts into locals."
+            detail = f"Brackets are nested more than {MAX_DEPTH} levels deep here. Move inner parts to locals."
             raise LexError(error("Nested too deeply", detail, self._source.range(opened, opened + 1)), len(self._text))
         self.stack.append(_Context(kind, opened, marker=marker))
 
@@ -198,7 +198,7 @@ class Lexer:
             elif kind == "NUMBER":
                 whole = match["FRACTION"] is None and match["EXPONENT"] is None
                 if not whole and text.startswith(".", end) and text[end + 1 : end + 2].isdigit():
-                    detail = "A number has one decimal point. For a text, put it into quotation marks."
+                    detail = "A number has one decimal point. For a string, use quotation marks."
                     raise LexError(error("Invalid number", detail, self._source.range(pos, end + 2)), end + 2)
                 self._emit("INT_LITERAL" if whole else "FLOAT_LITERAL", pos, end)
             elif kind == "HEREDOC":

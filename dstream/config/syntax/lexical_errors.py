@@ -19,9 +19,9 @@ class LexError(Exception):
 def unsupported_go(source: Source, start: int, end: int) -> LexError:
     """Return the error for a Go template's action that is not understood."""
     detail = (
-        f'Of Go\'s templates, only `{{{{ env "NAME" }}}}` is understood, also with `| default "TEXT"`, not '
+        f'Of Go templates, only `{{{{ env "NAME" }}}}` is supported, also with `| default "TEXT"`, not '
         f'{source.text[start:end]}. Write an expression instead, such as "${{upper(env("NAME"))}}". '
-        "For two braces as plain text: {{ `{{ so }}` }}."
+        "For literal braces: {{ `{{ text }}` }}."
     )
     return LexError(error("Unsupported template", detail, source.range(start, end)), end)
 
@@ -29,8 +29,8 @@ def unsupported_go(source: Source, start: int, end: int) -> LexError:
 def unterminated_string(source: Source, opened: int, end: int) -> LexError:
     """Return the error for a text without its closing quotation mark."""
     detail = (
-        'This text has no closing quotation mark on its line. Add the closing ", or \\n for a line break; '
-        "for a text of several lines use a heredoc:\n  <<-EOT\n    ...\n  EOT"
+        'This string has no closing quotation mark on its line. Add the closing ", or \\n for a line break; '
+        "for a string of several lines use a heredoc:\n  <<-EOT\n    ...\n  EOT"
     )
     return LexError(error("Unterminated string", detail, source.range(opened, end)), end)
 
@@ -39,8 +39,7 @@ def unterminated_heredoc(source: Source, opened: int, marker: str) -> LexError:
     """Return the error for a heredoc without its closing marker."""
     line_end = source.text.find("\n", opened)
     detail = (
-        f"No line has only the closing marker {marker}. A heredoc ends at a line with its marker and nothing "
-        "else but space."
+        f"The closing marker {marker} is missing. A heredoc ends at a line with its marker and nothing else but space."
     )
     subject = source.range(opened, line_end if line_end >= 0 else len(source.text))
     return LexError(error("Unterminated heredoc", detail, subject), max(line_end, opened + 2))
@@ -54,13 +53,13 @@ def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
     if escape in ("\\u", "\\U"):
         digits = "four" if escape == "\\u" else "eight"
         detail = (
-            f"{escape} is followed by {digits} hexadecimal digits that name a Unicode character; halves of surrogate "
-            "pairs are none."
+            f"{escape} is followed by {digits} hexadecimal digits of a Unicode character; surrogates are not "
+            "characters."
         )
         return LexError(error("Invalid escape", detail, source.range(pos, pos + 2)), pos + 2)
     detail = (
-        f'{escape} means nothing in a text. Escapes are \\n, \\r, \\t, \\", \\\\, \\uNNNN and \\UNNNNNNNN; '
-        "a backslash itself is written twice: \\\\."
+        f'{escape} is not an escape sequence. Escape sequences are \\n, \\r, \\t, \\", \\\\, \\uNNNN and \\UNNNNNNNN; '
+        "a literal backslash is written twice: \\\\."
     )
     return LexError(error("Invalid escape", detail, source.range(pos, pos + 2)), pos + 2)
 
@@ -70,33 +69,30 @@ def bad_character(source: Source, pos: int, inside: str = "") -> LexError:
     character = source.text[pos]
     after = pos + 1
     if source.text.startswith("/*", pos):
-        detail = "This comment has no end. Add */ where it ends."
+        detail = "This comment is not closed. Add */ at its end."
         return LexError(error("Unterminated comment", detail, source.range(pos, pos + 2)), len(source.text))
     if character == ";":
         if inside == "object":
-            detail = (
-                "Semicolons separate nothing here. The elements of an object are separated by commas: { a = 1, b = 2 }."
-            )
+            detail = "Semicolons are not supported. Separate the elements of an object with commas: { a = 1, b = 2 }."
         else:
             detail = (
-                "Semicolons separate nothing here. Each argument of a block stands on a line of its own, without "
-                "anything at its end."
+                "Semicolons are not supported. Each argument of a block is on a line of its own, without a terminator."
             )
         return LexError(error("Invalid character", detail, source.range(pos, after)), after)
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
-    plain = f"The character {shown} means nothing here. Text goes into quotation marks."
+    plain = f"The character {shown} is not allowed here. Enclose text in quotation marks."
     detail = _CHARACTER_HINTS.get(character, plain)
     return LexError(error("Invalid character", detail, source.range(pos, after)), after)
 
 
 _CHARACTER_HINTS = {
-    "'": 'Single quotes mean nothing here. Texts are written with double ones: "text".',
-    "`": 'Backticks mean nothing here. Texts are written with double quotes: "text".',
-    "&": 'There is no operator &. "And" is written &&.',
-    "|": 'There is no operator |. "Or" is written ||.',
-    "^": "There is no operator ^. For powers use pow(x, y).",
-    "\u201c": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
-    "\u201d": 'Curly quotation marks mean nothing here. Write straight ones: "text".',
-    "~": "There is no operator ~. To trim white space in templates it stands right after ${ or right before }.",
-    "@": 'The character @ means nothing here. Text goes into quotation marks: "text".',
+    "'": 'Single quotes are not supported. Use double quotes: "text".',
+    "`": 'Backticks are not supported. Use double quotes: "text".',
+    "&": "The operator & is not supported. Logical and is &&.",
+    "|": "The operator | is not supported. Logical or is ||.",
+    "^": "The operator ^ is not supported. For powers use pow(x, y).",
+    "\u201c": 'Curly quotation marks are not supported. Use straight ones: "text".',
+    "\u201d": 'Curly quotation marks are not supported. Use straight ones: "text".',
+    "~": "The operator ~ is not supported. To trim white space in a template, put ~ after ${ or before }.",
+    "@": 'The character @ is not allowed here. Enclose text in quotation marks: "text".',
 }

@@ -140,7 +140,7 @@ def _outcome(
         wrong, resume = explain(source, reading.lexer.tokens, syntactic, lambda: deque(tokens, 0))
         return syntactic.finished, wrong, resume
     except RecursionError:
-        detail = "This text nests more deeply than can be read. Move inner parts into locals."
+        detail = "This text is nested too deeply. Move inner parts to locals."
         return [], error("Nested too deeply", detail, source.range(start, start)), len(source.text)
     lexical = reading.problem
     if lexical is not None and not isinstance(made, Body):

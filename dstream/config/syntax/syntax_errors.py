@@ -155,31 +155,31 @@ def _words(
         one, _, two = token.text.partition(".")
         return (
             "Invalid index",
-            f"Two indexes in a row are written in brackets: [{one}][{two}] in place of .{token.text}.",
+            f"Write two indexes in a row in brackets: [{one}][{two}] in place of .{token.text}.",
         )
     if before == "DOT":
         return (
             "Missing attribute name",
-            f'After the dot comes a name, not {shown}. For other keys use brackets: ["key"].',
+            f'Expected a name after the dot, not {shown}. For other keys use brackets: ["key"].',
         )
     if token.type == "NEWLINE":
         return _line_end(previous, wants_value, expected)
     if token.type == END:
         after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
-        return "Unexpected end", f"Something is missing{after}: the text ends where {_wanted(expected)} should come."
+        return "Unexpected end", f"The text ends{after}, and {_wanted(expected)} is expected."
     if wants_value:
         if token.type == "EQ" and before == "EQ":
-            return "Missing value", "There are two = in a row. To compare, use == inside an expression."
+            return "Missing value", "There are two equals signs. To compare, use == inside an expression."
         after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
-        return "Missing value", f"A value should come{after}, but here is {shown}. {_value_hint(token)}".rstrip()
+        return "Missing value", f"A value is expected{after}, not {shown}. {_value_hint(token)}".rstrip()
     if token.type == "COLON" and "EQ" in expected:
-        return "Invalid argument", "Arguments are set with = here, not with a colon: name = value."
+        return "Invalid argument", "Arguments are set with =, not with a colon: name = value."
     if token.type == "EQ":
         opener = _OPENERS[open_brackets[-1].type] if open_brackets else ""
         missing = (
             f" If a new argument starts here, the {opener} before it has no {_MATCHING[opener]}." if opener else ""
         )
-        return "Unexpected =", f"An expression cannot set anything. To compare two values, write ==.{missing}"
+        return "Unexpected =", f"An expression cannot contain an assignment. To compare two values, use ==.{missing}"
     if "COMMA" in expected and ({"RSQB", "RPAR"} & expected):
         where = "arguments" if "RPAR" in expected else "elements of a list"
         return "Missing comma", f"Before {shown}, a comma is missing: {where} are separated by commas."
@@ -198,15 +198,15 @@ def _words(
     if "NEWLINE" in expected and before not in ("", "NEWLINE"):
         return _same_line(token, tokens, index)
     if "COLON" in expected and "EQ" in expected and previous is not None:
-        return "Missing value", f"After the key {previous.text} comes = and its value, not {shown}."
+        return "Missing value", f"Expected = and a value after the key {previous.text}, not {shown}."
     if "LBRACE" in expected or "EQ" in expected:
         return _neither(previous, shown)
     if "NAME" in expected and before in ("", "NEWLINE"):
         return (
             "Argument or block expected",
-            f"Here is {shown}, where an argument (name = value) or a block (name {{ ... }}) should start.",
+            f"Expected an argument (name = value) or a block (name {{ ... }}), found {shown}.",
         )
-    return "Unexpected text", f"Here is {shown}, where {_wanted(expected)} should come."
+    return "Unexpected text", f"Expected {_wanted(expected)}, found {shown}."
 
 
 def _closer(
@@ -215,19 +215,19 @@ def _closer(
     if not open_brackets:
         return (
             "Unexpected closing bracket",
-            f"This {token.text} closes nothing: every bracket before it is closed already.",
+            f"This {token.text} has no opening bracket.",
         )
     opener = _OPENERS[open_brackets[-1].type]
     if _MATCHING[opener] != token.text:
         return (
             "Wrong closing bracket",
-            f"This {token.text} stands where the {opener} before it wants {_MATCHING[opener]}.",
+            f"This {token.text} does not match the {opener} before it, which is closed by {_MATCHING[opener]}.",
         )
     if "INT_LITERAL" in expected:
         after = f" after {previous.text}" if previous is not None else ""
-        return "Missing value", f"A value should come{after}, before {token.text}."
+        return "Missing value", f"A value is expected{after}, before {token.text}."
     if "NEWLINE" not in expected:
-        return "Unexpected closing bracket", f"This {token.text} stands where {_wanted(expected)} should come."
+        return "Unexpected closing bracket", f"Expected {_wanted(expected)}, found {token.text}."
     return (
         "Unexpected closing bracket",
         (
@@ -241,13 +241,13 @@ def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str
     before = previous.type if previous is not None else ""
     text = previous.text.strip() if previous is not None else ""
     if before == "EQ":
-        return "Missing value", "After = comes a value, on the same line: name = value."
+        return "Missing value", "A value is expected after =, on the same line: name = value."
     if wants_value and before in _BINARY:
         return (
             "Missing value",
             (
-                f"The line ends after {text}, where a value should come. "
-                "An expression goes on over several lines only inside parentheses."
+                f"The line ends after {text}, and a value is expected. "
+                "An expression can span several lines only inside parentheses."
             ),
         )
     if "LBRACE" in expected:
@@ -255,10 +255,10 @@ def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str
             "Argument or block expected",
             (
                 f"{text} alone is neither an argument (name = value) nor a block. "
-                "The opening { of a block stands on the same line as its name."
+                "The opening { of a block must be on the same line as its name."
             ),
         )
-    return "Unexpected line break", f"The line ends after {text}, where {_wanted(expected)} should come."
+    return "Unexpected line break", f"The line ends after {text}, and {_wanted(expected)} is expected."
 
 
 def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, str]:
@@ -280,13 +280,13 @@ def _neither(previous: Token | None, shown: str) -> tuple[str, str]:
     name = previous.text if previous is not None else ""
     return (
         "Argument or block expected",
-        f"After {name} comes = and a value (an argument), or labels and {{ (a block), not {shown}.",
+        f"Expected = and a value (an argument), or labels and {{ (a block), after {name}, not {shown}.",
     )
 
 
 def _value_hint(token: Token) -> str:
     if token.type in _BINARY:
-        return "An operator stands between two values."
+        return "An operator is between two values."
     return ""
 
 

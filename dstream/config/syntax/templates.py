@@ -175,7 +175,7 @@ class _Nesting:
         return TemplateFor(self._source, start, end, key_name, value_name, sequence.expr, inner)
 
     def _report(self, piece: Sequence_, kind: str, opener: str) -> None:
-        detail = f"This %{{ {kind} }} stands in no %{{ {opener} }}. Take it out, or add the {opener} before it."
+        detail = f"This %{{ {kind} }} is not inside a %{{ {opener} }}. Remove it, or add the {opener} before it."
         self._diagnostics.append(error("Unexpected template directive", detail, self._range(piece)))
 
     def _range(self, piece: Sequence_) -> SourceRange:

@@ -24,7 +24,7 @@ def items_of(value: Value, argument: int, what: str = "a list") -> list[Value]:
 def sequence(value: Value, argument: int) -> list[Value]:
     """Return the elements of a list; raise FunctionError for a set, which has no order."""
     if isinstance(value, SetValue):
-        raise FunctionError("a set has no order; use tolist(...) where one is known", argument)
+        raise FunctionError("a set has no order; convert it with tolist(...)", argument)
     return items_of(value, argument)
 
 

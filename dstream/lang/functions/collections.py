@@ -247,7 +247,7 @@ def one(items: Value) -> Value:
         return None
     elements = items_of(items, 0)
     if len(elements) > 1:
-        raise FunctionError(f"the list has {len(elements)} elements, and may have one at most", 0)
+        raise FunctionError(f"the list has {len(elements)} elements, and must have one at most", 0)
     return elements[0] if elements else None
 
 
@@ -297,7 +297,7 @@ def slice_(items: Value, start: Value, end: Value) -> Value:
 def sort(items: Value) -> Value:
     """Return the strings in order."""
     if None in items:
-        raise FunctionError("a null has no place in an order; take it out with compact(...)", 0)
+        raise FunctionError("null cannot be sorted; remove it with compact(...)", 0)
     return sorted(items)
 
 

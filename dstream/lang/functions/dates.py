@@ -33,7 +33,7 @@ _FORMAT = re.compile(r"'(?:[^']|'')*'|([a-zA-Z])\1*|[^a-zA-Z']+|'")
 def _parsed(text: str, argument: int) -> datetime:
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise FunctionError(f'"{text}" is no time as RFC 3339 has them, such as 2017-11-22T00:00:00Z', argument)
+        raise FunctionError(f'"{text}" is not an RFC 3339 timestamp, such as 2017-11-22T00:00:00Z', argument)
     year, month, day, hour, minute, second = (int(match[group]) for group in range(1, 7))
     zone = UTC
     if match[8] != "Z":
@@ -42,7 +42,7 @@ def _parsed(text: str, argument: int) -> datetime:
     try:
         return datetime(year, month, day, hour, minute, second, int((match[7] or "").ljust(6, "0")[:6]), zone)
     except ValueError as wrong:
-        raise FunctionError(f'"{text}" is no time: {wrong}', argument) from None
+        raise FunctionError(f'"{text}" is not a valid time: {wrong}', argument) from None
 
 
 def _written(time: datetime) -> str:
@@ -81,7 +81,7 @@ def timeadd(time: Value, duration: Value) -> Value:
     try:
         return _written(moment + timedelta(microseconds=int(seconds * 10**6)))
     except OverflowError:
-        raise FunctionError("the result is too far away", 1) from None
+        raise FunctionError("the result is out of range", 1) from None
 
 
 @function("left: string, right: string")
@@ -127,5 +127,5 @@ def _verb(verb: str, time: datetime) -> str:
         "Z": _zone(time, colon=True, z=True),
     }  # fmt: skip
     if verb not in values:
-        raise FunctionError(f'there is no "{verb}" in formats of dates. Plain text goes into single quotation marks', 0)
+        raise FunctionError(f'a date format has no "{verb}"; enclose literal text in single quotation marks', 0)
     return values[verb]

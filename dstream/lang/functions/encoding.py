@@ -62,7 +62,7 @@ def textencodebase64(text: Value, encoding: Value) -> Value:
     try:
         return base64.b64encode(_encoded(text, _codec(encoding))).decode()
     except UnicodeEncodeError:
-        raise FunctionError(f"the string has characters that {encoding} does not have", 0) from None
+        raise FunctionError(f"the string has characters that {encoding} cannot represent", 0) from None
 
 
 @function("string: string, encoding: string")
@@ -71,7 +71,7 @@ def textdecodebase64(text: Value, encoding: Value) -> Value:
     try:
         return _unbase64(text).decode(_codec(encoding))
     except UnicodeDecodeError:
-        raise FunctionError(f"the bytes are no text in {encoding}", 0) from None
+        raise FunctionError(f"the bytes are not valid {encoding} text", 0) from None
 
 
 def _encoded(text: str, codec: str) -> bytes:
@@ -100,7 +100,7 @@ def _utf8(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise FunctionError("the bytes are no UTF-8 text, and strings here are texts", 0) from None
+        raise FunctionError("the bytes are not valid UTF-8 text", 0) from None
 
 
 @function("string: string")
@@ -138,7 +138,7 @@ def jsondecode(text: Value) -> Value:
     try:
         found = from_text(text)
     except ValueError as wrong:
-        raise FunctionError(f"the string is not JSON: {wrong}", 0) from None
+        raise FunctionError(f"the string is not valid JSON: {wrong}", 0) from None
     return _ordered(found)
 
 
@@ -171,7 +171,7 @@ def csvdecode(text: Value) -> Value:
     try:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
     except csv.Error as wrong:
-        raise FunctionError(f"the string is no CSV: {wrong}", 0) from None
+        raise FunctionError(f"the string is not valid CSV: {wrong}", 0) from None
     if not rows:
         raise FunctionError("the string has no row with the names of the columns", 0)
     names = rows[0]

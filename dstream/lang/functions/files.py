@@ -25,7 +25,8 @@ def read(surroundings: Surroundings, name: str) -> bytes:
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
             raise FunctionError(
-                f"{name} {what}. Paths start at the configuration's folder, {surroundings.root.resolve()}", 0
+                f"{name} {what}. Relative paths start at the configuration's folder, {surroundings.root.resolve()}",
+                0,
             )
         if path.stat().st_size > _MAX_BYTES:
             raise FunctionError(f"{name} is too large", 0)
@@ -36,7 +37,7 @@ def read(surroundings: Surroundings, name: str) -> bytes:
 
 def _path(surroundings: Surroundings, name: str) -> Path:
     if "\0" in name:
-        raise FunctionError("a path has no null character", 0)
+        raise FunctionError("a path must not contain a null character", 0)
     expanded = Path(name).expanduser() if name.startswith("~") else Path(name)
     return surroundings.root / expanded
 
@@ -74,7 +75,7 @@ def file(surroundings: Surroundings, path: Value) -> Value:
     try:
         return read(surroundings, path).decode("utf-8")
     except UnicodeDecodeError:
-        raise FunctionError(f"{path} is no UTF-8 text; for other files use filebase64(...)", 0) from None
+        raise FunctionError(f"{path} is not UTF-8 text; use filebase64(...) for binary files", 0) from None
 
 
 @function("path: string", surrounded=True)
@@ -142,7 +143,7 @@ def templatefile(surroundings: Surroundings, path: Value, values: Value) -> Valu
     try:
         text = read(surroundings, path).decode("utf-8")
     except UnicodeDecodeError:
-        raise FunctionError(f"{path} is no UTF-8 text", 0) from None
+        raise FunctionError(f"{path} is not UTF-8 text", 0) from None
     return rendered(surroundings, text, values, path)
 
 
@@ -160,7 +161,9 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
         raise FunctionError("the values must be an object: { name = value }", 1)
     for wrong in values:
         if not _VARIABLE.fullmatch(wrong):
-            raise FunctionError(f'"{wrong}" cannot be a name in a template: those have letters, digits and _', 1)
+            raise FunctionError(
+                f'"{wrong}" is not a valid name in a template; names consist of letters, digits and _', 1
+            )
     try:
         value = evaluate(parse_template(text, name), Scope(values, surroundings=surroundings))
     except DiagnosticsError as wrong:
@@ -169,7 +172,7 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
     try:
         return to_string(value) if not isinstance(unwrap(value), str) and not _special(value) else value
     except ConversionError as wrong:
-        raise FunctionError(f"the template gives no text: {wrong.message}", 0) from None
+        raise FunctionError(f"the template does not give a string: {wrong.message}", 0) from None
 
 
 def _shortened(detail: str) -> str:

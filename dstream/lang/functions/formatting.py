@@ -32,7 +32,7 @@ def formatted(spec: str, values: tuple[Value, ...]) -> str:
             made.append("%")
             continue
         if match["verb"] is None:
-            raise FunctionError("the format ends with an unfinished verb. A percent sign itself is written %%", 0)
+            raise FunctionError("the format ends with an unfinished verb; write %% for a percent sign", 0)
         if match["index"] is not None:
             following = int(match["index"]) - 1
             indexed = True
@@ -56,7 +56,7 @@ def _one(match: re.Match[str], value: Value, argument: int) -> str:
     try:
         text = _verb(verb, flags, precision, value)
     except ConversionError as wrong:
-        raise FunctionError(f"{match.group()} cannot show its value: {wrong.message}", argument) from None
+        raise FunctionError(f"{match.group()} cannot format its value: {wrong.message}", argument) from None
     return text if verb == "t" else _padded(text, flags, width)
 
 
@@ -94,7 +94,7 @@ def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:
             return _whole(verb, flags, precision, value)
         case "e" | "E" | "f" | "g" | "G":
             return _fraction(verb, flags, precision, value)
-    raise FunctionError(f"there is no verb %{verb}. Verbs are %v %s %q %d %f %e %g %t %b %o %x %X and %#v", 0)
+    raise FunctionError(f"unknown verb %{verb}; the verbs are %v %s %q %d %f %e %g %t %b %o %x %X and %#v", 0)
 
 
 def _default(flags: str, precision: int | None, value: Value) -> str:

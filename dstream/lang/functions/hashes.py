@@ -110,7 +110,7 @@ def uuidv5(namespace: Value, name: Value) -> Value:
     try:
         space = known.get(namespace) or uuids.UUID(namespace)
     except ValueError:
-        raise FunctionError(f'"{namespace}" is no namespace: dns, url, oid, x500 or a UUID', 0) from None
+        raise FunctionError(f'"{namespace}" is not a namespace; use dns, url, oid, x500 or a UUID', 0) from None
     return str(uuids.uuid5(space, name))
 
 
@@ -144,9 +144,9 @@ def rsadecrypt(ciphertext: Value, key: Value) -> Value:
         load = load_ssh_private_key if "OPENSSH" in key else load_pem_private_key
         private = load(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise FunctionError("the key is no RSA private key in PEM without a passphrase", 1) from None
+        raise FunctionError("the key is not an RSA private key in PEM format without a passphrase", 1) from None
     if not isinstance(private, rsa.RSAPrivateKey):
-        raise FunctionError("the key is no RSA key", 1)
+        raise FunctionError("the key is not an RSA key", 1)
     try:
         return private.decrypt(base64.b64decode(ciphertext, validate=True), padding.PKCS1v15()).decode()
     except ValueError:

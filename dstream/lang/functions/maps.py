@@ -85,7 +85,7 @@ def zipmap(names: Value, items: Value) -> Value:
     """Return an object of names and values at the same places."""
     elements = items_of(items, 1)
     if len(names) != len(elements):
-        raise FunctionError(f"there are {len(names)} keys and {len(elements)} values; both must be as many", 1)
+        raise FunctionError(f"there are {len(names)} keys and {len(elements)} values; their numbers must be equal", 1)
     marks: frozenset[str] | None = None
     made: dict[str, Value] = {}
     for name, item in zip(names, elements, strict=True):

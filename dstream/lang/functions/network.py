@@ -15,13 +15,13 @@ def _network(prefix: str) -> Network:
     # Go, and so Terraform, reads leading zeros in old configurations as decimal.
     plain = re.sub(r"(?<![0-9a-fA-F:])0+(?=\d)", "", prefix) if ":" not in prefix else prefix
     if "%" in plain:
-        raise FunctionError(f'"{prefix}" is no network: it has a zone', 0)
+        raise FunctionError(f'"{prefix}" is not a network: it has a zone', 0)
     if "/" not in plain:
-        raise FunctionError(f'"{prefix}" is no network; it lacks its length, as in 10.0.0.0/8', 0)
+        raise FunctionError(f'"{prefix}" is not a network: the prefix length is missing, as in 10.0.0.0/8', 0)
     try:
         return ipaddress.ip_network(plain, strict=False)
     except ValueError as wrong:
-        raise FunctionError(f'"{prefix}" is no network: {wrong}', 0) from None
+        raise FunctionError(f'"{prefix}" is not a network: {wrong}', 0) from None
 
 
 def _whole(value: Value, argument: int, name: str) -> int:
@@ -48,7 +48,7 @@ def cidrcontains(prefix: Value, address: Value) -> Value:
     except (ValueError, FunctionError):
         raise FunctionError(f'"{address}" is neither an address nor a network', 1) from None
     if inner.version != network.version:
-        raise FunctionError(f"{prefix} and {address} are of different kinds, IPv4 and IPv6", 1)
+        raise FunctionError(f"{prefix} and {address} are of different IP versions", 1)
     return inner.network_address in network and inner.broadcast_address in network
 
 
@@ -70,7 +70,7 @@ def cidrsubnet(prefix: Value, newbits: Value, netnum: Value) -> Value:
     if bits < 0 or length > network.max_prefixlen:
         raise FunctionError(f"the prefix {prefix} cannot be made {bits} bits longer", 1)
     if not -(1 << bits) <= chosen < 1 << bits:
-        raise FunctionError(f"{bits} bits make {1 << bits} networks; there is no {chosen}", 2)
+        raise FunctionError(f"{bits} bits make {1 << bits} networks, so number {chosen} does not exist", 2)
     if chosen < 0:
         chosen += 1 << bits
     return str(_subnet(network, int(network.network_address) + (chosen << (network.max_prefixlen - length)), length))
@@ -96,7 +96,7 @@ def cidrsubnets(prefix: Value, *newbits: Value) -> Value:
         size = 1 << (network.max_prefixlen - length)
         address = -(-address // size) * size
         if address + size > end:
-            raise FunctionError(f"the network {prefix} has no room for this one", argument)
+            raise FunctionError(f"the network {prefix} has no space left for this subnet", argument)
         made.append(str(_subnet(network, address, length)))
         address += size
     return made

@@ -69,10 +69,10 @@ def parseint(text: Value, base: Value) -> Value:
     for digit in digits:
         value = _DIGITS.find(digit)
         if not 0 <= value < base:
-            raise FunctionError(f'"{text}" is no whole number in base {base}', 0)
+            raise FunctionError(f'"{text}" is not a whole number in base {base}', 0)
         result = result * base + value
     if not digits:
-        raise FunctionError(f'"{text}" is no whole number in base {base}', 0)
+        raise FunctionError(f'"{text}" is not a whole number in base {base}', 0)
     return -result if text.startswith("-") else result
 
 
@@ -90,7 +90,7 @@ def power(base: Value, exponent: Value) -> Value:
     except OverflowError:
         raise FunctionError("the result is too large") from None
     if isinstance(result, complex) or not math.isfinite(result):
-        raise FunctionError("the result is no number")
+        raise FunctionError("the result is not a number")
     return number(result)
 
 

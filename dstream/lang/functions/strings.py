@@ -115,7 +115,7 @@ def regex(pattern: Value, text: Value) -> Value:
     match = ready.search(text)
     if match is None:
         raise FunctionError(
-            "the pattern does not match the string; can(regex(...)) and try(...) turn this into a value", 1
+            "the pattern does not match the string; use can(regex(...)) or try(...) if that is expected", 1
         )
     return captured(ready, match)
 

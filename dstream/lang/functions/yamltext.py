@@ -29,10 +29,10 @@ def decoded(text: str) -> Value:
     try:
         found = yaml.load(text, Loader=_loader())  # noqa: S506  # a SafeLoader with fewer scalars, see below
     except yaml.YAMLError as wrong:
-        raise FunctionError(f"the string is no YAML: {' '.join(str(wrong).split())}", 0) from None
+        raise FunctionError(f"the string is not valid YAML: {' '.join(str(wrong).split())}", 0) from None
     except (ValueError, ArithmeticError, AttributeError, TypeError, RecursionError) as wrong:
         # What PyYAML raises for a tag that does not fit its value is not always one of its own errors.
-        raise FunctionError(f"the string is no YAML: {wrong}", 0) from None
+        raise FunctionError(f"the string is not valid YAML: {wrong}", 0) from None
     if found is None and not text.strip():
         raise FunctionError("the string is empty", 0)
     return _value(found, 0)
@@ -57,13 +57,13 @@ def _value(found: Any, depth: int) -> Value:
         return found.replace(microsecond=0).isoformat().replace("+00:00", "Z")
     if isinstance(found, datetime.date):
         return f"{found.isoformat()}T00:00:00Z"
-    raise FunctionError(f"the YAML has {type(found).__name__}, which no value here can be", 0)
+    raise FunctionError(f"the YAML has a value of type {type(found).__name__}, which is not supported", 0)
 
 
 def _name(key: Any) -> str:
     if isinstance(key, str | int | Decimal | bool):
         return to_string(key)
-    raise FunctionError("the YAML has a key that is no string", 0)
+    raise FunctionError("the YAML has a key that is not a string", 0)
 
 
 @cache

@@ -174,7 +174,7 @@ def test_a_time_that_depends_on_what_will_be_is_refused_and_not_by_lint(world: W
         ('    craete = "1h"', 'has no argument "craete". Did you mean "create"?'),
         ('    default = "1h"', "It takes: create, delete, read, update"),
         ("    create {}", '"create" is an argument here'),
-        ('  }\n  timeouts {\n    create = "1h"', "it takes one"),
+        ('  }\n  timeouts {\n    create = "1h"', "takes only one"),
     ],
 )
 def test_what_a_timeouts_block_does_not_have_is_refused(world: World, timeouts: str, said_of_it: str) -> None:
