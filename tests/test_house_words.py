@@ -67,18 +67,13 @@ NOT_YET: tuple[str, ...] = (
     "dstream/lang/",
     "dstream/plan/",
     "dstream/plugins/",
-    "dstream/registry/",
     "dstream/run/",
-    "providers/console/",
-    "providers/counter/",
     "providers/mssql/",
     "providers/postgres/",
     "providers/protocol/",
     "providers/pulumi/",
     "providers/sdk/",
     "providers/servicebus/",
-    "state/README.md",
-    "state/dstream_state/",
 )
 """Folders and pages that still have house words: the beginnings of their paths."""
 

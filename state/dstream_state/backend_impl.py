@@ -74,7 +74,7 @@ class StoredBackend:
             if view is not None:
                 return view
             time.sleep(0.05)
-        raise StateUnavailable("it changes faster than it can be read. Try again.")
+        raise StateUnavailable("The state changes faster than it can be read. Try again.")
 
     def lock(
         self, operation: str, *, timeout: float = 0, on_wait: OnWait | None = None, set_aside: bool = False
@@ -100,7 +100,7 @@ class StoredBackend:
             raise StateLocked(holder, hint=f"Repeat the command with its lock id: dstream force-unlock {holder.id}.")
         holder = holder or self._last_holder()
         if holder is not None and lock_id is not None and holder.id != lock_id:
-            raise StateError(f"the lock id is {holder.id} ({holder.describe()}), not {lock_id}. Nothing was changed.")
+            raise StateError(f"The lock id is {holder.id} ({holder.describe()}), not {lock_id}. Nothing was changed.")
         if holder is not None and not holder.released:
             self._end_holder(holder, kill)
         with contextlib.suppress(Missing):
@@ -246,9 +246,11 @@ class StoredBackend:
         except StorageError as error:
             delete_journal(self._storage, journal.name)
             if isinstance(error, NotOwner):
-                raise LeaseLost("somebody else took it over while it was being taken.") from None
+                raise LeaseLost("Another process took over the lock while it was being acquired.") from None
             if isinstance(error, Changed):
-                raise StateConflict("it was written without the lock while the lock was being taken.") from None
+                raise StateConflict(
+                    "The state was written without the lock while the lock was being acquired."
+                ) from None
             raise
         return StoredHeld(self._storage, lease, journal, base, owned, tag, self._sealer, holder)
 
@@ -277,12 +279,12 @@ class StoredBackend:
             pid, started = running[0]
             raise StateLocked(
                 holder,
-                hint=f"Process {pid} (start time {started}) is still running here: end it, or repeat the command "
-                "with -kill.",
+                hint=f"Process {pid} (start time {started}) is still running on this machine: end it, or repeat the "
+                "command with -kill.",
             )
         for pid, started in running:
             if not processes.end(pid, started):
-                raise StateLocked(holder, hint=f"Process {pid} cannot be ended from here; end it and try again.")
+                raise StateLocked(holder, hint=f"Process {pid} could not be ended. End it yourself and try again.")
 
     def _recorded_processes(self) -> Sequence[ProcessStarted]:
         try:

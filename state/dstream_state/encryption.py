@@ -71,15 +71,13 @@ class Encryption:
             key = self._find(form["key"])
             nonce, data = base64.b64decode(form["nonce"]), base64.b64decode(form["data"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise WrongKey(f"its encrypted form is damaged ({type(error).__name__}: {error}).") from error
+            raise WrongKey(f"The encrypted form is damaged ({type(error).__name__}: {error}).") from error
         if key is None:
             raise WrongKey(_no_key(form["key"]))
         try:
             return AESGCM(key).decrypt(nonce, data, context)
         except InvalidTag:
-            raise WrongKey(
-                "it was changed, or put in another place, after it was encrypted. Nothing was written."
-            ) from None
+            raise WrongKey("The content was modified or moved after it was encrypted. Nothing was written.") from None
 
     def _find(self, form: Json) -> bytes | None:
         for number, source in enumerate(self._sources):
@@ -96,16 +94,17 @@ class Encryption:
 def _no_key(form: Json) -> str:
     if form.get("kind") == "scrypt":
         return (
-            "it was written with a passphrase, which is none of those in `encryption`. If it was changed, name the "
-            "earlier one in fallback_passphrases. Nothing was written."
+            "It was encrypted with a passphrase that is not in `encryption`. If the passphrase has changed, add the "
+            "earlier one to fallback_passphrases. Nothing was written."
         )
     if form.get("kind") == "azure_key_vault":
         return (
-            f"it was written with the key {form.get('vault_key')} of Azure Key Vault, which is none of those in "
-            "`encryption`. If another one took its place, name it in fallback_azure_key_vault { key_id = ... }. "
+            f"It was encrypted with the key {form.get('vault_key')} of Azure Key Vault, which is not in `encryption`. "
+            "If the key was replaced, add the earlier one as fallback_azure_key_vault { key_id = ... }. "
             "Nothing was written."
         )
-    return f"its key is of the kind {form.get('kind')!r}, which this dstream does not know. Nothing was written."
+    kind = form.get("kind")
+    return f"Its key is of the kind {kind!r}, which this version of dstream does not support. Nothing was written."
 
 
 def _key_id(key: bytes) -> str:

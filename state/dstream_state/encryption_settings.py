@@ -19,33 +19,33 @@ def open_encryption(settings: Mapping[str, Json]) -> Encryption:
     fallback_azure_key_vault (blocks) are read with as well; enforced (bool).
     """
     if unknown := sorted(settings.keys() - set(ARGUMENTS)):
-        raise SettingsError(f"`encryption` has no argument {unknown[0]!r}; it has: {', '.join(ARGUMENTS)}.")
+        raise SettingsError(f"`encryption` has no argument {unknown[0]!r}. Its arguments are: {', '.join(ARGUMENTS)}.")
     passphrase, vaults = settings.get("passphrase"), _blocks(settings, "azure_key_vault")
     if passphrase and vaults:
         raise SettingsError(
-            "`encryption` has both passphrase and azure_key_vault, and one of them is to be written with. Make the "
-            "earlier one a fallback: fallback_passphrases = [...], or fallback_azure_key_vault { ... }."
+            "`encryption` has both passphrase and azure_key_vault; dstream writes with one of them. Make the earlier "
+            "one a fallback: fallback_passphrases = [...], or fallback_azure_key_vault { ... }."
         )
     if len(vaults) > 1:
         raise SettingsError(
-            "`encryption` has more than one azure_key_vault, and one of them is to be written with. Rename the earlier "
-            "ones to fallback_azure_key_vault."
+            "`encryption` has more than one azure_key_vault; dstream writes with one of them. Rename the earlier ones "
+            "to fallback_azure_key_vault."
         )
     if not passphrase and not vaults:
         raise SettingsError(
-            '`encryption` needs a passphrase, such as passphrase = env("DSTREAM_STATE_PASSPHRASE"), or a key: '
+            '`encryption` requires a passphrase, such as passphrase = env("DSTREAM_STATE_PASSPHRASE"), or a key: '
             'azure_key_vault { key_id = "https://VAULT.vault.azure.net/keys/NAME" }.'
         )
     enforced = str(settings.get("enforced") or False).lower()
     if enforced not in ("true", "false"):
-        raise SettingsError(f"enforced of `encryption` is true or false, not {settings['enforced']!r}.")
+        raise SettingsError(f"enforced of `encryption` must be true or false, not {settings['enforced']!r}.")
     return Encryption(list(_sources(settings)), enforced=enforced == "true")
 
 
 def _sources(settings: Mapping[str, Json]) -> Iterator[KeySource]:
     fallbacks = settings.get("fallback_passphrases") or ()
     if isinstance(fallbacks, str) or not isinstance(fallbacks, Sequence):
-        raise SettingsError("fallback_passphrases of `encryption` is a list of texts.")
+        raise SettingsError("fallback_passphrases of `encryption` must be a list of strings.")
     blocks = [*_blocks(settings, "azure_key_vault"), *_blocks(settings, "fallback_azure_key_vault")]
     if settings.get("passphrase"):
         yield _passphrase(settings["passphrase"])
@@ -58,7 +58,7 @@ def _sources(settings: Mapping[str, Json]) -> Iterator[KeySource]:
 
 def _passphrase(text: Json) -> Passphrase:
     if not isinstance(text, str):
-        raise SettingsError(f"a passphrase of `encryption` is a text, not {type(text).__name__}.")
+        raise SettingsError(f"A passphrase of `encryption` must be a string, not {type(text).__name__}.")
     return Passphrase(text)
 
 
@@ -66,5 +66,5 @@ def _blocks(settings: Mapping[str, Json], name: str) -> list[Mapping[str, Json]]
     found = settings.get(name) or []
     found = [found] if isinstance(found, Mapping) else found
     if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
-        raise SettingsError(f"{name} of `encryption` is a block: {name} {{ key_id = ... }}.")
+        raise SettingsError(f"{name} of `encryption` must be a block: {name} {{ key_id = ... }}.")
     return found

@@ -1,6 +1,6 @@
-"""What can go wrong with state, each with a message that a user can act on.
+"""The errors of state, each with a message that a user can act on.
 
-Every error is a `StateError`: `summary` is constant for its kind, `detail` says what, why and how to mend it.
+Every error is a `StateError`: `summary` is constant for its kind; `detail` says what, why and how to fix it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class StateError(Exception):
 
 
 class StateLocked(StateError):
-    """Somebody else holds the lock; `holder` is who wrote their name last, None if nobody did yet."""
+    """Another process holds the lock; `holder` is the last one recorded, None if none was recorded."""
 
     summary = "The state is locked"
 
@@ -36,12 +36,12 @@ class StateLocked(StateError):
         self.holder = holder
         who = f"{what} is held by {holder.describe()}" if holder else f"{what} is held by another process"
         unlock = f"`dstream force-unlock{f' {holder.id}' if holder else ''}`"
-        advice = hint or f"Wait for it with -lock-timeout=5m; if that process is gone for good: {unlock}."
+        advice = hint or f"Wait for it with -lock-timeout=5m; if that process no longer exists, run: {unlock}."
         super().__init__(f"{who}. {advice}")
 
 
 class LeaseLost(StateError):
-    """This process no longer owns the lock, or can no longer be sure that it does."""
+    """This process no longer holds the lock, or cannot be sure that it does."""
 
     summary = "The lock was lost"
 
@@ -53,27 +53,27 @@ class StateConflict(StateError):
 
 
 class StateUnavailable(StateError):
-    """The place where the state lives does not answer, or refuses."""
+    """The backend does not answer, or refuses access."""
 
     summary = "The state cannot be reached"
 
 
 class KeyUnavailable(StateUnavailable):
-    """The place that has the key of an encrypted state does not answer, or refuses."""
+    """The service that has the key of an encrypted state does not answer, or refuses access."""
 
     summary = "The key of the state cannot be used"
 
 
 class StateDamaged(StateError):
-    """What is stored is not what this program writes."""
+    """The stored content is not valid."""
 
     summary = "The state is damaged"
 
     def __init__(self, what: str, why: str) -> None:
-        """Name the stored thing and what is wrong with it."""
+        """Take the stored item and the reason."""
         super().__init__(
             f"{what} cannot be read ({why}). `dstream state history` lists earlier snapshots, "
-            "`dstream state restore` brings one back."
+            "`dstream state restore` restores one."
         )
 
 
@@ -83,9 +83,9 @@ class FormatTooNew(StateError):
     summary = "The state was written by a newer version of dstream"
 
     def __init__(self, what: str, found: object, known: int) -> None:
-        """Name the stored thing, the version that it has and the newest one that is known here."""
+        """Take the stored item, its format version and the newest supported one."""
         super().__init__(
-            f"{what} has format version {found}; this dstream knows versions up to {known}. Upgrade dstream."
+            f"{what} has format version {found}; this version of dstream supports up to {known}. Upgrade dstream."
         )
 
 
@@ -95,11 +95,11 @@ class JournalMismatch(StateError):
     summary = "A journal does not belong to this state"
 
     def __init__(self, journal: str, why: str) -> None:
-        """Name the journal and say what does not fit."""
+        """Take the journal and the reason."""
         super().__init__(
-            f"journal {journal} was not replayed: {why}. This happens when the state was replaced by hand "
-            "while an apply was unfinished. `dstream state history` lists what can be restored; `dstream state "
-            "restore` sets the journal aside, and so does `dstream state push -force`."
+            f"Journal {journal} was not replayed: {why}. This happens when the state was replaced by hand "
+            "while an apply was unfinished. `dstream state history` lists earlier snapshots. `dstream state "
+            "restore` and `dstream state push -force` set the journal aside."
         )
 
 
@@ -110,7 +110,7 @@ class WrongKey(StateError):
 
 
 class EncryptionRequired(StateError):
-    """Encryption is needed for what was asked, and is not there."""
+    """The operation requires an encrypted state."""
 
     summary = "The state is not encrypted"
 

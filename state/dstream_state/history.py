@@ -51,7 +51,9 @@ class History:
         """Return the document with this serial; raise StateError if it is not kept."""
         items = self._storage.files(f"{_PREFIX}{serial:012d}-")
         if not items:
-            raise StateError(f"there is no snapshot with serial {serial}; `dstream state history` lists those kept.")
+            raise StateError(
+                f"There is no snapshot with serial {serial}. To list the snapshots, run: dstream state history"
+            )
         return zlib.decompress(self._storage.get(items[-1].name))
 
     def prune(self, moment: float) -> None:

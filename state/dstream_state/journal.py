@@ -141,13 +141,15 @@ class JournalWriter:
                 self._put(line)
         except Refused:
             self._broken = StateConflict(
-                "the journal of this operation was sealed, which means that another process took over the lock. "
-                "What was done until now is recorded; look at `dstream plan` before going on."
+                "The journal of this operation was sealed: another process took over the lock. What was done so far is "
+                "recorded. Review `dstream plan` before you continue."
             )
         except StateError as error:
             self._broken = error
         except BaseException:
-            self._broken = StateConflict("an earlier write to the journal did not end; the operation cannot go on.")
+            self._broken = StateConflict(
+                "An earlier write to the journal did not finish; the operation cannot continue."
+            )
             raise
         return self._broken
 

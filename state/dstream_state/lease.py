@@ -68,14 +68,14 @@ class Lease:
     def ensure(self) -> None:
         """Raise LeaseLost unless the cell is surely held."""
         if self._lost is None and self._clock() > self._deadline:
-            self._lose("it could not be renewed in time (the process was stopped, or the network was away)")
+            self._lose("It could not be renewed in time (the process was suspended, or the network was down)")
         if self._lost is not None:
             raise LeaseLost(
-                f"{self._lost}. Nothing more is changed by this process. What it did is in the journal and is taken "
-                "up by the next operation."
+                f"{self._lost}. This process makes no further changes. What it did is in the journal, and the next "
+                "operation picks it up."
             )
         if self._released:
-            raise LeaseLost("it was given back already.")
+            raise LeaseLost("It was already released.")
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call `callback` when it is lost; at once if it is lost already."""
@@ -91,7 +91,7 @@ class Lease:
         try:
             self._storage.renew(self._cell, self.id)
         except NotOwner:
-            self._lose("somebody else took it over")
+            self._lose("Another process took it over")
         else:
             self._extend(asked)
 
@@ -114,7 +114,7 @@ class Lease:
 
     def lost_elsewhere(self) -> None:
         """Take note that a write was refused since the lease is somebody else's."""
-        self._lose("somebody else took it over")
+        self._lose("Another process took it over")
 
     def _extend(self, asked: float) -> None:
         length = self._storage.lease_seconds
@@ -130,7 +130,7 @@ class Lease:
             if self._lost is not None:
                 return
             if self._clock() > self._deadline:
-                self._lose("it could not be renewed in time (the process was stopped, or the network was away)")
+                self._lose("It could not be renewed in time (the process was suspended, or the network was down)")
                 return
             if self._clock() >= due:
                 with contextlib.suppress(StateError):  # Tried again a second later, until the deadline.

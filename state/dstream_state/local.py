@@ -41,7 +41,7 @@ class LocalStorage:
     def open(cls, settings: Mapping[str, str], root: Path, workspace: str) -> LocalStorage:
         """Read the settings of a `backend "local"` block: `path`, a folder (default `.dstream/state`)."""
         if unknown := sorted(settings.keys() - {"path"}):
-            raise SettingsError(f'backend "local" has no argument {unknown[0]!r}; it has: path.')
+            raise SettingsError(f'backend "local" has no argument {unknown[0]!r}. Its only argument is path.')
         return cls(root / settings.get("path", ".dstream/state"), workspace)
 
     def describe(self) -> str:
@@ -55,8 +55,8 @@ class LocalStorage:
             return []
         return [
             (
-                f"{self._folder} is on a network file system ({kind}), where locks between machines cannot be relied "
-                'upon. Use backend "azurerm" for state that several machines share.'
+                f"{self._folder} is on a network file system ({kind}), where locks between machines are not "
+                'reliable. Use backend "azurerm" for state that several machines share.'
             )
         ]
 

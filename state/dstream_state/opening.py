@@ -66,17 +66,17 @@ def _installed(kind: str) -> Callable[[Mapping[str, str], Path, str], Storage]:
             try:
                 opener: Callable[[Mapping[str, str], Path, str], Storage] = each.load()
             except Exception as problem:
-                raise SettingsError(f"the backend {kind!r} ({each.value}) cannot be loaded: {problem!r}.") from problem
+                raise SettingsError(f"The backend {kind!r} ({each.value}) cannot be loaded: {problem!r}.") from problem
             return opener
     names = ", ".join([*KINDS[:2], *sorted(found.names)])
-    raise SettingsError(f"there is no backend {kind!r}; there are {names}.")
+    raise SettingsError(f"Unknown backend {kind!r}. The backends are: {names}.")
 
 
 def check_workspace(name: str) -> None:
     """Raise SettingsError unless `name` can be a workspace's."""
     if not _WORKSPACE.fullmatch(name):
         raise SettingsError(
-            f"{name!r} cannot be a workspace's name: letters, digits, '-' and '_', at most 90, a letter or digit first."
+            f"{name!r} is not a workspace name: up to 90 letters, digits, '-' and '_', starting with a letter or digit."
         )
 
 
@@ -84,7 +84,7 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str):
-        raise SettingsError(f"{name} of a backend is a text, not {type(value).__name__}.")
+        raise SettingsError(f"{name} of a backend must be a string, not {type(value).__name__}.")
     return value
 
 

@@ -27,7 +27,7 @@ class Passphrase:
         """Take the passphrase; raises SettingsError if it is too short to be one."""
         if len(passphrase) < SHORTEST_PASSPHRASE:
             raise SettingsError(
-                f"the passphrase of `encryption` has {len(passphrase)} characters; use at least {SHORTEST_PASSPHRASE}."
+                f"The passphrase of `encryption` has {len(passphrase)} characters; use at least {SHORTEST_PASSPHRASE}."
             )
         self._passphrase = passphrase.encode()
         self._keys: dict[tuple[bytes, int, int, int], bytes] = {}
@@ -51,7 +51,7 @@ class Passphrase:
             return None
         n, r, p = _costs(form)
         if n < 2**14 or n & (n - 1) or not 1 <= p <= 16 or r < 1 or 128 * n * r > MOST_MEMORY:
-            raise WrongKey(f"its scrypt costs (n={n}, r={r}, p={p}) are outside of what dstream writes.")
+            raise WrongKey(f"The scrypt costs (n={n}, r={r}, p={p}) are outside the range that dstream uses.")
         return self._key(base64.b64decode(form["salt"]), n, r, p)
 
     def fresh(self, form: Json) -> bool:

@@ -102,13 +102,13 @@ def _document_context(lineage: str, serial: int) -> bytes:
 
 def _opened(form: Json, context: bytes, sealer: Sealer | None, what: str) -> bytes:
     if sealer is None:
-        raise WrongKey(f"{what} is encrypted; say with which key in the `encryption` block of `dstream`.")
+        raise WrongKey(f"{what} is encrypted. Configure its key in an `encryption` block of `dstream`.")
     return sealer.open(form, context)
 
 
 def _clear_allowed(sealer: Sealer | None, what: str) -> None:
     if sealer is not None and sealer.enforced:
         raise EncryptionRequired(
-            f"{what} is in clear, and `encryption` has enforced = true. To take it over, apply once with "
+            f"{what} is not encrypted, and `encryption` has enforced = true. To encrypt it, apply once with "
             "enforced = false."
         )

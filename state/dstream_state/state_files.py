@@ -90,34 +90,34 @@ def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
     if not force and not nothing_yet:
         if new.lineage != current.lineage:
             raise StateConflict(
-                f"the file has lineage {new.lineage}, the state {current.lineage}: they are different states. "
-                "With -force the file is written all the same."
+                f"The file has lineage {new.lineage}, the state {current.lineage}: they are different states. "
+                "To replace the state anyway, use -force."
             )
         if new.serial < current.serial:
             raise StateConflict(
-                f"the file has serial {new.serial}, the state {current.serial}: the state has moved on. "
-                "With -force the file is written all the same, and what happened since is forgotten."
+                f"The file has serial {new.serial}, the state {current.serial}: the state is newer. "
+                "To replace the state anyway and discard the newer changes, use -force."
             )
     return held.finish(overlay(new, file.records))
 
 
 def restore(held: Held, past: Snapshot) -> Snapshot:
-    """Make an earlier snapshot of the same state the current one; its serial goes on rising."""
+    """Make an earlier snapshot of the same state the current one; its serial keeps increasing."""
     return held.finish(replace(past, lineage=held.snapshot.lineage))
 
 
 def _push_orphans(held: Held, file: StateFile) -> Snapshot:
     current = held.current()
     if file.lineage != current.lineage:
-        raise StateConflict(f"the file belongs to the state with lineage {file.lineage}, not to {current.lineage}.")
+        raise StateConflict(f"The file belongs to the state with lineage {file.lineage}, not to {current.lineage}.")
     intents = [record for record in file.records if isinstance(record, Intent)]
     for intent in intents:
         there = current.resources.get(intent.address)
         taken = there is not None and there.status != "unresolved"
         if intent.action == "create" and taken and not _known(intent, current):
             raise StateConflict(
-                f"{intent.address} was created again since. Look for the object of intent {intent.id} "
-                f"({intent.type} {intent.key}) by hand: it may exist a second time. Nothing was changed."
+                f"{intent.address} has been created again. Look for the object of intent {intent.id} "
+                f"({intent.type} {intent.key}) yourself: it may exist twice. Nothing was changed."
             )
     held.append([intent for intent in intents if not _known(intent, current)])
     return held.finish()

@@ -46,7 +46,9 @@ def fresh_records(journal: Journal, snapshot: Snapshot) -> list[Record]:
     for block in blocks:
         fits = block.base == snapshot.serial if absorbed is None else block.base <= snapshot.serial
         if not fits:
-            raise JournalMismatch(journal.name, f"it is on top of serial {block.base}, the state is {snapshot.serial}")
+            raise JournalMismatch(
+                journal.name, f"it continues serial {block.base}, the state has serial {snapshot.serial}"
+            )
     return [record for block in blocks for record in block.records]
 
 
@@ -151,7 +153,7 @@ class StoredHeld:
             wanted = self._overlay.snapshot() if snapshot is None else snapshot
             if self._exists and not self._appended and self._same(wanted):
                 return self._base
-            self._journal.close(LeaseLost("the operation has ended."))
+            self._journal.close(LeaseLost("The operation has ended."))
             self._overlay = Overlay(wanted)
             self._write_over(self._late_records())
             self._appended = False
@@ -229,7 +231,7 @@ class StoredHeld:
 
     def _check_absorbed(self, name: str) -> None:
         if name not in self._base.absorbed:
-            raise StateDamaged(f"Journal {name}", "it is gone, and the state does not contain it")
+            raise StateDamaged(f"Journal {name}", "it is missing, and its records are not in the state")
 
     def _late_records(self) -> list[Record]:
         """Return what was added to journals that cannot be sealed since they were read."""
@@ -305,8 +307,8 @@ class StoredHeld:
         except Changed:
             self._lease.check()
             raise StateConflict(
-                "it was written without the lock, by hand or by another program. Nothing was overwritten; run the "
-                "operation again."
+                "The state was written without the lock, by hand or by another program. Nothing was overwritten. Run "
+                "the operation again."
             ) from None
 
     def _same(self, wanted: Snapshot) -> bool:

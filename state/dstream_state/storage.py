@@ -29,7 +29,7 @@ class StorageError(StateError):
 
     def __init__(self) -> None:
         """Say which answer it is, should it reach a user after all."""
-        super().__init__(f"it gave an answer that does not fit ({type(self).__name__}). Run the operation again.")
+        super().__init__(f"The backend returned an unexpected answer ({type(self).__name__}). Run the operation again.")
 
 
 class Busy(StorageError):

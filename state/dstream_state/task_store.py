@@ -83,7 +83,7 @@ class StoredTask:
         try:
             lease.acquire(timeout, on_busy)
         except Busy:
-            hint = "One runner per task: stop it (`dstream stop`), or wait for it with -lock-timeout."
+            hint = "A task has one runner: stop it (`dstream stop`), or wait for it with -lock-timeout."
             raise StateLocked(self._current_holder(), f"Task {self._name}", hint) from None
         try:
             return self._own(lease, who)
@@ -104,7 +104,7 @@ class StoredTask:
         try:
             tag = self._storage.write_meta(self._cell, owned.store(), lease.id, stored.tag)
         except (NotOwner, Changed):
-            raise LeaseLost("somebody else took it over while it was being taken.") from None
+            raise LeaseLost("Another process took over the lease while it was being acquired.") from None
         for process in document.processes:
             if process.host == processes.this_host():
                 processes.end(process.pid, process.started)
@@ -145,7 +145,7 @@ class _Document:
             if form["format_version"] > FORMAT_VERSION:
                 raise FormatTooNew(what, form["format_version"], FORMAT_VERSION)
             if form["name"] != name:
-                raise StateDamaged(what, f"it is that of task {form['name']}")
+                raise StateDamaged(what, f"it belongs to task {form['name']}")
             point = form.get("checkpoint")
             started = [ProcessStarted.from_json(item) for item in form.get("processes", ())]
             if point is None:
@@ -231,11 +231,11 @@ class StoredTaskLease:
         if self.checkpoint is None and not keys:
             return
         with self._lock, target.acquire(f"move of task {self._task._name}") as other:
-            # What a move that was cut off carried over already is no reason to refuse.
+            # What a move that was cut off carried over already is not a conflict.
             same, there = other.checkpoint == self.checkpoint, set(other.dead_letters.list())
             carried = there <= set(keys) or (same and there >= set(keys))
             if not carried or not (same or other.checkpoint is None):
-                raise StateConflict(f"task {name} has a checkpoint or dead letters of its own; nothing was moved.")
+                raise StateConflict(f"Task {name} already has a checkpoint or dead letters. Nothing was moved.")
             self.dead_letters.copy_to(f"dead/{quote(name)}/")
             other._write(_Document(self._document.checkpoint))
             self.dead_letters.remove(keys)
@@ -271,5 +271,5 @@ class StoredTaskLease:
             raise
         except Changed:
             self._lease.check()
-            raise StateConflict(f"the checkpoint of task {self._task._name} was written without its lease.") from None
+            raise StateConflict(f"The checkpoint of task {self._task._name} was written without its lease.") from None
         self._document, self._meta = document, meta

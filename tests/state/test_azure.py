@@ -177,7 +177,7 @@ def test_who_never_answered_is_given_up_on_sooner_than_who_did(
         ({"key": "/k", "container_name": "con"}, "slash"),
         ({"key": "k", "container_name": "con", "connection_string": "AccountName=a"}, "AccountKey"),
         ({"key": "k", "container_name": "con", "storage_account_name": "a", "environment": "mars"}, "usgovernment"),
-        ({"key": "k", "container_name": "con", "endpoint": "a.b"}, "it is an address"),
+        ({"key": "k", "container_name": "con", "endpoint": "a.b"}, "expected an address"),
         ({"key": "k", "container_name": "con", "endpoint": "http://a.b", "use_azuread_auth": "true"}, "needs https"),
     ],
 )
@@ -241,7 +241,7 @@ def test_it_works_with_the_identity_of_the_machine(certificate: tuple[Path, Path
 def test_a_failed_sign_in_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     settings = {"container_name": "con", "key": "k", "storage_account_name": "a", "use_azuread_auth": True}
-    with pytest.raises(StateUnavailable, match=r"(?s)signing in to Azure failed: .*EnvironmentCredential"):
+    with pytest.raises(StateUnavailable, match=r"(?s)Signing in to Azure failed: .*EnvironmentCredential"):
         open_backend("azurerm", settings, root=Path()).read()
 
 

@@ -156,7 +156,7 @@ def test_settings_are_read_and_mistakes_named() -> None:
     assert sealer.open(sealed(SECOND).seal(b"x", b""), b"") == b"x"
     for odd, says in (
         ({"passphrase": "short"}, "at least 16"),
-        ({}, "needs a passphrase"),
+        ({}, "requires a passphrase"),
         ({"x": 1}, "no argument 'x'"),
     ):
         with pytest.raises(SettingsError, match=says):

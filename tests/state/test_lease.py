@@ -119,5 +119,5 @@ def test_a_lock_that_ends_with_its_process_has_no_deadline() -> None:
     moment.now += 10**6
     lease.ensure()
     lease.release()
-    with pytest.raises(LeaseLost, match="given back"):
+    with pytest.raises(LeaseLost, match="already released"):
         lease.ensure()

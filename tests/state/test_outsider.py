@@ -84,7 +84,7 @@ def test_one_that_is_not_there_or_cannot_be_loaded_is_named(
     tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(installed))
-    with pytest.raises(SettingsError, match="no backend 's3'; there are local, azurerm, broken, sqlite"):
+    with pytest.raises(SettingsError, match=r"Unknown backend 's3'\. The backends are: local, azurerm, broken, sqlite"):
         open_backend("s3", {}, root=tmp_path)
     with pytest.raises(SettingsError, match=r"'broken' \(dstream_sqlite_state:missing\) cannot be loaded"):
         open_backend("broken", {}, root=tmp_path)

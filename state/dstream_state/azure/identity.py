@@ -34,10 +34,10 @@ class LateCredential:
             return self._source.get_token(*scopes, **options)
         except ImportError as error:
             raise StateUnavailable(
-                "signing in to Azure needs the package azure-identity: pip install azure-identity."
+                "Signing in to Azure needs the package azure-identity. Install it: pip install azure-identity."
             ) from error
         except Exception as error:  # azure-identity promises no base class
-            raise StateUnavailable(f"signing in to Azure failed: {error}") from error
+            raise StateUnavailable(f"Signing in to Azure failed: {error}") from error
 
     def _make(self) -> TokenCredential:
         from azure.identity import ClientSecretCredential, DefaultAzureCredential

@@ -121,7 +121,7 @@ class AzureKeyVault:
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         if self._unwrap(version, algorithm, form["wrapped"]) != key:
-            raise KeyUnavailable(f"{version} does not unwrap what it wrapped itself. Nothing was written.")
+            raise KeyUnavailable(f"{version} does not unwrap what it wrapped. Nothing was written.")
         return form, key
 
     def again(self, form: Json) -> bytes | None:
@@ -132,7 +132,9 @@ class AzureKeyVault:
         if version is None or not self._vault_key.covers(version):
             return None
         if form["algorithm"] not in ALGORITHMS.values():
-            raise WrongKey(f"its key was wrapped by the algorithm {form['algorithm']!r}, which dstream does not use.")
+            raise WrongKey(
+                f"The key was wrapped with the algorithm {form['algorithm']!r}, which dstream does not support."
+            )
         return self._unwrap(version, form["algorithm"], str(form["wrapped"]))
 
     def fresh(self, form: Json) -> bool:
@@ -149,7 +151,7 @@ class AzureKeyVault:
                 answer = self._ask("unwrapKey", "POST", version, {"alg": algorithm, "value": wrapped})
                 key = _decode(str(answer["value"]))
                 if len(key) != KEY_BYTES:
-                    raise WrongKey(f"what {version} unwraps is no key of {8 * KEY_BYTES} bits.")
+                    raise WrongKey(f"{version} did not unwrap to a key of {8 * KEY_BYTES} bits.")
                 self._keys[known] = key
             return self._keys[known]
 
@@ -159,8 +161,8 @@ class AzureKeyVault:
         version = VaultKey.parse(str(found["kid"]))
         if version is None or not version.version or not self._vault_key.covers(version):
             raise KeyUnavailable(
-                f"{self._vault_key} is called {found['kid']} by its vault, so that it would not be found again. Write "
-                "that name into key_id, without the version. Nothing was written."
+                f"The vault identifies {self._vault_key} as {found['kid']}. Set key_id to that identifier, without the "
+                "version. Nothing was written."
             )
         attributes = bundle.get("attributes", {})
         why = unusable(str(found["kty"]), found.get("key_ops") or (), attributes, ALGORITHMS, datetime.now(UTC))
@@ -186,7 +188,7 @@ class AzureKeyVault:
                 response = self._opened().send_request(HttpRequest(method, path, json=body))
                 if response.status_code not in TRANSIENT:
                     return _members(response, what, key)
-                trouble = f"answers {response.status_code} {response.reason}"
+                trouble = f"returned {response.status_code} {response.reason}"
                 wait = retry_after(response.headers)
             except AzureError as error:
                 trouble = f"does not answer ({error})"
@@ -196,13 +198,13 @@ class AzureKeyVault:
                 raise KeyUnavailable(error.detail) from error
             except ValueError as error:  # What the client raises for a challenge that is not of the vault's domain.
                 raise KeyUnavailable(
-                    f"{key.vault} asks for a token for another domain than its own, so it was given none ({error}). "
-                    "Check key_id: it is the address of a key in a vault."
+                    f"{key.vault} requests a token for another domain, which was not sent ({error}). Check key_id: "
+                    "it must be the address of a key in a vault."
                 ) from error
             if not pauses.wait(wait):
                 raise KeyUnavailable(
-                    f"{key.vault} {trouble}. Check the name of the vault and the network, then run it again. "
-                    "Nothing was written."
+                    f"{key.vault} {trouble}. Check the name of the vault and the network, then run the operation "
+                    "again. Nothing was written."
                 )
 
     def _opened(self) -> KeyClient:
@@ -232,15 +234,15 @@ def open_key(settings: Mapping[str, Json], environment: Mapping[str, str] = os.e
     known = ("key_id", *IDENTITY_ARGUMENTS)
     for name, value in settings.items():
         if name not in known:
-            raise SettingsError(f"`azure_key_vault` has no argument {name!r}; it has: {', '.join(known)}.")
+            raise SettingsError(f"`azure_key_vault` has no argument {name!r}. Its arguments are: {', '.join(known)}.")
         if value is not None and not isinstance(value, str):
-            raise SettingsError(f"{name} of `azure_key_vault` is a text, not {type(value).__name__}.")
+            raise SettingsError(f"{name} of `azure_key_vault` must be a string, not {type(value).__name__}.")
     key_id = settings.get("key_id") or ""
     key = VaultKey.parse(key_id)
     if key is None:
         raise SettingsError(
-            f"key_id = {key_id!r}: the identifier of a key is https://VAULT.vault.azure.net/keys/NAME, or that with "
-            "/VERSION. `az keyvault key show --vault-name VAULT --name NAME --query key.kid` shows it."
+            f"key_id = {key_id!r}: expected https://VAULT.vault.azure.net/keys/NAME, optionally followed by /VERSION. "
+            "To show it, run: az keyvault key show --vault-name VAULT --name NAME --query key.kid"
         )
     found = {name: settings.get(name) or environment.get(variable, "") for name, variable in IDENTITY_ARGUMENTS.items()}
     return AzureKeyVault(key, lambda: LateCredential(found))

@@ -29,40 +29,42 @@ def refusal(what: str, vault: str, key: str, status: int, answer: Mapping[str, J
     inner = error.get("innererror")
     reason = str(inner.get("code")) if isinstance(inner, dict) else str(error.get("code") or "")
     said = " ".join(str(error.get("message") or "").split())[:_LONGEST]
-    words = f" It says: {said}" if said else ""
+    words = f" The vault reports: {said}" if said else ""
     if status == 400 and what == "unwrapKey":
-        return WrongKey(f"{key} does not unwrap its key: that was changed, or wrapped by another one.{words}")
+        return WrongKey(f"{key} does not unwrap the state's key: it was modified, or wrapped by another key.{words}")
     return KeyUnavailable(f"{_why(what, vault, key, status, reason)} Nothing was written.{words}")
 
 
 def _why(what: str, vault: str, key: str, status: int, reason: str) -> str:
-    head = f"{key}: {what} is answered with {status}{f' {reason}' if reason else ''}."
+    head = f"{key}: {what} returned {status}{f' {reason}' if reason else ''}."
     if status == 401:
         return (
-            f"{head} The vault does not accept who signed in: it may belong to another tenant. Give tenant_id, or sign "
-            "in there (`az login --tenant TENANT`)."
+            f"{head} The vault does not accept this identity: it may belong to another tenant. Set tenant_id, or sign "
+            "in to that tenant (`az login --tenant TENANT`)."
         )
     if status == 403 and reason in _DISABLED:
         return f"{head} This version is disabled: `az keyvault key set-attributes --id {key} --enabled true`."
     if status == 403 and reason in _TIME:
-        return f"{head} The key is outside of its dates. Make a new version: `az keyvault key rotate --id {key}`."
-    if status == 403 and reason in _NETWORK:
         return (
-            f"{head} The firewall of the vault does not let this machine in: allow its address, or come by its network."
+            f"{head} The key is outside its validity period. Create a new version: `az keyvault key rotate --id {key}`."
         )
+    if status == 403 and reason in _NETWORK:
+        return f"{head} The firewall of the vault rejects this machine: allow its address, or use the vault's network."
     if status == 403:
         return (
-            f"{head} Who signed in may not do that. It takes the role 'Key Vault Crypto User' on the key (in a Managed "
-            "HSM: 'Managed HSM Crypto User'), or, in a vault with access policies, the key permissions get, wrapKey "
-            "and unwrapKey. A new role needs some minutes to work."
+            f"{head} The identity lacks permission. Grant it the role 'Key Vault Crypto User' on the key (in a Managed "
+            "HSM: 'Managed HSM Crypto User') or, in a vault with access policies, the key permissions get, wrapKey "
+            "and unwrapKey. A new role takes effect after some minutes."
         )
     if status == 404:
         return (
-            f"{head} There is no such key. If it was deleted, it can be recovered for a while: `az keyvault key "
+            f"{head} The key does not exist. To recover a deleted key, run: `az keyvault key "
             f"recover --id {vault}/deletedkeys/{key.split('/')[4]}`."
         )
     if status == 409:
-        return f"{head} The key is being deleted or recovered. Wait until that is done, then run the operation again."
+        return (
+            f"{head} The key is being deleted or recovered. Wait until this has finished, then run the operation again."
+        )
     return f"{head} Check that key_id is the address of a key in a vault."
 
 
@@ -78,13 +80,13 @@ def unusable(
     The vault wraps by a disabled version and then does not unwrap, so that this cannot be left to it.
     """
     if kind not in kinds:
-        return f"is of the type {kind}, which does not wrap keys. Use one of the types {', '.join(kinds)}."
+        return f"has the type {kind}, which cannot wrap keys. Use one of the types {', '.join(kinds)}."
     if missing := sorted({"wrapKey", "unwrapKey"} - set(operations)):
-        return f"is not made for {' and '.join(missing)} (its key_ops are {', '.join(operations) or 'none'})."
+        return f"does not allow {' and '.join(missing)} (its key_ops are {', '.join(operations) or 'none'})."
     if attributes.get("enabled") is False:
         return "is disabled. Enable it (`az keyvault key set-attributes --enabled true`), or use another version."
     if (expires := attributes.get("exp")) is not None and float(expires) <= now.timestamp():
-        return "has expired. Make a new version (`az keyvault key rotate`), or move its date."
+        return "has expired. Create a new version (`az keyvault key rotate`), or change its expiry date."
     if (begins := attributes.get("nbf")) is not None and float(begins) > now.timestamp():
-        return "may not be used yet: its activation date is in the future."
+        return "is not active yet: its activation date is in the future."
     return ""

@@ -33,8 +33,8 @@ SLOWEST_UPLOAD = 50_000.0
 
 T = TypeVar("T")
 _REASONS = {
-    401: "it does not accept the credentials",
-    403: "it refuses access. The account key or token may be wrong, or the identity lacks the role "
+    401: "the credentials were not accepted",
+    403: "access was denied. The account key or token may be wrong, or the identity lacks the role "
     "'Storage Blob Data Contributor' on the container",
 }
 
@@ -129,7 +129,7 @@ class BlobService:
                 status, code = error.status_code or 0, _code(error)
                 if status not in TRANSIENT and not 200 <= status < 300:
                     raise self._final(status, code, repeated=repeated) from error
-                trouble = f"{self.endpoint} answers {status} {code}"
+                trouble = f"{self.endpoint} returned {status} {code}"
                 wait = retry_after(getattr(error.response, "headers", {}))
             except AzureError as error:
                 trouble = f"{self.endpoint} does not answer ({error})"
@@ -148,11 +148,11 @@ class BlobService:
 
     def _final(self, status: int, code: str, *, repeated: bool) -> Exception:
         if status in _REASONS:
-            return StateUnavailable(f"{self.endpoint} answers {status} {code}: {_REASONS[status]}.")
+            return StateUnavailable(f"{self.endpoint} returned {status} {code}: {_REASONS[status]}.")
         if code == "ContainerNotFound":
             return StateUnavailable(
-                f"there is no container {self.container!r} at {self.endpoint}. `dstream init` makes it, or "
-                f"`az storage container create --name {self.container}`."
+                f"The container {self.container!r} does not exist at {self.endpoint}. To create it, run: dstream init, "
+                f"or: az storage container create --name {self.container}"
             )
         return Rejected(status, code, repeated=repeated)
 

@@ -56,17 +56,17 @@ def open_storage(
     """Return the storage that `settings` describe; nothing is sent. Raises SettingsError."""
     if unknown := sorted(settings.keys() - ARGUMENTS.keys() - IGNORED):
         names = ", ".join(sorted(ARGUMENTS))
-        raise SettingsError(f'backend "azurerm" has no argument {unknown[0]!r}; it has: {names}.')
+        raise SettingsError(f'backend "azurerm" has no argument {unknown[0]!r}. Its arguments are: {names}.')
     found = {name: settings.get(name) or environment.get(variable, "") for name, variable in ARGUMENTS.items()}
     for name in ("container_name", "key"):
         if not found[name]:
-            raise SettingsError(f'backend "azurerm" needs the argument {name!r}.')
+            raise SettingsError(f'backend "azurerm" requires the argument {name!r}.')
     if found["key"].startswith("/") or found["key"].endswith("/"):
-        raise SettingsError(f"key = {found['key']!r}: the name of a blob neither starts nor ends with a slash.")
+        raise SettingsError(f"key = {found['key']!r}: a blob name must not start or end with a slash.")
     if not _CONTAINER.fullmatch(found["container_name"]):
         raise SettingsError(
-            f"container_name = {found['container_name']!r}: a container has 3 to 63 lower-case letters, digits and "
-            "single hyphens, and begins and ends with a letter or digit."
+            f"container_name = {found['container_name']!r}: a container name has 3 to 63 lower-case letters, "
+            "digits and single hyphens, and starts and ends with a letter or digit."
         )
     access = _access(found, settings)
     return AzureStorage(
@@ -112,8 +112,8 @@ def _by_connection_string(found: Mapping[str, str]) -> Access:
     if "SharedAccessSignature" in parts and (account or "BlobEndpoint" in parts):
         return Access(endpoint, _sas(parts["SharedAccessSignature"]))
     raise SettingsError(
-        "connection_string has neither AccountName and AccountKey, nor a SharedAccessSignature. Copy it whole from the "
-        "storage account's page 'Access keys'."
+        "connection_string has neither AccountName and AccountKey, nor a SharedAccessSignature. Copy the complete "
+        "string from 'Access keys' of the storage account."
     )
 
 
@@ -136,7 +136,9 @@ def _key(account: str, key: str) -> Callable[[], Credential]:
     try:
         base64.b64decode(key, validate=True)
     except ValueError:
-        raise SettingsError("the access key is not base64; copy it whole from the page 'Access keys'.") from None
+        raise SettingsError(
+            "The access key is not base64. Copy the complete key from 'Access keys' of the storage account."
+        ) from None
 
     def make() -> Credential:
         from azure.core.credentials import AzureNamedKeyCredential
@@ -165,10 +167,10 @@ def _endpoint(found: Mapping[str, str]) -> str:
     if found["endpoint"]:
         if not found["endpoint"].startswith(("https://", "http://")):
             raise SettingsError(
-                f"endpoint = {found['endpoint']!r}: it is an address, such as https://NAME.blob.core.windows.net."
+                f"endpoint = {found['endpoint']!r}: expected an address such as https://NAME.blob.core.windows.net."
             )
         return found["endpoint"]
     name = found["environment"].lower() or "public"
     if name not in _SUFFIXES:
-        raise SettingsError(f"environment = {name!r}; there are {', '.join(_SUFFIXES)}.")
+        raise SettingsError(f"environment = {name!r}: expected one of {', '.join(_SUFFIXES)}.")
     return f"https://{_account(found)}.blob.{_SUFFIXES[name]}"

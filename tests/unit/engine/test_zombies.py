@@ -230,7 +230,7 @@ class TestWhereTheStateCannotBeWritten:
         assert world.in_step()
         world.apply()
         world.apply(blocks("rec_marked", "a", "b", "c"))
-        with pytest.raises(StateConflict, match="moved on"):
+        with pytest.raises(StateConflict, match="the state is newer"):
             push_file(world.operation(), world.folder / ERRORED, 20, Told(), force=False)
         assert world.recorder.names() == ["a", "b", "c"]
         assert world.in_step()
