@@ -110,7 +110,7 @@ def parse_expression(text: str, filename: str) -> Expr:
 
 
 def parse_template(text: str, filename: str) -> Expr:
-    """Return the tree of a text that is a template as a whole; raise DiagnosticsError."""
+    """Return the tree of a text that is one template; raise DiagnosticsError."""
     from dstream.config.syntax.parser import parse_template as parse
 
     return parse(text, filename)

@@ -49,7 +49,7 @@ class Lifecycle:
 
 
 class TimeoutsBlock(Record):
-    """`timeouts { ... }`: how long the provider may take for one change of an object, by what is done to it."""
+    """`timeouts { ... }`: how long the provider may take for one change of an object, by operation."""
 
     given: dict[str, Expr]
     """Expressions by name, those of `dstream_state.TIMED`."""
@@ -74,7 +74,7 @@ class BackendBlock(Record):
 
 
 class DstreamBlock(Record):
-    """`dstream { ... }`: settings of the configuration as a whole."""
+    """`dstream { ... }`: settings of the entire configuration."""
 
     required_version: str | None
     required_providers: dict[str, RequiredProvider]
@@ -172,7 +172,7 @@ class MovedBlock(Record):
 
 
 class RemovedBlock(Record):
-    """`removed { from = ... }`: an object is no longer declared; `destroy` says whether it goes as well."""
+    """`removed { from = ... }`: an object is no longer declared; `destroy` says whether it is also destroyed."""
 
     from_: Address
     destroy: bool
@@ -198,7 +198,7 @@ class CheckBlock(Record):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration: the blocks of all its files."""
+    """A configuration: the blocks of all its files."""
 
     root: Path
     """The folder of the configuration; relative paths start there."""

@@ -35,7 +35,7 @@ def _form(value: Any) -> Any:
     if isinstance(value, Record):
         kind = type(value)
         if kind.__name__ == "Source":
-            raise AssertionError("a text is no part of what it says")
+            raise AssertionError("a hash does not include source text")
         # `source` of a block such as `launch` is an expression, and that of a node the text that it stands in.
         names = [name for name in kind.fields if name not in _PLACES or _says(value, name)]
         return [kind.__name__, *(_form(getattr(value, name)) for name in names)]

@@ -81,7 +81,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, as PEP 562 has it."""
+    """Import a name with its first use (PEP 562)."""
     if name in _WHERE:
         return getattr(import_module(f"dstream.lang.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

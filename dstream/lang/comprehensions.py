@@ -118,7 +118,7 @@ def _for(expr: tree.For, scope: Scope) -> Value:
 
 
 def refuse_primitive(collection: Unknown, expr: tree.Expr) -> None:
-    """Raise DiagnosticsError if what is not known yet is surely nothing that a `for` can go over."""
+    """Raise DiagnosticsError if an unknown value is known to be nothing that `for` can iterate over."""
     if is_primitive(collection):
         detail = f"for iterates over a list, set, map or object, not a {collection.type}."
         raise problem("Invalid collection in for", detail, expr)

@@ -46,7 +46,7 @@ def convert(value: Value, type_: Type) -> Value:
 
 
 def _unknown(value: Unknown, type_: Type) -> Unknown:
-    """Return what is not known yet as a type; raise ConversionError where it surely cannot become one."""
+    """Return an unknown value as a type; raise ConversionError if it can never become one."""
     if type_ is ANY or value.type is None or value.type is ANY:
         return Unknown(type_) if value.type is None and type_ is not ANY else value
     given = value.type
@@ -56,7 +56,7 @@ def _unknown(value: Unknown, type_: Type) -> Unknown:
 
 
 def is_primitive(value: Value) -> bool:
-    """Tell whether a value is not known, but known to be a string, number or bool."""
+    """Tell whether a value is unknown, but known to be a string, number or bool."""
     return isinstance(value, Unknown) and isinstance(value.type, Primitive) and value.type is not ANY
 
 
@@ -206,7 +206,7 @@ def _object(value: Value, type_: ObjectType) -> Value:
 
 
 def unify(values: Iterable[Value]) -> list[Value]:
-    """Return values converted to the one type that all can have; raise ConversionError if there is none."""
+    """Return values converted to their common type; raise ConversionError if there is none."""
     items = list(values)
     found = common(map(type_of, items))
     if found is ANY or (isinstance(found, Primitive) and all(_plainly(item, found.name) for item in items)):

@@ -26,7 +26,7 @@ def evaluate_inner(expr: Expr, scope: Scope) -> Value:
 
 
 def evaluate_all(exprs: Iterable[Expr], scope: Scope) -> list[Value]:
-    """Return the values of several expressions; raise DiagnosticsError with what is wrong in any of them."""
+    """Return the values of several expressions; raise DiagnosticsError with the errors of all of them."""
     values: list[Value] = []
     problems: list[Diagnostic] = []
     for expr in exprs:

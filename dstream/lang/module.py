@@ -73,7 +73,7 @@ class Module:
     def scope(self, resources: Resources | None = None, *, planning: bool = False) -> Scope:
         """Return the scope of the configuration; `resources` gives the blocks of a resource type by name.
 
-        When `planning`, what is another at every evaluation, such as `timestamp()`, is unknown.
+        When `planning`, a function that gives another value each time, such as `timestamp()`, is unknown.
         """
         surroundings = replace(self.surroundings, planning=True) if planning else self.surroundings
         scope = Scope(

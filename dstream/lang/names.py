@@ -31,7 +31,7 @@ _ELSEWHERE = {
     "module": "dstream has no modules. Use variable files for values that configurations share.",
     "data": "dstream has no data sources. The attributes of an object are those of its resource.",
 }
-"""What Terraform has, and what is in its place."""
+"""Names of Terraform that dstream does not have, and what to use instead."""
 
 
 def _variable(expr: tree.Variable, scope: Scope) -> Value:
@@ -110,7 +110,7 @@ def _attribute(value: Value, expr: tree.GetAttr) -> Value:
 
 
 def _type_of_attribute(type_: Type | None, expr: tree.GetAttr) -> Type | None:
-    """Return the type of an attribute of what is not known yet, None where that is not known either."""
+    """Return the type of an attribute of an unknown value; None where that is unknown too."""
     match type_:
         case ObjectType():
             if expr.name not in type_.attributes:
@@ -235,7 +235,7 @@ def _splat(expr: tree.Splat, scope: Scope) -> Value:
 
 
 def _splat_type(expr: tree.Splat, value: Unknown, scope: Scope) -> Type | None:
-    """Return the type of a splat over what is not known yet, None where that is not known; check the item's names."""
+    """Return the type of a splat over an unknown value, None where it is unknown; check the names in the item."""
 
     def of(element: Unknown) -> Type:
         return type_of(evaluate_inner(expr.item, scope.bind({_splat_name(expr.symbol): element})))

@@ -111,7 +111,7 @@ _OF_INTEGERS = {
 
 
 def _fits(expr: tree.Binary, left: Value, right: Value, marks: Marks) -> None:
-    """Raise DiagnosticsError if the side that is known, or what is known of the other, is no number."""
+    """Raise DiagnosticsError if the known operand, or the type of the unknown one, is not a number."""
     for side, value in enumerate((left, right)):
         try:
             if not isinstance(value, Unknown):

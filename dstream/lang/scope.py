@@ -23,7 +23,7 @@ class Surroundings:
     now: Callable[[], str] | None = None
     """What `plantimestamp()` returns; None takes the clock."""
     planning: bool = False
-    """Whether what is another at every evaluation (`timestamp`, `uuid`, `bcrypt`) is not known yet."""
+    """Whether functions that give another value each time (`timestamp`, `uuid`, `bcrypt`) are unknown."""
     secret_texts: SecretTexts = field(default_factory=SecretTexts)
     """The texts that became secret so far: by `env`, a sensitive variable, `sensitive`, a resource."""
 

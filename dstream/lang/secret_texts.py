@@ -1,7 +1,7 @@
-"""The texts that are secret by where they came from, such as `env("TOKEN")` in `"Bearer ${env("TOKEN")}"`.
+"""The texts that are secret because of their origin, such as `env("TOKEN")` in `"Bearer ${env("TOKEN")}"`.
 
-An expression marks what it makes of a secret as a whole. Who has to blot a secret out of what somebody else says, such
-as the output of a command, needs the secret itself.
+An expression marks its result, of which the secret is a part. To redact a secret in the output of another program, the
+secret itself is needed.
 """
 
 from __future__ import annotations

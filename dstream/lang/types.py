@@ -81,7 +81,7 @@ class ConversionError(Exception):
         super().__init__(message)
 
     def sentence(self) -> str:
-        """Return what is wrong with its place, such as `[0].size: a number is required`."""
+        """Return the error with its place, such as `[0].size: a number is required`."""
         place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         return f"{place.lstrip('.')}: {self.message}" if place else self.message
 
@@ -91,7 +91,7 @@ class ConversionError(Exception):
 
 
 def type_of(value: Value) -> Type:
-    """Return the type of a value; ANY for null and for what is not known."""
+    """Return the type of a value; ANY for null and for a value of unknown type."""
     if isinstance(value, Sensitive):
         return type_of(value.value)
     if isinstance(value, str):
@@ -119,7 +119,7 @@ def type_of(value: Value) -> Type:
 def common(types: Iterable[Type]) -> Type:
     """Return the type that values of all these types can become, whatever their order; raise ConversionError.
 
-    ANY, the type of null and of what is not known, says nothing; it is the result only where there is nothing else.
+    ANY, the type of null and of unknown values, does not count; it is the result only if there is no other type.
     """
     found: list[Type] = []
     for type_ in types:

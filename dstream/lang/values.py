@@ -1,6 +1,6 @@
 """Values: what expressions evaluate to.
 
-None, bool, int, Decimal (never float, and never one that is a whole number), str, list, dict with texts as keys in
+None, bool, int, Decimal (never float, and never a whole number), str, list, dict with texts as keys in
 their order, SetValue; Unknown for what only apply will know; Sensitive around a value that must not be shown.
 Both may stand at any depth of a value. A plain list or dict is a tuple or object, with a type for each element;
 ListValue and MapValue, made by conversion, have one type for all.
@@ -206,7 +206,7 @@ def same(left: Value, right: Value) -> bool:
 
 
 def number(value: Decimal | float | int) -> int | Decimal:
-    """Return a number as the language holds it: whole ones as int, others as Decimal."""
+    """Return a number as the language represents it: int for a whole number, otherwise Decimal."""
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

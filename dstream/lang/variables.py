@@ -63,7 +63,7 @@ def collect(
     env: Mapping[str, str],
     problems: list[Diagnostic],
 ) -> dict[str, Given]:
-    """Return the strongest value given for each variable; add what is wrong to `problems`."""
+    """Return the strongest value given for each variable; add the errors to `problems`."""
     given: dict[str, Given] = {}
     for name in config.variables:
         if _PREFIX + name in env:

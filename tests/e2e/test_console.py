@@ -78,7 +78,7 @@ def test_lines_are_answered_one_by_one_and_open_brackets_go_on(folder):
     ended = typed(folder, "1 + 1\n[\n  for t in local.tables :\n  lower(t)\n]\nnope\n<<-EOT\n  x\n  EOT\nexit\n3\n")
     assert ended.code == 1
     assert ended.out == '2\n[\n  "orders",\n  "customers",\n]\n"x\\n"\n'
-    assert "nope is no name" in ended.err
+    assert "nope is not defined here" in ended.err
     assert typed(folder, "upper(").code == 1
 
 

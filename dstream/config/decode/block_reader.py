@@ -1,4 +1,4 @@
-"""BlockReader: takes known arguments and blocks out of one body, and reports whatever else stands there."""
+"""BlockReader: takes known arguments and blocks from one body, and reports everything else in it."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class BlockReader:
         return Body(self.block.source, at, at, {}, [])
 
     def finish(self) -> None:
-        """Report arguments and blocks that nobody asked for."""
+        """Report arguments and blocks that were not read."""
         for name, attribute in self.body.attributes.items():
             if name in self._arguments:
                 continue

@@ -47,7 +47,7 @@ class _Line:
 
 
 def format_text(text: str, filename: str) -> str:
-    """Return the configuration formatted; raise DiagnosticsError if it is no valid HCL."""
+    """Return the configuration formatted; raise DiagnosticsError if it is not valid HCL."""
     problems = parse_text(text, filename).diagnostics
     if problems:
         raise DiagnosticsError(problems)

@@ -1,4 +1,4 @@
-"""Lexical errors: what is said where a text makes no token."""
+"""Lexical errors: what is reported where a text has no valid token."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dstream.diagnostics import Diagnostic, error
 
 
 class LexError(Exception):
-    """The text from here on has no tokens; `resume` is an offset behind what is wrong."""
+    """A text has no valid token at this place; `resume` is an offset after it."""
 
     def __init__(self, diagnostic: Diagnostic, resume: int) -> None:
         """Take the diagnostic for the user, and where to go on."""

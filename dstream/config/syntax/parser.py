@@ -23,9 +23,9 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 
 _RECURSION = 40_000
 _DIGITS = 20_000
-"""More than any whole number here can have; Python writes 4,300 by default."""
+"""More digits than any number here has; Python writes 4,300 by default."""
 _MAX_PROBLEMS = 100
-"""After so many errors, what comes is no configuration."""
+"""After this many errors, the rest of the text is not read as a configuration."""
 _READ_AGAIN = 1_000_000
 """How many characters may be read over, beside three times the whole, for errors that show only at the end."""
 
@@ -48,7 +48,7 @@ def allow_depth() -> None:
 
 
 def parse_text(text: str, filename: str) -> Parsed:
-    """Return the tree of a configuration and all problems; never raises for what is in the text."""
+    """Return the tree of a configuration and all errors in it; never raises because of the text."""
     allow_depth()
     source = Source(filename, text)
     builder = Builder(source)
@@ -80,7 +80,7 @@ def parse_expression(text: str, filename: str) -> Expr:
 
 
 def parse_template(text: str, filename: str) -> Expr:
-    """Return the tree of a text that is a template as a whole; raise DiagnosticsError."""
+    """Return the tree of a text that is one template; raise DiagnosticsError."""
     return cast(Expr, _lone(text, filename, "lone_template", "heredoc"))
 
 

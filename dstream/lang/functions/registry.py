@@ -55,7 +55,7 @@ class FunctionError(Exception):
 
 
 class NotSet(FunctionError):
-    """What a function reads from outside is not there; the message says so in whole sentences."""
+    """A function reads something from outside that does not exist; the message consists of complete sentences."""
 
 
 class NullArgument(FunctionError):
@@ -86,7 +86,7 @@ class Function:
     surrounded: bool
     """Whether the first argument is the Surroundings."""
     lazy: bool
-    """Whether it is given expressions and the scope, and evaluates by itself."""
+    """Whether it is given expressions and the scope, and evaluates them itself."""
     optional: int
     """How many of the last parameters may be left out."""
     gives: str = ""

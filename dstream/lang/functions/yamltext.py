@@ -20,7 +20,7 @@ from dstream.lang.values import SetValue, Value, number
 def encoded(value: Value) -> str:
     """Return a known value as a YAML document: strings in quotation marks, names in order."""
     text: str = yaml.dump(value, Dumper=_dumper(), default_flow_style=False, width=80, allow_unicode=True)
-    # PyYAML ends block texts so too, which nobody else does.
+    # PyYAML also ends block texts there; no other implementation does.
     return text.removesuffix("...\n") if isinstance(value, str | list | dict | SetValue) else text
 
 
