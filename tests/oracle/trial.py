@@ -77,7 +77,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
             follower.start()
         for _ in range(4):
             workload.run(dice.choice((20, 60)))
-            if kills and dice.random() < 0.3:
+            if kills and beside and dice.random() < 0.3:
                 follower.kill(dice)
         workload.finish()
         outcome.counts = workload.counts
