@@ -112,7 +112,7 @@ task "{TASK}" {{
   }}
   output {{
     {self._provider("output")}
-    env      = ["DSTREAM_FAULT", "ORACLE_MUTANT"]
+    env = ["DSTREAM_FAULT"]
     config {{
       connection_string = env("TARGET_URL")
       {role}
@@ -166,7 +166,7 @@ task "{TASK}" {{
 
     def _environment(self) -> dict[str, str]:
         urls = {"SOURCE_URL": self.server.dsn(self.source), "TARGET_URL": self.server.dsn(self.target)}
-        return {**environment(), **urls, "DSTREAM_FAULT": "", "ORACLE_MUTANT": self.mutant}
+        return {**environment(), **urls, "DSTREAM_FAULT": ""}
 
     def _provider(self, side: str) -> str:
         """How the configuration names a side: the provider itself, or the program of a mutant."""
@@ -174,7 +174,7 @@ task "{TASK}" {{
 
         if SIDES.get(self.mutant) != side:
             return 'provider = "postgres"'
-        return f'provider_path = "{program(self.folder)}"'
+        return f'provider_path = "{program(self.mutant, self.folder)}"'
 
 
 class _gone:

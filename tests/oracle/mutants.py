@@ -5,7 +5,6 @@ A mutant is the real provider with one function replaced, started as a program o
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,28 +60,20 @@ SIDES = {"merge_without_replay": "output", "commit_before_data": "output"}
 """The side that a mutant stands in for."""
 
 
-def program(folder: Path) -> Path:
-    """A program in `folder` that runs the mutant named by ORACLE_MUTANT."""
+def program(name: str, folder: Path) -> Path:
+    """A program in `folder` that is the mutant of this name."""
     path = folder / "mutant"
     path.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from tests.oracle.mutants import run\nrun()\n"
+        f"from tests.oracle.mutants import run\nrun({name!r})\n"
     )
     path.chmod(0o755)
     return path
 
 
-def run() -> None:
+def run(name: str) -> None:
     """Become the mutant."""
     from dstream_postgres.__main__ import run_input, run_output
 
-    name = os.environ.get("ORACLE_MUTANT", "")
-    if name:
-        MUTANTS[name]()
-        {"input": run_input, "output": run_output}[SIDES[name]]()
-    else:
-        run_output()  # a probe is given no environment
-
-
-if __name__ == "__main__":
-    run()
+    MUTANTS[name]()
+    {"input": run_input, "output": run_output}[SIDES[name]]()

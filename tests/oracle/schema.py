@@ -27,7 +27,7 @@ COLUMNS = (
     "TableName",
     "x'y",
 )
-SMALL = 12
+SMALL = 40
 """Unique values come from so few that they are taken from one row and given to another all the time."""
 
 
@@ -172,7 +172,7 @@ def _table(dice: random.Random, schema: Schema, table: Table) -> Table:
     if identity.startswith("full"):
         after.append(f"ALTER TABLE {table.sql} REPLICA IDENTITY FULL")
         table.full = identity == "full"
-    if kind == "plain" and dice.random() < 0.6:
+    if kind == "plain" and dice.random() < 0.75:
         _unique(dice, table, lines, after)
     if kind == "plain" and dice.random() < 0.4:
         target = dice.choice([*parents, table])

@@ -76,7 +76,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
         if beside:
             follower.start()
         for _ in range(4):
-            workload.run(dice.choice((20, 60)))
+            workload.run(dice.choice((40, 120)))
             if kills and beside and dice.random() < 0.3:
                 follower.kill(dice)
         workload.finish()

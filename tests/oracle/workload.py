@@ -45,7 +45,7 @@ class Workload:
         for connection in self._connections:
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SET lock_timeout = '40ms'; SET client_min_messages = error; SET deadlock_timeout = '20ms'"
+                    "SET lock_timeout = '10ms'; SET client_min_messages = error; SET deadlock_timeout = '20ms'"
                 )
             connection.commit()
 
@@ -152,14 +152,14 @@ class Workload:
         table = dice.choice(self._schema.tables)
         uniques = [column for column in table.columns if column.kind == "unique"]
         chance = dice.random()
-        if chance < 0.3:
+        if chance < 0.25:
             return self._insert(table)
         if chance < 0.36 and table.full:
             names = ", ".join(column.sql for column in table.writable)
             return f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {table.only} LIMIT 2"
-        if chance < 0.5 and uniques:
+        if 0.25 < chance < 0.6 and uniques:
             column = dice.choice(uniques)
-            if dice.random() < 0.3:
+            if dice.random() < 0.5:
                 return self._exchange(table, column)
             if dice.random() < 0.4:
                 move = dice.choice((f"{column.sql} + 1", f"{SMALL} - {column.sql}", f"{column.sql} * 2 % 7"))
@@ -181,12 +181,12 @@ class Workload:
 
     def _exchange(self, table: Table, column: Column) -> str:
         """Two rows exchange a unique value, by way of none."""
-        first, second = self._dice.sample(range(12), 2)
+        first, second = self._dice.sample(range(7), 2)
         name, rows = column.sql, table.only
         return (
             f"DO $do$ DECLARE a tid; b tid; x {column.type}; y {column.type}; BEGIN"
-            f" SELECT ctid, {name} INTO a, x FROM {rows} ORDER BY ctid OFFSET {first} LIMIT 1;"
-            f" SELECT ctid, {name} INTO b, y FROM {rows} ORDER BY ctid OFFSET {second} LIMIT 1;"
+            f" SELECT ctid, {name} INTO a, x FROM {rows} WHERE {name} IS NOT NULL ORDER BY ctid OFFSET {first} LIMIT 1;"
+            f" SELECT ctid, {name} INTO b, y FROM {rows} WHERE {name} IS NOT NULL ORDER BY ctid OFFSET {second} LIMIT 1;"
             f" UPDATE {rows} SET {name} = NULL WHERE ctid = a RETURNING ctid INTO a;"
             f" UPDATE {rows} SET {name} = x WHERE ctid = b; UPDATE {rows} SET {name} = y WHERE ctid = a; END $do$"
         )

@@ -141,10 +141,10 @@ class Applier:
                     self._execute(statements.one(table, row))
                 return
             self._execute(statements.delete(table, found))
-        if len(found) >= _WORTH_COPYING and table.table not in self._not_copied and statements.copyable(table, found):
-            command, text = statements.copy(table, found)
+        worth = len(found) >= _WORTH_COPYING and table.table not in self._not_copied
+        if worth and (copying := statements.copy(table, found)) is not None:
             try:
-                self._cursor.copy_expert(command, io.BytesIO(text))
+                self._cursor.copy_expert(copying[0], io.BytesIO(copying[1]))
             except (psycopg2.errors.UniqueViolation, psycopg2.errors.FeatureNotSupported) as problem:
                 # Rows are there already, as after a checkpoint that was set back; or rows are secured one by one.
                 self._not_copied.add(table.table)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -62,8 +61,7 @@ _decode = msgspec.json.Decoder(_Envelope).decode
 _NO_METADATA = _Metadata()
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct, gc=False):
     """One change.
 
     `key` and `old_key` identify rows of a table: the texts of the key's values; `old_key` is None unless the key
@@ -111,7 +109,8 @@ def parse_row(line: bytes, keys: Mapping[str, Sequence[str]]) -> Row:
         old_key = None
     return Row(
         table, operation, data, tuple(data), key_data, tuple(key_data), key, old_key_data if old_key else None, old_key,
-        line, tuple(metadata.Unchanged or ()), tuple(metadata.JsonNull or ()), bool(metadata.Keyless and key_data),
+        line, tuple(metadata.Unchanged) if metadata.Unchanged else (),
+        tuple(metadata.JsonNull) if metadata.JsonNull else (), bool(metadata.Keyless and key_data),
         metadata.Position or "",
     )  # fmt: skip
 

@@ -9,8 +9,10 @@ trigger. Then no order of changes to different rows can be told from another by 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec.structs import replace
 
 from dstream_postgres.rows import Operation, Row
 from dstream_postgres.target import TargetTable
@@ -98,18 +100,21 @@ def _keys(row: Row) -> set[bytes]:
 
 def planned(placed: list[Placed]) -> list[Run]:
     """Runs that give what the source has: merged by table where that is the same, in order where it is not."""
-    if any(table.triggers for _, table in placed):
-        return ordered(placed)  # a trigger may look at any table
-    unmerged = {
-        row.table
-        for row, table in placed
-        if table.references
-        or (row.operation is not Operation.TRUNCATE and (row.keyless or not table.commutes(row.key_columns)))
-        or (row.old_key is not None and (row.unchanged or any(column.always for column in table.columns.values())))
-    }
+    unmerged: set[str] = set()
     shapes: dict[str, tuple[str, ...]] = {}
-    for row, _ in placed:
-        if row.operation is not Operation.TRUNCATE and shapes.setdefault(row.table, row.key_columns) != row.key_columns:
+    seen: set[tuple[int, tuple[str, ...]]] = set()
+    for row, table in placed:
+        shape = (id(table), row.key_columns)
+        if shape not in seen:
+            seen.add(shape)
+            if table.triggers:
+                return ordered(placed)  # a trigger may look at any table
+            truncate = row.operation is Operation.TRUNCATE
+            if table.references or not (truncate or table.commutes(row.key_columns)):
+                unmerged.add(row.table)
+            if not truncate and shapes.setdefault(row.table, row.key_columns) != row.key_columns:
+                unmerged.add(row.table)
+        if row.keyless or (row.old_key is not None and (row.unchanged or table.fixed)):
             unmerged.add(row.table)
     merged: dict[str, _Merged] = {}
     kept: list[Placed] = []

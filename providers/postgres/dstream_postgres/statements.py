@@ -7,14 +7,13 @@ travel in one message. `standard_conforming_strings` is on in every session of o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dstream_postgres.names import quote
 from dstream_postgres.rows import Operation, Row, Values
 from dstream_postgres.target import TargetColumn, TargetTable
-from dstream_postgres.values import NULL, field, literal, nested
-
-_NOT_CSV = (b"\\", b"\t{", b"\t[", b"\n{", b"\n[")
+from dstream_postgres.values import NULL, field, literal, nested, plain, tuples
 
 
 def columns_of(row: Row, table: TargetTable) -> tuple[TargetColumn, ...]:
@@ -30,30 +29,35 @@ def insert(table: TargetTable, rows: Sequence[Row]) -> bytes:
     fixed = any(column.always and column.name not in first.key_columns for column in columns)
     if first.key_columns and not first.keyless and not fixed and table.arbiter(first.key_columns):
         conflict = _conflict(columns, first.key_columns)
-    values = b", ".join(_tuple(row, columns, table) for row in rows)
-    return f"{_into(table, columns)} VALUES ".encode() + values + conflict.encode()
+    return f"{_into(table, columns)} VALUES ".encode() + _tuples(rows, columns, table) + conflict.encode()
 
 
-def copy(table: TargetTable, rows: Sequence[Row]) -> tuple[str, bytes]:
-    """The COPY command for rows with the same columns, and its data."""
+def copy(table: TargetTable, rows: Sequence[Row]) -> tuple[str, bytes] | None:
+    """The COPY command for rows with the same columns, and its data; None where a value takes an SQL expression."""
     columns = columns_of(rows[0], table)
     listed = ", ".join(quote(column.name) for column in columns)
     command = f"COPY {table.table.sql} ({listed}) FROM STDIN WITH (FORMAT csv, DELIMITER E'\\t', NULL 'null')"
-    skipped = len(columns) != len(rows[0].columns)
-    if not skipped and not any(column.json or column.required for column in columns):
-        # The tokens of JSON are fields of CSV, unless a string has an escape or a value is nested.
-        text = b"\n".join([b"\t".join(row.data.values()) for row in rows]) + b"\n"
-        if text[0] not in b"[{" and not any(sign in text for sign in _NOT_CSV):
-            return command, text
+    text = _plain(rows, columns)
+    if text is not None:
+        return command, text + b"\n"
+    others = [column for column in columns if not column.json and not column.text]
+    if not columns or any(nested(bytes(row.data[column.name]), column) for column in others for row in rows):
+        return None
     return command, b"".join([_fields(row, columns) for row in rows])
 
 
-def copyable(table: TargetTable, rows: Sequence[Row]) -> bool:
-    """Whether COPY takes the values: an SQL array from a JSON array takes an expression."""
-    columns = [column for column in columns_of(rows[0], table) if not column.json and not column.text]
-    return bool(columns_of(rows[0], table)) and not any(
-        nested(bytes(row.data[column.name])[:1] or b" ", column) for column in columns for row in rows
-    )
+def _plain(rows: Sequence[Row], columns: Sequence[TargetColumn]) -> bytes | None:
+    """The values of rows as they are written, separated by tabs and newlines, if nothing in them has to be decoded."""
+    if len(columns) != len(rows[0].columns) or any(column.json for column in columns):
+        return None
+    text = b"\n".join([b"\t".join(row.data.values()) for row in rows])
+    return text if plain(text) else None
+
+
+def _tuples(rows: Sequence[Row], columns: Sequence[TargetColumn], table: TargetTable) -> bytes:
+    """Rows with the same columns for VALUES, without types."""
+    text = _plain(rows, columns) if rows else None
+    return b", ".join([_tuple(row, columns, table) for row in rows]) if text is None else tuples(text)
 
 
 def update(table: TargetTable, rows: Sequence[Row]) -> bytes:
@@ -63,15 +67,16 @@ def update(table: TargetTable, rows: Sequence[Row]) -> bytes:
     names = {column.name: f"c{number}" for number, column in enumerate(columns)}
     extra = [table.columns[name] for name in keys if name not in names]
     names |= {column.name: f"k{number}" for number, column in enumerate(extra)}
-    tuples = []
-    for number, row in enumerate(rows):
-        cast = number == 0
-        tuples.append(_tuple(row, columns, table, cast=cast, more=[(row.key_data, extra)]))
+    listed = [_tuple(rows[0], columns, table, cast=True, more=[(rows[0].key_data, extra)])]
+    if extra:
+        listed += [_tuple(row, columns, table, more=[(row.key_data, extra)]) for row in rows[1:]]
+    elif len(rows) > 1:
+        listed.append(_tuples(rows[1:], columns, table))
     changed, fixed = _changes(columns, keys, names, "d")
     same = [f"t.{quote(name)} = d.{names[name]}" for name in keys]
     return (
         f"UPDATE {table.only} AS t SET {changed} FROM (VALUES ".encode()
-        + b", ".join(tuples)
+        + b", ".join(listed)
         + f") AS d ({', '.join(names.values())}) WHERE {' AND '.join(same + fixed)}".encode()
     )
 
@@ -83,6 +88,10 @@ def changes_anything(table: TargetTable, row: Row) -> bool:
 
 def delete(table: TargetTable, rows: Sequence[Row]) -> bytes:
     """Delete rows by their keys, which have no NULL unless it is one row."""
+    text = b"\n".join([row.key for row in rows])
+    if len(rows) > 1 and plain(text) and not any(table.columns[name].json for name in rows[0].key_columns):
+        names = ", ".join(f"t.{quote(name)}" for name in rows[0].key_columns)
+        return f"DELETE FROM {table.only} AS t WHERE ({names}) IN (".encode() + tuples(text) + b")"
     return f"DELETE FROM {table.only} AS t WHERE ".encode() + _by_keys(table, [row.key_data for row in rows])
 
 
@@ -197,13 +206,13 @@ def exchange(table: TargetTable, rows: Sequence[Row]) -> bytes:
     keys = [table.columns[name] for name in rows[0].key_columns]
     names = {column.name: f"c{number}" for number, column in enumerate(columns)}
     old = {column.name: f"o{number}" for number, column in enumerate(keys)}
-    tuples = []
+    listed = []
     for number, row in enumerate(rows):
-        tuples.append(_tuple(row, columns, table, cast=number == 0, more=[(row.old_key_data or row.key_data, keys)]))
+        listed.append(_tuple(row, columns, table, cast=number == 0, more=[(row.old_key_data or row.key_data, keys)]))
     changed, _ = _changes(columns, (), names, "d")
     return (
         f"UPDATE {table.only} AS t SET {changed} FROM (VALUES ".encode()
-        + b", ".join(tuples)
+        + b", ".join(listed)
         + f") AS d ({', '.join((*names.values(), *old.values()))}) WHERE ".encode()
         + " AND ".join(f"t.{quote(name)} = d.{alias}" for name, alias in old.items()).encode()
     )
@@ -254,11 +263,11 @@ def _by_keys(table: TargetTable, keys: Sequence[Values]) -> bytes:
             name = f"t.{quote(column.name)}".encode()
             parts.append(name + b" IS NULL" if value == NULL else name + b" = " + value)
         return b" AND ".join(parts)
-    tuples = [b", ".join(literal(bytes(key[column.name]), column, table) for column in columns) for key in keys]
+    texts = [b", ".join([literal(bytes(key[column.name]), column, table) for column in columns]) for key in keys]
     if len(columns) == 1:
-        return f"t.{quote(columns[0].name)} IN (".encode() + b", ".join(tuples) + b")"
+        return f"t.{quote(columns[0].name)} IN (".encode() + b", ".join(texts) + b")"
     listed = ", ".join(f"t.{quote(column.name)}" for column in columns)
-    return f"({listed}) IN (".encode() + b", ".join(b"(" + text + b")" for text in tuples) + b")"
+    return f"({listed}) IN (".encode() + b", ".join(b"(" + text + b")" for text in texts) + b")"
 
 
 def _conflict(columns: Sequence[TargetColumn], keys: Sequence[str]) -> str:

@@ -70,6 +70,8 @@ class TargetTable:
     """Whether foreign keys from or to it are checked."""
     kind: str
     """pg_class.relkind: r table, p partitioned, v view, f foreign."""
+    fixed: bool = False
+    """Whether it has an identity column that is GENERATED ALWAYS."""
 
     @property
     def only(self) -> str:
@@ -201,6 +203,7 @@ class Target:
             triggers=triggers,
             references=references,
             kind=kind,
+            fixed=any(column.always for column in columns.values()),
         )
 
     def _create(self, table: Table, row: Row) -> None:

@@ -5,6 +5,8 @@ Both are read by the input function of the column's type, as the values in a dum
 
 from __future__ import annotations
 
+import re
+
 from dstream_postgres import json_text
 from dstream_postgres.names import quote
 from dstream_postgres.target import TargetColumn, TargetTable
@@ -52,6 +54,23 @@ def field(token: bytes, column: TargetColumn, json_null: bool = False) -> bytes:
     """The value as a field of COPY in CSV, with NULL written as null. Raises Unfit."""
     text = text_of(token, column, json_null)
     return b"null" if text is None else b'"' + text.replace(b'"', b'""') + b'"'
+
+
+_BARE_NULL = re.compile(rb"(?<![^\t\n])null(?![^\t\n])")
+_NOT_PLAIN = (b"\\", b"\t{", b"\t[", b"\n{", b"\n[")
+
+
+def plain(text: bytes) -> bool:
+    """Whether JSON values, separated by tabs and newlines, are scalars without escapes: they are fields of CSV then."""
+    return text[:1] not in (b"[", b"{") and not any(sign in text for sign in _NOT_PLAIN)
+
+
+def tuples(text: bytes) -> bytes:
+    """The rows of VALUES for plain text: literals of no declared type, as `literal` gives them one by one."""
+    if b"null" in text:
+        text = _BARE_NULL.sub(b"\0", text)  # JSON has no such character in a string
+    text = text.replace(b"'", b"''").replace(b'"', b"").replace(b"\t", b"', '").replace(b"\n", b"'), ('")
+    return (b"('" + text + b"')").replace(b"'\0'", NULL)
 
 
 def _quoted(text: bytes) -> bytes:
