@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def merge_without_replay() -> None:
 
     from dstream_postgres.applier import Applier, Rejected, _Missing, refused
     from dstream_postgres.runs import planned
-    from dstream_postgres.target import TargetTable
+    from dstream_postgres.target import Target, TargetTable
     from dstream_postgres.values import Unfit
 
     def part(self: Any, placed: list[Any]) -> None:
@@ -33,6 +34,13 @@ def merge_without_replay() -> None:
             self._execute(b"ROLLBACK TO SAVEPOINT batch")
             self.rejected += [Rejected(row, str(problem)) for row, _ in placed]
 
+    read = Target._read
+
+    def untied(self: Any, table: Any) -> TargetTable | None:
+        found = read(self, table)
+        return found and replace(found, references=False, triggers=False)
+
+    Target._read = untied  # type: ignore[method-assign]
     Applier._part = part  # type: ignore[method-assign]
     TargetTable.commutes = lambda self, key: frozenset(key) in self.unique  # type: ignore[method-assign]
 

@@ -68,7 +68,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
     follower = Dstream(server, source, target, folder, replica, mutant, fault)
     workload = Workload(schema, seed, lambda: psycopg2.connect(server.dsn(source)))
     try:
-        workload.fill(dice.choice((0, 3, 12)))
+        workload.fill(dice.choice((0, 12, 30)))
         native.start(schema)
         follower.configure(schema)
         workload.run(20)

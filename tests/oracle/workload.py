@@ -183,10 +183,11 @@ class Workload:
         """Two rows exchange a unique value, by way of none."""
         first, second = self._dice.sample(range(7), 2)
         name, rows = column.sql, table.only
+        pick = f"FROM {rows} WHERE {name} IS NOT NULL ORDER BY ctid LIMIT 1 OFFSET"
         return (
             f"DO $do$ DECLARE a tid; b tid; x {column.type}; y {column.type}; BEGIN"
-            f" SELECT ctid, {name} INTO a, x FROM {rows} WHERE {name} IS NOT NULL ORDER BY ctid OFFSET {first} LIMIT 1;"
-            f" SELECT ctid, {name} INTO b, y FROM {rows} WHERE {name} IS NOT NULL ORDER BY ctid OFFSET {second} LIMIT 1;"
+            f" SELECT ctid, {name} INTO a, x {pick} {first};"
+            f" SELECT ctid, {name} INTO b, y {pick} {second};"
             f" UPDATE {rows} SET {name} = NULL WHERE ctid = a RETURNING ctid INTO a;"
             f" UPDATE {rows} SET {name} = x WHERE ctid = b; UPDATE {rows} SET {name} = y WHERE ctid = a; END $do$"
         )
