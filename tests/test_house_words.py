@@ -66,8 +66,6 @@ NOT_YET: tuple[str, ...] = (
     "dstream/engine/setup/",
     "dstream/lang/",
     "dstream/plan/",
-    "dstream/plugins/",
-    "dstream/run/",
     "providers/mssql/",
     "providers/postgres/",
     "providers/protocol/",

@@ -26,7 +26,7 @@ class ProviderSource:
     container: Limits = field(default_factory=Limits)
     """What it may do, if it is an image."""
     trusted: Policy | None = None
-    """Whose signature the configuration wants of it."""
+    """Whose signature the configuration requires."""
 
     @property
     def argument(self) -> str:

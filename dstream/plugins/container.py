@@ -7,7 +7,7 @@ What is relied on of the two command lines (docker 20.10, podman 4.3 and later a
 
 Each run has a name of its own, so that it can be removed whatever becomes of the client: killing that does not end a
 container which ignores the end of its input. A container also carries who has started it; the next command removes
-those whose starter is gone. No log driver: the default one writes all of stdout to a file, at a sixth of the speed.
+those whose starter has exited. No log driver: the default one writes all of stdout to a file, at a sixth of the speed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a container: `remove` ends and removes it, and returns at once."""
+    """One run of a container: `remove` ends and removes it without waiting."""
 
     name: str
     argv: tuple[str, ...]
@@ -191,8 +191,8 @@ def pull_image(engine: str, image: str) -> None:
 def plain_http(engine: str, image: str) -> tuple[str, ...]:
     """Return the option of `pull` and `push` for a registry that may be spoken to without TLS, as the settings say.
 
-    podman takes it with each command, loopback included. docker's daemon knows by its own configuration, and loopback
-    by itself.
+    podman takes it with each command, loopback included. docker's daemon takes it from its own configuration, and
+    always accepts loopback.
     """
     from dstream.registry.oci.image_names import image_reference
     from dstream.registry.oci.transport import is_loopback
@@ -251,7 +251,7 @@ def running_of(engine: str, pid: int, started: int | None) -> tuple[str, ...]:
 
 
 def _inspect(engine: str, kind: str, *names: str) -> list[Any]:
-    """Return what the engine knows of images or containers, leaving out those that are not there any more."""
+    """Return what the engine reports about images or containers, without those that no longer exist."""
     if not names:
         return []
     try:

@@ -92,7 +92,7 @@ def begin_derive(
     log: Log | None = None,
     pass_fds: Iterable[int] = (),
 ) -> Pending[Derivation]:
-    """Ask and return at once. `info` must be of version 2: a version 1 provider is never asked."""
+    """Ask without waiting for the answer. `info` must be of version 2: a version 1 provider is never asked."""
     if info.protocol < PROTOCOL:
         raise ValueError(f"{binary.name} speaks version 1, which has no derivation")
     opening: dict[str, Any] = {"command": "plan", "protocol": PROTOCOL, "role": role, "task": task}

@@ -1,4 +1,4 @@
-"""Pending: a result that is being worked on by a thread of its own, so that several things start at once."""
+"""Pending: a result that a thread of its own works on, so that several things start together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Pending(Generic[T]):
-    """What `work` returns, later. The work starts at once, in a thread that does not keep the program alive."""
+    """What `work` returns, later. The work starts immediately, in a thread that does not keep the program alive."""
 
     __slots__ = ("_done", "_error", "_value")
 
@@ -24,14 +24,14 @@ class Pending(Generic[T]):
     def _run(self, work: Callable[[], T]) -> None:
         try:
             self._value.append(work())
-        except BaseException as problem:  # noqa: BLE001 - it is raised again where the result is asked for
+        except BaseException as problem:  # noqa: BLE001 - it is raised again by `result`
             self._error = problem
         finally:
             self._done.set()
 
     @property
     def done(self) -> bool:
-        """Whether `result` would return at once."""
+        """Whether `result` would return without waiting."""
         return self._done.is_set()
 
     def result(self) -> T:

@@ -18,7 +18,7 @@ from dstream.plugins.wire import CONTROL_LIMIT
 Log = Callable[[str], None]
 _CHUNK = 256 * 1024
 _LOOK = 0.1
-"""How often to look whether a process has ended whose pipes somebody else still holds, in seconds."""
+"""Seconds between looks for the end of a process whose pipes another process still holds."""
 
 
 class Exchange:
@@ -55,7 +55,7 @@ class Exchange:
         self._log(line)
 
     def send(self, data: bytes) -> None:
-        """Write `data` as soon as the process takes it; returns at once."""
+        """Write `data` as soon as the process takes it; does not wait."""
         self.put(data)
         self.wake()
 
@@ -155,7 +155,7 @@ class Exchange:
     def close(self, patience: float = 0.0) -> int | None:
         """Wait `patience` seconds for the process to end, then end it; return its exit code.
 
-        What is left of stderr is read to its end, so that `tail` is whole.
+        What is left of stderr is read to its end, so that `tail` is complete.
         """
         if self._closed:
             return self.process.poll()

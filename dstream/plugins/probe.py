@@ -1,7 +1,7 @@
 """The probe: what a provider is, asked once per content of its executable.
 
 With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider prints one line and exits. Anything else within five
-seconds means version 1: some old inputs start streaming at once, so the first line that is no answer ends it.
+seconds means version 1: some old inputs start streaming immediately, so the first line that is no answer ends it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def probe(binary: Binary, *, cache_dir: Path | None = None) -> ProviderInfo:
 
 
 def probe_many(binaries: Iterable[Binary], *, cache_dir: Path | None = None) -> list[ProviderInfo]:
-    """Probe several providers at once; raise DiagnosticsError with all that is wrong."""
+    """Probe several providers together; raise DiagnosticsError with all that is wrong."""
     pending: dict[tuple[str, ...], Pending[ProviderInfo]] = {}
     ordered = []
     for binary in binaries:
@@ -77,7 +77,7 @@ def probe_many(binaries: Iterable[Binary], *, cache_dir: Path | None = None) -> 
 
 
 def begin_probe(binary: Binary, *, cache_dir: Path | None = None) -> Pending[ProviderInfo]:
-    """Start a probe and return at once."""
+    """Start a probe without waiting for it."""
     return Pending(lambda: _probe(binary, cache_dir), f"probe {binary.name}")
 
 
@@ -108,7 +108,7 @@ def ask(binary: Binary, *, cache_dir: Path | None = None) -> tuple[Mapping[str, 
     if found is not None and _is_answer(found) and not said.timed_out:
         form = found
     elif first.startswith(_ANSWER):
-        raise garbage(binary.name, "a whole answer to the probe", first, Redactor(), said.tail)
+        raise garbage(binary.name, "a complete answer to the probe", first, Redactor(), said.tail)
     else:
         form = {"protocol": 1}
     _info(binary, form)

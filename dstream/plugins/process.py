@@ -2,7 +2,7 @@
 
 Every process is started by one thread that lives as long as the program, for two reasons: starting returns at
 once, and the parent-death signal of Linux follows the *thread* that started a process. The signal is set by
-`setpriv` (util-linux) where there is one, since a `preexec_fn` would make Python copy the whole process first.
+`setpriv` (util-linux) where there is one, since a `preexec_fn` would make Python copy the process first.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ProviderProcess:
         """Return the exit code (negative: the signal) or None while it runs; what it leaves behind is killed."""
         with self._lock:
             if self._popen.returncode is None and self._exited():
-                # The dead leader still holds the pid, so the group cannot be anybody else's.
+                # The dead leader still holds the pid, so no other process can have the group.
                 self._signal_group(signal.SIGKILL)
                 self._popen.wait()
                 note("debug", self.name, f"process {self.pid} {describe_exit(self._popen.returncode)}")
@@ -82,7 +82,7 @@ class ProviderProcess:
                 self._signal_group(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process and what it started at once (SIGKILL)."""
+        """End the process and what it started immediately (SIGKILL)."""
         with self._lock:
             if self._popen.returncode is None:
                 self._signal_group(signal.SIGKILL)
@@ -147,7 +147,7 @@ def begin(
     folder: str | None = None,
     ended: Callable[[], None] | None = None,
 ) -> Starting:
-    """Start a provider in `folder` and return at once. `inherit` are descriptors (of locks) that it keeps open.
+    """Start a provider in `folder` without waiting for it. `inherit` are descriptors (of locks) that it keeps open.
 
     `ended` is called once when the process has ended, or is killed.
     """
@@ -157,7 +157,7 @@ def begin(
 
 
 def begin_binary(binary: Binary, inherit: Iterable[int] = (), environment: Mapping[str, str] | None = None) -> Starting:
-    """Start the program of a provider and return at once, with the environment of its block unless one is given."""
+    """Start the program of a provider without waiting for it, with the environment of its block unless one is given."""
     seen = provider_environment(binary.source.env) if environment is None else environment
     if binary.container is None:
         return begin(binary.name, binary.argv, seen, inherit, binary.folder)
@@ -221,7 +221,7 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
 
 @cache
 def _with_parent_death_signal() -> tuple[str, ...]:
-    """Return the command that sets the parent-death signal and goes on as its arguments; empty where there is none."""
+    """Return the command that sets the parent-death signal and then runs its arguments; empty where there is none."""
     if sys.platform.startswith("linux"):
         for folder in ("/usr/bin", "/bin"):
             launcher = Path(folder, "setpriv")

@@ -1,4 +1,4 @@
-"""Notes: what providers say on standard error, and when they start and end, for whoever wants to hear it.
+"""Provider log: what providers write to standard error, and when they start and end, for those who listen.
 
 Nobody does unless the user asks (DSTREAM_LOG); then a listener takes each note, from any thread.
 """
@@ -21,7 +21,7 @@ def listen(listener: Listener) -> None:
 
 
 def heard() -> bool:
-    """Tell whether anybody listens, where a note would take effort."""
+    """Tell whether there is a listener, where a note is expensive."""
     return bool(_listeners)
 
 

@@ -1,7 +1,7 @@
-"""Redactor: takes sensitive values out of what a provider says, before anybody sees it.
+"""Redactor: takes sensitive values out of what a provider writes, before it is shown or stored.
 
-It knows each value raw, as JSON writes it, percent-encoded and in base64 (at each of the three alignments, since
-`user:password` is often encoded as a whole). A value of several lines is known line by line, and the password in a
+It finds each value raw, as JSON writes it, percent-encoded and in base64 (at each of the three alignments, since
+`user:password` is often encoded in one piece). A value of several lines is known line by line, and the password in a
 connection string for itself.
 """
 

@@ -54,7 +54,7 @@ class Answer:
     error_class: ErrorClass | None = None
     retry_after: float | None = None
     crashed: bool = False
-    """The process ended without answering: nobody knows what became of the request."""
+    """The process ended without answering: the outcome of the request is not known."""
     late: bool = False
     """Whether the request's timeout was over by then."""
     asked: bool = True

@@ -64,7 +64,7 @@ def _at_path(value: str, root: Path) -> Path:
         raise DiagnosticsError(error("Provider not found", detail))
     if not os.access(path, os.X_OK):
         raise DiagnosticsError(
-            error("Provider is not executable", f"{path} may not be executed. Mend it with: chmod +x {path}")
+            error("Provider is not executable", f"{path} may not be executed. To fix this, run: chmod +x {path}")
         )
     return path
 
@@ -88,7 +88,7 @@ def _by_name(name: str, role: Role) -> Path:
     else:
         detail = (
             f"provider = {name!r} as {role} means the executable {executables}, which is neither beside "
-            f"{sys.executable} nor on PATH. Install it, mend the name, or use provider_path for a file of your own."
+            f"{sys.executable} nor on PATH. Install it, correct the name, or use provider_path for a file of your own."
         )
     raise DiagnosticsError(error("Provider not found", detail))
 
@@ -125,24 +125,24 @@ def _from_registry(source: ProviderSource, root: Path) -> Binary:
 
 
 def _check_signed(source: ProviderSource, signed_by: str) -> None:
-    """Raise DiagnosticsError unless the lock file says that somebody has signed who is trusted now."""
+    """Raise DiagnosticsError unless the lock file names a signer that the trust block accepts."""
     if source.trusted is None:
         return
     if not signed_by:
         raise DiagnosticsError(
             error(
                 "Provider is not signed",
-                f"The trust block wants a signature of {source.value}, and the lock file names nobody who has signed "
-                "it. Check it, and note who has, with: dstream init",
+                f"The trust block requires a signature of {source.value}, and the lock file names no signer. To verify "
+                "the signature and record the signer, run: dstream init",
             )
         )
     if not source.trusted.accepts(signed_by):
         raise DiagnosticsError(
             error(
                 "Signer is not trusted",
-                f"The lock file says that {source.value} was signed by {signed_by}, whom the trust block "
-                f"{source.trusted.pattern!r} does not trust (any more): the block or its keys were changed since. Look "
-                "for a signature by somebody who is trusted now with: dstream init",
+                f"According to the lock file, {source.value} was signed by {signed_by}, whom the trust block "
+                f"{source.trusted.pattern!r} does not trust: the block or its keys may have changed since. To look for "
+                "another signature, run: dstream init",
             )
         )
 

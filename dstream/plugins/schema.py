@@ -29,7 +29,7 @@ class ResourceSchema:
     identity_attributes: tuple[str, ...] = ()
     holds_data: bool = False
     plans: bool = False
-    """Whether the provider wants to be asked what a change means."""
+    """Whether the provider plans changes of this type itself."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values of attributes that are not set, from `default` in the JSON Schema."""
     settle: float = 30.0

@@ -47,7 +47,7 @@ class _Outstanding:
 
 
 class ResourceSession:
-    """The process that serves one provider configuration. Starting it returns at once."""
+    """The process that serves one provider configuration. Starting it does not wait."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ResourceSession:
         start_timeout: float = START_SECONDS,
         within: Within | None = None,
     ) -> None:
-        """Start the process. `on_start(pid, start time)` is called before it is told anything."""
+        """Start the process. `on_start(pid, start time)` is called before anything is sent."""
         self.name = name or binary.name
         self._program = binary.name
         self._redactor = Redactor(redact)
@@ -98,7 +98,7 @@ class ResourceSession:
 
     @property
     def died(self) -> bool:
-        """Whether the process was ready and ended by itself; another one may do better."""
+        """Whether the process was ready and then ended unexpectedly; another one may do better."""
         return self._served and self._broken is not None and not self._closing and not self._killed
 
     def ready(self) -> None:
@@ -152,7 +152,7 @@ class ResourceSession:
             exchange.send(b"".join(encode({"id": number, "command": "cancel"}) for number in flying))
 
     def kill(self) -> None:
-        """End the process and what it started at once; what is outstanding is answered as a crash."""
+        """End the process and what it started immediately; what is outstanding is answered as a crash."""
         self._killed = True
         exchange = self._exchange
         if exchange is not None:
@@ -181,13 +181,13 @@ class ResourceSession:
             process = self._starting.result()
             if self._on_start is not None:
                 self._on_start(process.pid, process.started)
-        except Exception as problem:  # noqa: BLE001 - whoever waits for an answer is told
+        except Exception as problem:  # noqa: BLE001 - it becomes the answer to what is outstanding
             self._fail(_diagnostics(problem))
             return
         exchange = self._exchange = Exchange(process, self._redactor, self._said)
         try:
             if self._killed:
-                raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped at once."))
+                raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped immediately."))
             exchange.send(self._opening)
             self._await_ready(exchange)
             self._served = True
@@ -228,7 +228,7 @@ class ResourceSession:
     def _death(self, exchange: Exchange, waiting_for: str) -> DiagnosticsError:
         code = exchange.close(_TERMINATION)
         if self._killed:
-            return DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped at once."))
+            return DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped immediately."))
         return died(self._program, waiting_for, code, exchange.rest, self._redactor, exchange.tail)
 
     def _serve(self, exchange: Exchange) -> None:

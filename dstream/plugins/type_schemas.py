@@ -1,6 +1,6 @@
 """Types on demand: the resource types of a provider that has too many of them for the answer to its probe.
 
-A provider with the capability `describes` is told its configuration and the names of the types in use (command
+A provider with the capability `describes` is given its configuration and the names of the types in use (command
 `schema`), and answers with what the probe would say of these. Which types there are may depend on the configuration.
 """
 
@@ -27,7 +27,7 @@ _WAITING = 'the answer to "schema"'
 
 
 class DescribedTypes(Mapping[str, ResourceSchema]):
-    """The types of one provider configuration by name; one that is not known yet is asked for when it is looked up.
+    """The types of one provider configuration by name; one that is not known yet is requested when it is looked up.
 
     Iterating gives those known so far. Any thread may look types up.
     """
@@ -48,7 +48,7 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
         self._lock = threading.Lock()
 
     def fetch(self, types: Iterable[str]) -> None:
-        """Ask for several types at once; raise DiagnosticsError if the provider cannot say."""
+        """Request several types together; raise DiagnosticsError if the provider cannot say."""
         with self._lock:
             wanted = sorted(set(types) - self._known.keys())
             if wanted:
@@ -56,7 +56,7 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
                 self._known.update({name: found.get(name) for name in wanted})
 
     def known(self, name: str) -> ResourceSchema | None:
-        """Return a type if it is known; nobody is asked."""
+        """Return a type if it is known, without a request."""
         return self._known.get(name)
 
     def __getitem__(self, name: str) -> ResourceSchema:
@@ -101,6 +101,6 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
 
 
 def fetch(types: Mapping[str, ResourceSchema], names: Iterable[str]) -> None:
-    """Have types that are asked for one by one known together, where that saves a process."""
+    """Request types together that would be requested one by one, where that saves a process."""
     if isinstance(types, DescribedTypes):
         types.fetch(names)

@@ -69,7 +69,7 @@ class LegacyLifecycle:
         self._killed = False
 
     def ready(self) -> None:
-        """Return at once: there is nothing to wait for."""
+        """Return immediately: there is nothing to wait for."""
 
     def submit(
         self, request: Request, done: Callable[[Answer], None], progress: Callable[[Answer], None] | None = None
@@ -91,7 +91,7 @@ class LegacyLifecycle:
             process.terminate()
 
     def kill(self) -> None:
-        """End running commands at once."""
+        """End running commands immediately."""
         self._killed = True
         for process in self._processes():
             process.kill()
@@ -112,7 +112,7 @@ class LegacyLifecycle:
             answer = self._run(request)
         except DiagnosticsError as problem:
             answer = Answer("error", diagnostics=problem.diagnostics, error_class="fatal", crashed=True)
-        except Exception as problem:  # noqa: BLE001 - whoever waits for the answer is told
+        except Exception as problem:  # noqa: BLE001 - it becomes the answer
             what = failure("Provider session failed", f"{type(problem).__name__}: {problem}")
             answer = Answer("error", diagnostics=(what,), error_class="fatal", crashed=True)
         with self._lock:
@@ -125,7 +125,7 @@ class LegacyLifecycle:
                 failure("No such resource type", f"{self.name} speaks version 1 and has no {request.type}.")
             )
         if request.command not in ("init", "destroy", "status", "plan"):
-            what = f"{self.name} speaks version 1: it knows init, destroy, status and plan, and no {request.command}."
+            what = f"{self.name} speaks version 1, which has init, destroy, status and plan, but not {request.command}."
             return Answer("error", diagnostics=(failure("Provider cannot do this", what),), error_class="invalid")
         opening = encode({"command": request.command, "config": self._config})
         process = begin_binary(self._binary, self._pass_fds).result()

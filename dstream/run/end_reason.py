@@ -81,7 +81,7 @@ class EndReason:
             self._changed.wait(seconds)
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
-        """Wait until `condition` holds or the session is over; return whether the session goes on."""
+        """Wait until `condition` holds or the session is over; return whether the session continues."""
         while not (self.over or condition()):
             self.wait(_LOOK)
         return not self.over

@@ -37,7 +37,7 @@ def last_line(side: ProviderHandle, line: bytes, form: Mapping[str, Any] | None)
     """
     if form is None or form.get("status") != "error":
         shown = excerpt(line, side.redactor)
-        return ProtocolBroken(side.name, f"wrote a line that is no part of the protocol: {shown}")
+        return ProtocolBroken(side.name, f"wrote a line that is not part of the protocol: {shown}")
     return SessionOver(_refusal(side, form, final=_LASTING))
 
 

@@ -191,7 +191,7 @@ class Pump:
             self._handler.on_last_line(error)
 
     def _error_at(self, chunk: bytes, start: int, cut: int) -> bytes:
-        """Return the line at the end of `chunk[start:cut]` if it says that the input cannot go on, else nothing."""
+        """Return the line at the end of `chunk[start:cut]` if it says that the input cannot continue, else nothing."""
         last = _last_line(chunk, start, cut)
         return chunk[last:cut] if self._options.controls and chunk.startswith(ERROR, last, cut) else b""
 
@@ -268,7 +268,7 @@ def _last_line(chunk: bytes, start: int, cut: int) -> int:
 def _newlines(chunk: bytes, start: int, cut: int) -> int:
     """Count newlines in `chunk[start:cut]`.
 
-    `replace` searches with the C library's memchr, and counts those of a whole five times as fast as `count` does.
+    `replace` searches with the C library's memchr, and is five times as fast as `count` on a complete text.
     """
     outside = start + len(chunk) - cut
     if outside > len(chunk) // 4:

@@ -1,4 +1,4 @@
-"""Reporter: what a run tells while it goes on. How that looks is the command line's business."""
+"""Reporter: what a run reports while it runs. The command line decides how that looks."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Reporter(Protocol):
         """A session failed; the next starts after `delay` seconds. `attempt` counts those without progress."""
 
     def stopping(self, flow: Flow) -> None:
-        """A stop was asked for; the input is finishing."""
+        """A stop was requested; the input is finishing."""
 
     def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
-        """The output has met tables that it was not told of; what they need is applied, then the flow goes on."""
+        """The output met tables that it was not given; what they require is applied, then the flow continues."""
 
 
 class Silent:
-    """A reporter that tells nobody."""
+    """A reporter that reports nothing."""
 
     def waiting(self, flow: Flow, holder: str) -> None:
         """See `Reporter`."""

@@ -48,7 +48,7 @@ def run_flow(
 
 
 def _acquired(flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop) -> TaskLease:
-    """Return the lease of the task; raise StateLocked when it is not free in time or a stop is asked for."""
+    """Return the lease of the task; raise StateLocked when it is not free in time or a stop is requested."""
     from dstream_state import StateLocked
 
     reported = False
@@ -111,7 +111,7 @@ def _caught(
         return RunOutcome("failed", Totals(), diagnostics=(error(problem.summary, problem.detail),))
     except DiagnosticsError as problem:
         return RunOutcome("failed", Totals(), diagnostics=problem.diagnostics)
-    except Exception as problem:  # noqa: BLE001 - the other flows go on, and the user is told
+    except Exception as problem:  # noqa: BLE001 - the other flows continue, and the outcome reports it
         what = f"{flow.name}: {type(problem).__name__}: {problem}"
         return RunOutcome("failed", Totals(), diagnostics=(error("Run failed", what),))
 

@@ -20,7 +20,7 @@ _POSITION_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One whole run of the input."""
+    """One run of the input, to its end."""
 
     lines: tuple[bytes, ...]
     code: int | None
@@ -123,7 +123,7 @@ def _envelopes(lines: list[bytes]) -> None:
     for line in lines:
         form = decode_object(line)
         if form is None or not isinstance(form.get("data"), dict):
-            raise Departed(f"this line is no envelope: {line[:200]!r}")
+            raise Departed(f"this line is not an envelope: {line[:200]!r}")
 
 
 def _numbers(session: Session) -> None:
@@ -145,7 +145,7 @@ def _positions(session: Session) -> None:
 def _ended(session: Session, acks: bool) -> None:
     require(session.code == 0, f"it exited with {session.code}")
     if acks:
-        require(bool(session.lines) and session.lines[-1].startswith(END), "its last line is no end line")
+        require(bool(session.lines) and session.lines[-1].startswith(END), "its last line is not an end line")
 
 
 def _last_checkpoint(session: Session, acks: bool) -> None:

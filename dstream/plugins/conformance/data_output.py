@@ -90,7 +90,7 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], 
             said = talk.rest(_SECONDS)
             at = next((at for at, line in enumerate(said) if line.startswith(b'{"stream":')), None)
             if at is None:
-                raise Skipped("with this configuration it asks for no objects of a table that nobody named")
+                raise Skipped("with this configuration it requests no objects of a table that is not among its streams")
             stream = (decode_object(said[at]) or {}).get("stream")
             named = isinstance(stream, dict) and stream.get("name") == _UNNAMED and isinstance(stream.get("key"), list)
             require(named, f"it asks for {stream}, where the data was of {_UNNAMED}")

@@ -1,4 +1,4 @@
-"""Rules about version 1: R60 to R62 for a version 2 provider, and what can be seen of one that knows nothing else."""
+"""Rules about version 1: R60 to R62 for a version 2 provider, and what can be seen of one that speaks nothing else."""
 
 from __future__ import annotations
 
