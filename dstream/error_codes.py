@@ -5,7 +5,6 @@ The table is `error_codes.txt` beside this file. It is read when the first error
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +33,8 @@ class ErrorCode:
 @cache
 def catalogue() -> tuple[ErrorCode, ...]:
     """Return every code, in the order of the table."""
+    import pkgutil  # slow to import, and needed only when a diagnostic is shown
+
     text = pkgutil.get_data("dstream", "error_codes.txt")
     assert text is not None  # noqa: S101 - a part of this package
     return tuple(_entries(text.decode()))
