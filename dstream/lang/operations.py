@@ -10,7 +10,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.lang import operators
 from dstream.lang.convert import convert, convert_loosely, to_number
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
-from dstream.lang.errors import discarding, hidden, problem, sentence
+from dstream.lang.errors import discarded, discarding, hidden, problem, sentence
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.scope import Scope
 from dstream.lang.types import ANY, BOOL, NUMBER, ConversionError, Primitive, common, type_of
@@ -72,7 +72,7 @@ def _logical(expr: tree.Binary, left: Value, scope: Scope) -> Value:
         known = not isinstance(left, Unknown)
         if known and truth(f"the left side of {expr.operator}", left, 0) == decides:
             return mark(decides, marks)
-        right = evaluate_inner(expr.right, scope) if known else _branch(expr.right, scope)
+        right = evaluate_inner(expr.right, scope) if known else _possible(expr.right, scope)
         _, right, more = operators.operands(None, right)
         marks = more if marks is None else marks | more if more is not None else marks
         if isinstance(right, Unknown):
@@ -172,9 +172,29 @@ def _branch(expr: tree.Expr, scope: Scope) -> Value:
         return Unknown()
 
 
+_STATIC = frozenset({"Unknown name", "Unknown local", "Unknown variable", "Unknown function"})
+"""Errors that no condition can make go away."""
+
+
+def _possible(expr: tree.Expr, scope: Scope) -> Value:
+    """Return the value of a part that may count once a condition is known; unknown if it fails.
+
+    A name that does not exist is an error all the same: it would be one whatever the condition is.
+    """
+    try:
+        with discarding():
+            return evaluate_inner(expr, scope)
+    except DiagnosticsError as wrong:
+        if all(each.summary not in _STATIC for each in wrong.diagnostics):
+            return Unknown()
+        if discarded():
+            raise
+    return evaluate_inner(expr, scope)
+
+
 def _either(expr: tree.Conditional, scope: Scope) -> Value:
     """Return what is known of the result before the condition is known."""
-    yes, no, marks = operators.operands(_branch(expr.yes, scope), _branch(expr.no, scope))
+    yes, no, marks = operators.operands(_possible(expr.yes, scope), _possible(expr.no, scope))
     _unified(expr, yes, no)
     if any(isinstance(value, Unknown) and value.type is None for value in (yes, no)):
         return mark(Unknown(), marks)

@@ -166,11 +166,11 @@ def test_an_import_that_only_apply_could_name_is_refused_and_a_target_elsewhere_
 
 WRONG = {
     "attribute": ("rec_planned.a.nota", 'no attribute "nota". Did you mean note?'),
-    "index": ('rec_planned.a["nota"]', 'There is no "nota" in this object. Did you mean note?'),
+    "index": ('rec_planned.a["nota"]', 'This object has no key "nota". Did you mean note?'),
     "instance": ('rec_planned.k["x"].nota', 'no attribute "nota". Did you mean note?'),
     "element": ("rec_planned.c[0].nota", 'no attribute "nota". Did you mean note?'),
     "splat": ("rec_planned.c[*].nota", 'no attribute "nota". Did you mean note?'),
-    "list": ("rec_planned.c.note", "For that of one element write [0].note"),
+    "list": ("rec_planned.c.note", "Use [0].note for one element"),
     "nested": ("rec_composite.a.limits.cpu", 'no attribute "cpu". Did you mean cpus?'),
     "of an item": ("rec_composite.a.rules[1].cpu", 'no attribute "cpu". Did you mean cpus?'),
     "of a zone": ("rec_composite.a.zones.north.cpu", 'no attribute "cpu". Did you mean cpus?'),

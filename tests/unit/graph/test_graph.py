@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from dstream.graph import Dependencies, Walk
 from dstream.graph.analysis import longest_chain, reduced
 
@@ -71,6 +73,7 @@ def test_the_longest_chain_leads_from_what_needs_most_to_what_needs_nothing() ->
     assert longest_chain(Dependencies()) == []
 
 
+@pytest.mark.processes
 def test_order_and_reach_do_without_networkx() -> None:
     code = (
         "import sys; from dstream.graph import Dependencies as D; g = D(); g.add('a', ['b']); g.cycles(); "

@@ -178,6 +178,13 @@ def test_what_a_branch_may_give_stays_sensitive_if_the_other_one_fails():
     assert isinstance(value("u ? s : [][0]"), Sensitive)
 
 
+@pytest.mark.parametrize("text", ["u ? 1 : nope", "u ? upp(1) : 1", "u && nope", "u || (u ? nope : true)"])
+def test_a_name_that_does_not_exist_is_an_error_whatever_the_condition(text):
+    with pytest.raises(DiagnosticsError) as caught:
+        value(text)
+    assert caught.value.diagnostics[0].summary in ("Unknown name", "Unknown function")
+
+
 @pytest.mark.parametrize("text", ["[][0] && u", "true && [][0]", "false || [][0]", "true ? [][0] : 1", "[][0] ? 1 : 2"])
 def test_an_error_in_what_counts_is_one(text):
     with pytest.raises(DiagnosticsError):
