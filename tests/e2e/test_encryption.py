@@ -61,6 +61,18 @@ def test_a_passphrase_is_changed_with_the_earlier_one_as_fallback(world: World) 
     run(world, "plan", "-detailed-exitcode", "-refresh=false", code=2, PASS=TWO, BEFORE=ONE)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """An encrypted state, a copy of it in `kept.dsstate`, and a plan of another size in `p.plan`."""
+    world = World(tmp_path_factory.mktemp("kept"))
+    write(world, block())
+    run(world, "apply", "-auto-approve")
+    run(world, "state", "pull", "kept.dsstate")
+    write(world, block(), 2)
+    run(world, "plan", "-out", "p.plan")
+    return world
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -74,18 +86,13 @@ def test_a_passphrase_is_changed_with_the_earlier_one_as_fallback(world: World) 
         ("apply", "p.plan"),
     ],
 )
-def test_a_wrong_passphrase_writes_nothing(world: World, arguments: tuple[str, ...]) -> None:
-    write(world, block())
-    run(world, "apply", "-auto-approve")
-    run(world, "state", "pull", "kept.dsstate")
-    assert SECRET.encode() not in (world.folder / "kept.dsstate").read_bytes()
-    write(world, block(), 2)
-    run(world, "plan", "-out", "p.plan")
-    before = {path: content for path, content in stored(world).items() if path.suffix == ".json"}
-    refused = run(world, *arguments, code=1, PASS=TWO)
+def test_a_wrong_passphrase_writes_nothing(kept: World, arguments: tuple[str, ...]) -> None:
+    assert SECRET.encode() not in (kept.folder / "kept.dsstate").read_bytes()
+    before = {path: content for path, content in stored(kept).items() if path.suffix == ".json"}
+    refused = run(kept, *arguments, code=1, PASS=TWO)
     assert "decrypted" in refused.err
-    assert {path: content for path, content in stored(world).items() if path.suffix == ".json"} == before
-    run(world, "plan", "-detailed-exitcode", code=2)
+    assert {path: content for path, content in stored(kept).items() if path.suffix == ".json"} == before
+    run(kept, "plan", "-detailed-exitcode", code=2)
 
 
 def test_once_it_is_enforced_nothing_is_read_or_written_in_clear(world: World) -> None:

@@ -28,6 +28,7 @@ def install(folder: Path, name: str, module: str) -> Path:
     path = folder / f"pulumi-resource-{name}"
     path.write_text(
         f"{shebang()}import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "import tests.services.pulumi.stubs\n"
         f"from {module} import PLUGIN\nfrom tests.services.pulumi.serving import serve\nserve(PLUGIN)\n"
     )
     path.chmod(0o755)
