@@ -27,6 +27,10 @@ test: azure ## Run the tests, with a real PostgreSQL and Azurite of their own
 quick: setup ## Run the tests that start no program and need no service, in less than a minute
 	$(RUN) -m pytest --quick -n auto --maxprocesses 4 $(ARGS)
 
+coverage: setup ## Measure the branch coverage of the quick tests; fail below the floor in pyproject.toml, or raise it
+	$(RUN) -m pytest --quick -n auto --maxprocesses 4 --cov --cov-report=term $(ARGS)
+	@$(RUN) .ci/raise_floor.py
+
 check: setup ## Lint, check spelling and types, and hold the import contracts
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -72,4 +76,4 @@ clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo azure test quick check hooks bench soak fuzz lock build freeze images publish notes checksums clean
+.PHONY: help setup demo azure test quick coverage check hooks bench soak fuzz lock build freeze images publish notes checksums clean

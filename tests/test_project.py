@@ -16,9 +16,16 @@ from dstream.error_codes import FROM_PROVIDER, catalogue
 from tests import summaries
 
 ROOT = Path(__file__).resolve().parent.parent
-_spec = importlib.util.spec_from_file_location("lock", ROOT / ".ci" / "lock.py")
-lock = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(lock)
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+lock, raise_floor = _load("lock"), _load("raise_floor")
 
 
 def test_every_direct_requirement_is_pinned_in_the_lock_file():
@@ -91,3 +98,16 @@ def test_every_summary_is_a_constant_with_a_code():
 
 def test_the_changelog_speaks_of_the_current_version():
     assert f"## {dstream.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("floor", "measured", "after"), [(70, 71.99, 71), (70, 70.5, 70), (71, 70.5, 71), (0, 100.0, 100)]
+)
+def test_the_floor_of_the_coverage_only_rises(floor, measured, after):
+    text = "[tool.coverage.report]\nfail_under = {}\nskip_covered = true\n"
+    assert raise_floor.raised(text.format(floor), measured) == text.format(after)
+
+
+def test_the_floor_of_the_coverage_is_where_it_is_raised():
+    text = (ROOT / "pyproject.toml").read_text()
+    assert tomllib.loads(text)["tool"]["coverage"]["report"]["fail_under"] == int(raise_floor.FLOOR.search(text)[1])
