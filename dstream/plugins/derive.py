@@ -12,7 +12,6 @@ from dstream.plugins.binary import Binary
 from dstream.plugins.errors import died, failure, garbage, hung
 from dstream.plugins.one_shot import Conversation, converse
 from dstream.plugins.pending import Pending
-from dstream.plugins.pipe_loop import Log
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
@@ -69,13 +68,10 @@ def derive(
     streams: Sequence[Mapping[str, Any]] | None = None,
     timeout: float = DERIVE_SECONDS,
     redact: Iterable[str] = (),
-    log: Log | None = None,
-    pass_fds: Iterable[int] = (),
 ) -> Derivation:
     """Ask and wait; raise DiagnosticsError if the answer is anything but complete or deferred."""
     return begin_derive(
         binary, info, task=task, role=role, config_json=config_json, streams=streams, timeout=timeout, redact=redact,
-        log=log, pass_fds=pass_fds,
     ).result()  # fmt: skip
 
 
@@ -89,8 +85,6 @@ def begin_derive(
     streams: Sequence[Mapping[str, Any]] | None = None,
     timeout: float = DERIVE_SECONDS,
     redact: Iterable[str] = (),
-    log: Log | None = None,
-    pass_fds: Iterable[int] = (),
 ) -> Pending[Derivation]:
     """Ask without waiting for the answer. `info` must be of version 2: a version 1 provider is never asked."""
     if info.protocol < PROTOCOL:
@@ -99,11 +93,11 @@ def begin_derive(
     opening["config"] = config_json
     if streams is not None:
         opening["streams"] = list(streams)
-    starting = begin_binary(binary, pass_fds)
+    starting = begin_binary(binary)
     redactor = Redactor(redact)
 
     def ask() -> Derivation:
-        said = converse(starting.result(), encode(opening), timeout=timeout, redactor=redactor, log=log)
+        said = converse(starting.result(), encode(opening), timeout=timeout, redactor=redactor)
         return _understand(binary.name, said, timeout, redactor)
 
     return Pending(ask, f"derive {task} {role}")

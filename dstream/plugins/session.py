@@ -9,23 +9,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.errors import died, failure, garbage, hung
-from dstream.plugins.pipe_loop import Exchange, Log
+from dstream.plugins.pipe_loop import Exchange
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary, describe_exit
 from dstream.plugins.provider_log import heard, note
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
 from dstream.plugins.request_secrets import may_tell, secrets_sent, secrets_told
+from dstream.plugins.session_options import START_SECONDS, SessionOptions
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
-START_SECONDS = 30.0
 REQUEST_SECONDS = 600.0
 """A request that names no timeout of its own."""
 GRACE_SECONDS = 30.0
@@ -34,8 +34,7 @@ _TERMINATION = 5.0
 _READY = "it was ready"
 
 Done = Callable[[Answer], None]
-Within = Callable[[Collection[str]], set[str]]
-"""Returns the secrets that sensitive texts are made of, such as the token in the text of a command."""
+DEFAULT_OPTIONS = SessionOptions()
 
 
 class _Outstanding:
@@ -54,24 +53,14 @@ class ResourceSession:
         binary: Binary,
         info: ProviderInfo,
         config_json: Mapping[str, Any],
-        *,
-        redact: Iterable[str] = (),
-        pass_fds: Iterable[int] = (),
-        name: str = "",
-        on_start: Callable[[int, int | None], None] | None = None,
-        log: Log | None = None,
-        max_in_flight: int = 16,
-        start_timeout: float = START_SECONDS,
-        within: Within | None = None,
+        options: SessionOptions = DEFAULT_OPTIONS,
     ) -> None:
-        """Start the process. `on_start(pid, start time)` is called before anything is sent."""
-        self.name = name or binary.name
+        """Start the process."""
+        self.name = options.name or binary.name
+        self._options = options
         self._program = binary.name
-        self._redactor = Redactor(redact)
-        self._within = within
+        self._redactor = Redactor(options.redact)
         self._schemas = info.resources
-        self._on_start, self._log = on_start, log
-        self._limit, self._start_timeout = max_in_flight, start_timeout
         self._opening = encode({"command": "serve", "protocol": PROTOCOL, "role": "resource", "config": config_json})
         self._lock = threading.Lock()
         self._waiting: deque[_Outstanding] = deque()
@@ -86,7 +75,7 @@ class ResourceSession:
         self._early: list[bytes] = []
         self._unnoted: list[str] = []
         """What it has said while it may be about to tell a secret, which the redactor then has to know first."""
-        self._starting = begin_binary(binary, pass_fds)
+        self._starting = begin_binary(binary, options.pass_fds)
         self._thread = threading.Thread(target=self._run, name=f"session {self.name}", daemon=True)
         self._thread.start()
 
@@ -120,7 +109,8 @@ class ResourceSession:
         for request, _ in requests:
             sent = set(secrets_sent(request, self._schemas))
             if sent:
-                self._redactor.learn(sent | self._within(sent) if self._within is not None else sent)
+                within = self._options.within
+                self._redactor.learn(sent | within(sent) if within is not None else sent)
         items = [_Outstanding(request, done, progress) for request, done in requests]
         with self._lock:
             refused = self._broken
@@ -179,8 +169,8 @@ class ResourceSession:
     def _run(self) -> None:
         try:
             process = self._starting.result()
-            if self._on_start is not None:
-                self._on_start(process.pid, process.started)
+            if self._options.on_start is not None:
+                self._options.on_start(process.pid, process.started)
         except Exception as problem:  # noqa: BLE001 - it becomes the answer to what is outstanding
             self._fail(_diagnostics(problem))
             return
@@ -201,12 +191,12 @@ class ResourceSession:
             self._fail((failure("Provider session is closed", f"{self.name} takes no more requests."),))
 
     def _await_ready(self, exchange: Exchange) -> None:
-        until = time.monotonic() + self._start_timeout
+        until = time.monotonic() + self._options.start_timeout
         while True:
             left = until - time.monotonic()
             if left <= 0:
                 exchange.close()
-                seconds = self._start_timeout
+                seconds = self._options.start_timeout
                 raise hung(self._program, "being ready", seconds, exchange.rest, self._redactor, exchange.tail)
             lines = [line for line in exchange.step(left) if line.strip()]
             if lines:
@@ -253,7 +243,7 @@ class ResourceSession:
     def _send_waiting(self, exchange: Exchange) -> None:
         out = []
         with self._lock:
-            while self._waiting and len(self._flying) < self._limit:
+            while self._waiting and len(self._flying) < self._options.max_in_flight:
                 item = self._waiting.popleft()
                 number, self._next = self._next, self._next + 1
                 item.deadline = time.monotonic() + (item.request.timeout or REQUEST_SECONDS) + GRACE_SECONDS
@@ -284,8 +274,8 @@ class ResourceSession:
         item.done(answer)
 
     def _said(self, line: str) -> None:
-        if self._log is not None:
-            self._log(line)
+        if self._options.log is not None:
+            self._options.log(line)
         if heard():
             self._unnoted.append(line)
             self._note()
@@ -324,8 +314,8 @@ class ResourceSession:
         while not exchange.ended and time.monotonic() < until:
             exchange.step(until - time.monotonic())
         code = exchange.close(_TERMINATION)
-        if code != 0 and self._log is not None and not self._killed:
-            self._log(f"{self._program} {describe_exit(code)} after its work was done")
+        if code != 0 and self._options.log is not None and not self._killed:
+            self._options.log(f"{self._program} {describe_exit(code)} after its work was done")
 
     def _fail(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         with self._lock:

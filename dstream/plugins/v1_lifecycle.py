@@ -7,7 +7,7 @@ neither reads nor changes them. What it answers to `plan` and `status` is text f
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.errors import failure
 from dstream.plugins.one_shot import Conversation, converse
-from dstream.plugins.pipe_loop import Log
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import ProviderProcess, begin_binary, describe_exit
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request
+from dstream.plugins.session import DEFAULT_OPTIONS
+from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.wire import decode_object, encode
 from dstream_state import V1_LIFECYCLE
 
@@ -51,19 +52,13 @@ class LegacyLifecycle:
         binary: Binary,
         info: ProviderInfo,
         config_json: Mapping[str, Any],
-        *,
-        redact: Iterable[str] = (),
-        pass_fds: Iterable[int] = (),
-        name: str = "",
-        on_start: Callable[[int, int | None], None] | None = None,
-        log: Log | None = None,
+        options: SessionOptions = DEFAULT_OPTIONS,
     ) -> None:
         """Start nothing yet. `info` is of a provider that is used as an output: an input only ever gets `run`."""
-        self.name = name or binary.name
+        self.name = options.name or binary.name
+        self._options = options
         self._binary, self._config = binary, config_json
-        self._redactor = Redactor(redact)
-        self._pass_fds = tuple(pass_fds)
-        self._on_start, self._log = on_start, log
+        self._redactor = Redactor(options.redact)
         self._lock = threading.Lock()
         self._running: dict[threading.Thread, ProviderProcess | None] = {}
         self._killed = False
@@ -128,11 +123,11 @@ class LegacyLifecycle:
             what = f"{self.name} speaks version 1, which has init, destroy, status and plan, but not {request.command}."
             return Answer("error", diagnostics=(failure("Provider cannot do this", what),), error_class="invalid")
         opening = encode({"command": request.command, "config": self._config})
-        process = begin_binary(self._binary, self._pass_fds).result()
+        process = begin_binary(self._binary, self._options.pass_fds).result()
         with self._lock:
             self._running[threading.current_thread()] = process
-        if self._on_start is not None:
-            self._on_start(process.pid, process.started)
+        if self._options.on_start is not None:
+            self._options.on_start(process.pid, process.started)
         if self._killed:
             process.kill()
         timeout = request.timeout or LIFECYCLE_SECONDS
@@ -141,7 +136,7 @@ class LegacyLifecycle:
             opening,
             timeout=timeout,
             redactor=self._redactor,
-            log=self._log,
+            log=self._options.log,
             go_on=lambda line: not _is_data(line),
         )
         return self._understand(request, said, timeout)

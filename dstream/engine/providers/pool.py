@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +20,7 @@ from dstream.plugins import (
     probe_many,
     resolve,
 )
+from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.type_schemas import DESCRIBES, DescribedTypes
 
 _RESTARTS = 3
@@ -106,17 +106,15 @@ class ProviderPool:
             session = None
         if session is None:
             found = self.installed(spec)
-            speaks = partial(ResourceSession, within=self._operation.secrets.within)
-            kind = speaks if found.info.protocol >= 2 else LegacyLifecycle
-            session = kind(
-                found.binary,
-                found.info,
-                spec.wire(found.info),
+            kind = ResourceSession if found.info.protocol >= 2 else LegacyLifecycle
+            options = SessionOptions(
                 redact=self.secrets_of(spec),
-                pass_fds=self._inherit_fds,
+                pass_fds=tuple(self._inherit_fds),
                 name=spec.name,
                 on_start=self._on_start,
+                within=self._operation.secrets.within,
             )
+            session = kind(found.binary, found.info, spec.wire(found.info), options)
             self._sessions[spec.name] = session
             if self._killed:
                 session.kill()

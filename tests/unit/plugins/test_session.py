@@ -6,6 +6,7 @@ import pytest
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderInfo, Request, ResourceSession, session
+from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.wire import encode
 
 pytestmark = pytest.mark.processes
@@ -44,7 +45,9 @@ def start(python):
 
     def make(body, **options):
         binary = python(READY + body)
-        running.append(ResourceSession(binary, INFO, {"secret": "hunter2"}, redact=["hunter2"], **options))
+        running.append(
+            ResourceSession(binary, INFO, {"secret": "hunter2"}, SessionOptions(redact=("hunter2",), **options))
+        )
         return running[-1]
 
     yield make
@@ -236,7 +239,7 @@ sys.exit(70)
 )
 def test_a_provider_that_never_gets_ready_is_explained(shell, body, summary):
     patience = 0.5 if summary == "Provider does not answer" else 60
-    serving = ResourceSession(shell(f"echo reason >&2; {body}"), INFO, {}, start_timeout=patience)
+    serving = ResourceSession(shell(f"echo reason >&2; {body}"), INFO, {}, SessionOptions(start_timeout=patience))
     done = Answers()
     serving.submit(Request("status", "t", "k"), done)
     (answer,) = done.wait()
@@ -288,7 +291,10 @@ open(sys.argv[0] + ".told", "w").write(line)
     seen = []
     told_file = tmp_path / "provider.py.told"
     serving = ResourceSession(
-        binary, INFO, {}, on_start=lambda pid, started: seen.append((pid, started, told_file.exists()))
+        binary,
+        INFO,
+        {},
+        SessionOptions(on_start=lambda pid, started: seen.append((pid, started, told_file.exists()))),
     )
     with pytest.raises(DiagnosticsError):
         serving.ready()

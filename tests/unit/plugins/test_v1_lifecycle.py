@@ -6,6 +6,7 @@ import time
 import pytest
 
 from dstream.plugins import LegacyLifecycle, ProviderInfo, Request
+from dstream.plugins.session_options import SessionOptions
 from dstream_state import V1_LIFECYCLE
 
 pytestmark = pytest.mark.processes
@@ -18,7 +19,7 @@ esac"""
 
 
 def ask(binary, command="init", **given):
-    lifecycle = LegacyLifecycle(binary, INFO, {"queue": "Orders"}, redact=["hunter2"])
+    lifecycle = LegacyLifecycle(binary, INFO, {"queue": "Orders"}, SessionOptions(redact=("hunter2",)))
     got, done = [], threading.Event()
     request = Request(command, V1_LIFECYCLE, "lifecycle", **given)
     lifecycle.submit(request, lambda answer: (got.append(answer), done.set()))
