@@ -26,7 +26,7 @@ WRONG = [
     ("a block of an unknown kind", 'tusk "a" {}\n', ["tusk", ":1"]),
     ("a local that is not there", task(settings="interval = local.intervall") + "locals { interval = 5 }", ["local"]),
     ("a circle of locals", "locals {\n  a = local.b\n  b = local.a\n}\n", ["local.a", "local.b"]),
-    ("two blocks of locals", "locals {}\nlocals {}\n", ["locals"]),
+    ("one local in two blocks", "locals {\n  a = 1\n}\nlocals {\n  a = 2\n}\n", ["local.a", "line 2"]),
     ("a block inside locals", "locals {\n  a {}\n}\n", [":2"]),
     ("a provider that is not there", task("no-such-thing"), ["dstream-in-no-such-thing"]),
     ("a setting that is not there", task(settings="intervall = 5"), ["interval"]),
