@@ -173,7 +173,7 @@ class Workload:
             changed = dice.sample(table.writable, min(len(table.writable), dice.randint(1, 3)))
             changes = ", ".join(f"{column.sql} = {self._value(column)}" for column in changed)
             return f"UPDATE {table.only} SET {changes} WHERE {self._some(table, dice.choice((1, 1, 1, 4)))}"
-        if chance < 0.975:
+        if chance < 0.994:
             return f"DELETE FROM {table.only} WHERE {self._some(table, dice.choice((1, 1, 3)))}"
         if dice.random() < 0.5:
             return f"TRUNCATE {table.only} CASCADE"
