@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
-from dstream.engine.apply.step_request import StepRequests
+from dstream.engine.apply.apply_state import ApplyState
+from dstream.engine.apply.live_objects import LiveObjects
 from dstream.engine.evaluate.conditions import (
     check_postconditions,
     check_preconditions,
@@ -28,26 +29,24 @@ from dstream_state.clock import now
 class Finalizer:
     """The end of one pass over the steps of a plan."""
 
-    def __init__(self, preparing: StepRequests, providers: Collection[str], failed: Collection[str]) -> None:
-        """`providers` are those that the state has, `failed` the addresses of what failed or was skipped."""
+    def __init__(self, state: ApplyState, planned: PlanResult, live: LiveObjects, failed: Collection[str]) -> None:
+        """`failed` has the addresses of the objects that failed or were skipped."""
         self.diagnostics: list[Diagnostic] = []
-        """What conditions and checks say, and outputs that cannot be told."""
-        self._preparing, self._prepared, self._operation = preparing, preparing.prepared, preparing.operation
-        self._objects, self._scope = preparing.objects, preparing.scope
-        self._providers, self._failed = providers, failed
+        """Failed conditions and checks, and outputs that cannot be evaluated."""
+        self._state, self._planned, self._live, self._failed = state, planned, live, failed
 
     def records(self, *, stopped: bool) -> list[Record]:
         """Return what is to be recorded; `stopped`: not everything was tried."""
         records: list[Record] = []
-        plan = self._prepared.plan
+        plan = self._planned.plan
         for note in plan.tasks:
-            task = self._prepared.tasks.get(note.address)
+            task = self._planned.tasks.get(note.address)
             if plan.destroy or task is None:
-                if note.address in self._prepared.snapshot.tasks and not self._any_left(note.address):
+                if note.address in self._planned.snapshot.tasks and not self._any_left(note.address):
                     records.append(PutTask(note.address, None))
             elif not note.applied and not self._touches_failure(note.address) and not stopped:
                 state = TaskState(
-                    self._fingerprint(note.address), now(), self._prepared.required[note.address].discovered
+                    self._fingerprint(note.address), now(), self._planned.required[note.address].discovered
                 )
                 records.append(PutTask(note.address, state))
         moved = self._unforeseen()
@@ -56,40 +55,40 @@ class Finalizer:
                 records.append(PutOutput(output.name, None))
             elif output.action is not Action.NO_OP or moved:
                 value = self._output(output.name)
-                if value is not None and value != self._prepared.snapshot.outputs.get(output.name):
+                if value is not None and value != self._planned.snapshot.outputs.get(output.name):
                     records.append(PutOutput(output.name, value))
-        if plan.destroy and not self._objects:
-            records += [PutOutput(name, None) for name in self._prepared.snapshot.outputs]
+        if plan.destroy and not self._live.by_address:
+            records += [PutOutput(name, None) for name in self._planned.snapshot.outputs]
         if not plan.destroy and not stopped:
             self.diagnostics += self._conditions()
             self.diagnostics += self._overtaken(moved)
-        used = {item.provider for item in self._objects.values()}
-        records += [PutProvider(name, None) for name in self._providers if name not in used]
+        used = {item.provider for item in self._live.by_address.values()}
+        records += [PutProvider(name, None) for name in self._state.held.current().providers if name not in used]
         return records
 
     def _conditions(self) -> Iterator[Diagnostic]:
         """Yield what the conditions of objects that stay as they are say now that all is known, and the checks."""
-        for change in self._prepared.plan.changes:
-            desired = self._prepared.desired.get(change.address)
+        for change in self._planned.plan.changes:
+            desired = self._planned.desired.get(change.address)
             if desired is None or change.action is not Action.NO_OP:
                 continue
-            yield from check_preconditions(desired, self._scope)
-            item = self._objects.get(change.address)
+            yield from check_preconditions(desired, self._live.scope)
+            item = self._live.by_address.get(change.address)
             if item is not None and desired.lifecycle.postconditions:
-                rules = self._preparing.rules(self._preparing.specs[desired.provider], desired.type)
+                rules = self._live.rules(self._live.spec(desired.provider), desired.type)
                 whole = rules.implied_type.complete(reveal(item.attributes, desired.attributes))
                 yield from check_postconditions(
-                    desired, self._scope, mark_sensitive(whole, item.sensitive, desired.address)
+                    desired, self._live.scope, mark_sensitive(whole, item.sensitive, desired.address)
                 )
-        yield from failed_checks(self._operation.config, self._scope)
+        yield from failed_checks(self._state.operation.config, self._live.scope)
 
     def _unforeseen(self) -> dict[str, str]:
         """Return the updated objects that did not become what the plan shows, by their block."""
         found = {}
-        for change in self._prepared.plan.changes:
-            item = self._objects.get(change.address)
+        for change in self._planned.plan.changes:
+            item = self._live.by_address.get(change.address)
             if change.action is Action.UPDATE and item is not None and change.address not in self._failed:
-                real = redact(item.attributes, item.sensitive, self._preparing.key)
+                real = redact(item.attributes, item.sensitive, self._state.key)
                 planned = {name: value for name, value in (change.after or {}).items() if not contains_unknown(value)}
                 if changed_names(planned, {name: real.get(name) for name in planned}):
                     found[block_of_text(change.address)] = change.address
@@ -97,13 +96,13 @@ class Finalizer:
 
     def _overtaken(self, moved: Mapping[str, str]) -> Iterator[Diagnostic]:
         """Warn of each object that would be planned otherwise now that others have become what nobody foresaw."""
-        for change in self._prepared.plan.changes if moved else ():
-            desired = self._prepared.desired.get(change.address)
-            planned = self._prepared.answers.values.get(change.address)
+        for change in self._planned.plan.changes if moved else ():
+            desired = self._planned.desired.get(change.address)
+            planned = self._planned.answers.values.get(change.address)
             if desired is None or desired.evaluate is None or planned is None or contains_unknown(planned):
                 continue
-            needs = self._prepared.block_needs.get(desired.block, ())
-            if not moved.keys().isdisjoint(needs) and desired.evaluate(self._scope)[0] != planned:
+            needs = self._planned.block_needs.get(desired.block, ())
+            if not moved.keys().isdisjoint(needs) and desired.evaluate(self._live.scope)[0] != planned:
                 yield warning(
                     "Value changed while applying",
                     "It refers to what became another value only when the object that has it was updated "
@@ -113,42 +112,42 @@ class Finalizer:
                 )
 
     def _any_left(self, task: str) -> bool:
-        return any(address.startswith(f"{task}.") for address in self._objects)
+        return any(address.startswith(f"{task}.") for address in self._live.by_address)
 
     def _touches_failure(self, task: str) -> bool:
         block = task.split("[", 1)[0]
-        needed = {block, *self._prepared.block_needs.get(block, ())}
+        needed = {block, *self._planned.block_needs.get(block, ())}
         return any(
             address.startswith(tuple(f"{name}." for name in needed)) or address in needed for address in self._failed
         )
 
     def _fingerprint(self, address: str) -> str:
-        task = self._prepared.tasks[address]
-        fresh = self._preparing.task_again(task) if any(side.spec.unknown for side in task.sides) else task
-        return fresh.fingerprint(self._preparing.pool, self._preparing.key)
+        task = self._planned.tasks[address]
+        fresh = self._live.task_again(task) if any(side.spec.unknown for side in task.sides) else task
+        return fresh.fingerprint(self._state.pool, self._state.key)
 
     def _output(self, name: str) -> OutputState | None:
-        block = self._operation.config.outputs[name]
+        block = self._state.operation.config.outputs[name]
         try:
-            require_conditions(block.preconditions, self._scope, "Precondition not met", f"output.{name}")
-            value, sensitive = output_value(block, self._scope)
+            require_conditions(block.preconditions, self._live.scope, "Precondition not met", f"output.{name}")
+            value, sensitive = output_value(block, self._live.scope)
         except DiagnosticsError as problem:
             self.diagnostics.extend(problem.diagnostics)
             return None
         if contains_unknown(value):
             return None
-        kept = value if self._operation.encrypted or not sensitive else redact(value, [()], self._preparing.key)
+        kept = value if self._state.operation.encrypted or not sensitive else redact(value, [()], self._state.key)
         return OutputState(kept, sensitive)
 
 
-def unchanged_object_records(prepared: PlanResult, pool: ProviderPool) -> list[Record]:
+def unchanged_object_records(planned: PlanResult, pool: ProviderPool) -> list[Record]:
     """Return what the state has to know anew of objects that stay as they are, and of their providers."""
-    snapshot = prepared.snapshot
+    snapshot = planned.snapshot
     found: list[Record] = []
-    for change in prepared.plan.changes:
+    for change in planned.plan.changes:
         item = snapshot.resources.get(change.address)
-        if change.action is Action.NO_OP and item is not None and change.address in prepared.desired:
-            desired = prepared.desired[change.address]
+        if change.action is Action.NO_OP and item is not None and change.address in planned.desired:
+            desired = planned.desired[change.address]
             kept = replace(
                 item,
                 dependencies=desired.dependencies,
@@ -159,7 +158,7 @@ def unchanged_object_records(prepared: PlanResult, pool: ProviderPool) -> list[R
             if kept != item:
                 found.append(Put(change.address, kept))
     for name in sorted({item.provider for item in snapshot.resources.values()}):
-        spec = prepared.specs.get(name)
+        spec = planned.specs.get(name)
         if spec is not None and not spec.unknown:
             recorded = spec.to_state(pool.installed(spec).info.version)
             if snapshot.providers.get(name) != recorded:

@@ -8,48 +8,45 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.engine.apply.apply_state import ApplyState
 from dstream.engine.evaluate.redaction import Path, fingerprint_paths, prior_for_provider, redact
-from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.providers.type_rules import ResourceTypeRules, rules_of
-from dstream.engine.setup.hooks import Observer
+from dstream.engine.providers.type_rules import NO_RULES, rules_of
 from dstream.plugins import Answer, LegacyLifecycle, Request
-from dstream_state import Held, Intent, ObjectState, Result
-
-SpecFor = Callable[[str], ProviderSpec]
+from dstream_state import Intent, ObjectState, Result
 
 
-def recover(
-    held: Held,
-    intents: Iterable[Intent],
-    spec_for: SpecFor,
-    pool: ProviderPool,
-    observer: Observer,
-    *,
-    encrypted: bool,
-) -> None:
+def recover_interrupted(state: ApplyState) -> None:
+    """Find out what became of changes that an earlier operation left open, before anything else is done."""
+    if state.held.unresolved:
+        state.processes.record()
+        recover(state, state.held.unresolved, {})
+
+
+def recover(state: ApplyState, intents: Iterable[Intent], specs: Mapping[str, ProviderSpec]) -> None:
     """Record a result for each intent; raise DiagnosticsError, after all others, for those whose provider is silent.
 
-    With `encrypted` the state may hold secrets.
+    `specs` has the providers of a plan, which win over those of the state.
     """
     pending = list(intents)
     if not pending:
         return
-    observer.recovering(len(pending))
+    state.observer.recovering(len(pending))
     began = time.time()
     problems: list[Diagnostic] = []
     for intent in pending:
         try:
-            outcome = _InterruptedChange(held, intent, spec_for, pool, began, encrypted).resolve()
+            spec = specs.get(intent.provider) or state.prior_spec(intent.provider)
+            outcome = _InterruptedChange(state, intent, spec, began).resolve()
         except DiagnosticsError as problem:
             problems += (replace(each, address=each.address or intent.address) for each in problem.diagnostics)
             continue
-        held.append([outcome])
-        observer.recovered(intent.address, _phrase(intent, outcome))
+        state.held.append([outcome])
+        state.observer.recovered(intent.address, _phrase(intent, outcome))
     if problems:
         raise DiagnosticsError(problems)
 
@@ -72,19 +69,11 @@ def _silent(answer: Answer) -> bool:
 class _InterruptedChange:
     """One intent without a result."""
 
-    def __init__(
-        self, held: Held, intent: Intent, spec_for: SpecFor, pool: ProviderPool, began: float, encrypted: bool
-    ) -> None:
-        self.began = began
-        self.encrypted = encrypted
-        self.held = held
-        self.intent = intent
-        self.recorded: ObjectState | None = held.current().resources.get(intent.address)
-        self.spec = spec_for(intent.provider)
-        self.pool = pool
-        self.session = pool.session(self.spec)
-        found = pool.installed(self.spec).info
-        self.rules = rules_of(found, intent.type) or ResourceTypeRules()
+    def __init__(self, state: ApplyState, intent: Intent, spec: ProviderSpec, began: float) -> None:
+        self.state, self.intent, self.spec, self.began = state, intent, spec, began
+        self.recorded: ObjectState | None = state.held.current().resources.get(intent.address)
+        self.session = state.pool.session(spec)
+        self.rules = rules_of(state.pool.installed(spec).info, intent.type) or NO_RULES
 
     def resolve(self) -> Result:
         """Return what became of the intent."""
@@ -149,12 +138,12 @@ class _InterruptedChange:
             answer = ask()
             if answer.status != "gone" or self.intent.action == "destroy" or asked_at >= until:
                 return answer
-            self.held.ensure()
+            self.state.held.ensure()
             time.sleep(min(pause, max(0.0, until - time.time())))
             pause = min(pause * 2, 5)
 
     def _status(self, identity: object) -> Answer:
-        key = self.held.snapshot.hmac_key
+        key = self.state.key
         prior = prior_for_provider(self.recorded.attributes, (), key) if self.recorded is not None else None
         private = self.recorded.private if self.recorded is not None else None
         return self._ask(
@@ -170,7 +159,7 @@ class _InterruptedChange:
         )
 
     def _ask(self, request: Request) -> Answer:
-        self.held.ensure()
+        self.state.held.ensure()
         answers: list[Answer] = []
         answered = threading.Event()
 
@@ -178,7 +167,7 @@ class _InterruptedChange:
             answers.append(answer)
             answered.set()
 
-        self.pool.session(self.spec).submit(request, take)
+        self.state.pool.session(self.spec).submit(request, take)
         answered.wait()
         return answers[0]
 
@@ -194,7 +183,7 @@ class _InterruptedChange:
         wished = fingerprint_paths(self.intent.desired)
         paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths, *wished}
         clear = answer.attributes or {}
-        attributes = clear if self.encrypted else redact(clear, paths, self.held.snapshot.hmac_key)
+        attributes = clear if self.state.encrypted else redact(clear, paths, self.state.key)
         return replace(
             base,
             identity=answer.identity if answer.identity is not None else self.intent.identity,

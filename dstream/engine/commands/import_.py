@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.apply.apply import locked_pool, recover_interrupted
+from dstream.engine.apply.apply_state import locked_state
+from dstream.engine.apply.recovery import recover_interrupted
 from dstream.engine.evaluate.targeting import block_of_text, read_address
 from dstream.engine.plan.errors import no_import_target
 from dstream.engine.plan.plan_result import PlanOptions
@@ -20,10 +21,9 @@ from dstream_state import Put, PutProvider
 def import_object(operation: Operation, address: str, identity: Any, lock_timeout: float, observer: Observer) -> None:
     """Take an object into the state under an address of the configuration; raise DiagnosticsError if that cannot be."""
     name = str(read_address(address))
-    with locked_pool(operation, "import", lock_timeout, observer, Stop()) as (held, pool, processes):
-        if held.unresolved:
-            processes.record()
-        recover_interrupted(operation, held, pool, observer)
+    with locked_state(operation, "import", lock_timeout, observer, Stop()) as state:
+        recover_interrupted(state)
+        held, pool = state.held, state.pool
         snapshot = held.current()
         known = snapshot.resources.get(name)
         if known is not None and known.status in ("unresolved", "pending"):

@@ -101,7 +101,7 @@ def nothing(*_: Any) -> None:
 around(StoredHeld, "append", holds(Result, "answered"), both(holds(Intent, "intent"), holds(Result, "recorded")))
 around(StoredHeld, "finish", lambda *_: passing("finishing"), lambda *_: passing("finished"))
 around(ResourceSession, "submit_all", nothing, asked)
-around(recovery._Case, "resolve", lambda: passing("recovering"), nothing)
+around(recovery._InterruptedChange, "resolve", lambda: passing("recovering"), nothing)
 around(Told, "recovered", lambda *_: passing("recovered"), nothing)
 
 

@@ -6,8 +6,11 @@ import time
 import pytest
 
 from dstream.engine.apply.apply import ApplyOptions, Outcome, apply
+from dstream.engine.apply.step_request import RunningStep
+from dstream.engine.apply.step_result import StepResults
 from dstream.plan import Action, DriftKind
-from dstream_state import StateLocked
+from dstream.plugins import Answer
+from dstream_state import ObjectState, StateLocked
 from tests.services.recorder.world import Told, World, actions, refused, said
 
 
@@ -184,6 +187,43 @@ def test_a_second_request_kills_at_once_and_the_next_apply_finds_out(world: Worl
     world.told.on_started = lambda address: None
     world.apply()
     assert world.recorder.names() == ["a", "b"]
+    assert world.in_step()
+
+
+def test_when_reporting_fails_what_is_in_progress_is_awaited_and_recorded(world: World) -> None:
+    world.write(blocks("rec_blind", "a", "b", "c"))
+
+    def closed(address: str) -> None:
+        raise BrokenPipeError(f"nobody reads {address}")
+
+    world.told.on_started = closed
+    with pytest.raises(BrokenPipeError, match="rec_blind"):
+        world.attempt()
+    assert world.snapshot.intents == {}, "a result was lost, and a blind provider cannot be asked for it"
+    assert world.recorded_names() == ["a", "b", "c"]
+    assert world.in_step()
+
+
+def test_an_answer_that_cannot_be_taken_leaves_its_change_open_and_the_others_recorded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write(blocks("rec_marked", "a", "b", "c"))
+    take = StepResults._object
+
+    def refuse(results: StepResults, running: RunningStep, answer: Answer, status: str) -> ObjectState:
+        if running.step.change.address == "rec_marked.a":
+            raise ValueError("a value that no state can hold")
+        return take(results, running, answer, status)
+
+    monkeypatch.setattr(StepResults, "_object", refuse)
+    with pytest.raises(ValueError, match="no state can hold"):
+        world.attempt()
+    assert [intent.address for intent in world.snapshot.intents.values()] == ["rec_marked.a"]
+    assert world.recorded_names() == ["b", "c"]
+    monkeypatch.undo()
+    world.apply()
+    assert world.told.of("recovered") == ["rec_marked.a: was created"]
+    assert world.recorder.names() == ["a", "b", "c"]
     assert world.in_step()
 
 

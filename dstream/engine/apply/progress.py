@@ -1,0 +1,49 @@
+"""Progress: what became of the steps of one apply so far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dstream.diagnostics import Diagnostic, error
+from dstream.engine.apply.step_graph import Kind, Step
+from dstream.engine.setup.hooks import Observer
+from dstream.graph import Dependencies, Walk
+from dstream_state import Intent
+
+_COUNTED: dict[Kind, str] = {"create": "add", "update": "change", "destroy": "destroy"}
+
+
+class Progress:
+    """Which steps are done and which failed; a failed step takes those that need it with it."""
+
+    def __init__(self, graph: Dependencies, observer: Observer) -> None:
+        """Begin with none done."""
+        self.walk = Walk(graph)
+        self.diagnostics: list[Diagnostic] = []
+        self.cut_off: list[Intent] = []
+        """Changes whose provider ended before it answered."""
+        self.counts = {"add": 0, "change": 0, "destroy": 0}
+        self.failed: set[str] = set()
+        """Addresses of the objects that failed or were skipped."""
+        self._observer = observer
+
+    def count(self, step: Step) -> None:
+        """Count a change of an object."""
+        self.counts[_COUNTED[step.kind]] += 1
+
+    def done(self, step: Step) -> None:
+        """Let the steps begin that waited for this one."""
+        self.walk.done(step.name)
+
+    def fail(self, step: Step, diagnostics: tuple[Diagnostic, ...]) -> None:
+        """Report a failed step, and skip those that need it."""
+        address = step.change.address
+        found = [d if d.address else replace(d, address=address) for d in diagnostics]
+        self.diagnostics.extend(found or [error("Provider reported an error", "It gave no reason.", address=address)])
+        self._observer.failed(address, step.kind)
+        self.failed.add(address)
+        for name in self.walk.failed(step.name):
+            kind, _, skipped = name.partition(" ")
+            if kind not in ("gate", "released"):
+                self.failed.add(skipped)
+                self._observer.skipped(skipped, address)
