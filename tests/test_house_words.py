@@ -65,12 +65,8 @@ NOT_YET: tuple[str, ...] = (
     "dstream/engine/setup/",
     "dstream/lang/",
     "dstream/plan/",
-    "providers/mssql/",
     "providers/postgres/",
     "providers/protocol/",
-    "providers/pulumi/",
-    "providers/sdk/",
-    "providers/servicebus/",
 )
 """Folders and pages that still have house words: the beginnings of their paths."""
 

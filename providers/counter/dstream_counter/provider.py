@@ -69,7 +69,7 @@ def _start(position: dict[str, Any] | None) -> int:
         return 0
     value = position.get("value")
     if position.get("source") != TABLE or not isinstance(value, int):
-        raise InvalidError("Foreign checkpoint", "the stored checkpoint was not written by a counter")
+        raise InvalidError("Checkpoint of another input", "the stored checkpoint was not written by a counter")
     return value
 
 

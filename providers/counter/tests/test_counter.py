@@ -62,7 +62,7 @@ def test_a_checkpoint_of_another_input_is_refused() -> None:
     opening = {"command": "run", "protocol": 2, "role": "input", "config": {}, "checkpoint": {"lsn": 1}, "acks": True}
     with ProviderProcess(ARGV) as provider:
         provider.send(opening)
-        assert provider.read()["diagnostics"][0]["summary"] == "Foreign checkpoint"
+        assert provider.read()["diagnostics"][0]["summary"] == "Checkpoint of another input"
 
 
 def test_it_runs_in_a_plain_pipe() -> None:

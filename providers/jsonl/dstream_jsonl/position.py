@@ -38,7 +38,7 @@ class Position:
         """
         found = os.fstat(fd)
         if found.st_size < self.offset:
-            return f"it is {found.st_size} bytes long, and was read up to byte {self.offset}"
+            return f"it is {found.st_size} bytes long, but was read up to byte {self.offset}"
         if found.st_ino != self.inode:
             return "it has been replaced by another file"
         if _head(fd, self.offset) != self.head:
@@ -56,7 +56,7 @@ def read_checkpoint(checkpoint: dict[str, Any] | None) -> dict[str, Position]:
         return {}
     files = checkpoint.get("files")
     if checkpoint.get("source") != "jsonl" or not isinstance(files, dict):
-        raise InvalidError("Foreign checkpoint", "the stored checkpoint was not written by the jsonl input")
+        raise InvalidError("Checkpoint of another input", "the stored checkpoint was not written by the jsonl input")
     try:
         return {
             path: Position(int(at["device"]), int(at["inode"]), int(at["offset"]), int(at["head"]))

@@ -37,7 +37,7 @@ class Settings:
 
     path: str = setting(description="the file to read; *, ? and ** match several", aliases=("file", "filename"))
     follow: bool = setting(False, description="wait for more instead of ending at the end")
-    poll_interval: int = setting(200, description="milliseconds between two looks while following", minimum=1)
+    poll_interval: int = setting(200, description="milliseconds between two checks for new data", minimum=1)
     content: Literal["auto", "envelopes", "objects"] = setting(
         "auto",
         description="envelopes: {data, metadata}; objects: each line is the data; auto: by the first line",
@@ -45,7 +45,7 @@ class Settings:
     table: str = setting("", description="TableName of bare objects; the file's name without its ending if empty")
     on_gap: Literal["fail", "snapshot"] = setting(
         "fail",
-        description="when a file is not the one the checkpoint speaks of: fail, or read it from the start",
+        description="when a file is not the one of the checkpoint: fail, or read it from the start",
     )
 
 
@@ -60,7 +60,7 @@ class Reader(Input[Settings]):
         """Check that there is something to read, and that it continues what was read."""
         files = _paths(config.path)
         if not files and not config.follow:
-            raise ProviderError("No such file", f"nothing matches {config.path}", path="config.path")
+            raise ProviderError("File not found", f"nothing matches {config.path}", path="config.path")
         self._reading = _Reading(config, session, files)
 
     def run(self, config: Settings, session: InputSession) -> None:
@@ -96,7 +96,7 @@ class _Reading:
                 if fd is not None:
                     if os.fstat(fd).st_ino == found.st_ino:
                         if found.st_size < self._offsets[path]:
-                            self._gap(path, "it has become shorter while it was followed")
+                            self._gap(path, "it was truncated while being followed")
                         continue
                     self._read(path, fd, replaced=True)
                     os.close(fd)
@@ -117,7 +117,7 @@ class _Reading:
     def _gap(self, path: str, reason: str) -> None:
         if self._config.on_gap == "fail":
             raise ProviderError(
-                "Source has moved",
+                "Source changed",
                 f'{path}: {reason}. Lines may be missing. To read it from the start, set on_gap = "snapshot"',
                 path="config.path",
             )
@@ -190,7 +190,7 @@ def _last_line(line: bytes) -> bytes:
     try:
         parse(line, "", bare=True)
     except ProviderError:
-        log("the last line is unfinished and was left alone")
+        log("the last line is incomplete and was not read")
         return b""
     return line
 

@@ -177,7 +177,7 @@ def test_a_file_that_was_replaced_is_not_continued_silently(tmp_path: Path) -> N
     path.write_text(rows(1, 2))
     _, checkpoint = run({"path": str(path)})
     path.write_text(rows(3))  # shorter
-    assert refused({"path": str(path)}, checkpoint=checkpoint)["summary"] == "Source has moved"
+    assert refused({"path": str(path)}, checkpoint=checkpoint)["summary"] == "Source changed"
     path.write_text(rows(7, 8, 9))  # the same file, but its beginning differs
     diagnostic = refused({"path": str(path)}, checkpoint=checkpoint)
     assert "its beginning has changed" in diagnostic["detail"]
@@ -215,7 +215,7 @@ def test_a_large_file_with_long_lines_arrives_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    assert refused({"path": str(tmp_path / "none")})["summary"] == "No such file"
+    assert refused({"path": str(tmp_path / "none")})["summary"] == "File not found"
 
 
 def test_a_broken_line_names_its_place(tmp_path: Path) -> None:
@@ -230,4 +230,4 @@ def test_a_broken_line_names_its_place(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_input_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text(rows(1))
-    assert refused({"path": str(path)}, checkpoint={"lsn": 5})["summary"] == "Foreign checkpoint"
+    assert refused({"path": str(path)}, checkpoint={"lsn": 5})["summary"] == "Checkpoint of another input"

@@ -72,11 +72,11 @@ def spoken_warning(source: Source, catalog: Catalog) -> str | None:
         older = source.instances[0]
         return (
             f"{_lack(source)} It has two capture instances already, as many as a table can have: `dstream plan` says "
-            f"when the older one may go. By hand: {disabling(source.table, older.name)}"
+            f"when the older instance can be removed. By hand: {disabling(source.table, older.name)}"
         )
     return (
-        f"{_lack(source)} `dstream apply` makes a second capture instance if dstream made the first, and this task "
-        f"goes over to it while it runs. By hand: {_enabling(source, catalog)}"
+        f"{_lack(source)} `dstream apply` creates a second capture instance if dstream created the first, and this "
+        f"task switches to it while it runs. By hand: {_enabling(source, catalog)}"
     )
 
 
@@ -128,8 +128,8 @@ def _lack(source: Source) -> str:
 def _planned(source: Source, name: str) -> Notice:
     return Notice(
         SUMMARY,
-        f"{_lack(source)} This plan makes a second capture instance, {name}, and the task goes over to it where it "
-        "begins: no change is lost. Values that were written before that do not arrive by themselves. To leave new "
+        f"{_lack(source)} This plan creates a second capture instance, {name}, and the task switches to it where it "
+        "begins: no change is lost. Values written before that do not arrive automatically. To leave new "
         'columns out: new_columns = "ignore".',
     )
 
@@ -137,8 +137,8 @@ def _planned(source: Source, name: str) -> Notice:
 def _by_hand(source: Source, catalog: Catalog) -> Notice:
     return Notice(
         SUMMARY,
-        f"{_lack(source)} dstream does not manage this capture instance. Make a second one, and the task goes over to "
-        f"it where it begins, so that no change is lost; then the first may go: {_enabling(source, catalog)}; To leave "
+        f"{_lack(source)} dstream does not manage this capture instance. Create a second one, and the task switches to "
+        f"it where it begins, so that no change is lost; then remove the first: {_enabling(source, catalog)}; To leave "
         'new columns out: new_columns = "ignore".',
     )
 
@@ -152,10 +152,10 @@ def _full(source: Source, *, ours: bool, going: bool) -> Notice:
         more = (
             f"{older.name} still holds changes that {newer.name} does not. Once cleanup has removed these (see the "
             f"retention), `dstream apply` removes {older.name}, and the next plan makes another. Not to wait for that, "
-            f"look that all tasks have gone over to {newer.name} and nobody else reads {older.name}; then: {disable};"
+            f"look that all tasks have switched to {newer.name} and nothing else reads {older.name}; then: {disable};"
         )
     else:
-        more = f"If nobody reads {older.name} any more: {disable}; then plan again."
+        more = f"If nothing reads {older.name} any more: {disable}; then plan again."
     return Notice(SUMMARY, f"{_lack(source)} The table has two capture instances, as many as it can have. {more}")
 
 

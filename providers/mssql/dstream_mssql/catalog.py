@@ -235,5 +235,5 @@ def check_key(source: Source, key: Sequence[str]) -> None:
     unknown = [name for name in key if name not in names]
     if unknown:
         raise InvalidError(
-            "No such column", f"the table {source.table.full} has no column {', '.join(unknown)}", path="config.keys"
+            "Column not found", f"the table {source.table.full} has no column {', '.join(unknown)}", path="config.keys"
         )

@@ -135,7 +135,7 @@ def _make(pairs: list[tuple[str, str]]) -> Target:
         elif key.lower() in _WITHOUT_EFFECT:
             ignored.append(key)
         else:
-            raise ValueError(f"{key!r} is not a key of connection strings that is known here")
+            raise ValueError(f"{key!r} is not a supported key of a connection string")
     if given.get("integrated", "no").lower() not in _NO:
         raise ValueError("Windows logins (Integrated Security) are not supported: use a SQL login or Azure AD")
     host, instance, port = _server(given)
@@ -148,7 +148,7 @@ def _make(pairs: list[tuple[str, str]]) -> Target:
             "Encrypt=strict (TDS 8.0) is not supported: use Encrypt=yes, which encrypts everything as well"
         )
     if encrypt not in _YES + _NO:
-        raise ValueError("Encrypt is yes or no")
+        raise ValueError("Encrypt must be yes or no")
     return Target(
         host=host,
         port=port,

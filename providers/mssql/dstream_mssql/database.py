@@ -208,8 +208,8 @@ def _errors(doing: str, target: Target) -> Any:
 def _hint(problem: ssl.SSLError) -> str:
     if isinstance(problem, ssl.SSLCertVerificationError):
         return (
-            f" ({problem.verify_message}). Name the authority's file with CAFile=..., or, for a server that you trust "
-            "with a certificate of its own, say TrustServerCertificate=yes"
+            f" ({problem.verify_message}). Name the authority's file with CAFile=..., or, for a trusted server with "
+            "a self-signed certificate, set TrustServerCertificate=yes"
         )
     return ""
 

@@ -172,7 +172,7 @@ class Follower:
             reader = track.successors[0]
             if track.place.first < reader.instance.start_lsn:
                 return
-            log(f"{track.name}: goes on in the capture instance {reader.instance.name}")
+            log(f"{track.name}: continues in the capture instance {reader.instance.name}")
             track.successors.pop(0)
             track.reader = reader
             track.place = replace(track.place, instance=reader.instance.name, object_id=reader.instance.object_id)
@@ -217,7 +217,7 @@ class Follower:
             return
         track.losses = 0
         if track.problem is not None:
-            log(f"{track.name}: is read again")
+            log(f"{track.name}: can be read again")
             track.problem, track.pause = None, 0.0
         session = self._session
         if result.count:
@@ -244,16 +244,16 @@ class Follower:
         if not isinstance(problem, ProviderError) or isinstance(problem, Gap) or self._config.on_table_error == "fail":
             raise problem
         if track.problem is None or str(track.problem) != str(problem):
-            log(f"{track.name}: cannot be read, the other tables go on: {problem}")
+            log(f"{track.name}: cannot be read; the other tables continue: {problem}")
         track.problem = problem
         track.pause = min(max(track.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         track.pace.due = now + track.pause
 
     def _lose(self, problem: RetriableError, now: float) -> None:
-        """The connection is lost: wait, ever longer, but not for ever."""
+        """The connection is lost: wait with growing pauses, up to `reconnect_timeout`."""
         if self._lost_since is None:
             self._lost_since = now
-            log(f"{problem}; trying again")
+            log(f"{problem}; retrying")
         elif now - self._lost_since > self._config.reconnect_timeout:
             raise problem
         self._looked.due = now + self._pause
@@ -261,7 +261,7 @@ class Follower:
 
     def _regained(self) -> None:
         if self._lost_since is not None:
-            log("connected again")
+            log("reconnected")
             self._lost_since, self._pause = None, _FIRST_PAUSE
             for track in self.tracks.values():
                 track.pace.due = 0.0

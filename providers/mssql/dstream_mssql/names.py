@@ -95,7 +95,7 @@ def parse_table(text: str) -> Table:
     """One table. Raises ValueError."""
     found = parse_pattern(text)
     if found.wild:
-        raise ValueError(f"{text!r} means several tables; one is wanted here")
+        raise ValueError(f"{text!r} matches several tables; expected one table")
     return found.table
 
 

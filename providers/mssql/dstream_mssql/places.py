@@ -44,13 +44,13 @@ def place_of(source: Source, stored: Place | None, captured: int, config: InputS
     # The instance is gone or was cleaned up: another one that holds all that follows will do.
     for instance in instances:
         if instance.start_lsn <= stored.first:
-            log(f"{source.table.full}: goes on in the capture instance {instance.name}")
+            log(f"{source.table.full}: continues in the capture instance {instance.name}")
             return replace(stored, instance=instance.name, object_id=instance.object_id)
     instance = min(instances, key=lambda one: one.start_lsn)
     problem = lost(source.table, instance, stored, instance.start_lsn)
     if config.on_gap == "fail":
         raise problem
-    log(f"{problem.summary}, the table is read again: {problem.detail}")
+    log(f"{problem.summary}, reading the table again: {problem.detail}")
     return again
 
 

@@ -31,8 +31,8 @@ def discovered(
         database.close()
     if missing := catalog.missing(patterns):
         raise InvalidError(
-            "No such table",
-            f"the database {catalog.database} has no table {', '.join(missing)}, or this login may not see it. A name "
+            "Table not found",
+            f"the database {catalog.database} has no table {', '.join(missing)}, or this login cannot see it. A name "
             "without a schema means dbo.",
             path="config.tables",
         )

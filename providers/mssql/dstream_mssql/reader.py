@@ -107,7 +107,7 @@ class TableReader:
         if not lowest:
             raise DeniedError(
                 f"Could not read the changes of {self.table}",
-                f"the capture instance {self.instance.name} does not exist any more, or this login may not read it: it "
+                f"the capture instance {self.instance.name} no longer exists, or this login cannot read it: it "
                 "needs SELECT on the table's captured columns and membership in the gating role"
                 + (f" {self.instance.role}" if self.instance.role else ""),
             )
@@ -124,8 +124,8 @@ def lost(table: Table, instance: Instance, place: Place, lowest: int) -> Gap:
         f"{table.full}: the checkpoint is at {to_hex(place.lsn)}, and {instance.name} begins at {to_hex(lowest)}: "
         "cleanup removed what lies between, or CDC was enabled again. To empty the target's table and read it again, "
         "set "
-        'on_gap = "snapshot"; to go on in spite of the gap, reset the checkpoint. A longer retention '
-        "(sys.sp_cdc_change_job) gives a task that stands still more time.",
+        'on_gap = "snapshot"; to continue despite the gap, reset the checkpoint. A longer retention '
+        "(sys.sp_cdc_change_job) gives a stopped task more time.",
     )
 
 

@@ -45,7 +45,7 @@ class Session:
         self._waiting: frozenset[str] = frozenset()
         self._warned: dict[str, tuple[str, ...]] = {}
         if self._target.ignored:
-            log(f"without effect in the connection string: {', '.join(self._target.ignored)}")
+            log(f"ignored keys of the connection string: {', '.join(self._target.ignored)}")
         if config.lock_config:
             log(
                 f"lock_config ({', '.join(sorted(config.lock_config))}) has no effect: dstream keeps one runner "
@@ -100,7 +100,7 @@ class Session:
                 position = self._snapshots.interrupted(track.name, position)
                 if time.monotonic() > patience:
                     raise
-                log(f"{problem}; trying again")
+                log(f"{problem}; retrying")
                 if self._session.wait(pause):
                     raise Stopped from None
                 pause = min(pause * 2, 30.0)
@@ -138,7 +138,7 @@ class Session:
                 continue
             track = follower.tracks.get(name)
             if track is None:
-                log(f"{name}: is followed from now on")
+                log(f"{name}: following it from now on")
                 since = self._first if name in self._waiting else captured
                 follower.tracks[name] = self._track(source, follower.position.tables.get(name), since)
             elif track.busy:
@@ -166,7 +166,7 @@ class Session:
         except DeniedError as problem:
             if not self._denied:
                 self._denied = True
-                log(f"without the permission to ask, ALTER TABLE is noticed late: {problem.detail}")
+                log(f"no permission to query ALTER TABLE events; new columns are noticed late: {problem.detail}")
             return *captures, time.monotonic() // self._refresh
 
     def _not_begun(self, catalog: Catalog) -> frozenset[str]:
@@ -199,7 +199,7 @@ class Session:
     def _check_database(self, position: Position, catalog: Catalog, captured: int) -> None:
         if (position.guid, position.database.lower()) != (catalog.guid, catalog.database.lower()):
             self._gap(
-                f"this is another database ({catalog.database}, {catalog.guid}) than the checkpoint's "
+                f"the connection leads to another database ({catalog.database}, {catalog.guid}) than the checkpoint's "
                 f"({position.database}, {position.guid})"
             )
         elif position.lsn > captured and captured:
@@ -213,9 +213,9 @@ class Session:
             raise ProviderError(
                 "Changes may be lost",
                 f"{reason}. The checkpoint cannot be resumed without a gap. To empty the target's tables and read "
-                'them again, set on_gap = "snapshot"; to go on from here in spite of the gap, reset the checkpoint.',
+                'them again, set on_gap = "snapshot"; to continue from here despite the gap, reset the checkpoint.',
             )
-        log(f"changes may be lost, tables are read again: {reason}")
+        log(f"changes may be lost; reading the tables again: {reason}")
         self._position = replace(
             self._position,
             lsn=0,
@@ -245,9 +245,12 @@ class Session:
                 "takes sysadmin, or db_owner in Azure SQL); by hand: EXEC sys.sp_cdc_enable_db.",
             )
         chosen = catalog.chosen(self._patterns, self._exclude)
-        problems = [f"{name} does not exist, or this login may not see it" for name in catalog.missing(self._patterns)]
+        problems = [
+            f"{name} does not exist, or this login has no permission to see it"
+            for name in catalog.missing(self._patterns)
+        ]
         problems += [
-            f"{source.table.full} has no capture instance: `dstream apply` makes one"
+            f"{source.table.full} has no capture instance: `dstream apply` creates one"
             for source in chosen
             if not source.instances
         ]
@@ -261,9 +264,9 @@ class Session:
                 "schema cdc)",
             )
         for problem in problems:
-            log(f"the other tables go on: {problem}")
+            log(f"the other tables continue: {problem}")
         for name in sorted(self._waiting):
-            log(f"{name}: waits for the capture agent, which has not begun with it. Does SQL Server Agent run?")
+            log(f"{name}: waiting for the capture agent to start with it. Check that SQL Server Agent runs.")
         for source in chosen:
             self._warn(source, catalog)
         return found

@@ -71,7 +71,7 @@ class SnapshotReader:
             except (DeniedError, InvalidError) as problem:
                 self._isolated = False
                 log(
-                    "tables are read without a common moment, so that changes made meanwhile are delivered again "
+                    "tables are read without a consistent snapshot, so changes made meanwhile are delivered again "
                     f"behind the rows: {problem.detail}. For an exact snapshot grant VIEW DATABASE STATE and allow "
                     "snapshot isolation (ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON)."
                 )
@@ -94,7 +94,7 @@ class SnapshotReader:
             except RetriableError as problem:
                 if "(error 1222)" not in problem.detail:
                     raise
-                log(f"{table.full}: waits for transactions that hold it")
+                log(f"{table.full}: waiting for transactions that lock it")
                 if self._session.wait(_PATIENCE):
                     raise Stopped from None
 

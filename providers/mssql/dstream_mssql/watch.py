@@ -80,7 +80,7 @@ class Watch:
             found = database.rows(sql, *parameters)
         except DeniedError as problem:
             self._denied.add(sql)
-            log(f"without the permission to ask, one safeguard is missing: {problem.detail}")
+            log(f"no permission for a safety check: {problem.detail}")
             return None
         return found[0][0] if found else None
 

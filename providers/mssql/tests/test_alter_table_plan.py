@@ -110,7 +110,7 @@ def test_a_new_column_is_one_more_object_and_the_plan_says_which_and_why(shop: S
     assert planned.objects["Orders/2"]["attributes"]["role_name"] == "readers"
     assert planned.objects["Orders/2"]["depends_on"] == [["mssql_cdc_database", "shop"]]
     assert "dbo.Orders: the capture instance dbo_Orders does not capture the columns Note, Extra" in planned.warning
-    assert "This plan makes a second capture instance, dbo_Orders_2" in planned.warning
+    assert "This plan creates a second capture instance, dbo_Orders_2" in planned.warning
     assert planned.end["diagnostics"][0]["severity"] == "warning"
     assert planned.released == []
     assert shop.status("Orders")["uncaptured_columns"] == ["Note", "Extra"], "which is what drift shows"
@@ -238,7 +238,7 @@ def test_of_what_others_made_the_plan_tells_the_statement_and_touches_nothing(se
     database.add_column("Orders", "More int")
     full = Plan(plan(config))
     assert (full.instances, full.released) == ({}, [])
-    assert "If nobody reads by_the_dba any more: EXEC sys.sp_cdc_disable_table" in full.warning
+    assert "If nothing reads by_the_dba any more: EXEC sys.sp_cdc_disable_table" in full.warning
     execute(server, full.statement)
     assert sorted(database.cdc.instances) == ["dbo_orders"]
 

@@ -34,7 +34,7 @@ def test_a_connection_that_breaks_is_made_again_and_nothing_is_lost_or_repeated(
     server.drop(breaks, after_rows=after_rows, times=2)
     for number in range(1, 8):
         insert(shop, number)
-    run.wait_for(lambda one: len(one.envelopes) == 8 and "connected again" in one.said)
+    run.wait_for(lambda one: len(one.envelopes) == 8 and "reconnected" in one.said)
     assert [data["Id"] for _, data in run.told] == list(range(8))
     run.stop()
     assert run.ended
@@ -62,7 +62,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(server: SqlServer, shop
     run.wait_for(lambda one: len(one.envelopes) == 1)
     server.stop()
     insert(shop, 2)
-    run.wait_for(lambda one: "trying again" in one.said)
+    run.wait_for(lambda one: "retrying" in one.said)
     server.start()
     run.wait_for(lambda one: len(one.envelopes) == 2)
     run.stop()

@@ -148,4 +148,4 @@ def test_a_connection_that_breaks_while_rows_are_read_starts_that_table_over(ser
     last = len(operations) - 1 - operations[::-1].index("Truncate")
     assert operations[last + 1 :] == ["Read"] * 300
     assert [one["data"] for one in run.envelopes if one["metadata"]["TableName"] == "Orders"][-1]["Id"] == 1
-    assert "trying again" in run.said
+    assert "retrying" in run.said

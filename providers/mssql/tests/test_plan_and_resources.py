@@ -79,7 +79,7 @@ def test_a_plan_without_the_server_names_the_tables_alone(bare: Database, server
         ({"keys": {"Other": ["Id"]}}, "not in `tables`"),
         ({"poll_interval": "5"}, "not a duration"),
         ({"poll_interval": "1m", "max_poll_interval": "5s"}, "shorter"),
-        ({"connection_string": "Server=x;Database=y;Color=red"}, "'Color' is not a key"),
+        ({"connection_string": "Server=x;Database=y;Color=red"}, "'Color' is not a supported key"),
         ({"max_connections": 1}, "at least 2"),
     ],
 )

@@ -60,7 +60,7 @@ def test_connection_strings_of_all_styles_name_a_target(text: str, expected: Tar
         ("Server=db;Database=s;UID=a;Encrypt=perhaps", "yes or no"),
         ("Server=db,port;Database=s;UID=a", "port"),
         ("Server=db;Database=s;Authentication=ActiveDirectoryInteractive", "without a person"),
-        ("Server=db;Database=s;UID=a;Colour=red", "'Colour' is not a key"),
+        ("Server=db;Database=s;UID=a;Colour=red", "'Colour' is not a supported key"),
         ("Server=db;Database=s;UID=a;Connection Timeout=soon", "timeout"),
         ("just words secret", "key=value"),
         ("sqlserver://a:b@db:x/?database=s", "URL"),

@@ -144,10 +144,10 @@ class Client:
             late = timeout is not None and time.monotonic() - began >= timeout
             if found is None and changes and self._cut_off(problem, late):
                 so_far = f"was not done with {what} within its {timeout:.3g} s" if late else f"gave no answer to {what}"
-                log(f"{self._name} {so_far}; nobody knows what became of it")
+                log(f"{self._name} {so_far}; the outcome is unknown")
                 os._exit(CUT_OFF)
             # What a plugin ends because the time is over often says only how it ended: "signal: killed".
-            over = f" (the {timeout:.3g} s that it had are over)" if late else ""
+            over = f" (the {timeout:.3g} s timeout has passed)" if late else ""
             raise found or self._failed(method, f"{what}{over}", problem) from problem
 
     def _cut_off(self, problem: Any, late: bool) -> bool:
@@ -218,7 +218,7 @@ def refuse(failures: Any, where: str) -> None:
     if failures:
         said = "; ".join(f"{each.property}: {each.reason}" if each.property else each.reason for each in failures)
         path = f"{where}.{failures[0].property}" if failures[0].property else where
-        raise InvalidError("Plugin refuses a property", said, path=path)
+        raise InvalidError("Property rejected by the plugin", said, path=path)
 
 
 def _text(value: Any) -> str:

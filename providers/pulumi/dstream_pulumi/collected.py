@@ -48,7 +48,7 @@ class Collected:
         if nested:
             raise InvalidError(
                 "Pulumi program ignores a part of a property",
-                f"{found}: ignore_changes names {nested[0]!r}, and whole properties only can be ignored.",
+                f"{found}: ignore_changes names {nested[0]!r}, but only complete properties can be ignored.",
             )
         self._check_replacing(found)
         hidden = {*(str(path[0]) for path in secrets), *request.additionalSecretOutputs}
@@ -184,7 +184,7 @@ class Collected:
                 running.close()
         left = paths if about is None else [path for path in paths if not about.forces(path)]
         if left:
-            why = "What replaces an object is for its plugin to say."
+            why = "What replaces an object is decided by its plugin."
             if about is None:
                 why = "What the plugin's schema says of that is honoured: name the plugin in collect(plugins=[...])."
             raise InvalidError(
@@ -195,7 +195,7 @@ class Collected:
         sources = [self._registered.get(urn) for urn in found.request.propertyDependencies[name].urns]
         of = ", ".join(str(each) for each in sources if each is not None) or "another resource"
         raise InvalidError(
-            "Pulumi program uses a value that nobody knows yet",
+            "Pulumi program uses an unknown value",
             f"{found}: {snake(name)} is made of what {of} puts out once it exists. Write the value itself (the name "
             "that you gave), and say depends_on or parent for the order.",
         )

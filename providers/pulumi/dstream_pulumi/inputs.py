@@ -85,7 +85,6 @@ def seconds_left(ctx: ResourceContext[Any]) -> float | None:
     if left is not None and left <= 0:
         raise ProviderError(
             "Change took too long",
-            f"Its {ctx.timeout:g} s were over before the plugin was asked to do anything, and nothing was done. "
-            "Give it a longer timeout.",
+            f"Its {ctx.timeout:g} s passed before the plugin was called; nothing was done. Give it a longer timeout.",
         )
     return None if left is None else float(math.ceil(left))

@@ -78,7 +78,7 @@ class Monitor:
             if found.urn in self.registered:
                 self._refuse(
                     "Pulumi program names two resources alike",
-                    f"{found} is there twice. Names tell resources of one type and one kind of parent apart.",
+                    f"{found} is declared twice. Names distinguish resources of one type and one kind of parent.",
                 )
             self.registered[found.urn] = found
         inputs = from_struct(request.object)
@@ -99,7 +99,7 @@ class Monitor:
         if answer is None:
             self._refuse(
                 "Pulumi program calls a function",
-                f"It calls {request.tok}, and a plan asks nobody. Give the value as a setting of the provider, or "
+                f"It calls {request.tok}, and a plan makes no calls. Give the value as a setting of the provider, or "
                 f'answer the call yourself: collect(..., invokes={{"{request.tok}": lambda arguments: {{...}}}}).',
             )
         response = resource_pb2.ResourceInvokeResponse()
@@ -111,7 +111,7 @@ class Monitor:
         if request.type == STACK_REFERENCE:
             self._refuse(
                 "Pulumi program reads another stack",
-                f"It has a StackReference {request.name!r}, and there are no stacks here. "
+                f"It has a StackReference {request.name!r}, and dstream has no stacks. "
                 "Give the values as settings of the provider.",
             )
         self._refuse(
@@ -128,7 +128,7 @@ class Monitor:
         """Refuse whatever else the service has."""
         if not name[:1].isupper():
             raise AttributeError(name)
-        return lambda request: self._refuse("Pulumi program wants what is not supported", f"It uses {name}.")
+        return lambda request: self._refuse("Pulumi program uses an unsupported feature", f"It uses {name}.")
 
     def _refuse_options(self, found: Registered) -> None:
         request = found.request

@@ -155,7 +155,7 @@ class PluginType(ResourceType[Any]):
         given = Inputs(inputs, withheld=frozenset(before.get("withheld", ())), guessed=guessed)
         if prior is None and not outputs and not inputs:
             raise InvalidError(
-                "Cannot be taken over",
+                "Import not supported",
                 f"The plugin knows nothing of {self._about.type} {answer.id} but the id that it was given: it reads no "
                 "such objects. Leave the import out, and apply makes one.",
             )

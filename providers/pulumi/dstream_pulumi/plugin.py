@@ -34,7 +34,7 @@ class Plugin:
             given = Path(self.path).expanduser()
             if given.is_file() and os.access(given, os.X_OK):
                 return given.absolute()
-            raise InvalidError("Plugin not found", f"{given} is no executable file.", path="config.path")
+            raise InvalidError("Plugin not found", f"{given} is not an executable file.", path="config.path")
         folders = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
         found = shutil.which(self.executable, path=os.pathsep.join(folders))
         if found:

@@ -67,7 +67,7 @@ class PluginProcess:
         """Return where it serves; raise ProviderError if it never does."""
         self._started.wait(START_SECONDS)
         if self._port is None:
-            detail = "\n".join(self.tail) or "It said nothing."
+            detail = "\n".join(self.tail) or "It reported nothing."
             raise ProviderError("Plugin did not start", f"{self.name} printed no port. {detail}")
         return f"127.0.0.1:{self._port}"
 

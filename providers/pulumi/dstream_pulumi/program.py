@@ -91,7 +91,7 @@ def _explained(problem: BaseException, monitor: Monitor) -> BaseException:
     feature = _UNSUPPORTED.search(str(problem))
     if feature is not None:
         return InvalidError(
-            "Pulumi program wants what is not supported",
+            "Pulumi program uses an unsupported feature",
             f"It uses {feature[1]}, which only Pulumi's engine has: the program says what is wanted and is over "
             "before any of it is made.",
         )

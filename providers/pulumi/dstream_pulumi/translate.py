@@ -123,7 +123,7 @@ def _asset(value: Any) -> Any:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, Mapping) or not _SOURCES & value.keys():
-        raise InvalidError("Wrong asset", "An asset is a path, a URL, or an object with path, uri, text or assets.")
+        raise InvalidError("Invalid asset", "An asset is a path, a URL, or an object with path, uri, text or assets.")
     said = _without_empty_sources(value)
     value = said if _SOURCES & said.keys() else value
     if has_unknown(value):

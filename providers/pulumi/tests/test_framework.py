@@ -93,7 +93,7 @@ def test_a_plugin_that_was_asked_to_give_up_is_asked_nothing_more(commands, cont
 
 
 def test_what_a_plugin_ends_because_its_time_is_over_says_so(commands, context):
-    with pytest.raises(ProviderError, match=r"Create of x \(the 1 s that it had are over\): signal: killed"):
+    with pytest.raises(ProviderError, match=r"Create of x \(the 1 s timeout has passed\): signal: killed"):
         commands.create(context("x", timeout=1), {"create": "wait"}, "i")
 
 

@@ -111,7 +111,7 @@ def test_assets_are_paths_urls_or_texts_and_their_content_counts(tmp_path):
     assert to_properties(members, {"body": "https://example.com/x.zip"})["body"]["uri"] == "https://example.com/x.zip"
     with pytest.raises(InvalidError, match="does not exist"):
         to_properties(members, {"body": str(tmp_path / "none")})
-    with pytest.raises(InvalidError, match="Wrong asset"):
+    with pytest.raises(InvalidError, match="Invalid asset"):
         to_properties(members, {"body": {"file": "x"}})
 
 
@@ -155,5 +155,5 @@ def test_plugins_are_found_on_the_path_then_in_pulumis_folder_the_newest_first(t
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "pulumi-resource-acme").touch(mode=0o755)
     assert Plugin("acme", "1.2.3").find(home).parent == tmp_path / "bin"
-    with pytest.raises(InvalidError, match="no executable file"):
+    with pytest.raises(InvalidError, match="not an executable file"):
         Plugin("acme", path=str(tmp_path / "nothing")).find(home)

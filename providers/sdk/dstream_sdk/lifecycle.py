@@ -72,7 +72,7 @@ def _one(kind: ResourceType[Any], command: str, config: Any, wanted: Resource) -
         return "exists" if found else "missing"
     if command == "destroy":
         if found is None:
-            return "was gone"
+            return "already deleted"
         kind.delete(ctx, found)
         return "destroyed"
     if found is None:

@@ -108,7 +108,7 @@ class OutputSession:
         since nobody would keep it.
         """
         if self.protocol < 2:
-            raise ProviderError("Envelope refused", f"{reason}; a version 1 host keeps no dead letters")
+            raise ProviderError("Envelope refused", f"{reason}; a version 1 host does not keep dead letters")
         try:
             json.loads(line)
             envelope = line
@@ -123,7 +123,7 @@ class OutputSession:
         starts the task again from its checkpoint. Call it from the thread that is given the data.
         """
         if self.protocol < 2:
-            raise ProviderError("Unknown stream", f"{stream.name}: a version 1 host cannot be asked for its objects")
+            raise ProviderError("Unknown stream", f"{stream.name}: a version 1 host cannot create its objects")
         self._writer.send(b'{"stream":' + encode({"name": stream.name, "key": list(stream.key)}) + b"}")
         raise SaidAll
 
@@ -255,7 +255,7 @@ class _Feed:
             if self._unflushed:
                 self._sink.flush(None)
         else:
-            log("the data ended without an end line: what was not flushed is discarded")
+            log("the data ended without an end line: discarding what was not flushed")
         self._sink.close(ended)
         self._writer.flush()
 

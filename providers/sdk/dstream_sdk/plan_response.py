@@ -24,7 +24,7 @@ def derive(
     """Write what `part` plans and how that ended; return the exit code. Nothing is written before all is
     known."""
     if part is None:
-        return refuse(writer, InvalidError("No such role", "this provider does not play it"))
+        return refuse(writer, InvalidError("No such role", "the provider does not have it"))
     context = PlanContext(str(opening.get("task") or ""), streams_of(opening))
     try:
         found: Iterable[Any] = list(part.plan(decode(config, given), context))
@@ -52,7 +52,7 @@ def _timeouts(found: Resource) -> dict[str, float]:
         if name not in _TIMED or not number or not 0 < seconds <= _LONGEST:
             raise InvalidError(
                 "Invalid timeout",
-                f"{found.type} {found.key} has the timeout {name} = {seconds!r}. There are {', '.join(_TIMED)}, "
+                f"{found.type} {found.key} has the timeout {name} = {seconds!r}. Valid are {', '.join(_TIMED)}, "
                 f"each in seconds, more than 0 and {_LONGEST} (a year) at most.",
             )
     return dict(found.timeouts)

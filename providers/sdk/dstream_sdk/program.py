@@ -146,7 +146,7 @@ def _version_1(provider: Provider, command: str, opening: Mapping[str, Any], rea
             return run_input(provider.input, config, opening, reader, writer, 1)
         if provider.output:
             return run_output(provider.output, config, opening, reader, writer, 1)
-        raise InvalidError("No such command", f"{provider.name} manages resources and moves no data")
+        raise InvalidError("No such command", f"{provider.name} manages resources and does not move data")
     from dstream_sdk.lifecycle import lifecycle
 
     return lifecycle(provider, command, given, writer)

@@ -83,7 +83,7 @@ class ResourceType(Generic[C]):
 
     def update(self, ctx: ResourceContext[C], prior: Object, desired: Mapping[str, Any]) -> Object:
         """Change the object to the attributes `desired` and return it as it is then."""
-        raise InvalidError("Cannot be changed", f"{self.type} has no attribute that can change in place")
+        raise InvalidError("Update not supported", f"{self.type} has no attribute that can be changed in place")
 
     def delete(self, ctx: ResourceContext[C], prior: Object) -> None:
         """Delete the object; no error when it is gone already."""
@@ -95,7 +95,7 @@ class ResourceType(Generic[C]):
         A type that keeps no note of intents cannot know, and does not override this: the host then looks the object
         up by its identity, if that was known before.
         """
-        raise InvalidError("Cannot look up an intent", f"{self.type} keeps no note of what created an object")
+        raise InvalidError("Cannot look up an intent", f"{self.type} does not record what created an object")
 
     def import_(self, ctx: ResourceContext[C], identity: Mapping[str, Any]) -> Object | None:
         """Return an object that exists and is to be managed from now on."""

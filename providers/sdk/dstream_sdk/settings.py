@@ -134,7 +134,7 @@ class _Decoder:
                 self._stranger(key, path, list(fields))
                 continue
             if name in seen:
-                self._wrong(f"{path}.{key}", f"given twice, the other time as another spelling of {name}")
+                self._wrong(f"{path}.{key}", f"is set twice, once under another spelling of {name}")
                 continue
             seen.add(name)
             if item is UNKNOWN:
@@ -173,7 +173,7 @@ class _Decoder:
             return value
         if value is None:
             if not _allows_none(kind):
-                self._wrong(path, "may not be null")
+                self._wrong(path, "must not be null")
             return None
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin is typing.Union or origin is types.UnionType:

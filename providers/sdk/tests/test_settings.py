@@ -75,7 +75,7 @@ def test_every_problem_is_reported_with_its_path() -> None:
 
 
 def test_the_same_setting_twice_is_an_error() -> None:
-    with pytest.raises(SettingsError, match="given twice"):
+    with pytest.raises(SettingsError, match="set twice"):
         decode(Settings, {"connection_string": "x", "max_count": 1, "maxCount": 2})
 
 
@@ -154,7 +154,7 @@ def test_the_schema_refuses_what_the_provider_refuses_and_little_more(config: di
         decode(Settings, config)
         refused = False
     except SettingsError as wrong:
-        if all("must be at" in each.detail or "given twice" in each.detail for each in wrong.problems):
+        if all("must be at" in each.detail or "set twice" in each.detail for each in wrong.problems):
             return
         refused = True
     assert Draft202012Validator(make_schema(Settings)).is_valid(config) is not refused

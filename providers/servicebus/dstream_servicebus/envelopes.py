@@ -40,9 +40,9 @@ def parse(line: bytes) -> Envelope:
         except msgspec.DecodeError:
             return _leniently(line)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("the nesting is too deep") from None
     except ArithmeticError:
-        raise ValueError("a number in it has an exponent beyond all measure") from None
+        raise ValueError("a number has an exponent that is too large") from None
     if not line.isascii():
         line.decode()  # what is not read is not looked at
     if bytes(found.data)[:1] != b"{":

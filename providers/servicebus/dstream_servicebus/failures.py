@@ -78,9 +78,9 @@ def sentence(problem: BaseException) -> str:
 def missing(kind: str, name: str) -> ProviderError:
     """Return the error for an entity that is not there."""
     return ConflictError(
-        f"No such {kind}",
-        f"the {kind} {name!r} does not exist in the namespace. Create it with dstream apply; if somebody has deleted "
-        "it, dstream plan shows that as drift",
+        f"{kind.capitalize()} not found",
+        f"the {kind} {name!r} does not exist in the namespace. Create it with dstream apply; if it was deleted, "
+        "dstream plan shows this as drift",
     )
 
 

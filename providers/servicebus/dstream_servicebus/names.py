@@ -116,7 +116,9 @@ def chosen(delivered: Iterable[str], wanted: Iterable[str]) -> list[str]:
         if not matching:
             names = ", ".join(delivered[:20])
             raise InvalidError(
-                "No such table", f"{pattern} is not among what the input delivers: {names}", path=f"config.tables[{at}]"
+                "Table not found",
+                f"{pattern} is not among what the input delivers: {names}",
+                path=f"config.tables[{at}]",
             )
         found += matching
     return list(dict.fromkeys(found))

@@ -125,7 +125,7 @@ class Packer:
         except (AttributeError, LookupError, TypeError):
             self._trusted = False
         if not self._trusted:
-            log("this release of azure-servicebus packs messages in another way: it is left to it, and slower")
+            log("this release of azure-servicebus packs messages in another way; using its own, slower packing")
         return self._trusted
 
     def _add(self, batch: Any, messages: Sequence[Prepared], at: int, end: int) -> int:

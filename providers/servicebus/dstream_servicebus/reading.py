@@ -72,7 +72,7 @@ class Reader:
                     raise RetriableError(
                         "Service Bus cannot be reached", f"reading {self._entity} failed: {sentence(problem)}"
                     ) from None
-                log(f"{self._entity}: {sentence(problem)}; connecting again")
+                log(f"{self._entity}: {sentence(problem)}; reconnecting")
                 self._disconnect()
                 if tries >= 2:
                     self._ask(problem)
@@ -162,11 +162,11 @@ class Reader:
         try:
             self._receiver.complete_message(message)
         except (MessageLockLostError, SessionLockLostError):
-            log(f"{self._entity}: the lock of message {message.sequence_number} is lost; it will come again")
+            log(f"{self._entity}: the lock of message {message.sequence_number} is lost; it will be delivered again")
         except ServiceBusError as problem:
             if "lock" not in sentence(problem).lower():
                 raise
-            log(f"{self._entity}: {sentence(problem)} (message {message.sequence_number}); it will come again")
+            log(f"{self._entity}: {sentence(problem)} (message {message.sequence_number}); it will be delivered again")
 
     def _renew(self) -> None:
         """Renew locks that would end soon."""

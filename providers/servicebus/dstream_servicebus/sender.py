@@ -202,7 +202,7 @@ class EntitySender:
         seconds = self._config.retry_timeout
         texts = {
             Kind.BUSY: ("Service Bus is busy", f"{self.name} was throttled for {seconds} s: a larger tier takes more"),
-            Kind.FULL: ("Queue is full", f"{self.name} had no room for {seconds} s: is anybody reading it?"),
+            Kind.FULL: ("Queue is full", f"{self.name} was full for {seconds} s: check that it is being read"),
         }
         summary, detail = texts.get(
             kind, ("Service Bus cannot be reached", f"sending to {self.name} failed for {seconds} s")

@@ -46,7 +46,7 @@ class OutputSettings(Connection):
     queues: dict[str, str] = setting(default_factory=dict, aliases=["topics"], description="other names, by table")
     subscriptions: list[str] = setting(default_factory=list, description="subscriptions of each topic")
     on_unknown_table: Literal["fail", "create", "reject"] = setting(
-        "fail", description="what becomes of a table that has no queue: stop, make one, or dead letters"
+        "fail", description="what to do with a table that has no queue: stop, create one, or dead letters"
     )
     manage: bool = setting(True, description="false: the queues are there already and stay out of the plan")
 
@@ -72,7 +72,9 @@ class OutputSettings(Connection):
 
     send_timeout: int = setting(60, minimum=1, description="seconds that one send may take")
     retry_timeout: int = setting(300, minimum=1, description="seconds to go on after throttling and lost connections")
-    throttle_wait: float = setting(10.0, minimum=0, description="seconds to wait when the service says that it is busy")
+    throttle_wait: float = setting(
+        10.0, minimum=0, description="seconds to wait when the service reports that it is busy"
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, all together where it does not depend on the service."""
@@ -113,9 +115,7 @@ class InputSettings(Connection):
         "envelope",
         description="envelope: a message is an envelope as the output writes it; message: its body is the data",
     )
-    prefetch: int = setting(
-        500, minimum=1, maximum=2000, description="messages that are held until what became of them is stored"
-    )
+    prefetch: int = setting(500, minimum=1, maximum=2000, description="messages that are held until they are stored")
     max_wait: float = setting(1.0, minimum=0.1, description="seconds to wait for messages before a checkpoint")
     idle_seconds: float = setting(5.0, minimum=0.1, description="with -until-idle: nothing came for this long")
 

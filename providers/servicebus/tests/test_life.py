@@ -196,7 +196,7 @@ def test_what_a_restart_would_not_mend_ends_a_run_at_once(folder: Folder, what: 
         folder.bus.namespace.keys.update(keys)
     said = out + err
     assert running.returncode == 1, said
-    assert ("No such queue" if what == "queue" else "Access denied") in said
+    assert ("Queue not found" if what == "queue" else "Access denied") in said
     assert "blocked" not in said and "restarting" not in said, said
 
 

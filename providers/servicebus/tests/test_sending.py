@@ -151,7 +151,7 @@ def test_a_missing_queue_is_told_however_the_service_reports_it(bus: ServiceBus,
     if when == "send right only" and missing != "reject":
         assert isinstance(told.value, RetriableError | DeniedError | ConflictError)
     else:
-        assert told.value.summary == "No such queue"
+        assert told.value.summary == "Queue not found"
         assert "dstream apply" in told.value.detail
 
 

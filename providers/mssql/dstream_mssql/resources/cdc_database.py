@@ -23,7 +23,7 @@ class CdcDatabaseAttributes:
 
     database: str = setting(description="the database of the connection string")
     retention_minutes: int | None = setting(
-        None, description="how long cleanup leaves changes; SQL Server's own (3 days) if not given", minimum=1
+        None, description="how long changes are kept before cleanup; SQL Server's own (3 days) if not given", minimum=1
     )
 
 
@@ -48,15 +48,14 @@ class CdcDatabase(ResourceType[Connection]):
             name, cdc = _state(database)
             if name.lower() != str(desired["database"]).lower():
                 raise InvalidError(
-                    "Another database",
+                    "Database mismatch",
                     f"the connection string names {name!r}, not {desired['database']!r}",
                     path="database",
                 )
             if cdc:
                 raise ConflictError(
-                    "CDC is enabled already",
-                    f"somebody enabled it in {name} since the plan was made. Plan again: what others enabled is used "
-                    "as it is.",
+                    "CDC already enabled",
+                    f"it was enabled in {name} after the plan was made. Plan again: dstream then uses it as it is.",
                 )
             mark(database, intent or "")
             try:
@@ -64,10 +63,10 @@ class CdcDatabase(ResourceType[Connection]):
             except DeniedError as problem:
                 unmark(database)
                 raise DeniedError(
-                    "May not enable CDC of the database",
+                    "Permission to enable CDC missing",
                     f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
-                    f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream uses what "
-                    "is there.",
+                    f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream then "
+                    "uses it as it is.",
                 ) from None
             except Exception:
                 unmark(database)
@@ -91,8 +90,8 @@ class CdcDatabase(ResourceType[Connection]):
                     raise ConflictError(
                         "CDC is in use",
                         f"{name} still has the capture instances {', '.join(sorted(left)[:10])}, which dstream does "
-                        "not manage; disabling CDC of the database would remove them. Disable these first, or take "
-                        "this object out of the state with `dstream state rm`.",
+                        "not manage; disabling CDC of the database would remove them. Disable these first, or remove "
+                        "this object from the state with `dstream state rm`.",
                     )
                 database.run("disable CDC of the database", "EXEC sys.sp_cdc_disable_db")
             unmark(database)
@@ -140,5 +139,5 @@ def _read(database: Database, identity: Mapping[str, Any], spelled: Mapping[str,
 def _existing(database: Database, desired: Mapping[str, Any]) -> Object:
     found = _read(database, desired, desired)
     if found is None:
-        raise ConflictError("CDC is off", "it was disabled meanwhile; plan again")
+        raise ConflictError("CDC is off", "it was disabled after the plan was made; plan again")
     return found

@@ -29,7 +29,7 @@ class CdcTableAttributes:
     capture_instance: str = setting(description="name of the capture instance")
     role_name: str = setting("", description="gating role; without one SELECT on the table is enough to read")
     columns: list[str] = setting(default_factory=list, description="captured columns; all if empty")
-    change_table_id: int = setting(description="the change table's number; another one when it is made anew")
+    change_table_id: int = setting(description="the change table's number; changes when it is created again")
     uncaptured_columns: list[str] | None = setting(
         None, description="columns that were added to the table since, and that no capture instance captures"
     )
@@ -63,8 +63,8 @@ class CdcTable(ResourceType[Connection]):
                     return _existing(database, name, desired)
                 raise ConflictError(
                     "Capture instance exists",
-                    f"{table.full} has a capture instance {name!r} already, which dstream did not make. Plan again: "
-                    "what others enabled is used as it is.",
+                    f"{table.full} already has a capture instance {name!r}, which dstream did not create. Plan "
+                    "again: dstream then uses it as it is.",
                 )
             mark(database, intent or "", source.table, name)
             role, columns = str(desired.get("role_name") or ""), list(desired.get("columns") or ())
@@ -114,7 +114,7 @@ def _table(desired: Mapping[str, Any]) -> Table:
 def _source(database: Database, table: Table) -> Source:
     source = look(database).sources.get(table.folded)
     if source is None:
-        raise InvalidError("No such table", f"the table {table.full} does not exist", path="table")
+        raise InvalidError("Table not found", f"the table {table.full} does not exist", path="table")
     return source
 
 
@@ -158,5 +158,5 @@ def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object |
 def _existing(database: Database, name: str, spelled: Mapping[str, Any]) -> Object:
     found = _read(database, name, spelled)
     if found is None:
-        raise ConflictError("Capture instance is gone", f"{name!r} was disabled meanwhile; plan again")
+        raise ConflictError("Capture instance not found", f"{name!r} was disabled after the plan was made; plan again")
     return found

@@ -109,14 +109,14 @@ class EntityType(ResourceType[Connection]):
             if found is None or intent is None or _intent(found) != intent:
                 raise ConflictError(
                     f"{self.noun.capitalize()} exists",
-                    f"there is a {self.noun} or another entity {at['name']!r}. Import it, or choose another name",
+                    f"a {self.noun} or another entity is named {at['name']!r}. Import it, or choose another name",
                 ) from None
         except Exception as problem:  # noqa: BLE001 - sorted by of_entities
             raise of_entities(problem, f"create the {self.noun} {at['name']}") from None
         found = self._look(ctx, client, at)
         if found is None:
             raise ConflictError(
-                f"{self.noun.capitalize()} is gone", f"{at['name']!r} was deleted meanwhile; plan again"
+                f"{self.noun.capitalize()} not found", f"{at['name']!r} was deleted after the plan was made; plan again"
             )
         return self._object(at, found, None)
 
@@ -126,7 +126,9 @@ class EntityType(ResourceType[Connection]):
         found = self._look(ctx, client, prior.identity)
         if found is None:
             name = prior.identity["name"]
-            raise ConflictError(f"{self.noun.capitalize()} is gone", f"{name!r} was deleted meanwhile; plan again")
+            raise ConflictError(
+                f"{self.noun.capitalize()} not found", f"{name!r} was deleted after the plan was made; plan again"
+            )
         for name, value in self._settings(desired).items():
             if name not in {self.names.get(each, each) for each in self.fixed}:
                 setattr(found, name, value)
@@ -148,8 +150,9 @@ class EntityType(ResourceType[Connection]):
         if mine is not None and _intent(found) != mine:
             name = prior.identity["name"]
             raise ConflictError(
-                f"{self.noun.capitalize()} of somebody else",
-                f"{name!r} was deleted and made anew. Delete it yourself, or forget about it: dstream state rm",
+                f"{self.noun.capitalize()} not managed by this task",
+                f"{name!r} was deleted and created again by someone else. Delete it yourself, or remove it from the "
+                "state: dstream state rm",
             )
         try:
             self.drop(client, prior.identity)
