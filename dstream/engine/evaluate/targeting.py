@@ -121,10 +121,6 @@ class Selection:
         return any(_below(address, each) for each in self._excluded)
 
 
-def _all_in(needed: Iterable[str], known: Mapping[str, Iterable[str]], found: set[str]) -> bool:
-    return all(each in found for each in needed if each in known)
-
-
 def _below(address: str, prefix: str) -> bool:
     return address == prefix or address.startswith((f"{prefix}.", f"{prefix}[", f"{prefix}{DEPOSED}"))
 

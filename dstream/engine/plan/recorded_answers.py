@@ -216,7 +216,7 @@ def answers_form(answers: RecordedAnswers, secret: Mapping[str, Iterable[Path]])
         "realities": {
             address: _reality_form(each, paths(address)) for address, each in answers.refreshed_objects.items()
         },
-        "derivations": {name: _derivation_form(each, secret) for name, each in answers.derivations.items()},
+        "derivations": {name: _derivation_form(each) for name, each in answers.derivations.items()},
         "meanings": {
             address: {
                 "attributes": without_secrets(each.desired.attributes, paths(address)),
@@ -244,7 +244,7 @@ def _reality_form(found: RefreshedObject, paths: Iterable[Path]) -> dict[str, An
     }
 
 
-def _derivation_form(found: Derivation, secret: Mapping[str, Iterable[Path]]) -> dict[str, Any]:
+def _derivation_form(found: Derivation) -> dict[str, Any]:
     return {
         "resources": [_resource_form(each) for each in found.resources],
         "streams": list(found.streams),
