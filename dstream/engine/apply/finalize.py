@@ -1,4 +1,4 @@
-"""Closing: what is recorded of an apply beside the changes of objects: tasks, outputs, providers, what objects need."""
+"""Finalizing: what an apply records besides the changes of objects: tasks, outputs, providers, dependencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runners: an apply and a run know each other. What a task needs is changed or removed only under its lease."""
+"""Task leases: what a task requires is changed or removed only under its lease, so never beneath its runner."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Lint: what is wrong with a configuration, found without the state and without starting a data flow.
 
-Arguments are checked against the schemas of their providers (`knowing.py` says who is asked for them). What can be
+Arguments are checked against the schemas of their providers (see `offline_schemas`). What can be
 known only later (unset environment, resources) is unknown here.
 """
 

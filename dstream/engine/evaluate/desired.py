@@ -1,4 +1,4 @@
-"""Wanted: one object that the configuration asks for, from a `resource` block or from a task."""
+"""Desired objects: what the configuration declares, by a `resource` block or through a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports: the values of resources as expressions see them, such as `postgres_publication.orders.name`.
+"""Resource values: the values of resources as expressions see them, such as `postgres_publication.orders.name`.
 
 A plan fills them with planned attributes, in which unknown values stand for what only apply will know; an apply
 replaces each as it becomes real. A value is made when an expression first asks for its type: most are never asked for.

@@ -1,7 +1,7 @@
-"""Asking: what a change means, by the word of the provider, for types whose schema says `"plans": true`.
+"""Provider plans: the planned changes of types whose schema has `"plans": true`, as their provider returns them.
 
 The answer holds the attributes as they will be: generated names are in it, what is known after apply is unknown, and
-what is missing will be gone. All objects of a block are asked about before the first answer is waited for.
+what is missing will be gone. All requests of a group are sent before the first answer is awaited.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 
 @dataclass(frozen=True, slots=True)
 class PriorObject:
-    """An object as it is: identity, redacted attributes, the provider's note, and clear values that are known."""
+    """An object as it is: identity, redacted attributes, private state, and clear values that are known."""
 
     identity: Any
     attributes: Mapping[str, Any]
@@ -33,12 +33,12 @@ class PriorObject:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """What the provider makes of a wish: the wish with what it filled in, and the rules of this very change."""
+    """A desired object with what its provider filled in, and the type rules of this change."""
 
     desired: DesiredObject
     rules: ResourceTypeRules
     proposed: Mapping[str, Any] = field(default_factory=dict)
-    """The attributes without what the provider filled in; not known of a saved plan."""
+    """The attributes that were proposed, without what the provider filled in; empty in a saved plan."""
 
 
 def plan_changes(
@@ -47,7 +47,7 @@ def plan_changes(
     rules: ResourceTypeRules,
     key: bytes,
 ) -> list[PlannedChange]:
-    """Ask about several objects of one type; raise DiagnosticsError with all that the provider refuses."""
+    """Have a provider plan several objects of one type; raise DiagnosticsError with all that it refuses."""
     waiting: list[tuple[DesiredObject, SimpleQueue[Answer]]] = []
     for desired, prior in asked:
         answers: SimpleQueue[Answer] = SimpleQueue()
@@ -68,7 +68,7 @@ def plan_changes(
 
 
 def _ignoring(desired: DesiredObject, prior: PriorObject | None) -> dict[str, Any]:
-    """Return the wished attributes with the ignored ones as they are, save secrets."""
+    """Return the desired attributes with the ignored ones as they are, except secrets."""
     ignored = desired.lifecycle.ignore_changes
     if prior is None or not ignored:
         return dict(desired.attributes)

@@ -1,4 +1,4 @@
-"""Answers: what was evaluated and what providers said while a plan was made, and the same again when it is applied.
+"""Recorded answers: the evaluated values and provider answers of a plan, used again when the saved plan is applied.
 
 A saved plan holds them without secrets: each sensitive value is `SECRET`. When the plan is carried out, planning goes
 over the same ground with these answers in place of conversations. Only an answer that had a secret in it is asked for
@@ -41,7 +41,7 @@ class RecordedAnswers:
     derivations: Mapping[str, Derivation] = field(default_factory=dict)
     """What sides of tasks asked for, by `requirement_key`."""
     planned_changes: Mapping[str, PlannedChange] = field(default_factory=dict)
-    """What providers made of changes."""
+    """The changes that providers planned."""
 
     def value(self, address: str, fresh: dict[str, Any]) -> dict[str, Any]:
         """Return evaluated attributes as they were at plan; what was secret or unknown then is taken from `fresh`."""
@@ -56,7 +56,7 @@ class RecordedAnswers:
     def recall_planned(
         self, asked: Sequence[tuple[DesiredObject, PriorObject | None]], rules: ResourceTypeRules
     ) -> tuple[list[PlannedChange], list[tuple[DesiredObject, PriorObject | None]]]:
-        """Return what providers made of wishes, and the wishes about which they have to be asked again."""
+        """Return the changes that providers planned, and the proposals that they have to plan again."""
         known: list[PlannedChange] = []
         rest: list[tuple[DesiredObject, PriorObject | None]] = []
         for desired, prior in asked:
@@ -70,7 +70,7 @@ class RecordedAnswers:
         return known, rest
 
     def merge_planned(self, fresh: PlannedChange, rules: ResourceTypeRules) -> PlannedChange:
-        """Return what a provider made of a wish at plan, with the secrets of what it says now."""
+        """Return a change as it was planned, with the secrets of the answer that was given now."""
         saved = self.planned_changes.get(fresh.desired.address)
         if saved is None:
             return fresh
@@ -153,7 +153,7 @@ def _withheld(value: Any) -> Any:
 
 
 class SavedTaskRequirements(TaskRequirements):
-    """What tasks asked for at plan; a side whose answer had secrets in it is asked again."""
+    """What tasks required at plan; a side whose answer had secrets in it is asked again."""
 
     def __init__(self, pool: ProviderPool, saved: Mapping[str, Derivation]) -> None:
         """Take the saved answers, by `requirement_key`."""

@@ -1,4 +1,4 @@
-"""Triggers: what `replace_triggered_by` refers to, and whether it changes: a block, an instance, or one attribute."""
+"""Replace triggers: whether what `replace_triggered_by` names changes: a block, an instance, or one attribute."""
 
 from __future__ import annotations
 

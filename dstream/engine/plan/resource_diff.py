@@ -1,4 +1,4 @@
-"""Comparison of one object: as recorded, as it really is, as wanted -> its change or its drift. Pure."""
+"""Comparison of one object: prior, refreshed and desired -> its change or its drift. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def change_of(
     *,
     create_first: bool,
 ) -> Change:
-    """Return what takes an object to what is desired.
+    """Return the change that takes an object to its desired attributes.
 
     `asked` is a reason to replace it even without a difference; with `create_first`, a replacement makes the new object
     before it destroys the old one.
@@ -65,7 +65,7 @@ def change_of(
 
 
 def removal_of(address: str, recorded: ObjectState, refreshed: RefreshedObject, reason: Reason, key: bytes) -> Change:
-    """Return what is done with an object that nothing asks for; what is gone already is only forgotten."""
+    """Return what is done with an object that nothing declares; one that no longer exists is only forgotten."""
     prior = prior_attributes(recorded, refreshed, recorded.sensitive, key)
     detail = ""
     if address.endswith(DEPOSED):

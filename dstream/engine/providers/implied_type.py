@@ -1,7 +1,7 @@
-"""Shapes: the attributes that objects of one type have by its provider's schema, whether they are set or not.
+"""Implied types: the attributes that objects of one type have by its provider's schema, whether they are set or not.
 
 To expressions an attribute that nobody has set is null, as in Terraform's language; one that the provider still
-decides is unknown. A shape is read from a schema once for each type.
+decides is unknown. An implied type is read from a schema once for each type.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Knowing: what providers say of themselves, for lint, which may start some of them and fetches none."""
+"""Offline schemas: the probe answers of providers for lint, which may start some of them and downloads none."""
 
 from __future__ import annotations
 

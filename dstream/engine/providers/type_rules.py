@@ -1,4 +1,4 @@
-"""Rules: what planning needs of a provider's schema for one resource type."""
+"""Resource type rules: what planning needs of a provider's schema for one resource type."""
 
 from __future__ import annotations
 

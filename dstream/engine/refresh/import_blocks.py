@@ -1,4 +1,4 @@
-"""Adoption: take objects that exist into the state, by `import` blocks or the command, as their provider reads them."""
+"""Imports: existing objects added to the state, by `import` blocks or the command, as their provider reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded: the values of resources as the state has them, for `run` and `console`, where nothing is planned.
+"""Prior values: the values of resources as the state has them, for `run` and `console`, where nothing is planned.
 
 Which attributes an object has beside those that are recorded, its provider knows. It is asked only where that matters:
 most of what a running task refers to is set, and whoever runs it may not have the providers of resources at hand.

@@ -1,4 +1,4 @@
-"""Upgrades: recorded objects of an older schema version, raised by their provider before anything else is asked."""
+"""Schema upgrades: prior objects of an older schema version, upgraded by their provider before they are refreshed."""
 
 from __future__ import annotations
 

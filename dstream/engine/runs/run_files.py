@@ -1,4 +1,4 @@
-"""Notes of runs: how a flow is doing, written by whoever runs it to the folder of its configuration.
+"""Run files: the status of each flow, written by its runner to the folder of the configuration.
 
     .dstream/run/<flow>.json    the note; replaced about once a second
     .dstream/run/<task>.log     what a detached run prints; the one before it is <task>.log.1
