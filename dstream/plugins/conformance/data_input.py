@@ -91,10 +91,10 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
         return read_before[0]
 
     acks = "checkpoint" in info.capabilities
-    yield check("R20", lambda: opened().__exit__(None, None, None))
     if acks:
         yield check("R27", lambda: check_uncommitted(uncommitted, reading()))
     yield check("R23", lambda: check_resumed(uncommitted, reading()))
+    yield check("R20", lambda: opened().__exit__(None, None, None))
     yield check("R2", lambda: _envelopes(main_session().data), "input")
     yield check("R21", lambda: _numbers(main_session()))
     yield check("R22", lambda: _positions(main_session()))

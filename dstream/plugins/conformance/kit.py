@@ -50,10 +50,10 @@ def _version_2(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], vi
         if role in info.roles:
             yield from check_plan(binary, info, config, role)
             with objects_in_place(binary, info, config, role):
-                yield from check_opening(binary, info, config, role)
-                if role == "input":
+                if role == "input":  # first of all: a source that releases too early has less in it each time
                     yield from check_input(binary, info, config)
-                else:
+                yield from check_opening(binary, info, config, role)
+                if role == "output":
                     yield from check_output(binary, info, config, view)
 
 
