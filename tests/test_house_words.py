@@ -1,7 +1,4 @@
-"""Plain English: messages, help texts and documentation keep to docs/glossary.md.
-
-`NOT_YET` lists what still has such words; it only shrinks. An entry that has become clean has to be removed.
-"""
+"""Plain English: messages, help texts and documentation keep to docs/glossary.md."""
 
 import ast
 import re
@@ -55,20 +52,6 @@ CODE = sorted(
     if "tests" not in path.parts and "testing" not in path.parts
 )
 
-NOT_YET: tuple[str, ...] = (
-    "dstream/engine/apply/",
-    "dstream/engine/commands/",
-    "dstream/engine/evaluate/",
-    "dstream/engine/plan/",
-    "dstream/engine/providers/",
-    "dstream/engine/refresh/",
-    "dstream/engine/setup/",
-    "dstream/lang/",
-    "dstream/plan/",
-    "providers/postgres/",
-    "providers/protocol/",
-)
-"""Folders and pages that still have house words: the beginnings of their paths."""
 
 EXEMPT = ("docs/glossary.md",)
 """Pages that show the words on purpose."""
@@ -111,14 +94,8 @@ def name(path: Path) -> str:
 
 def test_messages_help_and_pages_have_no_house_words():
     """The words to use instead are in docs/glossary.md and docs/house-words.txt."""
-    clean = [path for path in [*PAGES, *CODE] if not name(path).startswith((*NOT_YET, *EXEMPT))]
+    clean = [path for path in [*PAGES, *CODE] if not name(path).startswith(EXEMPT)]
     assert [hit for path in clean for hit in hits(path)] == []
-
-
-@pytest.mark.parametrize("start", NOT_YET)
-def test_what_is_not_clean_yet_still_has_house_words(start):
-    """When this fails, the folder or page is clean: remove it from NOT_YET."""
-    assert any(hits(path) for path in [*PAGES, *CODE] if name(path).startswith(start))
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: tree.Ind
     except ConversionError:
         raise problem("Invalid index", f"A list is indexed by a number, not {kind(key)}.", expr.key) from None
     if not isinstance(index, int):
-        raise problem("Invalid index", f"A list is indexed by a whole number, not {index}.", expr.key)
+        raise problem("Invalid index", f"A list index must be a whole number, not {index}.", expr.key)
     if not 0 <= index < len(value):
         last = f"its last index is {len(value) - 1}" if value else "it is empty"
         raise problem(

@@ -85,7 +85,7 @@ def read_plan_file(path: Path, sealer: Callable[[], Sealer | None]) -> PlanFile:
     try:
         head = loads(lines[0], str(path))
     except StateDamaged:
-        raise _refused(path, "its first line is no JSON object") from None
+        raise _refused(path, "its first line is not a JSON object") from None
     version = head.get("dstream_plan") if isinstance(head, dict) else None
     if not isinstance(version, int):
         raise _refused(path, "it does not begin as one")

@@ -18,7 +18,7 @@ _ACTIONS = {tuple(action.steps): action for action in Action}
 def plan_from_json(form: Any) -> Plan:
     """Return the plan of which `to_json` made this; raise ValueError, with a sentence, if it is no such form."""
     if not isinstance(form, dict) or "format_version" not in form:
-        raise ValueError("it is no plan: it has no format_version")
+        raise ValueError("it is not a plan: it has no format_version")
     version = str(form["format_version"])
     if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
         raise ValueError(f"its format is {version}, and this dstream knows {FORMAT_VERSION}. Upgrade dstream")

@@ -53,12 +53,12 @@ def recover(state: ApplyState, intents: Iterable[Intent], specs: Mapping[str, Pr
 
 def _phrase(intent: Intent, result: Result) -> str:
     if result.object is not None and result.object.status == "unresolved":
-        return "nobody can tell whether it was made: look for it by hand (dstream state show)"
+        return "unknown whether it was made: look for it by hand (dstream state show)"
     if intent.action == "create":
         return "was created" if result.object is not None else "was not created"
     if intent.action == "destroy":
         return "was destroyed" if result.object is None else "was not destroyed"
-    return "is as its provider says now" if result.object is not None else "is gone"
+    return "is recorded as its provider reports it" if result.object is not None else "no longer exists"
 
 
 def _silent(answer: Answer) -> bool:

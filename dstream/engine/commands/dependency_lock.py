@@ -244,8 +244,8 @@ def _current_digest(image: str, installer: Installer, newest: bool) -> str | Non
     except NotThere as problem:
         raise RegistryError(
             "Image is not in its registry",
-            f"{image} is on this machine, and {source.place} does not have it. Push it; or give what is meant for this "
-            "machine alone a name of no registry: localhost/NAME.",
+            f"{image} is on this machine, and {source.place} does not have it. Push it. For an image that only this "
+            "machine uses, choose a name without a registry: localhost/NAME.",
         ) from problem
 
 

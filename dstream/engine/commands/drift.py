@@ -168,7 +168,7 @@ class _DriftCheck:
             if item.status in ("ok", "tainted"):
                 self._by_provider.setdefault(item.provider, {})[address] = item
             else:
-                self.unasked[address] = f"it is {item.status}: nobody knows whether it exists"
+                self.unasked[address] = f"it is {item.status}: unknown whether it exists"
 
     def ask(self) -> None:
         """Send all questions on their way, those to one provider to one process."""

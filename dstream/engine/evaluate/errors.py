@@ -21,7 +21,7 @@ def secret_not_kept(subject: SourceRange | None, address: str | None = None) -> 
     return error(
         "Secret is not in the state",
         "It refers to an attribute with a secret in it, and a state keeps secrets only when it is encrypted: "
-        'dstream { encryption { passphrase = env("NAME") } }. Then have the object made anew with '
+        'dstream { encryption { passphrase = env("NAME") } }. Then replace the object with '
         "dstream apply -replace=ADDRESS.",
         subject,
         address=address,

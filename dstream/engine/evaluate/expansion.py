@@ -118,7 +118,7 @@ def _refuse_sensitive(what: str, value: Any, expr: Expr) -> None:
             error(
                 "Sensitive count" if what == "count" else "Sensitive for_each",
                 f"The value of {what} is sensitive; it would show in addresses and plans. "
-                f"If the keys are no secret: {what} = nonsensitive({expr.text}).",
+                f"If the keys are not secret, write {what} = nonsensitive({expr.text}).",
                 expr.range,
             )
         )

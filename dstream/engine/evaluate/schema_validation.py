@@ -97,7 +97,9 @@ def check_arguments(
             found.append(error("Wrong argument", detail, value_range(body, path), address=address))
         if part.get("deprecated") or ("x-alias-of" in part and name != name.lower()):
             newer = part.get("x-alias-of")
-            detail = f"{name} is an older name. Write {newer}." if newer else f"{name} will not be known for ever."
+            detail = (
+                f"{name} is an older name. Write {newer}." if newer else f"{name} will be removed in a later version."
+            )
             found.append(warning("Deprecated name", detail, name_range(body, name), address=address))
     found.extend(
         error("Missing argument", f"{what} needs {names}.", body.range, address=address)

@@ -104,8 +104,8 @@ def _seconds(name: str, value: Any, expr: Expr) -> float:
     if isinstance(value, Sensitive) or sensitive_paths(value):
         raise _wrong(
             "Sensitive timeout",
-            f"The value of {name} is sensitive, and it is recorded and shown in messages. "
-            f"If it is no secret: {name} = nonsensitive({expr.text}).",
+            f"The value of {name} is sensitive, and a timeout is recorded and shown in messages. "
+            f"If it is not secret, write {name} = nonsensitive({expr.text}).",
             expr,
         )
     if contains_unknown(value):
@@ -123,7 +123,7 @@ def _seconds(name: str, value: Any, expr: Expr) -> float:
     try:
         seconds = seconds_of(value)
     except ValueError:
-        detail = f'"{shown}" is no duration. Write {name} as "45s", "30m" or "1h30m"; the units are h, m, s and ms.'
+        detail = f'"{shown}" is not a duration. Write {name} as "45s", "30m" or "1h30m"; the units are h, m, s and ms.'
         raise _wrong("Wrong timeout", detail, expr) from None
     if not Fraction(1, 1000) <= seconds <= LONGEST_SECONDS:
         limits = f"1ms at least and {duration_text(LONGEST_SECONDS)} (a year) at most"

@@ -111,7 +111,7 @@ def sensitive_identity(desired: DesiredObject, name: str) -> Diagnostic:
     return error(
         "Sensitive identity",
         f"{name} identifies {desired.address}, so it is stored and shown, and its value is sensitive. "
-        f"If it is no secret: {name} = nonsensitive(...).",
+        f"If it is not secret, write {name} = nonsensitive(...).",
         desired.range,
         address=desired.address,
     )

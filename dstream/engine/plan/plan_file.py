@@ -235,11 +235,11 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
     made_from, plan = file.made_from, file.plan
     lineage = snapshot.lineage if snapshot.serial else None
     if plan.pending:
-        _refuse(["an apply was under way, or cut off, when it was made"])
+        _refuse(["an apply was in progress or interrupted when it was made"])
     if made_from["lineage"] is None and lineage is not None:
-        _refuse(["there was no state yet when it was made, and now there is one"])
+        _refuse(["a state has been created since it was made"])
     if made_from["lineage"] != lineage:
-        _refuse(["the state is another one now" if lineage else "the state that it was made from is gone"])
+        _refuse(["the state is now a different one" if lineage else "the state that it was made from no longer exists"])
     if made_from["serial"] != snapshot.serial:
         _refuse([f"the state had serial {made_from['serial']}, and has {snapshot.serial} now"])
     command = Command.from_json(file.command)

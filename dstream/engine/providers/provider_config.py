@@ -165,7 +165,7 @@ def source_of(launch: Launch, scope: Scope, config: Config, default: str | None 
             error(
                 "Sensitive provider source",
                 "A provider's source is shown in plans and logs, so it may not be sensitive. "
-                "If it is no secret, write nonsensitive(...).",
+                "If it is not secret, write nonsensitive(...).",
                 launch.source.range,
             )
         )

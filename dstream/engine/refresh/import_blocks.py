@@ -105,7 +105,7 @@ def _address_text(expr: Expr, scope: Scope) -> str:
         if isinstance(key, str):
             return f"{_address_text(expr.value, scope)}[{json.dumps(key, ensure_ascii=False)}]"
         raise DiagnosticsError(error("Wrong address", "A key is a text or a number that is known.", expr.key.range))
-    raise DiagnosticsError(error("Wrong address", f"{expr.text} is no address.", expr.range))
+    raise DiagnosticsError(error("Wrong address", f"{expr.text} is not an address.", expr.range))
 
 
 def full_identity(given: Any, rules: ResourceTypeRules) -> Any:

@@ -56,6 +56,6 @@ def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:
 def _shows(summary: str, name: str, origins: frozenset[str], where: SourceRange) -> DiagnosticsError:
     detail = (
         f"The value of {name} is sensitive (from {', '.join(sorted(origins))}), and {name} shows in messages. If it is "
-        f"no secret: {name} = nonsensitive(...)."
+        f"not secret, write {name} = nonsensitive(...)."
     )
     return DiagnosticsError(error(summary, detail, where))

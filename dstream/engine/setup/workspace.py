@@ -80,8 +80,8 @@ def delete_workspace(operation: Operation, name: str, *, force: bool) -> None:
     if (count or view.pending) and not force:
         what = f"{count} object{'s' if count != 1 else ''}" if count else "an unfinished apply"
         detail = (
-            f"{name} has {what}. Destroy them first ({VARIABLE}={name} dstream destroy), or give -force: then they "
-            "stay, and nobody manages them any more."
+            f"{name} has {what}. Destroy them first ({VARIABLE}={name} dstream destroy), or use -force: they then "
+            "stay and are no longer managed."
         )
         raise DiagnosticsError(error("Workspace is not empty", detail))
     backend.delete()

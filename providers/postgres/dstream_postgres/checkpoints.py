@@ -87,8 +87,8 @@ class CheckpointRow:
         if not found:
             raise ConflictError(
                 "Another session took over",
-                f"a later run of task {self._task!r} writes to this database, or its checkpoint was removed; this one "
-                "has stopped without writing",
+                f"a later run of task {self._task!r} writes to this database, or its checkpoint was removed; this "
+                "session has stopped without writing",
             )
 
     def _run(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:

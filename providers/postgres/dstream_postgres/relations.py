@@ -104,4 +104,4 @@ class Relations:
                 "session decides by `on_gap`.",
             )
         self._ignored.add(relation)
-        log(f"changes of an earlier table with the name {table}, which is gone, are left out")
+        log(f"skipping changes of an earlier table with the name {table} that no longer exists")

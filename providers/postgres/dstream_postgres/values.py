@@ -29,7 +29,7 @@ def text_of(token: bytes, column: TargetColumn, json_null: bool = False) -> byte
     try:
         text = json_text.string(token).encode()
     except UnicodeEncodeError:
-        raise Unfit(f"column {column.name}: half of a surrogate pair is no character") from None
+        raise Unfit(f"column {column.name}: half of a surrogate pair is not a character") from None
     if b"\0" in text:
         raise Unfit(f"column {column.name}: a text with the character U+0000, which PostgreSQL does not store")
     return text

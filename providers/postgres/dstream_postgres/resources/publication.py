@@ -87,7 +87,7 @@ class Publication(ResourceType[Connection]):
         with SERVERS.use(ctx.config, f"change the publication {name}") as server:
             found = server.run(_READ, (name,))
             if not found:
-                raise ConflictError("Publication is gone", f"{name!r} was dropped meanwhile; plan again")
+                raise ConflictError("Publication does not exist", f"{name!r} was dropped meanwhile; plan again")
             present = {Table(*row) for row in server.run(_MEMBERS, (found[0][0],))}
             more = set(_published(found[0])) != set(operations)
             _check_keys(server, [table for table in wanted if more or table not in present], operations, desired)
@@ -132,7 +132,7 @@ def _find(server: Server, intent: str) -> str | None:
 def _existing(server: Server, name: str, spelled: Mapping[str, Any]) -> Object:
     found = _read(server, name, spelled)
     if found is None:
-        raise ConflictError("Publication is gone", f"{name!r} was dropped meanwhile; plan again")
+        raise ConflictError("Publication does not exist", f"{name!r} was dropped meanwhile; plan again")
     return found
 
 

@@ -77,7 +77,7 @@ class ReplicationSlot(ResourceType[Connection]):
                 server.run("SET statement_timeout = 0")
             found = _read(server, name)
         if found is None:
-            raise ConflictError("Replication slot is gone", f"{name!r} was dropped meanwhile; plan again")
+            raise ConflictError("Replication slot does not exist", f"{name!r} was dropped meanwhile; plan again")
         return found
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
