@@ -60,14 +60,6 @@ class Dependencies:
         """Return the nodes and everything that needs them, directly or not."""
         return _reached(nodes, self._needed_by)
 
-    def cycles(self) -> list[list[str]]:
-        """Return a cycle of each group of nodes that need each other (see `analysis.cycles`), or nothing."""
-        if len(self.in_order()) == len(self._needs):
-            return []
-        from dstream.graph.analysis import cycles
-
-        return cycles(self)
-
     def in_order(self) -> list[str]:
         """Return the nodes so that each comes after all it needs; ties in the order in which they were added.
 

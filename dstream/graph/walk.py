@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from dstream.graph.analysis import cycles
 from dstream.graph.dependencies import Dependencies
 
 
@@ -63,7 +64,7 @@ class Walk:
 
     def cycles(self) -> list[list[str]]:
         """Return the cycles of the graph; a walk over a graph with one cannot finish."""
-        return self._graph.cycles()
+        return cycles(self._graph)
 
     @property
     def finished(self) -> bool:

@@ -111,7 +111,7 @@ def test_another_client_sees_what_is_held_and_what_is_sealed(azure_settings: dic
 def test_a_missing_container_is_named_and_prepare_makes_it(azure: Azurite, azure_settings: dict[str, str]) -> None:
     backend = open_backend("azurerm", azure_settings | {"container_name": "not-there-yet"}, root=Path())
     for use in (backend.read, lambda: backend.lock("apply")):
-        with pytest.raises(StateUnavailable, match=r"no container 'not-there-yet'.*dstream init"):
+        with pytest.raises(StateUnavailable, match=r"container 'not-there-yet' does not exist.*dstream init"):
             use()
     backend.prepare()
     backend.prepare()
@@ -168,8 +168,8 @@ def test_who_never_answered_is_given_up_on_sooner_than_who_did(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"container_name": "con"}, "needs the argument 'key'"),
-        ({"key": "k"}, "needs the argument 'container_name'"),
+        ({"container_name": "con"}, "requires the argument 'key'"),
+        ({"key": "k"}, "requires the argument 'container_name'"),
         ({"key": "k", "container_name": "con", "bucket": "b"}, "no argument 'bucket'"),
         ({"key": "k", "container_name": "con", "access_key": "a2V5"}, "needs the argument 'storage_account_name'"),
         ({"key": "k", "container_name": "con", "storage_account_name": "a", "access_key": "é"}, "not base64"),

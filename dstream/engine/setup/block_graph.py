@@ -22,7 +22,7 @@ from dstream.config import (
     TimeoutsBlock,
 )
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
-from dstream.graph import Dependencies
+from dstream.graph import Dependencies, cycles
 from dstream.lang import Reference, references
 
 
@@ -48,10 +48,10 @@ def block_graph(config: Config, needs: Needs) -> Dependencies:
     graph = Dependencies()
     for name, needed in needs.items():
         graph.add(name, needed)
-    cycles = graph.cycles()
-    if cycles:
+    found = cycles(graph)
+    if found:
         ranges = {name: declared for name, declared, _ in _blocks(config)}
-        raise DiagnosticsError([_cycle(cycle, ranges) for cycle in cycles])
+        raise DiagnosticsError([_cycle(cycle, ranges) for cycle in found])
     return graph
 
 

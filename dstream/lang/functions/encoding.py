@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
+from dstream.lang.functions.normal_form import normalized
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.jsonvalue import value_as_json
 from dstream.lang.values import Value, number
@@ -142,23 +143,14 @@ def jsondecode(text: Value) -> Value:
     return _ordered(found)
 
 
-def clean(text: str) -> str:
-    """Return a text as all texts are here: in normal form C, with U+FFFD for half a surrogate pair."""
-    if text.isascii():
-        return text
-    import unicodedata
-
-    return unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-
-
 def _ordered(value: Any) -> Value:
     if isinstance(value, dict):
-        named = {clean(name): inner for name, inner in value.items()}
+        named = {normalized(name): inner for name, inner in value.items()}
         return {name: _ordered(named[name]) for name in sorted(named)}
     if isinstance(value, list):
         return [_ordered(item) for item in value]
     if isinstance(value, str):
-        return clean(value)
+        return normalized(value)
     return number(value) if isinstance(value, Decimal) else value
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
 
 from dstream.lang.convert import to_string
-from dstream.lang.functions.encoding import clean
+from dstream.lang.functions.normal_form import normalized
 from dstream.lang.functions.registry import FunctionError
 from dstream.lang.values import SetValue, Value, number
 
@@ -50,7 +50,7 @@ def _value(found: Any, depth: int) -> Value:
     if isinstance(found, Decimal):
         return number(found)
     if isinstance(found, str):
-        return clean(found)
+        return normalized(found)
     if found is None or isinstance(found, int):
         return found
     if isinstance(found, datetime.datetime):

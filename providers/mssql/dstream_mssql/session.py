@@ -34,18 +34,17 @@ class Session:
         self._config, self._session = config, session
         self._patterns, self._exclude = patterns_of(config), parse_list(config.exclude, "exclude")
         self._keys = keys_of(config)
-        self._target = target_of(config.connection_string)
-        self._pool = Pool(partial(connect, self._target), lost=(Lost,))
+        target = target_of(config.connection_string)
+        self._pool = Pool(partial(connect, target), lost=(Lost,))
         self._watch = Watch(config)
-        self._refresh = config.refresh_interval
-        self._renew_at = time.monotonic() + self._refresh
+        self._renew_at = time.monotonic() + self._config.refresh_interval
         self._renewed, self._unfinished = 0, False
         self._shape: tuple[object, ...] = ()
         self._denied = False
         self._waiting: frozenset[str] = frozenset()
         self._warned: dict[str, tuple[str, ...]] = {}
-        if self._target.ignored:
-            log(f"ignored keys of the connection string: {', '.join(self._target.ignored)}")
+        if target.ignored:
+            log(f"ignored keys of the connection string: {', '.join(target.ignored)}")
         if config.lock_config:
             log(
                 f"lock_config ({', '.join(sorted(config.lock_config))}) has no effect: dstream keeps one runner "
@@ -126,7 +125,7 @@ class Session:
         if captured != self._renewed or now >= self._renew_at:
             shape = self._shape_of(database)
             self._unfinished = self._unfinished or shape != self._shape
-            self._shape, self._renewed, self._renew_at = shape, captured, now + self._refresh
+            self._shape, self._renewed, self._renew_at = shape, captured, now + self._config.refresh_interval
         if not self._unfinished:
             return
         catalog = look(database)
@@ -167,7 +166,7 @@ class Session:
             if not self._denied:
                 self._denied = True
                 log(f"no permission to query ALTER TABLE events; new columns are noticed late: {problem.detail}")
-            return *captures, time.monotonic() // self._refresh
+            return *captures, time.monotonic() // self._config.refresh_interval
 
     def _not_begun(self, catalog: Catalog) -> frozenset[str]:
         """The chosen tables that have capture instances, none of which the capture agent has begun with."""

@@ -17,6 +17,9 @@ from dstream_state.state_lock import StoredHeld
 from dstream_state.storage import Storage
 from dstream_state.task_store import StoredTaskLease
 
+LONGER_THAN_A_LEASE = 61.0
+"""Seconds after which a lease that is not renewed has ended."""
+
 
 class Place(Protocol):
     """One empty place for state, fresh for each test."""

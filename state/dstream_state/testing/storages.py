@@ -9,8 +9,7 @@ import uuid
 import pytest
 
 from dstream_state.storage import Busy, CannotSeal, Changed, Exists, Missing, NotOwner, Refused, Storage
-from dstream_state.testing.backends import LONGER_THAN_A_LEASE
-from dstream_state.testing.places import StoragePlace
+from dstream_state.testing.places import LONGER_THAN_A_LEASE, StoragePlace
 
 
 class StorageConformance:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from dstream.engine.apply.step_graph import build_steps
-from dstream.graph import Walk
+from dstream.graph import Walk, cycles
 from dstream.plan import Action, Change
 
 
@@ -17,7 +17,7 @@ def order(
     recorded: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[str]:
     graph, steps = build_steps(changes, blocks, recorded or {})
-    assert graph.cycles() == []
+    assert cycles(graph) == []
     walk, done = Walk(graph), []
     while (name := walk.take()) is not None:
         walk.done(name)
