@@ -317,7 +317,7 @@ def test_a_certificate_of_nobody_known_is_refused(user: User, guarded_registry: 
     for env in ({}, {"DSTREAM_INSECURE_REGISTRIES": host}):
         ended = user.dstream("providers", "pull", f"{host}/x/y:v1.0.0", **env)
         assert ended.code == 1
-        assert f"The certificate of {host} does not hold" in " ".join(ended.said.split()).replace(" │", "")
+        assert f"The certificate of {host} is not trusted" in " ".join(ended.said.split()).replace(" │", "")
 
 
 def test_a_published_artifact_has_annotations_and_a_list_of_parts(user: User, server: Registry, monkeypatch) -> None:
