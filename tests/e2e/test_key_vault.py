@@ -222,7 +222,7 @@ def test_a_first_apply_without_the_right_to_wrap_creates_nothing(world: World, v
     write(world, block(key.id))
     vault.server.permissions.remove("wrapKey")
     refused = run(world, vault, "apply", "-auto-approve", code=1)
-    assert "wrapKey is answered with 403" in told(refused)
+    assert "wrapKey returned 403" in told(refused)
     assert "Key Vault Crypto User" in told(refused)
     assert not world.recorder.objects()
     vault.server.permissions.add("wrapKey")

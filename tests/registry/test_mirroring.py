@@ -141,5 +141,5 @@ def test_an_image_is_looked_for_in_mirrors_first_and_in_no_folder() -> None:
         "m.example/a/r.example_5000/x",
     )
     assert places("x:v1", "m.example") == ("m.example/library/x", "x")
-    with pytest.raises(RegistryError, match="Image is in no registry"):
+    with pytest.raises(RegistryError, match="Image not available from mirrors"):
         places("ghcr.io/team/x:v1", "/srv/mirror", only=True)
