@@ -114,7 +114,7 @@ def test_a_queue_of_somebody_else_is_not_taken_and_not_deleted(folder: Folder) -
     folder.bus.model.delete(folder.bus.namespace, "queue", "Orders_cdc_events")
     folder.bus.model.put(folder.bus.namespace, "queue", "Orders_cdc_events", {"userMetadata": "theirs"})
     gone = folder.dstream("destroy", "-auto-approve", "-allow-data-loss")
-    assert gone.code == 1 and "made anew" in gone.said, gone.said
+    assert gone.code == 1 and "deleted and created again" in gone.said, gone.said
     assert folder.bus.queues == ["Orders_cdc_events"]
 
 
