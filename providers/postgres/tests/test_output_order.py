@@ -252,7 +252,7 @@ def test_what_is_written_carries_the_origin_of_the_task(database: Database):
         return sum(bytes(data)[:1] == b"I" for (data,) in found)
 
     assert (changes("any"), changes("none")) == (2, 1)
-    assert database.execute("SELECT roname FROM pg_replication_origin") == [("dstream_t",)]
+    assert ("dstream_t",) in database.execute("SELECT roname FROM pg_replication_origin")
 
 
 def test_created_columns_have_the_types_that_the_input_describes_and_become_wider(database: Database):
