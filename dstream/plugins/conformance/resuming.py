@@ -120,7 +120,10 @@ def check_resumed(opened: Opened, reference: Reading) -> None:
 
 
 def check_uncommitted(opened: Opened, reference: Reading) -> None:
-    """R27: what was read and not committed comes again from the beginning."""
+    """R27: what was read and not committed comes again from the beginning.
+
+    A queue gives back what it has lent after its lock has ended: try the rule with a lock shorter than the wait.
+    """
     if not reference.records:
         raise Skipped("its source delivers nothing")
     with opened() as talk:
