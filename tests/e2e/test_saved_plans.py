@@ -50,7 +50,7 @@ def test_a_saved_plan_is_carried_out_without_asking_and_only_once(world: World) 
     applied = run(world, "apply", "p.plan")
     assert "1 added" in applied.out
     assert world.recorder.names() == ["a"]
-    assert "there was no state yet" in stale(world).lower()
+    assert "a state has been created since" in stale(world).lower()
     run(world, "plan", "-detailed-exitcode")
 
 
@@ -376,7 +376,7 @@ def test_a_plan_over_an_unfinished_apply_is_not_carried_out(world: World) -> Non
     world.recorder.put("rec_planned", "b")
     world.write(A.replace("1", "2"))
     assert "in progress or was interrupted" in save(world).out
-    assert "cut off" in stale(world)
+    assert "interrupted when" in stale(world)
 
 
 def test_nothing_in_a_plan_becomes_markdown_or_html(world: World) -> None:

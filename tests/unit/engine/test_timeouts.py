@@ -129,7 +129,7 @@ def test_reading_has_its_time_too_from_the_next_apply_on(world: World) -> None:
 WRONG = {
     '"30 minutes"': ("Wrong timeout", '"30 minutes" is not a duration'),
     '"1d"': ("Wrong timeout", "the units are h, m, s and ms"),
-    '""': ("Wrong timeout", "no duration"),
+    '""': ("Wrong timeout", "is not a duration"),
     "600": ("Wrong timeout", '"600s" is 600 seconds'),
     '"0s"': ("Wrong timeout", "1ms at least"),
     '"-5m"': ("Wrong timeout", "1ms at least"),
