@@ -1,11 +1,11 @@
 """`dstream lint` as typed: settings against the schemas of their providers, warnings, and the JSON."""
 
 import json
-import sys
 
 import pytest
 
 from tests.e2e.commands import dstream
+from tests.services.shebang import shebang
 
 TASK = """
 task "t" {{
@@ -143,8 +143,7 @@ def test_attributes_of_resources_are_those_that_their_type_has(tmp_path):
     assert "Did you mean name?" in found[0][2] and found[0][3] == "nam"
 
 
-PATTERN_PROVIDER = """#!{python} -S
-import json, sys
+PATTERN_PROVIDER = """{shebang}import json, sys
 if "DSTREAM_PROBE" in __import__("os").environ:
     print(json.dumps({{"protocol": 2, "provider": {{"name": "odd", "version": "0.1.0"}}, "roles": ["input"],
         "capabilities": [], "schema": {{"config": {{"type": "object", "additionalProperties": False, "properties": {{
@@ -165,7 +164,7 @@ if "DSTREAM_PROBE" in __import__("os").environ:
 )
 def test_patterns_of_a_schema_are_matched_by_re2(tmp_path, pattern, value, found):
     program = tmp_path / "odd"
-    program.write_text(PATTERN_PROVIDER.format(python=sys.executable, pattern=repr(pattern)))
+    program.write_text(PATTERN_PROVIDER.format(shebang=shebang("-S"), pattern=repr(pattern)))
     program.chmod(0o755)
     text = TASK.format(input=f'{{\n name = "{value}" \n}}', output=CONSOLE).replace(
         "provider = ", "provider_path = ", 1

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import Ended, dstream
+from tests.services.shebang import shebang
 
-HEAD = """#!{python}
-import json, os, sys
+HEAD = """{shebang}import json, os, sys
 def say(line):
     sys.stdout.write(line + "\\n"); sys.stdout.flush()
 if os.environ.get("DSTREAM_PROBE"):
@@ -75,7 +74,7 @@ def task(name: str = "copy", *, more: str = "", source: str = "", sink: str = ""
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, body in (("source", SOURCE), ("sink", SINK)):
-        (tmp_path / name).write_text(HEAD.format(python=sys.executable) + body)
+        (tmp_path / name).write_text(HEAD.format(shebang=shebang()) + body)
         (tmp_path / name).chmod(0o755)
     return tmp_path
 
