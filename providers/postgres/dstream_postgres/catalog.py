@@ -42,7 +42,7 @@ def shape_of(connection: Any, table: Table, member: Member, key: Sequence[str] =
             "No such column", f"the table {table} has no column {', '.join(missing)}", path="config.keys"
         )
     bases = base_types(connection, [oid for _, oid in found])
-    columns = tuple(Column(name, bases[oid]) for name, oid in found)
+    columns = tuple(Column(name, bases.get(oid, oid)) for name, oid in found)
     own = tuple(key) or primary_key(connection, member.relation)
     if own:
         return TableShape(columns, own)
@@ -65,9 +65,10 @@ def primary_key(connection: Any, relation: int) -> tuple[str, ...]:
 
 
 def base_types(connection: Any, type_oids: Sequence[int]) -> Mapping[int, int]:
-    """For each type its own oid, or for a domain that of the type below all domains."""
-    out = {oid: oid for oid in type_oids}
-    for oid in out:
+    """For each type its own oid, or for a domain that of the type below all domains. Types that the catalog does not
+    show are left out."""
+    out = {oid: oid for oid in type_oids if oid < _FIRST_USER_OID}
+    for oid in type_oids:
         if oid >= _FIRST_USER_OID:
             found = rows(
                 connection,

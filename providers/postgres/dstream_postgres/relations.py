@@ -5,6 +5,7 @@ Tables are followed by oid: one that is renamed, or moved to another schema, sta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,9 @@ from dstream_sdk import InputSession, ProviderError, log
 
 _FIRST_USER_OID = 16384
 _FULL, _NOTHING = "f", "n"
+_VISIBLE_AFTER = 10.0
+"""Seconds to wait until the catalog shows a transaction that the stream has sent."""
+_POLL = 0.01
 
 
 class Relations:
@@ -47,17 +51,19 @@ class Relations:
         self.seen: dict[bytes, Visibility] = {}
         """Snapshots of relations whose rows were read, until the stream has left them behind."""
 
-    def learn(self, message: bytes, snapshots: Mapping[str, TableSnapshot]) -> bytes:
-        """Take a Relation message: it holds from here on. Returns the relation. Raises ProviderError."""
+    def learn(self, message: bytes, snapshots: Mapping[str, TableSnapshot], xid: int) -> bytes:
+        """Take a Relation message of transaction `xid`: it holds from here on. Returns the relation.
+
+        Raises ProviderError."""
         found = messages.parse_relation(message)
         relation = message[1:5]
         for known in (self.encoders, self.inserts, self.updates):
             known.pop(relation, None)
         name = self._followed.get(relation)
         if name is None:
-            self._look_at_another(relation, Table(found.schema, found.name))
+            self._look_at_another(relation, Table(found.schema, found.name), xid)
             return relation
-        shape = self._shape(name, found)
+        shape = self._shape(name, found, xid)
         if self._session.schemas:
             self._session.schema(stream_of(self._query(), name, shape, self._attributes(found)))
         encoder = Encoder(name, shape.columns, shape.key, keyless=shape.keyless)
@@ -72,15 +78,20 @@ class Relations:
         """The relations whose snapshot holds this transaction."""
         return frozenset(relation for relation, seen in self.seen.items() if seen.sees(xid))
 
-    def _shape(self, name: str, found: messages.Relation) -> TableShape:
+    def _shape(self, name: str, found: messages.Relation, xid: int) -> TableShape:
         types = sorted({column.type_oid for column in found.columns})
         bases: Mapping[int, int] = {oid: oid for oid in types}
         if types[-1:] >= [_FIRST_USER_OID]:
             bases = base_types(self._query(), types)
+            if len(bases) < len(types) and self._visible(xid):
+                bases = base_types(self._query(), types)
+            bases = {oid: bases.get(oid, oid) for oid in types}
         columns = tuple(Column(column.name, bases[column.type_oid]) for column in found.columns)
         key: Sequence[str] = self._keys.get(name, ())
         if not key and found.replica_identity in (_FULL, _NOTHING):
             key = primary_key(self._query(), found.oid)
+            if not key and self._visible(xid):
+                key = primary_key(self._query(), found.oid)
         if key:
             return TableShape(columns, tuple(key))
         identity = tuple(column.name for column in found.columns if column.identity)
@@ -92,10 +103,17 @@ class Relations:
         spelled = [Attribute(column.name, column.type_oid, column.modifier) for column in found.columns]
         return [replace(each, nullable=now.get((each.name, each.type_oid), each).nullable) for each in spelled]
 
-    def _look_at_another(self, relation: bytes, table: Table) -> None:
+    def _look_at_another(self, relation: bytes, table: Table, xid: int) -> None:
         """A table that is not followed: it may have taken the name of one that is."""
         if relation in self._ignored or str(table) not in self._followed.values():
             return
+        if not self._visible(xid):
+            raise ProviderError(
+                "Catalog behind the stream",
+                f"a change of {table} arrived that belongs to another table of this name than the one that is "
+                f"followed, and after {_VISIBLE_AFTER:g} seconds the catalog does not show its transaction {xid}. The "
+                "transaction may wait for a synchronous standby.",
+            )
         now = rows(self._query(), "SELECT coalesce(to_regclass(%s)::oid, 0)::bigint", (table.sql,))[0][0]
         if now.to_bytes(4, "big") == relation:
             raise ProviderError(
@@ -105,3 +123,17 @@ class Relations:
             )
         self._ignored.add(relation)
         log(f"skipping changes of an earlier table with the name {table} that no longer exists")
+
+    def _visible(self, xid: int) -> bool:
+        """Wait until other sessions see what transaction `xid` did; False if they do not after `_VISIBLE_AFTER`.
+
+        The server writes a commit to the log, where the stream finds it, before it shows the transaction to others.
+        """
+        end = time.monotonic() + _VISIBLE_AFTER
+        while True:
+            ((snapshot,),) = rows(self._query(), "SELECT pg_current_snapshot()::text")
+            if Visibility.parse(snapshot).sees(xid):
+                return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(_POLL)

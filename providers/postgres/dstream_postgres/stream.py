@@ -174,7 +174,7 @@ class Stream:
                 if lines:
                     session.emit_bytes(b"".join(lines), len(lines))
                     lines.clear()
-                relation = relations.learn(payload, self._position.tables)
+                relation = relations.learn(payload, self._position.tables, xid)
                 if relation in relations.seen and relations.seen[relation].sees(xid):
                     skip |= {relation}
             elif kind == TRUNCATE:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from providers.postgres.tests.harness import Database, InputRun
+from tests.events import until
 from tests.services.postgres import EmbeddedPostgres
 
 
@@ -147,10 +149,45 @@ def test_another_table_under_the_name_during_a_session_ends_it_and_the_next_sees
     run.wait_for(lambda one: len(one.envelopes) == 1)
     database.execute("ALTER TABLE t RENAME TO old; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (5)")
     run.finish()
-    assert "Table replaced" in run.said
+    assert "Table replaced during the session" in run.said or "Publication changed during the session" in run.said
     assert len(run.envelopes) == 1
     refused = InputRun(database.config("t"), run.checkpoint).finish()
     assert "replaced by another table" in refused.status["diagnostics"][0]["detail"]
+
+
+def test_another_table_is_noticed_before_its_transaction_is_visible(database: Database):
+    """The stream finds a commit in the log before others see what it did: here, while it waits for a standby."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    database.execute("CREATE PUBLICATION dstream_t FOR ALL TABLES")
+    database.execute(f"SELECT pg_create_logical_replication_slot('{slot(database)}', 'pgoutput')")
+    checkpoint = InputRun(database.config("t")).finish().checkpoint
+    run = InputRun(database.config("t", heartbeat=600_000), checkpoint, until=None)
+    database.execute("INSERT INTO t VALUES (1)")
+    run.wait_for(lambda one: len(one.envelopes) == 1)
+    database.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
+    database.execute("SELECT pg_reload_conf()")
+    replace = (
+        "BEGIN; SET LOCAL synchronous_commit = on; ALTER TABLE t RENAME TO old; CREATE TABLE t (id int PRIMARY KEY);"
+        " INSERT INTO t VALUES (5); COMMIT"
+    )
+    hidden = threading.Thread(target=database.execute, args=(replace,))
+    try:
+        hidden.start()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()"
+        sent = (
+            "SELECT 1 FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid"
+            f" WHERE s.slot_name = '{slot(database)}' AND r.sent_lsn >= '{{}}'"
+        )
+        until(lambda: database.execute(waiting), "the commit that waits for a standby")
+        ((end,),) = database.execute("SELECT pg_current_wal_lsn()::text")
+        until(lambda: database.execute(sent.format(end)), "the stream to have sent the commit")
+    finally:
+        database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        database.execute("SELECT pg_reload_conf()")
+        hidden.join()
+    run.finish()
+    assert "Table replaced during the session" in run.said
+    assert len(run.envelopes) == 1
 
 
 def test_a_publication_that_is_narrowed_and_widened_during_a_session_ends_it(database: Database):
