@@ -25,7 +25,7 @@ def with_ignored(
     desired: Mapping[str, Any],
     real: Mapping[str, Any],
     ignored: Collection[str],
-    keeps: Callable[[Any], bool] = lambda value: True,
+    keeps: Callable[[Any], bool] = lambda _value: True,
 ) -> dict[str, Any]:
     """Return desired attributes with the ignored ones as they really are; "*" is all of them.
 

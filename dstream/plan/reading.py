@@ -85,7 +85,7 @@ def _sides(change: Mapping[str, Any]) -> tuple[Any, Any]:
         change["after_sensitive"],
         lambda path: _secret("changed" if path in changed else "same", path),
     )
-    return before, _filled(after, change.get("after_unknown"), lambda path: UNKNOWN)
+    return before, _filled(after, change.get("after_unknown"), lambda _path: UNKNOWN)
 
 
 def _secret(word: str, where: Any) -> dict[str, str]:
@@ -109,7 +109,7 @@ def _filled(value: Any, part: Any, make: Any, here: tuple[str | int, ...] = ()) 
 
 def _output(name: str, form: Mapping[str, Any]) -> OutputChange:
     sensitive = form["sensitive"]
-    after = _filled(form["after"], form["after_unknown"], lambda path: UNKNOWN)
+    after = _filled(form["after"], form["after_unknown"], lambda _path: UNKNOWN)
     return OutputChange(name, _ACTIONS[tuple(form["actions"])], form["before"], after, sensitive)
 
 

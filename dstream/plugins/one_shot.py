@@ -41,7 +41,7 @@ def converse(
     timeout: float,
     redactor: Redactor,
     log: Log | None = None,
-    go_on: Callable[[bytes], bool] = lambda line: True,
+    go_on: Callable[[bytes], bool] = lambda _line: True,
 ) -> Conversation:
     """Write `opening`, close stdin, and collect lines until the process ends, `go_on(line)` is False or time is up."""
     exchange = Exchange(process, redactor, log)

@@ -82,7 +82,7 @@ class RegistryTarget:
         """Tell whether the repository has a blob already."""
         return self._pusher.has_blob(descriptor.digest)
 
-    def blob(self, descriptor: Descriptor, content: Path) -> None:
+    def blob(self, _descriptor: Descriptor, content: Path) -> None:
         """Push a blob."""
         self._pusher.blob(content)
 

@@ -90,7 +90,7 @@ class Splicing:
         """Read it once more: it is still in the source."""
         _exactly(self._source, size)
 
-    def forward(self, chunk: bytes, start: int, cut: int) -> None:
+    def forward(self, _chunk: bytes, start: int, cut: int) -> None:
         """Move the pages."""
         size = cut - start
         while size:

@@ -118,7 +118,7 @@ class MemoryStorage:
         with self._lock:
             self._cell(name).lease = None
 
-    def inherit_fds(self, name: str, lease: str) -> tuple[int, ...]:
+    def inherit_fds(self, _name: str, _lease: str) -> tuple[int, ...]:
         """See `Storage`."""
         return ()
 

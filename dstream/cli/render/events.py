@@ -56,7 +56,7 @@ class Events:
         """Write the plan."""
         self._emit("plan", "Plan", plan=plan.to_json())
 
-    def begun(self, count: int, ahead: Ahead) -> None:
+    def begun(self, count: int, _ahead: Ahead) -> None:
         """See `Observer`."""
         self._emit("apply_begin", f"{count} steps follow", steps=count)
 

@@ -77,7 +77,7 @@ class Events:
         text = line if side == "output" else f"{self._paint(side, 'dim')}: {line}"
         self._event("log", flow, text, side=side, line=line)
 
-    def text(self, flow: Flow, line: str) -> None:
+    def text(self, _flow: Flow, line: str) -> None:
         """See `dstream.run.Reporter`."""
         with self._lock:
             self._erase()

@@ -40,7 +40,7 @@ class ApplyState:
     def prior_spec(self, name: str) -> ProviderSpec:
         """Return the provider of a prior object: as the state has it, otherwise as the configuration has it."""
         config = self.operation.config
-        scope = self.operation.module.scope(resources=lambda root: {})
+        scope = self.operation.module.scope(resources=lambda _root: {})
         prior = self.held.current().providers.get(name)
         if prior is not None:
             return spec_from_state(name, prior, scope, config)

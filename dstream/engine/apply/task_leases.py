@@ -28,7 +28,7 @@ class PauseOptions:
     """Seconds to wait for a runner that ends by itself."""
     stop: bool = False
     """Whether to ask runners on this machine to end."""
-    stopping: Callable[[str, Holder], None] = lambda flow, holder: None
+    stopping: Callable[[str, Holder], None] = lambda _flow, _holder: None
     """Told of each flow whose runner is asked."""
 
 

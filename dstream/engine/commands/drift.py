@@ -229,7 +229,7 @@ class _DriftCheck:
 
     def _spec(self, name: str) -> ProviderSpec:
         """Return a provider as the state recorded it; it is brought up to date by every apply."""
-        scope = self._operation.module.scope(resources=lambda root: {})
+        scope = self._operation.module.scope(resources=lambda _root: {})
         recorded = self._snapshot.providers.get(name)
         if recorded is not None:
             return spec_from_state(name, recorded, scope, self._operation.config)

@@ -98,7 +98,7 @@ def _declared(
 
 def _spec(operation: Operation, name: str) -> ProviderSpec:
     block = operation.config.providers.get(name)
-    scope = operation.module.scope(resources=lambda root: {})
+    scope = operation.module.scope(resources=lambda _root: {})
     if block is not None:
         return provider_spec(block, scope, operation.config)
     from dstream.config import Body, Launch

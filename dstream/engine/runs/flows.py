@@ -45,7 +45,7 @@ def task_block(operation: Operation, name: str) -> TaskBlock:
 def flow_names(operation: Operation, task: str) -> list[str]:
     """Return the names of the flows of a task, or the one flow that is named."""
     block = task_block(operation, task)
-    scope = operation.module.scope(resources=lambda root: {})
+    scope = operation.module.scope(resources=lambda _root: {})
     names = [
         flow_name(TaskAddress(block.name, key), output.label)
         for key, _ in instances(block.for_each, block.count, scope)

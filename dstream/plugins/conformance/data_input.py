@@ -73,7 +73,7 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
         return kept[0]
 
     def limited() -> None:
-        session = ended_by(lambda talk: None, max_records=1)
+        session = ended_by(lambda _talk: None, max_records=1)
         if not session.data:
             raise Skipped("its source delivers nothing")
         if "checkpoint" in info.capabilities:
@@ -101,7 +101,7 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
     yield check("R24", lambda: _ended(main_session(), acks))
     yield check("R25", lambda: _last_checkpoint(main_session(), acks))
     yield check("R26", lambda: _plain(ended_by(stop_by_signal, acks=False)))
-    yield check("R28", lambda: _ended(ended_by(lambda talk: None, until="current"), acks))
+    yield check("R28", lambda: _ended(ended_by(lambda _talk: None, until="current"), acks))
     yield check("R29", limited)
 
 

@@ -109,7 +109,7 @@ class Talk:
     def rest(self, seconds: float = PATIENCE) -> list[bytes]:
         """Return all further lines until stdout ends; raise Departed if it does not end in time."""
         start = len(self.heard)
-        self.until(lambda line: False, seconds)
+        self.until(lambda _line: False, seconds)
         if not self._exchange.ended:
             raise Departed(f"it was still running after {seconds:g} s")
         self.code = self._exchange.close(5.0)

@@ -90,7 +90,7 @@ class Client:
             secrets = bool(hello.accept_secrets)
         except self._grpc.RpcError as problem:
             if problem.code() != self._grpc.StatusCode.UNIMPLEMENTED:
-                raise self._failed("Handshake", "Handshake", problem) from problem
+                raise self._failed("Handshake", problem) from problem
             secrets = False
         news = to_struct({name: _text(value) for name, value in settings.items()})
         checked = self._optional("CheckConfig", p.CheckRequest(urn=urn, news=news, name="default", type=_type(urn)))
@@ -116,7 +116,7 @@ class Client:
         except self._grpc.RpcError as problem:
             if problem.code() == self._grpc.StatusCode.UNIMPLEMENTED:
                 return None
-            raise self._failed(method, method, problem) from problem
+            raise self._failed(method, problem) from problem
 
     def call(
         self,
@@ -148,7 +148,7 @@ class Client:
                 os._exit(CUT_OFF)
             # What a plugin ends because the time is over often says only how it ended: "signal: killed".
             over = f" (the {timeout:.3g} s timeout has passed)" if late else ""
-            raise found or self._failed(method, f"{what}{over}", problem) from problem
+            raise found or self._failed(f"{what}{over}", problem) from problem
 
     def _cut_off(self, problem: Any, late: bool) -> bool:
         """Tell whether nobody knows what became of a failed call: the plugin died, or its time was over."""
@@ -180,7 +180,7 @@ class Client:
                     asked = True
                     self.cancel()
 
-    def _failed(self, method: str, what: str, problem: Any) -> ProviderError:
+    def _failed(self, what: str, problem: Any) -> ProviderError:
         if not self._process.alive():
             detail = "\n".join(self._process.tail)
             return ProviderError("Plugin ended", f"{self._name} ended during {what}. {detail}".rstrip())

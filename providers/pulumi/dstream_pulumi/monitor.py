@@ -128,7 +128,7 @@ class Monitor:
         """Refuse whatever else the service has."""
         if not name[:1].isupper():
             raise AttributeError(name)
-        return lambda request: self._refuse("Pulumi program uses an unsupported feature", f"It uses {name}.")
+        return lambda _request: self._refuse("Pulumi program uses an unsupported feature", f"It uses {name}.")
 
     def _refuse_options(self, found: Registered) -> None:
         request = found.request

@@ -149,7 +149,7 @@ class AzureStorage:
             if answer.status != 409:
                 raise self._unexpected("the lock cannot be broken", answer) from None
 
-    def inherit_fds(self, name: str, lease: str) -> tuple[int, ...]:
+    def inherit_fds(self, _name: str, _lease: str) -> tuple[int, ...]:
         """See `Storage`."""
         return ()
 

@@ -368,7 +368,7 @@ class BackendConformance(TaskStoreConformance):
         backend: Backend = place.open()
         holder = backend.read().holder
         assert holder is not None
-        self._monkeypatch.setattr(processes, "alive", lambda pid, started: False)
+        self._monkeypatch.setattr(processes, "alive", lambda _pid, _started: False)
 
     @pytest.fixture(autouse=True)
     def _keep_monkeypatch(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,11 @@ class StoragePlace:
     """`Place` for backends over a `Storage`."""
 
     def __init__(
-        self, storage: Callable[[], Storage], *, leased: bool, pass_time: Callable[[float], None] = lambda seconds: None
+        self,
+        storage: Callable[[], Storage],
+        *,
+        leased: bool,
+        pass_time: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """Take a function that returns a new client of the same place each time."""
         self.leased, self._storage, self._pass_time = leased, storage, pass_time
