@@ -117,5 +117,5 @@ class DiagnosticsError(Exception):
 
 
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
-    """Tell whether any of the diagnostics is an error."""
+    """Return whether any of the diagnostics is an error."""
     return any(d.severity is Severity.ERROR for d in diagnostics)

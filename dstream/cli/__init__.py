@@ -1,4 +1,4 @@
-"""The command line: one click command per file, each imported only when it is called."""
+"""The command line: one click command per file, imported when it is called. Prints through `render` alone."""
 
 from dstream.cli.main import main
 

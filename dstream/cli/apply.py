@@ -1,4 +1,4 @@
-"""`dstream apply`, and what `destroy` and `init TASK` share with it."""
+"""`dstream apply`, and the steps that `destroy` and `init TASK` share with it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dstream.cli.open_operation import names_plan_file, opened, opened_saved, task_targets
-from dstream.cli.options import Command, How, apply_options, config_options, flag, lock_options, plan_options, seconds
+from dstream.cli.open_operation import is_saved_plan, open_configured, open_saved_plan, task_targets
+from dstream.cli.options import (
+    ApplySettings,
+    Command,
+    apply_options,
+    config_options,
+    flag,
+    lock_options,
+    plan_options,
+    seconds,
+)
 from dstream.cli.render.paint import paint_for, say
-from dstream.cli.render.refresh_progress import hello
+from dstream.cli.render.refresh_progress import announce
 from dstream.engine.setup.operation import Operation
 
 if TYPE_CHECKING:
@@ -20,8 +29,8 @@ if TYPE_CHECKING:
     from dstream.plan.file import PlanFile
 
 
-def say_broken(found: tuple[Diagnostic, ...], seconds: float) -> bool:
-    """Write as events what ended an apply; see `Tells`."""
+def write_apply_failure(found: tuple[Diagnostic, ...], seconds: float) -> bool:
+    """Write the failure of an apply as events; see `FailureWriter`."""
     from dstream.cli.render.events import Events, version
 
     version()
@@ -29,7 +38,7 @@ def say_broken(found: tuple[Diagnostic, ...], seconds: float) -> bool:
     return False
 
 
-@click.command("apply", cls=Command, tells=say_broken)
+@click.command("apply", cls=Command, write_failure=write_apply_failure)
 @click.argument("task", required=False, metavar="[TASK or FILE]")
 @config_options
 @plan_options
@@ -50,29 +59,29 @@ def command(
     destroy: bool,
     refresh_only: bool,
     input: bool,
-    **how: Unpack[How],
+    **settings: Unpack[ApplySettings],
 ) -> int:
     """Create, update and delete objects to match the configuration, for everything or for one TASK.
 
     With FILE, a plan saved by `dstream plan -out=FILE`, perform exactly the actions in that plan without approval.
     """
-    begin("Planning", json=how["json"])
+    begin("Planning", json=settings["json"])
     from dstream.engine.plan.plan_result import PlanOptions
 
     given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
     saved = None
-    if task is not None and names_plan_file(task):
+    if task is not None and is_saved_plan(task):
         if given_options != PlanOptions():
             raise click.UsageError(
                 f"{task} is a saved plan. Planning options cannot be used with it "
                 "(-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
             )
-        operation, saved = opened_saved(task, config, var, var_file)
+        operation, saved = open_saved_plan(task, config, var, var_file)
         options = given_options
     else:
-        operation = opened(config, var, var_file, ask=input)
-        options = shaped(given_options, task_targets(operation, task, target))
-    return carry_out(operation, options, saved, **how)
+        operation = open_configured(config, var, var_file, ask=input)
+        options = with_targets(given_options, task_targets(operation, task, target))
+    return carry_out(operation, options, saved, **settings)
 
 
 def begin(what: str, *, json: bool) -> None:
@@ -82,11 +91,11 @@ def begin(what: str, *, json: bool) -> None:
 
         version()
     else:
-        hello(what)
+        announce(what)
 
 
-def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
-    """Return options with other targets; raise ClickException where two of them exclude each other."""
+def with_targets(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
+    """Return the options with these targets; raise UsageError if two options exclude each other."""
     from dataclasses import replace
 
     if options.refresh_only and (options.destroy or options.replace):
@@ -99,28 +108,28 @@ def shaped(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
 
 
 def carry_out(
-    operation: Operation, plan_options: PlanOptions, saved: PlanFile | None = None, **how: Unpack[How]
+    operation: Operation, plan_options: PlanOptions, saved: PlanFile | None = None, **settings: Unpack[ApplySettings]
 ) -> int:
-    """Plan, ask and apply, or apply a saved plan; return the exit code."""
+    """Plan, prompt for approval and apply, or apply a saved plan; return the exit code."""
     from dstream.cli.render.approval import Approval
     from dstream.cli.render.diagnostics import diagnostics_text
-    from dstream.cli.render.progress import Spoken, applied_summary, progress_for
+    from dstream.cli.render.progress import PlainProgress, applied_summary, progress_for
     from dstream.engine.apply.apply import ApplyOptions, apply
     from dstream.stopping import Stop, on_signals
 
-    paint = paint_for(sys.stdout, wanted=how["color"])
-    patience = seconds(how["lock_timeout"], "-lock-timeout")
-    options = ApplyOptions(plan_options, how["parallelism"], patience, how["stop_tasks"])
+    paint = paint_for(sys.stdout, color=settings["color"])
+    patience = seconds(settings["lock_timeout"], "-lock-timeout")
+    options = ApplyOptions(plan_options, settings["parallelism"], patience, settings["stop_tasks"])
     events = None
-    if how["json"]:
+    if settings["json"]:
         from dstream.cli.render.events import Events
 
         events = Events()
-    progress = Spoken(events) if events is not None else progress_for(paint, sys.stdout)
+    progress = PlainProgress(events) if events is not None else progress_for(paint, sys.stdout)
     approval = Approval(
         paint,
-        auto=how["auto_approve"],
-        allow_data_loss=how["allow_data_loss"],
+        auto=settings["auto_approve"],
+        allow_data_loss=settings["allow_data_loss"],
         show=events.planned if events is not None else None,
         before=progress.pause,
         sources=operation.config.sources,
@@ -128,13 +137,13 @@ def carry_out(
     )
     stop, began = Stop(), time.monotonic()
 
-    def announce() -> None:
+    def show_stop() -> None:
         at_once = "Stopping immediately. The next apply resolves the changes that were in progress."
         once = "Stopping after the changes in progress. Press Ctrl-C again to stop immediately."
         progress.note(at_once if stop.at_once else once)
 
     try:
-        with on_signals(stop), stop.listening(announce):
+        with on_signals(stop), stop.listening(show_stop):
             progress.planning(operation.refresh_progress)
             outcome = apply(operation, options, approval, progress, stop, saved)
     finally:
@@ -145,7 +154,7 @@ def carry_out(
         say(approval.refusal, stream=sys.stderr)
         return 1
     if outcome.diagnostics:
-        error_paint = paint_for(sys.stderr, wanted=how["color"])
+        error_paint = paint_for(sys.stderr, color=settings["color"])
         say("\n" + diagnostics_text(outcome.diagnostics, operation.config.sources, error_paint), stream=sys.stderr)
     if events is not None:
         events.outcome(outcome, time.monotonic() - began)

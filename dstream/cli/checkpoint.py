@@ -6,7 +6,7 @@ import json as json_module
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag, json_object
 from dstream.cli.render.paint import say
 
@@ -24,7 +24,7 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
     """Show the last stored checkpoint of each flow of a task."""
     from dstream.engine.runs.flows import flow_names
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     found = {}
     for name in flow_names(operation, task):
         view = operation.backend.task(name).read()
@@ -53,7 +53,7 @@ def set_(task: str, position: str, config: str, var: tuple[str, ...], var_file: 
     from dstream_state.clock import now
 
     value = json_object(position, "a position", hint="POSITION")
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     names = flow_names(operation, task)
     if len(names) != 1:
         raise click.ClickException(f"Task {task} has several flows. Name one of: {', '.join(names)}")
@@ -72,7 +72,7 @@ def reset(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...
     """Delete the checkpoint of a task, so that its next run starts from the beginning."""
     from dstream.engine.runs.flows import flow_names
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     names = flow_names(operation, task)
     if not force:
         click.confirm(f"Delete the checkpoint of {', '.join(names)}? Records may be delivered again.", abort=True)

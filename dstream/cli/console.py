@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
@@ -37,7 +37,7 @@ def command(
     config: str, var: tuple[str, ...], var_file: tuple[str, ...], expressions: tuple[str, ...], json: bool
 ) -> int:
     """Evaluate expressions with the values of the configuration and the state. Exit with Ctrl-D or `exit`."""
-    operation = opened(config, var, var_file, ask=True, empty=True)
+    operation = open_configured(config, var, var_file, ask=True, empty=True)
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
     from dstream.engine.refresh.prior_values import PriorValues
@@ -47,24 +47,24 @@ def command(
     scope = operation.module.scope(resources=recorded)
 
     def answer(text: str) -> bool:
-        return _answer(text, scope, json=json, sources=operation.config.sources, unasked=recorded.problems)
+        return _answer(text, scope, json=json, sources=operation.config.sources, not_refreshed=recorded.problems)
 
     if not expressions:
-        return 1 if _converse(answer) else 0
+        return 1 if _read_and_answer(answer) else 0
     answered = [answer(text) for text in expressions]
     return 0 if all(answered) else 1
 
 
-def _converse(answer: Callable[[str], bool]) -> bool:
-    """Answer what is typed until the end; tell whether that failed, which on a terminal it never does."""
-    asking = sys.stdin.isatty()
-    if asking:
+def _read_and_answer(answer: Callable[[str], bool]) -> bool:
+    """Evaluate each line of standard input; return whether one failed, always False on a terminal."""
+    prompting = sys.stdin.isatty()
+    if prompting:
         import readline  # noqa: F401 - line editing and history, by being imported
     failed = False
     text = ""
     while True:
         try:
-            line = input("" if not asking else "> " if not text else ": ")
+            line = input("" if not prompting else "> " if not text else ": ")
         except EOFError:
             break
         except KeyboardInterrupt:
@@ -73,17 +73,17 @@ def _converse(answer: Callable[[str], bool]) -> bool:
             continue
         text = f"{text}\n{line}" if text else line
         if text.strip() in ("exit", "quit"):
-            return failed and not asking
-        if text.strip() and not _goes_on(text):
+            return failed and not prompting
+        if text.strip() and not _is_incomplete(text):
             failed = not answer(text) or failed
             text = ""
     if text.strip():
         failed = not answer(text) or failed
-    return failed and not asking
+    return failed and not prompting
 
 
-def _goes_on(text: str) -> bool:
-    """Tell whether a bracket, heredoc or comment is open at the end of a text."""
+def _is_incomplete(text: str) -> bool:
+    """Return whether a bracket, heredoc or comment is open at the end of a text."""
     from dstream.config import parse_expression
     from dstream.diagnostics import DiagnosticsError
 
@@ -94,10 +94,12 @@ def _goes_on(text: str) -> bool:
     return False
 
 
-def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str], unasked: Sequence[Diagnostic]) -> bool:
-    """Print what an expression gives, or what is wrong with it; tell whether it gave a value.
+def _answer(
+    text: str, scope: Scope, *, json: bool, sources: Mapping[str, str], not_refreshed: Sequence[Diagnostic]
+) -> bool:
+    """Print the value of an expression, or its errors; return whether it has a value.
 
-    `unasked` says why some attributes are not known, which may be what is wrong.
+    `not_refreshed` has the reasons why some attributes are unknown, which may explain an error.
     """
     from dstream.config import parse_expression
     from dstream.diagnostics import DiagnosticsError
@@ -114,7 +116,7 @@ def _answer(text: str, scope: Scope, *, json: bool, sources: Mapping[str, str], 
     except DiagnosticsError as problem:
         from dstream.cli.render.diagnostics import diagnostics_text
 
-        found = (*problem.diagnostics, *unasked)
+        found = (*problem.diagnostics, *not_refreshed)
         say(diagnostics_text(found, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
         return False
     return True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.open_operation import given
+from dstream.cli.open_operation import operation_inputs
 from dstream.cli.render.paint import say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def lenient(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Ope
     """Open a configuration without the variables that only its providers need."""
     from dstream.engine.setup.operation import open_operation
 
-    return open_operation(given(config, var, var_file), lint=True)
+    return open_operation(operation_inputs(config, var, var_file), lint=True)
 
 
 def lock(
@@ -36,7 +36,7 @@ def lock(
 
     `recorded` are sources that only the state needs; None keeps all entries of the lock file.
     """
-    from dstream.cli.render.download_progress import Loading
+    from dstream.cli.render.download_progress import DownloadProgress
     from dstream.engine.commands.dependency_lock import lock_providers, required_images, required_providers
     from dstream.registry.lockfile.installer import installer
 
@@ -44,19 +44,19 @@ def lock(
         raise click.BadParameter(f"{mode!r} is not a mode; use readonly", param_hint="-lockfile")
     if mode and upgrade:
         raise click.UsageError("-upgrade cannot be combined with -lockfile=readonly.")
-    wanted = required_providers(operation, recorded or ())
+    required = required_providers(operation, recorded or ())
     images = required_images(operation, recorded or ())
     result = lock_providers(
         operation.root,
-        wanted,
-        installer(Loading()),
+        required,
+        installer(DownloadProgress()),
         upgrade=upgrade,
         readonly=mode == "readonly",
         keep_others=recorded is None,
         images=images,
         pull=pull,
     )
-    for each in wanted:
+    for each in required:
         locked = result.lock.providers[each.source]
         before = (result.upgraded or {}).get(each.source)
         how = "locked" if each.source in result.added else f"was {before}" if before else "unchanged"

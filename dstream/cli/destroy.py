@@ -6,12 +6,12 @@ from typing import Unpack
 
 import click
 
-from dstream.cli.apply import begin, carry_out, say_broken, shaped
-from dstream.cli.open_operation import opened, task_targets
-from dstream.cli.options import Command, How, apply_options, config_options, flag, lock_options, plan_options
+from dstream.cli.apply import begin, carry_out, with_targets, write_apply_failure
+from dstream.cli.open_operation import open_configured, task_targets
+from dstream.cli.options import ApplySettings, Command, apply_options, config_options, flag, lock_options, plan_options
 
 
-@click.command("destroy", cls=Command, tells=say_broken)
+@click.command("destroy", cls=Command, write_failure=write_apply_failure)
 @click.argument("task", required=False)
 @config_options
 @plan_options
@@ -28,12 +28,12 @@ def command(
     replace: tuple[str, ...],
     refresh: bool,
     input: bool,
-    **how: Unpack[How],
+    **settings: Unpack[ApplySettings],
 ) -> int:
     """Delete all managed objects, or those of one TASK."""
-    begin("Planning the destruction", json=how["json"])
-    operation = opened(config, var, var_file, ask=input)
+    begin("Planning the destruction", json=settings["json"])
+    operation = open_configured(config, var, var_file, ask=input)
     from dstream.engine.plan.plan_result import PlanOptions
 
     options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
-    return carry_out(operation, shaped(options, task_targets(operation, task, target)), **how)
+    return carry_out(operation, with_targets(options, task_targets(operation, task, target)), **settings)

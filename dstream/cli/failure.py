@@ -1,4 +1,4 @@
-"""What a user sees when a command fails: diagnostics, an error of the state, or how to report a bug."""
+"""Failures of commands as text or JSON: diagnostics, errors of the state, and how to report a bug."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def report(problem: Exception) -> None:
     say(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
 
 
-def say_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
-    """Write a failure as a JSON document, for commands that have no form of their own; see `Tells`."""
+def write_failure_json(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write a failure as a JSON document, for commands without a format of their own; see `FailureWriter`."""
     from dstream.cli.render.formats import say_json
 
     say_json({"format_version": "1.0", "errored": True, "diagnostics": [each.to_json() for each in found]})

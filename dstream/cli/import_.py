@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -31,7 +31,7 @@ def command(
 
     IDENTITY identifies the object to its provider: a name or id, or a JSON object if it has several parts.
     """
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     from dstream.cli.render.progress import Lines
     from dstream.engine.commands.import_ import import_object
 
@@ -45,7 +45,7 @@ def command(
         from dstream.cli.generate_config import generate
 
         if generate(operation, generate_config_out, {address: given}, quiet=False):
-            operation = opened(config, var, var_file)
+            operation = open_configured(config, var, var_file)
     paint = paint_for(sys.stdout)
     import_object(operation, address, given, seconds(lock_timeout, "-lock-timeout"), Lines(paint))
     say(f"{paint(address, 'bold')}: imported. Run `dstream plan` to see differences from the configuration.")

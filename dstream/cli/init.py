@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.open_operation import opened, task_targets
+from dstream.cli.open_operation import open_configured, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, option
 from dstream.cli.render.paint import say
 
@@ -41,7 +41,7 @@ def command(
     from dstream.cli.dependency_lock import lenient, lock
     from dstream.engine.commands.dependency_lock import prior_sources
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     operation.backend.prepare()
     lock(
         lenient(config, var, var_file),

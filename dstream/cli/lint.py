@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.open_operation import given
+from dstream.cli.open_operation import operation_inputs
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
 
 
-def say_invalid(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
-    """Write a failure to check as a finding; see `Tells`."""
+def write_lint_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write a failure as the only finding; see `FailureWriter`."""
     from dstream.engine.commands.validate import LintResult
 
     say(json_module.dumps(LintResult(found, {}).to_json(), ensure_ascii=False, indent=2))
     return False
 
 
-@click.command("lint", cls=Command, tells=say_invalid)
+@click.command("lint", cls=Command, write_failure=write_lint_failure)
 @click.argument("path", required=False)
 @config_options
 @flag("run-providers", default=None, help="Also start providers of the lock file; with -no-run-providers, start none.")
@@ -46,7 +46,7 @@ def command(
     """
     from dstream.engine.commands.validate import lint
 
-    result = lint(given(path or config, var, var_file), start=run_providers)
+    result = lint(operation_inputs(path or config, var, var_file), start=run_providers)
     if json:
         say(json_module.dumps(result.to_json(), ensure_ascii=False, indent=2))
         return 0 if result.valid else 1
@@ -54,9 +54,9 @@ def command(
         from dstream.cli.render.diagnostics import diagnostics_text
 
         stream = sys.stdout if result.valid else sys.stderr
-        say(diagnostics_text(result.diagnostics, result.sources, paint_for(stream, wanted=color)), stream=stream)
+        say(diagnostics_text(result.diagnostics, result.sources, paint_for(stream, color=color)), stream=stream)
     if not result.valid:
         return 1
-    paint = paint_for(sys.stdout, wanted=color)
+    paint = paint_for(sys.stdout, color=color)
     say(paint("Valid.", "bold", "green") + " The configuration has no errors.")
     return 0

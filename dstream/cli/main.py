@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or name the nearest one."""
+        """Find the command, or fail with the name of the closest one."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             import difflib
@@ -143,7 +143,7 @@ def _carry_out(args: list[str]) -> int:
     except (click.Abort, BrokenPipeError):
         raise
     except Exception as problem:  # noqa: BLE001 - the last resort: no input may end in a traceback
-        if not _told_as_json(problem, args, time.monotonic() - began):
+        if not _write_as_json(problem, args, time.monotonic() - began):
             _show(problem)
         return 1
 
@@ -158,17 +158,17 @@ def _show(problem: Exception) -> None:
         report(problem)
 
 
-def _told_as_json(problem: Exception, args: Sequence[str], seconds: float) -> bool:
+def _write_as_json(problem: Exception, args: Sequence[str], seconds: float) -> bool:
     """Write a failure in the command's own JSON, if JSON was requested; return whether text must be left out."""
     from dstream.cli.options import wants_json
 
     if not wants_json(args):
         return False
-    from dstream.cli.failure import diagnostics_of, say_failure
+    from dstream.cli.failure import diagnostics_of, write_failure_json
 
     command = _command(_name_in(args))
-    tells = getattr(command, "tells", None) if command is not None else say_failure
-    return tells is not None and bool(tells(diagnostics_of(problem), seconds))
+    write_failure = getattr(command, "write_failure", None) if command is not None else write_failure_json
+    return write_failure is not None and bool(write_failure(diagnostics_of(problem), seconds))
 
 
 def _name_in(args: Sequence[str]) -> str:

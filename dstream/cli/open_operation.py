@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dstream_state import Encryption
 
 
-def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> OperationInputs:
-    """Return the given variables; raise ClickException where `-var` is not NAME=VALUE."""
+def operation_inputs(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> OperationInputs:
+    """Return the options as inputs of an operation; raise ClickException if a `-var` is not NAME=VALUE."""
     variables: dict[str, str] = {}
     for text in var:
         name, equals, value = text.partition("=")
@@ -30,19 +30,19 @@ def given(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Opera
     return OperationInputs(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
 
 
-def opened(
+def open_configured(
     config: str, var: tuple[str, ...], var_file: tuple[str, ...], *, ask: bool = False, empty: bool = False
 ) -> Operation:
     """Load the configuration and return the operation on it; with `ask`, prompt for missing variables.
 
     With `empty`, a folder without a configuration counts as an empty configuration.
     """
-    asking = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
-    return open_operation(replace(given(config, var, var_file), empty=empty), ask=asking)
+    prompt = ask_for if ask and sys.stdin.isatty() and sys.stderr.isatty() else None
+    return open_operation(replace(operation_inputs(config, var, var_file), empty=empty), ask=prompt)
 
 
-def names_plan_file(name: str) -> bool:
-    """Tell whether an argument names a saved plan; raise ClickException for any other file."""
+def is_saved_plan(name: str) -> bool:
+    """Return whether an argument names a saved plan; raise ClickException for any other file."""
     from dstream.plan.file import is_plan_file
 
     path = Path(name)
@@ -57,7 +57,9 @@ def names_plan_file(name: str) -> bool:
     return False
 
 
-def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> tuple[Operation, PlanFile]:
+def open_saved_plan(
+    name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
+) -> tuple[Operation, PlanFile]:
     """Open the configuration with the variables of a saved plan, and return it with the plan.
 
     Raise DiagnosticsError if the plan is stale, ClickException if a task has the name of the file.
@@ -67,7 +69,7 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
     from dstream.engine.plan.plan_file import Command, check_plan_target
     from dstream.plan.file import read_plan_file
 
-    now = given(config, var, var_file)
+    now = operation_inputs(config, var, var_file)
     keys: list[Operation] = []
 
     def sealer() -> Encryption | None:
@@ -76,13 +78,13 @@ def opened_saved(name: str, config: str, var: tuple[str, ...], var_file: tuple[s
 
     file = read_plan_file(Path(name), sealer)
     command = Command.from_json(file.command)
-    asked = replace(
+    inputs = replace(
         now,
         variables={**command.variables, **now.variables},
         variable_files=(*command.variable_files, *now.variable_files),
         planned_at=file.plan.made_at,
     )
-    operation = open_operation(asked)
+    operation = open_operation(inputs)
     if keys:
         operation.take_encryption(keys[0])
     if name.removeprefix("task.") in operation.config.tasks:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
 
 F = TypeVar("F", bound=Callable[..., Any])
-Tells = Callable[["tuple[Diagnostic, ...]", float], bool]
+FailureWriter = Callable[["tuple[Diagnostic, ...]", float], bool]
 """Writes as JSON why a command failed, and after how many seconds.
 
 Returns whether text output must be left out.
@@ -23,25 +23,25 @@ _NO_JSON = re.compile(r"--?no-json|--?json=false")
 
 
 def wants_json(args: Sequence[str]) -> bool:
-    """Tell whether a command line requests JSON, even if it is otherwise invalid."""
-    wanted = False
+    """Return whether a command line requests JSON, even if it is otherwise invalid."""
+    json = False
     for position, arg in enumerate(args):
         if arg == "--":
             break
         if _JSON.fullmatch(arg) or (arg in ("-format", "--format") and args[position + 1 : position + 2] == ["json"]):
-            wanted = True
+            json = True
         elif _NO_JSON.fullmatch(arg):
-            wanted = False
-    return wanted
+            json = False
+    return json
 
 
 class Command(click.Command):
     """A command whose flags also take `=true` and `=false`, as Terraform's do."""
 
-    def __init__(self, *args: Any, tells: Tells | None = None, **settings: Any) -> None:
-        """Take what click takes; `tells` writes as JSON why the command failed, a wrong command line included."""
+    def __init__(self, *args: Any, write_failure: FailureWriter | None = None, **settings: Any) -> None:
+        """Take the arguments of click; `write_failure` writes as JSON why the command failed, usage errors included."""
         super().__init__(*args, **settings)
-        self.tells = tells
+        self.write_failure = write_failure
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite `-flag=false` to its opposite before click sees it."""
@@ -134,8 +134,8 @@ def plan_options(function: F) -> F:
     )(function)
 
 
-class How(TypedDict):
-    """How a plan is performed: the values of `apply_options`, `lock_options` and the last of `plan_options`."""
+class ApplySettings(TypedDict):
+    """The values of `apply_options` and `lock_options`, and `parallelism` of `plan_options`."""
 
     parallelism: int
     lock_timeout: str
@@ -170,7 +170,7 @@ def format_option(function: F) -> F:
 
 
 def json_object(text: str, what: str, *, hint: str) -> dict[str, Any]:
-    """Return the JSON object that an argument is; raise ClickException, which calls it `what`, for anything else."""
+    """Parse an argument as a JSON object; raise ClickException, which names it `what`, for anything else."""
     import json
 
     try:

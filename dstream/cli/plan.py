@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.open_operation import given, opened, task_targets
+from dstream.cli.open_operation import open_configured, operation_inputs, task_targets
 from dstream.cli.options import Command, config_options, flag, format_option, lock_options, option, plan_options
 from dstream.cli.render.paint import paint_for, say
-from dstream.cli.render.refresh_progress import asking, hello
+from dstream.cli.render.refresh_progress import announce, show_refresh
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dstream.engine.setup.operation import Operation, OperationInputs
 
 
-def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
-    """Write the reason for a missing plan as a document in its place; see `Tells`."""
+def write_plan_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
+    """Write the reason for a missing plan as a document in its place; see `FailureWriter`."""
     from dstream.cli.render.formats import say_json
     from dstream.plan.plan import no_plan_json
 
@@ -30,7 +30,7 @@ def say_no_plan(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
     return False
 
 
-@click.command("plan", cls=Command, tells=say_no_plan)
+@click.command("plan", cls=Command, write_failure=write_plan_failure)
 @click.argument("task", required=False)
 @config_options
 @plan_options
@@ -66,10 +66,10 @@ def command(
     input: bool,
 ) -> int:
     """Show what apply would do, for everything or for one TASK. Changes nothing and takes no lock."""
-    hello("Planning", quiet=json or format != "text")
+    announce("Planning", quiet=json or format != "text")
     form = "json" if json else format
-    operation = opened(config, var, var_file, ask=input)
-    from dstream.cli.apply import shaped
+    operation = open_configured(config, var, var_file, ask=input)
+    from dstream.cli.apply import with_targets
     from dstream.cli.render.formats import say_plan
     from dstream.engine.commands.plan import plan
     from dstream.engine.plan.plan_result import PlanOptions
@@ -78,13 +78,15 @@ def command(
         from dstream.cli.generate_config import generate
 
         if generate(operation, generate_config_out, {}, quiet=form != "text"):
-            operation = opened(config, var, var_file, ask=input)
+            operation = open_configured(config, var, var_file, ask=input)
     options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
-    options = shaped(options, task_targets(operation, task, target))
-    save = None if out is None else partial(_save, Path(out), operation, options, given(config, var, var_file))
-    with asking(operation.refresh_progress, quiet=form != "text"):
+    options = with_targets(options, task_targets(operation, task, target))
+    save = (
+        None if out is None else partial(_save, Path(out), operation, options, operation_inputs(config, var, var_file))
+    )
+    with show_refresh(operation.refresh_progress, quiet=form != "text"):
         prepared = plan(operation, options, save)
-    say_plan(prepared.plan, form, paint_for(sys.stdout, wanted=color), operation.config.sources)
+    say_plan(prepared.plan, form, paint_for(sys.stdout, color=color), operation.config.sources)
     if out is not None and form == "text":
         say(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
     return 2 if detailed_exitcode and prepared.plan.has_changes else 0
@@ -94,7 +96,7 @@ def _save(
     path: Path,
     operation: Operation,
     options: PlanOptions,
-    asked: OperationInputs,
+    inputs: OperationInputs,
     prepared: PlanResult,
     pool: ProviderPool,
 ) -> None:
@@ -102,5 +104,5 @@ def _save(
     from dstream.engine.plan.plan_file import saved_plan
     from dstream.plan.file import write_plan_file
 
-    command = RefreshProgress(options, asked.variables, asked.variable_files)
+    command = RefreshProgress(options, inputs.variables, inputs.variable_files)
     write_plan_file(path, saved_plan(operation, prepared, pool, command), operation.encryption)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from dstream.run import Flow
 
 
-def say_not_run(found: tuple[Diagnostic, ...], seconds: float) -> bool:
-    """Write a failure as events on standard error, in place of text; see `Tells`."""
+def write_run_failure(found: tuple[Diagnostic, ...], seconds: float) -> bool:
+    """Write a failure as events on standard error, in place of text; see `FailureWriter`."""
     from dstream.cli.render.run_progress import broken_line
 
     say(broken_line(found, seconds), stream=sys.stderr)
     return True
 
 
-@click.command("run", cls=Command, tells=say_not_run)
+@click.command("run", cls=Command, write_failure=write_run_failure)
 @click.argument("tasks", nargs=-1, metavar="TASK...")
 @config_options
 @option("lock-timeout", metavar="DURATION", default="0s", help="How long to wait for another runner of the task.")
@@ -69,7 +69,7 @@ def command(
     Version 1 outputs and the console output write to standard output, everything else goes to standard error. Press
     Ctrl-C once to stop at a checkpoint, twice to stop immediately.
     """
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     names = tasks or tuple(operation.config.tasks)
     if not tasks and len(names) != 1:
         known = ", ".join(names) or "none"
@@ -132,7 +132,7 @@ def command(
         grace=seconds(grace, "-grace"),
         lock_timeout=seconds(lock_timeout, "-lock-timeout"),
     )
-    paint = paint_for(sys.stderr, wanted=color)
+    paint = paint_for(sys.stderr, color=color)
     events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
     noting = RunStatusWriter(operation.root, flows, events)
 

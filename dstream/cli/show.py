@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag, format_option
 from dstream.cli.render.paint import paint_for
 
@@ -31,19 +31,19 @@ def command(
     from dstream.cli.render.formats import say_plan, say_state
 
     form = "json" if json else format
-    paint = paint_for(sys.stdout, wanted=color)
+    paint = paint_for(sys.stdout, color=color)
     if file is None:
         from dstream.engine.commands.plan import current_state
 
-        operation = opened(config, var, var_file)
+        operation = open_configured(config, var, var_file)
         snapshot, pending = current_state(operation)
         say_state(snapshot, pending, operation.workspace, form, paint)
         return
-    from dstream.cli.open_operation import given
+    from dstream.cli.open_operation import operation_inputs
     from dstream.engine.setup.operation import open_operation
     from dstream.plan.file import is_plan_file, read_plan_file
 
     if file.is_file() and not is_plan_file(file):
         raise click.ClickException(f"{file} is not a saved plan. To save one, run: dstream plan -out=FILE")
-    found = read_plan_file(file, lambda: open_operation(given(config, var, var_file), lint=True).encryption)
+    found = read_plan_file(file, lambda: open_operation(operation_inputs(config, var, var_file), lint=True).encryption)
     say_plan(found.plan, form, paint, {}, found.form)

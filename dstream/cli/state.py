@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag, lock_options, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -26,7 +26,7 @@ def command() -> None:
 def _snapshot(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Snapshot:
     from dstream.engine.commands.plan import current_state
 
-    return current_state(opened(config, var, var_file))[0]
+    return current_state(open_configured(config, var, var_file))[0]
 
 
 @command.command("list", cls=Command)
@@ -94,7 +94,7 @@ def mv(
     """Move an object, a block or a task from SOURCE to the address TARGET. A `moved` block does this in every state."""
     from dstream.engine.commands.state_edit import move
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     for old, new in move(operation, source, target, seconds(lock_timeout, "-lock-timeout"), _lines()):
         say(f"{old} -> {new}")
 
@@ -109,7 +109,7 @@ def rm(
     """Remove objects from the state. They keep existing and are no longer managed."""
     from dstream.engine.commands.state_edit import forget
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     for address in forget(operation, list(addresses), seconds(lock_timeout, "-lock-timeout"), _lines()):
         say(f"Removed {address}")
 
@@ -121,7 +121,7 @@ def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[
     """Write the state to FILE, readable only by you; without FILE, to standard output."""
     from dstream.engine.commands.state_edit import pull, pull_bytes
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     if file is None:
         say(pull_bytes(operation).decode().rstrip("\n"))
         return
@@ -140,7 +140,7 @@ def push_(
     """Replace the state by FILE, which `state pull` wrote, or by errored.dsstate."""
     from dstream.engine.commands.state_edit import push_file
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     snapshot = push_file(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
     say(f"The state is now {file}, serial {snapshot.serial}.")
 
@@ -152,7 +152,7 @@ def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json:
     """List the earlier snapshots."""
     from dstream.engine.commands.state_edit import history
 
-    entries = history(opened(config, var, var_file))
+    entries = history(open_configured(config, var, var_file))
     if json:
         say(json_module.dumps([{"serial": entry.serial, "at": entry.at, "size": entry.size} for entry in entries]))
         return
@@ -173,7 +173,7 @@ def restore_(
     """Restore an earlier snapshot. Objects do not change; run `dstream plan` to see the differences."""
     from dstream.engine.commands.state_edit import restore_snapshot
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     if not force:
         click.confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.", abort=True)
     snapshot = restore_snapshot(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())

@@ -51,5 +51,5 @@ def _form(value: Any) -> Any:
 
 
 def _says(value: Record, name: str) -> bool:
-    """Tell whether a field of that name is something that is said: `source` of a launch or a required provider."""
+    """Return whether a field of that name is something that is said: `source` of a launch or a required provider."""
     return name == "source" and not hasattr(value, "start")

@@ -37,7 +37,7 @@ class Dependencies:
             self._needed_by[needed].append(node)
 
     def __contains__(self, node: str) -> bool:
-        """Tell whether the graph has the node."""
+        """Return whether the graph has the node."""
         return node in self._needs
 
     def __iter__(self) -> Iterator[str]:

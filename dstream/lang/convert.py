@@ -56,7 +56,7 @@ def _unknown(value: Unknown, type_: Type) -> Unknown:
 
 
 def is_primitive(value: Value) -> bool:
-    """Tell whether a value is unknown, but known to be a string, number or bool."""
+    """Return whether a value is unknown, but known to be a string, number or bool."""
     return isinstance(value, Unknown) and isinstance(value.type, Primitive) and value.type is not ANY
 
 

@@ -41,7 +41,7 @@ def discarding() -> Iterator[None]:
 
 
 def discarded() -> bool:
-    """Tell whether errors raised now are not shown."""
+    """Return whether errors raised now are not shown."""
     return _DISCARDED.get()
 
 

@@ -132,7 +132,7 @@ def truth(what: str, value: Value, side: int | None = None) -> bool:
 
 
 def equal(left: Value, right: Value) -> bool | None:
-    """Tell whether two values are equal; None if that is not known. Types are never converted."""
+    """Return whether two values are equal; None if that is not known. Types are never converted."""
     left, right = unwrap(left), unwrap(right)
     if isinstance(left, Unknown) or isinstance(right, Unknown):
         return None

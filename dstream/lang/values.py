@@ -108,7 +108,7 @@ class SetValue:
         return len(self.items)
 
     def __contains__(self, item: object) -> bool:
-        """Tell whether a value is an element."""
+        """Return whether a value is an element."""
         if self._identities is None:
             self._identities = frozenset(map(identity, self.items))
         wanted = identity(item)
@@ -193,7 +193,7 @@ def identity(value: Value) -> Hashable | None:
 
 
 def same(left: Value, right: Value) -> bool:
-    """Tell whether two known values are equal: a text is never a number, `true` never 1."""
+    """Return whether two known values are equal: a text is never a number, `true` never 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, dict) and isinstance(right, dict):
@@ -225,12 +225,12 @@ def mark(value: Value, origins: frozenset[str] | None) -> Value:
 
 
 def contains_unknown(value: Value) -> bool:
-    """Tell whether a value is unknown, or has an unknown part."""
+    """Return whether a value is unknown, or has an unknown part."""
     return _any(value, lambda part: isinstance(part, Unknown))
 
 
 def contains_sensitive(value: Value) -> bool:
-    """Tell whether a value is sensitive, or has a sensitive part."""
+    """Return whether a value is sensitive, or has a sensitive part."""
     return _any(value, lambda part: isinstance(part, Sensitive))
 
 

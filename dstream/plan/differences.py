@@ -39,7 +39,7 @@ def normalised(value: Any, *, unordered: bool = False) -> Any:
 
 
 def same(before: Any, after: Any, *, unordered: bool = False) -> bool:
-    """Tell whether two values mean the same; an unknown value is the same as nothing."""
+    """Return whether two values mean the same; an unknown value is the same as nothing."""
     if type(before) is type(after) and isinstance(before, str | int):
         return bool(before == after)
     if has_unknown_part(after) or has_unknown_part(before):
@@ -48,7 +48,7 @@ def same(before: Any, after: Any, *, unordered: bool = False) -> bool:
 
 
 def has_unknown_part(value: Any) -> bool:
-    """Tell whether JSON values, as in planned attributes, have an unknown part; the language has `contains_unknown`."""
+    """Whether JSON values, as in planned attributes, have an unknown part; the language has `contains_unknown`."""
     if isinstance(value, str | int) or value is None:
         return False
     if isinstance(value, Unknown):

@@ -44,7 +44,7 @@ class PlanFile:
 
 
 def is_plan_file(path: Path) -> bool:
-    """Tell whether there is a file that begins as a saved plan does."""
+    """Return whether there is a file that begins as a saved plan does."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC

@@ -220,7 +220,7 @@ def _output(output: OutputChange) -> dict[str, Any]:
 
 
 def is_fingerprint(value: Any) -> bool:
-    """Tell whether a value stands for a sensitive one."""
+    """Return whether a value stands for a sensitive one."""
     return isinstance(value, dict) and len(value) == 1 and "$hmac" in value
 
 

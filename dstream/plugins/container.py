@@ -138,7 +138,7 @@ def find_engine() -> str:
 
 
 def is_podman(engine: str) -> bool:
-    """Tell whether an engine's program is podman."""
+    """Return whether an engine's program is podman."""
     return "podman" in Path(engine).name
 
 

@@ -173,7 +173,7 @@ def _resource(form: Mapping[str, Any]) -> DerivedResource:
 
 
 def is_timeout(seconds: Any) -> bool:
-    """Tell whether a value of the wire is a timeout: seconds, more than 0 and at most a year."""
+    """Return whether a value of the wire is a timeout: seconds, more than 0 and at most a year."""
     number = isinstance(seconds, int | Decimal) and not isinstance(seconds, bool)
     return number and 0 < seconds <= LONGEST_SECONDS
 

@@ -119,7 +119,7 @@ def ask(binary: Binary, *, cache_dir: Path | None = None) -> tuple[Mapping[str, 
 
 
 def _is_answer(form: Mapping[str, Any] | None) -> bool:
-    """Tell whether a first line is the answer of version 2 or later."""
+    """Return whether a first line is the answer of version 2 or later."""
     if form is None:
         return False
     protocol = form.get("protocol")

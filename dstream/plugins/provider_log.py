@@ -21,7 +21,7 @@ def listen(listener: Listener) -> None:
 
 
 def heard() -> bool:
-    """Tell whether there is a listener, where a note is expensive."""
+    """Return whether there is a listener, where a note is expensive."""
     return bool(_listeners)
 
 

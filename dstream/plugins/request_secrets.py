@@ -31,7 +31,7 @@ def secrets_told(request: Request, answer: Answer, schemas: Schemas) -> Iterator
 
 
 def may_tell(request: Request, schemas: Schemas) -> bool:
-    """Tell whether the answer to a request may have sensitive texts in it."""
+    """Return whether the answer to a request may have sensitive texts in it."""
     types = {request.type, *(str(asked.get("type")) for asked in request.objects or ())}
     return any(found is not None and found.sensitive for found in (_schema(each, schemas) for each in types if each))
 

@@ -31,7 +31,7 @@ class Target(Protocol):
     """Whether a manifest may be there without all that it points to."""
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether a blob is there already."""
+        """Return whether a blob is there already."""
 
     def blob(self, descriptor: Descriptor, content: Path) -> None:
         """Keep a blob, which was checked."""
@@ -50,7 +50,7 @@ class FolderTarget:
         self._folder, self._repository = Folder(root, reference.registry), reference.repository
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether a blob is there already, and right."""
+        """Return whether a blob is there already, and right."""
         return matches(self._folder.path_for(self._repository, descriptor.digest), descriptor.digest)
 
     def blob(self, descriptor: Descriptor, content: Path) -> None:
@@ -79,7 +79,7 @@ class RegistryTarget:
         self._pusher = Pusher(RegistryClient(host_of(host), transport, prefix), reference.repository)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether the repository has a blob already."""
+        """Return whether the repository has a blob already."""
         return self._pusher.has_blob(descriptor.digest)
 
     def blob(self, _descriptor: Descriptor, content: Path) -> None:

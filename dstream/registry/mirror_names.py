@@ -9,7 +9,7 @@ def host_of(registry: str) -> str:
 
 
 def is_folder(mirror: str) -> bool:
-    """Tell whether a mirror is a folder."""
+    """Return whether a mirror is a folder."""
     return mirror.startswith(("/", "./", "../", "~"))
 
 

@@ -53,7 +53,7 @@ class Settings:
         return self.registries.get(host) or self.registries.get("*") or RegistrySettings()
 
     def insecure(self, host: str) -> bool:
-        """Tell whether a registry may be spoken to without TLS."""
+        """Return whether a registry may be spoken to without TLS."""
         return host in self.registries and self.registries[host].insecure
 
 

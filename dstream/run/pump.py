@@ -145,7 +145,7 @@ class Pump:
             self._take(chunk, start, cut, pipe)
 
     def _is_too_long(self, text: bytes, start: int, end: int) -> bool:
-        """Tell whether the line `text[start:end]` is a record over the limit.
+        """Return whether the line `text[start:end]` is a record over the limit.
 
         Raises ProtocolBroken if it is a control line, or the answer to the opening line, over their limit.
         """

@@ -186,7 +186,7 @@ class Session:
             self.providers.input.terminate()
 
     def _starting(self, now: float) -> bool:
-        """Tell whether a provider is not ready yet; end the session when it takes too long."""
+        """Return whether a provider is not ready yet; end the session when it takes too long."""
         limit = self.context.options.start_timeout
         source, output = self.providers.input, self.providers.output
         for side, ready, factor in ((output, self.reader.ready, 1), (source, self.driver.input_ready, 2)):

@@ -219,7 +219,7 @@ class Supervisor:
             self._current.lease_lost()
 
     def _restarts(self) -> bool:
-        """Tell whether a session may follow: what a version 1 provider has delivered is not known."""
+        """Return whether a session may follow: what a version 1 provider has delivered is not known."""
         flow = self._context.flow
         return flow.input.info.protocol >= 2 and flow.output.info.protocol >= 2
 

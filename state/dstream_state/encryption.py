@@ -37,7 +37,7 @@ class KeySource(Protocol):
         """Return the key that `form` describes; None if it is not of this source. Raise WrongKey, KeyUnavailable."""
 
     def fresh(self, form: Json) -> bool:
-        """Tell whether more may be written under the key that `form` describes, which is of this source."""
+        """Return whether more may be written under the key that `form` describes, which is of this source."""
 
 
 class Encryption:

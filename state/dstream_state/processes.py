@@ -47,7 +47,7 @@ def start_time(pid: int) -> int | None:
 
 
 def alive(pid: int, started: int | None) -> bool:
-    """Tell whether the process that had `pid` when it was recorded still runs."""
+    """Return whether the process that had `pid` when it was recorded still runs."""
     current = start_time(pid)
     return current is not None and (started is None or current == started)
 

@@ -135,7 +135,7 @@ def test_a_destroy_that_fails_says_so_and_what_it_did_not_try(world: World) -> N
 
 def test_what_takes_its_time_is_mentioned_again() -> None:
     said: list[str] = []
-    view = progress.Spoken(progress.Lines(Paint(enabled=False), out=said.append), every=0.05)
+    view = progress.PlainProgress(progress.Lines(Paint(enabled=False), out=said.append), every=0.05)
     view.begun(1, list)
     view.started("a.b", "update")
     until(lambda: len(said) > 2, "two mentions")

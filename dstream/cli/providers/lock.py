@@ -26,12 +26,12 @@ def command(
     The digests of all platforms are always locked; -platform also fetches, for a shared cache.
     """
     from dstream.cli.dependency_lock import lenient, lock
-    from dstream.cli.render.download_progress import Loading
+    from dstream.cli.render.download_progress import DownloadProgress
     from dstream.engine.commands.dependency_lock import fetch_platforms
     from dstream.registry.lockfile.installer import installer
     from dstream.registry.platforms import parse_platform
 
     result = lock(lenient(config, var, var_file), upgrade=upgrade, mode=lockfile, recorded=None)
-    fetch_platforms(result.lock, [parse_platform(each) for each in platform], installer(Loading()))
+    fetch_platforms(result.lock, [parse_platform(each) for each in platform], installer(DownloadProgress()))
     if not result.changed:
         say("The lock file is up to date.")

@@ -25,7 +25,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     Content is copied unchanged, so the lock file also holds for the mirror. Docker and Podman pull images only from a
     registry; to move them from a folder into one, run this command again. Pulumi plugins are copied to folders only.
     """
-    from dstream.cli.render.download_progress import Loading
+    from dstream.cli.render.download_progress import DownloadProgress
     from dstream.registry.lockfile.installer import installer
     from dstream.registry.lockfile.lock_file import read_lock
     from dstream.registry.mirror import mirror, mirror_image, target_of
@@ -41,7 +41,7 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     if not lock.providers and not lock.images and not lock.plugins:
         raise click.ClickException(f"{root}/.dstream.lock.hcl names no providers. To write it, run: dstream init")
     platforms = [parse_platform(each) for each in platform] or None
-    here, transport = installer(Loading()), Transport(load_settings())
+    here, transport = installer(DownloadProgress()), Transport(load_settings())
     for locked in lock.providers.values():
         copied = mirror(here, locked, target_of(target, parse_reference(locked.source), transport), platforms)
         say(f"{locked.source} {locked.tag}: {copied.digest}")

@@ -24,7 +24,7 @@ _IMAGES = ("linux_amd64", "linux_arm64")
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What to publish, and under which names."""
+    """The destination, names and annotations of what is published."""
 
     where: Reference
     client: RegistryClient
@@ -74,8 +74,8 @@ def command(
 
     PACKAGE is the folder of a Python package without compiled parts; it becomes one file that runs wherever Python
     runs. With -freeze, PyInstaller makes one with Python and all compiled parts in it, for this machine's platform.
-    Anything else is built by other tools, or elsewhere, and given with -binary. Without a tag in REFERENCE, the
-    package's version is one.
+    Pass executables that other tools or machines built with -binary. Without a tag in REFERENCE, the package's version
+    is used.
 
     With -image, PACKAGE is any folder with a Containerfile; by default it is built for linux_amd64 and linux_arm64,
     and REFERENCE has a tag.
@@ -121,7 +121,7 @@ def command(
 def _artifact(
     order: _Order, package: Path | None, binary: tuple[str, ...], program: str | None, layout: str, frozen: bool
 ) -> tuple[Manifest, dict[Platform, str]]:
-    """Publish executables: a package's, or those that are given."""
+    """Publish the executables of a package, or the given ones."""
     from dstream.registry.oci.content import digest_of_file
     from dstream.registry.oci.push import Pusher
     from dstream.registry.packaging.publish import publish

@@ -31,7 +31,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     pulumi/NAME@VERSION is a Pulumi plugin: its archive is unpacked into Pulumi's plugin folder, and its checksum is
     added to the lock file of this folder.
     """
-    from dstream.cli.render.download_progress import Loading
+    from dstream.cli.render.download_progress import DownloadProgress
     from dstream.registry.lockfile.installer import Wanted, installer
     from dstream.registry.platforms import parse_platform
     from dstream.registry.pulumi_plugins import parse_plugin
@@ -39,7 +39,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     plugins = {text: found for text in reference if (found := parse_plugin(text)) is not None}
     if plugins and version:
         raise click.UsageError("-version works with registry references only. Write pulumi/NAME@VERSION.")
-    here = installer(Loading())
+    here = installer(DownloadProgress())
     for text, plugin in plugins.items():
         _pull_plugin(text, plugin, parse_platform(platform) if platform else None)
     for text in (each for each in reference if each not in plugins):
@@ -64,10 +64,10 @@ def plugin_archives() -> Archives:
     """Return the sources of Pulumi plugins on this machine."""
     import os
 
-    from dstream.cli.render.download_progress import Loading
+    from dstream.cli.render.download_progress import DownloadProgress
     from dstream.registry.oci.transport import Transport
     from dstream.registry.pulumi_archives import archives
     from dstream.registry.settings import load_settings
 
     settings = load_settings()
-    return archives(settings, os.environ, Transport(settings), Loading())
+    return archives(settings, os.environ, Transport(settings), DownloadProgress())

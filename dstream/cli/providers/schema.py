@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.open_operation import opened
+from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, json_object, option
 from dstream.cli.render.paint import say
 
@@ -49,7 +49,7 @@ def command(
     if provider is None:
         from dstream.engine.commands.provider_inventory import configured_providers
 
-        for used in configured_providers(opened(config, var, var_file)):
+        for used in configured_providers(open_configured(config, var, var_file)):
             infos[used.name] = used.info
     else:
         given = None

@@ -1,1 +1,1 @@
-"""What a user sees: plans, diagnostics and progress as text. The only place that prints."""
+"""Output: plans, diagnostics and progress as text. The only package that prints."""

@@ -28,10 +28,10 @@ class Approval:
         sources: Mapping[str, str] | None = None,
         saved: bool = False,
     ) -> None:
-        """Take the user's options. `show` shows the plan, as text unless given; `before` is called before it.
+        """Take the user's options. `show` prints the plan, as text by default; `before` is called first.
 
-        `sources` are the texts of the configuration, to show what warnings are about. A `saved` plan was looked at
-        before: it is not shown as text again, and only the loss of data is asked about.
+        `sources` are the texts of the configuration, to show the lines of warnings. A `saved` plan was reviewed before:
+        it is not printed as text again, and the prompt is only about the loss of data.
         """
         self._sources = sources or {}
         self._saved = saved
@@ -43,7 +43,7 @@ class Approval:
         self.refusal = "Nothing was changed."
 
     def __call__(self, plan: Plan) -> bool:
-        """Show the plan and return whether to go on."""
+        """Show the plan and return whether it is approved."""
         self._before()
         self._show(plan)
         losing = [change.address for change in plan.changes if change.loses_data]
@@ -67,7 +67,7 @@ class Approval:
         say(self._paint(question, "bold") + " Only 'yes' will be accepted to approve.")
         sys.stdout.write("  Enter a value: ")
         sys.stdout.flush()
-        return _typed().strip() == "yes"
+        return _read_line().strip() == "yes"
 
     def _as_text(self, plan: Plan) -> None:
         if self._saved:
@@ -80,11 +80,11 @@ class Approval:
             say(diagnostics_text(plan.diagnostics, self._sources, self._paint), stream=sys.stderr)
 
 
-def _typed() -> str:
+def _read_line() -> str:
     """Return a line from the terminal.
 
-    A signal that comes after the question is shown and before the line is waited for must not wait for the line too:
-    Python acts on it only between two steps of its own.
+    A signal between the prompt and the read must not wait for the line: Python runs signal handlers only between two
+    bytecode instructions.
     """
     while not select.select([sys.stdin], [], [], _LOOK)[0]:
         pass

@@ -1,4 +1,4 @@
-"""Diagnostics as text: the summary, the place with its line and a caret, and the detail."""
+"""Diagnostics as text: the summary, the source line with a caret, and the detail."""
 
 from __future__ import annotations
 

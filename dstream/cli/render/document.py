@@ -1,7 +1,7 @@
 """Documents: a plan, or a state, as a headline and sections of entries, before it becomes Markdown or HTML.
 
-Of a plan, what could do harm comes first. The lines of an entry are made when they are asked for: of a large plan
-only some of them are.
+In a plan, changes that lose data come first. The lines of an entry are rendered on demand, since only some entries of a
+large plan are shown in full.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLAIN = Paint(enabled=False)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object: what happens to it in a few words, and the lines that say how."""
+    """One object: its action in a few words, and the lines with the details."""
 
     address: str
     phrase: str
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Entries of one kind; `kind` is how they are counted where they do not fit."""
+    """Entries of one kind; `kind` is the noun for counting those that do not fit."""
 
     title: str
     kind: str
@@ -39,7 +39,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What is shown."""
+    """A headline, notes and sections."""
 
     headline: str
     notes: tuple[str, ...]
@@ -134,5 +134,5 @@ def _task_phrase(applied: bool, removed: bool) -> str:
 
 
 def counted(cut: Counter[str]) -> str:
-    """Return what was left out, by kind, as a phrase."""
+    """Return the number of omitted entries of each kind as a phrase."""
     return ", ".join(f"{number} {kind}" for kind, number in cut.items())

@@ -10,17 +10,17 @@ from dstream.cli.render.paint import on_terminal, say
 _MIB = 1024 * 1024
 
 
-class Loading:
-    """A report for downloads, from any thread."""
+class DownloadProgress:
+    """Prints the progress of downloads; called from any thread."""
 
     def __init__(self) -> None:
-        """Nothing is loaded yet."""
+        """Start with no download."""
         self._terminal = on_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._shown = -1
 
     def __call__(self, what: str, done: int, size: int) -> None:
-        """Show that `done` of `size` bytes of `what` are there."""
+        """Report that `done` of `size` bytes of `what` are downloaded."""
         percent = 100 * done // size if size else 100
         with self._lock:
             if self._terminal and percent != self._shown:

@@ -17,7 +17,7 @@ FORMAT_VERSION = "1.1"
 
 
 def report_lines(report: DriftReport, paint: Paint) -> Iterator[str]:
-    """Yield the lines of a report: what is not as recorded, what is expected, what is pending, and the counts."""
+    """Yield the lines of a report: drift, expected drift, pending changes, and the counts."""
     if report.unfinished:
         yield f"An apply is in progress or was interrupted: {report.unfinished} pending records are assumed complete."
         yield ""
@@ -54,7 +54,7 @@ def _place(rule: IgnoreRule) -> str:
 
 
 def pending_lines(pending: PendingChanges) -> Iterator[str]:
-    """Yield a line for each thing that the configuration asks for and that was not applied."""
+    """Yield a line for each change in the configuration that is not applied yet."""
     for change in pending.changes:
         moved = f" (moved from {change.moved_from})" if change.moved_from else ""
         yield f"pending: {change.action.symbol} {change.address}{moved}"
@@ -65,7 +65,7 @@ def pending_lines(pending: PendingChanges) -> Iterator[str]:
 
 
 def summary(report: DriftReport) -> str:
-    """Return how much there is of each class, as one line."""
+    """Return the number of objects in each class, as one line."""
     counts = {
         "changed": len(report.of(DriftKind.CHANGED)),
         "missing": len(report.of(DriftKind.MISSING)),
@@ -82,7 +82,7 @@ def summary(report: DriftReport) -> str:
 
 
 def no_report_json(found: Iterable[Diagnostic]) -> dict[str, Any]:
-    """Return what stands in the place of a report that could not be made, as JSON values."""
+    """Return the JSON values that replace a report that could not be made."""
     said = [each.to_json() for each in found]
     return {"format_version": FORMAT_VERSION, "exit_code": 1, "errored": True, "diagnostics": said}
 

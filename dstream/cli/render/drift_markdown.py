@@ -1,4 +1,4 @@
-"""A drift report as Markdown, for a comment or an issue: the same report always gives the same bytes, and fits."""
+"""A drift report as Markdown for a comment or an issue: deterministic, and within GitHub's size limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dstream.plan import DriftKind
 LIMIT = 60_000
 """Characters; a comment on GitHub may have 65,536."""
 _ROOM = 300
-"""Characters kept for what was cut."""
+"""Characters reserved for the note about omitted entries."""
 _TITLES = {
     DriftKind.MISSING: "Missing",
     DriftKind.CHANGED: "Changed outside",
@@ -24,7 +24,7 @@ _TITLES = {
 
 
 def report_markdown(report: DriftReport) -> str:
-    """Return the report, what is missing first; what does not fit is counted at the end."""
+    """Return the report, missing objects first; entries that do not fit are counted at the end."""
     text, cut = f"### {summary(report)}\n", 0
     for part in _parts(report):
         if len(text) + len(part) > LIMIT - _ROOM:
@@ -53,11 +53,13 @@ def _parts(report: DriftReport) -> Iterator[str]:
     yield from _listed("Expected by ignore rules", expected)
     yield from _listed("Ignore rules to review", list(rule_notes(report)))
     yield from _listed("No provider available", [f"{address}: {why}" for address, why in report.unasked.items()])
-    yield from _listed("Pending changes could not be determined", [_told(each) for each in report.diagnostics])
-    yield from _listed("Warnings", [_told(each) for each in report.warnings])
+    yield from _listed(
+        "Pending changes could not be determined", [_diagnostic_line(each) for each in report.diagnostics]
+    )
+    yield from _listed("Warnings", [_diagnostic_line(each) for each in report.warnings])
 
 
-def _told(diagnostic: Diagnostic) -> str:
+def _diagnostic_line(diagnostic: Diagnostic) -> str:
     return f"{diagnostic.title}: {diagnostic.detail}" if diagnostic.detail else diagnostic.title
 
 

@@ -1,7 +1,7 @@
 """Events of an apply as JSON lines on the standard output; docs/events.md describes them.
 
-The names and members are those of Terraform's machine-readable output as far as the same things exist here, so that
-existing tools can be adapted.
+Names and members follow Terraform's machine-readable output where both have the same concept, so that existing tools
+can be adapted.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ACTIONS = {"create": "create", "update": "update", "destroy": "delete", "forget
 
 
 class Events:
-    """Writes one JSON object a line for each event. Thread-safe; no secret is in any of them."""
+    """Writes one JSON object per line for each event, without secrets. Thread-safe."""
 
     def __init__(self) -> None:
-        """Nothing is written yet."""
+        """Write nothing yet."""
         self._lock = threading.Lock()
 
     def waiting(self, holder: Holder | None) -> None:
@@ -85,12 +85,12 @@ class Events:
         self._emit("apply_skipped", f"{address}: skipped", address=address, because=because)
 
     def outcome(self, outcome: Outcome, seconds: float) -> None:
-        """Write how it ended."""
+        """Write the outcome of the apply."""
         status = "error" if outcome.failed else "ok" if outcome.approved else "refused"
         self._outcome(status, outcome.diagnostics, seconds, outcome.counts)
 
     def broken(self, diagnostics: Iterable[Diagnostic], seconds: float) -> None:
-        """Write that the operation failed, and why."""
+        """Write the diagnostics of a failed operation."""
         self._outcome("error", diagnostics, seconds, {})
 
     def _outcome(self, status: str, diagnostics: Iterable[Diagnostic], seconds: float, counts: dict[str, int]) -> None:
@@ -121,7 +121,7 @@ class Events:
 
 @cache
 def version() -> None:
-    """Write the first line, once: which form the lines have."""
+    """Write the first line, which has the version of the format."""
     say(_line("version", f"dstream {__version__}", "info", {"dstream": __version__, "ui": UI_VERSION}))
 
 

@@ -65,7 +65,7 @@ def say_json(value: Any) -> None:
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Write a text as it is."""
+    """Write the pieces of a text to standard output."""
     for piece in pieces:
         sys.stdout.write(piece)
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""A document as Markdown, for a comment on a pull request: always the same bytes, and never more than fit.
+"""A document as Markdown for a comment on a pull request: deterministic, and within GitHub's size limit.
 
-GitHub takes 65,536 characters. What comes first in the document is shown in full as long as there is room, what
-follows as a line, and the rest is counted.
+The limit is 65,536 characters. The first entries are shown in full, further ones as a line each, and the rest is
+counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dstream.cli.render.fences import code, fenced
 
 LIMIT = 60_000
 _ROOM = 600
-"""Characters kept for what was cut."""
+"""Characters reserved for the note about omitted entries."""
 _ONE = 20_000
 """An entry with a longer text is shown as a line."""
 _MARK = re.compile(r"^(\s+)(-/\+|\+/-|[+~-]) ?(.*)$")
@@ -70,7 +70,7 @@ def _line(entry: Entry) -> str:
 
 
 def _marked(line: str) -> str:
-    """Return a line with its mark in front, where GitHub looks for it to give it colour."""
+    """Return a line that starts with its diff marker, which GitHub colours."""
     found = _MARK.match(line)
     if found is None:
         return line
@@ -80,5 +80,5 @@ def _marked(line: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text on one line in which nothing is Markdown or HTML."""
+    """Return a text on one line with Markdown and HTML escaped."""
     return re.sub(r"([\\`*_{}\[\]<>#|~!])", r"\\\1", " ".join(text.split()))

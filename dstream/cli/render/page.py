@@ -1,4 +1,4 @@
-"""A document as one page of HTML that needs nothing else: no script, no picture, no other file."""
+"""A document as one self-contained HTML page: no scripts, images or other files."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """Puts text in colour, or leaves it as it is."""
+    """Applies terminal styles to text if `enabled`."""
 
     enabled: bool
 
@@ -34,13 +34,13 @@ class Paint:
         return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
 
 
-def paint_for(stream: TextIO, *, wanted: bool = True) -> Paint:
+def paint_for(stream: TextIO, *, color: bool = True) -> Paint:
     """Return the paint for a stream: colour only on a terminal, never with NO_COLOR (https://no-color.org) set."""
-    return Paint(wanted and on_terminal(stream) and not os.environ.get("NO_COLOR"))
+    return Paint(color and on_terminal(stream) and not os.environ.get("NO_COLOR"))
 
 
 def on_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that can do more than print, and on which no log is written as well."""
+    """Return whether a stream is a terminal with cursor control that shares no screen with the log."""
     logged = os.environ.get("DSTREAM_LOG") and not os.environ.get("DSTREAM_LOG_PATH")
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not logged
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from dstream.cli.render.paint import Paint, on_terminal, say
-from dstream.cli.render.refresh_progress import asked_lines
+from dstream.cli.render.refresh_progress import refresh_lines
 from dstream.cli.render.region import Region
 from dstream.engine.setup.hooks import Ahead, Observer, RefreshProgress
 from dstream_state import Holder
@@ -89,23 +89,23 @@ class Lines:
         self._out(f"{self._paint(address, 'bold')}: {what}")
 
 
-class Telling(Observer, Protocol):
-    """What prints events, including reports about changes in progress."""
+class EventPrinter(Observer, Protocol):
+    """Prints events, including reports about changes in progress."""
 
     def still(self, address: str, step: str, seconds: float) -> None:
         """A step has been in progress for this many seconds."""
 
 
-class Underway:
+class ProgressTracker:
     """Passes events on, and keeps track of the changes in progress, the next ones, and durations."""
 
-    def __init__(self, lines: Telling) -> None:
+    def __init__(self, lines: EventPrinter) -> None:
         """Pass events on to `lines`."""
         self.lines = lines
         self.total = self.finished = self.failures = self.skips = 0
         self.began = time.monotonic()
         self.running: dict[str, tuple[str, float]] = {}
-        """The step and its begin, by address."""
+        """The step and its start time, by address."""
         self.slowest: list[tuple[float, str]] = []
         self._ahead: Ahead = list
         self._lock = threading.Lock()
@@ -161,8 +161,8 @@ class Underway:
         self.skips += 1
         self.lines.skipped(address, because)
 
-    def planning(self, asked: RefreshProgress) -> None:
-        """Planning, before any change starts."""
+    def planning(self, refresh: RefreshProgress) -> None:
+        """Report that planning starts."""
 
     def pause(self) -> None:
         """Stop writing: other output follows."""
@@ -173,9 +173,9 @@ class Underway:
             os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
     def close(self) -> None:
-        """The operation has ended."""
+        """Report that the operation has ended."""
 
-    def under_way(self) -> list[tuple[str, str, float]]:
+    def in_progress(self) -> list[tuple[str, str, float]]:
         """Return address, step and seconds of the changes in progress, the oldest first; from any thread."""
         now = time.monotonic()
         with self._lock:
@@ -184,7 +184,7 @@ class Underway:
 
     def next(self) -> list[str]:
         """Return the addresses that may start next; from any thread."""
-        running = {address for address, _, _ in self.under_way()}
+        running = {address for address, _, _ in self.in_progress()}
         return [address for address in self._ahead() if address not in running]
 
     @property
@@ -197,10 +197,10 @@ class Underway:
             self.running.pop(address, None)
 
 
-class Spoken(Underway):
+class PlainProgress(ProgressTracker):
     """For pipes and files: a line for each event, and regular lines about changes in progress."""
 
-    def __init__(self, lines: Telling, every: float = STILL_EVERY) -> None:
+    def __init__(self, lines: EventPrinter, every: float = STILL_EVERY) -> None:
         """Report the changes in progress at regular intervals."""
         super().__init__(lines)
         self._every = every
@@ -212,17 +212,17 @@ class Spoken(Underway):
         threading.Thread(target=self._mention, name="progress", daemon=True).start()
 
     def close(self) -> None:
-        """See `Underway`."""
+        """See `ProgressTracker`."""
         self._over.set()
 
     def _mention(self) -> None:
         while not self._over.wait(self._every):
-            for address, step, seconds in self.under_way():
+            for address, step, seconds in self.in_progress():
                 if seconds >= self._every:
                     self.lines.still(address, step, seconds)
 
 
-class Live(Underway):
+class TerminalProgress(ProgressTracker):
     """For a terminal: lines of events scroll, and below them are the changes in progress and the next ones."""
 
     def __init__(self, paint: Paint, stream: TextIO) -> None:
@@ -232,13 +232,13 @@ class Live(Underway):
         self._region: Region | None = None
         self._stopping = False
 
-    def planning(self, asked: RefreshProgress) -> None:
-        """See `Underway`."""
+    def planning(self, refresh: RefreshProgress) -> None:
+        """See `ProgressTracker`."""
         began = time.monotonic()
-        self._region = Region(self._stream, lambda: asked_lines(asked, began))
+        self._region = Region(self._stream, lambda: refresh_lines(refresh, began))
 
     def pause(self) -> None:
-        """See `Underway`."""
+        """See `ProgressTracker`."""
         self.close()
 
     def begun(self, count: int, ahead: Ahead) -> None:
@@ -248,12 +248,12 @@ class Live(Underway):
         self._region = Region(self._stream, self.drawn)
 
     def note(self, text: str) -> None:
-        """See `Underway`. Written when a stop is requested."""
+        """See `ProgressTracker`. Written when a stop is requested."""
         self._stopping = True
         self._line(text)
 
     def close(self) -> None:
-        """See `Underway`."""
+        """See `ProgressTracker`."""
         if self._region is not None:
             self._region.close()
             self._region = None
@@ -266,7 +266,7 @@ class Live(Underway):
 
     def drawn(self) -> list[str]:
         """Return the lines of the region as they are now."""
-        running, upcoming = self.under_way(), self.next()
+        running, upcoming = self.in_progress(), self.next()
         lines = [f"{duration(s):>7}  {address}: {_DOING[step].lower()}" for address, step, s in running[:_SHOWN]]
         if len(running) > _SHOWN:
             lines.append(f"         and {len(running) - _SHOWN} more")
@@ -290,15 +290,15 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def progress_for(paint: Paint, stream: TextIO) -> Underway:
+def progress_for(paint: Paint, stream: TextIO) -> ProgressTracker:
     """Return the view for the output stream."""
     if on_terminal(stream):
-        return Live(paint, stream)
-    return Spoken(Lines(paint))
+        return TerminalProgress(paint, stream)
+    return PlainProgress(Lines(paint))
 
 
 def applied_summary(
-    counts: dict[str, int], progress: Underway, seconds: float, *, destroyed: bool, failed: bool, paint: Paint
+    counts: dict[str, int], progress: ProgressTracker, seconds: float, *, destroyed: bool, failed: bool, paint: Paint
 ) -> list[str]:
     """Return the last lines of an apply or a destroy."""
     verb = "Destroy" if destroyed else "Apply"

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from dstream.engine.setup.hooks import RefreshProgress
 
 
-def hello(what: str, *, quiet: bool = False) -> None:
+def announce(what: str, *, quiet: bool = False) -> None:
     """Announce an operation on standard error, before anything slow is imported."""
     if not quiet:
         say(f"{what}...", stream=sys.stderr)
 
 
-def asked_lines(asked: RefreshProgress, began: float) -> list[str]:
-    """Return the line that shows the progress."""
+def refresh_lines(refresh: RefreshProgress, began: float) -> list[str]:
+    """Return the line that shows the progress; none in the first second."""
     seconds = time.monotonic() - began
-    if seconds < 1.0 or not asked.sent:
+    if seconds < 1.0 or not refresh.sent:
         return []
-    return [f"  {asked.answered:,} of {asked.sent:,} objects refreshed, {seconds:.0f}s"]
+    return [f"  {refresh.answered:,} of {refresh.sent:,} objects refreshed, {seconds:.0f}s"]
 
 
 @contextmanager
-def asking(asked: RefreshProgress, *, quiet: bool = False) -> Iterator[None]:
+def show_refresh(refresh: RefreshProgress, *, quiet: bool = False) -> Iterator[None]:
     """Show the progress on a terminal while the block runs; the block must not write anything."""
     if quiet or not on_terminal(sys.stderr):
         yield
@@ -37,7 +37,7 @@ def asking(asked: RefreshProgress, *, quiet: bool = False) -> Iterator[None]:
     from dstream.cli.render.region import Region
 
     began = time.monotonic()
-    region = Region(sys.stderr, lambda: asked_lines(asked, began))
+    region = Region(sys.stderr, lambda: refresh_lines(refresh, began))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Region: a few lines at the bottom of a terminal that change, below lines that stay.
+"""Region: a few lines at the bottom of a terminal that are redrawn, below lines that scroll.
 
 One thread writes everything, ten times a second, so that no caller waits for the terminal;
 `line` may be called from any thread and from a signal handler.
@@ -18,12 +18,12 @@ _HIGHEST = 12
 
 
 class Region:
-    """The bottom of a terminal."""
+    """The redrawn lines at the bottom of a terminal."""
 
     def __init__(self, stream: TextIO, draw: Callable[[], list[str]]) -> None:
-        """`draw` returns the lines as they are now, without colour; it is called from the region's own thread."""
+        """`draw` returns the current lines, without colour; it is called from the region's own thread."""
         self._stream, self._draw = stream, draw
-        self._said: deque[str] = deque()
+        self._written: deque[str] = deque()
         self._shown: list[str] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="region", daemon=True)
@@ -31,7 +31,7 @@ class Region:
 
     def line(self, text: str) -> None:
         """Write a permanent line above the region."""
-        self._said.append(text)
+        self._written.append(text)
 
     def close(self) -> None:
         """Write the remaining lines, and remove the region."""
@@ -50,8 +50,8 @@ class Region:
         columns, rows = self._size()
         shown = [fitted(line, columns - 1) for line in lines[: max(1, min(_HIGHEST, rows - 2))]]
         said = []
-        while self._said:
-            said.append(self._said.popleft())
+        while self._written:
+            said.append(self._written.popleft())
         if not said and shown == self._shown:
             return
         back = f"\x1b[{len(self._shown)}A" if self._shown else ""
@@ -64,7 +64,7 @@ class Region:
             self._over.set()  # The terminal is gone; whoever writes next is told.
 
     def _size(self) -> tuple[int, int]:
-        """Query the terminal: COLUMNS and LINES do not change when it is resized."""
+        """Query the terminal, since COLUMNS and LINES do not change when it is resized."""
         try:
             columns, rows = os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):

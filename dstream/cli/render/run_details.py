@@ -13,7 +13,7 @@ _UNDERWAY = ("starting", "running", "restarting", "waiting", "stopping")
 
 
 def note_lines(note: RunStatus, *, running: bool) -> list[str]:
-    """Return lines about a run: state, uptime, restarts, records, rate, checkpoint, last error, providers."""
+    """Return the lines about a run: state, uptime, restarts, records, rate, checkpoint, last error, providers."""
     now = time.time()
     state = note.state if running or note.state not in _UNDERWAY else "was killed"
     began = f"{'up' if running else 'started'} {span(now - note.started_at)}{'' if running else ' ago'}"

@@ -1,4 +1,4 @@
-"""What `run` shows: records and rates, provider logs, restarts, and the end."""
+"""Output of `run`: records and rates, provider logs, restarts, and the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Events:
     """A reporter that writes to standard error; on a terminal, progress is one line that is rewritten."""
 
     def __init__(self, paint: Paint, *, json: bool, quiet: bool, several: bool) -> None:
-        """`several`: more than one flow runs, so that lines are marked with the flow's name."""
+        """With `several` flows, each line starts with the flow's name."""
         self._paint = paint
         self._json = json
         self._quiet = quiet
@@ -176,7 +176,7 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
 
 
 def _moved(flow: Flow, totals: Totals) -> str:
-    """Return what a flow has moved: with confirmation only what the stored checkpoint covers counts."""
+    """Return the records that a flow moved; with confirmation, only those that the stored checkpoint covers."""
     if not flow.acks:
         return f"{_counted(totals.records, 'record')} ({_size(totals.bytes)}) moved, delivery not confirmed"
     rest = totals.records - totals.stored
@@ -189,7 +189,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def waiting_line(found: Sequence[Diagnostic], delay: float, *, json: bool) -> str:
-    """Return what is said before a run that cannot start yet is tried again."""
+    """Return the line that announces a retry of a run that cannot start yet."""
     if json:
         said = [diagnostic.to_json() for diagnostic in found]
         return json_module.dumps({"type": "unreachable", "delay": delay, "diagnostics": said}, ensure_ascii=False)

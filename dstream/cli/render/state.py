@@ -23,7 +23,7 @@ _PHRASES = {
 
 
 def hidden(item: ObjectState) -> dict[str, Any]:
-    """Return the attributes with sensitive ones as fingerprints, also where the state is encrypted and has them."""
+    """Return the attributes with fingerprints for sensitive values, even if an encrypted state has the values."""
     from dstream.engine.evaluate.redaction import redact
 
     return dict(redact(dict(item.attributes), item.sensitive, b"shown to nobody"))
@@ -52,7 +52,7 @@ def output_lines(name: str, item: OutputState) -> Iterator[str]:
 
 
 def state_lines(snapshot: Snapshot, pending: int, paint: Paint) -> Iterator[str]:
-    """Yield the lines that show a whole state."""
+    """Yield the lines that show the state."""
     if pending:
         yield f"An apply is in progress or was interrupted: {pending} pending records are assumed complete."
         yield ""

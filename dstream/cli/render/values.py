@@ -1,4 +1,4 @@
-"""Values as HCL literals, with what is unknown or sensitive named as such."""
+"""Values as HCL literals, with placeholders for unknown and sensitive values."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 @lru_cache(4096)  # a large plan has a few names, each many times
 def attribute_name(name: str) -> str:
-    """Return a name as it stands before `=`: bare where HCL allows it, else quoted."""
+    """Return a name for the left side of `=`: bare where HCL allows it, otherwise quoted."""
     return name if _BARE.fullmatch(name) else quoted(name)
 
 
 def quoted(text: str) -> str:
-    """Return the text as a quoted HCL string that means just this text; control characters are escaped."""
+    """Return the text as a quoted HCL string; templates and control characters are escaped."""
     escaped = _quoted(text).replace("${", "$${").replace("%{", "%%{")
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped)
 
@@ -53,7 +53,7 @@ def scalar(value: Any) -> str | None:
 
 
 def literal_lines(value: Any, indent: str) -> list[str]:
-    """Return a value as lines; the first has no indent, since it follows a name, the others have `indent`."""
+    """Return a value as lines; the first has no indent, since it follows a name, the others start with `indent`."""
     line = scalar(value)
     if line is not None:
         return [line]
@@ -79,5 +79,5 @@ def literal_lines(value: Any, indent: str) -> list[str]:
 
 
 def literal(value: Any) -> str:
-    """Return a value as HCL text, over several lines where it is a collection."""
+    """Return a value as HCL text, over several lines if it is a collection."""
     return "\n".join(literal_lines(value, ""))

@@ -30,7 +30,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def is_reference(expr: Expr) -> bool:
-    """Tell whether an expression is a static reference: names, and indexes that are written out."""
+    """Return whether an expression is a static reference: names, and indexes that are written out."""
     while isinstance(expr, GetAttr | Index):
         if isinstance(expr, Index) and not isinstance(expr.key, Literal):
             return False

@@ -126,7 +126,7 @@ class Decoder:
         return fine
 
     def _declare(self, block: Block, *key: str) -> bool:
-        """Tell whether a name is new; report it otherwise."""
+        """Return whether a name is new; report it otherwise."""
         first = self._ranges.get(key)
         if first is not None:
             shown = " ".join([key[0], *(f'"{part}"' for part in key[1:])])

@@ -169,7 +169,7 @@ def _follow(contexts: list[_Context], word: _Word) -> None:
 
 
 def _is_label(words: list[_Word], index: int) -> bool:
-    """Tell whether an opening brace follows on the same line, with only labels before it."""
+    """Return whether an opening brace follows on the same line, with only labels before it."""
     for word in words[index:]:
         if word.type == "LBRACE":
             return True
@@ -308,7 +308,7 @@ def _space(words: list[_Word]) -> None:
 
 
 def _space_between(before: _Word | None, word: _Word, after: _Word) -> bool:
-    """Tell whether a space stands between a word and the next one; the first rule that fits decides."""
+    """Return whether a space stands between a word and the next one; the first rule that fits decides."""
     one, two = word.type, after.type
     if two == "NEWLINE":
         return False

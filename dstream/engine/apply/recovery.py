@@ -62,7 +62,7 @@ def _phrase(intent: Intent, result: Result) -> str:
 
 
 def _silent(answer: Answer) -> bool:
-    """Tell whether an answer is none: another time the provider may say what became of the change."""
+    """Return whether an answer is none: another time the provider may say what became of the change."""
     return answer.crashed or not answer.asked or answer.error_class in ("retriable", "denied", "conflict")
 
 

@@ -123,7 +123,7 @@ def _removals(
 
 
 def _makes_room(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
-    """Tell whether a step destroys an object that an earlier replacement left, because another replacement follows."""
+    """Whether a step destroys an object that an earlier replacement left, because another replacement follows."""
     address = step.change.address
     return address.endswith(DEPOSED) and address.removesuffix(DEPOSED) in by_address
 
@@ -133,7 +133,7 @@ def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:
 
 
 def _for_good(targets: Iterable[Step]) -> bool:
-    """Tell whether nothing takes the place of what is destroyed."""
+    """Return whether nothing takes the place of what is destroyed."""
     going = (target for target in targets if target.kind == "destroy")
     return all(target.deposed or target.change.action is Action.DELETE for target in going)
 

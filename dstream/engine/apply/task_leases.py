@@ -123,5 +123,5 @@ def disturbed_tasks(plan: Plan) -> set[str]:
 
 
 def belongs_to(flow: str, tasks: Iterable[str]) -> bool:
-    """Tell whether a flow is one of the tasks'."""
+    """Return whether a flow is one of the tasks'."""
     return any(flow == task or flow.startswith(f"{task}/") for task in tasks)

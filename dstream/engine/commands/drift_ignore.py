@@ -48,11 +48,11 @@ class IgnoreRule:
     range: SourceRange
 
     def covers(self, address: str) -> bool:
-        """Tell whether the rule is about an object."""
+        """Return whether the rule is about an object."""
         return any(_matches(pattern, address) for pattern in self.addresses)
 
     def expired(self, today: date) -> bool:
-        """Tell whether the rule holds no more."""
+        """Return whether the rule holds no more."""
         return today > self.expires
 
     def applied(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:

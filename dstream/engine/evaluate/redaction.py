@@ -130,7 +130,7 @@ def _items(value: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def has_withheld(value: Any) -> bool:
-    """Tell whether a value was withheld, or has a withheld one inside."""
+    """Return whether a value was withheld, or has a withheld one inside."""
     if value == WITHHELD:
         return True
     if isinstance(value, Mapping):

@@ -78,16 +78,16 @@ class Selection:
         return self._names is None and not self._left_out and not self._excluded
 
     def __contains__(self, block: str) -> bool:
-        """Tell whether a block, or some of its objects, are in the selection."""
+        """Return whether a block, or some of its objects, are in the selection."""
         return (self._names is None or block in self._names) and block not in self._left_out
 
     def whole(self, block: str) -> bool:
-        """Tell whether all objects of a block are in the selection."""
+        """Return whether all objects of a block are in the selection."""
         parts = any(_below(address, block) for address in self._excluded)
         return block in self and block not in self._only and not parts
 
     def has(self, address: str) -> bool:
-        """Tell whether an object, recorded or wanted, is in the selection."""
+        """Return whether an object, recorded or wanted, is in the selection."""
         if self.everything:
             return True
         block = block_of_text(address)

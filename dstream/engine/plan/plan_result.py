@@ -63,5 +63,5 @@ class PlanResult:
     """What holds for objects that are removed although their block is there, by address."""
 
     def declares(self, address: str) -> bool:
-        """Tell whether the configuration has the block of an object of the plan."""
+        """Return whether the configuration has the block of an object of the plan."""
         return address in self.desired or address in self.removed_timeouts

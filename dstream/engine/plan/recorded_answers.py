@@ -90,7 +90,7 @@ def requirement_key(flow: str, role: str) -> str:
 
 
 def has_secret(value: Any) -> bool:
-    """Tell whether something secret was left out of a value."""
+    """Return whether something secret was left out of a value."""
     if isinstance(value, Mapping):
         return value == SECRET or any(map(has_secret, value.values()))
     return isinstance(value, list | tuple) and any(map(has_secret, value))

@@ -84,7 +84,7 @@ class _RemovalPlanner:
         return Reason.NOT_IN_CONFIGURATION
 
     def _forgotten(self, address: str) -> bool:
-        """Tell whether a `removed` block lets an object stay while it leaves the state."""
+        """Return whether a `removed` block lets an object stay while it leaves the state."""
         removed = self._context.config.removed
         return any(not block.destroy and within(address, str(block.from_)) for block in removed)
 

@@ -147,7 +147,7 @@ def planned_identity(attributes: Mapping[str, Any], rules: ResourceTypeRules) ->
 
 
 def same_identity(desired: DesiredObject, recorded: ObjectState | None, rules: ResourceTypeRules) -> bool:
-    """Tell whether a new object would have the identity of the recorded one, so that both cannot exist together."""
+    """Return whether a new object would have the identity of the recorded one, so that both cannot exist together."""
     planned = planned_identity(desired.attributes, rules)
     if planned is None or recorded is None or not isinstance(recorded.identity, Mapping):
         return False

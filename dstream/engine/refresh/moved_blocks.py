@@ -59,7 +59,7 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
 
 
 def within(address: str, prefix: str) -> bool:
-    """Tell whether an address is another, one of what is below it, or what a replacement left of it."""
+    """Return whether an address is another, one of what is below it, or what a replacement left of it."""
     return address == prefix or address.startswith((f"{prefix}.", f"{prefix}[", f"{prefix}#"))
 
 
@@ -69,7 +69,7 @@ def renamed(address: str, old: str, new: str) -> str:
 
 
 def same_type(before: str, after: str) -> bool:
-    """Tell whether two addresses are of objects of one type."""
+    """Return whether two addresses are of objects of one type."""
     types = [getattr(parse_address(each.partition("#")[0]), "type", None) for each in (before, after)]
     return types[0] == types[1]
 

@@ -58,7 +58,7 @@ class PriorValues(ResourceValues):
         return mark_sensitive(clear, item.sensitive, address)
 
     def _reads_more(self, block: ResourceBlock, key: Key, attributes: Mapping[str, Any]) -> bool:
-        """Tell whether an expression may ask an object for what is not recorded of it."""
+        """Return whether an expression may ask an object for what is not recorded of it."""
         if self._read is None:
             return True
         keyed = block.for_each is not None or block.count is not None
@@ -127,7 +127,7 @@ def _paths(read: Iterable[Node]) -> Paths:
 
 
 def _leads_out(value: Any, path: Iterable[str | int]) -> bool:
-    """Tell whether a path leads to what is not there, or to something with names, of which some may not be there."""
+    """Return whether a path leads to what is not there, or to something with names, of which some may not be there."""
     for step in path:
         if isinstance(value, Mapping):
             if step not in value:

@@ -39,13 +39,13 @@ from dstream.lang.values import (
 
 @function("list: list", shallow=True)
 def alltrue(items: Value) -> Value:
-    """Tell whether all elements are true."""
+    """Return whether all elements are true."""
     return _decided(items, False)
 
 
 @function("list: list", shallow=True)
 def anytrue(items: Value) -> Value:
-    """Tell whether any element is true."""
+    """Return whether any element is true."""
     return _decided(items, True)
 
 
@@ -138,7 +138,7 @@ def concat(*lists: Value) -> Value:
 
 @function("list: any, value: any", shallow=True)
 def contains(items: Value, value: Value) -> Value:
-    """Tell whether a list has a value."""
+    """Return whether a list has a value."""
     marks = joined(origins(items), origins(value))
     found = [equal(item, value) for item in items_of(items, 0)]
     if True in found:

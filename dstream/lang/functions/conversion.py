@@ -78,7 +78,7 @@ def ephemeralasnull(value: Value) -> Value:
 
 @function("value: any|null", marked=True, shallow=True)
 def issensitive(value: Value) -> Value:
-    """Tell whether a value is marked as sensitive."""
+    """Return whether a value is marked as sensitive."""
     if isinstance(value, Sensitive):
         return True
     return Unknown(BOOL) if isinstance(value, Unknown) else False

@@ -86,7 +86,7 @@ def filebase64(surroundings: Surroundings, path: Value) -> Value:
 
 @function("path: string", surrounded=True)
 def fileexists(surroundings: Surroundings, path: Value) -> Value:
-    """Tell whether a file exists."""
+    """Return whether a file exists."""
     found = _path(surroundings, path)
     if found.is_dir():
         raise FunctionError(f"{path} is a folder; fileexists(...) is for files", 0)

@@ -41,7 +41,7 @@ def cidrhost(prefix: Value, hostnum: Value) -> Value:
 
 @function("prefix: string, address: string")
 def cidrcontains(prefix: Value, address: Value) -> Value:
-    """Tell whether a network holds an address, or all of another network."""
+    """Return whether a network holds an address, or all of another network."""
     network = _network(prefix)
     try:
         inner = _network(address) if "/" in address else ipaddress.ip_network(address)

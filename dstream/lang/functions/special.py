@@ -45,7 +45,7 @@ def _problems(arguments: list[Expr], scope: Scope) -> Iterator[Diagnostic]:
 
 @function("expression: any", lazy=True)
 def can(scope: Scope, arguments: list[Expr]) -> Value:
-    """Tell whether an expression gives no error."""
+    """Return whether an expression gives no error."""
     from dstream.lang.expressions import evaluate
 
     try:

@@ -21,19 +21,19 @@ def chomp(text: Value) -> Value:
 
 @function("string: string, suffix: string")
 def endswith(text: Value, suffix: Value) -> Value:
-    """Tell whether the string ends with a suffix."""
+    """Return whether the string ends with a suffix."""
     return text.endswith(suffix)
 
 
 @function("string: string, prefix: string")
 def startswith(text: Value, prefix: Value) -> Value:
-    """Tell whether the string starts with a prefix."""
+    """Return whether the string starts with a prefix."""
     return text.startswith(prefix)
 
 
 @function("string: string, substring: string")
 def strcontains(text: Value, part: Value) -> Value:
-    """Tell whether the string has a part."""
+    """Return whether the string has a part."""
     return part in text
 
 

@@ -114,7 +114,7 @@ def _secret(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role:
 
 
 def _takes_text(schema: Mapping[str, Any]) -> bool:
-    """Tell whether the JSON Schema of a setting allows a string."""
+    """Return whether the JSON Schema of a setting allows a string."""
     types = schema.get("type")
     if isinstance(types, str | list):
         return "string" in types if isinstance(types, list) else types == "string"

@@ -95,7 +95,7 @@ class Constraint:
     clauses: tuple[_Clause, ...] = ()
 
     def allows(self, version: Version) -> bool:
-        """Tell whether a version is in the set."""
+        """Return whether a version is in the set."""
         if version.pre and not any(
             clause.version.pre and clause.version.full == version.full for clause in self.clauses
         ):

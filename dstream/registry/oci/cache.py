@@ -74,7 +74,7 @@ class Cache:
         _write(path, raw)
 
     def has(self, digest: str) -> bool:
-        """Tell whether content is there; it is not looked at."""
+        """Return whether content is there; it is not looked at."""
         return self.path(digest).is_file()
 
     def fetch(self, source: Source, repository: str, wanted: Descriptor, progress: Progress | None = None) -> Path:

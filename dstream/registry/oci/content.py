@@ -148,7 +148,7 @@ def hasher(digest: str) -> _Hash:
 
 
 def matches(path: Path, digest: str) -> bool:
-    """Tell whether a file has a digest; False if there is no such file."""
+    """Return whether a file has a digest; False if there is no such file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, digest.partition(":")[0]).hexdigest() == digest.partition(":")[2]

@@ -86,7 +86,7 @@ class Pusher:
         self.manifest(index_of([*known, added]), tag)
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether the repository has a blob."""
+        """Return whether the repository has a blob."""
         try:
             with self._client.request("HEAD", f"{self._base}/blobs/{digest}", self._scope) as found:
                 return found.status == 200

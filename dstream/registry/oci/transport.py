@@ -53,7 +53,7 @@ class Transport:
         return self._schemes[host]
 
     def may_see_secrets(self, url: str) -> bool:
-        """Tell whether credentials may be sent to a URL: over TLS, or where plain http is allowed."""
+        """Return whether credentials may be sent to a URL: over TLS, or where plain http is allowed."""
         parts = urlsplit(url)
         return parts.scheme == "https" or (parts.scheme == "http" and self._plain_allowed(parts.netloc))
 
@@ -179,7 +179,7 @@ def body_of(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a `host:port` is this machine for sure, whatever a name server says."""
+    """Return whether a `host:port` is this machine for sure, whatever a name server says."""
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost":
         return True

@@ -58,11 +58,11 @@ class Policy:
     """The certificates and logs that sigstore bundles are held against; the public ones if None."""
 
     def fits(self, reference: Reference) -> bool:
-        """Tell whether the block is about a repository."""
+        """Return whether the block is about a repository."""
         return fnmatchcase(reference.name, self.pattern)
 
     def accepts(self, signed_by: str) -> bool:
-        """Tell whether a signer, as `verify` has called them before, is one of those that are trusted now."""
+        """Return whether a signer, as `verify` has called them before, is one of those that are trusted now."""
         if signed_by.startswith("key "):
             return any(signed_by == f"key {fingerprint(key)}" for key in self.keys)
         name, _, rest = signed_by.partition(" (")
@@ -140,7 +140,7 @@ def _signature(layer: Descriptor) -> bytes | None:
 
 
 def _is_about(payload: bytes, manifest: Manifest) -> bool:
-    """Tell whether a signed payload names the digest of a manifest; what it calls it does not matter."""
+    """Return whether a signed payload names the digest of a manifest; what it calls it does not matter."""
     try:
         form: Any = json.loads(payload)
         return bool(form["critical"]["image"]["docker-manifest-digest"] == manifest.digest)
@@ -159,7 +159,7 @@ def payload_for(reference: Reference, digest: str) -> bytes:
 
 
 def is_signed_by(key: Path, payload: bytes, signature: bytes) -> bool:
-    """Tell whether a signature of SHA-256 (or Ed25519) belongs to a public key."""
+    """Return whether a signature of SHA-256 (or Ed25519) belongs to a public key."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa

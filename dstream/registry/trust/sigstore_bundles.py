@@ -101,7 +101,7 @@ def _is_statement(raw: bytes) -> bool:
 
 
 def _is_subject(payload: bytes, manifest: Manifest) -> bool:
-    """Tell whether an in-toto statement names the digest of a manifest."""
+    """Return whether an in-toto statement names the digest of a manifest."""
     algorithm, _, digest = manifest.digest.partition(":")
     try:
         subjects = json.loads(payload)["subject"]

@@ -12,7 +12,7 @@ _START = b'{"data":'
 
 
 def looks_like_envelopes(line: bytes) -> bool:
-    """Tell whether a line of JSON is an envelope rather than a bare object."""
+    """Return whether a line of JSON is an envelope rather than a bare object."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

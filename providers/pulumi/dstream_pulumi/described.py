@@ -39,7 +39,7 @@ class Described:
         return {**self.outputs, **self.inputs}
 
     def forces(self, path: str) -> bool:
-        """Tell whether a change at a property path replaces an object by the word of the schema, not of the plugin."""
+        """Whether a change at a property path replaces an object by the word of the schema, not of the plugin."""
         return forced(self.inputs, path) or forced(self.outputs, path)
 
     def planned_id(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:

@@ -59,12 +59,12 @@ def known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def has_unknown(value: Any) -> bool:
-    """Tell whether something in a value is known only after apply."""
+    """Return whether something in a value is known only after apply."""
     return _has(value, UNKNOWN)
 
 
 def has_withheld(value: Any) -> bool:
-    """Tell whether something in a value is a secret that the state does not have."""
+    """Return whether something in a value is a secret that the state does not have."""
     return _has(value, WITHHELD)
 
 

@@ -132,7 +132,7 @@ def _hide(
 
 
 def _tells(text: str, values: set[str], long: tuple[str, ...]) -> bool:
-    """Tell whether a text is a secret, or has one in it that is too long to be there by chance."""
+    """Return whether a text is a secret, or has one in it that is too long to be there by chance."""
     return text in values or any(each in text for each in long)
 
 

@@ -346,7 +346,7 @@ class PluginType(ResourceType[Any]):
         return Object({"id": id_}, attributes, note)
 
     def _free(self, name: str) -> bool:
-        """Tell whether a property is a text of the plugin's own, in which the secrets that it was given may be."""
+        """Return whether a property is a text of the plugin's own, in which the secrets that it was given may be."""
         return name not in self._about.inputs and self._kind(name) == "string" and not is_unsteady(self._name(name))
 
     def _kind(self, name: str) -> str:

@@ -22,7 +22,7 @@ def first_step(path: str) -> str:
 
 
 def forced(members: Mapping[str, Member], path: str) -> bool:
-    """Tell whether the schema has a change at a path replace the object, at the path itself or above."""
+    """Return whether the schema has a change at a path replace the object, at the path itself or above."""
     for step in steps(path):
         member = members.get(step)
         if member is None:

@@ -72,11 +72,11 @@ class PluginProcess:
         return f"127.0.0.1:{self._port}"
 
     def alive(self) -> bool:
-        """Tell whether it still runs."""
+        """Return whether it still runs."""
         return self._process.poll() is None
 
     def gone(self, seconds: float = 1.0) -> bool:
-        """Tell whether it has ended, giving it a moment to."""
+        """Return whether it has ended, giving it a moment to."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:

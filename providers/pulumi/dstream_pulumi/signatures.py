@@ -32,7 +32,7 @@ def signature(value: Any) -> str:
 
 
 def is_unknown(value: Any) -> bool:
-    """Tell whether a value is one of Pulumi's texts for "not known yet"."""
+    """Return whether a value is one of Pulumi's texts for "not known yet"."""
     return isinstance(value, str) and value in _OTHER_UNKNOWNS
 
 

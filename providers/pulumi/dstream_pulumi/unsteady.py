@@ -12,5 +12,5 @@ _UNSTEADY = re.compile(
 
 
 def is_unsteady(attribute: str) -> bool:
-    """Tell whether an output of that name is a clock or a counter: `updated_at`, `message_count`, `etag`."""
+    """Return whether an output of that name is a clock or a counter: `updated_at`, `message_count`, `etag`."""
     return _UNSTEADY.search(attribute) is not None

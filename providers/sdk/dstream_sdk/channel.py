@@ -139,7 +139,7 @@ class LineReader:
         return os.read(self.fd, _CHUNK)
 
     def pending(self) -> bool:
-        """Tell whether `read` would return at once."""
+        """Return whether `read` would return at once."""
         return bool(self._buffer) or bool(select.select([self.fd], [], [], 0)[0])
 
 

@@ -22,7 +22,7 @@ _passed = 0
 
 
 def armed(name: str) -> bool:
-    """Tell whether this process is to die at `name`."""
+    """Return whether this process is to die at `name`."""
     return name == _NAME
 
 

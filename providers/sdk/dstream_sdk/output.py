@@ -139,7 +139,7 @@ class OutputSession:
 
 
 def describes(sink: Output[Any]) -> bool:
-    """Tell whether an output takes the columns of streams."""
+    """Return whether an output takes the columns of streams."""
     return type(sink).describe is not Output.describe
 
 

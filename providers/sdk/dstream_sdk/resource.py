@@ -131,5 +131,5 @@ class ResourceType(Generic[C]):
 
 
 def overrides(kind: ResourceType[Any], method: str) -> bool:
-    """Tell whether the type has a `method` of its own."""
+    """Return whether the type has a `method` of its own."""
     return getattr(type(kind), method) is not getattr(ResourceType, method)

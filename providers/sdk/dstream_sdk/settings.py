@@ -83,7 +83,7 @@ def spellings(field: dataclasses.Field[Any]) -> list[str]:
 
 
 def required(field: dataclasses.Field[Any]) -> bool:
-    """Tell whether the setting has no default."""
+    """Return whether the setting has no default."""
     return field.default is MISSING and field.default_factory is MISSING
 
 

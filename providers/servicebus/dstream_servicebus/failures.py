@@ -58,7 +58,7 @@ def kind_of(problem: BaseException) -> Kind:
 
 
 def token_refused(problem: BaseException) -> bool:
-    """Tell whether the namespace does not take our token; through a custom endpoint that shows as a lost connection."""
+    """Whether the namespace does not take our token; through a custom endpoint that shows as a lost connection."""
     from azure.servicebus.exceptions import ServiceBusAuthenticationError
 
     if isinstance(problem, ServiceBusAuthenticationError):

@@ -44,7 +44,7 @@ class Naming:
 
     @property
     def shared(self) -> bool:
-        """Tell whether all tables have one entity."""
+        """Return whether all tables have one entity."""
         return not any(field != "task" for field in _FIELD.findall(self.template))
 
     def of(self, name: str) -> str:
@@ -125,5 +125,5 @@ def chosen(delivered: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Tell whether a pattern names a table: as a whole, or without its schema."""
+    """Return whether a pattern names a table: as a whole, or without its schema."""
     return fnmatchcase(name, pattern) or ("." not in pattern and fnmatchcase(parts(name)[1], pattern))

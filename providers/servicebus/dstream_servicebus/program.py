@@ -26,7 +26,7 @@ _TIMES = ("lock_duration", "duplicate_detection_history_time_window", "default_m
 
 
 def installed() -> bool:
-    """Tell whether the extra `pulumi` is installed."""
+    """Return whether the extra `pulumi` is installed."""
     return importlib.util.find_spec("dstream_pulumi") is not None
 
 

@@ -98,7 +98,7 @@ class OutputSettings(Connection):
 
     @property
     def by_resource_manager(self) -> bool:
-        """Tell whether entities are made by Azure Resource Manager instead of the namespace itself."""
+        """Return whether entities are made by Azure Resource Manager instead of the namespace itself."""
         return bool(self.resource_group)
 
 

@@ -324,7 +324,7 @@ class AzureStorage:
         return found.tag if found.meta.get(_MARK) == mark else None
 
     def _has(self, name: str, position: int, content: bytes) -> bool:
-        """Tell whether the log has `content` at `position`: an append whose answer was lost."""
+        """Return whether the log has `content` at `position`: an append whose answer was lost."""
         try:
             return self._service.call(_download, self._blob(self._log(name)), position, len(content)).content == content
         except Rejected:

@@ -80,7 +80,7 @@ class VaultKey:
         return self.vault + self.path
 
     def covers(self, other: VaultKey) -> bool:
-        """Tell whether `other` is a version of the same key; a vault takes upper and lower case for the same."""
+        """Return whether `other` is a version of the same key; a vault takes upper and lower case for the same."""
         return (self.vault, self.name.lower()) == (other.vault, other.name.lower())
 
 

@@ -45,7 +45,7 @@ def check_provider(
 
 
 def _are_timeouts(given: Any) -> bool:
-    """Tell whether each has a name that there is, and is a number of seconds of at most a year."""
+    """Return whether each has a name that there is, and is a number of seconds of at most a year."""
     if not isinstance(given, dict) or not set(given) <= {"create", "read", "update", "delete"}:
         return False
     numbers = [each for each in given.values() if isinstance(each, int | float) and not isinstance(each, bool)]

@@ -73,7 +73,7 @@ def read_transcript(path: Path) -> Transcript:
 
 
 def matches(expected: Any, found: Any) -> bool:
-    """Tell whether `found` has every member that is written down, with the same value.
+    """Return whether `found` has every member that is written down, with the same value.
 
     Objects may have further members, and null is the same as no member; lists may not have further items;
     `{"$any": true}` stands for any value.
