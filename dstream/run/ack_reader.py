@@ -54,6 +54,8 @@ class AckReader:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._take(line)
+            if not self._context.flow.acks:
+                self._committer.keep_letters()  # no checkpoint will come that they would be stored before
             if len(rest) > CONTROL_LIMIT:
                 raise ProtocolBroken("output", "wrote a line of more than 16 MiB.")
         self.rest = rest
@@ -65,7 +67,7 @@ class AckReader:
             self._tracker.acknowledged(line)
             self.last_ack = time.monotonic()
             self._committer.notify()
-        elif line.startswith(b'{"reject":') and self._context.flow.acks:
+        elif line.startswith(b'{"reject":'):
             self._committer.reject(line)
         elif line.startswith(b'{"stream":'):
             raise self._new_stream(line)

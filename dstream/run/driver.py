@@ -102,6 +102,7 @@ class Driver(PumpHandler):
             schemas=self._context.flow.schemas,
             skip=attempt.skip,
             limit=None if acks else attempt.max_records,
+            envelopes=not acks,
             careful=attempt.careful,
         )
         source, sink = self._providers.input.process.stdout, self._providers.output.process.stdin
@@ -157,6 +158,15 @@ class Driver(PumpHandler):
     def on_last_line(self, line: bytes) -> None:
         """See `PumpHandler`."""
         raise last_line(self._providers.input, line, decode_object(line))
+
+    def on_text(self, lines: list[bytes]) -> None:
+        """Show what an input whose delivery is not confirmed logs to its stdout; see `PumpHandler`."""
+        side = self._providers.input
+        for line in lines:
+            form = decode_object(line)
+            if side.version >= 2 and form is not None and form.get("status") == "error":
+                raise last_line(side, line, form)
+            side.show(line)
 
     def on_skipped(self, lines: list[bytes]) -> None:
         """See `PumpHandler`."""

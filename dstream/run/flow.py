@@ -108,6 +108,8 @@ class Totals:
     bytes: int = 0
     stored: int = 0
     dead_letters: int = 0
+    text_lines: int = 0
+    """Lines of an unconfirmed input that were not envelopes: shown, and not handed over."""
 
 
 Status = Literal["ended", "stopped", "blocked", "failed", "lost"]

@@ -83,6 +83,11 @@ class ProviderHandle:
             lines.feed(chunk)
         lines.close()
 
+    def show(self, line: bytes) -> None:
+        """Log a line that the process wrote to its stdout, as those of its stderr."""
+        lines = RedactedLines(self.redactor, self._line)
+        lines.feed(line + b"\n")
+
     def _line(self, line: str) -> None:
         self.tail.add(line)
         self._log(line)

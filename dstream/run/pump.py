@@ -15,6 +15,7 @@ from functools import cache
 from dstream.plugins.wire import CONTROL_LIMIT
 from dstream.run.checkpoint_tracker import ProtocolBroken
 from dstream.run.pump_handler import PumpHandler
+from dstream.run.text_lines import without_text
 from dstream.run.transfer import Copying, Transfer, transfer
 
 CHECKPOINT = b'{"checkpoint":'
@@ -46,6 +47,8 @@ class PumpOptions:
     """Records at the start that go to `PumpHandler.on_skipped`."""
     limit: int | None = None
     """Records to pass on at most, where there are no control lines."""
+    envelopes: bool = False
+    """Whether lines that are not envelopes go to `PumpHandler.on_text`."""
     careful: int = 0
     """Records at the start during which the pump settles after each checkpoint line."""
 
@@ -70,6 +73,8 @@ class Pump:
         self.records = 0
         """Records passed on."""
         self.bytes = 0
+        self.text_lines = 0
+        """Lines that were not envelopes, and not passed on."""
         self.dropped = 0
         """Bytes of an unfinished line that was dropped."""
         self.ended = False
@@ -170,6 +175,14 @@ class Pump:
             self._answered = True
             pipe.drop(size)
             start += size
+        if self._options.envelopes and start < cut:
+            envelopes, texts = without_text(chunk, start, cut)
+            if envelopes is not None:
+                pipe.drop(cut - start)
+                chunk, start, cut, pipe = envelopes, 0, len(envelopes), self._copying
+            self.text_lines += len(texts)
+            if texts:
+                self._handler.on_text(texts)
         if self._skip and start < cut:
             pipe.drop(cut - start)
             chunk, pipe = self._after_skipping(chunk[start:cut]), self._copying

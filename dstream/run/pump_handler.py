@@ -19,6 +19,9 @@ class PumpHandler:
     def on_last_line(self, line: bytes) -> None:
         """Take, where delivery is confirmed, the last line of an input that cannot continue."""
 
+    def on_text(self, lines: list[bytes]) -> None:
+        """Take lines that are not envelopes, without their newlines; they are not passed on."""
+
     def on_skipped(self, lines: list[bytes]) -> None:
         """Take the records that are left out."""
 

@@ -203,7 +203,8 @@ class Session:
         pump, seconds, before = self.driver.pump, now - self._reported_at, self._reported
         if pump is None or seconds <= 0:
             return
-        totals = Totals(pump.records, pump.bytes, self.committer.stored_records, self.committer.dead_letters)
+        committer = self.committer
+        totals = Totals(pump.records, pump.bytes, committer.stored_records, committer.dead_letters, pump.text_lines)
         rate = ((pump.records - before[0]) / seconds, (pump.bytes - before[1]) / seconds)
         self.context.reporter.progress(self.context.flow, Progress(totals, *rate))
         self._reported_at, self._reported = now, (pump.records, pump.bytes)

@@ -31,6 +31,7 @@ class SessionEnd:
     bytes: int = 0
     stored: int = 0
     dead_letters: int = 0
+    text_lines: int = 0
     position: Mapping[str, Any] | None = None
     """The checkpoint that the next session would start behind."""
     failure: Failure = field(default_factory=Failure)
@@ -54,6 +55,7 @@ def session_end(
         pump.bytes if pump is not None else 0,
         committer.stored_records if context.flow.acks else records,
         committer.dead_letters,
+        pump.text_lines if pump is not None else 0,
         committer.position,
         failure,
     )

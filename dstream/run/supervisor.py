@@ -245,6 +245,7 @@ class Supervisor:
             totals.bytes + end.bytes,
             totals.stored + end.stored,
             totals.dead_letters + end.dead_letters,
+            totals.text_lines + end.text_lines,
         )
         return end
 

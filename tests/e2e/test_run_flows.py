@@ -517,10 +517,12 @@ def test_a_record_over_the_limit_is_a_dead_letter_and_the_task_goes_on(bench):
 
 
 def test_without_confirmation_a_record_over_the_limit_is_a_dead_letter_too(bench, tmp_path):
-    source = bench.shell("in", "read -r o; echo '{\"data\":1}'; printf '%05000d\\n' 7; echo '{\"data\":2}'")
+    source = bench.shell(
+        "in", 'read -r o; echo \'{"data":{"n":1}}\'; printf \'%05000d\\n\' 7; echo \'{"data":{"n":2}}\''
+    )
     outcome = bench.run(replace(bench.flow(source, bench.shell("out", SINK)), record_limit=1000))
     assert outcome.status == "ended", detail(outcome)
-    assert (tmp_path / "out.got").read_text() == '{"data":1}\n{"data":2}\n'
+    assert (tmp_path / "out.got").read_text() == '{"data":{"n":1}}\n{"data":{"n":2}}\n'
     assert (outcome.totals.records, outcome.totals.dead_letters) == (2, 1)
 
 

@@ -101,6 +101,7 @@ class Events:
                 bytes=totals.bytes,
                 stored=totals.stored,
                 dead_letters=totals.dead_letters,
+                text_lines=totals.text_lines,
                 records_per_second=round(progress.records_per_second, 1),
                 bytes_per_second=round(progress.bytes_per_second, 1),
             )
@@ -161,6 +162,7 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
                     "bytes": totals.bytes,
                     "stored": totals.stored,
                     "dead_letters": totals.dead_letters,
+                    "text_lines": totals.text_lines,
                     "sessions": outcome.sessions,
                     "checkpoint": outcome.checkpoint,
                     "diagnostics": [diagnostic.to_json() for diagnostic in outcome.diagnostics],
@@ -171,8 +173,9 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
             continue
         state = paint(outcome.status, "green" if outcome.ok else "red", "bold")
         dead = f", {_counted(totals.dead_letters, 'dead letter')}" if totals.dead_letters else ""
+        text = f", {_counted(totals.text_lines, 'line')} of text" if totals.text_lines else ""
         restarts = f", {_counted(outcome.sessions - 1, 'restart')}" if outcome.sessions > 1 else ""
-        yield f"{flow.name}: {state}, {_moved(flow, totals)}{dead}{restarts}"
+        yield f"{flow.name}: {state}, {_moved(flow, totals)}{dead}{text}{restarts}"
 
 
 def _moved(flow: Flow, totals: Totals) -> str:

@@ -27,19 +27,18 @@ class Console(Output[Settings]):
     """Shows what arrives, at once."""
 
     exact_numbers = True
-    _session: OutputSession
     _format: str
     _tables: frozenset[str]
 
     def open(self, config: Settings, session: OutputSession) -> None:
         """Remember how to show."""
-        self._session, self._format = session, config.output_format
+        self._format = config.output_format
         self._tables = frozenset(config.tables)
 
     def write_block(self, block: bytes) -> None:
         """Pass whole envelopes on as they are, or take them apart."""
         if self._format == "json" and not self._tables:
-            self._session.display(block)
+            self.session.display(self.session.envelopes(block))
         else:
             super().write_block(block)
 
@@ -48,10 +47,10 @@ class Console(Output[Settings]):
         if self._tables:
             envelopes = [each for each in envelopes if each.metadata.get("TableName", "") in ("", *self._tables)]
         if self._format == "json":
-            self._session.display(b"".join([each.line + b"\n" for each in envelopes]))
+            self.session.display(b"".join([each.line + b"\n" for each in envelopes]))
             return
         lay_out = simple if self._format == "simple" else structured
-        self._session.display("".join([lay_out(each) for each in envelopes]).encode("utf-8", "backslashreplace"))
+        self.session.display("".join([lay_out(each) for each in envelopes]).encode("utf-8", "backslashreplace"))
 
 
 def simple(envelope: Envelope) -> str:

@@ -74,10 +74,27 @@ def test_under_version_1_the_text_goes_to_standard_output() -> None:
     assert done.stdout.decode() == 'orders Update  {"id": 7, "name": "Zoë"}\n'
 
 
-def test_a_line_that_is_no_envelope_ends_the_session_with_a_sentence() -> None:
+@pytest.mark.parametrize("form", ["simple", "json", "structured"])
+def test_a_line_that_is_not_an_envelope_is_rejected(form: str) -> None:
     with ProviderProcess(ARGV) as provider:
-        provider.send({"command": "run", "protocol": 2, "role": "output", "config": {}, "acks": True})
+        opening = {"command": "run", "protocol": 2, "role": "output", "config": {"outputFormat": form}}
+        provider.send(opening | {"acks": False})
         provider.read()
-        provider.send_text(b"oops\n")
-        assert [json.loads(line)["diagnostics"][0]["summary"] for line in provider.rest()] == ["Not an envelope"]
-        assert provider.wait() == 1
+        provider.send_text(b'oops\n{"level":"info"}\n{"data":[]}\n{"data":{"n":1}\n')
+        provider.send(BARE, {"end": True})
+        found = [json.loads(line)["reject"] for line in provider.rest()]
+        assert provider.wait() == 0
+    assert [each["envelope"] for each in found] == ["oops", {"level": "info"}, {"data": []}, '{"data":{"n":1}']
+    assert all(each["reason"].startswith("not an envelope: ") for each in found)
+    assert "1" in provider.stderr()
+    assert "oops" not in provider.stderr()
+
+
+def test_under_version_1_what_is_rejected_is_logged_and_counted() -> None:
+    lines = [json.dumps({"command": "run", "config": {}}), "INFO started", json.dumps(BARE), '{"level":"info"}', ""]
+    done = subprocess.run(ARGV, input="\n".join(lines).encode(), capture_output=True, check=True, timeout=60)
+    assert done.stdout.decode() == '{"n": 1}\n'
+    logged = done.stderr.decode()
+    assert "rejected, not delivered: not an envelope: " in logged
+    assert ": INFO started\n" in logged
+    assert "2 lines were rejected and not delivered" in logged

@@ -1,6 +1,7 @@
 """The jsonl output: appends envelopes to one file, or to one file per table.
 
-Lines are written as they came, without a look at them, unless the path has `{table}` in it. Delivery is at
+Lines are written as they came, and parsed only where the path has `{table}` in it or a line does not look like an
+envelope; one that is not is rejected. Delivery is at
 least once: after a crash, lines behind the last acknowledged checkpoint may be written again, never half a
 line.
 """
@@ -49,7 +50,7 @@ class Writer(Output[Settings]):
     def write_block(self, block: bytes) -> None:
         """Append whole lines."""
         if self._one is not None:
-            self._one.append(block)
+            self._one.append(self.session.envelopes(block))
         else:
             super().write_block(block)
 

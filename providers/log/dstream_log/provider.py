@@ -28,17 +28,16 @@ class Log(Output[Settings]):
 
     exact_numbers = True
     _config: Settings
-    _session: OutputSession
 
     def open(self, config: Settings, session: OutputSession) -> None:
         """Remember how to log."""
-        self._config, self._session = config, session
+        self._config = config
 
     def write_envelopes(self, envelopes: list[Envelope]) -> None:
         """Log envelopes."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         text = "".join([line(each, now, self._config) for each in envelopes])
-        self._session.display(text.encode("utf-8", "backslashreplace"))
+        self.session.display(text.encode("utf-8", "backslashreplace"))
 
 
 def line(envelope: Envelope, now: str, config: Settings) -> str:

@@ -7,6 +7,7 @@ prefixes, so the work per record is up to the provider (`write_block`, `write` o
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
@@ -23,6 +24,8 @@ C = TypeVar("C")
 _CHECKPOINT = b'{"checkpoint":'
 _END = b'{"end":'
 _SCHEMA = b'{"schema":'
+_USUAL = b'{"data":{'
+_UNUSUAL = re.compile(rb'\n(?:(?<!\}\}\n)|(?!\{"data":\{|\Z))')
 _FLUSH_BYTES = 8 * 1024 * 1024
 _FLUSH_SECONDS = 0.25
 _TAIL_LIMIT = 4 * 1024 * 1024
@@ -36,6 +39,9 @@ class Output(Generic[C]):
 
     exact_numbers = False
     """Set to get numbers with a fraction as Decimal in parsed envelopes, with all their digits, instead of float."""
+
+    session: OutputSession
+    """The session that runs; set before `open` is called."""
 
     stores_checkpoint = False
     """Set when `flush` keeps the checkpoint in the transaction of the data, and `open` reads it back."""
@@ -64,8 +70,14 @@ class Output(Generic[C]):
         self.write([line for line in block.split(b"\n") if line])
 
     def write(self, lines: list[bytes]) -> None:
-        """Take whole lines, without their newlines, in order."""
-        self.write_envelopes([parse(line, self.exact_numbers) for line in lines])
+        """Take whole lines, without their newlines, in order; a line that is not an envelope is rejected."""
+        envelopes = []
+        for line in lines:
+            try:
+                envelopes.append(parse(line, self.exact_numbers))
+            except ProviderError as problem:
+                self.session.reject(line, f"not an envelope: {problem.detail}")
+        self.write_envelopes(envelopes)
 
     def write_envelopes(self, envelopes: list[Envelope]) -> None:
         """Take parsed envelopes, in order."""
@@ -92,10 +104,12 @@ class OutputSession:
         self.task: str = str(opening.get("task") or "")
         """The task's name; empty under version 1."""
         self.acks: bool = protocol >= 2 and opening.get("acks") is not False
+        """Whether checkpoints come. Without, `flush(None)` comes whenever no data waits."""
         limit = opening.get("record_limit")
         self.record_limit: int = limit if isinstance(limit, int) else CONTROL_LIMIT
         """Bytes that an envelope may have."""
-        """Whether checkpoints come. Without, `flush(None)` comes whenever no data waits."""
+        self.refused = 0
+        """Envelopes that were rejected."""
         self.streams: tuple[Stream, ...] = streams_of(opening)
         """What the input delivers, as far as it says so."""
         self.stored_checkpoint: dict[str, Any] | None = None
@@ -104,17 +118,38 @@ class OutputSession:
     def reject(self, line: bytes, reason: str) -> None:
         """Hand an envelope that the sink refuses to the host, which keeps it as a dead letter.
 
-        It must be called before the `flush` that covers the line returns. Under version 1 it is an error,
-        since nobody would keep it.
+        It must be called before the `flush` that covers the line returns. A version 1 host keeps no dead letters: the
+        line is logged with the reason, and counted at the end.
         """
+        self.refused += 1
         if self.protocol < 2:
-            raise ProviderError("Envelope refused", f"{reason}; a version 1 host does not keep dead letters")
+            log(f"rejected, not delivered: {reason}: {line.decode('utf-8', 'replace')}")
+            return
         try:
             json.loads(line)
             envelope = line
         except (ValueError, RecursionError):  # what is nested too deeply for us may be so for the host
             envelope = encode(line.decode("utf-8", "replace"))
         self._writer.send(b'{"reject":{"envelope":' + envelope + b',"reason":' + encode(reason) + b"}}")
+
+    def envelopes(self, block: bytes) -> bytes:
+        """Return whole lines without those that are not envelopes, which are rejected.
+
+        For outputs that pass lines on as they came: a line that begins and ends as an envelope does is not parsed.
+        """
+        if block.startswith(_USUAL) and _UNUSUAL.search(block) is None:
+            return block
+        found = []
+        for line in block.split(b"\n"):
+            if not (line.startswith(_USUAL) and line.endswith(b"}}")) and line:
+                try:
+                    parse(line)
+                except ProviderError as problem:
+                    self.reject(line, f"not an envelope: {problem.detail}")
+                    continue
+            if line:
+                found.append(line + b"\n")
+        return b"".join(found)
 
     def discover(self, stream: Stream) -> NoReturn:
         """Say that data of a stream has come that nobody named, and end the session: objects are needed for it.
@@ -179,7 +214,7 @@ def run_output(
     A ProviderError is told to the host, with its class; other exceptions are raised.
     """
     widen(reader.fd)
-    session = OutputSession(opening, writer, protocol)
+    session = sink.session = OutputSession(opening, writer, protocol)
     try:
         sink.open(config, session)
     except Exception as problem:
@@ -258,6 +293,8 @@ class _Feed:
             log("the data ended without an end line: discarding what was not flushed")
         self._sink.close(ended)
         self._writer.flush()
+        if self._session.protocol < 2 and self._session.refused:
+            log(f"{self._session.refused} lines were rejected and not delivered")
 
     def _take(self, block: bytes) -> None:
         """Sort the whole lines of `block` into data and control lines; write what the last checkpoint
