@@ -1,13 +1,13 @@
 """Operations on a configuration, its state and its providers, as a pipeline of packages.
 
-Lowest first; none imports from one that stands after it:
+Lowest first; a package imports only from those above it:
 
-    setup        opens what every operation stands on: configuration, values, backend, block graph
+    setup        opens an operation: configuration, values, backend, block graph
     evaluate     turns blocks into desired objects
-    providers    says who serves which block, and what each provider reports about itself
-    refresh      brings the prior state up to date with reality
-    plan         compares desired and refreshed objects, and makes a plan
+    providers    finds and starts providers, and reads their schemas
+    refresh      updates the prior state from the real objects
+    plan         compares desired with refreshed objects, and returns a plan
     apply        carries a plan out, each step recorded before and after
-    commands     the operations that stand beside plan and apply: drift, validate, import, state edits
-    runs         what runs: flows, detached runs, status, replay of dead letters
+    commands     the other operations: drift, validate, import, state edits, dependency lock
+    runs         running tasks: flows, detached runs, status, replay of dead letters
 """

@@ -23,7 +23,7 @@ def report_lines(report: DriftReport, paint: Paint) -> Iterator[str]:
         yield ""
     for drift in report.drifts:
         yield from drift_lines(drift, paint)
-    for address, why in report.unasked.items():
+    for address, why in report.unchecked.items():
         yield paint(f"  # {address} is unreachable: {why}", "dim")
     for expected in report.expected:
         until = "; ".join(f"{rule.owner}, until {rule.expires}" for rule in expected.rules)
@@ -32,7 +32,7 @@ def report_lines(report: DriftReport, paint: Paint) -> Iterator[str]:
         yield paint(f"  ! {line}", "yellow")
     for line in pending_lines(report.pending):
         yield f"  {line}"
-    if report.unasked or report.expected or report.expired or report.unused or report.pending:
+    if report.unchecked or report.expected or report.expired or report.unused or report.pending:
         yield ""
     verdict = summary(report)
     title, _, rest = verdict.partition(":" if report.drifts else ".")
@@ -74,11 +74,11 @@ def summary(report: DriftReport) -> str:
         "pending in the configuration": len(report.pending),
     }
     parts = [f"{count} {name}" for name, count in counts.items() if count or name in ("changed", "missing")]
-    objects = "1 object" if report.asked == 1 else f"{report.asked} objects"
+    objects = "1 object" if report.checked == 1 else f"{report.checked} objects"
     if report.drifts:
         return f"Drift: {', '.join(parts)}, of {objects}."
     other = "".join(f", {part}" for part in parts[2:])
-    return f"No drift. {objects} {'is' if report.asked == 1 else 'are'} as applied{other}."
+    return f"No drift. {objects} {'is' if report.checked == 1 else 'are'} as applied{other}."
 
 
 def no_report_json(found: Iterable[Diagnostic]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def drift_json(report: DriftReport) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "summary": {
-            "asked": report.asked,
+            "asked": report.checked,
             "changed": len(report.of(DriftKind.CHANGED)),
             "missing": len(report.of(DriftKind.MISSING)),
             "unreachable": len(report.of(DriftKind.UNREACHABLE)),
@@ -103,7 +103,7 @@ def drift_json(report: DriftReport) -> dict[str, Any]:
         },
         "exit_code": report.exit_code,
         "resource_drift": [one_json(drift) for drift in report.drifts],
-        "unasked": list(report.unasked),
+        "unasked": list(report.unchecked),
         "expected": [
             {
                 "address": each.address,

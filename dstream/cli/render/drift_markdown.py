@@ -52,7 +52,7 @@ def _parts(report: DriftReport) -> Iterator[str]:
     ]
     yield from _listed("Expected by ignore rules", expected)
     yield from _listed("Ignore rules to review", list(rule_notes(report)))
-    yield from _listed("No provider available", [f"{address}: {why}" for address, why in report.unasked.items()])
+    yield from _listed("No provider available", [f"{address}: {why}" for address, why in report.unchecked.items()])
     yield from _listed(
         "Pending changes could not be determined", [_diagnostic_line(each) for each in report.diagnostics]
     )

@@ -1,15 +1,15 @@
 """Apply: carries a plan out, each step recorded before and after.
 
     apply_state    ApplyState: the lock, the providers and the observer that all parts share
-    recovery       finds out what became of the changes that an earlier operation left open
+    recovery       resolves the changes that an interrupted operation left pending
     task_leases    stops the runners of tasks that the plan disturbs
-    executor       takes the steps of the plan through their providers
+    executor       performs the steps of the plan through their providers
       step_graph     plan -> steps and their order
       step_request   step -> intent and request
       step_result    answer -> what is recorded
       live_objects   the objects as the steps leave them
-    finalize       records what is no change of an object: tasks, outputs, providers out of use
+    finalize       records everything besides objects: tasks, outputs, unused providers
 
-Takes a `PlanResult`; hands on an `Outcome` and the new state. Whatever ends an apply, the changes in progress are
-awaited and recorded.
+Takes a `PlanResult`; returns an `Outcome` and the new state. However an apply ends, it first waits for the changes in
+progress and records them.
 """

@@ -42,7 +42,7 @@ class ApplyOptions:
     lock_timeout: float = 0.0
     """Seconds to wait for the lock."""
     stop_tasks: bool = False
-    """Whether runners on this machine are asked to end where the plan disturbs their tasks."""
+    """Whether to stop runners on this machine whose tasks the plan changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether anything went wrong; warnings of checks are in the diagnostics too."""
+        """Whether there is an error; the diagnostics also have the warnings of checks."""
         return has_errors(self.diagnostics)
 
 
@@ -69,10 +69,10 @@ def apply(
     stop: Stop,
     saved: PlanFile | None = None,
 ) -> Outcome:
-    """Carry out what the configuration asks for, or a saved plan, if `approve` says yes to the plan.
+    """Apply the configuration, or a saved plan, if `approve` returns true for the plan.
 
-    Raises DiagnosticsError where nothing could be planned, StateError where the state is locked, lost or out of reach.
-    What failed on the way is in the outcome; what succeeded is recorded in any case.
+    Raises DiagnosticsError if planning fails, StateError if the state is locked, lost or unreachable. Failures of
+    single changes are in the outcome; successful changes are always recorded.
     """
     name = "destroy" if options.plan.destroy else "apply"
     stop.idle = True
@@ -91,7 +91,7 @@ def apply(
 
 
 def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, planned: PlanResult) -> Outcome:
-    """Carry out a plan, if it changes anything and is approved."""
+    """Carry out a plan if it has changes and is approved."""
     plan, held, stop = planned.plan, state.held, state.stop
     if not plan.has_changes:
         if records := [*planned.state_updates, *unchanged_object_records(planned, state.pool)]:
@@ -110,7 +110,7 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
         try:
             executor.run()
         except (LeaseLost, StateConflict) as problem:
-            raise _with_late(state, executor.unrecorded, problem) from problem
+            raise _with_unrecorded(state, executor.unrecorded, problem) from problem
         except StateUnavailable as problem:
             snapshot = _finished(state, executor.unrecorded)
             detail = f"{problem.detail} The changes made until then are in the state. Apply again."
@@ -131,7 +131,7 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
 
 
 def _finished(state: ApplyState, unrecorded: Sequence[Record] = ()) -> Snapshot:
-    """Write the state, with what is in no journal; where it cannot be reached, save it and say how to restore it."""
+    """Write the state, with `unrecorded` results; if the backend is unreachable, save it beside the configuration."""
     held = state.held
     try:
         return held.finish(overlay(held.current(), unrecorded) if unrecorded else None)
@@ -149,10 +149,10 @@ def _finished(state: ApplyState, unrecorded: Sequence[Record] = ()) -> Snapshot:
         raise StateUnavailable(f"{problem.detail} {how}") from problem
 
 
-def _with_late(state: ApplyState, unrecorded: Sequence[Record], problem: StateError) -> StateError:
-    """Save the objects that were created when nothing could be recorded any more; return the error, which says so."""
+def _with_unrecorded(state: ApplyState, unrecorded: Sequence[Record], problem: StateError) -> StateError:
+    """Save the objects that were created after the journal became unwritable; return the error that reports them."""
     open_ = state.held.current().intents
-    late = [
+    unrecorded_creations = [
         replace(open_[result.intent], identity=result.object.identity, planned=True)
         for result in unrecorded
         if isinstance(result, Result)
@@ -161,10 +161,10 @@ def _with_late(state: ApplyState, unrecorded: Sequence[Record], problem: StateEr
         and result.intent in open_
         and open_[result.intent].action == "create"
     ]
-    if not late:
+    if not unrecorded_creations:
         return problem
-    file = save_late_results(state.operation, state.held, late)
-    count = "1 object was" if len(late) == 1 else f"{len(late)} objects were"
+    file = save_late_results(state.operation, state.held, unrecorded_creations)
+    count = "1 object was" if len(unrecorded_creations) == 1 else f"{len(unrecorded_creations)} objects were"
     return type(problem)(
         f"{problem.detail} {count} made and could not be recorded any more; what identifies them is in {file}: "
         f"`dstream state push {file.name}`, and the next apply takes them up."

@@ -1,4 +1,4 @@
-"""Apply state: what the parts of one operation that changes things share while it holds the lock."""
+"""Apply state: what the parts of an operation share while it holds the lock of the state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ApplyState:
         return self.operation.encrypted
 
     def prior_spec(self, name: str) -> ProviderSpec:
-        """Return the provider of a prior object: as the state has it, otherwise as the configuration has it."""
+        """Return the provider of a prior object: from the state, otherwise from the configuration."""
         config = self.operation.config
         scope = self.operation.module.scope(resources=lambda _root: {})
         prior = self.held.current().providers.get(name)

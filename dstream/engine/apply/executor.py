@@ -1,8 +1,8 @@
 """Executor: carries out the steps of a plan, in parallel, each recorded before and after.
 
-The operation has one thread, which alone decides; provider processes answer through a queue. What came in since the
-last look becomes one durable block together with the intents of what may start now, so that a change costs one short
-write, however large the state is, and nothing is started or reported before its cause is durable.
+One thread makes all decisions; provider processes answer through a queue. The results that arrived, and the intents of
+the steps that may start next, become one durable block of the journal. A change therefore costs one short write,
+whatever the size of the state, and nothing is started or reported before its cause is durable.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class Executor:
         self._results = StepResults(state, planned, self._live, self.progress)
         self._answers: queue.SimpleQueue[tuple[str, Answer] | None] = queue.SimpleQueue()
         self._arrived: deque[tuple[str, Answer]] = deque()
-        """Answers that are next to be taken."""
+        """Answers to process next."""
         self._records: list[Record] = []
-        """What has to be recorded next."""
+        """Records to write next."""
         self._running: dict[str, RunningStep] = {}
         self._delayed: list[RunningStep] = []
         self._draining = False
 
     def run(self) -> None:
-        """Carry out the steps; what fails is in `progress`.
+        """Carry out the steps; failures are in `progress`.
 
-        Whatever is raised, no step begins any more, those in progress are awaited, and their results are recorded.
-        Raises StateError when nothing more can be recorded: the results are then in `unrecorded`.
+        After any exception no further step starts; those in progress are awaited and their results recorded.
+        Raises StateError if the journal cannot be written; the results are then in `unrecorded`.
         """
         with self._state.stop.listening(lambda: self._answers.put(None)):
             try:
@@ -105,7 +105,7 @@ class Executor:
                     ended.append((running, kept))
 
     def _record_all(self) -> None:
-        """Record what is next; where that fails for another reason than the state, the records stay for `run`."""
+        """Write the next records; if that fails for a reason other than the state, they stay for `run`."""
         self._record(self._records)
         self._records = []
 
@@ -120,9 +120,9 @@ class Executor:
             raise
 
     def _record_each(self, records: list[Record]) -> None:
-        """Record what can be recorded; a record with a value that the state cannot hold is left out.
+        """Write the records one by one, without those that hold a value that the state cannot store.
 
-        The intent of such a result stays open, so that the next operation asks what became of it.
+        The intent of such a result stays pending, so that the next operation resolves it.
         """
         try:
             self._record(records)
@@ -132,9 +132,9 @@ class Executor:
                     self._record([record])
 
     def _drain(self) -> None:
-        """Wait for the answers to the steps in progress; nothing is tried again.
+        """Wait for the answers to the steps in progress, without retries.
 
-        An answer that cannot be taken leaves its intent open, so that the next operation asks what became of it.
+        An answer that cannot be processed leaves its intent pending, so that the next operation resolves it.
         """
         self._draining = True
         for running in self._delayed:
@@ -157,7 +157,7 @@ class Executor:
     # -- starting ------------------------------------------------------------------------------------
 
     def _startable(self) -> list[RunningStep]:
-        """Take the steps that may start now; their intents are recorded next."""
+        """Return the steps that may start now, and queue their intents."""
         starting: list[RunningStep] = []
         progress, observer = self.progress, self._state.observer
         while (
@@ -189,7 +189,7 @@ class Executor:
         self.progress.done(step)
 
     def _start(self, starting: list[RunningStep]) -> None:
-        """Have the providers work on steps; those of one provider are sent together."""
+        """Send steps to their providers, those of one provider together."""
         by_provider: dict[str, list[RunningStep]] = {}
         for running in starting:
             by_provider.setdefault(running.step.change.provider, []).append(running)
@@ -204,7 +204,7 @@ class Executor:
         self._answers.put((name, answer))
 
     def _start_delayed(self) -> None:
-        """Start those again whose time has come; when a stop is requested, their last answer is how they end."""
+        """Restart the delayed steps that are due; after a stop request they end with their last answer."""
         now, stop = time.monotonic(), self._state.stop
         for running in [each for each in self._delayed if each.not_before <= now or stop.requested]:
             self._delayed.remove(running)
@@ -214,7 +214,7 @@ class Executor:
                 self._start([running])
 
     def _wait(self) -> None:
-        """Wait for an answer and take all that are there; return when a delayed step is due, or a stop is requested."""
+        """Wait for answers and process all; return early when a delayed step is due or a stop is requested."""
         timeout = None
         if self._delayed and not self._draining:
             timeout = max(0.0, min(each.not_before for each in self._delayed) - time.monotonic())
@@ -228,7 +228,7 @@ class Executor:
     # -- ending --------------------------------------------------------------------------------------
 
     def _take(self, running: RunningStep, answer: Answer) -> bool | None:
-        """Take an answer; return whether the step succeeded, or None if it goes on or its result is not known."""
+        """Process an answer; return whether the step succeeded, None if it continues or its result is unknown."""
         retriable = answer.status == "error" and answer.error_class == "retriable" and not answer.crashed
         if retriable and self._retry(running, answer):
             return None
@@ -246,7 +246,7 @@ class Executor:
         return True
 
     def _finish(self) -> None:
-        """Record what is no change of an object: tasks that are now applied, outputs, providers out of use."""
+        """Record everything besides objects: applied tasks, outputs, unused providers."""
         progress, stop = self.progress, self._state.stop
         if not progress.walk.finished and not stop.requested:
             cycles = "; ".join(" -> ".join([*cycle, cycle[0]]) for cycle in progress.walk.cycles())
@@ -266,5 +266,5 @@ class Executor:
 
 
 def _results(records: list[Record]) -> list[Record]:
-    """Return records without the intents of steps that have not begun."""
+    """Return the records without the intents of steps that did not start."""
     return [record for record in records if not isinstance(record, Intent)]

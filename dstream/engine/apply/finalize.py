@@ -1,4 +1,4 @@
-"""Finalizing: what an apply records besides the changes of objects: tasks, outputs, providers, dependencies."""
+"""Finalize: records what an apply changes besides objects: tasks, outputs, providers, dependencies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Finalizer:
         self._state, self._planned, self._live, self._failed = state, planned, live, failed
 
     def records(self, *, stopped: bool) -> list[Record]:
-        """Return what is to be recorded; `stopped`: not everything was tried."""
+        """Return the records; with `stopped`, some steps were not attempted."""
         records: list[Record] = []
         plan = self._planned.plan
         for note in plan.tasks:
@@ -67,7 +67,7 @@ class Finalizer:
         return records
 
     def _conditions(self) -> Iterator[Diagnostic]:
-        """Yield what the conditions of objects that stay as they are say now that all is known, and the checks."""
+        """Evaluate the conditions of unchanged objects and the checks with the final values; yield what fails."""
         for change in self._planned.plan.changes:
             desired = self._planned.desired.get(change.address)
             if desired is None or change.action is not Action.NO_OP:
@@ -83,7 +83,7 @@ class Finalizer:
         yield from failed_checks(self._state.operation.config, self._live.scope)
 
     def _unforeseen(self) -> dict[str, str]:
-        """Return the updated objects that did not become what the plan shows, by their block."""
+        """Return the updated objects that differ from their planned values, by block."""
         found = {}
         for change in self._planned.plan.changes:
             item = self._live.by_address.get(change.address)
@@ -95,7 +95,7 @@ class Finalizer:
         return found
 
     def _overtaken(self, moved: Mapping[str, str]) -> Iterator[Diagnostic]:
-        """Warn of each object that would be planned otherwise now that others have become what nobody foresaw."""
+        """Yield a warning for each object whose plan would differ now that others have unplanned values."""
         for change in self._planned.plan.changes if moved else ():
             desired = self._planned.desired.get(change.address)
             planned = self._planned.answers.values.get(change.address)
@@ -141,7 +141,7 @@ class Finalizer:
 
 
 def unchanged_object_records(planned: PlanResult, pool: ProviderPool) -> list[Record]:
-    """Return what the state has to know anew of objects that stay as they are, and of their providers."""
+    """Return the records that unchanged objects and their providers need, such as new dependencies."""
     snapshot = planned.snapshot
     found: list[Record] = []
     for change in planned.plan.changes:

@@ -12,7 +12,7 @@ from dstream_state import ObjectState, PutProvider, Record
 
 
 class LiveObjects:
-    """What exists, by address, and the providers by name; steps add to it and take from it."""
+    """The existing objects by address, and the providers by name; steps add and remove objects."""
 
     def __init__(self, state: ApplyState, planned: PlanResult) -> None:
         """Begin with the prior objects of a plan."""
@@ -33,11 +33,11 @@ class LiveObjects:
         return known
 
     def spec(self, name: str) -> ProviderSpec:
-        """Return a provider of the plan, its configuration as far as it is known."""
+        """Return a provider of the plan; parts of its configuration may be unknown."""
         return self._specs[name]
 
     def known_spec(self, name: str, records: list[Record]) -> ProviderSpec:
-        """Return a provider with its configuration known; what the state has to record of it joins `records`."""
+        """Return a provider with its configuration evaluated; add its record for the state to `records`."""
         spec = self._specs[name]
         if spec.unknown:
             spec = self._specs[name] = self._evaluated_again(spec)
@@ -54,7 +54,7 @@ class LiveObjects:
             self.known_spec(name, records)
 
     def task_again(self, task: TaskInstance) -> TaskInstance:
-        """Evaluate the sides of a task once more, when what was unknown is known."""
+        """Evaluate a task again, now that its unknown values are known."""
         block = task.block
         names = self._task_names.setdefault(block.name, InstanceNames(block.for_each, block.count)).of(self.scope)
         config = self._state.operation.config

@@ -1,8 +1,7 @@
-"""Discovering: an output has met a table that nobody told it of, and wants the objects for it.
+"""New streams: creates the objects that a running output needs for a table that it discovered.
 
-It is applied as everything else is: under the lock of the state, with intents and results in the journal, and the table
-is recorded with the task, so that later plans ask for the same objects. Only what is created for it is done here;
-a configuration that waits for an apply waits on.
+This is an apply of its own: under the lock of the state, with intents and results in the journal. The table is recorded
+with the task, so that later plans include the objects. Pending changes of the configuration are not applied.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from dstream.run import Flow
 from dstream.stopping import Stop
 
 LOCK_TIMEOUT = 300.0
-"""Seconds to wait for the lock of the state: an apply may be at work."""
+"""Seconds to wait for the lock of the state, which another apply may hold."""
 
 
 def create_for_streams(
     operation: Operation, flow: Flow, streams: Sequence[Mapping[str, Any]], observer: Observer
 ) -> Flow:
-    """Create what `streams` need, and return the flow with them. Raises DiagnosticsError, or StateError."""
+    """Create the objects that `streams` need, and return the flow with them. Raises DiagnosticsError or StateError."""
     task = "task." + flow.name.partition("/")[0]
     names = ", ".join(str(stream.get("name")) for stream in streams)
 

@@ -1,4 +1,4 @@
-"""Process records: the providers that the next operation has to end if this one is killed."""
+"""Process records: the provider processes that the next operation has to end if this one is killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ProcessRecords:
         self._lock = threading.Lock()
 
     def started(self, pid: int, started: int | None) -> None:
-        """Take note of a process, from any thread, before it receives anything."""
+        """Register a process, from any thread, before it receives input."""
         process = ProcessStarted(pid, started, this_host())
         with self._lock:
             if not self._recording:
@@ -31,7 +31,7 @@ class ProcessRecords:
         self._held.append([process])
 
     def record(self) -> None:
-        """Record those that have started, and from now on each as it starts."""
+        """Write the processes registered so far, and from now on each one when it starts."""
         with self._lock:
             early, self._early, self._recording = self._early, [], True
         if early:

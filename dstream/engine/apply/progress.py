@@ -1,4 +1,4 @@
-"""Progress: what became of the steps of one apply so far."""
+"""Progress: the outcomes of the steps of one apply."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _COUNTED: dict[Kind, str] = {"create": "add", "update": "change", "destroy": "de
 
 
 class Progress:
-    """Which steps are done and which failed; a failed step takes those that need it with it."""
+    """Which steps succeeded and which failed; a failed step causes its dependents to be skipped."""
 
     def __init__(self, graph: Dependencies, observer: Observer) -> None:
-        """Begin with none done."""
+        """Start with no step done."""
         self.walk = Walk(graph)
         self.diagnostics: list[Diagnostic] = []
         self.cut_off: list[Intent] = []
@@ -32,11 +32,11 @@ class Progress:
         self.counts[_COUNTED[step.kind]] += 1
 
     def done(self, step: Step) -> None:
-        """Let the steps begin that waited for this one."""
+        """Mark a step as done, so that its dependents may start."""
         self.walk.done(step.name)
 
     def fail(self, step: Step, diagnostics: tuple[Diagnostic, ...]) -> None:
-        """Report a failed step, and skip those that need it."""
+        """Report a failed step, and skip its dependents."""
         address = step.change.address
         found = [d if d.address else replace(d, address=address) for d in diagnostics]
         self.diagnostics.extend(found or [error("Provider reported an error", "It gave no reason.", address=address)])

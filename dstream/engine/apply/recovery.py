@@ -1,7 +1,8 @@
-"""Recovery: find out what became of changes that an engine or a provider was killed in the middle of.
+"""Recovery: resolves the pending changes of an operation or provider that was killed.
 
-The provider is asked by the intent's id, else by the identity that the plan knew; an object that nobody can tell is
-recorded as unresolved: neither created again nor destroyed until a person decides. Nobody else's object is adopted.
+The provider looks the object up by the intent's id, or by the planned identity. If neither gives an answer, the object
+is recorded as unresolved, and neither created nor destroyed until a user decides. An object that another program
+created is never adopted.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from dstream_state import Intent, ObjectState, Result
 
 
 def recover_interrupted(state: ApplyState) -> None:
-    """Find out what became of changes that an earlier operation left open, before anything else is done."""
+    """Resolve the changes that an earlier operation left pending, before anything else."""
     if state.held.unresolved:
         state.processes.record()
         recover(state, state.held.unresolved, {})
 
 
 def recover(state: ApplyState, intents: Iterable[Intent], specs: Mapping[str, ProviderSpec]) -> None:
-    """Record a result for each intent; raise DiagnosticsError, after all others, for those whose provider is silent.
+    """Record a result for each intent; raise DiagnosticsError at the end for those whose provider does not answer.
 
-    `specs` has the providers of a plan, which win over those of the state.
+    `specs` has the providers of the plan, which take precedence over those of the state.
     """
     pending = list(intents)
     if not pending:
@@ -61,8 +62,8 @@ def _phrase(intent: Intent, result: Result) -> str:
     return "is recorded as its provider reports it" if result.object is not None else "no longer exists"
 
 
-def _silent(answer: Answer) -> bool:
-    """Return whether an answer is none: another time the provider may say what became of the change."""
+def _unanswered(answer: Answer) -> bool:
+    """Return whether the provider gave no answer, so that a later attempt may resolve the change."""
     return answer.crashed or not answer.asked or answer.error_class in ("retriable", "denied", "conflict")
 
 
@@ -76,7 +77,7 @@ class _InterruptedChange:
         self.rules = rules_of(state.pool.installed(spec).info, intent.type) or NO_RULES
 
     def resolve(self) -> Result:
-        """Return what became of the intent."""
+        """Return the result of the intent."""
         if isinstance(self.session, LegacyLifecycle):
             # Version 1 cannot be asked; its init and destroy are repeatable by convention: the next plan does it again.
             again = replace(self.recorded, attributes={}) if self.recorded is not None else None
@@ -88,11 +89,11 @@ class _InterruptedChange:
             return Result(self.intent.id, "gone")
         if answer.status == "ok":
             return Result(self.intent.id, "ok", self._object(answer))
-        raise self._cannot_ask(answer)
+        raise self._unreachable(answer)
 
     def _create(self) -> Result:
         answer = self._settled(
-            lambda: self._ask(
+            lambda: self._query(
                 Request(
                     command="find",
                     type=self.intent.type,
@@ -103,14 +104,14 @@ class _InterruptedChange:
             )
         )
         known = self.intent.planned and self.intent.identity is not None
-        if answer.status == "error" and not _silent(answer) and known:
+        if answer.status == "error" and not _unanswered(answer) and known:
             answer = self._settled(lambda: self._status(self.intent.identity))
         if answer.status == "gone":
             return Result(self.intent.id, "gone")
         if answer.status == "ok":
             return Result(self.intent.id, "ok", self._object(answer))
-        if _silent(answer):
-            raise self._cannot_ask(answer)
+        if _unanswered(answer):
+            raise self._unreachable(answer)
         lost = ObjectState(
             self.intent.provider,
             self.intent.type,
@@ -125,18 +126,17 @@ class _InterruptedChange:
         return Result(self.intent.id, "error", lost, "cannot be told")
 
     def _settled(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask until the answer can be believed: what is gone now may still be under way on the far side.
+        """Query until the answer is reliable: a missing object may still be created by a request in transit.
 
-        It may be for `settle` seconds after the request was cut off, of which all that is known is that it was before
-        recovery began: a request that ran out of time, and one that was tried again, ended long after its intent. An
-        answer says how it was when it was asked for.
+        That can happen for `settle` seconds after the request was cut off, which was at the latest when recovery began:
+        a request that timed out or was retried ended long after its intent. An answer counts for the time of its query.
         """
         until = self.began + self.rules.settle
         pause = 0.5
         while True:
-            asked_at = time.time()
+            queried_at = time.time()
             answer = ask()
-            if answer.status != "gone" or self.intent.action == "destroy" or asked_at >= until:
+            if answer.status != "gone" or self.intent.action == "destroy" or queried_at >= until:
                 return answer
             self.state.held.ensure()
             time.sleep(min(pause, max(0.0, until - time.time())))
@@ -146,7 +146,7 @@ class _InterruptedChange:
         key = self.state.key
         prior = prior_for_provider(self.recorded.attributes, (), key) if self.recorded is not None else None
         private = self.recorded.private if self.recorded is not None else None
-        return self._ask(
+        return self._query(
             Request(
                 command="status",
                 type=self.intent.type,
@@ -158,7 +158,7 @@ class _InterruptedChange:
             )
         )
 
-    def _ask(self, request: Request) -> Answer:
+    def _query(self, request: Request) -> Answer:
         self.state.held.ensure()
         answers: list[Answer] = []
         answered = threading.Event()
@@ -180,8 +180,8 @@ class _InterruptedChange:
             holds_data=self.rules.holds_data,
         )
         # The intent has a fingerprint wherever the configuration had a secret: the answer has it in clear.
-        wished = fingerprint_paths(self.intent.desired)
-        paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths, *wished}
+        sensitive_desired = fingerprint_paths(self.intent.desired)
+        paths: set[Path] = {*base.sensitive, *self.rules.sensitive_paths, *sensitive_desired}
         clear = answer.attributes or {}
         attributes = clear if self.state.encrypted else redact(clear, paths, self.state.key)
         return replace(
@@ -195,7 +195,7 @@ class _InterruptedChange:
             timeouts=base.timeouts if self.intent.action == "destroy" else self.intent.timeouts,
         )
 
-    def _cannot_ask(self, answer: Answer) -> DiagnosticsError:
+    def _unreachable(self, answer: Answer) -> DiagnosticsError:
         detail = "\n".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in answer.diagnostics)
         return DiagnosticsError(
             error(

@@ -1,9 +1,9 @@
-"""Steps: a plan's changes as single steps in the order that dependencies ask for.
+"""Step graph: the changes of a plan as single steps, ordered by dependencies.
 
-A change is one step (create, update, destroy, forget), a replacement two. Objects are created after what they need
-and destroyed before it; an object that is only updated lets go of what it no longer needs before that is destroyed.
-Each block has a gate that opens when all steps of its objects are done, so that the number of edges grows with the
-number of objects, not with its square.
+A change is one step (create, update, destroy, forget), a replacement two. An object is created after its dependencies
+and destroyed before them; an update that releases a dependency comes before the destruction of that dependency. Each
+block has a gate that opens when all steps of its objects are done, so that the number of edges is linear in the number
+of objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = Literal["create", "update", "destroy", "forget"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a change. `deposed`: it destroys the earlier object of a replacement that made the new one first."""
+    """One step of a change; `deposed` if it destroys the old object of a create_before_destroy replacement."""
 
     kind: Kind
     change: Change
@@ -101,9 +101,9 @@ def _removals(
     by_address: Mapping[str, list[Step]],
     recorded_needs: Mapping[str, Iterable[str]],
 ) -> None:
-    """Destroy an object only when those that needed it are destroyed, or no longer need it."""
+    """Order the destruction of an object after its dependents are destroyed or released it."""
     fences: dict[str, bool] = {}
-    """For each needed block, whether what it loses is gone for good, so that those that need it have to let go."""
+    """For each needed block, whether its objects are removed permanently, so that dependents have to release them."""
     for address, needs in recorded_needs.items():
         own = by_address.get(address, ())
         for needed in needs:
@@ -114,31 +114,31 @@ def _removals(
             elif needed in by_block:
                 # One fence for each needed block, so that n objects needing m others make n + m edges.
                 if needed not in fences:
-                    fences[needed] = _for_good(by_block[needed])
-                graph.add(f"released {needed}", _letting_go(own, gone=fences[needed]))
+                    fences[needed] = _permanent(by_block[needed])
+                graph.add(f"released {needed}", _releasing(own, permanent=fences[needed]))
     for needed in fences:
         for target in by_block[needed]:
-            if target.kind == "destroy" and not _makes_room(target, by_address):
+            if target.kind == "destroy" and not _precedes_replacement(target, by_address):
                 graph.add(target.name, [f"released {needed}"])
 
 
-def _makes_room(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
-    """Whether a step destroys an object that an earlier replacement left, because another replacement follows."""
+def _precedes_replacement(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
+    """Whether a step destroys a deposed object because another replacement of the same address follows."""
     address = step.change.address
     return address.endswith(DEPOSED) and address.removesuffix(DEPOSED) in by_address
 
 
 def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:
-    return _letting_go(dependents, gone=_for_good([target]))
+    return _releasing(dependents, permanent=_permanent([target]))
 
 
-def _for_good(targets: Iterable[Step]) -> bool:
-    """Return whether nothing takes the place of what is destroyed."""
+def _permanent(targets: Iterable[Step]) -> bool:
+    """Return whether no replacement follows the destruction."""
     going = (target for target in targets if target.kind == "destroy")
     return all(target.deposed or target.change.action is Action.DELETE for target in going)
 
 
-def _letting_go(dependents: Iterable[Step], *, gone: bool) -> Iterable[str]:
+def _releasing(dependents: Iterable[Step], *, permanent: bool) -> Iterable[str]:
     for step in dependents:
-        if step.kind == "destroy" or (gone and step.kind == "update"):
+        if step.kind == "destroy" or (permanent and step.kind == "update"):
             yield step.name

@@ -1,6 +1,6 @@
-"""Step requests: from a step of a plan to the intent that is recorded and the request that its provider receives.
+"""Step requests: turns a step into the intent to record and the request to send to its provider.
 
-What was unknown when the plan was made is evaluated again here, with the results of earlier steps.
+Values that were unknown in the plan are evaluated here, with the results of earlier steps.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ class RunningStep:
     attempts: int = 0
     not_before: float = 0.0
     last: Answer | None = None
-    """The answer of the last attempt, which may be repeated."""
+    """The answer of the last attempt, if it may be retried."""
 
 
 class StepRequests:
-    """Makes the intents and requests of the steps of one plan."""
+    """Builds the intents and requests for the steps of one plan."""
 
     def __init__(self, state: ApplyState, planned: PlanResult, live: LiveObjects) -> None:
-        """Make them from a plan and from the objects that exist when a step begins."""
+        """Use a plan and the objects that exist when a step starts."""
         self._state, self._planned, self._live = state, planned, live
         self._ids = _fresh_ids()
 
     def prepare(self, step: Step, records: list[Record]) -> RunningStep:
-        """Return a step ready to begin; what else has to be recorded joins `records`.
+        """Return a step that is ready to start; add further records to `records`.
 
-        Raises DiagnosticsError where it cannot begin.
+        Raises DiagnosticsError if it cannot start.
         """
         change = step.change
         spec = self._live.known_spec(change.provider, records)
@@ -121,7 +121,7 @@ class StepRequests:
         return RunningStep(step, intent, request, desired, prior, rules, time.monotonic())
 
     def _timeouts(self, step: Step, desired: DesiredObject | None, prior: ObjectState | None) -> Timeouts:
-        """Return the time-outs of a step: those of the configuration, otherwise those that were recorded."""
+        """Return the timeouts of a step: from the configuration, otherwise from the state."""
         address = step.change.address
         asked_for = desired or self._planned.desired.get(address)
         if asked_for is not None:
@@ -130,7 +130,7 @@ class StepRequests:
         return self._planned.removed_timeouts.get(address, recorded)
 
     def _private(self, prior: ObjectState | None, address: str) -> Any:
-        """Return the private state of an object: as it was refreshed, otherwise as it was recorded."""
+        """Return the private state of an object: the refreshed one, otherwise the recorded one."""
         if prior is None:
             return None
         refreshed = self._planned.refreshed_objects.get(address, NOT_REFRESHED)
@@ -139,7 +139,7 @@ class StepRequests:
     def _planned_again(
         self, desired: DesiredObject, spec: ProviderSpec, rules: ResourceTypeRules, prior: ObjectState | None
     ) -> DesiredObject:
-        """Have the provider plan again what was not fully known; names that it generated then stay."""
+        """Let the provider plan an object again whose attributes were unknown; names that it generated are kept."""
         planned = self._planned.desired[desired.address].attributes
         kept = {name: value for name, value in planned.items() if not contains_unknown(value)}
         before = None
@@ -176,9 +176,9 @@ class StepRequests:
         return replace(desired, attributes=attributes, sensitive=desired.sensitive | paths)
 
     def _ignoring(self, desired: DesiredObject, change: Change) -> DesiredObject:
-        """Return an object with the ignored attributes as they are.
+        """Return an object with its ignored attributes set to their real values.
 
-        A secret that is not known is as configured: a provider accepts no placeholder for it.
+        A secret whose real value is unknown keeps its configured value, since a provider accepts no placeholder.
         """
         ignored = desired.lifecycle.ignore_changes
         if change.before is None or not ignored:
@@ -191,7 +191,7 @@ class StepRequests:
 
 
 def _fresh_ids() -> Iterator[str]:
-    """Yield random UUIDs; what is random is taken from the system for many at a time."""
+    """Yield random UUIDs; random bytes are read from the system in batches."""
     while True:
         noise = os.urandom(16 * 256)
         for start in range(0, len(noise), 16):
@@ -199,7 +199,7 @@ def _fresh_ids() -> Iterator[str]:
 
 
 def with_defaults(attributes: Mapping[str, Any], rules: ResourceTypeRules) -> dict[str, Any]:
-    """Return attributes with the defaults of their type, and without those that are null."""
+    """Return the attributes with the defaults of their type, and without null ones."""
     found = {name: value for name, value in rules.defaults.items() if value is not None}
     found.update((name, value) for name, value in attributes.items() if value is not None)
     return found

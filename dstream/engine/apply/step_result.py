@@ -1,4 +1,4 @@
-"""Step results: from the answer of a provider to what is recorded of a step."""
+"""Step results: turns the answer of a provider into the records of a step."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from dstream_state import V1_LIFECYCLE, Drop, ObjectState, Put, Record, Result
 
 
 class StepResults:
-    """Takes the answers of the steps of one plan."""
+    """Processes the answers to the steps of one plan."""
 
     def __init__(self, state: ApplyState, planned: PlanResult, live: LiveObjects, progress: Progress) -> None:
-        """Put what steps leave into `live`, and what became of them into `progress`."""
+        """Update `live` with the objects and `progress` with the outcomes of steps."""
         self._state, self._planned, self._live, self._progress = state, planned, live, progress
 
     def take(self, running: RunningStep, answer: Answer, records: list[Record]) -> bool | None:
-        """Take the last answer of a step; add what has to be recorded of it to `records`.
+        """Process the last answer of a step; add the resulting records to `records`.
 
-        Return whether the step succeeded, None where its provider ended before it answered.
+        Return whether the step succeeded, None if its provider ended before it answered.
         """
         if answer.crashed:
             self._progress.cut_off.append(running.intent)
             self._progress.fail(running.step, self._crash(running, answer))
             return None
         if answer.status == "gone" or (answer.status == "ok" and running.step.kind == "destroy"):
-            return self._gone(running, records)
+            return self._missing(running, records)
         if answer.status == "ok":
             return self._succeeded(running, answer, records)
         self._failed(running, answer, records)
         return False
 
-    def _gone(self, running: RunningStep, records: list[Record]) -> bool:
+    def _missing(self, running: RunningStep, records: list[Record]) -> bool:
         self._live.by_address.pop(running.intent.address, None)
         if running.step.kind != "destroy":
             records.append(Result(running.intent.id, "gone"))
@@ -86,19 +86,19 @@ class StepResults:
             if item is not None:
                 self._live.by_address[intent.address] = item
             elif step.kind == "create" and step.change.action is Action.CREATE_THEN_DELETE:
-                records += self._back_in_place(step.change.address)
+                records += self._restore_deposed(step.change.address)
         self._progress.fail(step, answer.diagnostics)
 
     def _crash(self, running: RunningStep, answer: Answer) -> tuple[Diagnostic, ...]:
-        """Return what is reported of a change whose provider ended before it answered."""
+        """Return the diagnostic for a change whose provider ended before it answered."""
         if not answer.late:
             return answer.diagnostics
         address, subject = running.step.change.address, running.desired.range if running.desired is not None else None
         what, declared = (address, running.step.kind, running.intent.timeout), self._planned.declares(address)
         return (out_of_time(*what, answer.diagnostics, subject, declared=declared),)
 
-    def _back_in_place(self, address: str) -> list[Record]:
-        """Give the earlier object its address back, when the new one was not created."""
+    def _restore_deposed(self, address: str) -> list[Record]:
+        """Restore the deposed object to its address if the new one was not created."""
         item = self._live.by_address.pop(address + DEPOSED)
         self._live.by_address[address] = item
         return [Put(address, item), Drop(address + DEPOSED)]
@@ -144,7 +144,7 @@ class StepResults:
 
 
 def _value(running: RunningStep, answer: Answer, item: ObjectState) -> Any:
-    """Return an object as expressions see it."""
+    """Return the value of an object in expressions."""
     desired = running.desired
     if desired is None:
         raise AssertionError("only steps that leave an object have a value")
@@ -153,7 +153,7 @@ def _value(running: RunningStep, answer: Answer, item: ObjectState) -> Any:
 
 
 def _fill_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of an answer, with the desired value in place of each that was withheld."""
+    """Return the attributes of an answer, with each withheld value replaced by the desired one."""
     return {
         name: clear.get(name) if isinstance(inner, dict) and "$withheld" in inner else inner
         for name, inner in value.items()

@@ -1,4 +1,4 @@
-"""Task leases: what a task requires is changed or removed only under its lease, so never beneath its runner."""
+"""Task leases: required resources of a task change only under its lease, so never while it runs."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from dstream_state.processes import alive, this_host
 
 _HARMLESS = (Action.NO_OP, Action.CREATE, Action.DEFERRED)
 STOP_SECONDS = 75.0
-"""Seconds for a runner that was asked to end: a last checkpoint, or the lease of one that was killed."""
+"""Seconds to wait for a stopping runner: its last checkpoint, or the lease of a killed one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PauseOptions:
-    """How an operation gets the leases of tasks that run."""
+    """How an operation acquires the leases of running tasks."""
 
     operation: str
     timeout: float
-    """Seconds to wait for a runner that ends by itself."""
+    """Seconds to wait for a runner that was not asked to stop."""
     stop: bool = False
-    """Whether to ask runners on this machine to end."""
+    """Whether to stop runners on this machine."""
     stopping: Callable[[str, Holder], None] = lambda _flow, _holder: None
-    """Told of each flow whose runner is asked."""
+    """Called for each flow whose runner is stopped."""
 
 
 @contextmanager
 def paused_runners(
-    backend: Backend, plan: Plan, moved: Mapping[str, str], how: PauseOptions, on_lost: Callable[[], None]
+    backend: Backend, plan: Plan, moved: Mapping[str, str], options: PauseOptions, on_lost: Callable[[], None]
 ) -> Iterator[dict[str, TaskLease]]:
-    """Hold the leases of all flows whose tasks the plan disturbs, by flow name; raise StateLocked where one runs.
+    """Hold the leases of all flows whose tasks the plan changes, by flow name; raise StateLocked if one runs.
 
-    Checkpoints and dead letters of moved tasks (`moved`: earlier addresses by new ones) get their new names before
-    anything else, so that an apply that is cut off afterwards does it again without harm. A flow that never ran has no
-    lease to take. Leases are taken in the order of their names, after that of the state. `on_lost` is called when one
-    of them is lost: what it protects must not be changed any more.
+    Checkpoints and dead letters of moved tasks (`moved`: old addresses by new ones) are renamed first, which is
+    idempotent if the apply is interrupted. A flow that never ran has no lease to take. Leases are taken in the order of
+    their names, after that of the state. `on_lost` is called when one of them is lost: what it protects must not be
+    changed any more.
     """
     tasks = disturbed_tasks(plan)
     renamed = {old.removeprefix("task."): new.removeprefix("task.") for new, old in moved.items()}
     with ExitStack() as stack:
         leases: dict[str, TaskLease] = {}
-        asked: set[tuple[int, int | None]] = set()
+        signalled: set[tuple[int, int | None]] = set()
 
         def hold(names: Iterable[str]) -> None:
             for name in backend.tasks() if names else ():
                 if name not in leases and belongs_to(name, names):
-                    leases[name] = stack.enter_context(_acquire(backend, name, how, asked))
+                    leases[name] = stack.enter_context(_acquire(backend, name, options, signalled))
                     leases[name].on_lost(on_lost)
 
         hold(renamed)
@@ -63,31 +63,31 @@ def paused_runners(
         yield leases
 
 
-def _acquire(backend: Backend, flow: str, how: PauseOptions, asked: set[tuple[int, int | None]]) -> TaskLease:
+def _acquire(backend: Backend, flow: str, options: PauseOptions, signalled: set[tuple[int, int | None]]) -> TaskLease:
     store = backend.task(flow)
     try:
-        return store.acquire(how.operation, 0 if how.stop else how.timeout)
+        return store.acquire(options.operation, 0 if options.stop else options.timeout)
     except StateLocked as problem:
         holder = problem.holder
-        if not how.stop or holder is None:
+        if not options.stop or holder is None:
             raise _running(flow, holder) from None
     if holder.host != this_host():
         raise StateLocked(holder, f"The task {flow}", "-stop-tasks stops runners of this machine alone.")
-    if (holder.pid, holder.started) not in asked:  # One process may run several flows.
-        asked.add((holder.pid, holder.started))
-        how.stopping(flow, holder)
+    if (holder.pid, holder.started) not in signalled:  # One process may run several flows.
+        signalled.add((holder.pid, holder.started))
+        options.stopping(flow, holder)
         if alive(holder.pid, holder.started):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder.pid, signal.SIGTERM)
     try:
-        return store.acquire(how.operation, max(how.timeout, STOP_SECONDS))
+        return store.acquire(options.operation, max(options.timeout, STOP_SECONDS))
     except StateLocked as problem:
         hint = f"It was asked to end {STOP_SECONDS:g} s ago. See `dstream status`; `dstream stop -force` kills it."
         raise StateLocked(problem.holder, f"The task {flow}", hint) from None
 
 
 def move_checkpoints(backend: Backend, moved: Mapping[str, str], operation: str, timeout: float) -> None:
-    """Give checkpoints and dead letters of moved tasks their new names; `moved`: earlier addresses by new ones."""
+    """Rename checkpoints and dead letters of moved tasks; `moved` has old addresses by new ones."""
     for new, old in moved.items():
         before, after = old.removeprefix("task."), new.removeprefix("task.")
         for name in backend.tasks():
@@ -108,14 +108,14 @@ def _running(flow: str, holder: Holder | None) -> StateLocked:
 
 
 def disturbed_tasks(plan: Plan) -> set[str]:
-    """Return the tasks that lose or change an object by the plan, or are removed, without `task.`.
+    """Return the names, without `task.`, of tasks whose objects the plan changes or destroys, or that it removes.
 
-    An object that the task has released, or that is gone already, is no loss to it.
+    Objects that the task has released, or that no longer exist, do not count.
     """
     found = {note.address for note in plan.tasks if note.removed}
     for change in plan.changes:
-        gone = change.action is Action.FORGET and change.reason is Reason.MISSING
-        if change.action not in _HARMLESS and change.reason is not Reason.RELEASED and not gone:
+        missing = change.action is Action.FORGET and change.reason is Reason.MISSING
+        if change.action not in _HARMLESS and change.reason is not Reason.RELEASED and not missing:
             task = task_of(change.address)
             if task is not None:
                 found.add(str(task))

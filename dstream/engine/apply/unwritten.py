@@ -1,4 +1,4 @@
-"""Unwritten state: what an operation could not write to its backend is saved beside the configuration."""
+"""Unwritten state: saves a state beside the configuration if the backend cannot be written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dstream_state.state_files import ERRORED, ORPHANS, save_errored, save_orpha
 
 
 def save_unwritten(operation: Operation, held: Held, records: Sequence[Record] = ()) -> Path:
-    """Save what could not be written beside the configuration, and return where; `records` are in no journal."""
+    """Save the state and the unjournaled `records` beside the configuration; return the path."""
     file = operation.root / ERRORED
     save_errored(file, held, operation.encryption, records)
     return file
 
 
 def save_late_results(operation: Operation, held: Held, intents: Sequence[Intent]) -> Path:
-    """Save creations that providers answered when the lock was lost beside the configuration, and return where."""
+    """Save the objects that providers created after the lock was lost beside the configuration; return the path."""
     file = operation.root / ORPHANS
     save_orphans(file, held.snapshot.lineage, intents, operation.encryption)
     return file

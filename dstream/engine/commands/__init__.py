@@ -1,4 +1,4 @@
-"""Commands: the operations beside plan and apply.
+"""Commands: the operations other than plan and apply.
 
-Each module is one operation of the command line: drift, validate, import, state edits, provider locks.
+Each module is one operation of the command line: drift, validate, import, state edits, dependency lock.
 """

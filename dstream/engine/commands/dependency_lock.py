@@ -1,4 +1,4 @@
-"""Locking: what a configuration wants from registries, chosen, fetched, asked what it is, and written down."""
+"""Dependency lock: selects, fetches and probes the providers of a configuration, and writes the lock file."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from dstream_state import Intent, Snapshot, overlay
 
 @dataclass(frozen=True, slots=True)
 class LockChange:
-    """What became of the lock file."""
+    """A new lock file and its differences from the old one."""
 
     lock: LockFile
     changed: bool
     added: tuple[str, ...] = ()
     """Sources that were not locked before."""
     upgraded: Mapping[str, str] | None = None
-    """The version before, for each source that is locked to other content now."""
+    """The previous version of each source whose content changed."""
     removed: tuple[str, ...] = ()
 
 
 def used_sources(operation: Operation) -> list[ProviderSource]:
-    """Return where the providers of a configuration come from, without finding any; values may be unknown.
+    """Return the sources of a configuration's providers without resolving them; values may be unknown.
 
-    `operation` is best opened for lint, so that nothing need be set that only a provider would need.
+    Open `operation` with `lint`, so that variables that only a provider needs may be unset.
     """
     config, scope = operation.config, unknown_scope(operation)
     found: dict[ProviderSource, None] = {}
@@ -71,7 +71,7 @@ def _add(found: dict[ProviderSource, None], problems: list[Diagnostic], evaluate
 
 
 def prior_sources(operation: Operation) -> list[ProviderSource]:
-    """Return the sources in registries that objects of the state need; the blocks of these may be gone."""
+    """Return the registry sources of recorded objects, whose blocks may no longer exist."""
     view = operation.backend.read()
     snapshot = overlay(view.snapshot or Snapshot.new(view.lineage), view.pending)
     used = {each.provider for each in snapshot.resources.values()}
@@ -82,9 +82,9 @@ def prior_sources(operation: Operation) -> list[ProviderSource]:
 
 
 def required_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Wanted]:
-    """Return what a configuration wants from registries, each source once, with the versions it may have.
+    """Return the registry sources of a configuration, each once, with its version constraints.
 
-    Of `recorded` sources that it does not name, these are the versions that were locked for it when it did.
+    `recorded` sources that the configuration does not name keep their locked versions.
     """
     settings = operation.config.settings
     constraints: dict[str, list[str]] = {}
@@ -108,21 +108,21 @@ def required_providers(operation: Operation, recorded: Iterable[ProviderSource] 
 
 @dataclass(frozen=True, slots=True)
 class RequiredImage:
-    """A container image that a configuration names, and whose signature it needs."""
+    """A container image in a configuration, and the policy for its signature."""
 
     source: ProviderSource
     policy: Policy | None = None
     recorded: bool = False
-    """Whether only the state names it."""
+    """Whether only the state refers to it."""
 
 
 def required_images(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[RequiredImage]:
-    """Return the images that a configuration names, and of the `recorded` ones those that it does not."""
+    """Return the images of a configuration, and the `recorded` ones that it does not name."""
     images = [source for source in used_sources(operation) if source.kind == "image"]
     found = [RequiredImage(source, policy_of(source, operation.config)) for source in images]
     named = {source.value for source in images}
-    gone = {each.value: each for each in recorded if each.kind == "image" and each.value not in named}
-    return found + [RequiredImage(source, source.trusted, recorded=True) for source in gone.values()]
+    unnamed = {each.value: each for each in recorded if each.kind == "image" and each.value not in named}
+    return found + [RequiredImage(source, source.trusted, recorded=True) for source in unnamed.values()]
 
 
 def lock_providers(
@@ -170,7 +170,7 @@ def lock_providers(
 
 
 def _explained(problem: DiagnosticsError, recorded: bool) -> list[Diagnostic]:
-    """Return what is wrong; of what only the state names, with what else there is to do about it."""
+    """Return the diagnostics; those of a source that only the state names explain how to remove it."""
     hint = (
         " The configuration does not name it any more, but the state has objects of it. If they are not to be managed "
         "any more, forget them with: dstream state rm"
@@ -179,7 +179,7 @@ def _explained(problem: DiagnosticsError, recorded: bool) -> list[Diagnostic]:
 
 
 def _probed(locked: Locked, previous: Locked | None, installer: Installer, root: Path) -> Locked:
-    """Fetch a provider, and note what it says of itself, unless that is known of the same content."""
+    """Fetch a provider and probe it, unless the probe answer for the same digest is known."""
     installer.fetch(locked)  # anew where the cache was damaged
     path = installer.executable(locked)
     if previous is not None and previous.probe is not None and previous.manifest == locked.manifest:
@@ -193,7 +193,7 @@ def _probed(locked: Locked, previous: Locked | None, installer: Installer, root:
 def _image(
     image: RequiredImage, previous: LockedImage | None, installer: Installer, root: Path, *, upgrade: bool, pull: bool
 ) -> LockedImage | None:
-    """Return what to lock for an image, pulled and probed; None for one that is on this machine alone."""
+    """Pull and probe an image and return its lock entry; None for an image that exists only on this machine."""
     source = image.source
     engine, name = find_engine(), source.value
     if previous is not None and not upgrade:
@@ -225,14 +225,14 @@ def _image(
 
 
 def _pull(engine: str, names: list[str], installer: Installer) -> str:
-    """Let the engine pull an image under the first name that has it; return that."""
+    """Pull an image under the first name that works; return that name."""
     if installer.settings.offline:
         raise Unreachable("Offline", f"{names[-1]} is not on this machine, nor pulled, since DSTREAM_OFFLINE is set.")
     return pull_first(engine, names)
 
 
 def _current_digest(image: str, installer: Installer, newest: bool) -> str | None:
-    """Return which digest an image's name means now; None where nobody says. `newest` is as of `source_of`."""
+    """Return the current digest of an image's tag, None if no registry has it. `newest` is as in `source_of`."""
     reference = image_reference(image)
     if reference.digest:
         return reference.digest
@@ -250,7 +250,7 @@ def _current_digest(image: str, installer: Installer, newest: bool) -> str | Non
 
 
 def _signer(image: RequiredImage, digest: str, installer: Installer) -> str:
-    """Return who has signed an image, as its policy wants; raise RegistryError where nobody has who is trusted."""
+    """Return the signer of an image by its policy; raise RegistryError if no trusted signer is found."""
     if image.policy is None:
         return ""
     reference = image_reference(image.source.value).at(digest=digest)
@@ -259,7 +259,7 @@ def _signer(image: RequiredImage, digest: str, installer: Installer) -> str:
 
 
 def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: Installer) -> None:
-    """Put the executables of a lock file for several platforms into the cache."""
+    """Fetch the executables of a lock file for several platforms into the cache."""
     for locked in lock.providers.values():
         for platform in platforms:
             installer.fetch(locked, platform)

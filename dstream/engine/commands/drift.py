@@ -1,4 +1,4 @@
-"""Drift: what differs from the recorded state, by class.
+"""Drift: differences between the state and the real objects, by class.
 
 *Changed*, *missing* and *unreachable* are about what really exists, and do not depend on the configuration: providers
 are asked as the state has them. *Pending* is what the configuration asks for and was not applied; for that, nobody is
@@ -31,7 +31,7 @@ from dstream_state import ObjectState, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDrift:
-    """One object's changes that rules say are expected, all of them or some."""
+    """The changes of one object that rules declare as expected."""
 
     address: str
     attributes: tuple[str, ...]
@@ -40,39 +40,39 @@ class ExpectedDrift:
 
 @dataclass(frozen=True, slots=True)
 class PendingChanges:
-    """What the configuration asks for that was not applied."""
+    """The changes in the configuration that are not applied yet."""
 
     changes: tuple[Change, ...] = ()
     outputs: tuple[OutputChange, ...] = ()
     tasks: tuple[TaskNote, ...] = ()
 
     def __len__(self) -> int:
-        """Return how many objects, outputs and tasks that are."""
+        """Return the number of objects, outputs and tasks."""
         return len(self.changes) + len(self.outputs) + len(self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """What was found."""
+    """The result of a drift check."""
 
     drifts: tuple[Drift, ...]
-    """Each object that is not as recorded, without what is expected."""
-    asked: int
-    """How many objects were asked about."""
-    unasked: Mapping[str, str] = field(default_factory=dict)
-    """Objects that nobody can be asked about, and why."""
+    """The objects that differ from the state, without expected differences."""
+    checked: int
+    """The number of objects that were refreshed."""
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+    """Objects without a provider to refresh them, and the reason."""
     expected: tuple[ExpectedDrift, ...] = ()
     expired: tuple[IgnoreRule, ...] = ()
-    """Rules that hold no more."""
+    """Expired rules."""
     unused: tuple[IgnoreRule, ...] = ()
-    """Rules that no recorded object has to do with."""
+    """Rules that match no recorded object."""
     pending: PendingChanges = PendingChanges()
     unfinished: int = 0
-    """Records of an operation that is under way or was cut off; they are taken as done."""
+    """The number of records of a running or interrupted operation, which count as done."""
     diagnostics: tuple[Diagnostic, ...] = ()
-    """Why it cannot be told what is pending."""
+    """Why pending changes could not be determined."""
     warnings: tuple[Diagnostic, ...] = ()
-    """What tasks have to say of what they need."""
+    """Warnings of providers about the resources that tasks require."""
 
     def of(self, kind: DriftKind) -> list[Drift]:
         """Return the drift of one kind."""
@@ -80,33 +80,33 @@ class DriftReport:
 
     @property
     def exit_code(self) -> int:
-        """1: an error, or something could not be asked, whatever else there is; 2: changed or missing; 0: neither."""
+        """1 for an error or an unreachable object, otherwise 2 for changed or missing objects, otherwise 0."""
         if self.diagnostics or self.of(DriftKind.UNREACHABLE):
             return 1
         return 2 if self.drifts else 0
 
 
 def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
-    """Ask the providers about every recorded object and compare; then look what the configuration asks for."""
+    """Refresh every recorded object and compare it with the state; then find pending changes of the configuration."""
     rules = ignore_rules(operation.config)
     snapshot, unfinished = current_state(operation)
     with ProviderPool(operation) as pool:
-        looking = _DriftCheck(operation, snapshot, pool)
-        looking.ask()
+        check = _DriftCheck(operation, snapshot, pool)
+        check.ask()
         pending, diagnostics, warnings = _pending(operation, snapshot)
-        found = looking.compare()
+        found = check.compare()
     day = today if today is not None else datetime.now(UTC).date()
     expired = tuple(rule for rule in rules if rule.expired(day))
     valid = [rule for rule in rules if rule not in expired]
     drifts, expected = [], []
     for drift in found:
-        left, hidden = _split_expected(drift, valid, looking.unordered(drift.address))
+        left, hidden = _split_expected(drift, valid, check.unordered(drift.address))
         drifts += [left] if left is not None else []
         expected += [hidden] if hidden is not None else []
     return DriftReport(
         tuple(drifts),
-        looking.asked,
-        looking.unasked,
+        check.checked,
+        check.unchecked,
         tuple(expected),
         expired,
         tuple(rule for rule in rules if not any(map(rule.covers, snapshot.resources))),
@@ -120,7 +120,7 @@ def find_drift(operation: Operation, today: date | None = None) -> DriftReport:
 def _split_expected(
     drift: Drift, rules: list[IgnoreRule], unordered: Collection[str]
 ) -> tuple[Drift | None, ExpectedDrift | None]:
-    """Return what is left of a drift, and what rules say is expected of it."""
+    """Return the unexpected rest of a drift, and its expected part."""
     if drift.kind is not DriftKind.CHANGED or drift.before is None or drift.after is None:
         return drift, None
     holding = tuple(rule for rule in rules if rule.covers(drift.address))
@@ -135,7 +135,7 @@ def _split_expected(
 def _pending(
     operation: Operation, snapshot: Snapshot
 ) -> tuple[PendingChanges, tuple[Diagnostic, ...], tuple[Diagnostic, ...]]:
-    """Return what the configuration asks for beyond what is recorded, whatever really exists; errors; warnings."""
+    """Return the changes from the recorded state to the configuration, errors, and warnings; refreshes nothing."""
     try:
         with ProviderPool(operation) as pool:
             prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
@@ -154,11 +154,11 @@ def _pending(
 
 
 class _DriftCheck:
-    """The question about every recorded object, and its answers."""
+    """The refresh of all recorded objects, and its answers."""
 
     def __init__(self, operation: Operation, snapshot: Snapshot, pool: ProviderPool) -> None:
-        self.asked = 0
-        self.unasked: dict[str, str] = {}
+        self.checked = 0
+        self.unchecked: dict[str, str] = {}
         self._operation, self._snapshot, self._pool = operation, snapshot, pool
         self._refresh = Refresh(pool, operation.refresh_progress)
         self._failed: dict[str, tuple[Diagnostic, ...]] = {}
@@ -168,10 +168,10 @@ class _DriftCheck:
             if item.status in ("ok", "tainted"):
                 self._by_provider.setdefault(item.provider, {})[address] = item
             else:
-                self.unasked[address] = f"it is {item.status}: unknown whether it exists"
+                self.unchecked[address] = f"it is {item.status}: unknown whether it exists"
 
     def ask(self) -> None:
-        """Send all questions on their way, those to one provider to one process."""
+        """Send all requests, those for one provider to one process."""
         specs: dict[str, ProviderSpec] = {}
         for name, objects in self._by_provider.items():
             try:
@@ -196,7 +196,7 @@ class _DriftCheck:
                 self._failed.update(dict.fromkeys(objects, problem.diagnostics))
 
     def _raised(self, spec: ProviderSpec, objects: Mapping[str, ObjectState]) -> dict[str, ObjectState]:
-        """Return objects in the present version of their schema, and compare them so; leave out what cannot be."""
+        """Upgrade objects to the present version of their schema for the comparison; leave out those that fail."""
         key, encrypted = self._snapshot.hmac_key, self._operation.encrypted
         fresh, problems = try_upgrade(spec, objects, self._pool, key, encrypted=encrypted)
         for problem in problems:
@@ -206,16 +206,16 @@ class _DriftCheck:
         return {address: fresh.get(address, item) for address, item in objects.items() if address not in self._failed}
 
     def compare(self) -> list[Drift]:
-        """Wait for the answers and return what differs, in the order of addresses."""
+        """Wait for the answers and return the differences, ordered by address."""
         found = []
         for address in sorted(address for objects in self._by_provider.values() for address in objects):
             refreshed = self._refresh.result(address)
             if address in self._failed:
                 refreshed = RefreshedObject(True, None, diagnostics=self._failed[address])
             if not refreshed.queried:
-                self.unasked[address] = "its provider speaks version 1 of the protocol"
+                self.unchecked[address] = "its provider speaks version 1 of the protocol"
                 continue
-            self.asked += 1
+            self.checked += 1
             item = self._snapshot.resources[address]
             drift = drift_of(address, item, refreshed, self._snapshot.hmac_key, self.unordered(address))
             if drift is not None:
@@ -223,12 +223,12 @@ class _DriftCheck:
         return found
 
     def unordered(self, address: str) -> Collection[str]:
-        """Return the attributes of an object in which the order says nothing."""
+        """Return the attributes of an object whose order is not significant."""
         item = self._snapshot.resources[address]
         return self._unordered.get((item.provider, item.type), ())
 
     def _spec(self, name: str) -> ProviderSpec:
-        """Return a provider as the state recorded it; it is brought up to date by every apply."""
+        """Return a provider from the state, which every apply updates."""
         scope = self._operation.module.scope(resources=lambda _root: {})
         recorded = self._snapshot.providers.get(name)
         if recorded is not None:

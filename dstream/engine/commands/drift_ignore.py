@@ -1,4 +1,4 @@
-"""Ignoring: differences from the recorded state that somebody answers for, until a day, by `ignore` blocks.
+"""Ignore rules: expected differences from the state, with an owner and an expiry date, from `ignore` blocks.
 
     dstream {
       drift {
@@ -12,7 +12,7 @@
       }
     }
 
-A rule hides changes of attributes. It never hides that an object is missing or could not be asked.
+A rule hides changes of attributes. It never hides that an object is missing or unreachable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dstream.lang.patterns import compile_pattern
 from dstream.registry.hcl_literal import literal
 
 Place = tuple[str, ...]
-"""An attribute, or what is inside of it."""
+"""The path of an attribute or of a part of it."""
 _TEXTS = ("owner", "expires", "reason")
 _KNOWN = ("address", "attributes", *_TEXTS)
 
@@ -41,22 +41,22 @@ class IgnoreRule:
 
     addresses: tuple[str, ...]
     places: tuple[Place, ...]
-    """The attributes whose changes are expected; none: all."""
+    """The attributes whose changes are expected; all attributes if empty."""
     owner: str
     expires: date
     reason: str
     range: SourceRange
 
     def covers(self, address: str) -> bool:
-        """Return whether the rule is about an object."""
+        """Return whether the rule matches an address."""
         return any(_matches(pattern, address) for pattern in self.addresses)
 
     def expired(self, today: date) -> bool:
-        """Return whether the rule holds no more."""
+        """Return whether the rule has expired."""
         return today > self.expires
 
     def applied(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the attributes `after`, with those that the rule is about as they were `before`."""
+        """Return the attributes `after`, with those that the rule covers taken from `before`."""
         if not self.places:
             return before
         result: Mapping[str, Any] = after
@@ -76,9 +76,9 @@ class IgnoreRule:
 
 
 def ignore_rules(config: Config) -> tuple[IgnoreRule, ...]:
-    """Return the rules of a configuration in their order; raise DiagnosticsError with all that is wrong with them.
+    """Return the rules of a configuration in order; raise DiagnosticsError with all errors in them.
 
-    Their values are plain: what is expected must not depend on the variables of whoever looks.
+    Their values are literals: what is expected must not depend on variables.
     """
     drift = config.settings.drift if config.settings is not None else None
     if drift is None:
@@ -152,7 +152,7 @@ def _matches(pattern: str, address: str) -> bool:
 
 
 def _as_before(before: Mapping[str, Any], after: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
-    """Return `after` with what is at one place as it was."""
+    """Return `after` with the value at one path taken from `before`."""
     name, rest = place[0], place[1:]
     left, right = before.get(name), after.get(name)
     result = dict(after)
@@ -170,7 +170,7 @@ def _as_before(before: Mapping[str, Any], after: Mapping[str, Any], place: Place
 def apply_ignore_rules(
     rules: Iterable[IgnoreRule], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Return the attributes `after` as they count, when some rules hold."""
+    """Return the attributes `after` with the rules applied, for the comparison with `before`."""
     for rule in rules:
         after = rule.applied(before, after)
     return after

@@ -1,4 +1,4 @@
-"""Generating configuration: blocks for objects that are imported and declared nowhere, as their providers read them."""
+"""Generate configuration: blocks for undeclared imports, with the attributes that their providers return."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dstream_state import ObjectState
 
 @dataclass(frozen=True, slots=True)
 class UndeclaredObject:
-    """An object to declare: what its block has to say, and which secrets nobody tells."""
+    """An object to declare: the attributes for its block, and the names of secrets to fill in."""
 
     address: ResourceAddress
     attributes: Mapping[str, Any]
@@ -30,7 +30,7 @@ class UndeclaredObject:
 
 
 def undeclared_imports(operation: Operation, given: Mapping[str, Any]) -> list[ImportTarget]:
-    """Return what is to be imported, by blocks and as `given` (identities by address), and is declared nowhere."""
+    """Return the undeclared imports, from blocks and from `given` (identities by address)."""
     named = import_targets(operation.config.imports, unknown_scope(operation))
     named |= {address: ImportTarget(address, identity) for address, identity in given.items()}
     found = []
@@ -42,7 +42,7 @@ def undeclared_imports(operation: Operation, given: Mapping[str, Any]) -> list[I
 
 
 def read_undeclared(operation: Operation, targets: Iterable[ImportTarget]) -> list[UndeclaredObject]:
-    """Read objects as their providers have them; raise DiagnosticsError with all that cannot be read."""
+    """Read objects through their providers; raise DiagnosticsError with all that cannot be read."""
     found: list[UndeclaredObject] = []
     problems: list[Diagnostic] = []
     with ProviderPool(operation) as pool:
@@ -83,7 +83,7 @@ def _declared(
     secret = {str(path[0]) for path in rules.sensitive_paths}
     schema = info.resources[address.type].schema
     required, properties = set(schema.get("required", ())), schema.get("properties")
-    said = {
+    shown = {
         name: value
         for name, value in attributes.items()
         if value is not None
@@ -92,8 +92,8 @@ def _declared(
         and (name in required or name not in rules.computed)
         and not (name in rules.defaults and rules.defaults[name] == value)
     }
-    told = tuple(sorted(name for name in secret if name not in rules.computed and name in attributes))
-    return UndeclaredObject(address, said, told)
+    secrets = tuple(sorted(name for name in secret if name not in rules.computed and name in attributes))
+    return UndeclaredObject(address, shown, secrets)
 
 
 def _spec(operation: Operation, name: str) -> ProviderSpec:

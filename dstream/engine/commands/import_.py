@@ -1,4 +1,4 @@
-"""Import as a command: one object that exists, taken into the state; nothing else is changed."""
+"""Import: records one existing object in the state, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dstream_state import Put, PutProvider
 
 
 def import_object(operation: Operation, address: str, identity: Any, lock_timeout: float, observer: Observer) -> None:
-    """Take an object into the state under an address of the configuration; raise DiagnosticsError if that cannot be."""
+    """Record an object under an address of the configuration; raise DiagnosticsError if it cannot be imported."""
     name = str(read_address(address))
     with locked_state(operation, "import", lock_timeout, observer, Stop()) as state:
         recover_interrupted(state)

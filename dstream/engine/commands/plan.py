@@ -1,4 +1,4 @@
-"""Plan as an operation of its own: reads the state without a lock, and writes nothing."""
+"""Plan: reads the state without a lock, and writes nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Save = Callable[[PlanResult, ProviderPool], None]
 
 
 def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -> PlanResult:
-    """Return what an apply would do now; raise DiagnosticsError with everything that is wrong.
+    """Return what an apply would do now; raise DiagnosticsError with all errors.
 
-    `save` is called with the plan while its providers can be looked at.
+    `save` is called with the plan while its providers are still running.
     """
     snapshot, pending = current_state(operation)
     with ProviderPool(operation) as pool:
@@ -27,7 +27,7 @@ def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -
 
 
 def current_state(operation: Operation) -> tuple[Snapshot, int]:
-    """Return the state as readers see it, and how many records of an unfinished operation are in it."""
+    """Return the state, and the number of records of an unfinished operation in it."""
     view = operation.backend.read()
     snapshot = view.snapshot or Snapshot.new(view.lineage)
     return (overlay(snapshot, view.pending), len(view.pending)) if view.pending else (snapshot, 0)

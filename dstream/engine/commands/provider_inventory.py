@@ -1,4 +1,4 @@
-"""Inventory: the providers that a configuration uses, found and probed."""
+"""Inventory: finds and probes the providers that a configuration uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dstream.plugins import Binary, ProviderInfo, ProviderSource
 
 @dataclass(frozen=True, slots=True)
 class UsedProvider:
-    """One provider with the place in the configuration that uses it."""
+    """A provider, and the block of the configuration that uses it."""
 
     name: str
     role: str
@@ -27,7 +27,7 @@ class UsedProvider:
 
 
 def unknown_resources(operation: Operation) -> ResourceValues:
-    """Return the values of all resources, which are unknown."""
+    """Return unknown values for all resources."""
     resource_values = ResourceValues()
     for type_, name in operation.config.resources:
         resource_values.unknown(type_, name)
@@ -35,12 +35,12 @@ def unknown_resources(operation: Operation) -> ResourceValues:
 
 
 def unknown_scope(operation: Operation) -> Scope:
-    """Return a scope in which the values of all resources are unknown."""
+    """Return a scope with unknown values for all resources."""
     return operation.module.scope(resources=unknown_resources(operation))
 
 
 def provider_specs(operation: Operation) -> list[ProviderSpec]:
-    """Return the specs of all providers of the configuration, resources' values being unknown."""
+    """Return the specs of all providers of the configuration, with unknown values for resources."""
     config = operation.config
     scope = unknown_scope(operation)
     specs: dict[str, ProviderSpec] = {}

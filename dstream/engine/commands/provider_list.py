@@ -1,4 +1,4 @@
-"""Stock: the providers that a configuration uses, that are locked, that the cache has and that are installed."""
+"""Provider list: the providers that are configured, locked, cached and installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREFIXES: dict[str, Role] = {"dstream-in-": "input", "dstream-out-": "output", 
 
 @dataclass(frozen=True, slots=True)
 class ListedProvider:
-    """One provider in one place."""
+    """A provider in one place: configured, locked, cached or installed."""
 
     place: Location
     source: str
@@ -32,11 +32,11 @@ class ListedProvider:
     protocol: int | None = None
     digest: str = ""
     note: str = ""
-    """Why no more is known of it."""
+    """Why other fields are missing."""
 
 
 def configured(operation: Operation) -> list[ListedProvider]:
-    """Return the providers of a configuration; one that cannot be found has a note that says why."""
+    """Return the providers of a configuration; one that is not found has a note with the reason."""
     found = []
     for source in used_sources(operation):
         info, note = _probed(source, operation.root, ("input", "output", "resource"))
@@ -45,7 +45,7 @@ def configured(operation: Operation) -> list[ListedProvider]:
 
 
 def locked(root: Path) -> list[ListedProvider]:
-    """Return what the lock file of a folder names."""
+    """Return the providers in the lock file of a folder."""
     found = []
     for source, each in read_lock(root).providers.items():
         probe_answer = each.probe or {}
@@ -66,7 +66,7 @@ def locked(root: Path) -> list[ListedProvider]:
 
 
 def cached() -> list[ListedProvider]:
-    """Return the references in the cache whose content is there."""
+    """Return the providers whose content is in the cache."""
     cache = default_cache()
     return [
         ListedProvider("cached", reference, version=reference.rpartition(":")[2], digest=digest)
@@ -76,7 +76,7 @@ def cached() -> list[ListedProvider]:
 
 
 def installed() -> list[ListedProvider]:
-    """Return the programs called dstream-in-..., dstream-out-... and dstream-resource-... of this machine."""
+    """Return the installed programs named dstream-in-..., dstream-out-... and dstream-resource-...."""
     folders = [str(Path(sys.executable).parent)]
     folders += [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     found: dict[str, ListedProvider] = {}

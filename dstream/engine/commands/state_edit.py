@@ -1,4 +1,4 @@
-"""Surgery on the state by hand: move, forget, take out, put back; no provider is asked and no object is touched."""
+"""State edits: move, forget, untaint, pull, push, restore. No provider is started and no object is changed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from dstream_state.state_files import load, push, restore, save
 
 @contextmanager
 def locked(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
-    """Hold the lock of the state, and no provider."""
+    """Hold the lock of the state without providers."""
     with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
         yield held
 
 
 @contextmanager
 def _replaceable(operation: Operation, name: str, timeout: float, observer: Observer) -> Iterator[Held]:
-    """Hold the lock of a state that will be replaced, also where it, or a journal, cannot be used any more."""
+    """Hold the lock of a state that will be replaced, even if it or a journal is damaged."""
     try:
         held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting)
     except (StateDamaged, JournalMismatch):
@@ -47,7 +47,7 @@ def _replaceable(operation: Operation, name: str, timeout: float, observer: Obse
 
 
 def move(operation: Operation, source: str, target: str, timeout: float, observer: Observer) -> list[tuple[str, str]]:
-    """Give objects (an object, the instances of a block, all of a task) new addresses; return old and new of each."""
+    """Move an object, the instances of a block or the objects of a task; return the old and new address of each."""
     old, new = str(read_address(source)), str(read_address(target))
     with locked(operation, "state mv", timeout, observer) as held:
         snapshot = held.current()
@@ -82,7 +82,7 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
 
 
 def forget(operation: Operation, addresses: list[str], timeout: float, observer: Observer) -> list[str]:
-    """Take objects out of the state while they stay as they are; return their addresses."""
+    """Remove objects from the state without destroying them; return their addresses."""
     with locked(operation, "state rm", timeout, observer) as held:
         snapshot = held.current()
         found: list[str] = []
@@ -102,7 +102,7 @@ def forget(operation: Operation, addresses: list[str], timeout: float, observer:
 
 
 def untaint(operation: Operation, addresses: Sequence[str], timeout: float, observer: Observer) -> list[str]:
-    """Take objects that were not created whole for whole, so that they are not replaced; return their addresses."""
+    """Clear the taint of objects, so that they are not replaced; return their addresses."""
     with locked(operation, "untaint", timeout, observer) as held:
         snapshot = held.current()
         records: list[Record] = []
@@ -132,14 +132,14 @@ def pull(operation: Operation, file: Path) -> None:
 
 
 def pull_bytes(operation: Operation) -> bytes:
-    """Return what `pull` writes."""
+    """Return the bytes that `pull` writes."""
     from dstream_state.sealing import snapshot_bytes
 
     return snapshot_bytes(current_state(operation)[0], operation.encryption)
 
 
 def push_file(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
-    """Make a file's content the state: one that was pulled, or one that was saved when the state was out of reach."""
+    """Replace the state by a file that `pull` wrote, or that was saved when the backend was unreachable."""
     content = load(file, operation.encryption)
     locking = _replaceable if force else locked
     with locking(operation, "state push", timeout, observer) as held:
@@ -152,7 +152,7 @@ def history(operation: Operation) -> list[HistoryEntry]:
 
 
 def restore_snapshot(operation: Operation, serial: int, timeout: float, observer: Observer) -> Snapshot:
-    """Make an earlier snapshot the state again."""
+    """Restore an earlier snapshot."""
     past = operation.backend.past(serial)
     with _replaceable(operation, "state restore", timeout, observer) as held:
         return restore(held, past)

@@ -1,7 +1,7 @@
-"""Lint: what is wrong with a configuration, found without the state and without starting a data flow.
+"""Validate: finds errors in a configuration without the state and without starting a data flow.
 
-Arguments are checked against the schemas of their providers (see `offline_schemas`). What can be
-known only later (unset environment, resources) is unknown here.
+Arguments are checked against the schemas of their providers (see `offline_schemas`). Values that exist only later
+(environment variables that are not set, resources) are unknown here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _UNKNOWN_NAMES = ("DS1202", "DS1203")
 
 @dataclass(frozen=True, slots=True)
 class LintResult:
-    """What was found, and the texts of the files that it was found in."""
+    """The diagnostics, and the texts of the files that they refer to."""
 
     diagnostics: tuple[Diagnostic, ...]
     sources: Mapping[str, str]
@@ -62,7 +62,7 @@ class LintResult:
         }
 
     def _snippet(self, diagnostic: Diagnostic) -> dict[str, Any]:
-        """Return the line that a diagnostic is about, as `terraform validate -json` has it."""
+        """Return the source line of a diagnostic, as in `terraform validate -json`."""
         subject = diagnostic.subject
         lines = self.sources.get(subject.filename, "").split("\n") if subject is not None else []
         if subject is None or subject.start.line > len(lines):
@@ -83,7 +83,7 @@ class LintResult:
 
 
 def lint(given: OperationInputs, *, start: bool | None = None) -> LintResult:
-    """Check a configuration; never raises for what is wrong with it. `start` is as of `OfflineSchemas`."""
+    """Check a configuration; errors in it are returned, not raised. `start` is as in `OfflineSchemas`."""
     try:
         operation = open_operation(given, lint=True)
     except DiagnosticsError as problem:
@@ -110,7 +110,7 @@ def _place(diagnostic: Diagnostic) -> tuple[str, int]:
 
 
 def _texts(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
-    """Return the texts of the files that diagnostics are about, of those that can be read."""
+    """Return the texts of the files that diagnostics refer to, except unreadable ones."""
     texts: dict[str, str] = {}
     for name in {d.subject.filename for d in diagnostics if d.subject is not None}:
         with suppress(OSError, UnicodeDecodeError):
@@ -119,7 +119,7 @@ def _texts(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
 
 
 class _Checks:
-    """One pass over the blocks in order of need: a block that needs a broken one is left out."""
+    """One pass over the blocks in the order of dependencies; a block that depends on an invalid one is skipped."""
 
     def __init__(self, operation: Operation, start: bool | None) -> None:
         self.operation = operation
@@ -129,13 +129,13 @@ class _Checks:
         self.found: list[Diagnostic] = []
         self.broken: set[str] = set()
         self.specs: dict[str, ProviderSpec] = {}
-        self.knowing = OfflineSchemas(operation, start)
+        self.schemas = OfflineSchemas(operation, start)
         self.infos: dict[str, ProviderInfo | None] = {}
         self.types: dict[tuple[str, str], Type] = {}
-        """What is known of the objects of a provider, by its name and theirs."""
+        """The known types of a provider's objects, by provider and type name."""
 
     def block(self, name: str) -> None:
-        """Evaluate one block as far as it can be known."""
+        """Evaluate one block as far as its values are known."""
         if any(needed in self.broken for needed in self.operation.needs[name]):
             self.broken.add(name)
             return
@@ -191,7 +191,7 @@ class _Checks:
         self.resources.set(block.type, block.name, None, lambda: Unknown(whole))
 
     def _type(self, provider: str, name: str) -> Type:
-        """Return the type of a provider's objects, as far as it is known."""
+        """Return the type of a provider's objects, if it is known."""
         known = self.types.get((provider, name))
         if known is None:
             info = self._info(self.specs[provider])
@@ -208,14 +208,14 @@ class _Checks:
         )
 
     def _timeouts(self, block: TimeoutsBlock | None, names: Mapping[str, Any]) -> None:
-        """Evaluate how long changes may take; a mistake there breaks nothing else."""
+        """Evaluate the timeouts of a block; errors in them do not invalidate the block."""
         try:
             timeouts_of(block, self.scope.bind(names), lenient=True)
         except DiagnosticsError as problem:
             self.found.extend(each for each in problem.diagnostics if each not in self.found)
 
     def checks(self) -> None:
-        """Evaluate the checks and what is imported, as far as they can be known."""
+        """Evaluate checks and imports as far as their values are known."""
         self.found.extend(failed_checks(self.config, self.scope))
         for block in self.config.imports:
             try:
@@ -225,14 +225,14 @@ class _Checks:
                 self.found.extend(problem.diagnostics)
 
     def settings(self) -> None:
-        """Read what is in the `dstream` block and concerns no provider."""
+        """Evaluate the parts of the `dstream` block that concern no provider."""
         try:
             ignore_rules(self.config)
         except DiagnosticsError as problem:
             self.found.extend(problem.diagnostics)
 
     def providers(self) -> None:
-        """Find the providers, and hold the arguments against their schemas."""
+        """Find the providers, and check the arguments against their schemas."""
         for spec in self.specs.values():
             info = self._info(spec)
             if info is not None:
@@ -243,11 +243,11 @@ class _Checks:
                 self.found.extend(self._arguments(block, used))
 
     def _info(self, spec: ProviderSpec) -> ProviderInfo | None:
-        """Return what a provider says of itself; None, having said why, where that is not known."""
+        """Return the probe answer of a provider; None, after a warning, if it is not available."""
         if spec.name not in self.infos:
             self.infos[spec.name] = None
             try:
-                info = self.knowing.info(spec)
+                info = self.schemas.info(spec)
             except DiagnosticsError as problem:
                 at = [replace(d, subject=d.subject or spec.range, address=spec.name) for d in problem.diagnostics]
                 self.found.extend(at)
@@ -272,7 +272,7 @@ class _Checks:
 
 
 def _unused(operation: Operation) -> list[Diagnostic]:
-    """Return a warning for each local and variable that nothing uses."""
+    """Return a warning for each unused local and variable."""
     graph, config = operation.graph, operation.config
     aside = set(references_outside_blocks(config))
     found = []

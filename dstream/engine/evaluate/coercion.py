@@ -1,7 +1,8 @@
-"""Conversions: arguments as the types that their provider's schema clearly names, as Terraform's language has it.
+"""Coercion: converts arguments to the types in their provider's schema, by the rules of Terraform's language.
 
-`port = "5432"` is a number where a number is wanted, `name = 7` a text where a text is. A schema with several types
-takes a value as it is. What does not convert stays what it is, and the check against the schema says so at its place.
+`port = "5432"` becomes a number where the schema has a number, `name = 7` a string where it has a string. Under a
+schema with several types a value is kept. A value that cannot be converted is kept too, and the check against the
+schema reports it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _PRIMITIVES: Mapping[str, Callable[[Value], Value]] = {
 
 
 def converted(schema: Any, value: Value) -> Value:
-    """Return a value as what its JSON Schema takes; what is unknown or sensitive stays so."""
+    """Return a value converted to the type of its JSON Schema; unknown and sensitive values stay so."""
     if value is None or not isinstance(schema, Mapping):
         return value
     if isinstance(value, Sensitive):
@@ -43,13 +44,13 @@ def converted(schema: Any, value: Value) -> Value:
 
 
 def converted_arguments(schema: Mapping[str, Any], values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the arguments of a block, or the parts of an object, as what its JSON Schema takes."""
+    """Return the arguments of a block, or the members of an object, converted to the types of its JSON Schema."""
     properties, others = schema.get("properties", {}), schema.get("additionalProperties")
     return {name: converted(properties.get(name, others), value) for name, value in values.items()}
 
 
 def only_type(schema: Mapping[str, Any]) -> str:
-    """Return the one type that a schema names beside null, or nothing where it names several or none."""
+    """Return the only type of a schema besides null, or an empty string if it has several or none."""
     types = schema.get("type", "")
     if isinstance(types, str):
         return types

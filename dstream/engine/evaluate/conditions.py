@@ -1,6 +1,6 @@
-"""Conditions: `precondition`, `postcondition` and `check` blocks: what must hold, and what is said when it does not.
+"""Conditions: evaluates `precondition`, `postcondition` and `check` blocks.
 
-A condition that is not known yet holds for now: apply asks again, before and after it touches the object.
+A condition that is unknown in a plan counts as met: apply evaluates it again, before and after the change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dstream.lang import Scope, failure
 
 
 def unmet_conditions(conditions: Iterable[Condition], scope: Scope, summary: str, address: str) -> Iterator[Diagnostic]:
-    """Yield an error for each condition that does not hold, or that cannot be evaluated."""
+    """Yield an error for each condition that is false or cannot be evaluated."""
     for condition in conditions:
         try:
             message = failure(condition, scope)
@@ -27,21 +27,21 @@ def unmet_conditions(conditions: Iterable[Condition], scope: Scope, summary: str
 
 
 def require_conditions(conditions: Iterable[Condition], scope: Scope, summary: str, address: str) -> None:
-    """Raise DiagnosticsError if any condition does not hold."""
+    """Raise DiagnosticsError if any condition is not met."""
     problems = list(unmet_conditions(conditions, scope, summary, address))
     if problems:
         raise DiagnosticsError(problems)
 
 
 def check_preconditions(desired: DesiredObject, scope: Scope) -> Iterator[Diagnostic]:
-    """Yield what speaks against touching an object."""
+    """Yield an error for each failed precondition of an object."""
     conditions = desired.lifecycle.preconditions
     if conditions:
         yield from unmet_conditions(conditions, _own(desired, scope), "Precondition not met", desired.address)
 
 
 def check_postconditions(desired: DesiredObject, scope: Scope, value: Any) -> Iterator[Diagnostic]:
-    """Yield what is wrong with an object as it is, or will be; the conditions call it `self`."""
+    """Yield an error for each failed postcondition of an object, whose real or planned `value` is `self`."""
     conditions = desired.lifecycle.postconditions
     if conditions:
         scope = _own(desired, scope).bind({"self": value})
@@ -53,7 +53,7 @@ def _own(desired: DesiredObject, scope: Scope) -> Scope:
 
 
 def failed_checks(config: Config, scope: Scope) -> Iterator[Diagnostic]:
-    """Yield a warning for each assertion of a `check` block that does not hold: checks stop nothing."""
+    """Yield a warning for each assertion of a `check` block that is false; checks do not block an operation."""
     for block in config.checks:
         for found in unmet_conditions(block.asserts, scope, "Check failed", f"check.{block.name}"):
             if found.severity is Severity.ERROR:

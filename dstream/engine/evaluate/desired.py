@@ -1,4 +1,4 @@
-"""Desired objects: what the configuration declares, by a `resource` block or through a task."""
+"""Desired objects: the objects that a `resource` block declares or a task requires."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AttributeValues = tuple[dict[str, Any], frozenset[Path]]
 
 @dataclass(frozen=True, slots=True)
 class DesiredObject:
-    """One object that the configuration asks for."""
+    """One desired object."""
 
     address: str
     block: str
@@ -29,7 +29,7 @@ class DesiredObject:
     """The name of the provider spec that serves it."""
     type: str
     key: str
-    """What the provider calls it: the address of a declared one, the key of a derived one."""
+    """Its name for the provider: the address of a declared object, the key of a required one."""
     attributes: dict[str, Any]
     """Clear attributes; JSON values with Unknown inside."""
     sensitive: frozenset[Path]
@@ -39,15 +39,15 @@ class DesiredObject:
     range: SourceRange | None = None
     instance: Key = None
     evaluate: Callable[[Scope], AttributeValues] | None = None
-    """Evaluates the attributes once more, in a scope where what was unknown may be known."""
+    """Evaluates the attributes again, in a scope where unknown values may be known."""
     bind_instance: Callable[[Scope], Scope] | None = None
-    """Adds the names that only its block has (`each`, `count`) to a scope, for its conditions."""
+    """Adds the names of its instance (`each`, `count`) to a scope, for its conditions."""
     aliases: tuple[str, ...] = ()
     """Earlier addresses of the same object."""
     provider_prevents_destroy: bool = False
-    """Whether the provider that asks for it for a task says that it must not be destroyed."""
+    """Whether the provider whose task requires it forbids its destruction."""
     timeouts: Timeouts = NO_TIMEOUTS
-    """How long its provider may take, by its block or by the provider that asks for it."""
+    """Timeouts of its changes, from its block or from the provider that requires it."""
 
     @property
     def unknown(self) -> bool:

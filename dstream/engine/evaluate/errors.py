@@ -1,4 +1,4 @@
-"""Errors of evaluation that several modules report, each with the reason and the way out."""
+"""Errors of evaluation that several modules report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
 
 
 def secret_not_kept(subject: SourceRange | None, address: str | None = None) -> Diagnostic:
-    """Return the error for a reference to an attribute of which a state without encryption has a fingerprint alone."""
+    """Return the error for a reference to a secret of which an unencrypted state has only a fingerprint."""
     return error(
         "Secret is not in the state",
         "It refers to an attribute with a secret in it, and a state keeps secrets only when it is encrypted: "

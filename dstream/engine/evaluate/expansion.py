@@ -17,7 +17,7 @@ _NOT_KNOWN = (
 
 
 def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """Yield the key of each instance of a block and the names (`each`, `count`) that its body can use besides.
+    """Yield the key of each instance of a block, and the names (`each`, `count`) that its body can use.
 
     Raise DiagnosticsError where for_each or count is unknown, sensitive, null or of a wrong type.
     """
@@ -34,12 +34,12 @@ def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterat
 class InstanceNames:
     """The names (`each`, `count`) of the instances of one block, by key, evaluated once in each scope.
 
-    In the scope of an apply more of their values are known than in that of its plan: when the first instance is
-    evaluated there, all that the block needs is done.
+    In the scope of an apply more values are known than in that of its plan: when the first instance is evaluated there,
+    all dependencies of the block are done.
     """
 
     def __init__(self, for_each: Expr | None, count: Expr | None) -> None:
-        """Take what the block says."""
+        """Take the two arguments of the block."""
         self._for_each, self._count = for_each, count
         self._scope: Scope | None = None
         self._names: dict[Key, dict[str, Any]] = {}
@@ -53,7 +53,7 @@ class InstanceNames:
 
 
 def lenient_instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """Yield instances as `instances` does; where they cannot be known yet, one that stands for all."""
+    """Yield instances as `instances` does; if they are unknown, one that stands for all."""
     expr = for_each if for_each is not None else count
     if expr is not None and contains_unknown(evaluate(expr, scope)):
         unknown = Unknown()

@@ -1,4 +1,4 @@
-"""Outputs: the values of `output` blocks, and what a plan does with them."""
+"""Output values: the values of `output` blocks, and their changes in a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dstream_state import OutputState
 
 
 def output_change(block: OutputBlock, recorded: OutputState | None, scope: Scope, key: bytes) -> OutputChange:
-    """Return what happens to an output; its value is redacted where it is sensitive."""
+    """Return the change of an output; a sensitive value is redacted."""
     value, sensitive = output_value(block, scope)
     shown = redact(value, [()], key) if sensitive else value
     before = None
@@ -39,7 +39,7 @@ def removed_outputs(recorded: Mapping[str, OutputState], blocks: Mapping[str, Ou
 
 
 def output_value(block: OutputBlock, scope: Scope) -> tuple[Any, bool]:
-    """Return the clear value of an output and whether it is sensitive; refuse a secret that is not declared as one."""
+    """Return the clear value of an output and whether it is sensitive; raise DiagnosticsError if it hides a secret."""
     value = evaluate(block.value, scope)
     declared = block.sensitive is not None and bool(strip_sensitive(evaluate(block.sensitive, scope)))
     paths = list(sensitive_paths(value))

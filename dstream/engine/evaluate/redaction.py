@@ -1,8 +1,8 @@
-"""Secrets in attributes: a fingerprint wherever a plan or the state would hold a sensitive value.
+"""Redaction: replaces sensitive values of attributes by fingerprints in plans and in the state.
 
-Three forms of an object's attributes meet here. *Clear* ones hold the values and exist in memory only. *Redacted*
-ones hold `{"$hmac": TEXT}` at every sensitive path; plans, and the state without encryption, hold these. What a
-provider is told of the past is redacted again: `{"$withheld": true}`, save where the value is known anyway.
+Attributes have three forms. *Clear* attributes hold the values and exist only in memory. *Redacted* attributes hold
+`{"$hmac": TEXT}` at every sensitive path; plans and unencrypted states hold these. A provider receives prior attributes
+with `{"$withheld": true}` at these paths, except where the value is known from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WITHHELD = {"$withheld": True}
 
 
 def redact(value: Any, paths: Iterable[Path], key: bytes) -> Any:
-    """Return clear attributes with a fingerprint, under the state's `key`, in place of what is at each path."""
+    """Return clear attributes with the value at each path replaced by its fingerprint under the state's `key`."""
     paths = frozenset(paths)
     return _redact(value, paths, key, ()) if paths else value
 
@@ -40,7 +40,7 @@ def _redact(value: Any, paths: frozenset[Path], key: bytes, here: Path) -> Any:
 
 
 def reveal(redacted: Any, *clear: Any) -> Any:
-    """Return redacted attributes with each fingerprint replaced by the first clear value at its place.
+    """Return redacted attributes with each fingerprint replaced by the first clear value at its path.
 
     A fingerprint with no clear value becomes `WITHHELD`.
     """
@@ -61,9 +61,9 @@ def reveal(redacted: Any, *clear: Any) -> Any:
 
 
 def prior_for_provider(prior: Mapping[str, Any], paths: Iterable[Path], key: bytes, *known: Any) -> Any:
-    """Return redacted prior attributes as a provider is told them, as they travel.
+    """Return redacted prior attributes in wire form, for a provider.
 
-    A sensitive value whose fingerprint is that of a `known` clear value is filled in; any other is withheld.
+    A sensitive value whose fingerprint matches that of a `known` clear value is filled in; any other is withheld.
     """
     paths = frozenset(paths) | fingerprint_paths(prior)
     candidates = [(clear, redact(clear, paths, key)) for clear in known if clear is not None] if paths else []
@@ -86,7 +86,7 @@ def _below(candidates: list[tuple[Any, Any]], step: str | int) -> list[tuple[Any
 
 
 def _on_wire(value: Any) -> Any:
-    """Return redacted attributes as they travel; what is left of fingerprints is withheld."""
+    """Return redacted attributes in wire form; remaining fingerprints become `WITHHELD`."""
     if isinstance(value, str | int) or value is None:
         return value
     if isinstance(value, Mapping):
@@ -100,20 +100,23 @@ def _on_wire(value: Any) -> Any:
 
 
 def echoed_secrets(
-    told: Mapping[str, Any], wished: Mapping[str, Any], paths: Iterable[Path], secrets: SecretTexts
+    answered: Mapping[str, Any], desired: Mapping[str, Any], paths: Iterable[Path], secrets: SecretTexts
 ) -> set[Path]:
-    """Return where a provider's answer tells one of the secrets that it was given: these places are secret, too.
+    """Return the paths at which a provider's answer repeats a secret that it was given; these are sensitive too.
 
-    `told` and `wished` are clear attributes, `paths` the places of the secrets among the wished ones, `secrets` what
-    those may be made of. What was wished in the open stays so, and a text so short that it turns up by chance is no
-    sign.
+    `answered` and `desired` are clear attributes, `paths` the sensitive paths of `desired`, `secrets` the texts that
+    its secrets may be built from. A value equal to a desired one that is not sensitive stays so, and texts that are
+    short enough to match by chance are ignored.
     """
-    given = {text for path in paths for text in texts_in(value_at(wished, path))}
+    given = {text for path in paths for text in texts_in(value_at(desired, path))}
     if not given:
         return set()
     known = given | secrets.within(given)
     return {
-        path for name, value in told.items() if value != wished.get(name) for path in _holding(value, known, (name,))
+        path
+        for name, value in answered.items()
+        if value != desired.get(name)
+        for path in _holding(value, known, (name,))
     }
 
 
@@ -130,7 +133,7 @@ def _items(value: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def has_withheld(value: Any) -> bool:
-    """Return whether a value was withheld, or has a withheld one inside."""
+    """Return whether a value is withheld or contains a withheld one."""
     if value == WITHHELD:
         return True
     if isinstance(value, Mapping):
@@ -141,7 +144,7 @@ def has_withheld(value: Any) -> bool:
 
 
 def fingerprint_paths(redacted: Any, here: Path = ()) -> set[Path]:
-    """Return the places of all fingerprints in redacted attributes."""
+    """Return the paths of all fingerprints in redacted attributes."""
     if is_fingerprint(redacted):
         return {here}
     return {path for step, inner in _items(redacted) for path in fingerprint_paths(inner, (*here, step))}

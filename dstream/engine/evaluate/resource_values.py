@@ -1,7 +1,7 @@
-"""Resource values: the values of resources as expressions see them, such as `postgres_publication.orders.name`.
+"""Resource values: the values of resources in expressions, such as `postgres_publication.orders.name`.
 
-A plan fills them with planned attributes, in which unknown values stand for what only apply will know; an apply
-replaces each as it becomes real. A value is made when an expression first asks for its type: most are never asked for.
+A plan fills them with planned attributes, some of them unknown; an apply replaces each by the real one. A value is
+built when an expression first refers to its type, since most are never referred to.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ class ResourceValues:
     """Values of resource blocks by type and name; each a single object, or objects by key or index."""
 
     def __init__(self, secrets: SecretTexts | None = None) -> None:
-        """Start with none; the secrets among those that are asked for join `secrets`."""
+        """Start with none; add the secrets of the values that expressions use to `secrets`."""
         self._known_secrets = secrets
         self._types: dict[str, dict[str, Any]] = {}
         self._unmade: dict[str, dict[str, dict[Key, Callable[[], Any]]]] = {}
-        """What makes the values that nobody asked for yet, by type, name and key."""
+        """Functions for the values that were not used yet, by type, name and key."""
 
     def declare(self, type_: str, name: str, *, keyed: bool, counted: bool) -> None:
-        """Say that a block exists, and whether its instances have keys (for_each) or indexes (count)."""
+        """Declare a block, and whether its instances have keys (for_each) or indexes (count)."""
         value: Any = [] if counted else {} if keyed else Unknown()
         self._unmade.setdefault(type_, {}).pop(name, None)
         self._types.setdefault(type_, {})[name] = value
 
     def unknown(self, type_: str, name: str) -> None:
-        """Say that nothing can be known of a block yet."""
+        """Declare that the value of a block is unknown."""
         self._unmade.setdefault(type_, {}).pop(name, None)
         self._types.setdefault(type_, {})[name] = Unknown()
 
     def set(self, type_: str, name: str, key: Key, make: Callable[[], Any]) -> None:
-        """Set the value of one instance, as what makes it. Instances of lower indexes that are not set are unknown."""
+        """Set the function for the value of one instance. Instances of lower indexes that are not set are unknown."""
         self._unmade.setdefault(type_, {}).setdefault(name, {})[key] = make
 
     def _put(self, type_: str, name: str, key: Key, value: Any) -> None:
@@ -56,7 +56,7 @@ class ResourceValues:
             known[key] = value
 
     def __call__(self, root: str) -> Mapping[str, Any]:
-        """Return the blocks of a type by name, as the scope of an expression asks for them."""
+        """Return the blocks of a type by name; called by the scope of an expression."""
         unmade = self._unmade.get(root)
         if unmade:
             for name, instances in unmade.items():
@@ -82,7 +82,7 @@ def _secrets(value: Any) -> Iterator[Sensitive]:
 
 
 def mark_sensitive(attributes: Mapping[str, Any], sensitive: Iterable[Path], address: str) -> Any:
-    """Return clear attributes with every sensitive part marked, its origin being the attribute it came from."""
+    """Return clear attributes with every sensitive part marked, and its attribute as the origin."""
     paths = frozenset(sensitive)
     return _mark(dict(attributes), paths, address, ()) if paths else dict(attributes)
 

@@ -1,8 +1,8 @@
-"""Schema checks: arguments of a configuration against what its provider says it takes.
+"""Schema validation: checks arguments of a configuration against the schema of its provider.
 
 Covers the part of JSON Schema (https://json-schema.org/draft/2020-12) that provider schemas use: type, properties,
 required, additionalProperties, items, enum, pattern, minimum, maximum, minLength, minItems, anyOf and allOf of
-`required`, and `x-alias-of`. Unknown values pass, since they may turn out right.
+`required`, and `x-alias-of`. Unknown values pass.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NAMES = {
 def check_resource(
     schema: ResourceSchema, values: Mapping[str, Any], sensitive: Collection[Path], block: ResourceBlock
 ) -> list[Diagnostic]:
-    """Return what is wrong with the attributes of one instance of a block; see `check_arguments`."""
+    """Return the errors in the attributes of one instance of a block; see `check_arguments`."""
     needed = [name for name in schema.schema.get("required", ()) if name not in schema.computed]
     form = {**schema.schema, "required": needed}
     address = f"{block.type}.{block.name}"
@@ -45,7 +45,7 @@ def check_resource(
 
 
 def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, address: str) -> list[Diagnostic]:
-    """Return what is wrong with the configuration of a provider; see `check_arguments`."""
+    """Return the errors in the configuration of a provider; see `check_arguments`."""
     if info.config_schema is None or body is None:
         return []
     values, sensitive = split_sensitive(converted(info.config_schema, config))
@@ -63,10 +63,10 @@ def check_arguments(
     provider: str,
     address: str,
 ) -> list[Diagnostic]:
-    """Return what is wrong with clear values (Unknown inside) by the schema, each at its place in `body`.
+    """Return the errors in clear values (Unknown inside) by the schema, each with its range in `body`.
 
-    A value at a path of `sensitive` is not shown. Older spellings of names are warned about. A pattern in the schema
-    that is not a regular expression is an error of `provider`.
+    A value at a path of `sensitive` is not shown. Deprecated names cause a warning. A pattern in the schema that is not
+    a regular expression is an error of `provider`.
     """
     found: list[Diagnostic] = []
     properties: Mapping[str, Any] = schema.get("properties", {})

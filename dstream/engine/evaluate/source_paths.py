@@ -1,4 +1,4 @@
-"""Places: where in a body a part of its value is written, as far as it is written there at all."""
+"""Source paths: the source range of a part of a body's value."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dstream.config.syntax.tree import Literal, ObjectExpr, Parentheses, TupleEx
 from dstream.diagnostics import SourceRange
 
 Path = tuple[str | int, ...]
-"""The way from a body to a part of its value: the name of an argument or block, then names and indexes."""
+"""The path from a body to a part of its value: the name of an argument or block, then names and indexes."""
 
 
 def name_range(body: Body, name: str) -> SourceRange:
-    """Return the place of the name of an argument or block; that of the body where it is not written."""
+    """Return the range of the name of an argument or block, or that of the body if it is not written."""
     attribute = body.attributes.get(name)
     if attribute is not None:
         return attribute.name_range
@@ -20,7 +20,7 @@ def name_range(body: Body, name: str) -> SourceRange:
 
 
 def value_range(body: Body, path: Path) -> SourceRange:
-    """Return the place of a part of a body's value: the innermost one that is written out."""
+    """Return the range of the innermost written expression around a part of a body's value."""
     name, rest = path[0], path[1:]
     attribute = body.attributes.get(str(name))
     if attribute is not None:

@@ -1,4 +1,4 @@
-"""Selection: which blocks an operation is about, and which block a recorded address belongs to."""
+"""Targeting: the blocks and objects that an operation includes, by `-target` and `-exclude`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dstream.engine.setup.operation import Operation
 from dstream_state import Snapshot
 
 DEPOSED = "#deposed"
-"""What follows the address of an object that was replaced and is still to be destroyed."""
+"""The suffix of the address of a deposed object: replaced, and not destroyed yet."""
 
 
 class Selection:
-    """What an operation is about: what targets ask for with what they need, or all but what is excluded.
+    """The selected blocks and objects: the targets with their dependencies, or all but the excluded ones.
 
-    A target may be a block, one instance of it, or one object of a task. What a target needs is in whole blocks, and
-    what needs an excluded object is left out in whole blocks. To destroy, it is the other way round: with a target goes
-    what needs it, and with an excluded object stays what it needs.
+    A target is a block, an instance of it, or an object of a task. Dependencies of a target are included as entire
+    blocks, and dependents of an excluded object are left out as entire blocks. A destroy reverses this: it includes the
+    dependents of a target, and leaves out the dependencies of an excluded object.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Selection:
         destroy: bool,
         exclude: Iterable[str] = (),
     ) -> None:
-        """Raise DiagnosticsError where an address names nothing."""
+        """Raise DiagnosticsError if an address does not exist."""
         self._names: set[str] | None = None
         self._only: dict[str, set[str]] = {}
-        """Blocks of which some objects are wanted, and the addresses of these."""
+        """Blocks of which only some objects are selected, with the addresses of these."""
         self._left_out: set[str] = set()
-        """Blocks that are left out."""
+        """Blocks that are excluded."""
         self._excluded: set[str] = set()
-        """Addresses of objects that are left out, with what is below them."""
+        """Addresses that are excluded with everything below them."""
         self._destroy = destroy
         chosen = [_named(each, operation.needs, snapshot) for each in targets]
         if chosen:
@@ -74,20 +74,20 @@ class Selection:
 
     @property
     def everything(self) -> bool:
-        """Whether nothing was left out."""
+        """Whether the selection has everything."""
         return self._names is None and not self._left_out and not self._excluded
 
     def __contains__(self, block: str) -> bool:
-        """Return whether a block, or some of its objects, are in the selection."""
+        """Return whether a block or some of its objects are selected."""
         return (self._names is None or block in self._names) and block not in self._left_out
 
     def whole(self, block: str) -> bool:
-        """Return whether all objects of a block are in the selection."""
+        """Return whether all objects of a block are selected."""
         parts = any(_below(address, block) for address in self._excluded)
         return block in self and block not in self._only and not parts
 
     def has(self, address: str) -> bool:
-        """Return whether an object, recorded or wanted, is in the selection."""
+        """Return whether a recorded or desired object is selected."""
         if self.everything:
             return True
         block = block_of_text(address)
@@ -97,9 +97,9 @@ class Selection:
         return only is None or any(_below(address, each) for each in only)
 
     def chosen(self, needs: Mapping[str, Iterable[str]]) -> set[str]:
-        """Return which objects of one task are in the selection; `needs` has what each of them needs, by address.
+        """Return the selected objects of one task; `needs` has the dependencies of each by address.
 
-        With an object comes what it needs of the same task, and with one that is left out goes what needs it.
+        Dependencies within the task are included with a target, dependents left out with an excluded object.
         """
         found = {address for address in needs if self.has(address)}
         pending = list(found)
@@ -108,10 +108,10 @@ class Selection:
                 if needed in needs and needed not in found and not self._is_excluded(needed):
                     found.add(needed)
                     pending.append(needed)
-        while gone := {
+        while incomplete := {
             address for address in found if any(self._missing(each, needs, found) for each in needs[address])
         }:
-            found -= gone
+            found -= incomplete
         return found
 
     def _missing(self, needed: str, needs: Mapping[str, Iterable[str]], found: set[str]) -> bool:
@@ -126,7 +126,7 @@ def _below(address: str, prefix: str) -> bool:
 
 
 def _named(text: str, needs: Needs, snapshot: Snapshot) -> tuple[str, str]:
-    """Return the block of an address that the user gave, and the address itself in its usual spelling."""
+    """Return the block of an address from the command line, and the address in canonical form."""
     address = read_address(text)
     block, name = block_of(address), str(address)
     recorded = block in snapshot.tasks or any(block_of_text(each) == block for each in snapshot.resources)
@@ -136,7 +136,7 @@ def _named(text: str, needs: Needs, snapshot: Snapshot) -> tuple[str, str]:
 
 
 def read_address(text: str) -> Address:
-    """Parse an address that the user gave or the state holds; raise DiagnosticsError if it is none."""
+    """Parse an address from the command line or the state; raise DiagnosticsError if it is invalid."""
     try:
         return parse_address(text.removesuffix(DEPOSED))
     except ValueError as problem:
@@ -151,7 +151,7 @@ def block_of(address: Address) -> str:
 def block_of_text(text: str) -> str:
     """Return the name of the block that a recorded address, or the name of a provider spec, belongs to.
 
-    Reads the first two parts only, since it is called for every object of a state.
+    Parses only the first two parts, since it is called for every object of a state.
     """
     kind, _, rest = text.partition(".")
     name = rest.split(".", 1)[0].split("[", 1)[0].removesuffix(DEPOSED)

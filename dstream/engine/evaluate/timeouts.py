@@ -1,6 +1,6 @@
-"""Timeouts: how long a provider may take for a change, by its block, by a task's provider, or as long as for any.
+"""Timeouts: the time limit of a change, from its block, from the provider of a task, or by default.
 
-The state records it with the object, for when it is to be destroyed and its block is gone.
+The state records it with the object, for its destruction after its block was removed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dstream_state import NO_TIMEOUTS, Timeouts
 
 _SHOWN = 40
 CHANGE_SECONDS = 1800.0
-"""What a provider has for a change that nothing is said about."""
+"""The time limit of a change without a timeout."""
 
 
 def timeouts_of(block: TimeoutsBlock | None, scope: Scope, *, lenient: bool = False) -> Timeouts:
-    """Return what a block says; raise DiagnosticsError with all that is wrong in it.
+    """Return the timeouts of a block; raise DiagnosticsError with all errors in it.
 
-    With `lenient`, what is not known yet counts as not said.
+    With `lenient`, an unknown timeout counts as not set.
     """
     if block is None:
         return NO_TIMEOUTS
@@ -50,11 +50,11 @@ def timeouts_of(block: TimeoutsBlock | None, scope: Scope, *, lenient: bool = Fa
 def timeouts_of_removed(
     block: ResourceBlock | TaskBlock, names: InstanceNames, key: Key, recorded: Timeouts, scope: Scope
 ) -> Timeouts:
-    """Return what holds for an object that is removed although its block is there: of a destroy, or one too many.
+    """Return the timeouts of an object that is removed while its block exists: by a destroy, or an extra instance.
 
-    That is what the block says now, if it can be evaluated, so that a recorded time that was too short can be mended;
-    for an object of a task, whose provider is not asked any more, what was recorded counts beside it.
-    Raise DiagnosticsError for a time that is none.
+    The present block takes precedence, if it can be evaluated, so that a recorded timeout that is too short can be
+    fixed. For an object of a task, the recorded timeouts fill in what the block does not set. Raise DiagnosticsError
+    for an invalid timeout.
     """
     try:
         bound = names.of(scope).get(key)
@@ -62,12 +62,12 @@ def timeouts_of_removed(
         return recorded
     if bound is None:
         return recorded
-    said = timeouts_of(block.timeouts, scope.bind(bound), lenient=True)
-    return said.over(recorded) if isinstance(block, TaskBlock) else said
+    reported = timeouts_of(block.timeouts, scope.bind(bound), lenient=True)
+    return reported.over(recorded) if isinstance(block, TaskBlock) else reported
 
 
 def seconds_for(timeouts: Timeouts, step: str) -> float:
-    """Return the seconds that a provider has for a step: `create`, `update` or `destroy`."""
+    """Return the time limit of a step (`create`, `update` or `destroy`) in seconds."""
     given: float | None = getattr(timeouts, "delete" if step == "destroy" else step)
     return CHANGE_SECONDS if given is None else given
 
@@ -76,25 +76,25 @@ def out_of_time(
     address: str,
     step: str,
     seconds: float,
-    said: Iterable[Diagnostic],
+    reported: Iterable[Diagnostic],
     subject: SourceRange | None,
     *,
     declared: bool,
 ) -> Diagnostic:
-    """Return the error for a change that was given up when its time was over; `said` is what is known besides.
+    """Return the error for a change that timed out; `reported` has the diagnostics of its provider.
 
     `declared` says whether the configuration has its block.
     """
     name, block = "delete" if step == "destroy" else step, block_of_text(address)
     longer = f'timeouts {{ {name} = "{duration_text(2 * seconds)}" }}'
-    mend = f"apply again with {longer} in the block {block}"
+    fix = f"apply again with {longer} in the block {block}"
     if not declared:
-        mend = f"put the block {block} back with {longer}, and take it away by dstream destroy -target={block}"
-    more = "".join(f"\n{each.summary}: {each.detail}" for each in said)
+        fix = f"put the block {block} back with {longer}, and take it away by dstream destroy -target={block}"
+    more = "".join(f"\n{each.summary}: {each.detail}" for each in reported)
     return error(
         "Change took too long",
         f"The provider had {duration_text(seconds)} to {step} this object, and gave no answer. What became of it is "
-        f"looked up, now or by the next apply. If it needs longer, {mend}.{more}",
+        f"looked up, now or by the next apply. If it needs longer, {fix}.{more}",
         subject,
         address=address,
     )

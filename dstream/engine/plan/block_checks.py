@@ -13,10 +13,10 @@ from dstream.engine.refresh.moved_blocks import within
 def check_import_blocks(
     context: PlanContext, desired: Collection[str], broken: Collection[str], waiting: Collection[str]
 ) -> Iterator[Diagnostic]:
-    """Yield an error for each import to an address that nothing declares.
+    """Yield an error for each import to an undeclared address.
 
-    `desired` has the addresses of desired objects, `broken` the blocks with a problem, `waiting` the tasks whose
-    objects are not known yet.
+    `desired` has the addresses of desired objects, `broken` the blocks with errors, `waiting` the tasks whose objects
+    are not known yet.
     """
     blocks = context.operation.needs
     for block in sorted(context.imports.blocks() - set(broken)):

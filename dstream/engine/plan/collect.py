@@ -1,4 +1,4 @@
-"""Collecting: what is planned so far, and in the end the plan made of it."""
+"""Collect: the results of the blocks planned so far, and the plan made of them."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from dstream_state import PutTask, Record
 
 
 class PlannedBlocks:
-    """The results of the blocks that were planned so far; the fold alone adds to it."""
+    """The results of the blocks planned so far; only the fold adds to them."""
 
     def __init__(self, problems: Iterable[Diagnostic]) -> None:
-        """Begin with the problems that were there before."""
+        """Start with the errors found before the fold."""
         self.problems: list[Diagnostic] = list(problems)
         self.broken: set[str] = set()
-        """Blocks with a problem, or that need one with a problem."""
+        """Blocks with errors, and their dependents."""
         self.objects: dict[str, PlannedObject] = {}
         self.changes: dict[str, Change] = {}
         self.changed_blocks: set[str] = set()
-        """Blocks of which an object that exists is changed, for `replace_triggered_by`."""
+        """Blocks with a change of an existing object, for `replace_triggered_by`."""
         self.values: dict[str, Any] = {}
         """The evaluated attributes of declared objects."""
         self.by_provider: dict[str, PlannedChange] = {}
         self.required: dict[str, RequiredObjects] = {}
         """What each task requires, by the address of the task."""
         self.waiting_tasks: set[str] = set()
-        """Tasks whose objects are not known: their prior objects stay."""
+        """Tasks whose objects are not known yet: their prior objects stay."""
         self.outputs: list[OutputChange] = []
         self.notes: list[TaskNote] = []
 
@@ -61,18 +61,18 @@ class PlannedBlocks:
                 self.changed_blocks.add(planned.desired.block)
 
     def defer(self, block: str, change: Change) -> None:
-        """Add a task that waits for what is known after apply."""
+        """Add a task that is deferred because values are known only after apply."""
         self.changed_blocks.add(block)
         self.changes[change.address] = change
 
     def fail(self, block: str, problems: Iterable[Diagnostic]) -> None:
-        """Add the problems of a block, which is broken by them."""
+        """Add the errors of a block, and mark it as broken."""
         self.broken.add(block)
         self.problems.extend(problems)
 
 
 def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> PlanResult:
-    """Return the plan of all blocks; raise DiagnosticsError with all that is wrong."""
+    """Return the plan of all blocks; raise DiagnosticsError with all errors."""
     options, operation = context.options, context.operation
     problems, notes, outputs = list(planned.problems), list(planned.notes), list(planned.outputs)
     removals = Removals({}, {}, ())
@@ -130,7 +130,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
 
 
 def _leftovers(context: PlanContext, planned: PlannedBlocks) -> Iterator[str]:
-    """Yield the addresses of the selected prior objects that nothing declares."""
+    """Yield the addresses of the selected prior objects that are not declared."""
     for address in context.prior.objects:
         if address in planned.changes or not context.selection.has(address):
             continue

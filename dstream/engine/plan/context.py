@@ -1,4 +1,4 @@
-"""Context: what is fixed while one plan is made, opened once and passed to every stage."""
+"""Context: the inputs of one plan, opened once and passed to every stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dstream_state import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """What every stage of planning reads."""
+    """The inputs that every stage of planning reads."""
 
     operation: Operation
     pool: ProviderPool
@@ -34,16 +34,16 @@ class PlanContext:
     schemas: Schemas
     prefetch: Prefetch
     values: ResourceValues
-    """The values of resources; the fold adds those of each block that it has planned."""
+    """The values of resources; the fold adds those of each planned block."""
     scope: Scope
-    """What expressions see, `values` included."""
+    """The scope of expressions, with `values`."""
     replaced: frozenset[str]
-    """Addresses of objects to replace even without a difference."""
+    """Addresses of objects to replace even if nothing differs."""
     create_first: frozenset[str]
-    """Blocks whose replacements create the new object first: by their lifecycle, or because a block that needs them
-    does so, which can be created before its old object is gone only if what it needs can."""
+    """Blocks whose replacements create the new object first: by their own lifecycle, or because a dependent does so,
+    which requires it of its dependencies."""
     saved: RecordedAnswers | None
-    """The answers of the saved plan that is made again."""
+    """The recorded answers, if a saved plan is made again."""
 
     @property
     def config(self) -> Config:
@@ -56,7 +56,7 @@ class PlanContext:
         return self.prior.key
 
     def import_target(self, block: str, address: str) -> ImportTarget | None:
-        """Return what is imported to an address; raises DiagnosticsError where the block's imports are wrong."""
+        """Return the import for an address; raise DiagnosticsError if the block's imports are invalid."""
         return self.imports.of(block).get(address)
 
 
@@ -67,7 +67,7 @@ def open_context(
     options: PlanOptions,
     saved: RecordedAnswers | None,
 ) -> PlanContext:
-    """Open what planning reads; raise DiagnosticsError where an address of the options names nothing."""
+    """Open the context of a plan; raise DiagnosticsError if an address of the options does not exist."""
     values = ResourceValues(operation.secrets)
     scope = operation.module.scope(resources=values, planning=True)
     prior = PriorState(snapshot, operation.config, moves=not options.refresh_only)

@@ -1,4 +1,4 @@
-"""Refusals: what a plan does not do, each with the reason and the way out."""
+"""Errors of planning, each with the reason and the fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dstream.plugins import ProviderInfo
 
 
 def object_exists(address: str) -> Diagnostic:
-    """Return the error for an object that would be created and is there, made by somebody else."""
+    """Return the error for an object to create that exists already."""
     return error(
         "Object exists already",
         f"{address} would be created, but there is one like it already, and this state did not create it. "
@@ -26,7 +26,7 @@ def object_exists(address: str) -> Diagnostic:
 
 
 def unreachable(address: str, refreshed: RefreshedObject) -> list[Diagnostic]:
-    """Return the errors for an object whose provider could not say whether it exists."""
+    """Return the errors for an object whose provider could not report whether it exists."""
     found = [replace(d, address=d.address or address) for d in refreshed.diagnostics]
     return found or [
         error("Provider did not say whether an object exists", "Try again, or use -refresh=false.", address=address)
@@ -34,7 +34,7 @@ def unreachable(address: str, refreshed: RefreshedObject) -> list[Diagnostic]:
 
 
 def unresolved(address: str) -> Diagnostic:
-    """Return the error for an object that nobody can tell whether it exists."""
+    """Return the error for an object whose last change has an unknown outcome."""
     return error(
         "Unresolved object",
         "An earlier apply was cut off while it changed this object, and its provider cannot tell whether the change "
@@ -58,7 +58,7 @@ def destroy_prevented(change: Change, subject: SourceRange | None) -> Diagnostic
 
 
 def destroy_prevented_by_provider(change: Change, subject: SourceRange | None) -> Diagnostic:
-    """Return the error for the destruction of an object that the provider of its task guards."""
+    """Return the error for the destruction of an object that the provider of its task protects."""
     return error(
         "Destruction is prevented",
         f"{change.address} would be destroyed, and the provider that asked for it said that it must not be "
@@ -84,20 +84,20 @@ def cannot_create_before_destroy(change: Change, desired: DesiredObject, rules: 
 
 
 def no_import_target(address: str, declared: bool, subject: SourceRange | None) -> Diagnostic:
-    """Return the error for an import to an address that the configuration does not ask for."""
+    """Return the error for an import to an address that is not in the configuration."""
     if address.startswith("task."):
-        mend = (
+        fix = (
             "Its task does not ask for such an object: `dstream plan` without the import shows those that it asks for."
         )
     elif declared:
-        mend = "Its block has no such instance: look at its for_each or count."
+        fix = "Its block has no such instance: look at its for_each or count."
     else:
-        mend = "Declare it, or have it written for you: dstream plan -generate-config-out=imported.hcl."
-    return error("Nothing to import to", f"The configuration asks for no object at {address}. {mend}", subject)
+        fix = "Declare it, or have it written for you: dstream plan -generate-config-out=imported.hcl."
+    return error("Nothing to import to", f"The configuration asks for no object at {address}. {fix}", subject)
 
 
 def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
-    """Return the error for a `removed` block about an object that the configuration asks for."""
+    """Return the error for a `removed` block about an object that is still declared."""
     return error(
         "Removed object is still declared",
         f"{address} is asked for by the configuration, and a removed block says that it is no longer. Take one of the "
@@ -107,7 +107,7 @@ def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
 
 
 def sensitive_identity(desired: DesiredObject, name: str) -> Diagnostic:
-    """Return the error for a secret that would identify an object, and so be stored and shown."""
+    """Return the error for a sensitive identity attribute, which would be stored and shown."""
     return error(
         "Sensitive identity",
         f"{name} identifies {desired.address}, so it is stored and shown, and its value is sensitive. "
@@ -125,7 +125,7 @@ def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) ->
 
 
 def encryption_required(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
-    """Return the error for a type whose secrets can be kept in the state only."""
+    """Return the error for a type with secrets that only an encrypted state can keep."""
     return error(
         "State must be encrypted",
         f"{type_} has secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep "

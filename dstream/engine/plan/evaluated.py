@@ -48,7 +48,7 @@ class EvaluatedBlock:
 
 
 def evaluate_resource(context: PlanContext, block: ResourceBlock) -> EvaluatedBlock:
-    """Evaluate the selected instances of a `resource` block; raise DiagnosticsError where they are not valid."""
+    """Evaluate the selected instances of a `resource` block; raise DiagnosticsError if they are invalid."""
     spec = context.prefetch.specs[f"provider.{provider_of(block)}"]
     context.schemas.check_settings(spec)
     rules = context.schemas.required_rules(spec, block.type, block.range)
@@ -112,7 +112,7 @@ def _check_attributes(block: ResourceBlock, found: Iterable[DesiredObject], sche
 
 
 def evaluate_task(context: PlanContext, task: TaskInstance, required: RequiredObjects) -> EvaluatedBlock:
-    """Return the selected objects that a task requires, with the lifecycle and time-outs of its block."""
+    """Return the selected objects that a task requires, with the lifecycle and timeouts of its block."""
     names = InstanceNames(task.block.for_each, task.block.count)
     key = task.address.key
 

@@ -1,4 +1,4 @@
-"""Values of objects as expressions see them while a plan is made: planned, or prior where nothing is planned."""
+"""Object values: planned values of objects for expressions, or prior values if nothing is planned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dstream.plan import Action
 
 
 def planned_value(context: PlanContext, planned: PlannedObject) -> Any:
-    """Return an object as it will be; what only apply will know is unknown."""
+    """Return the planned value of an object; attributes known after apply are unknown."""
     desired, change, rules = planned.desired, planned.change, planned.rules
     refreshed = context.prefetch.refreshed(desired.address)
     clear = reveal(change.after, desired.attributes, refreshed.attributes)
@@ -29,7 +29,7 @@ def planned_value(context: PlanContext, planned: PlannedObject) -> Any:
 
 
 def prior_value(context: PlanContext, address: str) -> Any:
-    """Return an object as the state has it, or with `-refresh-only` as it was refreshed."""
+    """Return the recorded value of an object, with `-refresh-only` the refreshed one."""
     item, refreshed = context.prior.objects[address], context.prefetch.refreshed_at(address)
     attributes = item.attributes
     if context.options.refresh_only:

@@ -1,8 +1,8 @@
-"""Saving a plan, and telling whether what it was made from has moved since.
+"""Plan file: saves a plan, and checks that its inputs have not changed since.
 
-A saved plan is bound to the state (lineage and serial, also that there is none yet), the workspace, what the
-configuration says, the values of variables and the providers. Of sensitive values it has one digest over all of them,
-under a salt and with scrypt, so that no single one can be tried.
+A saved plan is bound to the state (lineage and serial, or its absence), the workspace, the content of the
+configuration, the values of variables and the providers. It has one salted scrypt digest over all sensitive values, so
+that no single value can be guessed.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from dstream_state.fingerprints import canonical
 from dstream_state.passphrase import SCRYPT_N, SCRYPT_P, SCRYPT_R
 
 _VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
-"""What may differ in the JSON form of a plan although it does the same."""
+"""Members of a plan's JSON that may differ between equivalent plans."""
 _NAMED = 5
-"""How many objects a message names."""
+"""The number of objects that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the user asked for when the plan was made."""
+    """The options of the command that made the plan."""
 
     options: PlanOptions
     variables: Mapping[str, str]
-    """Values given with -var of variables that are not sensitive."""
+    """Values of `-var` for variables that are not sensitive."""
     variable_files: tuple[Path, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the options as JSON values."""
         options = self.options
         return {
             "destroy": options.destroy,
@@ -65,7 +65,7 @@ class Command:
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Command:
-        """Return what `to_json` made this of."""
+        """Return the command from the result of `to_json`."""
         options = PlanOptions(
             destroy=form["destroy"],
             refresh=form["refresh"],
@@ -78,7 +78,7 @@ class Command:
 
 
 def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, command: Command) -> PlanFile:
-    """Return what the file of a plan holds."""
+    """Return the content of a plan file."""
     plan = prepared.plan
     secret = _secret_places(prepared)
     pairs = list(_pairs(operation, prepared))
@@ -103,7 +103,7 @@ def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, c
 
 
 def _secret_places(prepared: PlanResult) -> dict[str, set[Place]]:
-    """Return the places of sensitive attributes by address, of objects that are wanted and recorded ones."""
+    """Return the paths of sensitive attributes of desired and recorded objects, by address."""
     found: dict[str, set[Place]] = {}
     for address, item in prepared.snapshot.resources.items():
         found[address] = set(item.sensitive)
@@ -119,9 +119,9 @@ def _secret_places(prepared: PlanResult) -> dict[str, set[Place]]:
 
 
 def _pairs(operation: Operation, prepared: PlanResult) -> Iterator[tuple[list[Any], Any]]:
-    """Yield the place and value of everything sensitive that the plan was made with.
+    """Yield the path and value of each sensitive input of the plan.
 
-    A secret that a provider made up while it planned is none of that: it may be another one each time.
+    A secret that a provider generated for the plan is not an input: it may differ each time.
     """
     planned_changes = prepared.answers.planned_changes
     for name, value in operation.module.variables.items():
@@ -129,9 +129,9 @@ def _pairs(operation: Operation, prepared: PlanResult) -> Iterator[tuple[list[An
     for name, spec in prepared.specs.items():
         yield from _of(["provider", name], spec.config)
     for address, desired in prepared.desired.items():
-        wished = planned_changes[address].proposed if address in planned_changes else desired.attributes
+        desired_attributes = planned_changes[address].proposed if address in planned_changes else desired.attributes
         for path in desired.sensitive:
-            yield from _known(["object", address, *path], value_at(wished, path))
+            yield from _known(["object", address, *path], value_at(desired_attributes, path))
     for address, places in _secret_places(prepared).items():
         refreshed = prepared.refreshed_objects.get(address)
         if refreshed is not None and refreshed.attributes is not None:
@@ -178,9 +178,9 @@ def _identities(prepared: PlanResult, pool: ProviderPool) -> dict[str, Any]:
 
 
 def _identity(found: Installed) -> dict[str, Any]:
-    """Return what a provider is: the digest of what a registry has, else name, version and schema.
+    """Return the identity of a provider: its digest in a registry, otherwise name, version and schema.
 
-    A program on this machine has a digest too, but it is another one on the next machine.
+    The digest of a local program is not used, since it differs between machines.
     """
     info, source = found.info, found.binary.source
     form: dict[str, Any] = {"source": source.value, "protocol": info.protocol, "name": info.name}
@@ -206,7 +206,7 @@ def _plainly(value: Any) -> Any:
 
 
 def check_plan_target(operation: Operation, file: PlanFile) -> None:
-    """Raise DiagnosticsError where a saved plan does not belong to this workspace and configuration."""
+    """Raise DiagnosticsError if a saved plan does not belong to this workspace and configuration."""
     problems: list[str] = []
     if file.plan.workspace != operation.workspace:
         problems.append(
@@ -231,7 +231,7 @@ def _moved_variables(operation: Operation, file: PlanFile) -> Iterator[str]:
 
 
 def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, file: PlanFile) -> PlanResult:
-    """Return a saved plan ready to be carried out; raise DiagnosticsError where what it was made from has moved."""
+    """Return a saved plan ready to apply; raise DiagnosticsError if its inputs have changed."""
     made_from, plan = file.made_from, file.plan
     lineage = snapshot.lineage if snapshot.serial else None
     if plan.pending:
@@ -259,7 +259,7 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
 
 
 def _other_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the addresses of changes that are not the same in two plans, a few of them."""
+    """Return the first addresses whose changes differ between two plans."""
     first, second = ({each["address"]: each for each in form["resource_changes"]} for form in (before, after))
     found = sorted(address for address in first.keys() | second.keys() if first.get(address) != second.get(address))
     return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]

@@ -1,4 +1,4 @@
-"""What a plan is made from and what comes of it: the user's options, and a plan with all that apply needs."""
+"""Plan options and plan result: the user's options, and a plan with everything that apply needs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from dstream_state import Record, Snapshot, Timeouts
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the user asks of a plan beside the configuration."""
+    """The user's options for a plan."""
 
     destroy: bool = False
     refresh: bool = True
     refresh_only: bool = False
-    """Whether only the state is brought up to date with what really exists."""
+    """Whether to update only the state to match the real objects."""
     targets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     imports: Mapping[str, Any] = field(default_factory=dict)
-    """Identities of objects to take over, by address, beside those of `import` blocks."""
+    """Identities of objects to import, by address, in addition to `import` blocks."""
     discovered: Mapping[str, Streams] = field(default_factory=dict)
-    """Streams that outputs met at run time, by the name of the flow: they are recorded with the task."""
+    """Streams that outputs discovered at run time, by flow name, to record with the task."""
 
     @property
     def plans_objects(self) -> bool:
@@ -41,7 +41,7 @@ class PlanOptions:
 
 @dataclass(slots=True)
 class PlanResult:
-    """A plan, and what apply needs to carry it out; `wanted` holds secrets and never leaves the process."""
+    """A plan, and what apply needs to carry it out; `desired` holds secrets and never leaves the process."""
 
     plan: Plan
     snapshot: Snapshot
@@ -55,12 +55,12 @@ class PlanResult:
     resource_values: ResourceValues
     block_needs: Mapping[str, tuple[str, ...]]
     state_updates: tuple[Record, ...]
-    """What changes in the state alone, before anything else: moved and imported objects, moved tasks."""
+    """Changes of the state alone, recorded first: moved and imported objects, moved tasks."""
     moved_tasks: Mapping[str, str]
-    """The earlier address of each task that is still recorded under it, by its new one."""
+    """The old address of each moved task, by its new one."""
     answers: RecordedAnswers
     removed_timeouts: Mapping[str, Timeouts]
-    """What holds for objects that are removed although their block is there, by address."""
+    """Timeouts of objects that are removed while their block exists, by address."""
 
     def declares(self, address: str) -> bool:
         """Return whether the configuration has the block of an object of the plan."""

@@ -1,4 +1,4 @@
-"""Third stage: the change of each object of a group, and what prevents it."""
+"""Third stage: the change of each object of a group, and the errors that prevent it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class PlannedGroup:
     objects: tuple[PlannedObject, ...]
     problems: tuple[Diagnostic, ...]
     by_provider: Mapping[str, PlannedChange] = field(default_factory=dict)
-    """What the provider planned, by address, as a saved plan records it."""
+    """The plans of the provider, by address, as a saved plan records them."""
 
 
 def plan_group(context: PlanContext, group: RefreshedGroup, trigger: Reason) -> PlannedGroup:
-    """Return the changes of a group; `trigger` is the reason to replace its objects where something else changes."""
+    """Return the changes of a group; `trigger` is the reason for a replacement by `replace_triggered_by`."""
     objects: list[PlannedObject] = []
     problems: list[Diagnostic] = []
     for target in group.targets:
@@ -57,10 +57,10 @@ def _rules_of_change(target: RefreshedTarget) -> ResourceTypeRules:
 
 def _change(context: PlanContext, target: RefreshedTarget, trigger: Reason) -> Change:
     desired = target.desired
-    asked = Reason.REQUESTED if desired.address in context.replaced else trigger
+    forced = Reason.REQUESTED if desired.address in context.replaced else trigger
     create_first = desired.block in context.create_first or desired.lifecycle.create_before_destroy
     rules = _rules_of_change(target)
-    change = change_of(desired, target.prior, target.refreshed, rules, asked, context.key, create_first=create_first)
+    change = change_of(desired, target.prior, target.refreshed, rules, forced, context.key, create_first=create_first)
     moved_from = context.prior.previous_addresses.get(desired.address)
     if moved_from is None and target.importing is None:
         return change

@@ -1,7 +1,6 @@
 """Planner: the fold over the blocks of a configuration, from the prior state to a plan.
 
-Problems of different blocks are collected; a block that needs a broken one is left out, so that one mistake is
-reported once.
+Errors of different blocks are collected; dependents of a broken block are skipped, so that an error is reported once.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def make_plan(
     pending: int = 0,
     saved: RecordedAnswers | None = None,
 ) -> PlanResult:
-    """Return the plan that takes the prior state to the configuration; raise DiagnosticsError with all that is wrong.
+    """Return the plan from the prior state to the configuration; raise DiagnosticsError with all errors.
 
     `pending` is the number of records of an unfinished operation in `snapshot`. With the answers of a saved plan in
     `saved`, providers are asked only for the secrets that it does not have.
@@ -57,14 +56,14 @@ def make_plan(
 
 
 class _Fold:
-    """Plans block after block; what is planned so far is in `planned`."""
+    """Plans one block after the other, and collects the results in `planned`."""
 
     def __init__(self, context: PlanContext) -> None:
         self._context = context
         self.planned = PlannedBlocks(context.prior.problems)
 
     def block(self, name: str) -> None:
-        """Plan one block; collect its problems, and leave out what needs a broken block."""
+        """Plan one block and collect its errors; skip it if it depends on a broken block."""
         if any(needed in self.planned.broken for needed in self._context.operation.needs[name]):
             self.planned.broken.add(name)
         else:
@@ -131,7 +130,7 @@ class _Fold:
             self.planned.broken.add(name)
 
     def _objects(self, evaluated: EvaluatedBlock) -> list[PlannedGroup]:
-        """Take the objects of a block through the stages."""
+        """Pass the objects of a block through the stages."""
         context, planned = self._context, self.planned
         planned.values.update(evaluated.values)
         found = []
@@ -146,7 +145,7 @@ class _Fold:
         return found
 
     def _postconditions(self, evaluated: EvaluatedBlock) -> list[Diagnostic]:
-        """Collect what is wrong with the objects of a block as they will be."""
+        """Collect the failed postconditions of the planned objects of a block."""
         context = self._context
         found: list[Diagnostic] = []
         for group in evaluated.groups:
@@ -193,9 +192,9 @@ class _Fold:
             self.planned.notes.append(task_note(self._context, task, required))
 
     def _add_prior_values(self, block: ResourceBlock) -> None:
-        """Give expressions the prior attributes, where nothing will be planned.
+        """Set the values of a block to its prior attributes if it is not planned.
 
-        Prior instances may have other keys than the block, if it was changed since and not applied.
+        Prior instances may have other keys than the block, if it has unapplied changes.
         """
         context = self._context
         context.values.unknown(block.type, block.name)

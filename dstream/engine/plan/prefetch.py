@@ -1,7 +1,7 @@
-"""Prefetch: the providers of a plan, found and started, and everything that they are asked before its answer is needed.
+"""Prefetch: starts the providers of a plan, and sends their requests before the answers are needed.
 
-Everything that can wait for a process is started before the fold over the blocks begins; a provider whose
-configuration needs a resource joins when its turn comes.
+Everything that waits for a process starts before the fold over the blocks. A provider whose configuration depends on a
+resource starts during the fold.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dstream_state import ObjectState
 
 
 class Prefetch:
-    """The provider specs of a plan by name, its tasks by address, and the answers that are on their way."""
+    """The provider specs of a plan by name, its tasks by address, and the requests in progress."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Prefetch:
         options: PlanOptions,
         saved: RecordedAnswers | None,
     ) -> None:
-        """Start nothing yet. With the answers of a saved plan, providers are asked only for what it does not have."""
+        """Start nothing yet. With the answers of a saved plan, providers are asked only for missing secrets."""
         self._operation, self._prior, self._pool, self._scope = operation, prior, pool, scope
         self._selection, self._dependencies = selection, dependencies
         self._options, self._saved = options, saved
@@ -61,12 +61,12 @@ class Prefetch:
 
     @property
     def specs(self) -> Mapping[str, ProviderSpec]:
-        """The specs by name, as far as they were evaluated."""
+        """The evaluated specs by name."""
         return self._specs
 
     @property
     def tasks(self) -> Mapping[str, TaskInstance]:
-        """The tasks by address, as far as they were evaluated."""
+        """The evaluated tasks by address."""
         return self._tasks
 
     @property
@@ -75,7 +75,7 @@ class Prefetch:
         return self._requested
 
     def refreshed(self, address: str) -> RefreshedObject:
-        """Wait for the refresh of an object, which may have been requested under its earlier address."""
+        """Wait for the refresh of an object, which may have been requested under its old address."""
         if address not in self._requested and address in self._prior.previous_addresses:
             return self._refresh.result(self._prior.previous_addresses[address])
         return self._refresh.result(address)
@@ -91,10 +91,10 @@ class Prefetch:
     # -- starting ------------------------------------------------------------------------------------
 
     def start_early(self) -> list[Diagnostic]:
-        """Find all providers whose configuration needs no resource, refresh prior objects, ask tasks.
+        """Start all providers whose configuration depends on no resource, refresh prior objects, and query tasks.
 
-        Return what is wrong with recorded providers; raise DiagnosticsError where a provider cannot be found. What is
-        wrong with a block is left for its turn, so that nothing is reported twice.
+        Return the errors of recorded providers; raise DiagnosticsError if a provider is not found. Errors of a block
+        are left to the fold, so that none is reported twice.
         """
         for name in self._operation.needs:
             kind, _, rest = name.partition(".")
@@ -119,13 +119,13 @@ class Prefetch:
         return problems
 
     def add_provider(self, name: str) -> None:
-        """Evaluate a `provider` block whose turn it is, unless that was done early."""
+        """Evaluate a `provider` block in the fold, unless it was evaluated early."""
         if f"provider.{name}" not in self._specs:
             self._evaluate_provider(name)
             self._join([self._specs[f"provider.{name}"]])
 
     def add_prior_provider(self, name: str) -> None:
-        """Take a provider from the state, if it is there; raise DiagnosticsError where it has a lost secret."""
+        """Use a provider from the state, if it is recorded; raise DiagnosticsError if a secret of it is missing."""
         prior = self._prior.providers.get(f"provider.{name}")
         if prior is not None:
             spec = spec_from_state(f"provider.{name}", prior, self._scope, self._operation.config)
@@ -133,24 +133,24 @@ class Prefetch:
             self._join([spec])
 
     def add_task(self, name: str) -> list[TaskInstance]:
-        """Evaluate a task whose turn it is, unless that was done early; return its instances."""
+        """Evaluate a task in the fold, unless it was evaluated early; return its instances."""
         if not any(task.address.name == name for task in self._tasks.values()):
             self._evaluate_task(name)
             self._join(side.spec for task in self._tasks.values() if task.address.name == name for side in task.sides)
         return [task for task in self._tasks.values() if task.address.name == name]
 
     def request_absent(self, spec: ProviderSpec, objects: dict[str, ObjectState]) -> None:
-        """Request objects that should not exist yet, by the identity that they will have."""
+        """Query objects that should not exist yet, by their planned identity."""
         if self._options.refresh and objects:
             self._requested.update(objects)
             self._refresh.ask(spec, objects, dict.fromkeys(objects))
 
     def read_for_import(self, spec: ProviderSpec, address: str, item: ObjectState) -> RefreshedObject:
-        """Read an object that is to be taken over, by its identity, and wait for it."""
+        """Read an object to import by its identity, and wait for the answer."""
         return self._refresh.read_for_import(spec, address, item)
 
     def read_secrets(self, address: str) -> RefreshedObject | None:
-        """Read an object that was not refreshed, because an expression needs a secret of it."""
+        """Read an object that was not refreshed, because an expression uses a secret of it."""
         item = self._prior.objects.get(address)
         spec = self._specs.get(item.provider) if item is not None else None
         if item is None or spec is None or spec.unknown:
@@ -189,7 +189,7 @@ class Prefetch:
         return spec if self._saved is None else self._saved.configured(spec)
 
     def _prior_specs(self) -> list[Diagnostic]:
-        """Add the providers of prior objects whose block is gone."""
+        """Add the providers of prior objects whose `provider` block was removed."""
         problems: list[Diagnostic] = []
         for address, item in self._prior.objects.items():
             name = item.provider
@@ -208,9 +208,9 @@ class Prefetch:
         return problems
 
     def _request(self, specs: Iterable[ProviderSpec]) -> None:
-        """Request from each provider whose configuration is known the objects that the state has of it.
+        """Request a refresh of the recorded objects from each provider whose configuration is known.
 
-        Those of an older schema version are upgraded first, also where nothing is refreshed.
+        Objects of an older schema version are upgraded first, even without a refresh.
         """
         by_spec: dict[str, dict[str, ObjectState]] = {}
         for address, item in self._prior.objects.items():

@@ -1,7 +1,7 @@
 """Provider plans: the planned changes of types whose schema has `"plans": true`, as their provider returns them.
 
-The answer holds the attributes as they will be: generated names are in it, what is known after apply is unknown, and
-what is missing will be gone. All requests of a group are sent before the first answer is awaited.
+The answer has the planned attributes: generated names are included, values known after apply are unknown, and missing
+attributes will be removed. All requests of a group are sent before the first answer is awaited.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 
 @dataclass(frozen=True, slots=True)
 class PriorObject:
-    """An object as it is: identity, redacted attributes, private state, and clear values that are known."""
+    """A prior object for its provider: identity, redacted attributes, private state, and known clear values."""
 
     identity: Any
     attributes: Mapping[str, Any]
@@ -33,23 +33,23 @@ class PriorObject:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """A desired object with what its provider filled in, and the type rules of this change."""
+    """A desired object with the attributes that its provider planned, and the type rules of this change."""
 
     desired: DesiredObject
     rules: ResourceTypeRules
     proposed: Mapping[str, Any] = field(default_factory=dict)
-    """The attributes that were proposed, without what the provider filled in; empty in a saved plan."""
+    """The proposed attributes, before the provider planned; empty in a saved plan."""
 
 
 def plan_changes(
     session: ResourceSession | LegacyLifecycle,
-    asked: Iterable[tuple[DesiredObject, PriorObject | None]],
+    proposals: Iterable[tuple[DesiredObject, PriorObject | None]],
     rules: ResourceTypeRules,
     key: bytes,
 ) -> list[PlannedChange]:
-    """Have a provider plan several objects of one type; raise DiagnosticsError with all that it refuses."""
+    """Let a provider plan several objects of one type; raise DiagnosticsError with all that it rejects."""
     waiting: list[tuple[DesiredObject, SimpleQueue[Answer]]] = []
-    for desired, prior in asked:
+    for desired, prior in proposals:
         answers: SimpleQueue[Answer] = SimpleQueue()
         wish = replace(desired, attributes=_ignoring(desired, prior))
         session.submit(_request(wish, prior, key), answers.put)
@@ -60,15 +60,17 @@ def plan_changes(
         if answer.status == "ok":
             found.append(_planned_change(wish, answer, rules))
         else:
-            said = answer.diagnostics or (error("Provider did not plan a change", "It gave no reason."),)
-            problems += [replace(d, address=d.address or wish.address, subject=d.subject or wish.range) for d in said]
+            reported = answer.diagnostics or (error("Provider did not plan a change", "It gave no reason."),)
+            problems += [
+                replace(d, address=d.address or wish.address, subject=d.subject or wish.range) for d in reported
+            ]
     if problems:
         raise DiagnosticsError(problems)
     return found
 
 
 def _ignoring(desired: DesiredObject, prior: PriorObject | None) -> dict[str, Any]:
-    """Return the desired attributes with the ignored ones as they are, except secrets."""
+    """Return the desired attributes with ignored ones set to their real values, except secrets."""
     ignored = desired.lifecycle.ignore_changes
     if prior is None or not ignored:
         return dict(desired.attributes)

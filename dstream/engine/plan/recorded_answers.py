@@ -1,8 +1,8 @@
 """Recorded answers: the evaluated values and provider answers of a plan, used again when the saved plan is applied.
 
-A saved plan holds them without secrets: each sensitive value is `SECRET`. When the plan is carried out, planning goes
-over the same ground with these answers in place of conversations. Only an answer that had a secret in it is asked for
-again, and of it only the secrets are taken.
+A saved plan holds them without secrets: each sensitive value is `SECRET`. When the plan is applied, planning runs again
+with these answers instead of requests. Only an answer that contained a secret is requested again, and only its secrets
+are used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswers:
-    """What a plan was made of, beside state and configuration. All of it by address, or by the name of a provider."""
+    """The inputs of a plan besides state and configuration, by address or by the name of a provider."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     """The evaluated attributes of declared objects."""
@@ -39,27 +39,27 @@ class RecordedAnswers:
     """The evaluated configurations of providers."""
     refreshed_objects: Mapping[str, RefreshedObject] = field(default_factory=dict)
     derivations: Mapping[str, Derivation] = field(default_factory=dict)
-    """What sides of tasks asked for, by `requirement_key`."""
+    """The requirements of the sides of tasks, by `requirement_key`."""
     planned_changes: Mapping[str, PlannedChange] = field(default_factory=dict)
     """The changes that providers planned."""
 
     def value(self, address: str, fresh: dict[str, Any]) -> dict[str, Any]:
-        """Return evaluated attributes as they were at plan; what was secret or unknown then is taken from `fresh`."""
+        """Return the evaluated attributes of the plan; secret and unknown values are taken from `fresh`."""
         saved = self.values.get(address)
         return fresh if saved is None else dict(restored(saved, fresh))
 
     def configured(self, spec: ProviderSpec) -> ProviderSpec:
-        """Return a provider with its configuration as it was at plan, secrets as they are now."""
+        """Return a provider with its configuration of the plan, and the present secrets."""
         saved = self.configs.get(spec.name)
         return spec if saved is None else replace(spec, config=restored(saved, spec.config))
 
     def recall_planned(
-        self, asked: Sequence[tuple[DesiredObject, PriorObject | None]], rules: ResourceTypeRules
+        self, proposals: Sequence[tuple[DesiredObject, PriorObject | None]], rules: ResourceTypeRules
     ) -> tuple[list[PlannedChange], list[tuple[DesiredObject, PriorObject | None]]]:
-        """Return the changes that providers planned, and the proposals that they have to plan again."""
+        """Return the recorded changes, and the proposals that providers have to plan again."""
         known: list[PlannedChange] = []
         rest: list[tuple[DesiredObject, PriorObject | None]] = []
-        for desired, prior in asked:
+        for desired, prior in proposals:
             saved = self.planned_changes.get(desired.address)
             attributes: Any = SECRET if saved is None else restored(saved.desired.attributes, desired.attributes)
             if saved is None or has_secret(attributes):
@@ -70,7 +70,7 @@ class RecordedAnswers:
         return known, rest
 
     def merge_planned(self, fresh: PlannedChange, rules: ResourceTypeRules) -> PlannedChange:
-        """Return a change as it was planned, with the secrets of the answer that was given now."""
+        """Return a recorded change with the secrets of a fresh answer."""
         saved = self.planned_changes.get(fresh.desired.address)
         if saved is None:
             return fresh
@@ -85,19 +85,19 @@ def _planned_rules(saved: PlannedChange, rules: ResourceTypeRules) -> ResourceTy
 
 
 def requirement_key(flow: str, role: str) -> str:
-    """Return what the answer of one side of a flow is called."""
+    """Return the key of the answer of one side of a flow."""
     return f"{flow} {role}"
 
 
 def has_secret(value: Any) -> bool:
-    """Return whether something secret was left out of a value."""
+    """Return whether a value contains `SECRET`."""
     if isinstance(value, Mapping):
         return value == SECRET or any(map(has_secret, value.values()))
     return isinstance(value, list | tuple) and any(map(has_secret, value))
 
 
 def restored(saved: Any, fresh: Any) -> Any:
-    """Return a saved value; what was secret or unknown in it is as it is in a fresh one, if it is there."""
+    """Return a saved value with its secret and unknown parts taken from a fresh one, if present."""
     if isinstance(saved, Unknown) or saved == SECRET:
         return saved if fresh is _ABSENT else fresh
     if isinstance(saved, Mapping):
@@ -110,18 +110,18 @@ def restored(saved: Any, fresh: Any) -> Any:
 
 
 class SavedRefresh(Refresh):
-    """Answers about objects as they were at plan; those with secrets in them are asked for again."""
+    """Refresh answers of a saved plan; those with secrets are requested again."""
 
     def __init__(self, pool: ProviderPool, progress: RefreshProgress, saved: Mapping[str, RefreshedObject]) -> None:
-        """Take what was said."""
+        """Take the saved answers."""
         super().__init__(pool, progress)
         self._saved = saved
 
-    def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], told: Mapping[str, Any]) -> None:
+    def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], prior: Mapping[str, Any]) -> None:
         """See `Refresh`."""
         again = {address: item for address, item in objects.items() if not self._recall(address)}
         if again:
-            super().ask(spec, again, told)
+            super().ask(spec, again, prior)
 
     def read_for_import(self, spec: ProviderSpec, address: str, item: ObjectState) -> RefreshedObject:
         """See `Refresh`."""
@@ -153,7 +153,7 @@ def _withheld(value: Any) -> Any:
 
 
 class SavedTaskRequirements(TaskRequirements):
-    """What tasks required at plan; a side whose answer had secrets in it is asked again."""
+    """Task requirements of a saved plan; a side whose answer had secrets is queried again."""
 
     def __init__(self, pool: ProviderPool, saved: Mapping[str, Derivation]) -> None:
         """Take the saved answers, by `requirement_key`."""
@@ -181,7 +181,7 @@ def _with_secrets(saved: DerivedResource, fresh: Mapping[tuple[str, str], Derive
 
 
 def without_secrets(value: Any, paths: Iterable[Path]) -> Any:
-    """Return a value as JSON values: `SECRET` at each path, what is unknown marked as on the wire."""
+    """Return a value as JSON values: `SECRET` at each path, unknown values marked as on the wire."""
     return _form(value, frozenset(paths), ())
 
 
@@ -201,7 +201,7 @@ def _form(value: Any, paths: frozenset[Path], here: Path) -> Any:
 def answers_form(answers: RecordedAnswers, secret: Mapping[str, Iterable[Path]]) -> dict[str, Any]:
     """Return answers as JSON values; `secret` has the paths of sensitive attributes by address.
 
-    Nothing is kept of an object that `secret` does not know: all of it counts as secret.
+    An object that is not in `secret` is replaced entirely: all of it counts as secret.
     """
 
     def paths(address: str) -> Iterable[Path]:
@@ -269,7 +269,7 @@ def _resource_form(item: DerivedResource) -> dict[str, Any]:
 
 
 def answers_from(form: Mapping[str, Any]) -> RecordedAnswers:
-    """Return the answers of which `answers_form` made this."""
+    """Return the answers from the result of `answers_form`."""
     desired = DesiredObject("", "", "", "", "", {}, frozenset(), (), _no_lifecycle())
     return RecordedAnswers(
         values={address: from_json_value(value) for address, value in form["values"].items()},

@@ -1,7 +1,7 @@
-"""Second stage: each desired object beside its prior object and what its provider reports of it.
+"""Second stage: each desired object with its prior object and its refreshed state.
 
-The provider plans the changes of types whose schema has `plans`, imports are read, and new objects with an identity
-that is known at plan are looked for, so that no object that this state did not create is taken over.
+The provider plans the changes of types whose schema has `plans`. Imports are read. New objects with a known identity
+are looked up, so that an existing object that this state did not create is never overwritten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dstream_state import ObjectState
 
 @dataclass(frozen=True, slots=True)
 class RefreshedTarget:
-    """One desired object, with the attributes that its provider plans, beside what there is."""
+    """One desired object, as planned by its provider, with its prior and refreshed object."""
 
     desired: DesiredObject
     rules: ResourceTypeRules
@@ -33,9 +33,9 @@ class RefreshedTarget:
     prior: ObjectState | None
     refreshed: RefreshedObject
     planned: PlannedChange | None = None
-    """What its provider plans, where it was asked."""
+    """The plan of its provider, for types whose schema has `plans`."""
     importing: Any = None
-    """The identity of the object that is taken over; None where none is."""
+    """The identity of the object to import; None if it is not imported."""
     problems: tuple[Diagnostic, ...] = ()
 
 
@@ -47,7 +47,7 @@ class RefreshedGroup:
 
 
 def refresh_group(context: PlanContext, group: ObjectGroup) -> RefreshedGroup:
-    """Return the objects of a group beside what there is; raise DiagnosticsError where a provider plans none."""
+    """Return the objects of a group with prior and refreshed ones; raise DiagnosticsError if a provider rejects one."""
     for desired in group.objects:
         context.prior.apply_aliases(desired)
     planned = _plan_with_provider(context, group, group.objects)
@@ -57,7 +57,7 @@ def refresh_group(context: PlanContext, group: ObjectGroup) -> RefreshedGroup:
 
 
 def check_prior(address: str, item: ObjectState | None, refreshed: RefreshedObject) -> Iterator[Diagnostic]:
-    """Yield the errors for an object whose provider could not be asked, or whose last change has no known result."""
+    """Yield the errors for an object that is unreachable, or whose last change has an unknown outcome."""
     if refreshed.queried and refreshed.exists is None:
         yield from unreachable(address, refreshed)
     if item is not None and item.status in ("unresolved", "pending"):
@@ -109,7 +109,7 @@ def _take_over(context: PlanContext, group: ObjectGroup, desired: DesiredObject,
 def _plan_with_provider(
     context: PlanContext, group: ObjectGroup, objects: Iterable[DesiredObject]
 ) -> dict[str, PlannedChange]:
-    """Return what the provider plans for objects, by address, where the schema of their type has `plans`."""
+    """Return the provider's plans for objects by address, if the schema of their type has `plans`."""
     rules, spec, saved = group.rules, group.spec, context.saved
     if not rules.plans or spec.unknown:
         return {}
@@ -138,7 +138,7 @@ def _prior_object(context: PlanContext, desired: DesiredObject) -> PriorObject |
 
 
 def _request_absent(context: PlanContext, group: ObjectGroup, objects: Iterable[DesiredObject]) -> None:
-    """Look for new objects whose identity is known before they exist."""
+    """Look up new objects whose identity is known before they exist."""
     if not context.options.refresh or group.spec.unknown or not group.rules.identity_attributes:
         return
     fresh: dict[str, ObjectState] = {}

@@ -1,4 +1,4 @@
-"""Removals: what becomes of prior objects that nothing declares."""
+"""Removals: the changes of prior objects that are no longer declared."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Removals:
 
     changes: Mapping[str, Change]
     timeouts: Mapping[str, Timeouts]
-    """What holds for objects whose block is still there."""
+    """Timeouts of objects whose block still exists, by address."""
     problems: tuple[Diagnostic, ...]
 
 
 def plan_removals(context: PlanContext, addresses: Iterable[str], released: frozenset[str]) -> Removals:
-    """Return what becomes of prior objects; `released` has the addresses of those that their tasks need no longer."""
+    """Return the removals of prior objects; `released` has the addresses that their tasks no longer need."""
     planner = _RemovalPlanner(context, released)
     changes: dict[str, Change] = {}
     for address in addresses:
@@ -51,9 +51,9 @@ class _RemovalPlanner:
         self.problems: list[Diagnostic] = []
 
     def removal(self, address: str, item: ObjectState) -> Change | None:
-        """Return what is done with an object, None if it stays.
+        """Return the change that removes an object, None if it stays.
 
-        An object that its task has released stays where destruction is prevented: its removal was never requested.
+        A released object stays if its destruction is prevented, since the user did not request it.
         """
         context = self._context
         refreshed = context.prefetch.refreshed_at(address)
@@ -84,7 +84,7 @@ class _RemovalPlanner:
         return Reason.NOT_IN_CONFIGURATION
 
     def _forgotten(self, address: str) -> bool:
-        """Return whether a `removed` block lets an object stay while it leaves the state."""
+        """Return whether a `removed` block removes an object from the state without destroying it."""
         removed = self._context.config.removed
         return any(not block.destroy and within(address, str(block.from_)) for block in removed)
 
@@ -94,7 +94,7 @@ class _RemovalPlanner:
         return config.tasks.get(rest) if kind == "task" else config.resources.get((kind, rest))
 
     def _add_timeouts(self, address: str, item: ObjectState, block: str, declared: ResourceBlock | TaskBlock) -> None:
-        """Note how long the provider may take to destroy an object whose block is still there."""
+        """Add the timeouts for the destruction of an object whose block still exists."""
         if declared.timeouts is None:
             self.timeouts[address] = item.timeouts if isinstance(declared, TaskBlock) else NO_TIMEOUTS
             return

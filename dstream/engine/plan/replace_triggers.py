@@ -1,4 +1,4 @@
-"""Replace triggers: whether what `replace_triggered_by` names changes: a block, an instance, or one attribute."""
+"""Replace triggers: whether a block, instance or attribute in `replace_triggered_by` changes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Resources = Mapping[tuple[str, str], ResourceBlock]
 def trigger_reason(
     lifecycle: Lifecycle, resources: Resources, changes: Mapping[str, Change], changed_blocks: Collection[str]
 ) -> Reason:
-    """Return why an object is replaced, if something that its lifecycle names changes.
+    """Return the reason to replace an object, if a reference in its `replace_triggered_by` changes.
 
-    `changed_blocks` are those of which an object that exists is changed.
+    `changed_blocks` are the blocks with a change of an existing object.
     """
     for expr in lifecycle.replace_triggered_by:
         for reference in references(expr):

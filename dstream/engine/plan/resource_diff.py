@@ -1,4 +1,4 @@
-"""Comparison of one object: prior, refreshed and desired -> its change or its drift. Pure."""
+"""Resource diff: compares the prior, refreshed and desired object, and returns its change or its drift. Pure."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def change_of(
     recorded: ObjectState | None,
     refreshed: RefreshedObject,
     rules: ResourceTypeRules,
-    asked: Reason,
+    forced: Reason,
     key: bytes,
     *,
     create_first: bool,
 ) -> Change:
     """Return the change that takes an object to its desired attributes.
 
-    `asked` is a reason to replace it even without a difference; with `create_first`, a replacement makes the new object
-    before it destroys the old one.
+    `forced` is a reason to replace it even if nothing differs; with `create_first`, a replacement creates the new
+    object before it destroys the old one.
     """
     prior = prior_attributes(recorded, refreshed, desired.sensitive, key)
     redacted = redact(desired.attributes, desired.sensitive, key)
-    reason = Reason.TAINTED if recorded is not None and recorded.status == "tainted" else asked
+    reason = Reason.TAINTED if recorded is not None and recorded.status == "tainted" else forced
     lifecycle = desired.lifecycle
     ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
     if reason is Reason.TAINTED and same_identity(desired, recorded, rules):
@@ -65,7 +65,7 @@ def change_of(
 
 
 def removal_of(address: str, recorded: ObjectState, refreshed: RefreshedObject, reason: Reason, key: bytes) -> Change:
-    """Return what is done with an object that nothing declares; one that no longer exists is only forgotten."""
+    """Return the change that removes an undeclared object; one that no longer exists is only forgotten."""
     prior = prior_attributes(recorded, refreshed, recorded.sensitive, key)
     detail = ""
     if address.endswith(DEPOSED):
@@ -89,7 +89,7 @@ def removal_of(address: str, recorded: ObjectState, refreshed: RefreshedObject, 
 def prior_attributes(
     recorded: ObjectState | None, refreshed: RefreshedObject, sensitive: Iterable[Path], key: bytes
 ) -> Mapping[str, Any] | None:
-    """Return the real attributes, redacted; what a provider withholds is as it was recorded. None: does not exist."""
+    """Return the real attributes, redacted, with withheld values as recorded; None if the object does not exist."""
     if recorded is None or refreshed.exists is False:
         return None
     paths = {*sensitive, *recorded.sensitive}
@@ -102,7 +102,7 @@ def prior_attributes(
 def drift_of(
     address: str, recorded: ObjectState, refreshed: RefreshedObject, key: bytes, unordered: Collection[str]
 ) -> Drift | None:
-    """Return how an object differs from what the state records, or None if it does not."""
+    """Return the drift of an object from the state, None if there is none."""
     if not refreshed.queried:
         return None
     before = redact(recorded.attributes, recorded.sensitive, key)
@@ -118,7 +118,7 @@ def drift_of(
 
 
 def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a provider answered, with each withheld value as it was recorded."""
+    """Return the attributes of an answer, with each withheld value as recorded."""
     if answer == before:
         return dict(before)
     found = {name: _kept(before.get(name), value) for name, value in answer.items()}
@@ -128,26 +128,26 @@ def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, An
     return found
 
 
-def _kept(before: Any, told: Any) -> Any:
-    """Return a value of an answer with what is withheld in it, however deep, as it was recorded."""
-    if isinstance(told, Mapping):
-        if "$withheld" in told:
+def _kept(before: Any, answered: Any) -> Any:
+    """Return a value of an answer, with each withheld part at any depth as recorded."""
+    if isinstance(answered, Mapping):
+        if "$withheld" in answered:
             return before
         known = before if isinstance(before, Mapping) else {}
-        return {name: _kept(known.get(name), inner) for name, inner in told.items()}
-    if isinstance(told, list) and isinstance(before, list) and len(before) == len(told):
-        return [_kept(*pair) for pair in zip(before, told, strict=True)]
-    return told
+        return {name: _kept(known.get(name), inner) for name, inner in answered.items()}
+    if isinstance(answered, list) and isinstance(before, list) and len(before) == len(answered):
+        return [_kept(*pair) for pair in zip(before, answered, strict=True)]
+    return answered
 
 
 def planned_identity(attributes: Mapping[str, Any], rules: ResourceTypeRules) -> dict[str, Any] | None:
-    """Return the identity that the attributes give an object, or None while one of them is not known."""
+    """Return the identity of an object from its attributes, None if one of them is unknown."""
     identity = {name: attributes.get(name, rules.defaults.get(name)) for name in rules.identity_attributes}
     return None if not identity or has_unknown_part(identity) or None in identity.values() else identity
 
 
 def same_identity(desired: DesiredObject, recorded: ObjectState | None, rules: ResourceTypeRules) -> bool:
-    """Return whether a new object would have the identity of the recorded one, so that both cannot exist together."""
+    """Return whether a new object would have the identity of the recorded one, so that both cannot coexist."""
     planned = planned_identity(desired.attributes, rules)
     if planned is None or recorded is None or not isinstance(recorded.identity, Mapping):
         return False

@@ -1,4 +1,4 @@
-"""Notes on tasks: whether a task is applied as configured, and how its source is read."""
+"""Task notes: whether a task is applied as configured, and how its source is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dstream.plan import TaskNote
 
 
 def task_note(context: PlanContext, task: TaskInstance, required: RequiredObjects) -> TaskNote:
-    """Return what a plan says about a task beside its objects."""
+    """Return the note of a plan about a task, besides its objects."""
     address = str(task.address)
     notes = []
     if len(task.outputs) > 1:

@@ -1,7 +1,7 @@
-"""Implied types: the attributes that objects of one type have by its provider's schema, whether they are set or not.
+"""Implied types: all attributes that objects of a type have by its schema, set or not.
 
-To expressions an attribute that nobody has set is null, as in Terraform's language; one that the provider still
-decides is unknown. An implied type is read from a schema once for each type.
+In expressions an attribute that is not set is null, as in Terraform's language; one that the provider computes is
+unknown. An implied type is read from a schema once per type.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dstream.lang.types import ANY, ObjectType, Type
 from dstream.lang.types import Collection as CollectionType
 
 _STRUCTURED = ("properties", "items", "additionalProperties", "anyOf", "oneOf")
-"""What a JSON Schema has where the values in it may have parts."""
+"""Keywords of a JSON Schema for values with members."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImpliedType:
-    """The attributes of one type. One without any adds nothing to an object."""
+    """The attributes of one type. An empty one adds nothing to an object."""
 
     unset: Mapping[str, None] = field(default_factory=dict)
     """Null for each attribute."""
@@ -32,10 +32,10 @@ class ImpliedType:
     def complete(
         self, attributes: Mapping[str, Any], *, undecided: bool = False, growing: Collection[str] = ()
     ) -> dict[str, Any]:
-        """Return the attributes of an object together with those that are not set.
+        """Return the attributes of an object, including those that are not set.
 
-        `undecided`: its provider may still set each of them, so that they are unknown instead of null. To the objects
-        in attributes of `growing` the provider may still add what is not set in them.
+        With `undecided`, the provider may still set them, so that they are unknown instead of null. The provider may
+        also add members to the objects in the attributes of `growing`.
         """
         unknown = Unknown()
         found: dict[str, Any] = {**(dict.fromkeys(self.unset, unknown) if undecided else self.unset), **attributes}
@@ -50,9 +50,9 @@ NO_IMPLIED_TYPE = ImpliedType()
 
 
 def implied_type(schema: Mapping[str, Any], computed: Iterable[str]) -> ImpliedType:
-    """Return the shape of objects by the JSON Schema of their attributes, and the names of those that are computed.
+    """Return the implied type from the JSON Schema of the attributes and the names of computed ones.
 
-    A name with other spellings is left out: it may have been set under one of those.
+    A name with aliases is left out: it may be set under an alias.
     """
     properties: Mapping[str, Any] = schema.get("properties", {})
     spelt = {name for name, part in properties.items() if "x-alias-of" in part}
@@ -63,7 +63,7 @@ def implied_type(schema: Mapping[str, Any], computed: Iterable[str]) -> ImpliedT
 
 
 def _whole(schema: Any, value: Any, unset: Unknown | None) -> Any:
-    """Return a value whose objects have all that their schema tells; what is not set is its default, else `unset`."""
+    """Return a value with all members of its schema; one that is not set is its default, otherwise `unset`."""
     if isinstance(value, dict) and value != WITHHELD:
         form = _form(schema, ("properties", "additionalProperties"))
         properties, others = form.get("properties", {}), form.get("additionalProperties")
@@ -79,7 +79,7 @@ def _whole(schema: Any, value: Any, unset: Unknown | None) -> Any:
 
 
 def _form(schema: Any, members: Iterable[str]) -> Mapping[str, Any]:
-    """Return that alternative of a schema that has one of these members; an empty one if there are several."""
+    """Return the alternative of a schema that has one of these members; an empty schema if there are several."""
     found = [each for each in _alternatives(schema) if any(isinstance(each.get(name), Mapping) for name in members)]
     return found[0] if len(found) == 1 else {}
 
@@ -93,13 +93,13 @@ def _alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def object_type(schema: Mapping[str, Any], computed: Iterable[str]) -> Type:
-    """Return the type of objects by the schema of their attributes; any where they may have other attributes too."""
+    """Return the type of objects from the schema of their attributes; `any` if they may have other attributes."""
     found = _type({**schema, "type": "object"})
     return ObjectType({**dict.fromkeys(computed, ANY), **found.attributes}) if isinstance(found, ObjectType) else ANY
 
 
 def _type(schema: Any) -> Type:
-    """Return the type of what a schema takes, as far as it tells the names of attributes; else any."""
+    """Return the type of values of a schema, if it has the names of all attributes; otherwise `any`."""
     if not isinstance(schema, Mapping):
         return ANY
     choices = [each for each in (*schema.get("anyOf", ()), *schema.get("oneOf", ())) if each != {"type": "null"}]

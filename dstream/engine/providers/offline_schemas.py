@@ -1,4 +1,4 @@
-"""Offline schemas: the probe answers of providers for lint, which may start some of them and downloads none."""
+"""Offline schemas: probe answers for lint, which starts some providers and downloads none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dstream.plugins.type_schemas import DESCRIBES
 
 
 class OfflineSchemas:
-    """Looks at the lock file and at earlier answers first, and starts what may be started.
+    """Reads the lock file and cached answers first, then starts the providers that may be started.
 
-    `start` is None for programs that are here (by a path, or installed), True also for what comes from registries and
-    is locked, which is fetched then, False for nothing.
+    `start` is None to start local programs (by path, or installed), True to start locked providers of registries too,
+    which may fetch them, False to start none.
     """
 
     def __init__(self, operation: Operation, start: bool | None) -> None:
@@ -27,8 +27,8 @@ class OfflineSchemas:
         self._pool = ProviderPool(operation)
 
     def info(self, spec: ProviderSpec) -> ProviderInfo | Diagnostic:
-        """Return what a provider says of itself, or a warning why that is not known; raise DiagnosticsError if it
-        cannot be found, or answers nonsense.
+        """Return the probe answer of a provider, or a warning why it is not available; raise DiagnosticsError if the
+        provider is not found or its answer is malformed.
         """
         travels = spec.source.kind in ("ref", "image")
         if self._start or (self._start is None and not travels):

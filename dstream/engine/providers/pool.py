@@ -1,4 +1,4 @@
-"""Provider processes of an operation: found, asked what they are, started when they are first needed, ended with it."""
+"""Provider pool: the provider processes of an operation, started on first use and ended with it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.type_schemas import DESCRIBES, DescribedTypes
 
 _RESTARTS = 3
-"""How often a process that died is started anew, beyond the first time."""
+"""The number of restarts of a process that died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A provider found on this machine, and what it says of itself."""
+    """A provider found on this machine, and its probe answer."""
 
     binary: Binary
     info: ProviderInfo
 
 
 class ProviderPool:
-    """The provider processes of one operation: each spec has at most one, started when it is first needed."""
+    """The provider processes of one operation: at most one for each spec, started on first use."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class ProviderPool:
         inherit_fds: tuple[int, ...] = (),
         on_start: Callable[[int, int | None], None] | None = None,
     ) -> None:
-        """Find providers for an operation, and let them hold `inherit_fds` open.
+        """Find providers for an operation; they inherit the file descriptors `inherit_fds`.
 
-        `on_start(pid, start time)` is called for each process, from any thread, before it is told anything. What a
-        provider says is shown without the secrets that it is sent, and without those that these are made of.
+        `on_start(pid, start time)` is called for each process, from any thread, before it receives input. Output of a
+        provider is redacted: without the secrets that it receives, and without those that they are built from.
         """
         self._on_start = on_start
         self._operation = operation
@@ -61,7 +61,7 @@ class ProviderPool:
         self._killed = False
 
     def prepare(self, specs: Iterable[ProviderSpec]) -> None:
-        """Find and probe the providers of several specs at once; raise DiagnosticsError with all that failed."""
+        """Find and probe the providers of several specs in parallel; raise DiagnosticsError with all that failed."""
         problems = []
         found: dict[tuple[ProviderSource, Role], Binary] = {}
         for spec in specs:
@@ -96,9 +96,9 @@ class ProviderPool:
             return known[1]
 
     def session(self, spec: ProviderSpec) -> ResourceSession | LegacyLifecycle:
-        """Return the process that serves the objects of a spec; its configuration is known.
+        """Return the process that serves the objects of a spec, whose configuration must be known.
 
-        It is started if it is not, and again if it has died, but not for ever.
+        It is started if it does not run, and restarted a limited number of times if it died.
         """
         session = self._sessions.get(spec.name)
         if isinstance(session, ResourceSession) and session.died and self._restarts.get(spec.name, 0) < _RESTARTS:
@@ -121,7 +121,7 @@ class ProviderPool:
         return session
 
     def secrets_of(self, spec: ProviderSpec) -> tuple[str, ...]:
-        """Return what nobody may see of a configuration: its sensitive texts, and the secrets that they are made of."""
+        """Return the secrets of a configuration: its sensitive texts, and the secrets that they are built from."""
         return (*spec.secrets, *sorted(self._operation.secrets.within(spec.secrets)))
 
     @property
@@ -136,26 +136,26 @@ class ProviderPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; or kill, where somebody does not want to wait any more."""
+        """Close the processes, or kill them if the block was interrupted."""
         if kind is not None and not issubclass(kind, Exception):
             self.kill()
         self.close()
 
     def close(self) -> None:
-        """End all processes: their stdin is closed, and each is given time to finish."""
+        """End all processes: close their stdin and wait for them to finish."""
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
 
     def kill(self) -> None:
-        """Kill all processes at once; none serves any more."""
+        """Kill all processes."""
         self._killed = True
         for session in list(self._sessions.values()):
             session.kill()
 
 
 def _at_range(problem: DiagnosticsError, spec: ProviderSpec) -> list[Any]:
-    """Return what is wrong with a spec, with its place, or with what there is to do where it is written nowhere."""
+    """Return an error of a spec with its source range, or with a hint if it has none."""
     hint = ""
     if spec.range is None and spec.body is None:
         hint = (

@@ -1,7 +1,7 @@
-"""Provider specs: who serves an operation, from where it comes, and with which configuration.
+"""Provider specs: the provider of a block, its source and its configuration.
 
-A *spec* is one provider with one configuration: a `provider` block, or one side of a task. Its name is what the
-state calls it: `provider.postgres`, `task.copy.input`, `task.copy.output["audit"]`.
+A *spec* is one provider with one configuration: a `provider` block, or one side of a task. Its name in the state is
+`provider.postgres`, `task.copy.input` or `task.copy.output["audit"]`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ProviderSpec:
     """The text of each argument that holds a sensitive value, for the state."""
     range: SourceRange | None = None
     body: Body | None = None
-    """Where the configuration is written."""
+    """The body of the configuration, for the ranges of errors."""
 
     @property
     def unknown(self) -> bool:
@@ -66,12 +66,12 @@ class ProviderSpec:
         return tuple(found)
 
     def wire(self, info: ProviderInfo) -> dict[str, Any]:
-        """Return the configuration as the provider gets it: JSON values as its schema takes them, secrets in clear."""
+        """Return the configuration in wire form: JSON values converted to its schema, secrets in clear."""
         value = to_json_value(strip_sensitive(converted(info.config_schema, self.config)))
         return value if isinstance(value, dict) else {}
 
     def to_state(self, version: str) -> ProviderState:
-        """Return what the state keeps: sensitive arguments as their expressions, never as values."""
+        """Return the form for the state: sensitive arguments as expressions, never as values."""
         origins: dict[str, set[str]] = {}
         for path, from_ in sensitive_paths(self.config):
             origins.setdefault(str(path[0]), set()).update(from_)
@@ -104,7 +104,7 @@ def _texts(value: Any, into: list[str]) -> None:
 def make_spec(
     name: str, launch: Launch, body: Body, role: Role, scope: Scope, config: Config, *, default: str | None = None
 ) -> ProviderSpec:
-    """Evaluate a launch and a `config` block to a spec; `default` is the provider's name where none is given."""
+    """Evaluate a launch and a `config` block to a spec; `default` is the provider's name if none is given."""
     source = source_of(launch, scope, config, default)
     values = evaluate_body(body, scope)
     expressions = {}
@@ -119,7 +119,7 @@ def make_spec(
 
 
 def provider_spec(block: ProviderBlock, scope: Scope, config: Config) -> ProviderSpec:
-    """Evaluate a `provider` block to a spec; without a launch, its name is the provider's."""
+    """Evaluate a `provider` block to a spec; without a launch, its label is the provider's name."""
     name = f"provider.{block.name}"
     return make_spec(name, block.launch, block.config, "resource", scope, config, default=block.name)
 
@@ -130,7 +130,7 @@ def default_spec(name: str, block: ResourceBlock, config: Config) -> ProviderSpe
 
 
 def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
-    """Return what a name means: what `required_providers` says of it, else an installed program."""
+    """Return the source of a provider name: from `required_providers`, otherwise an installed program."""
     required = config.settings.required_providers.get(name) if config.settings is not None else None
     if required is None:
         return ProviderSource("name", name, env)
@@ -138,7 +138,7 @@ def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
 
 
 def _trusting(source: ProviderSource, config: Config) -> ProviderSource:
-    """Return a source with whose signature a trust block wants of it, if it comes from a registry."""
+    """Return a source with the policy of its `trust` block, if it comes from a registry."""
     if source.kind not in ("ref", "image"):
         return source
     from dstream.engine.providers.trust_policy import policy_of
@@ -147,7 +147,7 @@ def _trusting(source: ProviderSource, config: Config) -> ProviderSource:
 
 
 def source_of(launch: Launch, scope: Scope, config: Config, default: str | None = None) -> ProviderSource:
-    """Evaluate where a provider comes from; `default` is its name where nothing is said."""
+    """Evaluate the source of a provider; `default` is its name if none is given."""
     if launch.kind is None or launch.source is None:
         if default is None:
             raise DiagnosticsError(
@@ -193,7 +193,7 @@ def _container(body: Body, scope: Scope) -> Limits:
 
 
 def _limits(form: Mapping[str, Any]) -> Limits:
-    """Return the limits that JSON values are; raise TypeError or ValueError for others."""
+    """Parse limits from JSON values; raise TypeError or ValueError if they are invalid."""
     known = {"network": str, "memory": str, "cpus": str, "user": str, "pids": int, "read_only": bool}
     given: dict[str, Any] = {}
     for name, value in form.items():
@@ -224,9 +224,9 @@ def _env(launch: Launch, scope: Scope) -> tuple[str, ...]:
 
 
 def spec_from_state(name: str, recorded: ProviderState, scope: Scope, config: Config) -> ProviderSpec:
-    """Return the spec of a provider as the state has it: its block may be gone, its objects are not.
+    """Return the spec of a recorded provider, whose block may have been removed.
 
-    Whose signature it needs is what the configuration says, as of any other provider.
+    Its signature policy comes from the configuration, as for any other provider.
     """
     values: dict[str, Any] = {}
     expressions: dict[str, str] = {}
@@ -252,7 +252,7 @@ def spec_from_state(name: str, recorded: ProviderState, scope: Scope, config: Co
 
 
 def source_from_state(recorded: ProviderState, config: Config) -> ProviderSource:
-    """Return where a provider that the state has comes from, and whose signature it needs."""
+    """Return the source of a recorded provider, with the policy for its signature."""
     form = recorded.source
     limits = _limits(form.get("container") or {})
     return _trusting(ProviderSource(form["kind"], form["value"], tuple(form.get("env", ())), limits), config)

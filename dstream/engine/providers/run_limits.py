@@ -1,4 +1,4 @@
-"""RunLimits: the arguments of a task that limit its runs, `record_limit` and `max_dead_letters`."""
+"""Run limits: the arguments `record_limit` and `max_dead_letters` of a task."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _UNITS = {"B": 1, "KiB": 1024, "MiB": MIB}
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What holds for each run of a task."""
+    """The limits of each run of a task."""
 
     record_limit: int = RECORD_LIMIT
-    """Bytes that a record may have."""
+    """The maximum size of a record in bytes."""
     max_dead_letters: int | None = None
-    """Dead letters that a run may add; None: as many as there are."""
+    """The maximum number of dead letters that a run may add; None for no limit."""
 
 
 def run_limits(block: TaskBlock, scope: Scope) -> RunLimits:
-    """Return the limits of a task; raise DiagnosticsError with all that is wrong with them."""
+    """Return the limits of a task; raise DiagnosticsError with all errors in them."""
     problems: list[Diagnostic] = []
     found: dict[str, int] = {}
     for name, expr, read in (

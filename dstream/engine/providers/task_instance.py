@@ -1,4 +1,4 @@
-"""Tasks as evaluated: one instance with the provider of each side, and the names of its flows.
+"""Task instances: an evaluated task with the provider of each side, and the names of its flows.
 
 A task is one flow for each of its outputs. Each flow has an input process, and so a source position, of its own.
 """
@@ -42,7 +42,7 @@ class TaskInstance:
     dependencies: tuple[str, ...] = ()
     """The blocks that its objects depend on."""
     discovered: Mapping[str, Streams] = field(default_factory=dict)
-    """The streams that its outputs met at run time, by the name of the flow."""
+    """The streams that its outputs discovered at run time, by flow name."""
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -51,11 +51,11 @@ class TaskInstance:
 
     @property
     def unknown(self) -> bool:
-        """Whether the configuration of a side is not yet known."""
+        """Whether the configuration of a side is unknown."""
         return any(side.spec.unknown for side in self.sides)
 
     def fingerprint(self, pool: ProviderPool, key: bytes) -> str:
-        """Return what identifies this configuration of the task; it changes when the task has to be applied again."""
+        """Return a fingerprint of the task's configuration, which changes when the task has to be applied again."""
         parts = [
             [
                 side.role,
@@ -72,7 +72,7 @@ class TaskInstance:
 
 
 def task_instance(block: TaskBlock, key: Key, scope: Scope, config: Config) -> TaskInstance:
-    """Evaluate the sides of a task; raise DiagnosticsError with all that is wrong."""
+    """Evaluate the sides of a task; raise DiagnosticsError with all errors."""
     address = TaskAddress(block.name, key)
     problems: list[Diagnostic] = []
     sides = []
@@ -96,7 +96,7 @@ def _spec(address: TaskAddress, role: Any, side: SideBlock, scope: Scope, config
 
 
 def with_discovered(delivered: Streams, discovered: Iterable[Mapping[str, Any]]) -> Streams:
-    """Return what an input delivers together with what was met at run time, which is marked so."""
+    """Return the streams of an input and those discovered at run time, which are marked as discovered."""
     names = {stream.get("name") for stream in delivered}
     more = {stream.get("name"): {**stream, "discovered": True} for stream in discovered}
     return (*delivered, *(stream for name, stream in more.items() if name not in names))
@@ -105,7 +105,7 @@ def with_discovered(delivered: Streams, discovered: Iterable[Mapping[str, Any]])
 def discovered_of(
     tasks: Mapping[str, TaskState], task: TaskInstance, more: Mapping[str, Streams] | None = None
 ) -> dict[str, Streams]:
-    """Return the streams that a task met at run time by flow: as the state has them, and `more` that were met now."""
+    """Return the discovered streams of a task by flow name: the recorded ones, and `more`."""
     prior = tasks.get(str(task.address))
     known = prior.discovered if prior is not None else {}
     flows = [flow_name(task.address, output.label) for output in task.outputs]
@@ -113,7 +113,7 @@ def discovered_of(
 
 
 def flow_name(task: TaskAddress, label: str | None) -> str:
-    """Return the name of a flow: that of the task, and after a slash the label of the output."""
+    """Return the name of a flow: the task's name, a slash and the label of the output."""
     name = str(task).removeprefix("task.")
     return name if label is None else f"{name}/{label}"
 

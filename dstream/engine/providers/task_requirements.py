@@ -1,8 +1,8 @@
-"""Required objects: what the providers of a task need before it can run.
+"""Task requirements: the objects that the providers of a task need before it can run.
 
-For each flow the input is asked what it needs and which streams it delivers, then the output, with the streams. They
-are given the name of the flow, by which they name what flows may not share. The answer of a version 1 output is one
-opaque object, its lifecycle; a version 1 input is never asked.
+For each flow the input returns the objects that it needs and the streams that it delivers; then the output, which
+receives the streams, returns its objects. Both receive the name of the flow, for names of objects that flows must not
+share. A version 1 output requires one opaque object, its lifecycle; a version 1 input requires nothing.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from dstream.plugins.type_schemas import fetch
 from dstream_state import V1_LIFECYCLE
 
 _LIFECYCLE = "lifecycle"
-"""What the address and the provider call the one object of a version 1 output."""
+"""The key of the only object of a version 1 output."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequiredObjects:
-    """What the providers of one task answered."""
+    """The answers of the providers of one task."""
 
     objects: tuple[DesiredObject, ...] = ()
     streams: Mapping[str, Streams] = field(default_factory=dict)
-    """What the input delivers, by the name of the flow."""
+    """The streams that the input delivers, by flow name."""
     deferred: tuple[str, ...] = ()
-    """The arguments that a provider has to know before it can answer."""
+    """The unknown arguments for which a provider deferred its answer."""
     released: frozenset[str] = frozenset()
-    """Addresses of objects that the task needs no longer; nothing is lost when they go."""
+    """Addresses of objects that the task no longer needs, and that can be destroyed without loss."""
     problems: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     answers: Mapping[tuple[str, str], Derivation] = field(default_factory=dict)
-    """The answers as given, by flow and role."""
+    """The original answers, by flow and role."""
 
     @property
     def stream_names(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class RequiredObjects:
 
     @property
     def discovered(self) -> dict[str, tuple[dict[str, Any], ...]]:
-        """The streams that the outputs met at run time, as the state keeps them, by the name of the flow."""
+        """The streams that the outputs discovered at run time, in the form of the state, by flow name."""
         found = {}
         for flow, streams in self.streams.items():
             met = [stream for stream in streams if stream.get("discovered")]
@@ -70,22 +70,22 @@ class RequiredObjects:
 
 
 class TaskRequirements:
-    """Asks the providers of tasks what they need, several tasks at the same time."""
+    """Queries the providers of tasks for their requirements, several tasks in parallel."""
 
     def __init__(self, pool: ProviderPool) -> None:
-        """Ask through `pool`."""
+        """Use the providers of `pool`."""
         self._pool = pool
         self._threads: dict[str, threading.Thread] = {}
         self._results: dict[str, RequiredObjects | Exception] = {}
 
     def start(self, task: TaskInstance) -> None:
-        """Start asking; `result` waits for the answer."""
+        """Start the queries of a task; `result` waits for the answers."""
         thread = threading.Thread(target=self._ask, args=(task,), name=f"derive {task.address}", daemon=True)
         self._threads[str(task.address)] = thread
         thread.start()
 
     def result(self, task: TaskInstance) -> RequiredObjects:
-        """Return what a task needs, asking now unless that was started."""
+        """Return the requirements of a task, started now unless `start` was called."""
         thread = self._threads.pop(str(task.address), None)
         if thread is not None:
             thread.join()
@@ -144,7 +144,7 @@ class TaskRequirements:
         return answer
 
     def answer(self, side: Side, flow: str, streams: Streams) -> Derivation:
-        """Return what a side needs, as its provider answers."""
+        """Return the requirements of a side, as its provider answers."""
         found = self._pool.installed(side.spec)
         return derive(
             found.binary,
@@ -158,7 +158,7 @@ class TaskRequirements:
 
 
 class _Collected:
-    """The answers of one task while they come in."""
+    """The answers of one task received so far."""
 
     def __init__(self, task: TaskInstance) -> None:
         self.task = task
@@ -183,7 +183,7 @@ class _Collected:
             )
 
     def result(self) -> RequiredObjects:
-        """Return what came in."""
+        """Return the requirements."""
         return RequiredObjects(
             tuple(self.objects.values()),
             self.streams,
@@ -233,7 +233,7 @@ def _v1_lifecycle(task: TaskInstance, side: Side, version: str) -> DesiredObject
 
 
 def _with_all_secrets(answer: Derivation, info: ProviderInfo) -> Derivation:
-    """Return an answer whose objects name all of their sensitive attributes, those of the type's schema too."""
+    """Return an answer whose objects list all sensitive attributes, including those of the type's schema."""
 
     def named(item: DerivedResource) -> DerivedResource:
         schema = info.resources.get(item.type)
@@ -245,7 +245,7 @@ def _with_all_secrets(answer: Derivation, info: ProviderInfo) -> Derivation:
 
 
 def _lifecycle_of(task: Lifecycle, item: DerivedResource) -> Lifecycle:
-    """Return the lifecycle of an object: the task's, and what its provider asks for this one."""
+    """Return the lifecycle of an object: the task's, combined with its provider's for this object."""
     ignored: Any = task.ignore_changes
     if ignored != "all" and item.ignore_changes:
         ignored = list(dict.fromkeys((*ignored, *item.ignore_changes)))

@@ -1,4 +1,4 @@
-"""Trusting: the `trust` blocks of a configuration as policies for signatures, and what they hold for."""
+"""Trust policies: the `trust` blocks of a configuration, and the sources that each applies to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dstream.registry.trust.policy import Policy, policy_for
 
 
 def policy_of(source: ProviderSource, config: Config) -> Policy | None:
-    """Return whose signature an artifact or image needs, None if nobody's; raise DiagnosticsError as `policies`."""
+    """Return the signature policy of an artifact or image, None if it needs no signature; raises as `policies`."""
     found = policies(config)
     if not found:
         return None
@@ -24,9 +24,9 @@ def policy_of(source: ProviderSource, config: Config) -> Policy | None:
 
 
 def policies(config: Config) -> tuple[Policy, ...]:
-    """Return the policies in their order; raise DiagnosticsError where a block is wrong.
+    """Return the policies in order; raise DiagnosticsError if a block is invalid.
 
-    Their values are plain: whose signature counts must not depend on variables of whoever runs it.
+    Their values are literals: which signatures count must not depend on variables.
     """
     if config.settings is None:
         return ()

@@ -1,4 +1,4 @@
-"""Resource type rules: what planning needs of a provider's schema for one resource type."""
+"""Resource type rules: the parts of a resource type's schema that planning uses."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class ResourceTypeRules:
     unordered: frozenset[str] = frozenset()
     holds_data: bool = False
     identity_attributes: tuple[str, ...] = ()
-    """Attributes that make up the identity, where it is known before the object exists."""
+    """Attributes that form the identity, if it is known before the object exists."""
     sensitive_paths: frozenset[Path] = frozenset()
     unreadable: frozenset[str] = frozenset()
-    """Secrets that the provider makes up and never tells again: they need an encrypted state."""
+    """Secrets that the provider generates and returns only once: they need an encrypted state."""
     version: int = 1
     settle: float = 30.0
-    """Seconds after which an object that is not there surely was not created by a request that was cut off."""
+    """Seconds after which a request that was cut off can no longer create an object."""
     plans: bool = False
-    """Whether the provider is asked what a change means."""
+    """Whether the provider plans changes."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The JSON Schema of the attributes."""
     implied_type: ImpliedType = NO_IMPLIED_TYPE
-    """What attributes there are, set or not."""
+    """All attributes, set or not."""
 
 
 NO_RULES = ResourceTypeRules()

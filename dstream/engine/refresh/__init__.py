@@ -1,4 +1,4 @@
-"""Refresh: brings the prior state up to date with reality.
+"""Refresh: updates the prior state from the real objects.
 
-Takes recorded objects; hands on what their providers report of them, after moves, imports and schema upgrades.
+Takes recorded objects; returns what their providers report, after moves, imports and schema upgrades.
 """

@@ -1,4 +1,4 @@
-"""Imports: existing objects added to the state, by `import` blocks or the command, as their provider reads them."""
+"""Imports: existing objects to add to the state, from `import` blocks or the command."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class ImportTarget:
 
 
 class ImportTargets:
-    """What is taken over, by the block that it comes to: evaluated when it is that block's turn.
+    """The imports by target block, each evaluated when its block is planned.
 
-    So an id can be made of what is known at plan of other resources.
+    So an id can refer to other resources.
     """
 
     def __init__(self, blocks: Iterable[ImportBlock], given: Mapping[str, Any], scope: Scope) -> None:
-        """Take the `import` blocks, and what the command names: identities by address."""
+        """Take the `import` blocks, and the identities `given` to the command by address."""
         self._scope = scope
         self._blocks: dict[str, list[ImportBlock]] = {}
         for block in blocks:
@@ -49,7 +49,7 @@ class ImportTargets:
         self._found: dict[str, dict[str, ImportTarget]] = {}
 
     def of(self, block: str) -> Mapping[str, ImportTarget]:
-        """Return what a block takes over, by address; raise DiagnosticsError with all that is wrong with it."""
+        """Return the imports to a block by address; raise DiagnosticsError with all errors in them."""
         found = self._found.get(block)
         if found is None:
             found = {**import_targets(self._blocks.get(block, ()), self._scope), **self._given.get(block, {})}
@@ -57,12 +57,12 @@ class ImportTargets:
         return found
 
     def blocks(self) -> Set[str]:
-        """Return the names of the blocks that take something over, those that there are not as well."""
+        """Return the names of the target blocks, including undeclared ones."""
         return {*self._blocks, *self._given}
 
 
 def import_targets(blocks: Iterable[ImportBlock], scope: Scope) -> dict[str, ImportTarget]:
-    """Return what `import` blocks name, by address; raise DiagnosticsError with all that is wrong."""
+    """Return the targets of `import` blocks by address; raise DiagnosticsError with all errors."""
     found: dict[str, ImportTarget] = {}
     problems: list[Diagnostic] = []
     for block in blocks:
@@ -93,7 +93,7 @@ def _import_target(block: ImportBlock, scope: Scope) -> ImportTarget:
 
 
 def _address_text(expr: Expr, scope: Scope) -> str:
-    """Return an address as it is written, keys evaluated, such as that of `rec.a[each.key]`."""
+    """Return an address as text with its keys evaluated, such as that of `rec.a[each.key]`."""
     if isinstance(expr, Variable):
         return expr.name
     if isinstance(expr, GetAttr):
@@ -109,7 +109,7 @@ def _address_text(expr: Expr, scope: Scope) -> str:
 
 
 def full_identity(given: Any, rules: ResourceTypeRules) -> Any:
-    """Return an identity as the provider has it: a single value stands for the one attribute that makes it up."""
+    """Return an identity as an object: a single value is that of its only attribute."""
     if isinstance(given, Mapping):
         return dict(given)
     names = rules.identity_attributes or ("id",)
@@ -121,7 +121,7 @@ def full_identity(given: Any, rules: ResourceTypeRules) -> Any:
 
 
 def object_to_import(desired: DesiredObject, given: Any, rules: ResourceTypeRules) -> ObjectState:
-    """Return an object to read by its identity, as far as it is known before it is read."""
+    """Return the object to read, which has only its identity."""
     identity = full_identity(given, rules)
     return ObjectState(desired.provider, desired.type, desired.key, identity, timeouts=desired.timeouts)
 
@@ -129,7 +129,7 @@ def object_to_import(desired: DesiredObject, given: Any, rules: ResourceTypeRule
 def imported_object(
     desired: DesiredObject, requested: ObjectState, found: RefreshedObject, rules: ResourceTypeRules, key: bytes
 ) -> ObjectState:
-    """Return what the state records of an object that was read; raise DiagnosticsError if it does not exist."""
+    """Return the record of an object that was read; raise DiagnosticsError if it does not exist."""
     if not found.exists:
         reason = "; ".join(d.summary for d in found.diagnostics) or "its provider reports that it does not exist"
         raise DiagnosticsError(

@@ -1,4 +1,4 @@
-"""Moves: objects that have a new address, by a `moved` block or because their provider names them otherwise now."""
+"""Moves: gives objects a new address, by a `moved` block or an alias from their provider."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Moves:
 
     resources: dict[str, ObjectState]
     origins: dict[str, str] = field(default_factory=dict)
-    """The earlier address of each moved object, by its new one."""
+    """The old address of each moved object, by its new one."""
     tasks: dict[str, str] = field(default_factory=dict)
-    """The earlier address of each moved task, by its new one."""
+    """The old address of each moved task, by its new one."""
     problems: list[Diagnostic] = field(default_factory=list)
 
     def take(self, new: str, aliases: Iterable[str]) -> None:
-        """Give an object its new address, if it is recorded under one of its earlier ones and not under this."""
+        """Move an object to `new` if it is recorded under an alias and not under `new`."""
         if new in self.resources:
             return
         for alias in aliases:
@@ -34,7 +34,7 @@ class Moves:
 
 
 def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock]) -> Moves:
-    """Return the recorded objects as `moved` blocks have them; a block that moves nothing any more does no harm."""
+    """Apply `moved` blocks to recorded objects; blocks without a recorded source have no effect."""
     moves = Moves(dict(recorded))
     for block in blocks:
         old, new = str(block.from_), str(block.to)
@@ -59,26 +59,26 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
 
 
 def within(address: str, prefix: str) -> bool:
-    """Return whether an address is another, one of what is below it, or what a replacement left of it."""
+    """Return whether an address equals another, is below it, or is its deposed object."""
     return address == prefix or address.startswith((f"{prefix}.", f"{prefix}[", f"{prefix}#"))
 
 
 def renamed(address: str, old: str, new: str) -> str:
-    """Return an address with `new` in place of `old` at its start, or as it is if it does not start so."""
+    """Return an address with the prefix `old` replaced by `new`, unchanged if it has another prefix."""
     return new + address[len(old) :] if within(address, old) else address
 
 
 def same_type(before: str, after: str) -> bool:
-    """Return whether two addresses are of objects of one type."""
+    """Return whether two addresses have the same resource type."""
     types = [getattr(parse_address(each.partition("#")[0]), "type", None) for each in (before, after)]
     return types[0] == types[1]
 
 
 def readdressed(item: ObjectState, before: str, after: str, old: str, new: str) -> ObjectState:
-    """Return an object as it is recorded under the address `after`, which `before` becomes by a move of `old` to `new`.
+    """Return the record of an object that a move of `old` to `new` takes from the address `before` to `after`.
 
-    A declared object is called by its address, one of a task by its key. Into a task, or out of it, another provider
-    serves it: the task's, or the one that the type's name begins with until a plan knows better.
+    The key of a declared object is its address, that of a task's object is the task's key. A move into or out of a task
+    changes the provider: to the task's, or to the prefix of the type's name until a plan has evaluated it.
     """
     target = parse_address(after.partition("#")[0])
     if isinstance(target, DerivedAddress):

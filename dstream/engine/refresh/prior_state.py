@@ -1,7 +1,7 @@
 """Prior state: the recorded objects under the addresses that the configuration gives them.
 
-The one owner of what changes about them while a plan is made: moves, schema upgrades, imports. Everything that it
-takes in besides what the state has becomes a record, which apply writes before anything else.
+All changes to them during planning happen here: moves, schema upgrades, imports. Each change becomes a record, which
+apply writes before anything else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class PriorState:
     """The objects of a state by their present address."""
 
     def __init__(self, snapshot: Snapshot, config: Config, *, moves: bool) -> None:
-        """Take a snapshot; with `moves`, the `moved` blocks of the configuration are applied to it."""
+        """Take a snapshot; with `moves`, apply the `moved` blocks of the configuration."""
         self._snapshot = snapshot
         self._moves = apply_moves(snapshot.resources, config.moved if moves else ())
         self._upgraded: dict[str, ObjectState] = {}
@@ -30,7 +30,7 @@ class PriorState:
 
     @property
     def problems(self) -> tuple[Diagnostic, ...]:
-        """What is wrong with the `moved` blocks."""
+        """The errors of `moved` blocks."""
         return tuple(self._moves.problems)
 
     @property
@@ -60,27 +60,27 @@ class PriorState:
 
     @property
     def snapshot(self) -> Snapshot:
-        """A snapshot of all this as it is now."""
+        """The snapshot with all changes."""
         return replace(self._snapshot, resources=dict(self._moves.resources))
 
     @property
     def previous_addresses(self) -> Mapping[str, str]:
-        """The earlier address of each moved object, by its present one."""
+        """The old address of each moved object, by its present one."""
         return self._moves.origins
 
     @property
     def moved_tasks(self) -> dict[str, str]:
-        """The earlier address of each task that is still recorded under it, by its new one."""
+        """The old address of each task that is still recorded under it, by its new one."""
         return {new: old for new, old in self._moves.tasks.items() if old in self._snapshot.tasks}
 
     @property
     def task_origins(self) -> frozenset[str]:
-        """The addresses that `moved` blocks give tasks away from, recorded or not."""
+        """The source addresses of tasks in `moved` blocks, recorded or not."""
         return frozenset(self._moves.tasks.values())
 
     @property
     def imported(self) -> Mapping[str, ObjectState]:
-        """The objects that were taken over, by address."""
+        """The imported objects by address."""
         return self._imported
 
     def in_block(self, block: str) -> list[str]:
@@ -92,23 +92,23 @@ class PriorState:
         return self._by_block.get(block, [])
 
     def apply_aliases(self, desired: DesiredObject) -> None:
-        """Give an object its present address, if it is recorded under one of its earlier ones."""
+        """Move an object to its present address if it is recorded under an alias."""
         self._moves.take(desired.address, desired.aliases)
 
     def upgrade(self, objects: Mapping[str, ObjectState]) -> None:
-        """Replace objects by themselves in the present version of their schema."""
+        """Replace objects by their upgraded versions."""
         self._upgraded.update(objects)
         self._moves.resources.update(objects)
 
     def take_over(self, address: str, item: ObjectState) -> None:
-        """Add an object that exists and is imported."""
+        """Add an imported object."""
         self._imported[address] = item
         self._moves.resources[address] = item
 
     def readdress(self, desired: Mapping[str, DesiredObject]) -> None:
-        """Give moved objects the provider and key of what they are now.
+        """Set the provider and key of moved objects.
 
-        From a block into a task, or out of it, another provider serves an object, under another key.
+        A move into or out of a task changes both.
         """
         for address in self._moves.origins:
             target = desired.get(address)
@@ -117,12 +117,12 @@ class PriorState:
                 self._moves.resources[address] = replace(item, provider=target.provider, key=target.key)
 
     def upgrade_records(self) -> Iterator[Record]:
-        """Yield what an apply has to record of schema upgrades."""
+        """Yield the records of schema upgrades."""
         for address, item in self._upgraded.items():
             yield Put(address, item)
 
     def move_records(self) -> Iterator[Record]:
-        """Yield what an apply has to record of moves and imports, after `readdress`."""
+        """Yield the records of moves and imports; call `readdress` first."""
         for new, old in self._moves.origins.items():
             yield Put(new, self._moves.resources[new])
             yield Drop(old)

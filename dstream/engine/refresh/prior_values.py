@@ -1,7 +1,8 @@
-"""Prior values: the values of resources as the state has them, for `run` and `console`, where nothing is planned.
+"""Prior values: the recorded values of resources, for `run` and `console`, which plan nothing.
 
-Which attributes an object has beside those that are recorded, its provider knows. It is asked only where that matters:
-most of what a running task refers to is set, and whoever runs it may not have the providers of resources at hand.
+Only the schema of the provider has the attributes that are not set. The provider is started only if an expression needs
+them: most references of a running task are to recorded attributes, and a machine that runs tasks may not have the
+providers of resources.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from dstream_state import ObjectState, Snapshot
 
 
 class PriorValues(ResourceValues):
-    """The resources of a configuration as they are recorded. What was never applied is unknown."""
+    """The recorded resources of a configuration. Resources that were never applied are unknown."""
 
     def __init__(
         self, snapshot: Snapshot, operation: Operation, pool: ProviderPool, read: Iterable[Node] | None = None
     ) -> None:
-        """`read` are the expressions that will be evaluated; None: nobody can tell."""
+        """`read` has the expressions that will be evaluated, None if they are not known in advance."""
         super().__init__()
         self.problems: list[Diagnostic] = []
-        """Why providers could not be asked: what they alone know is missing."""
+        """Why schemas of providers are not available, so that attributes are missing."""
         self._snapshot, self._operation, self._pool = snapshot, operation, pool
-        self._knowing = OfflineSchemas(operation, start=False)
+        self._schemas = OfflineSchemas(operation, start=False)
         self._implied_types: dict[tuple[str, str], ImpliedType] = {}
         self._read = None if read is None else _paths(read)
         blocks = operation.config.resources
@@ -58,7 +59,7 @@ class PriorValues(ResourceValues):
         return mark_sensitive(clear, item.sensitive, address)
 
     def _reads_more(self, block: ResourceBlock, key: Key, attributes: Mapping[str, Any]) -> bool:
-        """Return whether an expression may ask an object for what is not recorded of it."""
+        """Return whether an expression may refer to an unrecorded attribute of an object."""
         if self._read is None:
             return True
         keyed = block.for_each is not None or block.count is not None
@@ -85,7 +86,7 @@ class PriorValues(ResourceValues):
         return known
 
     def _info(self, name: str) -> ProviderInfo | None:
-        """Return what a recorded provider says of itself: by the lock file or an earlier answer, else it is started."""
+        """Return the probe answer of a recorded provider: from the lock file, the cache, or by starting it."""
         recorded = self._snapshot.providers.get(name)
         if recorded is None:
             return None
@@ -96,12 +97,12 @@ class PriorValues(ResourceValues):
         }
         role: Any = recorded.role  # written by `ProviderSpec.to_state`
         spec = ProviderSpec(name, source_from_state(recorded, self._operation.config), role, config)
-        known = self._knowing.info(spec)
+        known = self._schemas.info(spec)
         return self._pool.installed(spec).info if isinstance(known, Diagnostic) else known
 
 
 def expressions_of(operation: Operation, task: TaskBlock) -> Iterable[Node]:
-    """Yield the expressions that the configuration of a task may be made of."""
+    """Yield the expressions that the configuration of a task may depend on."""
     for local in operation.config.locals.values():
         yield local.expr
     sides = (task.input, *task.outputs)
@@ -117,7 +118,7 @@ Paths = dict[tuple[str, str], list[tuple[str | int, ...]]]
 
 
 def _paths(read: Iterable[Node]) -> Paths:
-    """Return what expressions refer to in each resource block, as far as it is written out."""
+    """Return the paths that expressions refer to in each resource block, up to the first computed key."""
     found: Paths = {}
     for node in read:
         for reference in references(node):
@@ -127,7 +128,7 @@ def _paths(read: Iterable[Node]) -> Paths:
 
 
 def _leads_out(value: Any, path: Iterable[str | int]) -> bool:
-    """Return whether a path leads to what is not there, or to something with names, of which some may not be there."""
+    """Return whether a path leads to a missing attribute, or to an object that may lack attributes."""
     for step in path:
         if isinstance(value, Mapping):
             if step not in value:

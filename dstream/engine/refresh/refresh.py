@@ -1,7 +1,7 @@
-"""Refresh: ask the providers what really exists, every object once, all requests on their way before the first answer.
+"""Refresh: queries the providers for the real objects, each object once, all requests before the first answer.
 
-A type whose provider takes lists is asked in batches. Answers are awaited one address at a time, so that planning
-goes on while others are still under way.
+A type whose provider accepts lists is queried in batches. Answers are awaited by address, so that planning continues
+while others are pending.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class RefreshedObject:
-    """What a provider says of one object. `attributes` is clear and None unless the object exists."""
+    """The answer of a provider about one object. `attributes` is clear, and None unless the object exists."""
 
     queried: bool
     exists: bool | None
@@ -39,18 +39,18 @@ NOT_REFRESHED = RefreshedObject(queried=False, exists=None)
 
 
 class Refresh:
-    """Answers about objects, by address."""
+    """The answers about objects by address."""
 
     def __init__(self, pool: ProviderPool, progress: RefreshProgress) -> None:
-        """Ask through the processes of `pool`, and count the requests in `progress`."""
+        """Query the processes of `pool`, and count the requests in `progress`."""
         self._pool = pool
         self._progress = progress
         self._answers: dict[str, RefreshedObject] = {}
         self._waiting: set[str] = set()
         self._changed = threading.Condition()
 
-    def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], told: Mapping[str, Any]) -> None:
-        """Ask about objects by address; `told` has their attributes as the provider may see them."""
+    def ask(self, spec: ProviderSpec, objects: Mapping[str, ObjectState], prior: Mapping[str, Any]) -> None:
+        """Query objects by address; `prior` has their attributes in wire form."""
         session = self._pool.session(spec)
         if isinstance(session, LegacyLifecycle):
             return
@@ -65,7 +65,7 @@ class Refresh:
                     type=item.type,
                     key=item.key,
                     identity=item.identity,
-                    prior=told[address],
+                    prior=prior[address],
                     private=item.private,
                     timeout=item.timeouts.read,
                 )
@@ -79,7 +79,7 @@ class Refresh:
                     "type": objects[address].type,
                     "key": objects[address].key,
                     "identity": objects[address].identity,
-                    "prior": told[address],
+                    "prior": prior[address],
                     "private": objects[address].private,
                 }
                 for address in batch
@@ -92,7 +92,7 @@ class Refresh:
             session.submit(request, partial(self._take_batch, batch))
 
     def read_for_import(self, spec: ProviderSpec, address: str, item: ObjectState) -> RefreshedObject:
-        """Ask for an object that is to be taken over, by its identity, and wait for the answer."""
+        """Query an object to import by its identity, and wait for the answer."""
         with self._changed:
             self._waiting.add(address)
         self._progress.sent += 1
@@ -121,7 +121,7 @@ class Refresh:
             self._changed.notify_all()
 
     def result(self, address: str) -> RefreshedObject:
-        """Wait for the answer about an address and return it; `NOT_REFRESHED` where nobody was asked."""
+        """Wait for the answer about an address and return it; `NOT_REFRESHED` if none was requested."""
         known = self._answers.get(address)
         if known is not None and address not in self._waiting:
             return known
@@ -132,7 +132,7 @@ class Refresh:
 
 
 def refreshed_object(answer: Answer) -> RefreshedObject:
-    """Return what an answer to `status` says."""
+    """Return the refreshed object from an answer to `status`."""
     if answer.status == "ok":
         return RefreshedObject(True, True, answer.attributes or {}, answer.identity, answer.private, answer.diagnostics)
     if answer.status == "gone":

@@ -1,4 +1,4 @@
-"""Refresh only: what the state takes in of objects that are not as it has them; no object is touched."""
+"""Refresh only: records drift in the state; no object is changed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def refresh_records(
     *,
     encrypted: bool,
 ) -> Iterator[Record]:
-    """Yield what has to be recorded of objects that were changed or are missing.
+    """Yield the records for objects that were changed or are missing.
 
-    Secrets are kept only where the state is `encrypted`; elsewhere a drift has their fingerprints.
+    Secrets are kept only if the state is `encrypted`; otherwise a drift has their fingerprints.
     """
     for drift in drifts:
         item, refreshed = recorded[drift.address], refreshed_objects[drift.address]

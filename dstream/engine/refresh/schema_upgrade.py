@@ -19,10 +19,10 @@ from dstream_state import ObjectState
 def upgrade_objects(
     spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
 ) -> dict[str, ObjectState]:
-    """Return those objects of a provider that are of an older schema version, in the present one.
+    """Return the objects of a provider that have an older schema version, upgraded.
 
-    `encrypted`: the state may hold secrets. Raise DiagnosticsError with all that cannot be raised, and with those that
-    a newer provider recorded.
+    With `encrypted`, the state may hold secrets. Raise DiagnosticsError with all objects that cannot be upgraded, and
+    with those that a newer provider recorded.
     """
     found, problems = try_upgrade(spec, objects, pool, key, encrypted=encrypted)
     if problems:
@@ -33,7 +33,7 @@ def upgrade_objects(
 def try_upgrade(
     spec: ProviderSpec, objects: Mapping[str, ObjectState], pool: ProviderPool, key: bytes, *, encrypted: bool
 ) -> tuple[dict[str, ObjectState], list[Diagnostic]]:
-    """Return what `upgraded` does, and what it would raise, each with the address of its object."""
+    """Return the objects as `upgrade_objects` does, and the errors that it would raise, with their addresses."""
     schemas = pool.installed(spec).info.resources
     if isinstance(schemas, DescribedTypes):
         return {}, []  # these keep the version in the provider's own notes
@@ -76,13 +76,13 @@ def try_upgrade(
                 schema_version=version,
             )
         else:
-            said = answer.diagnostics or (error("Provider did not upgrade an object", "It gave no reason."),)
-            problems += (replace(each, address=address) for each in said)
+            reported = answer.diagnostics or (error("Provider did not upgrade an object", "It gave no reason."),)
+            problems += (replace(each, address=address) for each in reported)
     return found, problems
 
 
 def _kept(answer: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer, with each withheld value as it was recorded."""
+    """Return the answer, with each withheld value as recorded."""
     return {name: before.get(name, WITHHELD) if value == WITHHELD else value for name, value in answer.items()}
 
 

@@ -277,7 +277,7 @@ def test_drift_tells_what_was_changed_what_is_missing_and_who_cannot_be_asked(wo
     world.recorder.vanish("rec_planned", "b")
     world.recorder.on("read", "c", fail="denied")
     report = world.drift()
-    assert report.asked == 4
+    assert report.checked == 4
     assert {drift.address[-1]: drift.kind for drift in report.drifts} == {
         "a": DriftKind.CHANGED,
         "b": DriftKind.MISSING,

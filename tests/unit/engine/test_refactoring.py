@@ -186,7 +186,7 @@ def test_an_object_of_an_older_version_is_raised_before_it_is_compared(world: Wo
     assert not world.plan().has_changes
     assert not world.plan(refresh=False).has_changes
     report = world.drift()
-    assert (report.drifts, len(report.pending), report.asked, report.exit_code) == ((), 0, 1, 0)
+    assert (report.drifts, len(report.pending), report.checked, report.exit_code) == ((), 0, 1, 0)
     world.recorder.put("rec_versioned", "v", zone="there")
     [drift] = world.drift().drifts
     assert (drift.address, drift.before["zone"], drift.after["zone"]) == ("rec_versioned.v", "here", "there")
