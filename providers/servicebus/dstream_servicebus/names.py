@@ -12,7 +12,9 @@ from dstream_sdk import InvalidError
 LONGEST = 260
 _ALLOWED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?")
 _FIELD = re.compile(r"\{([^{}]*)\}")
-FIELDS = ("table", "schema", "name", "task")
+FIELDS = ("table", "schema", "name", "task", "kebab")
+_WORDS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_DEFAULT_SCHEMAS = ("dbo", "public")
 
 
 def parts(name: str) -> tuple[str, str]:
@@ -21,12 +23,18 @@ def parts(name: str) -> tuple[str, str]:
     return schema, table
 
 
+def kebab(text: str) -> str:
+    """Return words in lower case with hyphens between them: `TestDB` is `test-db`."""
+    return _WORDS.sub("-", text).strip("-").lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Naming:
     """How entities are called.
 
     `{table}` is the table without its schema, `{schema}` the schema, `{name}` the whole name as the input has it,
-    `{task}` the task. A template without a field is one entity for all tables. `explicit` names those of single tables.
+    `{task}` the task, `{kebab}` the table as `kebab` writes it. A template without a field is one entity for all
+    tables. `explicit` names those of single tables.
     """
 
     template: str
@@ -54,6 +62,7 @@ class Naming:
         if found is not None:
             return found
         values = {"table": table, "schema": schema, "name": name, "task": self.task.replace("/", "-")}
+        values["kebab"] = kebab(table)
         return _FIELD.sub(lambda match: values[match[1]], self.template)
 
     def all_of(self, names: Iterable[str]) -> dict[str, str]:
@@ -125,5 +134,11 @@ def chosen(delivered: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Return whether a pattern names a table: as a whole, or without its schema."""
-    return fnmatchcase(name, pattern) or ("." not in pattern and fnmatchcase(parts(name)[1], pattern))
+    """Return whether a pattern names a table: whole, without its schema, or with a schema that the name leaves out.
+
+    The SQL Server input delivers `dbo.Cars` as `Cars`.
+    """
+    if fnmatchcase(name, pattern) or ("." not in pattern and fnmatchcase(parts(name)[1], pattern)):
+        return True
+    schema, table = parts(pattern)
+    return "." not in name and schema.lower() in _DEFAULT_SCHEMAS and fnmatchcase(name, table)

@@ -8,7 +8,7 @@ from typing import Any
 from dstream_sdk import InvalidError, Resource, Stream
 from dstream_servicebus.access import host_of
 from dstream_servicebus.durations import short
-from dstream_servicebus.names import Naming, check, chosen
+from dstream_servicebus.names import Naming, check, chosen, kebab
 from dstream_servicebus.settings import OutputSettings
 
 
@@ -22,6 +22,9 @@ def tables_of(config: OutputSettings, streams: Sequence[Stream]) -> list[str]:
 
 def naming_of(config: OutputSettings, task: str) -> Naming:
     """Return how entities are called."""
+    if config.older_names:
+        prefix = f"{kebab(config.source_host)}-{kebab(config.source_database)}"
+        return Naming(f"{prefix}-{{kebab}}", config.queues, task)
     return Naming(config.queue_name, config.queues, task)
 
 

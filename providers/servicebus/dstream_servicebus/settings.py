@@ -8,6 +8,7 @@ from typing import Literal
 from dstream_sdk import InvalidError, setting
 from dstream_servicebus.durations import seconds
 
+QUEUE_NAME = "{table}_cdc_events"
 _TABLES = "names of tables, with or without schema; * and ? are wildcards"
 
 
@@ -39,12 +40,16 @@ class OutputSettings(Connection):
     )
     entity: Literal["queue", "topic"] = setting("queue", description="what each table gets")
     queue_name: str = setting(
-        "{table}_cdc_events",
+        QUEUE_NAME,
         aliases=["topic_name", "queue_name_template"],
         description="name of each queue: {table}, {schema}, {name}, {task}; without a field one queue for all tables",
     )
     queues: dict[str, str] = setting(default_factory=dict, aliases=["topics"], description="other names, by table")
     subscriptions: list[str] = setting(default_factory=list, description="subscriptions of each topic")
+    source_host: str = setting(
+        "", description="of the older provider: queues are named as it did, {source_host}-{source_database}-{table}"
+    )
+    source_database: str = setting("", description="of the older provider, beside source_host")
     on_unknown_table: Literal["fail", "create", "reject"] = setting(
         "fail", description="what to do with a table that has no queue: stop, create one, or dead letters"
     )
@@ -89,6 +94,9 @@ class OutputSettings(Connection):
         if self.entity == "topic" and self.manage and not self.subscriptions:
             what = "config.subscriptions: name at least one; a topic without any keeps no message"
             raise InvalidError("Invalid setting", what, path="config.subscriptions")
+        if bool(self.source_host) != bool(self.source_database):
+            what = "config.source_database: source_host and source_database belong together"
+            raise InvalidError("Invalid setting", what, path="config.source_database")
         for name in ("location", "subscription_id"):
             if getattr(self, name) and not self.resource_group:
                 raise InvalidError("Invalid setting", f"config.{name}: needs resource_group", path=f"config.{name}")
@@ -98,8 +106,16 @@ class OutputSettings(Connection):
 
     @property
     def by_resource_manager(self) -> bool:
-        """Return whether entities are made by Azure Resource Manager instead of the namespace itself."""
-        return bool(self.resource_group)
+        """Return whether entities are made by Azure Resource Manager instead of the namespace itself.
+
+        The older provider's block names its resource group too, but signs in with its connection string alone.
+        """
+        return bool(self.resource_group) and not (self.source_host and self.connection_string)
+
+    @property
+    def older_names(self) -> bool:
+        """Return whether queues are named as the older provider named them."""
+        return bool(self.source_host) and self.queue_name == QUEUE_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
