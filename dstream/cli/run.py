@@ -66,6 +66,8 @@ def command(
 ) -> int:
     """Run the data flow of one or more tasks. Without TASK, run the only task of the configuration.
 
+    A task that was never applied runs if nothing has to be created or changed for it.
+
     Version 1 outputs and the console output write to standard output, everything else goes to standard error. Press
     Ctrl-C once to stop at a checkpoint, twice to stop immediately.
     """
@@ -105,20 +107,29 @@ def command(
         flags = {"until-idle": until_idle, "unapplied": unapplied, "json": json, "quiet": quiet}
         return run_detached(operation, names, (config, var, var_file), settings, flags)
     from dstream.cli.render.progress import Lines
-    from dstream.cli.render.run_progress import Events, summary_lines, waiting_line
+    from dstream.cli.render.run_progress import Events, applying_line, summary_lines, waiting_line
     from dstream.engine.apply.new_streams import create_for_streams
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
+    from dstream.engine.runs.first_run import never_applied, record_first_run
     from dstream.engine.runs.flows import make_flows
     from dstream.engine.runs.run_files import RunStatusWriter
     from dstream.engine.runs.startup import when_reachable
     from dstream.run import RunOptions, Stop, on_signals, run_flows
 
-    snapshot, _ = current_state(operation)
     pool = ProviderPool(operation)
     stop = Stop()
+    paint = paint_for(sys.stderr, color=color)
+
+    def recording(text: str) -> None:
+        say(applying_line(text, json=json), stream=sys.stderr)
 
     def prepare() -> list[Flow]:
+        snapshot, _ = current_state(operation)
+        first = [] if unapplied else never_applied(operation, names, snapshot)
+        if first:
+            record_first_run(operation, first, Lines(paint, out=recording), stop)
+            snapshot, _ = current_state(operation)
         return [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
 
     def unreachable(found: tuple[Diagnostic, ...], delay: float) -> None:
@@ -132,7 +143,6 @@ def command(
         grace=seconds(grace, "-grace"),
         lock_timeout=seconds(lock_timeout, "-lock-timeout"),
     )
-    paint = paint_for(sys.stderr, color=color)
     events = Events(paint, json=json, quiet=quiet, several=len(flows) > 1)
     noting = RunStatusWriter(operation.root, flows, events)
 

@@ -93,9 +93,11 @@ def test_a_killed_run_is_told_from_a_stopped_one_and_its_providers_are_gone(fold
 
 def test_what_fails_at_once_is_said_at_once(tmp_path):
     write(tmp_path, 3)
-    never = dstream(tmp_path, "run", "count", "-detach")
-    assert never.code == 1
-    assert "Task was never applied" in never.said
+    assert dstream(tmp_path, "apply", "-auto-approve").code == 0
+    write(tmp_path, 4)
+    changed = dstream(tmp_path, "run", "count", "-detach")
+    assert changed.code == 1
+    assert "Task was changed since it was applied" in changed.said
     ended = dstream(tmp_path, "run", "count", "-detach", "-unapplied")
     assert ended.code == 0, ended.said
     assert "No log of" not in dstream(tmp_path, "logs", "count").said
@@ -117,4 +119,5 @@ def test_an_apply_that_takes_away_what_a_running_task_needs_stops_it_only_when_t
     assert removed.code == 0, removed.said
     assert f"Stopping the run of count (pid {pid})" in removed.out
     assert "stopped" in dstream(folder, "logs", "count").out  # gracefully, not killed
-    assert dstream(folder, "run", "count", "-detach").code == 1  # what is not applied does not run
+    found = [json.loads(line) for line in dstream(folder, "plan", "-json").out.splitlines()]
+    assert found[-1]["tasks"][0]["applied"] is False

@@ -89,5 +89,5 @@ def test_changes_are_shown(garage: Garage, name: str) -> None:
 def test_the_counter_counts(garage: Garage, name: str) -> None:
     garage.write(f"{name}.hcl")
     task = "oci-counter-demo" if name == "counter-to-console" else "oci-validation"
-    ended = garage.good("run", task, "-unapplied")
+    ended = garage.good("run", task)
     assert "5 records moved" in ended.err, ended.said

@@ -200,6 +200,11 @@ def waiting_line(found: Sequence[Diagnostic], delay: float, *, json: bool) -> st
     return f"Not ready to run, trying again in {delay:.0f}s: {why}"
 
 
+def applying_line(text: str, *, json: bool) -> str:
+    """Return a line about the state, before a first run records its task."""
+    return json_module.dumps({"type": "applying", "line": text}, ensure_ascii=False) if json else text
+
+
 def broken_line(found: Sequence[Diagnostic], seconds: float) -> str:
     """Return, as JSON, the outcome of a run that did not start."""
     said = [diagnostic.to_json() for diagnostic in found]
