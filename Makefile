@@ -22,7 +22,7 @@ azure: setup ## Add to .venv what the tests over pulumi-azure-native need (`make
 test: azure ## Run the tests, with a real PostgreSQL and Azurite of their own
 	@$(RUN) -m tests.services.azurite --install
 	@$(RUN) -m tests.services.registry --install
-	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --second-attempt $(ARGS)
 
 quick: setup ## Run the tests that start no program and need no service, in less than a minute
 	$(RUN) -m pytest --quick -n auto --maxprocesses 4 $(ARGS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ("tests.quick",)
+pytest_plugins = ("tests.quick", "tests.second_attempt")
 # The tests start hundreds of Python processes: byte code is worth keeping, whatever the machine's habit is.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell that starts them in the background has them ignore the interrupt, and what they start inherits that.
