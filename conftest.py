@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 pytest_plugins = ("tests.quick", "tests.second_attempt")
 # The tests start hundreds of Python processes: byte code is worth keeping, whatever the machine's habit is.
+# Without it, each run rewrites the assertions of 194 files again, which is most of the time that collection takes.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A shell that starts them in the background has them ignore the interrupt, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

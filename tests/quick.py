@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -43,6 +43,10 @@ def _refuse_start(event: str, arguments: tuple[Any, ...]) -> None:
         )
 
 
+def _is_quick(path: PurePath) -> bool:
+    return any(each.match(pattern) for each in (path, *path.parents) for pattern in QUICK)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --quick."""
     parser.addoption("--quick", action="store_true", help="run the quick tests alone, see tests/quick.py")
@@ -61,9 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the quick tests; fail where one of them asks for a service."""
+    quick: dict[Path, bool] = {}  # matching is slow, and a file has many tests
     for item in items:
-        path = PurePath(item.path.relative_to(config.rootpath))
-        if not any(each.match(pattern) for each in (path, *path.parents) for pattern in QUICK):
+        if item.path not in quick:
+            quick[item.path] = _is_quick(PurePath(item.path.relative_to(config.rootpath)))
+        if not quick[item.path]:
             continue
         if item.get_closest_marker("processes") or item.get_closest_marker("soak"):
             continue
