@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import PROGRAMS, Ended, dstream, environment
+from tests.events import until
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
 
@@ -94,11 +95,7 @@ class Typed:
         return [one for one in map(json.loads, lines) if one["metadata"]["TableName"] == table]
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            log = (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, f"{what}: not within a minute\n{log}"
-            time.sleep(0.05)
+        until(condition, lambda: f"{what}; the log:\n{(self.folder / 'log').read_text()}")
 
 
 @pytest.fixture

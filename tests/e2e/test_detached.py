@@ -4,11 +4,11 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 
 from tests.e2e.commands import dstream
+from tests.events import until
 
 CONFIG = """
 task "count" {
@@ -43,14 +43,6 @@ def pid_of(said: str) -> int:
     match = re.search(r"pid (\d+)", said)
     assert match, said
     return int(match[1])
-
-
-def until(condition, what):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"waited in vain: {what}")
 
 
 def test_a_task_runs_in_the_background_until_it_is_stopped(folder):

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from tests.events import until
+
 
 def test_plan_exits_with_2_before_apply_and_with_0_after_on_azure_blob_storage(remote_shop):
     before = remote_shop.dstream("plan", "-detailed-exitcode")
@@ -68,16 +70,6 @@ def hold_the_slot_creation(shop):
     return connection
 
 
-def wait_until(condition, what, seconds=40.0):
-    """Wait for a condition that something else brings about."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}")
-
-
 def under_way(shop):
     """Whether an apply has begun to create: the slot waits for the open transaction."""
     return bool(shop.replication()[1])
@@ -89,7 +81,7 @@ def test_of_two_applies_one_proceeds_and_the_other_waits_and_then_says_who_holds
     holding = hold_the_slot_creation(shop)
     first = shop.start("apply", "-auto-approve")
     try:
-        wait_until(lambda: under_way(shop), "the first apply to create the slot")
+        until(lambda: under_way(shop), "the first apply to create the slot")
         began = time.monotonic()
         second = shop.dstream("apply", "-auto-approve", "-lock-timeout=2s")
         assert second.code == 1, second.said
@@ -110,7 +102,7 @@ def test_an_apply_that_waits_long_enough_proceeds_after_the_other(where, request
     holding = hold_the_slot_creation(shop)
     first = shop.start("apply", "-auto-approve")
     try:
-        wait_until(lambda: under_way(shop), "the first apply to create the slot")
+        until(lambda: under_way(shop), "the first apply to create the slot")
         second = shop.start("apply", "-auto-approve", "-lock-timeout=60s")
         lines = iter(second.stdout.readline, "")
         assert any(line.startswith("Waiting for the state lock") for line in lines)
@@ -127,7 +119,7 @@ def test_an_engine_killed_in_the_middle_of_an_apply_is_recovered_from_by_the_nex
     holding = hold_the_slot_creation(shop)
     first = shop.start("apply", "-auto-approve")
     try:
-        wait_until(lambda: under_way(shop), "the apply to create the slot")
+        until(lambda: under_way(shop), "the apply to create the slot")
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate(timeout=30)
     finally:

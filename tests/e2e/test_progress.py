@@ -21,9 +21,8 @@ from dstream.cli.render import progress
 from dstream.cli.render.paint import Paint
 from dstream_state import processes
 from tests.e2e.commands import PROGRAMS, dstream, environment, start
+from tests.events import PATIENCE, until
 from tests.services.recorder.world import World
-
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -33,13 +32,6 @@ def world(tmp_path: Path) -> World:
 
 def blocks(*names: str) -> str:
     return "".join(f'resource "rec_marked" "{name}" {{\n  name = "{name}"\n}}\n' for name in names)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.02)
 
 
 def asked(world: World, *commands: str) -> Callable[[], object]:

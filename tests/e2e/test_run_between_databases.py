@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tests.e2e.run_parts.rig import Rig, provider, wait_until
+from tests.e2e.run_parts.rig import Rig, provider
+from tests.events import until
 
 SOURCE = """
 CREATE SEQUENCE versions;
@@ -89,7 +90,7 @@ class Databases:
     def drop(self):
         self.stop()
         active = f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{self.slot}' AND active"
-        wait_until(lambda: not self.server.execute(active))
+        until(lambda: not self.server.execute(active), "the slot to be free")
         self.server.execute(f"SELECT pg_drop_replication_slot('{self.slot}')", dbname=self.source)
         for name in (self.source, self.target):
             self.server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -171,7 +172,7 @@ def start_over(rig, databases):
     with open_backend("local", {}, root=rig.folder).task("t").acquire("test", 10) as lease:
         lease.reset()
     active = f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{databases.slot}' AND active"
-    wait_until(lambda: not databases.server.execute(active))
+    until(lambda: not databases.server.execute(active), "the slot to be free")
     databases.server.execute(f"SELECT pg_drop_replication_slot('{databases.slot}')", dbname=databases.source)
     databases.server.execute(
         f"SELECT pg_create_logical_replication_slot('{databases.slot}', 'pgoutput')", dbname=databases.source
@@ -186,7 +187,7 @@ def test_tables_are_equal_after_random_kills(databases, tmp_path, kills):
     dice = random.Random(kills)
     host = rig.start()
     for _ in range(kills):
-        wait_until(lambda host=host: len(rig.processes()) == 2 or host.poll() is not None)
+        until(lambda host=host: len(rig.processes()) == 2 or host.poll() is not None, "both providers")
         time.sleep(dice.uniform(0.1, 1.0))
         rig.kill_somebody(host, dice)
         time.sleep(0.1)
@@ -204,7 +205,7 @@ def test_the_snapshot_is_handed_over_by_visibility(databases, tmp_path):
     rig = rig_between(databases, tmp_path, "lsn_handover_in")
     databases.writer.start()
     host = rig.start()
-    wait_until(lambda: databases.count() > 0)
+    until(lambda: databases.count() > 0, "the first row")
     databases.stop()
     host.terminate()
     host.communicate(timeout=200)
@@ -216,7 +217,7 @@ def test_handing_over_by_position_is_noticed(databases, tmp_path):
     rig = rig_between(databases, tmp_path, "lsn_handover_in", MUTANT="1")
     databases.writer.start()
     host = rig.start()
-    wait_until(lambda: databases.count() > 0)
+    until(lambda: databases.count() > 0, "the first row")
     databases.stop()
     host.terminate()
     host.communicate(timeout=200)

@@ -13,7 +13,8 @@ from dstream.plugins import ProviderSource, probe, resolve
 from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, run_flow, run_flows
 from dstream_state import Checkpoint, StateLocked, open_backend
 from dstream_state.processes import alive
-from tests.e2e.run_parts.rig import Rig, provider, wait_until
+from tests.e2e.run_parts.rig import Rig, provider
+from tests.events import until
 
 PYTHON = """#!/bin/sh
 exec '{python}' -S '{script}'
@@ -266,7 +267,7 @@ def test_an_input_that_ignores_the_stop_is_killed_after_the_grace_period(bench):
 def test_a_signal_stops_gracefully(tmp_path):
     rig = Rig(tmp_path, total=1_000_000, source={"pause": 0.005})
     host = rig.start()
-    wait_until(lambda: rig.slot.exists())
+    until(lambda: rig.slot.exists(), "the first commit")
     host.terminate()
     out, _ = host.communicate(timeout=40)
     assert json.loads(out)["status"] == "stopped"
@@ -611,7 +612,7 @@ def test_an_output_that_stores_the_checkpoint_decides_where_to_start(bench, tmp_
 def test_leftovers_of_a_killed_host_are_ended_first(tmp_path):
     rig = Rig(tmp_path, total=50, source={"linger": True})
     host = rig.start()
-    wait_until(lambda: len(rig.processes()) == 2)
+    until(lambda: len(rig.processes()) == 2, "both providers")
     view = open_backend("local", {}, root=tmp_path).task("t").read()
     assert all(alive(each.pid, each.started) for each in view.processes)
     os.kill(host.pid, 9)

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.e2e.run_parts.rig import Rig, wait_until
+from tests.e2e.run_parts.rig import Rig
+from tests.events import until
 
 FAULTS = ["after_sink_before_ack", "after_ack_before_store", "after_store_before_commit", "mid_line", "mid_transaction"]
 PACED = {"pause": 0.005}
@@ -46,7 +47,7 @@ def random_kills(rig: Rig, kills: int, seed: int) -> dict[str, int]:
     victims: dict[str, int] = {}
     host = rig.start()
     for _ in range(kills):
-        wait_until(lambda host=host: len(rig.processes()) == 2 or host.poll() is not None)
+        until(lambda host=host: len(rig.processes()) == 2 or host.poll() is not None, "both providers")
         time.sleep(dice.uniform(0.15, 0.6))
         victim = rig.kill_somebody(host, dice)
         victims[victim] = victims.get(victim, 0) + 1
@@ -85,12 +86,12 @@ def test_no_change_is_lost_in_fifty_random_kills(tmp_path, stores):
 def test_nothing_is_lost_or_left_running_when_the_host_is_killed_while_the_input_idles(tmp_path):
     rig = Rig(tmp_path, total=50, source={"linger": True})
     host = rig.start()
-    wait_until(lambda: rig.slot.exists() and rig.slot.read_text() == "50")
+    until(lambda: rig.slot.exists() and rig.slot.read_text() == "50", "all changes")
     pids = rig.processes()
     assert len(pids) == 2
     host.kill()
     host.communicate(timeout=20)
-    wait_until(lambda: not rig.processes())
+    until(lambda: not rig.processes(), "the providers to be gone")
     rig.spec["input"]["config"] |= {"total": 80, "linger": False}
     rig.total = 80
     rig.run_to_the_end()
@@ -115,7 +116,7 @@ def test_no_change_is_lost_when_the_host_dies_while_it_loses_its_lease(tmp_path,
     for turn in range(times):
         rig.spec["lease_ends_after"] = 0.5 + turn / 20
         assert rig.run("during_lease_loss") is None
-        wait_until(lambda: not rig.processes())
+        until(lambda: not rig.processes(), "the providers to be gone")
     del rig.spec["lease_ends_after"]
     rig.spec["input"]["config"]["pause"] = 0
     rig.run_to_the_end()
@@ -128,7 +129,7 @@ def test_no_change_is_lost_when_the_host_dies_while_it_loses_its_lease(tmp_path,
 def test_storing_before_the_acknowledgement_is_noticed(tmp_path):
     rig = Rig(tmp_path, total=400, mutant="store_first", source=PACED, sink={"delay": 0.2})
     host = rig.start()
-    wait_until(lambda: rig.slot.exists())
+    until(lambda: rig.slot.exists(), "the first commit")
     host.kill()
     host.communicate()
     rig.run_to_the_end()
@@ -138,7 +139,7 @@ def test_storing_before_the_acknowledgement_is_noticed(tmp_path):
 def test_committing_before_storing_is_noticed(tmp_path):
     rig = Rig(tmp_path, total=400, mutant="commit_first", source=PACED)
     host = rig.start()
-    wait_until(lambda: rig.slot.exists())
+    until(lambda: rig.slot.exists(), "the first commit")
     host.kill()  # somewhere between a commit and its store: the mutant spends most of its time there
     host.communicate()
     outcome = rig.run()

@@ -8,8 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from dstream.registry.oci.transport import Transport
 from dstream.registry.packaging.publish import SBOM_TYPE
 from dstream.registry.settings import Settings
 from tests.e2e.commands import EXAMPLES, environment, start
+from tests.events import until
 from tests.registry.conftest import HERE, User
 from tests.registry.test_end_to_end import shown
 from tests.registry.test_trust import make_keys
@@ -74,14 +74,6 @@ def pause(containers: dict[str, str]) -> None:
                 if "cgroup" not in str(problem):
                     raise
                 pytest.skip(f"no container can be paused here: {problem}")
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"waited in vain: {what}")
 
 
 def example(user: User, containers: dict[str, str], text: str | None = None) -> User:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
+from tests.events import until
 
 pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
 
@@ -183,7 +181,8 @@ def test_what_a_restart_would_not_mend_ends_a_run_at_once(folder: Folder, what: 
     keys = dict(folder.bus.namespace.keys)
     running = folder.start("run", "copy")
     try:
-        wait_until(lambda: folder.bodies("Orders_cdc_events"), running)
+        until(lambda: folder.bodies("Orders_cdc_events") or running.poll() is not None, "the first message")
+        assert running.poll() is None
         if what == "queue":
             folder.bus.model.delete(folder.bus.namespace, "queue", "Orders_cdc_events")
         else:
@@ -198,13 +197,6 @@ def test_what_a_restart_would_not_mend_ends_a_run_at_once(folder: Folder, what: 
     assert running.returncode == 1, said
     assert ("Queue not found" if what == "queue" else "Access denied") in said
     assert "blocked" not in said and "restarting" not in said, said
-
-
-def wait_until(condition: Callable[[], object], running: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.05)
 
 
 def test_a_new_table_waits_where_more_than_its_queue_would_change(folder: Folder) -> None:
@@ -228,10 +220,10 @@ def test_a_run_that_is_killed_while_it_makes_a_queue_leaves_nothing_that_plan_do
         "PUT /Returns_cdc_events", status=503 if point == "before" else 0, lost=point == "after", times=99
     )
     runner = folder.start("run", "copy", "-until-idle")
-    deadline = time.monotonic() + 60
-    while not folder.bus.server.requests("PUT", "Returns"):
-        assert time.monotonic() < deadline and runner.poll() is None
-        time.sleep(0.02)
+    until(
+        lambda: folder.bus.server.requests("PUT", "Returns") or runner.poll() is not None, "the request for the queue"
+    )
+    assert runner.poll() is None
     os.killpg(runner.pid, signal.SIGKILL)
     runner.communicate(timeout=30)
     folder.bus.server.faults.clear()

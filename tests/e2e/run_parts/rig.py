@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,11 +132,3 @@ class Rig:
         if self.stores and repeated:
             problems.append(f"{len(repeated)} changes repeated though the sink stores checkpoints: {repeated[:5]}...")
         return problems
-
-
-def wait_until(condition: Any, seconds: float = 100) -> None:
-    """Wait until `condition()` is true."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "did not happen in time"
-        time.sleep(0.01)

@@ -15,6 +15,7 @@ from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusRece
 from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
 from azure.servicebus.management import ServiceBusAdministrationClient
 
+from tests.events import until
 from tests.services.azure.running import ServiceBus, service_bus
 
 
@@ -47,13 +48,6 @@ def client(bus: ServiceBus) -> Iterator[ServiceBusClient]:
 
 def add(bus: ServiceBus, name: str = "q", **properties: Any) -> None:
     bus.model.put(bus.namespace, "queue", name, properties)
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_entities_are_created_read_changed_listed_and_deleted(bus: ServiceBus, admin: Any) -> None:
@@ -167,7 +161,7 @@ def test_a_lock_that_is_not_kept_gives_the_message_back(bus: ServiceBus, client:
         with pytest.raises(ServiceBusError):
             receiver.complete_message(first)
         assert second.delivery_count == 1
-    until(lambda: len(bus.store("q").dead) == 1)
+    until(lambda: len(bus.store("q").dead) == 1, "the dead letter")
 
 
 def test_sessions_are_held_by_one_receiver(bus: ServiceBus, client: Any) -> None:

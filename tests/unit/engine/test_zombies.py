@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from dstream.engine.commands.state_edit import push_file
 from dstream_state import StateConflict, StateError, StateUnavailable, lease, local, open_backend, processes
 from dstream_state.local import LocalStorage
 from dstream_state.state_files import ERRORED, ORPHANS
+from tests.events import until
 from tests.services.azurite import Azurite
 from tests.services.recorder.world import Told, World, said
 
@@ -35,13 +35,6 @@ AZURE = """dstream {{
 
 def blocks(kind: str, *names: str) -> str:
     return "".join(f'resource "{kind}" "{name}" {{\n  name = "{name}"\n}}\n' for name in names)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.01)
 
 
 @pytest.fixture
