@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from subprocess import Popen
+from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 
@@ -10,13 +11,22 @@ PATIENCE = 120.0
 """Seconds until a wait fails: far more than anything takes, also on a busy machine."""
 
 
-def until(condition: Callable[[], Found], what: str | Callable[[], str], patience: float = PATIENCE) -> Found:
+def until(
+    condition: Callable[[], Found],
+    what: str | Callable[[], str],
+    patience: float = PATIENCE,
+    process: Popen[Any] | None = None,
+) -> Found:
     """Poll `condition` until it is true, and return what it gave.
 
-    Raises AssertionError, which names `what`, after `patience` seconds. Where `what` is a function, it is called then.
-    A condition that cannot become true any more, because a process has ended, raises its own error."""
+    Raises AssertionError, which names `what`, after `patience` seconds, or when `process` has ended and the condition
+    is still false. Where `what` is a function, it is called only then."""
     end = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited {patience:g} seconds for {what if isinstance(what, str) else what()}"
+    while True:
+        ended = process is not None and process.poll() is not None
+        if found := condition():
+            return found
+        if ended or time.monotonic() > end:
+            why = "its process has ended" if ended else f"waited {patience:g} seconds"
+            raise AssertionError(f"{why}: {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
-    return found

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import Ended, dstream, start
+from tests.events import PATIENCE, until
 from tests.services.azure.arm import ArmServer
 from tests.services.azure.running import arm_server
 from tests.services.pulumi.serving import install
@@ -282,9 +283,7 @@ def test_an_engine_killed_while_azure_creates_makes_nothing_twice(cloud, lands):
     else:
         cloud.arm.fault(f"PUT {QUEUE}.*", delay=2.0, status=503)
     running = start(cloud.folder, "apply", "-auto-approve", "-parallelism=1", env=cloud.env)
-    deadline = time.monotonic() + 60
-    while not cloud.arm.requests("PUT", "/queues/") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: cloud.arm.requests("PUT", "/queues/"), "the request for a queue")
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     time.sleep(0.5)
@@ -297,12 +296,10 @@ def test_a_plugin_killed_in_the_middle_of_create_makes_nothing_twice(cloud, tmp_
     cloud.write(NAMESPACE, QUEUES)
     cloud.arm.fault(f"PUT {QUEUE}.*", delay=2.0)
     running = start(cloud.folder, "apply", "-auto-approve", "-parallelism=1", env=cloud.env)
-    deadline = time.monotonic() + 60
-    while not cloud.arm.requests("PUT", "/queues/") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: cloud.arm.requests("PUT", "/queues/"), "the request for a queue")
     for plugin in plugins_under(running.pid):
         os.kill(plugin, signal.SIGKILL)
-    out, err = running.communicate(timeout=100)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1, out + err
     recovered(cloud, 3)
 
@@ -345,17 +342,12 @@ def test_no_plugin_outlives_its_provider(cloud):
     cloud.write(NAMESPACE, QUEUES)
     cloud.arm.fault(f"PUT {QUEUE}.*", delay=3.0, times=3)
     running = start(cloud.folder, "apply", "-auto-approve", env=cloud.env)
-    deadline = time.monotonic() + 60
-    while not cloud.arm.requests("PUT", "/queues/") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: cloud.arm.requests("PUT", "/queues/"), "the request for a queue")
     plugins = plugins_under(running.pid)
     assert plugins
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
-    deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{each}").exists() for each in plugins) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{each}").exists() for each in plugins)
+    until(lambda: not any(Path(f"/proc/{each}").exists() for each in plugins), "the plugins to be gone")
 
 
 def test_the_schema_of_a_type_is_shown_on_demand(cloud):

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import PROGRAMS, dstream, start
+from tests.events import PATIENCE, until
 from tests.services.pulumi.building import command_plugin, own_plugin
 
 pytestmark = pytest.mark.timeout(1800)
@@ -245,7 +245,7 @@ def drive_interruption(folder, typed, plugin, environment):
     commands(folder, plugin, block)
     running = start(folder, "apply", "-auto-approve", env=environment)
     interrupt(running, folder / "began")
-    running.communicate(timeout=60)
+    running.communicate(timeout=PATIENCE)
     assert (folder / "ended").exists() and typed("state", "list").out.strip() == "command_local_Command.a"
     assert typed("destroy", "-auto-approve").code == 0
     (folder / "began").unlink()
@@ -253,7 +253,7 @@ def drive_interruption(folder, typed, plugin, environment):
     running = start(folder, "apply", "-auto-approve", env=environment)
     interrupt(running, folder / "began")
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     again = typed("apply", "-auto-approve")
     assert again.code == 1 and "Unresolved object" in again.said
@@ -261,19 +261,12 @@ def drive_interruption(folder, typed, plugin, environment):
 
 def interrupt(running, began: Path) -> None:
     """Press Ctrl-C once a command has begun, and wait until that was heard."""
-    wait_for(began)
+    until(began.exists, "the command to begin")
     running.send_signal(signal.SIGINT)
     for line in running.stderr:
         if line.startswith("Stopping:"):
             return
     raise AssertionError("nobody stopped")
-
-
-def wait_for(path: Path) -> None:
-    until = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < until, f"{path} never came"
-        time.sleep(0.05)
 
 
 def drive_all_of_command(folder, typed, plugin, environment):

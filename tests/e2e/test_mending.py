@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 import uuid
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from dstream_state import open_backend
 from tests.e2e.commands import dstream, start
+from tests.events import PATIENCE, until
 from tests.services.azurite import Azurite
 from tests.services.recorder.world import World
 
@@ -38,12 +38,9 @@ def test_a_lock_that_a_killed_apply_left_is_ended_by_its_id(
     world.write(blocks("a", "b"))
     world.recorder.on("create", "a", gate="never")
     killed = start(tmp_path, "apply", "-auto-approve")
-    end = time.monotonic() + 60
-    while not world.recorder.calls("create"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: world.recorder.calls("create"), "the first creation")
     killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
+    killed.communicate(timeout=PATIENCE)
     world.recorder.behave()
     locked = dstream(tmp_path, "apply", "-auto-approve")
     assert locked.code == 1

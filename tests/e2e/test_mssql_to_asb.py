@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import PROGRAMS, Ended, dstream, example, start
+from tests.events import PATIENCE
 from tests.services.azure.entra import CLIENT, SECRET, TENANT, Entra
 from tests.services.azure.running import ServiceBus, service_bus
 from tests.services.mssql.model import Database, Login
@@ -166,7 +167,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(shop: Shop) -> None:
     for _ in range(3):
         runner = start(shop.folder, "run", "mssql-to-asb", env=shop.env)
         seen = len(shop.bus.store("Orders_cdc_events").history)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while len(shop.bus.store("Orders_cdc_events").history) < seen + 20:
             assert time.monotonic() < deadline and runner.poll() is None
             with shop.database.transaction() as t:
@@ -176,7 +177,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(shop: Shop) -> None:
                     t.update("Orders", {"Id": number}, Total="1.00")
             time.sleep(0.05)
         os.killpg(runner.pid, signal.SIGKILL)
-        runner.communicate(timeout=60)
+        runner.communicate(timeout=PATIENCE)
     shop.good("run", "mssql-to-asb", "-until-idle")
     rows: dict[int, list[str]] = {}
     for each in shop.bus.store("Orders_cdc_events").history:

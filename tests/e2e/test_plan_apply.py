@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.events import until
+from tests.events import PATIENCE, until
 
 
 def test_plan_exits_with_2_before_apply_and_with_0_after_on_azure_blob_storage(remote_shop):
@@ -91,7 +91,7 @@ def test_of_two_applies_one_proceeds_and_the_other_waits_and_then_says_who_holds
         assert "force-unlock" in second.err
     finally:
         holding.close()
-        out, err = first.communicate(timeout=60)
+        out, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, out + err
     assert shop.dstream("plan", "-detailed-exitcode").code == 0
 
@@ -110,7 +110,7 @@ def test_an_apply_that_waits_long_enough_proceeds_after_the_other(where, request
     finally:
         holding.close()
     for process in (first, second):
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out + err
     assert "No changes" in out
 
@@ -121,7 +121,7 @@ def test_an_engine_killed_in_the_middle_of_an_apply_is_recovered_from_by_the_nex
     try:
         until(lambda: under_way(shop), "the apply to create the slot")
         os.killpg(first.pid, signal.SIGKILL)
-        first.communicate(timeout=30)
+        first.communicate(timeout=PATIENCE)
     finally:
         holding.close()
     second = shop.dstream("apply", "-auto-approve", "-lock-timeout=30s", timeout=110)

@@ -14,7 +14,7 @@ from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, run_flow, run_
 from dstream_state import Checkpoint, StateLocked, open_backend
 from dstream_state.processes import alive
 from tests.e2e.run_parts.rig import Rig, provider
-from tests.events import until
+from tests.events import PATIENCE, until
 
 PYTHON = """#!/bin/sh
 exec '{python}' -S '{script}'
@@ -269,7 +269,7 @@ def test_a_signal_stops_gracefully(tmp_path):
     host = rig.start()
     until(lambda: rig.slot.exists(), "the first commit")
     host.terminate()
-    out, _ = host.communicate(timeout=40)
+    out, _ = host.communicate(timeout=PATIENCE)
     assert json.loads(out)["status"] == "stopped"
     assert rig.processes() == []
 

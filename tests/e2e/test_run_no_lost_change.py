@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.e2e.run_parts.rig import Rig
-from tests.events import until
+from tests.events import PATIENCE, until
 
 FAULTS = ["after_sink_before_ack", "after_ack_before_store", "after_store_before_commit", "mid_line", "mid_transaction"]
 PACED = {"pause": 0.005}
@@ -52,14 +52,14 @@ def random_kills(rig: Rig, kills: int, seed: int) -> dict[str, int]:
         victim = rig.kill_somebody(host, dice)
         victims[victim] = victims.get(victim, 0) + 1
         if victim == "host":
-            host.communicate(timeout=20)
+            host.communicate(timeout=PATIENCE)
         if host.poll() is not None:
             host.communicate()
             host = rig.start()
         else:
             time.sleep(0.2)
     host.terminate()
-    host.communicate(timeout=40)
+    host.communicate(timeout=PATIENCE)
     return victims
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_lost_or_left_running_when_the_host_is_killed_while_the_input
     pids = rig.processes()
     assert len(pids) == 2
     host.kill()
-    host.communicate(timeout=20)
+    host.communicate(timeout=PATIENCE)
     until(lambda: not rig.processes(), "the providers to be gone")
     rig.spec["input"]["config"] |= {"total": 80, "linger": False}
     rig.total = 80

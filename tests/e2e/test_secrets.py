@@ -4,6 +4,8 @@ import base64
 import json
 from pathlib import Path
 
+from tests.events import PATIENCE, until
+
 SECRET = 'pl4nted"s3cret${x}\\with-everything'
 
 
@@ -222,7 +224,6 @@ def command_lines() -> bytes:
 def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list_of_processes(tmp_path):
     """Of the configuration, of a variable, and one that a provider makes up and another object needs."""
     import sys
-    import time
 
     from tests.e2e.commands import dstream, start
 
@@ -252,20 +253,19 @@ def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list
     (tmp_path / "hold").touch()
     applying = start(tmp_path, "apply", "p.plan", env=env)
     try:
-        journals = b""
-        end = time.monotonic() + 60
-        while b"shout_thing" not in journals and time.monotonic() < end and applying.poll() is None:
-            time.sleep(0.05)
-            journals = b"".join(
-                content for path, content in files(tmp_path / ".dstream").items() if path.suffix == ".log"
-            )
-        assert b"shout_thing" in journals
+
+        def journals() -> bytes:
+            state = files(tmp_path / ".dstream").items()
+            return b"".join(content for path, content in state if path.suffix == ".log")
+
+        until(lambda: b"shout_thing" in journals(), "the first record", process=applying)
+        recorded = journals()
         lines = command_lines()
         for secret in (SECRET, GIVEN):
-            assert not [spelling for spelling in spellings(secret) if spelling in lines + journals]
+            assert not [spelling for spelling in spellings(secret) if spelling in lines + recorded]
     finally:
         (tmp_path / "hold").unlink()
-        out, err = applying.communicate(timeout=60)
+        out, err = applying.communicate(timeout=PATIENCE)
     said += (out + err).encode()
     assert applying.returncode == 0, said.decode()
     assert b"provider.shout: provider says (sensitive value)" in said

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import venv
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import ROOT, dstream
+from tests.events import until
 from tests.registry.conftest import ELSEWHERE, HERE, User
 from tests.services.registry import Registry
 
@@ -195,16 +195,8 @@ def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: 
     assert len(running()) == 2
     process.kill()
     process.wait(60)
-    wait_for(lambda: not running())
+    until(lambda: not running(), "both processes to end")
     assert len(list(scratch.iterdir())) == 1  # nobody was left to remove what it had unpacked, but the next one does
     probe = subprocess.run([program], env={**env, "DSTREAM_PROBE": "1"}, stdin=subprocess.DEVNULL, timeout=280)
     assert probe.returncode == 0
     assert list(scratch.iterdir()) == []
-
-
-def wait_for(condition) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail("waited in vain")

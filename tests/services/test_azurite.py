@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests.events import until
 from tests.services.azurite import HERE, azurite_server
 
 ROOT = Path(__file__).parents[2]
@@ -45,10 +45,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     starter.kill()
     starter.wait()
     starter.stdout.close()
-    until = time.monotonic() + 30
-    while answer(endpoint) is not None:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: answer(endpoint) is None, "the server to end with its starter")
 
 
 def test_the_locked_packages_name_no_registry() -> None:

@@ -17,6 +17,7 @@ from dstream_sdk import (
     ProviderError,
     RetriableError,
 )
+from tests.events import until
 
 
 def planned(kind, ctx, desired, prior=None):
@@ -228,9 +229,7 @@ def test_a_plugin_that_died_while_nothing_was_changed_is_started_again(kind, con
     planned(thing, context(), {"size": 3})
     first = running.client().pid
     os.kill(first, signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while running._client.alive and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: not running._client.alive, "the plugin's end to be noticed")
     assert planned(thing, context(), {"size": 3})[0]["size"] == 3
     assert running.client().pid != first
 

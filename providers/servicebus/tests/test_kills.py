@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
 from providers.servicebus.tests.test_life import queues_in_state
+from tests.events import PATIENCE, until
 
 pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
 
@@ -75,14 +75,15 @@ def test_whoever_is_killed_while_it_runs_no_change_is_lost(folder: Folder, victi
     for _ in range(2):
         before = sum(len(arrived(folder, f"{table}_cdc_events")) for table in folder.tables)
         runner = folder.start("run", "copy", "-until-idle")
-        deadline = time.monotonic() + 60
-        while runner.poll() is None and time.monotonic() < deadline:
+        enough = before + chance.randint(5, 60)
+
+        def under_way(runner: subprocess.Popen[str] = runner, enough: int = enough) -> bool:
             now = sum(len(arrived(folder, f"{table}_cdc_events")) for table in folder.tables)
-            if now > before + chance.randint(5, 60):
-                break
-            time.sleep(0.005)
+            return now > enough or runner.poll() is not None
+
+        until(under_way, "enough changes")
         kill(runner, victim)
-        runner.communicate(timeout=90)
+        runner.communicate(timeout=PATIENCE)
     folder.run()
     check(folder, 300, repeats=not deduplicates)
 
@@ -110,21 +111,16 @@ def test_after_a_killed_apply_the_queues_are_those_in_the_state(folder: Folder, 
     folder.bus.server.fault("PUT /T.*", delay=0.2, times=8)
     folder.bus.server.fault("PUT /T.*", lost=True, times=2)
     applying = folder.start("apply", "-auto-approve", "-parallelism", "2")
-    deadline = time.monotonic() + 60
-    while len(folder.bus.server.requests("PUT")) < 1 + moment * 2:
-        assert time.monotonic() < deadline and applying.poll() is None
-        time.sleep(0.005)
+    until(lambda: len(folder.bus.server.requests("PUT")) > moment * 2, "creations", process=applying)
     applying.kill()
-    applying.communicate(timeout=60)
+    applying.communicate(timeout=PATIENCE)
     folder.apply("-lock-timeout", "60s")
     expected = sorted(f"T{n}_cdc_events" for n in range(8))
     assert folder.bus.queues == expected == queues_in_state(folder)
     destroying = folder.start("destroy", "-auto-approve", "-allow-data-loss", "-parallelism", "2")
-    while len(folder.bus.server.requests("DELETE")) < 1 + moment:
-        assert time.monotonic() < deadline + 60 and destroying.poll() is None
-        time.sleep(0.005)
+    until(lambda: len(folder.bus.server.requests("DELETE")) > moment, "deletions", process=destroying)
     destroying.kill()
-    destroying.communicate(timeout=60)
+    destroying.communicate(timeout=PATIENCE)
     gone = folder.dstream("destroy", "-auto-approve", "-allow-data-loss", "-lock-timeout", "60s")
     assert gone.code == 0, gone.said
     assert folder.bus.queues == [] == queues_in_state(folder)

@@ -10,7 +10,7 @@ import pytest
 
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.recorded_in import change
-from tests.events import until
+from tests.events import PATIENCE, until
 
 pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
 
@@ -181,8 +181,7 @@ def test_what_a_restart_would_not_mend_ends_a_run_at_once(folder: Folder, what: 
     keys = dict(folder.bus.namespace.keys)
     running = folder.start("run", "copy")
     try:
-        until(lambda: folder.bodies("Orders_cdc_events") or running.poll() is not None, "the first message")
-        assert running.poll() is None
+        until(lambda: folder.bodies("Orders_cdc_events"), "the first message", process=running)
         if what == "queue":
             folder.bus.model.delete(folder.bus.namespace, "queue", "Orders_cdc_events")
         else:
@@ -220,12 +219,9 @@ def test_a_run_that_is_killed_while_it_makes_a_queue_leaves_nothing_that_plan_do
         "PUT /Returns_cdc_events", status=503 if point == "before" else 0, lost=point == "after", times=99
     )
     runner = folder.start("run", "copy", "-until-idle")
-    until(
-        lambda: folder.bus.server.requests("PUT", "Returns") or runner.poll() is not None, "the request for the queue"
-    )
-    assert runner.poll() is None
+    until(lambda: folder.bus.server.requests("PUT", "Returns"), "the request for the queue", process=runner)
     os.killpg(runner.pid, signal.SIGKILL)
-    runner.communicate(timeout=30)
+    runner.communicate(timeout=PATIENCE)
     folder.bus.server.faults.clear()
     planned = folder.dstream("plan").said
     assert "to destroy" not in planned or "0 to destroy" in planned, planned

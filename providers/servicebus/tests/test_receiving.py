@@ -17,6 +17,7 @@ from dstream_servicebus.settings import InputSettings
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.harness import Emitted, add
 from providers.servicebus.tests.recorded_in import change
+from tests.events import PATIENCE, until
 
 pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a machine that may be busy
 
@@ -95,15 +96,11 @@ def test_what_a_killed_run_had_not_stored_comes_again(folder: Folder) -> None:
     send(folder, "q", *lines)
     write(folder, 'queue = "q"\n prefetch = 50')
     runner = folder.start("run", "copy", "-until-idle")
-    deadline = time.monotonic() + 60
-    while len(got(folder)) < 60:
-        assert time.monotonic() < deadline and runner.poll() is None
-        time.sleep(0.02)
+    until(lambda: len(got(folder)) >= 60, "the first messages", process=runner)
     os.killpg(runner.pid, signal.SIGKILL)
-    runner.communicate(timeout=60)
+    runner.communicate(timeout=PATIENCE)
     assert left(folder, "q") > 0
-    while folder.bus.store("q").locked and time.monotonic() < deadline + 60:
-        time.sleep(0.1)
+    until(lambda: not folder.bus.store("q").locked, "the locks to expire")
     folder.run()
     assert {each["data"]["n"] for each in got(folder)} == set(range(400))
     assert left(folder, "q") == 0

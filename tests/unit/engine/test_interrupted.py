@@ -11,6 +11,7 @@ from dstream.engine.apply.step_result import StepResults
 from dstream.plan import Action, DriftKind
 from dstream.plugins import Answer
 from dstream_state import ObjectState, StateLocked
+from tests.events import PATIENCE, until
 from tests.services.recorder.world import Told, World, actions, refused, said
 
 
@@ -156,16 +157,14 @@ def test_a_request_to_stop_lets_what_is_under_way_end_and_starts_nothing_more(wo
 
 def test_a_request_to_stop_ends_the_wait_for_another_try(world: World) -> None:
     world.write(blocks("rec_planned", "a"))
-    world.recorder.on("create", "a", fail="retriable", retry=60)
-    began = time.monotonic()
+    world.recorder.on("create", "a", fail="retriable", retry=3600)
     outcomes: list[Outcome] = []
     runner = threading.Thread(target=lambda: outcomes.append(world.attempt()))
     runner.start()
-    while not world.told.of("retrying"):
-        time.sleep(0.01)
+    until(lambda: world.told.of("retrying"), "the wait for another try")
     world.stop.request()
-    runner.join(58)
-    assert time.monotonic() - began < 58
+    runner.join(PATIENCE)
+    assert not runner.is_alive()
     assert "Told to fail" in said(outcomes[0].diagnostics)
     assert world.snapshot.intents == {}
 
@@ -239,14 +238,12 @@ def test_of_two_applies_one_waits_and_finds_everything_done(world: World) -> Non
     first, second = Told(), Told()
     one = threading.Thread(target=run, args=(first,))
     one.start()
-    while not first.of("started"):
-        time.sleep(0.01)
+    until(lambda: first.of("started"), "the first change")
     with pytest.raises(StateLocked):
         apply(world.operation(), ApplyOptions(), lambda plan: True, Told(), world.stop)
     other = threading.Thread(target=run, args=(second,))
     other.start()
-    while "waiting" not in second.lines:
-        time.sleep(0.01)
+    until(lambda: "waiting" in second.lines, "the other apply to wait")
     world.recorder.open_gate("go")
     one.join(120)
     other.join(120)
@@ -260,8 +257,7 @@ def test_a_plan_beside_an_apply_reads_what_is_done_and_changes_nothing(world: Wo
     world.recorder.on("create", "b", gate="go")
     runner = threading.Thread(target=world.attempt)
     runner.start()
-    while "done create rec_planned.a" not in world.told.lines:  # which is said when it is recorded
-        time.sleep(0.01)
+    until(lambda: "done create rec_planned.a" in world.told.lines, "the record of a change")
     planned = world.plan(refresh=False)
     assert planned.pending > 0
     assert "rec_planned.a" not in actions(planned)

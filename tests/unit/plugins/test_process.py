@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,20 +14,18 @@ from dstream.plugins.one_shot import converse
 from dstream.plugins.process import describe_exit, spawn
 from dstream.plugins.redact import Redactor
 from dstream_state.processes import alive, start_time
+from tests.events import PATIENCE, until
 
 pytestmark = pytest.mark.processes
 
 
-def gone(pid, seconds=10):
-    until = time.monotonic() + seconds
-    while alive(pid, None) and time.monotonic() < until:
-        time.sleep(0.01)
-    return not alive(pid, None)
+def gone(pid):
+    return until(lambda: not alive(pid, None), f"process {pid} to be gone")
 
 
 def output_of(argv, **environment):
     process = spawn("p", argv, environment or {"PATH": os.environ["PATH"]})
-    return converse(process, b"", timeout=10, redactor=Redactor()).text.decode()
+    return converse(process, b"", timeout=PATIENCE, redactor=Redactor()).text.decode()
 
 
 def test_a_provider_sees_the_usual_environment_and_what_its_block_names(monkeypatch):
@@ -57,7 +54,7 @@ def test_only_inherited_descriptors_are_open_in_a_provider():
     read, write = os.pipe()
     kept, _ = os.pipe()
     process = spawn("p", ["/bin/sh", "-c", "ls /proc/self/fd"], {"PATH": os.environ["PATH"]}, [kept])
-    said = converse(process, b"", timeout=10, redactor=Redactor()).text.decode().split()
+    said = converse(process, b"", timeout=PATIENCE, redactor=Redactor()).text.decode().split()
     assert str(kept) in said
     assert str(read) not in said
     assert str(write) not in said
@@ -72,7 +69,7 @@ def test_a_program_that_cannot_be_started_is_an_error_for_the_user(monkeypatch):
 
 def test_a_launcher_says_on_stderr_what_it_cannot_start():
     process = spawn("p", ["/does/not/exist"], {})
-    said = converse(process, b"", timeout=10, redactor=Redactor())
+    said = converse(process, b"", timeout=PATIENCE, redactor=Redactor())
     assert said.exit_code not in (None, 0)
     assert "/does/not/exist" in str(said.tail)
 

@@ -1,6 +1,7 @@
 """The committer: dead letters, store, commit, in this order; the newest only."""
 
 import os
+import select
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from dstream.run.checkpoint_tracker import CheckpointTracker, ProtocolBroken
 from dstream.run.committer import Committer, parse_reject
 from dstream.run.end_reason import SessionOver
 from dstream_state import Checkpoint, open_backend
+from tests.events import PATIENCE, until
 
 
 class Story:
@@ -90,12 +92,11 @@ def test_an_input_that_does_not_read_does_not_stop_the_host_and_gets_whole_lines
         committer.notify()
         if count % 100 == 0:
             time.sleep(0.001)
-    until = time.monotonic() + 20
-    while (lease.checkpoint is None or lease.checkpoint.position["p"] < 4000) and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: lease.checkpoint is not None and lease.checkpoint.position["p"] >= 4000, "the last checkpoint")
     assert lease.checkpoint.position["p"] == 4000
     got = b""
-    while not got.endswith(b'"p":4000}}}\n') and time.monotonic() < until:
+    while not got.endswith(b'"p":4000}}}\n'):
+        assert select.select([read], [], [], PATIENCE)[0]
         got += os.read(read, 1 << 16)
     committer.close()
     thread.join()
