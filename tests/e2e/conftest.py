@@ -73,6 +73,14 @@ def shop(tmp_path, postgres):
 
 
 @pytest.fixture
+def bench(tmp_path):
+    """A folder to write providers in, and one flow at a time (`run_parts/bench.py`)."""
+    from tests.e2e.run_parts.bench import Bench
+
+    return Bench(tmp_path)
+
+
+@pytest.fixture
 def remote_shop(shop, azurite):
     """The same with its state in Azurite."""
     container = f"shop-{os.getpid()}-{next(_numbers)}"
