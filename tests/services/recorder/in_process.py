@@ -23,7 +23,7 @@ from dstream_sdk.errors import HostGone, ProviderError
 from dstream_sdk.probe import probe
 from dstream_sdk.program import run_provider
 from dstream_sdk.provider import Provider
-from tests.services.recorder.provider import Life
+from tests.services.recorder.store import Life
 
 Make = Callable[[Life], Provider]
 _pids = itertools.count(1 << 23)  # beyond what any system gives to a process, so that a signal to one hits nobody

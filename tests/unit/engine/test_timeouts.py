@@ -13,7 +13,7 @@ from dstream.engine.commands.validate import lint
 from dstream.engine.setup.operation import OperationInputs
 from dstream.plugins import Answer, session
 from dstream_state import Timeouts
-from tests.services.recorder.provider import SETTLE
+from tests.services.recorder.store import SETTLE
 from tests.services.recorder.world import World, refused, said
 
 USUAL = 1800
