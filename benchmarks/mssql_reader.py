@@ -1,6 +1,6 @@
 """The SQL Server input alone, writing to nowhere, against a bare loop over the same driver and stand-in.
 
-The bare loop asks for the same pages of changes (`fn_cdc_get_all_changes_...`, TOP WITH TIES) and fetches the driver's
+The bare loop asks for the same pages of the change table (TOP WITH TIES) and fetches the driver's
 rows one by one, to do nothing with them; it is a process of its own too. Both read all changes, in alternating order,
 start-up included; the loop against itself is the control. The server is a stand-in in a third process: these numbers
 say what the reader costs beside the driver, not what a real SQL Server gives.
@@ -29,17 +29,17 @@ names = [("Id", "bigint", 8), ("Customer", "nvarchar", 80), ("Amount", "decimal"
 database = connect(target_of(sys.argv[1]))
 ((end,),) = database.rows(statements.MAX_LSN)
 ((start,),) = database.rows(statements.MIN_LSN, "dbo_Events")
-count, seq = 0, None
+count, place = 0, []
 while True:
-    text = statements.changes("dbo_Events", names, ["Id"], within=seq is not None)
-    cursor = database.execute(text, int(sys.argv[2]), start, end, *([] if seq is None else [seq]))
+    text = statements.changes("dbo_Events", names, ["Id"], within=bool(place))
+    cursor = database.execute(text, int(sys.argv[2]), start, end, *place)
     found, row = 0, None
     for row in cursor:
         found += 1
     count += found
     if found < int(sys.argv[2]):
         break
-    start, seq = row[0], row[1]
+    start, place = row[0], [row[4], row[1]]
 print(count)
 """
 

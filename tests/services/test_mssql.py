@@ -52,6 +52,7 @@ CHANGES = (
     "SELECT * FROM cdc.fn_cdc_get_all_changes_dbo_Orders(sys.fn_cdc_get_min_lsn(N'dbo_Orders'),"
     " sys.fn_cdc_get_max_lsn(), N'all update old') ORDER BY __$start_lsn, __$seqval, __$operation"
 )
+TABLE = "SELECT * FROM cdc.dbo_Orders_CT ORDER BY __$start_lsn, __$command_id, __$seqval, __$operation"
 
 
 def test_changes_come_with_their_operations_masks_and_both_rows_of_an_update(server: SqlServer, shop: Database):
@@ -60,15 +61,24 @@ def test_changes_come_with_their_operations_masks_and_both_rows_of_an_update(ser
     with shop.transaction() as t:
         t.update("Orders", {"Id": 1}, Name="b")
         t.delete("Orders", Id=1)
-    found = ask(server, CHANGES)
-    assert [(row[2], row[3], *row[4:]) for row in found] == [
+    found = ask(server, TABLE)
+    assert [row[3:-1] for row in found] == [
         (2, b"\x07", 1, "a", "long"),
         (3, b"\x02", 1, "a", None),  # a large value that did not change is not recorded before an update
         (4, b"\x02", 1, "b", "long"),
         (1, b"\x07", 1, "b", "long"),
     ]
     assert len({row[0] for row in found}) == 2
-    assert found[1][1] == found[2][1] < found[3][1]
+    assert [row[-1] for row in found] == [1, 1, 1, 2], "commands count within a transaction"
+    assert found[1][2] == found[2][2] > found[3][2], "sequences are not in the order of the changes"
+    assert sorted(row[:1] + row[2:-1] for row in found) == sorted(ask(server, CHANGES)), "the function has no command"
+    shop.cdc.command_ids = False
+    with shop.transaction() as t:
+        t.insert("Orders", Id=2)
+        t.insert("Orders", Id=3)
+    *_, second, third = ask(server, CHANGES)
+    assert (second[4], third[4]) == (2, 3), "without commands, sequences are in the order of the changes"
+    assert len(ask(server, "SELECT * FROM cdc.dbo_Orders_CT")[0]) == len(found[0]) - 1
 
 
 def test_functions_of_log_sequence_numbers(server: SqlServer, shop: Database):

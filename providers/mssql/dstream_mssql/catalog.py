@@ -9,9 +9,12 @@ from typing import Any
 
 from dstream_mssql import statements
 from dstream_mssql.database import Database
+from dstream_mssql.errors import number_of
 from dstream_mssql.lsn import from_bytes
 from dstream_mssql.names import Pattern, Table
 from dstream_sdk import DeniedError, InvalidError, ProviderError
+
+_NO_SUCH_OBJECT = 208
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Instance:
     role: str | None
     columns: tuple[Column, ...]
     index: tuple[str, ...]
+    command_ids: bool = False
+    """Whether its change table numbers the operations of a transaction."""
     altered: bool = False
     """Whether the table was altered after it was made, as far as the capture agent has come and this login may ask."""
 
@@ -109,6 +114,8 @@ class Catalog:
     cdc: bool
     snapshot_isolation: bool
     guid: str
+    read_only: bool = False
+    """Whether this is a replica that can only be read: locks are not taken there, and nothing can be enabled."""
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
 
     def chosen(self, patterns: Sequence[Pattern], exclude: Sequence[Pattern] = ()) -> list[Source]:
@@ -137,13 +144,24 @@ class Catalog:
         ]
 
 
+def retention_of(database: Database) -> int | None:
+    """Minutes after which cleanup removes changes, None where the job does not exist yet. Raises ProviderError."""
+    try:
+        found = database.rows(statements.RETENTION_IN_AZURE if database.in_azure else statements.RETENTION)
+    except InvalidError as problem:
+        if number_of(problem) == _NO_SUCH_OBJECT:
+            return None
+        raise
+    return int(found[0][0]) if found else None
+
+
 def look(database: Database) -> Catalog:
     """Look at the database. Raises ProviderError."""
     found = database.rows(statements.DATABASE)
     if not found:
         raise ProviderError("Database not found", "sys.databases does not have the database of this connection")
-    name, cdc, isolation, guid = found[0]
-    catalog = Catalog(str(name), bool(cdc), isolation == 1, str(guid))
+    name, cdc, isolation, guid, updateability = found[0]
+    catalog = Catalog(str(name), bool(cdc), isolation == 1, str(guid), updateability == "READ_ONLY")
     by_id: dict[int, Source] = {}
     for object_id, schema, table, _ in database.rows(statements.TABLES):
         source = Source(Table(schema, table), object_id)
@@ -181,6 +199,7 @@ def _instances(database: Database) -> list[Instance]:
         altered = {object_id for (object_id,) in database.rows(statements.ALTERED)}
     except DeniedError:
         altered = set()
+    numbered = {object_id for (object_id,) in database.rows(statements.COMMAND_IDS)}
     return [
         Instance(
             name,
@@ -191,6 +210,7 @@ def _instances(database: Database) -> list[Instance]:
             role,
             tuple(captured[object_id]),
             tuple(index[object_id]),
+            object_id in numbered,
             object_id in altered,
         )
         for name, object_id, source, start, created, role in database.rows(statements.INSTANCES)

@@ -1,4 +1,4 @@
-"""Connections: one place that opens them and turns the driver's errors into ours.
+"""Connections: one place that opens them; `errors.py` turns the driver's errors into ours.
 
 The driver is imported when a connection is opened, not before. A connection string is never part of an error.
 """
@@ -7,31 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
+from dstream_mssql import statements
 from dstream_mssql.connection_string import Target, parse
-from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError, RetriableError
+from dstream_mssql.errors import name_all_errors, reached, translated
+from dstream_sdk import InvalidError
 
+AZURE_SQL_DATABASE = 5
+"""EngineEdition of Azure SQL Database; Managed Instance is 8 and has an agent."""
 STATEMENT_TIMEOUT = 300.0
 """Seconds that the server may take for one answer; whoever waits longer than this has lost the connection."""
 
-_DENIED = {229, 230, 262, 297, 300, 916, 4060, 18452, 18456, 18470, 18486, 18487, 18488, 22902, 22904, 33435}
-_CONFLICT = {22906, 22926, 22962, 15233}
-_INVALID = {102, 156, 207, 208, 209, 245, 313, 911, 2812, 22901, 22931, 22939, 22960, 3952, 15151}
-_RETRIABLE = {
-    -2, 64, 233, 601, 701, 802, 824, 921, 922, 923, 983, 1204, 1205, 1222, 3960, 4891, 6005, 8645, 8651, 9001, 10053,
-    10054, 10060, 10928, 10929, 14355, 17142, 17197, 18401, 40143, 40166, 40197, 40501, 40540, 40613, 40648, 41301,
-    41302, 41305, 41325, 41839, 42108, 42109, 49918, 49919, 49920,
-}  # fmt: skip
-"""Out of resources, deadlock, failover, throttling of Azure: the same may succeed later."""
-
 _SCOPE = "https://database.windows.net/.default"
-
-
-class Lost(RetriableError):
-    """The connection broke, or there is none: nothing is wrong with the request itself."""
 
 
 def target_of(connection_string: str) -> Target:
@@ -48,6 +37,14 @@ class Database:
     def __init__(self, connection: Any, target: Target) -> None:
         self.name = target.database
         self._connection, self._target = connection, target
+        self._edition = 0
+
+    @property
+    def in_azure(self) -> bool:
+        """Whether this is Azure SQL Database, which has no SQL Server Agent and no `msdb`. Raises ProviderError."""
+        if not self._edition:
+            ((self._edition,),) = self.rows(statements.EDITION)
+        return self._edition == AZURE_SQL_DATABASE
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement returns; its parameters are @P1, @P2 ... Raises ProviderError, Lost."""
@@ -77,7 +74,7 @@ class Database:
 
     def errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
         """Turns the driver's errors within it into ours."""
-        return _errors(doing, self._target)
+        return translated(doing, self._target)
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
         """A transaction whose reads all see the same moment (SNAPSHOT isolation)."""
@@ -112,11 +109,13 @@ def connect(target: Target) -> Database:
     from dstream_mssql import tls
 
     tls.install()
-    with _errors("connect to SQL Server", target):
+    name_all_errors()
+    with translated("connect to SQL Server", target):
         port = target.port or instance_browser_client.resolve_instance_port(
             target.host, None, target.instance, target.timeout
         )
         raw = socket.create_connection((target.host, port), target.timeout)
+    with translated("connect to SQL Server", target, raw.getsockname()[0]):
         encryption: Any = tls.Encryption(
             verify=target.encrypt and not target.trust,
             host_name=target.certificate_host or target.host,
@@ -139,6 +138,7 @@ def connect(target: Target) -> Database:
             bytes_to_unicode=False,
             disable_connect_retry=True,
         )
+    reached(target)
     return Database(connection, target)
 
 
@@ -179,59 +179,3 @@ def _source(target: Target) -> Callable[[], str]:
     else:
         credential = DefaultAzureCredential(exclude_interactive_browser_credential=True)
     return lambda: str(credential.get_token(_SCOPE).token)
-
-
-@contextlib.contextmanager
-def _errors(doing: str, target: Target) -> Any:
-    import pytds
-
-    try:
-        yield
-    except ProviderError:
-        raise
-    except pytds.Error as problem:
-        raise _error_of(problem, f"Could not {doing}", target) from None
-    except ssl.SSLError as problem:
-        raise ProviderError(
-            f"Could not {doing}",
-            f"TLS with {target.host}: {problem.reason or problem}{_hint(problem)}",
-        ) from None
-    except (OSError, EOFError) as problem:
-        raise Lost(f"Could not {doing}", scrub(f"{target.host}: {problem or type(problem).__name__}", target)) from None
-    except Exception as problem:
-        if type(problem).__module__.startswith("azure."):
-            text = " ".join(str(problem).split())[:500]
-            raise DeniedError(f"Could not {doing}", f"no access token from Azure: {scrub(text, target)}") from None
-        raise
-
-
-def _hint(problem: ssl.SSLError) -> str:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return (
-            f" ({problem.verify_message}). Name the authority's file with CAFile=..., or, for a trusted server with "
-            "a self-signed certificate, set TrustServerCertificate=yes"
-        )
-    return ""
-
-
-def _error_of(problem: Any, summary: str, target: Target) -> ProviderError:
-    number = getattr(problem, "number", None) or getattr(problem, "msg_no", None) or 0
-    said = problem.args[0] if problem.args and isinstance(problem.args[0], str) else str(problem)
-    text = scrub(" ".join(str(said).split()), target)
-    detail = f"{text} (error {number})" if number else text
-    if number in _DENIED or "not authorized" in text:
-        return DeniedError(summary, detail)
-    if number in _CONFLICT:
-        return ConflictError(summary, detail)
-    if not number:
-        return Lost(summary, detail)
-    if number in _RETRIABLE or getattr(problem, "severity", 0) >= 17:
-        return RetriableError(summary, detail)
-    if number in _INVALID:
-        return InvalidError(summary, detail)
-    return ProviderError(summary, detail)
-
-
-def scrub(text: str, target: Target) -> str:
-    """The text without the password."""
-    return text.replace(target.password, "(password)") if target.password else text

@@ -32,32 +32,37 @@ class Envelopes:
         self._truncate = b'{"data":{},"metadata":{%b,"OperationType":"Truncate","LSN":"' % names
 
     def changes(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
-        """Lines of rows of the change table, in the order of (LSN, sequence, operation).
+        """Lines of rows of the change table, in the order of (LSN, command, sequence, operation).
 
         The two rows of an update become one line; its row before is found by the key, or else by its turn.
         """
         lines: list[bytes] = []
         waiting: list[tuple[bytes | None, bytes]] = []
-        last: tuple[bytes, bytes, int] | None = None
+        last: tuple[tuple[bytes, ...], int] | None = None
+        group: tuple[Any, ...] = ()
+        place = step = order = b""
         ordinal = 0
         middle, join, images = self._middle, b"".join, self._before_images
         for row in rows:
-            lsn, seq, operation, mask, data, key = row[:6]
+            lsn, seq, operation, mask, command, data, key = row[:7]
             number = operation[0]
+            if (lsn, seq, command) != group:
+                group, place, step = (lsn, seq, command), lsn.hex().encode(), seq.hex().encode()
+                # With numbers of operations the sequence does not order them; without, it does.
+                order = step if command is None else b"%010d/%b" % (int.from_bytes(command, "little"), step)
             if number == BEFORE:
                 if images or key is not None:
-                    if last is None or (lsn, seq) != last[:2] or last[2] != BEFORE:
+                    if last != (group, BEFORE):
                         waiting.clear()
-                    last = (lsn, seq, BEFORE)
-                    waiting.append((key, self._without(row[6], row[7], mask) if self._large else data))
+                    last = (group, BEFORE)
+                    waiting.append((key, self._without(row[7], row[8], mask) if self._large else data))
                 continue
-            this = (lsn, seq, number)
+            this = (group, number)
             ordinal = ordinal + 1 if this == last else 0
             more = b""
             if number == AFTER and waiting:
                 more = self._pair(key, waiting)
             last = this
-            place, step = lsn.hex().encode(), seq.hex().encode()
             lines.append(
                 join(
                     (
@@ -72,7 +77,7 @@ class Envelopes:
                         b',"Position":"',
                         place,
                         b"/",
-                        step,
+                        order,
                         b'/%d/%04d","TransactionID":"' % (number, ordinal),
                         place,
                         b'"}}\n',

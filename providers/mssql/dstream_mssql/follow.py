@@ -17,9 +17,11 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from dstream_mssql import statements
-from dstream_mssql.database import Database, Lost
+from dstream_mssql.database import Database
+from dstream_mssql.errors import Lost
 from dstream_mssql.lsn import from_bytes
 from dstream_mssql.pacing import Pace
+from dstream_mssql.patience import FIRST_PAUSE, LONGEST_PAUSE
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import Gap, Page, TableReader
 from dstream_mssql.settings import InputSettings
@@ -28,7 +30,6 @@ from dstream_sdk import InputSession, ProviderError, RetriableError, log
 from dstream_sdk.failpoints import armed, fault
 from dstream_sdk.pool import Pool
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _LOSSES = 3
 _NOT_BEFORE_MORE = float("inf")
 """Due when more of the log has been captured."""
@@ -47,6 +48,10 @@ class Track:
     """Whether it is to be looked at anew before more of it is read: its table or its capture instances have changed."""
     read_at: float = 0.0
     problem: ProviderError | None = None
+    lasting: bool = False
+    """Whether the problem is not transient, or has lasted for longer than the patience with transient ones."""
+    troubled_at: float | None = None
+    """When the first of the transient problems in a row came."""
     pause: float = 0.0
     losses: int = 0
     """How often in a row the connection was lost while this table was read."""
@@ -78,7 +83,7 @@ class Follower:
         self._captured = 0
         self._looked: Pace = Pace(config.poll_interval, config.max_poll_interval)
         self._lost_since: float | None = None
-        self._pause = _FIRST_PAUSE
+        self._pause = FIRST_PAUSE
 
     @property
     def position(self) -> Position:
@@ -215,10 +220,10 @@ class Follower:
         if isinstance(result, BaseException):
             self._fail(track, result, now)
             return
-        track.losses = 0
+        track.losses, track.troubled_at = 0, None
         if track.problem is not None:
             log(f"{track.name}: can be read again")
-            track.problem, track.pause = None, 0.0
+            track.problem, track.pause, track.lasting = None, 0.0, False
         session = self._session
         if result.count:
             if armed("mid_page") and result.count > 1:
@@ -241,13 +246,23 @@ class Follower:
                 self._lose(problem, now)
                 return
             # Others connect and read meanwhile: it is this table whose reading ends the connection.
-        if not isinstance(problem, ProviderError) or isinstance(problem, Gap) or self._config.on_table_error == "fail":
+        if not isinstance(problem, ProviderError) or isinstance(problem, Gap):
+            raise problem
+        track.lasting = self._lasts(track, problem, now)
+        if track.lasting and self._config.on_table_error == "fail":
             raise problem
         if track.problem is None or str(track.problem) != str(problem):
             log(f"{track.name}: cannot be read; the other tables continue: {problem}")
         track.problem = problem
-        track.pause = min(max(track.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        track.pause = min(max(track.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         track.pace.due = now + track.pause
+
+    def _lasts(self, track: Track, problem: ProviderError, now: float) -> bool:
+        if not isinstance(problem, RetriableError):
+            return True
+        if track.troubled_at is None:
+            track.troubled_at = now
+        return now - track.troubled_at > self._config.reconnect_timeout
 
     def _lose(self, problem: RetriableError, now: float) -> None:
         """The connection is lost: wait with growing pauses, up to `reconnect_timeout`."""
@@ -257,12 +272,12 @@ class Follower:
         elif now - self._lost_since > self._config.reconnect_timeout:
             raise problem
         self._looked.due = now + self._pause
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _regained(self) -> None:
         if self._lost_since is not None:
             log("reconnected")
-            self._lost_since, self._pause = None, _FIRST_PAUSE
+            self._lost_since, self._pause = None, FIRST_PAUSE
             for track in self.tracks.values():
                 track.pace.due = 0.0
 
@@ -270,8 +285,7 @@ class Follower:
         if self._captured < end or any(track.busy for track in self.tracks.values()):
             return False
         return all(
-            track.problem is not None or (track.place.seq is None and track.place.lsn >= end)
-            for track in self.tracks.values()
+            track.lasting or (track.place.seq is None and track.place.lsn >= end) for track in self.tracks.values()
         )
 
     def _advance(self) -> None:

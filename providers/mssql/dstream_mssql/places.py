@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dstream_mssql.catalog import Instance, Source, check_key
+from dstream_mssql.lsn import to_hex
 from dstream_mssql.position import Place
 from dstream_mssql.reader import TableReader, lost
 from dstream_mssql.settings import InputSettings
@@ -45,7 +46,9 @@ def place_of(source: Source, stored: Place | None, captured: int, config: InputS
     for instance in instances:
         if instance.start_lsn <= stored.first:
             log(f"{source.table.full}: continues in the capture instance {instance.name}")
-            return replace(stored, instance=instance.name, object_id=instance.object_id)
+            if stored.seq is not None:  # each change table numbers the operations in its own way
+                log(f"{source.table.full}: delivers the transaction {to_hex(stored.lsn)} again from its beginning")
+            return replace(stored.before_transaction(), instance=instance.name, object_id=instance.object_id)
     instance = min(instances, key=lambda one: one.start_lsn)
     problem = lost(source.table, instance, stored, instance.start_lsn)
     if config.on_gap == "fail":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from dstream_mssql.captures import captures_of, instance_name, key_of
-from dstream_mssql.catalog import check_key, json_schema, look
+from dstream_mssql.catalog import Catalog, check_key, json_schema, look
 from dstream_mssql.database import connect, target_of
 from dstream_mssql.names import Pattern, Table
-from dstream_mssql.resources.marker import ours
+from dstream_mssql.patience import patiently
+from dstream_mssql.resources.marker import Made, ours
 from dstream_mssql.selection import parse_list
 from dstream_mssql.settings import InputSettings
 from dstream_sdk import InvalidError, Notice, Released, Resource, Stream
 
+_PATIENCE = 15.0
+"""Seconds for which a plan repeats what is transient: its answer is due within 30."""
 CDC_DATABASE, CDC_TABLE = "mssql_cdc_database", "mssql_cdc_table"
 
 
@@ -23,12 +27,16 @@ def discovered(
 
     CDC that somebody else enabled is used as it is and stays out of the plan, so that `destroy` leaves it alone.
     """
-    database = connect(target_of(config.connection_string))
-    try:
-        catalog = look(database)
-        made = ours(database)
-    finally:
-        database.close()
+    target = target_of(config.connection_string)
+
+    def seen() -> tuple[Catalog, Made]:
+        database = connect(target)
+        try:
+            return look(database), ours(database)
+        finally:
+            database.close()
+
+    catalog, made = patiently(seen, _PATIENCE, _slept, unreachable=False)
     if missing := catalog.missing(patterns):
         raise InvalidError(
             "Table not found",
@@ -67,3 +75,8 @@ def needed(
         if config.role_name:
             wanted["role_name"] = config.role_name
         yield Resource(CDC_TABLE, key_of(table, number), wanted, depends_on=before)
+
+
+def _slept(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

@@ -1,8 +1,8 @@
 """Position: what a checkpoint of the input says.
 
 Each table has its own place: everything up to `lsn` has been emitted; with `seq`, the transaction of `lsn` only up to
-that sequence. Tables that have been read up to the newest captured LSN share the position's own `lsn`, so that a
-checkpoint of many tables stays small.
+that sequence of that `command`. Tables that have been read up to the newest captured LSN share the position's own
+`lsn`, so that a checkpoint of many tables stays small.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Place:
     object_id: int
     lsn: int
     seq: int | None = None
+    command: int | None = None
+    """With `seq`, the number of the operation within the transaction; None where the change table has no numbers."""
     reading: bool = False
     """Its rows are still to be read, or their reading was interrupted."""
     rows: int = 0
@@ -35,9 +37,13 @@ class Place:
         """The LSN from which to read on."""
         return self.lsn + 1 if self.seq is None else self.lsn
 
-    def at(self, lsn: int, seq: int | None = None) -> Place:
+    def at(self, lsn: int, seq: int | None = None, command: int | None = None) -> Place:
         """The place further on."""
-        return replace(self, lsn=lsn, seq=seq)
+        return replace(self, lsn=lsn, seq=seq, command=command)
+
+    def before_transaction(self) -> Place:
+        """The place before the transaction within which this one is; the same if it is between two."""
+        return self if self.seq is None else self.at(self.lsn - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ def _place_to_json(place: Place, lsn: int) -> dict[str, Any]:
         out["lsn"] = to_hex(place.lsn)
     if place.seq is not None:
         out["seq"] = to_hex(place.seq)
+    if place.command is not None:
+        out["command"] = place.command
     if place.reading:
         out["reading"] = True
         out["rows"] = place.rows
@@ -98,6 +106,7 @@ def _place_from_json(value: Mapping[str, Any], lsn: int) -> Place:
         object_id=int(value["id"]),
         lsn=from_hex(value["lsn"]) if "lsn" in value else lsn,
         seq=from_hex(value["seq"]) if "seq" in value else None,
+        command=int(value["command"]) if "command" in value else None,
         reading=bool(value.get("reading")),
         rows=int(value.get("rows", 0)),
         truncate=bool(value.get("truncate")),

@@ -9,18 +9,20 @@ from functools import partial
 from dstream_mssql import statements
 from dstream_mssql.captures import spoken_warning
 from dstream_mssql.catalog import Catalog, Source, look
-from dstream_mssql.database import Database, Lost, connect, target_of
+from dstream_mssql.database import Database, connect, target_of
+from dstream_mssql.errors import Lost, reached
 from dstream_mssql.follow import Follower, Track
 from dstream_mssql.lsn import from_bytes, to_hex
 from dstream_mssql.names import Table
 from dstream_mssql.pacing import Pace
+from dstream_mssql.patience import FIRST_PAUSE, LONGEST_PAUSE, patiently
 from dstream_mssql.places import REREAD, place_of, readers_of
 from dstream_mssql.position import Place, Position
 from dstream_mssql.selection import keys_of, parse_list, patterns_of
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.snapshot import SnapshotReader
 from dstream_mssql.watch import Watch
-from dstream_sdk import DeniedError, InputSession, ProviderError, Stopped, log
+from dstream_sdk import DeniedError, InputSession, ProviderError, RetriableError, Stopped, log
 from dstream_sdk.pool import Pool
 
 _PATIENCE, _BETWEEN = 10.0, 0.5
@@ -52,7 +54,17 @@ class Session:
             )
 
     def prepare(self) -> None:
-        """Everything that can be refused before the session is ready. Raises ProviderError."""
+        """Everything that can be refused before the session is ready. Raises ProviderError.
+
+        Transient errors are repeated for `reconnect_timeout`. A server that cannot be reached is one of them where a
+        checkpoint shows that it was reached before.
+        """
+        resumed = self._session.checkpoint_position is not None
+        if resumed:
+            reached(target_of(self._config.connection_string))
+        patiently(self._prepare, self._config.reconnect_timeout, self._session.wait, unreachable=resumed)
+
+    def _prepare(self) -> None:
         with self._pool.lend() as database:
             catalog, captured = self._see(database)
             patience = time.monotonic() + _PATIENCE
@@ -76,7 +88,13 @@ class Session:
         """Read rows, then changes, until the session stops. Raises ProviderError, Stopped."""
         config, session = self._config, self._session
         try:
-            self._snapshots = SnapshotReader(config, session, self._pool, isolated=self._catalog.snapshot_isolation)
+            isolated = self._catalog.snapshot_isolation and not self._catalog.read_only
+            if self._catalog.read_only:
+                log(
+                    "connected to a read-only replica, which takes no locks: rows are read without an exact snapshot, "
+                    "and changes made meanwhile are delivered again behind them"
+                )
+            self._snapshots = SnapshotReader(config, session, self._pool, isolated=isolated)
             for track in self._tracks.values():
                 if session.stopping:
                     return
@@ -88,21 +106,24 @@ class Session:
 
     def _snapshot(self, track: Track, position: Position) -> Position:
         """Read the rows of a table if they are to be read; return the position with that."""
-        patience = time.monotonic() + self._config.reconnect_timeout
-        pause = 0.2
+        limit = self._config.reconnect_timeout
+        patience, pause = time.monotonic() + limit, FIRST_PAUSE
         while track.place.reading:
+            began = time.monotonic()
             try:
                 position = self._snapshots.read(track.reader, position)
                 track.place = position.tables[track.name]
-            except Lost as problem:
+            except RetriableError as problem:
                 # What has been read of the table is emptied again: its reading starts over.
                 position = self._snapshots.interrupted(track.name, position)
-                if time.monotonic() > patience:
+                if began > patience:
                     raise
+                if time.monotonic() - began > limit:  # it went well for longer than a failover takes
+                    patience, pause = time.monotonic() + limit, FIRST_PAUSE
                 log(f"{problem}; retrying")
                 if self._session.wait(pause):
                     raise Stopped from None
-                pause = min(pause * 2, 30.0)
+                pause = min(pause * 2, LONGEST_PAUSE)
         return position
 
     def _look(self, follower: Follower, captured: int) -> None:

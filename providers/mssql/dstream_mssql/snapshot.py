@@ -25,6 +25,7 @@ from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.decoder import Decoder
 from dstream_mssql.envelopes import Envelopes
+from dstream_mssql.errors import number_of
 from dstream_mssql.lsn import from_bytes, from_log, to_hex
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import TableReader
@@ -35,7 +36,7 @@ from dstream_sdk.pool import Pool
 from dstream_sdk.snapshot import TableSnapshot
 
 _PATIENCE = 0.05
-_LOCK_TIMEOUT = "SET LOCK_TIMEOUT 5000"
+_LOCK_TIMEOUT, _LOCK_TIMED_OUT = "SET LOCK_TIMEOUT 5000", 1222
 _BETWEEN_CHECKPOINTS = 10_000
 
 
@@ -56,7 +57,7 @@ class SnapshotReader:
             database = stack.enter_context(self._pool.lend())
             lsn = self._begin(reader, database, stack)
             again = before.truncate or before.rows > 0 or before.lsn > 0
-            place = Place(reader.instance.name, reader.instance.object_id, lsn, None, True, 0, again)
+            place = Place(reader.instance.name, reader.instance.object_id, lsn, reading=True, truncate=again)
             return self._rows(reader, database, position, place)
 
     def interrupted(self, name: str, position: Position) -> Position:
@@ -92,7 +93,7 @@ class SnapshotReader:
                     other.rows(statements.STILL_THERE)
                     return from_log(end)
             except RetriableError as problem:
-                if "(error 1222)" not in problem.detail:
+                if number_of(problem) != _LOCK_TIMED_OUT:
                     raise
                 log(f"{table.full}: waiting for transactions that lock it")
                 if self._session.wait(_PATIENCE):

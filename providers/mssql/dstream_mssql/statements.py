@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dstream_mssql.names import Table, literal, quote
 
 DATABASE = (
-    "SELECT d.name, d.is_cdc_enabled, d.snapshot_isolation_state, CONVERT(nvarchar(36), d.service_broker_guid)"
-    " FROM sys.databases AS d WHERE d.database_id = DB_ID()"
+    "SELECT d.name, d.is_cdc_enabled, d.snapshot_isolation_state, CONVERT(nvarchar(36), d.service_broker_guid),"
+    " CONVERT(nvarchar(20), DATABASEPROPERTYEX(DB_NAME(), N'Updateability'))"
+    " FROM sys.databases AS d WHERE d.name = DB_NAME()"
 )
+"""By name, since in Azure SQL Database DB_ID() is not the number that sys.databases has."""
+EDITION = "SELECT CAST(SERVERPROPERTY(N'EngineEdition') AS int)"
 TABLES = (
     "SELECT t.object_id, s.name, t.name, t.is_tracked_by_cdc FROM sys.tables AS t"
     " JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE t.is_ms_shipped = 0"
@@ -41,6 +44,10 @@ CAPTURED_COLUMNS = (
 )
 ALTERED = "SELECT DISTINCT object_id FROM cdc.ddl_history"
 """Change tables whose source table was altered after they were made."""
+COMMAND_IDS = "SELECT object_id FROM sys.columns WHERE name = N'__$command_id'"
+"""Change tables that number the operations of a transaction."""
+BEGINNING = "SELECT start_lsn FROM cdc.change_tables WHERE object_id = @P1"
+"""From where on a change table is complete. Cleanup raises it first, and removes rows then."""
 INDEX_COLUMNS = "SELECT object_id, column_name FROM cdc.index_columns ORDER BY object_id, index_ordinal"
 CAPTURES = "SELECT COUNT(*), COUNT(start_lsn), MAX(create_date) FROM cdc.change_tables"
 """Changes with every capture instance that is made, goes or begins."""
@@ -63,12 +70,17 @@ LSN_AGE = (
 )
 """Seconds since the first transaction at or after an LSN."""
 RETENTION = "SELECT retention FROM msdb.dbo.cdc_jobs WHERE database_id = DB_ID() AND job_type = N'cleanup'"
-"""Minutes; needs to read msdb."""
+"""Minutes; needs to read msdb. The table exists when a first job has been created on the server."""
+RETENTION_IN_AZURE = "SELECT retention FROM cdc.cdc_jobs WHERE job_type = N'cleanup'"
+"""The same in Azure SQL Database, whose jobs are in the database itself."""
 LOG_END = "SELECT log_end_lsn FROM sys.dm_db_log_stats(DB_ID())"
 """Where the log ends; needs VIEW DATABASE STATE, and SQL Server 2016 SP2."""
 STILL_THERE = "SELECT @@TRANCOUNT"
 
-META = ("__$start_lsn", "__$seqval", "__$operation", "__$update_mask")
+META = ("__$start_lsn", "__$seqval", "__$operation", "__$update_mask", "__$command_id")
+"""What comes before the captured columns in a page; the last one is NULL where the change table has none."""
+_ORDER = ("__$start_lsn", "__$command_id", "__$seqval")
+"""The clustered index of a change table, but for the operation: rows that share these belong together."""
 
 
 def selected(name: str, kind: str, length: int | None, of: str = "") -> str:
@@ -90,21 +102,57 @@ def selected(name: str, kind: str, length: int | None, of: str = "") -> str:
     return f"{column} AS {quote(name)}"
 
 
-def changes(instance: str, columns: Sequence[tuple[str, str, int | None]], key: Sequence[str], *, within: bool) -> str:
-    """A page of changes: @P1 rows from the LSN @P2 to @P3, and those that tie with the last.
+def changes(
+    instance: str, columns: Sequence[tuple[str, str, int | None]], key: Sequence[str], *, within: bool = False
+) -> str:
+    """A page of a change table: @P1 rows from the LSN @P2 to @P3, and those that belong to the last.
+
+    `within`: only what comes after the command @P4 and its sequence @P5 in the transaction of @P2. Each part of the
+    page is one range of the clustered index, read from its beginning, and no longer than the page.
+    """
+    table = f"[cdc].{quote(instance + '_CT')}"
+    lsn, command, sequence = (quote(name) for name in _ORDER)
+
+    def part(condition: str) -> str:
+        return (
+            f"SELECT TOP (@P1) WITH TIES * FROM {table} WHERE {condition}"  # noqa: S608 - quoted
+            f" ORDER BY {lsn}, {command}, {sequence}"
+        )
+
+    if not within:
+        return _page(part(f"{lsn} >= @P2 AND {lsn} <= @P3"), columns, key, _ORDER)
+    parts = [
+        part(f"{lsn} = @P2 AND {command} = @P4 AND {sequence} > @P5"),
+        part(f"{lsn} = @P2 AND {command} > @P4"),
+        part(f"{lsn} > @P2 AND {lsn} <= @P3"),
+    ]
+    united = " UNION ALL ".join(f"SELECT * FROM ({one}) AS part{number}" for number, one in enumerate(parts))  # noqa: S608 - quoted
+    cut = f"SELECT TOP (@P1) WITH TIES * FROM ({united}) AS found ORDER BY {lsn}, {command}, {sequence}"  # noqa: S608 - quoted
+    return _page(cut, columns, key, _ORDER)
+
+
+def changes_by_function(
+    instance: str, columns: Sequence[tuple[str, str, int | None]], key: Sequence[str], *, within: bool = False
+) -> str:
+    """The same by the function, which has no command: for change tables without `__$command_id`.
 
     `within`: only what comes after the sequence @P4 in the transaction of @P2.
     """
     function = f"[cdc].{quote('fn_cdc_get_all_changes_' + instance)}"
     condition = " WHERE [__$start_lsn] > @P2 OR [__$seqval] > @P4" if within else ""
+    cut = (
+        f"SELECT TOP (@P1) WITH TIES *, CAST(NULL AS int) AS [__$command_id]"  # noqa: S608 - quoted
+        f" FROM {function}(@P2, @P3, N'all update old'){condition} ORDER BY [__$start_lsn], [__$seqval]"
+    )
+    return _page(cut, columns, key, (_ORDER[0], _ORDER[2]))
+
+
+def _page(cut: str, columns: Sequence[tuple[str, str, int | None]], key: Sequence[str], order: Sequence[str]) -> str:
     listed = ", ".join(
         [*(f"page.{quote(name)}" for name in META), *(selected(*column, of="page.") for column in columns)]
     )
-    order = ", ".join(f"page.{quote(name)}" for name in (*META[:3], *key))
-    return (
-        f"SELECT {listed} FROM (SELECT TOP (@P1) WITH TIES * FROM {function}(@P2, @P3, N'all update old'){condition}"  # noqa: S608 - quoted
-        f" ORDER BY [__$start_lsn], [__$seqval]) AS page ORDER BY {order}"
-    )
+    by = ", ".join(f"page.{quote(name)}" for name in (*order, "__$operation", *key))
+    return f"SELECT {listed} FROM ({cut}) AS page ORDER BY {by}"  # noqa: S608 - quoted
 
 
 def rows(table: Table, columns: Sequence[tuple[str, str, int | None]]) -> str:

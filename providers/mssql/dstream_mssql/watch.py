@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from dstream_mssql import statements
+from dstream_mssql.catalog import retention_of
 from dstream_mssql.database import Database
 from dstream_mssql.lsn import to_bytes
 from dstream_mssql.settings import InputSettings
-from dstream_sdk import DeniedError, ProviderError, log
+from dstream_sdk import ProviderError, RetriableError, log
 from dstream_sdk.durations import describe_duration
 
 _BETWEEN_LOOKS, _BETWEEN_WARNINGS = 60.0, 3600.0
@@ -24,7 +26,7 @@ class Watch:
         self._warning = config.retention_warning
         self._due = 0.0
         self._told: dict[str, float] = {}
-        self._denied: set[str] = set()
+        self._refused: set[str] = set()
         self._between = min(_BETWEEN_LOOKS, max(1.0, self._agent_timeout / 4))
 
     def look(self, database: Database, oldest: int | None) -> None:
@@ -41,24 +43,37 @@ class Watch:
             self._retention(database, oldest, now)
 
     def _agent(self, database: Database, now: float) -> None:
-        age = self._ask(database, statements.AGENT_AGE)
+        age = self._ask("the capture agent's newest entry", lambda: _one(database, statements.AGENT_AGE))
         if age is None or age < self._agent_timeout:
             self._told.pop("agent", None)
             return
-        last = self._ask(database, statements.CAPTURE_ERRORS)
+        last = self._ask("the capture agent's errors", lambda: _one(database, statements.CAPTURE_ERRORS))
+        scanned = self._ask("the scans of the log", lambda: _one(database, statements.SCAN_AGE))
         detail = (
             f"the capture agent wrote nothing for {describe_duration(age)}; it writes an entry every few minutes even "
-            "without changes. Changes are not being captured. Start SQL Server Agent and its job "
-            f"cdc.{database.name}_capture (sys.sp_cdc_start_job); in Azure SQL see sys.dm_cdc_errors."
+            f"without changes. Changes are not being captured. {self._remedy(database)}"
+            + (f" It read the log {describe_duration(scanned)} ago." if scanned is not None else "")
             + (f" Its last error: {last}" if last else "")
         )
         if self._fail:
             raise ProviderError("The capture agent has stopped", detail)
         self._tell("agent", detail, now)
 
+    def _remedy(self, database: Database) -> str:
+        if database.in_azure:
+            return (
+                "In Azure SQL Database a scheduler captures them: see sys.dm_cdc_errors and "
+                "sys.dm_cdc_log_scan_sessions, and resume a serverless database that is paused; to capture now: "
+                "EXEC sys.sp_cdc_scan."
+            )
+        return (
+            f"Start SQL Server Agent and its job cdc.{database.name}_capture (sys.sp_cdc_start_job). After a failover "
+            "to a replica that has no jobs, create them: EXEC sys.sp_cdc_add_job @job_type = N'capture'."
+        )
+
     def _retention(self, database: Database, oldest: int, now: float) -> None:
-        age = self._ask(database, statements.LSN_AGE, to_bytes(oldest))
-        minutes = self._ask(database, statements.RETENTION)
+        age = self._ask("the age of the oldest change", lambda: _one(database, statements.LSN_AGE, to_bytes(oldest)))
+        minutes = self._ask("the retention", lambda: retention_of(database))
         if age is None or minutes is None:
             return
         left = minutes * 60 - age
@@ -72,19 +87,29 @@ class Watch:
             now,
         )
 
-    def _ask(self, database: Database, sql: str, *parameters: Any) -> Any:
-        """One value, None if there is none or it may not be asked."""
-        if sql in self._denied:
+    def _ask(self, what: str, question: Callable[[], Any]) -> Any:
+        """An answer, None if there is none or this server does not give it. Raises RetriableError.
+
+        A check that cannot be made is reported once and left out: the data does not depend on it.
+        """
+        if what in self._refused:
             return None
         try:
-            found = database.rows(sql, *parameters)
-        except DeniedError as problem:
-            self._denied.add(sql)
-            log(f"no permission for a safety check: {problem.detail}")
+            return question()
+        except RetriableError:
+            raise
+        except ProviderError as problem:
+            self._refused.add(what)
+            log(f"no safety check of {what}: {problem.detail}")
             return None
-        return found[0][0] if found else None
 
     def _tell(self, about: str, text: str, now: float) -> None:
         if now - self._told.get(about, -_BETWEEN_WARNINGS) >= _BETWEEN_WARNINGS:
             self._told[about] = now
             log(f"warning: {text}")
+
+
+def _one(database: Database, sql: str, *parameters: Any) -> Any:
+    """The one value that a statement returns, None if it returns none."""
+    found = database.rows(sql, *parameters)
+    return found[0][0] if found else None

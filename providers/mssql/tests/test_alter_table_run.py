@@ -145,7 +145,7 @@ def test_a_table_of_which_a_page_is_on_its_way_is_looked_at_before_more_is_read(
     asked, answer = threading.Event(), threading.Event()
 
     def hold(text: str) -> None:
-        if "fn_cdc_get_all_changes_dbo_Orders" in text:
+        if "dbo_Orders_CT" in text:
             asked.set()
             answer.wait(30)
 

@@ -23,7 +23,7 @@ def insert(shop: Database, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("breaks", "after_rows"), [("fn_cdc_get_max_lsn", 0), ("fn_cdc_get_all_changes", 0), ("fn_cdc_get_all_changes", 3)]
+    ("breaks", "after_rows"), [("fn_cdc_get_max_lsn", 0), ("dbo_Orders_CT", 0), ("dbo_Orders_CT", 3)]
 )
 def test_a_connection_that_breaks_is_made_again_and_nothing_is_lost_or_repeated(
     server: SqlServer, shop: Database, breaks: str, after_rows: int
@@ -49,7 +49,7 @@ def test_a_connection_that_breaks_within_a_row_leaves_nothing_behind(
     shop.cdc.enable_table("Wide")
     with shop.transaction() as t:
         t.insert_rows("Wide", [(number, chr(65 + number % 26) * 1900) for number in range(200)])
-    server.drop("fn_cdc_get_all_changes_dbo_Wide", after_rows=after_rows)
+    server.drop("dbo_Wide_CT", after_rows=after_rows)
     run = InputRun(config_of(server, "Wide"), until=None)
     run.wait_for(lambda one: len(one.envelopes) >= 200)
     run.stop()
@@ -83,8 +83,8 @@ def test_a_server_that_stays_away_ends_the_session_after_the_time_that_is_set(se
 
 
 def test_a_deadlock_and_a_throttled_request_are_tried_again(server: SqlServer, shop: Database):
-    server.fail("fn_cdc_get_all_changes", 1205, "Transaction was deadlocked on lock resources", severity=13)
-    server.fail("fn_cdc_get_all_changes", 40501, "The service is currently busy", severity=20)
+    server.fail("dbo_Orders_CT", 1205, "Transaction was deadlocked on lock resources", severity=13)
+    server.fail("dbo_Orders_CT", 40501, "The service is currently busy", severity=20)
     insert(shop, 1)
     run = InputRun(config_of(server, "Orders"), until=None)
     run.wait_for(lambda one: len(one.envelopes) == 1)
@@ -98,7 +98,7 @@ def test_a_server_that_does_not_answer_does_not_keep_a_session_from_stopping(ser
     asked, free = threading.Event(), threading.Event()
 
     def hang(text: str) -> None:
-        if "fn_cdc_get_all_changes" in text:
+        if "dbo_Orders_CT" in text:
             asked.set()
             free.wait(60)
 

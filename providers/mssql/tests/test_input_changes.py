@@ -31,7 +31,6 @@ def test_inserts_updates_and_deletes_arrive_in_order_with_the_row_before_an_upda
     assert re.fullmatch(r"[0-9a-f]{20}", insert["LSN"])
     assert re.fullmatch(r"[0-9a-f]{20}", insert["Seq"])
     assert update["LSN"] == delete["LSN"] > insert["LSN"]
-    assert update["Seq"] < delete["Seq"]
     positions = [one["Position"] for one in (insert, update, delete)]
     assert positions == sorted(positions)
     assert len(set(positions)) == 3
@@ -63,7 +62,7 @@ def test_changes_that_are_made_while_it_runs_arrive_and_sigterm_ends_it_with_a_c
 def test_a_change_of_the_primary_key_is_a_delete_and_an_insert_and_several_at_once_lose_none(
     server: SqlServer, shop: Database
 ):
-    """One statement that moves several keys shares one sequence number: a page never ends within it."""
+    """One statement that moves several keys shares one sequence number, and numbers its deletes before its inserts."""
     with shop.transaction() as t:
         for number in range(1, 6):
             t.insert("Orders", Id=number, Name=f"n{number}")
@@ -73,7 +72,7 @@ def test_a_change_of_the_primary_key_is_a_delete_and_an_insert_and_several_at_on
     run = read(config_of(server, "Orders", max_batch_rows=1), first.checkpoint)
     assert [operation for operation, _ in run.told] == ["Delete"] * 5 + ["Insert"] * 5
     assert [(data["Id"], data["Name"]) for _, data in run.told[5:]] == [
-        (1, "n5"), (2, "n1"), (3, "n2"), (4, "n3"), (5, "n4")
+        (2, "n1"), (3, "n2"), (4, "n3"), (5, "n4"), (1, "n5")
     ]  # fmt: skip
     assert len({one["metadata"]["Position"] for one in run.envelopes}) == 10
 
@@ -153,6 +152,6 @@ def test_rows_that_are_small_and_rows_that_are_large_share_a_limit_of_bytes(serv
             t.insert("Blobs", Id=number, Body="x" * 50_000)
             t.insert("Orders", Id=number)
     read(config_of(server, "Blobs", "Orders", batch_bytes=200_000))
-    asked = [text for text in server.seen.statements if "fn_cdc_get_all_changes_dbo_Blobs" in text]
+    asked = [text for text in server.seen.statements if "dbo_Blobs_CT" in text]
     assert 8 < len(asked) < 45
-    assert len([text for text in server.seen.statements if "fn_cdc_get_all_changes_dbo_Orders" in text]) <= 3
+    assert len([text for text in server.seen.statements if "dbo_Orders_CT" in text]) <= 3

@@ -94,12 +94,14 @@ def test_cdc_is_enabled_found_by_its_intent_changed_and_disabled(session: Resour
     )
     assert made["status"] == "ok", made
     assert bare.cdc.enabled
-    assert bare.cdc.retention == 60
+    assert bare.cdc.retention == 4320, "there is no job yet that could have another"
+    assert made["attributes"]["retention_minutes"] == 60
     assert session.ask("find", DATABASE, intent="i-1")["identity"] == {"database": "shop"}
     assert session.ask("find", DATABASE, intent="another")["status"] == "gone"
     wanted = {"table": "Orders", "capture_instance": "dbo_Orders"}
     table = session.ask("init", TABLE, key="Orders", desired=wanted, intent="i-2")
     assert table["status"] == "ok", table
+    assert bare.cdc.retention == 60
     assert table["attributes"]["table"] == "Orders", "the spelling of the configuration stays"
     assert session.ask("find", TABLE, intent="i-2")["identity"] == {"capture_instance": "dbo_Orders"}
     again = session.ask("init", TABLE, key="Orders", desired=wanted, intent="i-2")

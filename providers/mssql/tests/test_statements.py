@@ -7,7 +7,7 @@ from sqlglot import exp, parse
 
 from dstream_mssql import statements
 from dstream_mssql.names import Table
-from dstream_mssql.resources import cdc_database, cdc_table, marker
+from dstream_mssql.resources import cdc_table, marker, retention
 from providers.mssql.tests.harness import ResourceRun, config_of, plan, read
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
@@ -18,12 +18,13 @@ FIXED = {name: text for name, text in vars(statements).items() if name.isupper()
 MADE = {
     "changes": statements.changes("dbo_O'rders]", COLUMNS, ["a]b"], within=False),
     "changes within a transaction": statements.changes("x", COLUMNS, [], within=True),
+    "changes by the function": statements.changes_by_function("dbo_O'rders]", COLUMNS, ["a]b"], within=True),
     "rows": statements.rows(TABLE, COLUMNS),
     "lock": statements.lock(TABLE),
     "first row": statements.first_row(TABLE),
     "enable table": cdc_table._ENABLE.format(role="@P4", columns=", @captured_column_list = @P5"),
     "disable table": cdc_table._DISABLE,
-    "retention": cdc_database._RETENTION,
+    "retention": retention.CHANGE,
     "markers": marker._READ,
     "enabling by hand": statements.enabling(TABLE, "odd_t'a_2", "who's"),
     "disabling by hand": statements.disabling(TABLE, "odd_t'a"),
@@ -32,7 +33,7 @@ DOCUMENTED = {
     "sys.databases", "sys.tables", "sys.schemas", "sys.columns", "sys.types", "sys.indexes", "sys.index_columns",
     "sys.extended_properties", "sys.dm_cdc_log_scan_sessions", "sys.dm_cdc_errors", "sys.dm_db_log_stats",
     "cdc.change_tables", "cdc.ddl_history", "cdc.captured_columns", "cdc.index_columns", "cdc.lsn_time_mapping",
-    "dbo.cdc_jobs",
+    "dbo.cdc_jobs", "cdc.cdc_jobs",
     "sys.fn_cdc_get_max_lsn", "sys.fn_cdc_get_min_lsn", "sys.sp_cdc_enable_db", "sys.sp_cdc_disable_db",
     "sys.sp_cdc_enable_table", "sys.sp_cdc_disable_table", "sys.sp_cdc_change_job", "sys.sp_addextendedproperty",
     "sys.sp_updateextendedproperty", "sys.sp_dropextendedproperty",
@@ -96,5 +97,5 @@ def test_whatever_is_really_sent_parses_and_asks_documented_views_functions_and_
             for table in statement.find_all(exp.Table):
                 name = table.this if isinstance(table.this, str) else table.name or table.this.name
                 full = f"{table.db}.{name}".lower()
-                known = full in DOCUMENTED or full.startswith("cdc.fn_cdc_get_all_changes_")
+                known = full in DOCUMENTED or (table.db == "cdc" and full.endswith("_ct"))
                 assert known or table.db in ("dbo", ""), text

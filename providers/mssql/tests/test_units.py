@@ -102,7 +102,7 @@ def test_the_pace_doubles_up_to_its_longest_and_is_short_again_after_something_w
 
 def test_positions_travel_and_tables_at_rest_share_the_position_of_the_database():
     place = Place("dbo_Orders", 7, 0x2D, None)
-    tables = {"dbo.Orders": place, "dbo.Items": Place("i", 8, 0x2C, 0x99, True, 5, True)}
+    tables = {"dbo.Orders": place, "dbo.Items": Place("i", 8, 0x2C, 0x99, 3, True, 5, True)}
     position = Position("shop", "g", 0x2D, tables)
     value = position.to_json()
     assert value["tables"]["dbo.Orders"] == {"instance": "dbo_Orders", "id": 7}

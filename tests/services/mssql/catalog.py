@@ -57,6 +57,7 @@ def _databases(session: Session) -> list[tuple[Any, ...]]:
             False,
         )
         for one in session.server.databases.values()
+        if one is session.database or not session.server.flavour.azure
     ]
 
 
@@ -85,6 +86,10 @@ def _columns(session: Session) -> list[tuple[Any, ...]]:
     if session.login.owner or "select cdc" in session.login.grants:
         for instance in session.database.cdc.instances.values():
             out += _columns_of(instance.columns, instance.object_id, changes=True)
+            if session.database.cdc.command_ids:
+                number = len(instance.columns) + 6
+                command = (instance.object_id, "__$command_id", number, _TYPE_IDS["int"], _TYPE_IDS["int"], 4, 10, 0)
+                out.append((*command, True, False, False))
     return out
 
 
@@ -158,7 +163,7 @@ def _jobs(session: Session) -> list[tuple[Any, ...]]:
     return [
         row
         for one in session.server.databases.values()
-        if one.cdc.enabled
+        if one.cdc.jobs
         for row in (
             (one.database_id, "capture", None, 500, 10, True, 5, 0, 0),
             (one.database_id, "cleanup", None, 0, 0, False, 0, one.cdc.retention, 5000),
@@ -189,6 +194,10 @@ def _log_stats(session: Session) -> list[tuple[Any, ...]]:
     return [(session.database.database_id, f"{lsn >> 48:08x}:{lsn >> 16 & 0xFFFFFFFF:08x}:{lsn & 0xFFFF:04x}")]
 
 
+_JOB_COLUMNS = (
+    "database_id int, job_type nvarchar(20), job_id uniqueidentifier, maxtrans int, maxscans int, continuous bit,"
+    " pollinginterval bigint, retention bigint, threshold bigint"
+)
 _VIEWS: dict[str, tuple[str, View, str]] = {
     "sys.databases": (
         (
@@ -287,16 +296,16 @@ _VIEWS: dict[str, tuple[str, View, str]] = {
         _lsn_time_mapping,
         "select cdc",
     ),
-    "msdb.dbo.cdc_jobs": (
-        (
-            "database_id int, job_type nvarchar(20), job_id uniqueidentifier, maxtrans int, maxscans int, continuous "
-            "bit,"
-            " pollinginterval bigint, retention bigint, threshold bigint"
-        ),
-        _jobs,
-        "msdb",
-    ),
+    "msdb.dbo.cdc_jobs": (_JOB_COLUMNS, _jobs, "msdb"),
+    "cdc.cdc_jobs": (_JOB_COLUMNS, _jobs, "select cdc"),
 }
+
+
+def _has_jobs(session: Session, name: str) -> bool:
+    """Whether the table of the jobs is there: in msdb from the first job on, in the database itself in Azure."""
+    if session.server.flavour.azure:
+        return name == "cdc.cdc_jobs" and session.database.cdc.jobs
+    return name != "cdc.cdc_jobs" and any(one.cdc.jobs for one in session.server.databases.values())
 
 
 def view(session: Session, name: str) -> Relation | None:
@@ -309,6 +318,8 @@ def view(session: Session, name: str) -> Relation | None:
     if found is None:
         return None
     declaration, rows, needs = found
+    if name.endswith(".cdc_jobs") and not _has_jobs(session, name):
+        raise SqlError(208, f"Invalid object name '{name}'.")
     if name.startswith("cdc.") and not session.database.cdc.enabled:
         raise SqlError(208, f"Invalid object name '{name}'.")
     if needs and not session.login.owner and needs not in {one.lower() for one in session.login.grants}:

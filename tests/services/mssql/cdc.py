@@ -12,11 +12,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.services.mssql.change_table import BEFORE, Captured, Instance, rows_of
+from tests.services.mssql.change_table import BEFORE, Captured, Instance, number, rows_of
 from tests.services.mssql.model import Altered, Committed, SqlError, Table
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class Cdc:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.enabled = False
+        self.jobs = False
+        """Whether the jobs have been created, which the first captured table brings about."""
+        self.command_ids = True
+        """Whether change tables have __$command_id, as since the updates that KB 3030352 names."""
         self.running = True
         """Whether the capture agent runs. Set it False to stop it; `capture()` reads the log by hand."""
         self.retention = 4320
@@ -86,7 +91,7 @@ class Cdc:
         self.require()
         for table in self._database.tables.values():
             table.tracked = False
-        self.enabled = False
+        self.enabled = self.jobs = False
         self.instances.clear()
         self.mapping.clear()
         self.history.clear()
@@ -117,7 +122,7 @@ class Cdc:
             source = database.table(table)
             name = instance or f"{source.schema}_{source.name}"
             if len(name) > 100:
-                raise SqlError(22939, f"The capture instance name '{name}' is longer than 100 characters.")
+                raise SqlError(22927, f"Capture instance name '{name}' exceeds the length limit of 100 characters.")
             if name.lower() in self.instances:
                 raise SqlError(
                     22926,
@@ -155,6 +160,7 @@ class Cdc:
             self.instances[name.lower()] = made
             source.tracked = True
             self._made.append(Made(database.lsn, made))
+            self.jobs = True
             self.committed()
             return made
 
@@ -266,10 +272,7 @@ class Cdc:
                     14,
                 )
             newest = self.max_lsn() or 0
-            if instance.broken:
-                raise SqlError(
-                    824, "SQL Server detected a logical consistency-based I/O error: incorrect checksum.", 24
-                )
+            self.check_readable(instance)
             low = instance.start_lsn
             if option not in ("all", "all update old") or low is None or not low <= first <= last <= newest:
                 raise SqlError(
@@ -280,6 +283,30 @@ class Cdc:
             if option == "all":
                 found = [one for one in found if one.operation != BEFORE]
             return instance, found
+
+    def check_readable(self, instance: Instance) -> None:
+        """SqlError 824 if a page of the change table is damaged."""
+        if instance.broken:
+            raise SqlError(824, "SQL Server detected a logical consistency-based I/O error: incorrect checksum.", 24)
+
+    def change_retention(self, minutes: int, *, in_database: bool) -> None:
+        """sp_cdc_change_job for the cleanup job. SqlError 22993 or 22997 while there is none, 22994."""
+        if not self.jobs and not in_database:
+            raise SqlError(
+                22993,
+                f"The Change Data Capture job table containing job information for database '{self._database.name}' "
+                "cannot be found in the msdb system database. Run the stored procedure 'sys.sp_cdc_add_job' to create "
+                "the appropriate CDC capture or cleanup job. The stored procedure will create the required job table.",
+            )
+        if not self.jobs:
+            raise SqlError(
+                22997,
+                "The Change Data Capture 'cleanup' job does not exist in the system table 'cdc.cdc_jobs'. Use the "
+                "stored procedure 'sys.sp_cdc_add_job' to add the Change Data Capture job.",
+            )
+        if not 0 < minutes <= 52_594_800:
+            raise SqlError(22994, "The retention value must be greater than 0 and less than or equal to 52594800.")
+        self.retention = minutes
 
     def _follow(self, altered: Altered) -> None:
         """Make the change tables' columns as the source's are, and note that it was altered."""
@@ -301,11 +328,16 @@ class Cdc:
 
     def _capture(self, transaction: Committed) -> None:
         captured = False
-        for change in transaction.changes:
-            for instance in self.instances.values():
-                if instance.table is change.table and transaction.commit_lsn > instance.enabled_at:
-                    instance.rows += rows_of(instance, transaction.commit_lsn, change)
-                    captured = True
+        for instance in self.instances.values():
+            if transaction.commit_lsn <= instance.enabled_at:
+                continue
+            last = 0
+            own = [one for one in transaction.changes if one.table is instance.table]
+            for _, together in itertools.groupby(own, key=lambda one: one.seqval):
+                rows = [row for one in together for row in rows_of(instance, transaction.commit_lsn, one)]
+                last = number(rows, last)
+                instance.rows += rows
+            captured = captured or bool(own)
         if captured:
             entry = Entry(
                 transaction.commit_lsn,

@@ -29,6 +29,8 @@ class Captured:
     operation: int
     update_mask: bytes
     values: Row
+    command_id: int = 0
+    """The place of the operation within its transaction, counted for this change table alone."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,14 @@ def rows_of(instance: Instance, lsn: int, change: Change) -> list[Captured]:
         return [Captured(lsn, change.seqval, DELETE, every, _without_old_lobs(instance, old))]
     assert new is not None
     return [Captured(lsn, change.seqval, INSERT, every, new)]
+
+
+def number(rows: Iterable[Captured], after: int) -> int:
+    """Number the rows that one log record became: deletes before inserts, an update's two rows alike; the last one."""
+    for row in sorted(rows, key=lambda one: one.operation):
+        after += row.operation != AFTER
+        row.command_id = after
+    return after
 
 
 def _pick(instance: Instance, row: Row, ids: tuple[int, ...]) -> Row:

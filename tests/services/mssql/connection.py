@@ -183,10 +183,20 @@ class Connection:
             self._send(REPLY, [tokens.error(SqlError(18456, f"Login failed for user '{name}'.", 14)), tokens.done(2)])
             return False
         database = server.databases.get(asked.database.lower())
+        refused = server.login_fault()
         if database is None:
             problem = f'Cannot open database "{asked.database}" requested by the login. The login failed.'
+            refused = refused or SqlError(4060, problem, 11)
+        elif server.flavour.read_only and not asked.read_only:
+            problem = (
+                f"The target database ('{asked.database}') is in an availability group and is currently accessible"
+            )
+            problem += " for connections when the application intent is set to read only."
+            refused = refused or SqlError(978, problem, 14)
+        if refused is not None or database is None:
+            assert refused is not None
             answer = [
-                tokens.error(SqlError(4060, problem, 11)),
+                tokens.error(refused),
                 tokens.error(SqlError(18456, f"Login failed for user '{login.name}'.", 14)),
                 tokens.done(2),
             ]

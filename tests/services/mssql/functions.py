@@ -126,12 +126,27 @@ def _variant_property(session: Session, value: Any, name: str) -> Any:
     return None if value is None else (SqlType("varchar", 30), value[0].name)
 
 
-_PROPERTIES = {
-    "productversion": "16.0.4135.4",
-    "edition": "Developer Edition (64-bit)",
-    "engineedition": "3",
-    "servername": "stand-in",
-}
+def _server_property(session: Session, name: str) -> tuple[SqlType, str] | None:
+    flavour = session.server.flavour
+    found = {
+        "productversion": flavour.version,
+        "edition": flavour.edition,
+        "engineedition": str(flavour.engine_edition),
+        "servername": "stand-in",
+    }.get(name.lower())
+    return None if found is None else (SqlType("nvarchar", 128), found)
+
+
+def _database_property(session: Session, name: str, what: str) -> tuple[SqlType, str] | None:
+    if name.lower() != session.database.name.lower() or what.lower() != "updateability":
+        return None
+    return SqlType("nvarchar", 128), "READ_ONLY" if session.server.flavour.read_only else "READ_WRITE"
+
+
+def _database_id(session: Session, *_: Any) -> int:
+    """In Azure SQL Database it is another one than in sys.databases."""
+    return session.database.database_id + (1000 if session.server.flavour.azure else 0)
+
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "sys.fn_cdc_get_max_lsn": (_max_lsn, _LSN),
@@ -141,14 +156,12 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "sys.fn_cdc_map_lsn_to_time": (_map_lsn_to_time, _MOMENT),
     "sys.fn_cdc_map_time_to_lsn": (_map_time_to_lsn, _LSN),
     "db_name": (lambda session, *_: session.database.name, _NAME),
-    "db_id": (lambda session, *_: session.database.database_id, _INT),
+    "db_id": (_database_id, _INT),
     "object_id": (_object_id, _INT),
     "objectid": (_object_id, _INT),
     "object_name": (lambda session, number: session.object_name(number), _NAME),
-    "serverproperty": (
-        lambda _, name: (SqlType("nvarchar", 128), _PROPERTIES[name.lower()]),
-        SqlType("sql_variant"),
-    ),
+    "serverproperty": (_server_property, SqlType("sql_variant")),
+    "databasepropertyex": (_database_property, SqlType("sql_variant")),
     "currenttimestamp": (lambda session, *_: iso(session.clock.now()), _MOMENT),
     "getdate": (lambda session: iso(session.clock.now()), _MOMENT),
     "sysdatetime": (lambda session: iso(session.clock.now()), _MOMENT2),

@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.services.mssql.types import SqlType, parse_type
+
+if TYPE_CHECKING:
+    from tests.services.mssql.transaction import Transaction
 
 Row = tuple[Any, ...]
 _SLOT, _BLOCK = 1, 1 << 16
@@ -262,6 +265,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Changes that commit together at the end of the block; none of them, if it raises."""
+        from tests.services.mssql.transaction import Transaction
+
         running = Transaction(self)
         yield running
         self._commit(running)
@@ -270,20 +275,11 @@ class Database:
         with self.lock:
             self.lsn = (self.lsn | (_BLOCK - 1)) + 1 + 7 * _BLOCK
             begin = self.lsn
-            changes = []
-            for table, old, new, joined in running.changes:
+            for table, *_ in running.changes:
                 while table.holders:
                     self.unlocked.wait()
-                if not joined:
-                    self.lsn += _SLOT
-                ids = tuple(column.id for column in table.columns)
-                changes.append(Change(self.lsn, table, old, new, ids))
-            statements: list[list[Change]] = []
-            for one, (*_, joined) in zip(changes, running.changes, strict=True):
-                if joined:
-                    statements[-1].append(one)
-                else:
-                    statements.append([one])
+            statements = self._logged(running.changes)
+            changes = [one for together in statements for one in together]
             before = {id(one.table): (one.table, dict(one.table.rows)) for one in changes}
             try:
                 for together in statements:
@@ -296,6 +292,24 @@ class Database:
             self.lsn += _SLOT
             self.log.append(Committed(begin, self.lsn, running.began, self.clock.now(), tuple(changes)))
             self.cdc.committed()
+
+    def _logged(self, changes: list[tuple[Table, Row | None, Row | None, bool]]) -> list[list[Change]]:
+        """Changes under the numbers of their log records, by record.
+
+        The numbers fall within a transaction where change tables have __$command_id: Microsoft says not to order by
+        __$seqval (cdc-capture-instance-ct-transact-sql, KB 3030352), so that nothing here may rely on it.
+        """
+        numbers = [self.lsn + _SLOT * (at + 1) for at in range(sum(not joined for *_, joined in changes))]
+        self.lsn += _SLOT * len(numbers)
+        if self.cdc.command_ids:
+            numbers.reverse()
+        records: list[list[Change]] = []
+        for table, old, new, joined in changes:
+            if not joined:
+                records.append([])
+            ids = tuple(column.id for column in table.columns)
+            records[-1].append(Change(numbers[len(records) - 1], table, old, new, ids))
+        return records
 
     def _apply(self, together: list[Change]) -> None:
         for one in together:
@@ -329,74 +343,3 @@ def _new_place(table: Table, row: Row) -> Any:
         return key
     table.next_row += 1
     return table.next_row
-
-
-class Transaction:
-    """Changes that have not committed yet; it reads what has."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.began = database.clock.now()
-        self.changes: list[tuple[Table, Row | None, Row | None, bool]] = []
-        """Table, old row, new row, and whether it belongs to the log record of the change before."""
-
-    def insert(self, name: str, **values: Any) -> None:
-        """INSERT of one row; columns that are not named are NULL."""
-        table = self._database.table(name)
-        unknown = {table.at(column) for column in values}
-        assert len(unknown) == len(values)
-        given = {column.lower(): value for column, value in values.items()}
-        row = tuple(given.get(column.name.lower()) for column in table.columns)
-        self.changes.append((table, None, row, False))
-
-    def insert_rows(self, name: str, rows: Iterable[Row]) -> None:
-        """INSERT of rows with a value for each column."""
-        table = self._database.table(name)
-        self.changes += ((table, None, tuple(row), False) for row in rows)
-
-    def update(self, name: str, where: Mapping[str, Any], **values: Any) -> int:
-        """UPDATE of the rows with the values `where`; returns how many."""
-        table = self._database.table(name)
-        found = self._matching(table, where)
-        for number, old in enumerate(found):
-            new = list(old)
-            for column, value in values.items():
-                new[table.at(column)] = value
-            # One statement that moves several keys logs its rows under one number.
-            moves = table.identity(old) != table.identity(tuple(new))
-            self.changes.append((table, old, tuple(new), moves and number > 0))
-        return len(found)
-
-    def move(self, name: str, column: str, pairs: Mapping[Any, Any]) -> None:
-        """One UPDATE that gives several rows another value of a key column at once: {old: new}."""
-        table = self._database.table(name)
-        at = table.at(column)
-        first = True
-        for row in self._current(table):
-            if row[at] in pairs:
-                new = (*row[:at], pairs[row[at]], *row[at + 1 :])
-                self.changes.append((table, row, new, not first))
-                first = False
-
-    def delete(self, name: str, **where: Any) -> int:
-        """DELETE of the rows with these values; returns how many."""
-        table = self._database.table(name)
-        found = self._matching(table, where)
-        self.changes += ((table, old, None, False) for old in found)
-        return len(found)
-
-    def _current(self, table: Table) -> list[Row]:
-        """The table's rows as this transaction sees them."""
-        with self._database.lock:
-            rows = list(table.rows.values())
-        for other, old, new, _ in self.changes:
-            if other is table:
-                if old is not None:
-                    rows.remove(old)
-                if new is not None:
-                    rows.append(new)
-        return rows
-
-    def _matching(self, table: Table, where: Mapping[str, Any]) -> list[Row]:
-        wanted = [(table.at(column), value) for column, value in where.items()]
-        return [row for row in self._current(table) if all(row[at] == value for at, value in wanted)]

@@ -36,21 +36,23 @@ def _owner(session: Session) -> None:
         raise SqlError(22904, "Caller is not authorized to initiate the requested action. DBO privileges are required.")
 
 
-def _enable_db(session: Session, arguments: Arguments) -> None:
-    if not session.login.sysadmin:
+def _administrator(session: Session) -> None:
+    """Who enables a database: sysadmin, but in Azure SQL Database, which has none, db_owner."""
+    if session.server.flavour.azure:
+        _owner(session)
+    elif not session.login.sysadmin:
         raise SqlError(
-            22902,
-            "Caller is not authorized to initiate the requested action. System administrator privileges are required.",
+            22902, "Caller is not authorized to initiate the requested action. Sysadmin privileges are required."
         )
+
+
+def _enable_db(session: Session, arguments: Arguments) -> None:
+    _administrator(session)
     session.database.cdc.enable()
 
 
 def _disable_db(session: Session, arguments: Arguments) -> None:
-    if not session.login.sysadmin:
-        raise SqlError(
-            22902,
-            "Caller is not authorized to initiate the requested action. System administrator privileges are required.",
-        )
+    _administrator(session)
     session.database.cdc.disable()
 
 
@@ -106,7 +108,9 @@ def _drop_property(session: Session, arguments: Arguments) -> None:
 def _change_job(session: Session, arguments: Arguments) -> None:
     _owner(session)
     if arguments["job_type"] == "cleanup" and arguments.get("retention") is not None:
-        session.database.cdc.retention = arguments["retention"]
+        others = any(one.cdc.jobs for one in session.server.databases.values())
+        in_database = session.server.flavour.azure or others
+        session.database.cdc.change_retention(arguments["retention"], in_database=in_database)
 
 
 _PROCEDURES: dict[str, Callable[[Session, Arguments], None]] = {

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from tests.services.mssql.connection import Connection
+from tests.services.mssql.flavours import BOX, Flavour
 from tests.services.mssql.model import Clock, Database, Login, SqlError
 
 
@@ -51,10 +52,18 @@ class SqlServer:
     """One server on a free port of 127.0.0.1, in threads of this process.
 
     With `encrypt` it has a certificate and demands TLS; with `login_only` too, it leaves that to the client, but
-    encrypts the login in any case.
+    encrypts the login in any case. `flavours.py` says what each flavour refuses.
     """
 
-    def __init__(self, *, encrypt: bool = False, login_only: bool = False, keep_encoded: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        encrypt: bool = False,
+        login_only: bool = False,
+        keep_encoded: bool = False,
+        flavour: Flavour = BOX,
+    ) -> None:
+        self.flavour = flavour
         self.clock = Clock()
         self.databases: dict[str, Database] = {}
         self.logins = {"sa": Login("sa", "Secret-1", sysadmin=True)}
@@ -69,6 +78,7 @@ class SqlServer:
         self.certificate = ""
         self.authority = ""
         self._faults: list[Fault] = []
+        self._login_faults: list[SqlError] = []
         self._numbers = itertools.count(51)
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
@@ -99,7 +109,7 @@ class SqlServer:
         encryption = f"Encrypt=yes;ServerCertificateAuthority={self.authority}" if self.encrypt else "Encrypt=no"
         return (
             f"Server=tcp:127.0.0.1,{self.port};Database={database};User ID={found.name};Password={found.password};"
-            f"{encryption}"
+            f"{encryption}" + (";ApplicationIntent=ReadOnly" if self.flavour.read_only else "")
         )
 
     def start(self) -> None:
@@ -127,6 +137,16 @@ class SqlServer:
     def fail(self, when: str, number: int, message: str, *, times: int = 1, severity: int = 16) -> None:
         """Answer the next requests that contain `when` with an error."""
         self._faults.append(Fault(when, SqlError(number, message, severity), times=times))
+
+    def fail_login(self, number: int, message: str, *, times: int = 1, severity: int = 16) -> None:
+        """Refuse the next logins with an error; as a server does, 18456 follows it."""
+        with self._lock:
+            self._login_faults += [SqlError(number, message, severity)] * times
+
+    def login_fault(self) -> SqlError | None:
+        """The error that a login meets, if any."""
+        with self._lock:
+            return self._login_faults.pop(0) if self._login_faults else None
 
     def drop(self, when: str, *, after_rows: int = 0, times: int = 1) -> None:
         """Break the connection while the next requests that contain `when` are answered."""

@@ -10,13 +10,13 @@ from sqlglot import exp
 
 from tests.services.mssql import catalog, procedures
 from tests.services.mssql.functions import Value
-from tests.services.mssql.model import Database, Login, Row, SqlError, Table, lsn_bytes
+from tests.services.mssql.model import Database, Login, Row, SqlError, Table
 from tests.services.mssql.query import Compiled, Field, Query, Relation, statements
+from tests.services.mssql.relations import change_table, changes
 from tests.services.mssql.types import SqlType
 from tests.services.mssql.writing import WRITES, write
 
 if TYPE_CHECKING:
-    from tests.services.mssql.change_table import Captured, Instance
     from tests.services.mssql.server import SqlServer
 
 READ_COMMITTED, SNAPSHOT = 0, 5
@@ -45,6 +45,10 @@ class Session:
         """Run the statements of a batch, one result each. SqlError."""
         for statement in statements(text):
             query = Query(self, parameters)
+            if isinstance(statement, (exp.Execute, *WRITES)) and self.server.flavour.read_only:
+                raise SqlError(
+                    3906, f'Failed to update database "{self.database.name}" because the database is read-only.', 16
+                )
             if isinstance(statement, exp.Execute):
                 procedures.call(self, query, statement)
                 yield Result()
@@ -105,6 +109,13 @@ class Session:
 
     def relation(self, database: str, schema: str, name: str, hints: str) -> Relation:
         """What stands in FROM: a view or a table. SqlError 208, 229."""
+        if database and self.server.flavour.azure and database.lower() != self.database.name.lower():
+            raise SqlError(
+                40515,
+                f"Reference to database and/or server name in '{database}.{schema}.{name}' is not supported in this "
+                "version of SQL Server.",
+                15,
+            )
         full = ".".join(part for part in (database, schema, name) if part)
         found = catalog.view(self, full)
         if found is not None:
@@ -113,7 +124,10 @@ class Session:
             if schema.lower() == "cdc" and name.lower().endswith("_ct"):
                 instance = self.database.cdc.instances.get(name[:-3].lower())
                 if instance is not None:
-                    return _changes(instance, instance.rows)
+                    if not self.login.owner and "select cdc" not in {one.lower() for one in self.login.grants}:
+                        raise SqlError(229, f"The SELECT permission was denied on the object '{name}'.", 14)
+                    self.database.cdc.check_readable(instance)
+                    return change_table(instance, command_ids=self.database.cdc.command_ids)
             table = self.database.table(f"{schema}.{name}")
             if not self.sees(table):
                 raise SqlError(
@@ -122,7 +136,7 @@ class Session:
                     f"'{schema}'.",
                     14,
                 )
-            if "TABLOCK" in hints and self.transaction:
+            if "TABLOCK" in hints and self.transaction and not self.server.flavour.read_only:
                 table.holders[self.number] = table.holders.get(self.number, 0) + 1
             fields = [(column.name, column.type, column.nullable) for column in table.columns]
             if self.transaction and self.isolation == SNAPSHOT:
@@ -163,28 +177,9 @@ class Session:
                 option,
                 self.login,
             )
-            return _changes(*found)
+            return changes(*found)
         if (schema.lower(), lowered) == ("sys", "dm_db_log_stats"):
             relation = catalog.view(self, "sys.dm_db_log_stats")
             assert relation is not None
             return relation
         raise SqlError(208, f"Invalid object name '{schema}.{name}'.")
-
-
-_META = [
-    ("__$start_lsn", SqlType("binary", 10), True),
-    ("__$seqval", SqlType("binary", 10), True),
-    ("__$operation", SqlType("int"), True),
-    ("__$update_mask", SqlType("varbinary", 128), True),
-]
-
-
-def _changes(instance: Instance, rows: list[Captured]) -> Relation:
-    fields = [*_META, *((column.name, column.type, True) for column in instance.columns)]
-    return Relation(
-        fields,
-        [
-            (lsn_bytes(one.start_lsn), lsn_bytes(one.seqval), one.operation, one.update_mask, *one.values)
-            for one in rows
-        ],
-    )

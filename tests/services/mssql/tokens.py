@@ -117,6 +117,8 @@ class LoginRequest:
     application: str
     packet_size: int
     token: str | None
+    read_only: bool = False
+    """Application intent: read only (fReadOnlyIntent of TypeFlags, MS-TDS 2.2.6.4)."""
 
 
 def read_login(data: bytes) -> LoginRequest:
@@ -141,4 +143,5 @@ def read_login(data: bytes) -> LoginRequest:
                 token = data[at + 10 : at + 10 + token_size].decode("utf-16-le")
             at += 5 + size
     # Field 5 is the extension; the database is field 8.
-    return LoginRequest(text(1), plain.decode("utf-16-le"), text(8), text(3), packet_size, token)
+    read_only = bool(data[26] & 0x20)
+    return LoginRequest(text(1), plain.decode("utf-16-le"), text(8), text(3), packet_size, token, read_only)

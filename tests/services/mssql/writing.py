@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tests.services.mssql.functions import cast_value
-from tests.services.mssql.model import Row, SqlError, Table, Transaction
+from tests.services.mssql.model import Row, SqlError, Table
 from tests.services.mssql.query import Query, Relation
+from tests.services.mssql.transaction import Transaction
 
 if TYPE_CHECKING:
     from tests.services.mssql.session import Session

@@ -8,13 +8,23 @@ from typing import Any
 
 from dstream_mssql import statements
 from dstream_mssql.database import Database
-from dstream_mssql.resources.marker import mark, ours, unmark
+from dstream_mssql.errors import Lost
+from dstream_mssql.resources.marker import mark, note_retention, ours, unmark
+from dstream_mssql.resources.retention import current_retention, want_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
-from dstream_sdk import ConflictError, DeniedError, InvalidError, Object, ResourceContext, ResourceType, setting
+from dstream_sdk import (
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    Object,
+    ProviderError,
+    ResourceContext,
+    ResourceType,
+    setting,
+)
 
 _LEFT = "SELECT capture_instance FROM cdc.change_tables"
-_RETENTION = "EXEC sys.sp_cdc_change_job @job_type = N'cleanup', @retention = @P1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,32 +62,27 @@ class CdcDatabase(ResourceType[Connection]):
                     f"the connection string names {name!r}, not {desired['database']!r}",
                     path="database",
                 )
-            if cdc:
+            again = cdc and bool(intent) and ours(database).database_intent == intent
+            if cdc and not again:
                 raise ConflictError(
                     "CDC already enabled",
                     f"it was enabled in {name} after the plan was made. Plan again: dstream then uses it as it is.",
                 )
-            mark(database, intent or "")
+            if not again:
+                _enable(database, name, intent or "")
             try:
-                database.run("enable CDC of the database", "EXEC sys.sp_cdc_enable_db")
-            except DeniedError as problem:
-                unmark(database)
-                raise DeniedError(
-                    "Permission to enable CDC missing",
-                    f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
-                    f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream then "
-                    "uses it as it is.",
-                ) from None
-            except Exception:
-                unmark(database)
+                want_retention(database, _minutes(desired))
+                return _existing(database, desired)
+            except ProviderError as problem:
+                # The same request again finds its marker and goes on from here; without one, the object is recorded.
+                made = str(desired["database"])
+                problem.object = Object({"database": made}, {"database": made, "retention_minutes": None})
                 raise
-            _set_retention(database, desired)
-            return _existing(database, desired)
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
         """sp_cdc_change_job for another retention."""
         with database_of(ctx.config) as database:
-            _set_retention(database, desired)
+            want_retention(database, _minutes(desired))
             return _existing(database, desired)
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
@@ -94,6 +99,7 @@ class CdcDatabase(ResourceType[Connection]):
                         "this object from the state with `dstream state rm`.",
                     )
                 database.run("disable CDC of the database", "EXEC sys.sp_cdc_disable_db")
+            note_retention(database, None)
             unmark(database)
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
@@ -104,23 +110,34 @@ class CdcDatabase(ResourceType[Connection]):
             return _read(database, {"database": _state(database)[0]}, {})
 
 
+def _enable(database: Database, name: str, intent: str) -> None:
+    """Leave the marker, then enable CDC. Raises ProviderError, with the marker gone unless the result is unknown."""
+    mark(database, intent)
+    try:
+        database.run("enable CDC of the database", "EXEC sys.sp_cdc_enable_db")
+    except Lost:
+        raise  # it may have been enabled: the marker tells
+    except DeniedError as problem:
+        unmark(database)
+        raise DeniedError(
+            "Permission to enable CDC missing",
+            f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
+            f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream then "
+            "uses it as it is.",
+        ) from None
+    except Exception:
+        unmark(database)
+        raise
+
+
 def _state(database: Database) -> tuple[str, bool]:
-    name, cdc, _, _ = database.rows(statements.DATABASE)[0]
+    name, cdc, *_ = database.rows(statements.DATABASE)[0]
     return str(name), bool(cdc)
 
 
-def _set_retention(database: Database, desired: Mapping[str, Any]) -> None:
-    wanted = desired.get("retention_minutes")
-    if wanted is not None and wanted != _retention(database):
-        database.run("change the retention", _RETENTION, int(wanted))
-
-
-def _retention(database: Database) -> int | None:
-    try:
-        found = database.rows(statements.RETENTION)
-    except (DeniedError, InvalidError):
-        return None
-    return int(found[0][0]) if found else None
+def _minutes(desired: Mapping[str, Any]) -> int | None:
+    minutes = desired.get("retention_minutes")
+    return None if minutes is None else int(minutes)
 
 
 def _read(database: Database, identity: Mapping[str, Any], spelled: Mapping[str, Any]) -> Object | None:
@@ -131,7 +148,7 @@ def _read(database: Database, identity: Mapping[str, Any], spelled: Mapping[str,
     minutes = spelled.get("retention_minutes")
     if minutes is not None:
         # Without the permission to ask it counts as what it was.
-        found = _retention(database)
+        found = current_retention(database)
         minutes = minutes if found is None else found
     return Object({"database": wanted}, {"database": wanted, "retention_minutes": minutes})
 

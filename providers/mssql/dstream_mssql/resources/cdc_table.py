@@ -8,11 +8,21 @@ from typing import Any
 
 from dstream_mssql.catalog import Instance, Source, look
 from dstream_mssql.database import Database
+from dstream_mssql.errors import Lost
 from dstream_mssql.names import Table, parse_table, quote
 from dstream_mssql.resources.marker import mark, ours, unmark
+from dstream_mssql.resources.retention import set_noted_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
-from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType, setting
+from dstream_sdk import (
+    ConflictError,
+    InvalidError,
+    Object,
+    ProviderError,
+    ResourceContext,
+    ResourceType,
+    setting,
+)
 
 _ENABLE = (
     "EXEC sys.sp_cdc_enable_table @source_schema = @P1, @source_name = @P2, @capture_instance = @P3,"
@@ -60,7 +70,7 @@ class CdcTable(ResourceType[Connection]):
             key = (source.object_id, name.lower())
             if any(one.name.lower() == name.lower() for one in source.instances):
                 if intent and ours(database).tables.get(key) == intent:
-                    return _existing(database, name, desired)
+                    return self._finished(database, name, desired)
                 raise ConflictError(
                     "Capture instance exists",
                     f"{table.full} already has a capture instance {name!r}, which dstream did not create. Plan "
@@ -81,10 +91,22 @@ class CdcTable(ResourceType[Connection]):
                     _ENABLE.format(role="@P4" if role else "NULL", columns=clause),
                     *parameters,
                 )
+            except Lost:
+                raise  # it may have been enabled: the marker tells
             except Exception:
                 unmark(database, source.table, name)
                 raise
-            return _existing(database, name, desired)
+            return self._finished(database, name, desired)
+
+    def _finished(self, database: Database, name: str, desired: Mapping[str, Any]) -> Object:
+        """What follows once the capture instance is there. An error says that it is, so that it is recorded."""
+        made = _existing(database, name, desired)
+        try:
+            set_noted_retention(database)
+        except ProviderError as problem:
+            problem.object = made
+            raise
+        return made
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """sp_cdc_disable_table."""

@@ -12,6 +12,7 @@ from dstream_mssql.database import Database
 from dstream_mssql.names import Table
 
 NAME = "dstream_cdc"
+_RETENTION = f"{NAME}:retention"
 _READ = (
     "SELECT e.major_id, e.name, CONVERT(nvarchar(4000), e.value) FROM sys.extended_properties AS e"
     " WHERE e.class <= 1 AND e.minor_id = 0 AND e.name >= N'dstream_cdc' AND e.name < N'dstream_cdd'"
@@ -30,6 +31,8 @@ class Made:
     database_intent: str
     tables: dict[tuple[int, str], str]
     """The intents."""
+    retention: int | None = None
+    """Minutes that were asked for before there was a cleanup job to give them to."""
 
 
 def ours(database: Database) -> Made:
@@ -37,7 +40,8 @@ def ours(database: Database) -> Made:
     found = database.rows(_READ)
     own = [value for major, name, value in found if not major and name == NAME]
     tables = {(major, name.partition(":")[2]): value or "" for major, name, value in found if major}
-    return Made(bool(own), own[0] if own else "", tables)
+    minutes = next((int(value) for major, name, value in found if not major and name == _RETENTION), None)
+    return Made(bool(own), own[0] if own else "", tables, minutes)
 
 
 def mark(database: Database, intent: str, table: Table | None = None, instance: str = "") -> None:
@@ -60,3 +64,15 @@ def unmark(database: Database, table: Table | None = None, instance: str = "") -
         where = (table.schema, table.name) if table else ()
         at = _AT[1] if table else ""
         database.run("remove a marker", f"EXEC sys.sp_dropextendedproperty @name = @P1{at}", name, *where)
+
+
+def note_retention(database: Database, minutes: int | None) -> None:
+    """Note the retention for the cleanup job that the first captured table brings; None: none is due any more."""
+    noted = ours(database).retention
+    if noted == minutes:
+        return
+    if minutes is None:
+        database.run("remove a marker", "EXEC sys.sp_dropextendedproperty @name = @P1", _RETENTION)
+        return
+    verb = "sp_addextendedproperty" if noted is None else "sp_updateextendedproperty"
+    database.run("leave a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2", _RETENTION, str(minutes))

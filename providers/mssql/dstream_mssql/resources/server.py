@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from dstream_mssql.database import Database, Lost, connect, target_of
+from dstream_mssql.database import Database, connect, target_of
+from dstream_mssql.errors import Lost
 from dstream_mssql.settings import Connection
 from dstream_sdk.pool import Pools
 
