@@ -1,9 +1,9 @@
 """dstream-check-mssql: tries on a real server all that the input relies on, and prints how each thing went.
 
-The tests of this provider run against a stand-in; this is for who has a server. It reads the connection string from
-DATABASE_CONNECTION_STRING. With --read-only it asks and changes nothing; without, it makes a table `dbo.dstream_check`,
-captures it, changes rows, reads their changes with the input's own code, adds a column, reads on in a second capture
-instance, and removes it.
+The tests of this provider run against a stand-in; this is for users of a real server. It reads the connection string
+from DATABASE_CONNECTION_STRING. With --read-only it runs what `plan` and `run` ask, and changes nothing; without, it
+also runs what `apply` does, by the same code: it creates a table `dbo.dstream_check`, captures it, changes rows, reads
+their changes with the input, adds a column, reads on in a second capture instance, and removes everything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,17 @@ from typing import Any
 
 from dstream_mssql import statements
 from dstream_mssql.captures import instance_name
-from dstream_mssql.catalog import look
+from dstream_mssql.catalog import Catalog, Source, look, retention_of
 from dstream_mssql.database import Database, connect, target_of
-from dstream_mssql.lsn import from_bytes, from_log, to_hex
+from dstream_mssql.lsn import from_bytes, from_log, to_bytes, to_hex
 from dstream_mssql.names import Table
-from dstream_sdk import ProviderError
+from dstream_mssql.planning import discovered
+from dstream_mssql.position import Place
+from dstream_mssql.reader import TableReader
+from dstream_mssql.resources.cdc_database import CdcDatabase
+from dstream_mssql.resources.cdc_table import CdcTable
+from dstream_mssql.settings import Connection, InputSettings
+from dstream_sdk import Object, ProviderError, ResourceContext
 
 VARIABLE = "DATABASE_CONNECTION_STRING"
 TABLE = Table("dbo", "dstream_check")
@@ -41,10 +47,8 @@ _INSERT = (
     " '6F9619FF-8B86-D011-B42D-00C04FC964FF', REPLICATE(CAST(N'x' AS nvarchar(max)), 10000), 0xDEADBEEF, -1.2345, 0.1,"
     " CAST(N'/1/2/' AS hierarchyid), N'<a>1</a>', CAST(42 AS int))"
 )
-_CAPTURE = (
-    "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'dstream_check', @role_name = NULL,"
-    " @supports_net_changes = 0"
-)
+_INTENT = "dstream-check"
+_VERSION = "SELECT CAST(SERVERPROPERTY(N'ProductVersion') AS nvarchar(50))"
 _EXPECTED: dict[str, Any] = {
     "Id": 1, "Name": "Zoë 😀", "Amount": 12345.6789, "At": "2024-02-29T23:59:59.1234567",
     "Place": "2024-02-29T23:59:59.1234567+05:30", "Code": "6F9619FF-8B86-D011-B42D-00C04FC964FF", "Body": "x" * 10_000,
@@ -90,7 +94,7 @@ def main() -> None:
         sys.exit(f"failed   connect\n           {problem}")
     print("ok       connect")
     try:
-        ask(report, database)
+        ask(report, database, text)
         if not given.read_only:
             change(report, database, text, given.patience)
     finally:
@@ -99,8 +103,8 @@ def main() -> None:
     sys.exit(1 if report.failed else 0)
 
 
-def ask(report: Report, database: Database) -> None:
-    """Everything that the input asks of a server."""
+def ask(report: Report, database: Database, text: str) -> None:
+    """Everything that `plan` and `run` ask of a server, by their own code; nothing is changed."""
 
     def one(sql: str, *parameters: Any) -> Any:
         found = database.rows(sql, *parameters)
@@ -109,34 +113,73 @@ def ask(report: Report, database: Database) -> None:
     def lsn(sql: str, *parameters: Any) -> str:
         return to_hex(from_bytes(one(sql, *parameters)))
 
-    report.attempt("version", lambda: one("SELECT CAST(SERVERPROPERTY(N'ProductVersion') AS nvarchar(50))"))
+    def flavour() -> str:
+        where = "Azure SQL Database" if database.in_azure else f"EngineEdition {one(statements.EDITION)}"
+        return f"{where}, {one(_VERSION)}"
 
     def catalog() -> str:
         found = report.values["catalog"] = look(database)
         captured = sum(bool(source.instances) for source in found.sources.values())
-        return f"{found.database}: {len(found.sources)} tables, {captured} with CDC; CDC {'on' if found.cdc else 'off'}"
+        replica = "; a read-only replica" if found.read_only else ""
+        cdc = "on" if found.cdc else "off"
+        return f"{found.database}: {len(found.sources)} tables, {captured} with CDC; CDC {cdc}{replica}"
 
+    report.attempt("version", flavour)
     if not report.attempt("tables, columns, keys, capture instances", catalog):
         return
+    found: Catalog = report.values["catalog"]
+    report.attempt("plan", lambda: f"{len(_planned(text))} objects and streams")
     report.attempt(
         "snapshot isolation (for exact snapshots)",
-        lambda: (
-            "allowed" if report.values["catalog"].snapshot_isolation else "not allowed: snapshots will repeat changes"
-        ),
+        lambda: "allowed" if found.snapshot_isolation else "not allowed: snapshots will repeat changes",
     )
     report.attempt(
         "end of the log (for exact snapshots)", lambda: to_hex(from_log(one(statements.LOG_END))), needed=False
     )
     report.attempt("errors of the capture agent", lambda: one(statements.CAPTURE_ERRORS) or "none", needed=False)
-    if report.values["catalog"].cdc:
-        report.attempt("newest captured LSN", partial(lsn, statements.MAX_LSN))
-        report.attempt("seconds since the agent wrote its newest entry", lambda: one(statements.AGENT_AGE))
-        report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
-        report.attempt("retention in minutes", lambda: one(statements.RETENTION), needed=False)
-        report.attempt("times that captured tables were altered", lambda: one(statements.ALTERATIONS), needed=False)
-    for source in report.values["catalog"].sources.values():
-        for instance in source.instances[:1]:
+    if not found.cdc:
+        return
+    report.attempt("newest captured LSN", partial(lsn, statements.MAX_LSN))
+    report.attempt("seconds since the agent wrote its newest entry", lambda: one(statements.AGENT_AGE))
+    report.attempt("seconds since the oldest change", lambda: one(statements.LSN_AGE, to_bytes(1)), needed=False)
+    report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
+    report.attempt("retention in minutes", lambda: retention_of(database) or "no cleanup job", needed=False)
+    report.attempt("capture instances that came and went", lambda: one(statements.CAPTURES))
+    report.attempt("times that captured tables were altered", lambda: one(statements.ALTERATIONS), needed=False)
+    for source in found.sources.values():
+        for instance in source.begun[:1]:
             report.attempt(f"lowest LSN of {instance.name}", partial(lsn, statements.MIN_LSN, instance.name))
+            report.attempt(f"changes of {instance.name}", partial(_first_changes, database, source, text))
+            report.attempt(f"rows of {source.table.full} (for snapshots)", partial(_first_row, database, source))
+
+
+def _planned(text: str) -> list[object]:
+    return list(discovered(InputSettings(connection_string=text), (), {}))
+
+
+def _first_row(database: Database, source: Source) -> None:
+    """Begin to read the rows of a table, as a snapshot does, and stop after the first."""
+    with database.errors(f"read the rows of {source.table.full}"):
+        columns = [column.selected for column in source.begun[0].columns if not column.computed]
+        cursor = database.execute(statements.rows(source.table, columns))
+        cursor.fetchone()
+        cursor.close()
+
+
+def _first_changes(database: Database, source: Source, text: str) -> str:
+    """Read the first change of a table, and what follows it in its transaction, as a task does."""
+    instance = source.begun[0]
+    ((newest,),) = database.rows(statements.MAX_LSN)
+    if from_bytes(newest) < instance.start_lsn:
+        return "none captured yet"
+    reader = TableReader(source, instance, source.key(), InputSettings(connection_string=text))
+    first = reader.page(
+        database, Place(instance.name, instance.object_id, instance.start_lsn - 1), from_bytes(newest), 1
+    )
+    count = first.count
+    if first.full:
+        count += reader.page(database, first.place, from_bytes(newest), 1).count
+    return f"{count} read" + ("" if instance.command_ids else ", by the function: there is no __$command_id")
 
 
 def change(report: Report, database: Database, text: str, patience: float) -> None:
@@ -147,29 +190,46 @@ def change(report: Report, database: Database, text: str, patience: float) -> No
         )
         return
     made_cdc = not report.values["catalog"].cdc
+    name = report.values["catalog"].database
+    cdc, wanted = CdcDatabase(), {"database": name, "retention_minutes": 4320}
     if made_cdc and not report.attempt(
-        "enable CDC of the database (sysadmin)", lambda: database.run("enable CDC", "EXEC sys.sp_cdc_enable_db")
+        "enable CDC of the database (sysadmin, or db_owner in Azure SQL Database)",
+        lambda: cdc.create(_request(text), wanted, _INTENT) and "with a retention of 4320 minutes",
     ):
         return
+    table, capture = CdcTable(), {"table": TABLE.full, "capture_instance": instance_name(TABLE)}
     try:
-        steps: list[tuple[str, str]] = [
-            ("create a table", f"CREATE TABLE {TABLE.sql} ({_COLUMNS})"),
-            ("capture it (db_owner)", _CAPTURE),
-            ("insert a row with many types", _INSERT),
-            ("update it", "UPDATE dbo.dstream_check SET Name = N'other' WHERE Id = 1"),
-            ("move its key", "UPDATE dbo.dstream_check SET Id = 2 WHERE Id = 1"),
-            ("delete it", "DELETE FROM dbo.dstream_check WHERE Id = 2"),
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("create a table", partial(database.run, "do it", f"CREATE TABLE {TABLE.sql} ({_COLUMNS})")),
+            ("capture it (db_owner)", lambda: table.create(_request(text), capture, _INTENT) and None),
+            ("find it again", lambda: table.find(_request(text), _INTENT) and None),
+            ("insert a row with many types", partial(database.run, "do it", _INSERT)),
+            (
+                "update it",
+                partial(database.run, "do it", "UPDATE dbo.dstream_check SET Name = N'other' WHERE Id = 1"),
+            ),
+            ("move its key", partial(database.run, "do it", "UPDATE dbo.dstream_check SET Id = 2 WHERE Id = 1")),
+            ("delete it", partial(database.run, "do it", "DELETE FROM dbo.dstream_check WHERE Id = 2")),
         ]
-        if all(report.attempt(what, partial(database.run, "do it", sql)) for what, sql in steps):
+        if all(report.attempt(what, step) for what, step in steps):
             report.attempt("the input reads all changes, value by value", lambda: read_back(text, patience))
             report.attempt("the input reads rows and then changes (snapshot)", lambda: snapshot(database, text))
             alter(report, database, text, patience)
     finally:
-        report.attempt("drop the table, and its capture instance with it", lambda: _drop(database))
+        made = Object({"capture_instance": instance_name(TABLE)}, capture)
+        report.attempt("disable its first capture instance", lambda: table.delete(_request(text), made))
+        report.attempt("drop the table, and the second one with it", lambda: _drop(database))
         if made_cdc:
+            made = Object({"database": name}, wanted)
             report.attempt(
-                "disable CDC of the database", lambda: database.run("disable CDC", "EXEC sys.sp_cdc_disable_db")
+                "change the retention",
+                lambda: cdc.update(_request(text), made, {**wanted, "retention_minutes": 1440}) and None,
             )
+            report.attempt("disable CDC of the database", lambda: cdc.delete(_request(text), made))
+
+
+def _request(text: str) -> ResourceContext[Connection]:
+    return ResourceContext(Connection(connection_string=text), {}, lambda _: None)
 
 
 def read_back(text: str, patience: float) -> str:
