@@ -22,7 +22,7 @@ def command(
     """Show the output values of the last apply, or the one called NAME."""
     from dstream.cli.render.values import SENSITIVE, literal
     from dstream.engine.commands.plan import current_state
-    from dstream.plan import is_fingerprint
+    from dstream.lang.markers import is_fingerprint
 
     outputs = current_state(open_configured(config, var, var_file))[0].outputs
     if name is None:

@@ -1,10 +1,11 @@
-"""JSON: values of the language as JSON values for the wire, plans and state, and back."""
+"""JSON: converts values of the language to JSON values for the wire, plans and state, and back."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
 
+from dstream.lang.markers import UNKNOWN_MARKER, escaped, is_unknown, unescaped
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, number
 from dstream_state.codec import to_text
 
@@ -19,7 +20,7 @@ def _digits(value: Decimal) -> str:
 
 
 def value_as_json(value: Value) -> str:
-    """Return a known value as JSON text, for other programs: all digits, and no marks of ours."""
+    """Return a known value as JSON text for other programs, with all digits and without markers."""
     return write_json(_plain(value))
 
 
@@ -34,8 +35,8 @@ def _plain(value: Value) -> Any:
 def to_json_value(value: Value) -> Any:
     """Return a value as JSON: sets as lists, numbers as int or Decimal, Sensitive as what is inside.
 
-    Unknown becomes `{"$unknown": true}`. An object with a name that starts with `$` is wrapped as
-    `{"$object": {...}}`, so that no value can be mistaken for such a marker.
+    Unknown becomes `{"$unknown": true}`. An object with a name that starts with `$` is wrapped as `{"$object": {...}}`,
+    so that no value can be mistaken for such a marker.
     """
     if value is None or isinstance(value, int | str):
         return value
@@ -44,12 +45,11 @@ def to_json_value(value: Value) -> Any:
     if isinstance(value, Sensitive):
         return to_json_value(value.value)
     if isinstance(value, dict):
-        made = {name: to_json_value(inner) for name, inner in value.items()}
-        return {"$object": made} if any(name.startswith("$") for name in value) else made
+        return escaped({name: to_json_value(inner) for name, inner in value.items()})
     if isinstance(value, list | tuple | SetValue):
         return [to_json_value(inner) for inner in value]
     if isinstance(value, Unknown):
-        return {"$unknown": True}
+        return UNKNOWN_MARKER
     if isinstance(value, float):
         return _number(Decimal(repr(value)))
     raise TypeError(f"{type(value).__name__} is not a value of the language")
@@ -60,7 +60,7 @@ def _number(value: Decimal) -> int | Decimal:
 
 
 def from_json_value(value: Any) -> Value:
-    """Return what `to_json_value` made JSON of; sensitive marks and sets are lost."""
+    """Return the value from the result of `to_json_value`; sensitive marks and sets are lost."""
     if isinstance(value, str | int) or value is None:
         return value
     if isinstance(value, float):
@@ -70,11 +70,7 @@ def from_json_value(value: Any) -> Value:
     if isinstance(value, list | tuple):
         return [from_json_value(inner) for inner in value]
     if isinstance(value, dict):
-        if len(value) == 1:
-            if "$unknown" in value:
-                return Unknown()
-            inner = value.get("$object")
-            if isinstance(inner, dict):
-                value = inner
-        return {name: from_json_value(inner) for name, inner in value.items()}
+        if is_unknown(value):
+            return Unknown()
+        return {name: from_json_value(inner) for name, inner in unescaped(value).items()}
     return value

@@ -1,10 +1,10 @@
-"""What an operation would do: actions, changes, drift, the plan. The only user of deepdiff."""
+"""Plan model: actions, changes, drift, the plan and its JSON form. Pure; the only user of deepdiff."""
 
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
 from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide
 from dstream.plan.differences import MISSING, Difference, changed_names, differences, has_unknown_part
-from dstream.plan.plan import Plan, is_fingerprint
+from dstream.plan.plan import Plan
 
 __all__ = [
     "MISSING",
@@ -24,5 +24,4 @@ __all__ = [
     "decide",
     "differences",
     "has_unknown_part",
-    "is_fingerprint",
 ]

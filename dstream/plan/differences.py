@@ -1,7 +1,7 @@
-"""Where two sets of attributes differ: cheaply for planning, path by path for people.
+"""Differences between two sets of attributes: fast for planning, by path for display.
 
-`same` and `changed_names` decide; they compare with ==. `differences` explains; it is the only user of deepdiff,
-which is imported when an object that differs is shown.
+`same` and `changed_names` compare with ==. `differences` returns paths; it is the only user of deepdiff, which is
+imported when a changed object is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from dstream.lang import Unknown
-from dstream.plan.plan import is_fingerprint
+from dstream.lang.markers import fingerprint_marker, fingerprint_text, is_fingerprint
 
 MISSING = object()
 
@@ -27,7 +27,7 @@ class Difference:
 
 
 def normalised(value: Any, *, unordered: bool = False) -> Any:
-    """Return the value so that equal meanings are == : floats as decimals, sets in one order."""
+    """Return the value in a form for == : floats as decimals, sets in one order."""
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, dict):
@@ -39,7 +39,7 @@ def normalised(value: Any, *, unordered: bool = False) -> Any:
 
 
 def same(before: Any, after: Any, *, unordered: bool = False) -> bool:
-    """Return whether two values mean the same; an unknown value is the same as nothing."""
+    """Return whether two values are equivalent; an unknown value equals nothing."""
     if type(before) is type(after) and isinstance(before, str | int):
         return bool(before == after)
     if has_unknown_part(after) or has_unknown_part(before):
@@ -63,7 +63,7 @@ def has_unknown_part(value: Any) -> bool:
 def changed_names(before: Mapping[str, Any], after: Mapping[str, Any], unordered: Collection[str] = ()) -> list[str]:
     """Return the names of the top-level attributes that differ, sorted; null and absent are the same.
 
-    `before` is real, so it holds nothing unknown.
+    `before` has real attributes, none unknown.
     """
     if before == after:
         return []
@@ -100,12 +100,12 @@ def differences(before: Any, after: Any) -> Iterator[Difference]:
 
 
 class _Fingerprint(str):
-    """The text of a fingerprint, in its place."""
+    """A fingerprint as a single value for deepdiff."""
 
 
 def _folded(value: Any) -> Any:
     if is_fingerprint(value):
-        return _Fingerprint(value["$hmac"])
+        return _Fingerprint(fingerprint_text(value))
     if isinstance(value, Mapping):
         return {name: _folded(inner) for name, inner in value.items()}
     return [_folded(item) for item in value] if isinstance(value, list | tuple) else value
@@ -113,7 +113,7 @@ def _folded(value: Any) -> Any:
 
 def _unfolded(value: Any) -> Any:
     if isinstance(value, _Fingerprint):
-        return {"$hmac": str(value)}
+        return fingerprint_marker(str(value))
     if isinstance(value, Mapping):
         return {name: _unfolded(inner) for name, inner in value.items()}
     return [_unfolded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,7 +1,7 @@
-"""Plan: everything that an apply would do, in the order of addresses, and its JSON form.
+"""Plan: all changes of an apply, ordered by address, and its JSON form.
 
-The JSON follows Terraform's plan representation (https://developer.hashicorp.com/terraform/internals/json-format)
-as far as the same things exist here, so that tools for the one can be adapted to the other.
+The JSON follows Terraform's plan representation (https://developer.hashicorp.com/terraform/internals/json-format) where
+both have the same concept, so that tools can be adapted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dstream import __version__
 from dstream.addresses import DerivedAddress, ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic
 from dstream.lang import Unknown
+from dstream.lang.markers import is_fingerprint
 from dstream.plan.action import Action
 from dstream.plan.change import Attributes, Change, Drift, DriftKind, OutputChange, TaskNote
 
@@ -23,7 +24,7 @@ FORMAT_VERSION = "1.0"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an apply would do, and what was found on the way."""
+    """The changes of an apply, and the drift and diagnostics found while planning."""
 
     changes: tuple[Change, ...] = ()
     drifts: tuple[Drift, ...] = ()
@@ -32,19 +33,19 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     destroy: bool = False
     refresh_only: bool = False
-    """Whether it only brings the state up to date with what really exists, and changes no object."""
+    """Whether it only updates the state to match the real objects."""
     lineage: str | None = None
     serial: int = 0
     pending: int = 0
-    """Records of an unfinished operation that were laid over the state; such a plan is not applied."""
+    """The number of records of an unfinished operation in the prior state; such a plan cannot be applied."""
     workspace: str = "default"
     variables: Mapping[str, Any] = field(default_factory=dict)
-    """The values of variables, a fingerprint in place of a sensitive one."""
+    """The values of variables, with fingerprints for sensitive ones."""
     made_at: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many objects are added, changed, destroyed, deferred; a replacement adds one and destroys one."""
+        """The numbers of objects to add, change, destroy and defer; a replacement adds one and destroys one."""
         found = Counter(change.action for change in self.changes)
         replaced = found[Action.REPLACE] + found[Action.CREATE_THEN_DELETE]
         return {
@@ -59,7 +60,7 @@ class Plan:
 
     @property
     def has_changes(self) -> bool:
-        """Whether an apply would do anything that a user sees: objects, outputs, or a task not yet applied."""
+        """Whether an apply would change objects, outputs, or apply a task."""
         if self.refresh_only:
             return self.has_drift or any(change.action is not Action.NO_OP for change in self.outputs)
         return (
@@ -70,16 +71,16 @@ class Plan:
 
     @property
     def mode(self) -> str:
-        """What kind of plan it is, as the JSON form calls it."""
+        """The kind of the plan in the JSON form."""
         return "refresh-only" if self.refresh_only else "destroy" if self.destroy else "normal"
 
     @property
     def has_drift(self) -> bool:
-        """Whether any object was found changed or missing."""
+        """Whether any object is changed or missing."""
         return any(drift.kind is not DriftKind.UNREACHABLE for drift in self.drifts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON values; it holds no secret, since changes hold none."""
+        """Return the plan as JSON values, without secrets."""
         return {
             "format_version": FORMAT_VERSION,
             "dstream_version": __version__,
@@ -116,7 +117,7 @@ class Plan:
 
 
 def no_plan_json(diagnostics: Iterable[Diagnostic]) -> dict[str, Any]:
-    """Return what stands in the place of a plan that could not be made, as JSON values."""
+    """Return the JSON values that replace a plan that could not be made."""
     return {
         "format_version": FORMAT_VERSION,
         "dstream_version": __version__,
@@ -149,7 +150,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _named(change: Change) -> dict[str, Any]:
-    """Return the parts of an address as Terraform has them; an object of a task is called by its key."""
+    """Return the parts of an address as in Terraform's form; the name of a task's object is its key."""
     address = parse_address(change.address.partition("#")[0])
     name, index, task = change.key or "", None, None
     if isinstance(address, ResourceAddress):
@@ -177,7 +178,7 @@ def _both_sides(before: Attributes | None, after: Attributes | None) -> dict[str
 
 
 def _planned(change: Change) -> dict[str, Any]:
-    """Return one object as it will be."""
+    """Return the planned values of one object."""
     return {
         "address": change.address,
         **_named(change),
@@ -199,7 +200,7 @@ def _variable(value: Any) -> dict[str, Any]:
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:
-    """Return one object that is not as recorded, as JSON values."""
+    """Return a drift as JSON values."""
     return {
         "address": drift.address,
         "type": drift.type,
@@ -217,11 +218,6 @@ def _output(output: OutputChange) -> dict[str, Any]:
         "after_unknown": unknown_part(output.after) or False,
         "sensitive": output.sensitive,
     }
-
-
-def is_fingerprint(value: Any) -> bool:
-    """Return whether a value stands for a sensitive one."""
-    return isinstance(value, dict) and len(value) == 1 and "$hmac" in value
 
 
 def known(value: Any) -> Any:
@@ -244,17 +240,17 @@ def _shown(value: Attributes | None) -> Any:
 
 
 def unknown_part(value: Any) -> Any:
-    """Return true where the value is unknown, an object of such parts, or None where all is known."""
+    """Return true for an unknown value, a collection of such parts, or None if all is known."""
     return _part(value, lambda inner: isinstance(inner, Unknown))
 
 
 def sensitive_part(value: Any) -> Any:
-    """Return true where the value is sensitive, an object of such parts, or None where nothing is."""
+    """Return true for a sensitive value, a collection of such parts, or None if nothing is."""
     return _part(value, is_fingerprint)
 
 
 def sensitive_changes(before: Any, after: Any, here: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Return the places at which both sides are sensitive and differ, in order."""
+    """Return the paths at which both sides are sensitive and differ, in order."""
     if is_fingerprint(before) and is_fingerprint(after):
         return [here] if before != after else []
     if isinstance(before, Mapping) and isinstance(after, Mapping):

@@ -1,4 +1,4 @@
-"""Reading: the JSON form of a plan back to a plan. What was sensitive is so again, and nothing more is known of it."""
+"""Reading: parses the JSON form of a plan. Sensitive values become opaque fingerprints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from dstream.diagnostics import Diagnostic, Position, Severity, SourceRange
 from dstream.error_codes import FROM_PROVIDER
 from dstream.lang import UNKNOWN
+from dstream.lang.markers import fingerprint_marker
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
 from dstream.plan.plan import FORMAT_VERSION, Plan
@@ -16,7 +17,7 @@ _ACTIONS = {tuple(action.steps): action for action in Action}
 
 
 def plan_from_json(form: Any) -> Plan:
-    """Return the plan of which `to_json` made this; raise ValueError, with a sentence, if it is no such form."""
+    """Return the plan from the result of `to_json`; raise ValueError with a message if it is malformed."""
     if not isinstance(form, dict) or "format_version" not in form:
         raise ValueError("it is not a plan: it has no format_version")
     version = str(form["format_version"])
@@ -77,7 +78,7 @@ def _drift(form: Mapping[str, Any]) -> Drift:
 
 
 def _sides(change: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return both sides with their sensitive and unknown parts put back; what is the same is equal again."""
+    """Return both sides with sensitive and unknown parts restored, so that equal parts compare equal."""
     changed = frozenset(map(tuple, change["sensitive_changes"]))
     before = _filled(change["before"], change["before_sensitive"], lambda path: _secret("same", path))
     after = _filled(
@@ -89,11 +90,11 @@ def _sides(change: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _secret(word: str, where: Any) -> dict[str, str]:
-    return {"$hmac": f"{word} {where}"}
+    return fingerprint_marker(f"{word} {where}")
 
 
 def _filled(value: Any, part: Any, make: Any, here: tuple[str | int, ...] = ()) -> Any:
-    """Return a value with something in every place that a part of it (see `sensitive_part`) marks."""
+    """Return a value with the result of `make` at each path that `part` (see `sensitive_part`) marks."""
     if part is True:
         return make(here)
     if isinstance(part, Mapping) and part:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.values import attribute_name, literal_lines, scalar
+from dstream.lang.markers import is_fingerprint
 from dstream.plan import (
     MISSING,
     Action,
@@ -18,7 +19,6 @@ from dstream.plan import (
     Reason,
     TaskNote,
     differences,
-    is_fingerprint,
 )
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "-/+": "red", "+/-": "red", "?": "cyan", ".": "dim"}

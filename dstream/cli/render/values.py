@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from dstream.lang import Unknown
-from dstream.plan import is_fingerprint
+from dstream.lang.markers import is_fingerprint
 
 UNKNOWN = "(known after apply)"
 SENSITIVE = "(sensitive value)"

@@ -18,6 +18,7 @@ from dstream.engine.evaluate.resource_values import mark_sensitive
 from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.evaluate.timeouts import out_of_time
 from dstream.engine.plan.plan_result import PlanResult
+from dstream.lang.markers import is_withheld
 from dstream.plan import Action
 from dstream.plugins import Answer
 from dstream_state import V1_LIFECYCLE, Drop, ObjectState, Put, Record, Result
@@ -154,10 +155,7 @@ def _value(running: RunningStep, answer: Answer, item: ObjectState) -> Any:
 
 def _fill_withheld(value: Mapping[str, Any], clear: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of an answer, with each withheld value replaced by the desired one."""
-    return {
-        name: clear.get(name) if isinstance(inner, dict) and "$withheld" in inner else inner
-        for name, inner in value.items()
-    }
+    return {name: clear.get(name) if is_withheld(inner) else inner for name, inner in value.items()}
 
 
 def summaries(diagnostics: tuple[Diagnostic, ...]) -> str:

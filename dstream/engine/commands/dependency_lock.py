@@ -18,7 +18,7 @@ from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, find_engine, find_image, is_podman, pull_first
 from dstream.plugins.probe import ask
 from dstream.registry.errors import Denied, NotThere, RegistryError, Unreachable
-from dstream.registry.lockfile.installer import Installer, Wanted
+from dstream.registry.lockfile.installer import Installer, Requirement
 from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.oci.image_names import image_name, image_reference, places_of, suffix_of
 from dstream.registry.platforms import Platform
@@ -81,7 +81,7 @@ def prior_sources(operation: Operation) -> list[ProviderSource]:
     return [source for source in found if source.kind in ("ref", "image")]
 
 
-def required_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Wanted]:
+def required_providers(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[Requirement]:
     """Return the registry sources of a configuration, each once, with its version constraints.
 
     `recorded` sources that the configuration does not name keep their locked versions.
@@ -92,18 +92,18 @@ def required_providers(operation: Operation, recorded: Iterable[ProviderSource] 
         given = constraints.setdefault(required.source, [])
         if required.version and required.version not in given:
             given.append(required.version)
-    wanted: dict[str, Wanted] = {}
+    requirements: dict[str, Requirement] = {}
     for source in used_sources(operation):
         if source.kind == "ref":
             policy = policy_of(source, operation.config)
-            wanted[source.value] = Wanted(source.value, ", ".join(constraints.get(source.value, ())), policy)
+            requirements[source.value] = Requirement(source.value, ", ".join(constraints.get(source.value, ())), policy)
     before = read_lock(operation.root)
     for source in recorded:
-        if source.kind == "ref" and source.value not in wanted:
+        if source.kind == "ref" and source.value not in requirements:
             known = before.providers.get(source.value)
             constraint = known.constraints if known is not None else ""
-            wanted[source.value] = Wanted(source.value, constraint, source.trusted, recorded=True)
-    return list(wanted.values())
+            requirements[source.value] = Requirement(source.value, constraint, source.trusted, recorded=True)
+    return list(requirements.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def required_images(operation: Operation, recorded: Iterable[ProviderSource] = (
 
 def lock_providers(
     root: Path,
-    wanted: Iterable[Wanted],
+    requirements: Iterable[Requirement],
     installer: Installer,
     *,
     upgrade: bool = False,
@@ -138,14 +138,14 @@ def lock_providers(
 ) -> LockChange:
     """Choose, fetch and probe what is wanted, and write the lock file of `root`; raise DiagnosticsError otherwise.
 
-    Entries of other sources are removed, unless `keep_others`. With `readonly`, a lock file that
-    would have to change is an error, and is left as it is. Images are pulled where they are missing, with `pull` also
-    where a newer one may be there; one that was built on this machine, and is in no registry, is not locked.
+    Entries of other sources are removed, unless `keep_others`. With `readonly`, a lock file that would have to change
+    is an error, and is left as it is. Images are pulled where they are missing, with `pull` also where a newer one may
+    be there; one that was built on this machine, and is in no registry, is not locked.
     """
     before = read_lock(root)
     now = before if keep_others else replace(before, providers={}, images={})
     problems: list[Diagnostic] = []
-    for each in wanted:
+    for each in requirements:
         previous = before.providers.get(each.source)
         try:
             locked = installer.lock(each, previous, upgrade=upgrade)
@@ -199,9 +199,9 @@ def _image(
     if previous is not None and not upgrade:
         signed_by = _signer(image, previous.digest, installer)
         if find_image(engine, f"{image_name(name)}@{previous.digest}") is None:
-            wanted = [f"{place}@{previous.digest}" for place in places_of(name, installer.settings)]
-            if not any(find_image(engine, each) for each in wanted):
-                _pull(engine, wanted, installer)
+            requirements = [f"{place}@{previous.digest}" for place in places_of(name, installer.settings)]
+            if not any(find_image(engine, each) for each in requirements):
+                _pull(engine, requirements, installer)
         return replace(previous, signed_by=signed_by)
     found = find_image(engine, name)
     if found is None or ((pull or upgrade) and found.digests):
@@ -215,8 +215,8 @@ def _image(
     if len(digests) > 1 or is_podman(engine):  # which gives digests to what is in no registry, too
         digest = _current_digest(source.value, installer, upgrade) or digest
         if digest not in digests:
-            wanted = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
-            found = find_image(engine, _pull(engine, wanted, installer)) or found
+            requirements = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
+            found = find_image(engine, _pull(engine, requirements, installer)) or found
     signed_by = _signer(image, digest, installer)
     container = Container(engine, found.id, source.container, root.absolute())
     binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)

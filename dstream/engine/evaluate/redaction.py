@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dstream.lang import Unknown, child, to_json_value, value_at
+from dstream.lang.markers import WITHHELD, escaped, fingerprint_marker, is_fingerprint
 from dstream.lang.secret_texts import SecretTexts, texts_in
-from dstream.plan import is_fingerprint
 from dstream_state import fingerprint
 
 Path = tuple[str | int, ...]
-WITHHELD = {"$withheld": True}
 
 
 def redact(value: Any, paths: Iterable[Path], key: bytes) -> Any:
@@ -29,7 +28,7 @@ def _redact(value: Any, paths: frozenset[Path], key: bytes, here: Path) -> Any:
     if here in paths:
         if value is None or isinstance(value, Unknown) or is_fingerprint(value) or value == WITHHELD:
             return value
-        return {"$hmac": fingerprint(key, here, value)}
+        return fingerprint_marker(fingerprint(key, here, value))
     if not any(path[: len(here)] == here for path in paths):
         return value
     if isinstance(value, Mapping):
@@ -92,8 +91,7 @@ def _on_wire(value: Any) -> Any:
     if isinstance(value, Mapping):
         if is_fingerprint(value) or value == WITHHELD:
             return WITHHELD
-        made = {name: _on_wire(inner) for name, inner in value.items()}
-        return {"$object": made} if any(name[:1] == "$" for name in made) else made
+        return escaped({name: _on_wire(inner) for name, inner in value.items()})
     if isinstance(value, list | tuple):
         return [_on_wire(inner) for inner in value]
     return to_json_value(value)

@@ -19,7 +19,6 @@ from typing import Any
 from dstream.config.config_hash import config_digest
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.evaluate.desired import plain
-from dstream.engine.evaluate.redaction import WITHHELD
 from dstream.engine.evaluate.redaction import Path as Place
 from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
@@ -27,6 +26,7 @@ from dstream.engine.plan.recorded_answers import answers_form, answers_from
 from dstream.engine.providers.pool import Installed, ProviderPool
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Unknown, sensitive_paths, strip_sensitive, value_at
+from dstream.lang.markers import WITHHELD
 from dstream.plan.file import PlanFile
 from dstream.plugins.type_schemas import DESCRIBES
 from dstream_state import Snapshot

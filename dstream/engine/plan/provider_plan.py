@@ -16,7 +16,7 @@ from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import prior_for_provider
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.lang import Unknown, to_json_value
-from dstream.plan import is_fingerprint
+from dstream.lang.markers import is_fingerprint
 from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dstream.engine.evaluate.desired import DesiredObject
-from dstream.engine.evaluate.redaction import WITHHELD, Path
+from dstream.engine.evaluate.redaction import Path
 from dstream.engine.plan.provider_plan import PlannedChange, PriorObject
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
@@ -22,10 +22,10 @@ from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.refresh.refresh import NOT_REFRESHED, Refresh, RefreshedObject
 from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
+from dstream.lang.markers import SECRET, UNKNOWN_MARKER, WITHHELD, escaped
 from dstream.plugins.derive import Derivation, DerivedResource
 from dstream_state import ObjectState, Timeouts
 
-SECRET = {"$secret": True}
 _ABSENT = object()
 
 
@@ -187,12 +187,11 @@ def without_secrets(value: Any, paths: Iterable[Path]) -> Any:
 
 def _form(value: Any, paths: frozenset[Path], here: Path) -> Any:
     if isinstance(value, Unknown):
-        return {"$unknown": True}
+        return UNKNOWN_MARKER
     if here in paths and value is not None and value != WITHHELD:
         return SECRET
     if isinstance(value, Mapping):
-        made = {name: _form(inner, paths, (*here, name)) for name, inner in value.items()}
-        return {"$object": made} if any(name[:1] == "$" for name in value) else made
+        return escaped({name: _form(inner, paths, (*here, name)) for name, inner in value.items()})
     if isinstance(value, list | tuple):
         return [_form(inner, paths, (*here, index)) for index, inner in enumerate(value)]
     return value

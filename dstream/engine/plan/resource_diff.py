@@ -10,6 +10,7 @@ from dstream.engine.evaluate.redaction import Path, redact
 from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.refresh.refresh import RefreshedObject
+from dstream.lang.markers import is_fingerprint, is_withheld
 from dstream.plan import (
     Action,
     Change,
@@ -123,16 +124,16 @@ def merged(before: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, An
         return dict(before)
     found = {name: _kept(before.get(name), value) for name, value in answer.items()}
     for name, value in before.items():
-        if name not in found and isinstance(value, dict) and "$hmac" in value:
+        if name not in found and is_fingerprint(value):
             found[name] = value
     return found
 
 
 def _kept(before: Any, answered: Any) -> Any:
     """Return a value of an answer, with each withheld part at any depth as recorded."""
+    if is_withheld(answered):
+        return before
     if isinstance(answered, Mapping):
-        if "$withheld" in answered:
-            return before
         known = before if isinstance(before, Mapping) else {}
         return {name: _kept(known.get(name), inner) for name, inner in answered.items()}
     if isinstance(answered, list) and isinstance(before, list) and len(before) == len(answered):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dstream.engine.evaluate.coercion import only_type
-from dstream.engine.evaluate.redaction import WITHHELD
 from dstream.lang import Unknown
+from dstream.lang.markers import WITHHELD
 from dstream.lang.types import ANY, ObjectType, Type
 from dstream.lang.types import Collection as CollectionType
 

@@ -27,6 +27,7 @@ from dstream.lang import (
     value_at,
 )
 from dstream.lang.convert import to_string
+from dstream.lang.markers import expression_marker, expression_text
 from dstream.plugins import (
     ProviderInfo,
     ProviderSource,
@@ -77,9 +78,7 @@ class ProviderSpec:
             origins.setdefault(str(path[0]), set()).update(from_)
         clear: dict[str, Any] = plain(strip_sensitive(self.config))
         config = {
-            name: {"$expression": self.expressions.get(name, ""), "origins": sorted(origins[name])}
-            if name in origins
-            else value
+            name: expression_marker(self.expressions.get(name, ""), sorted(origins[name])) if name in origins else value
             for name, value in clear.items()
         }
         source: dict[str, Any] = {"kind": self.source.kind, "value": self.source.value, "env": list(self.source.env)}
@@ -231,10 +230,10 @@ def spec_from_state(name: str, recorded: ProviderState, scope: Scope, config: Co
     values: dict[str, Any] = {}
     expressions: dict[str, str] = {}
     for argument, value in recorded.config.items():
-        if isinstance(value, Mapping) and "$expression" in value:
-            expressions[argument] = str(value["$expression"])
+        if (text := expression_text(value)) is not None:
+            expressions[argument] = text
             try:
-                values[argument] = evaluate(parse_expression(expressions[argument], f"state of {name}"), scope)
+                values[argument] = evaluate(parse_expression(text, f"state of {name}"), scope)
             except DiagnosticsError as problem:
                 reason = "; ".join(f"{d.summary}: {d.detail}" for d in problem.diagnostics)
                 raise DiagnosticsError(

@@ -13,12 +13,13 @@ from dstream.config.syntax.tree import GetAttr, Index, Variable
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.expansion import instances
-from dstream.engine.evaluate.redaction import WITHHELD, redact
+from dstream.engine.evaluate.redaction import redact
 from dstream.engine.evaluate.targeting import block_of_text
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.engine.setup.block_graph import imported_block
 from dstream.lang import Scope, contains_unknown, evaluate, sensitive_paths, to_json_value
+from dstream.lang.markers import WITHHELD
 from dstream_state import ObjectState
 
 

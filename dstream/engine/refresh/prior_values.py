@@ -24,6 +24,7 @@ from dstream.engine.providers.provider_config import ProviderSpec, source_from_s
 from dstream.engine.providers.type_rules import rules_of
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Unknown, references
+from dstream.lang.markers import expression_text
 from dstream.plugins import ProviderInfo
 from dstream_state import ObjectState, Snapshot
 
@@ -92,7 +93,7 @@ class PriorValues(ResourceValues):
             return None
         # No secret is needed to know what types look like.
         config = {
-            argument: Unknown() if isinstance(value, Mapping) and "$expression" in value else value
+            argument: value if expression_text(value) is None else Unknown()
             for argument, value in recorded.config.items()
         }
         role: Any = recorded.role  # written by `ProviderSpec.to_state`

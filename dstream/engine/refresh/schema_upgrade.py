@@ -8,9 +8,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.engine.evaluate.redaction import WITHHELD, prior_for_provider, redact
+from dstream.engine.evaluate.redaction import prior_for_provider, redact
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
+from dstream.lang.markers import WITHHELD
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream.plugins.type_schemas import DescribedTypes
 from dstream_state import ObjectState

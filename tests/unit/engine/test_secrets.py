@@ -1,7 +1,6 @@
 """Secrets never stand in a plan, and are told to a provider only where they are known anyway."""
 
 from dstream.engine.evaluate.redaction import (
-    WITHHELD,
     echoed_secrets,
     fingerprint_paths,
     has_withheld,
@@ -11,6 +10,7 @@ from dstream.engine.evaluate.redaction import (
 )
 from dstream.engine.plan.resource_diff import merged
 from dstream.lang import Unknown
+from dstream.lang.markers import WITHHELD
 from dstream.lang.secret_texts import SecretTexts
 
 KEY = b"k" * 32
