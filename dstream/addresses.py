@@ -82,7 +82,7 @@ class TaskAddress:
 
 @dataclass(frozen=True, slots=True)
 class DerivedAddress:
-    """An object that one side of a task asked for."""
+    """An object that a side of a task requires."""
 
     task: TaskAddress
     side: Side
@@ -99,7 +99,7 @@ Address = ResourceAddress | TaskAddress | DerivedAddress
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that `text` names; raise ValueError with a sentence for the user if it names none."""
+    """Parse an address; raise ValueError with a message for the user if it is invalid."""
     if match := _TASK.fullmatch(text):
         task = TaskAddress(match["task"], _read(match["task_key"]))
         if match["side"] is None:

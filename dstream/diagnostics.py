@@ -1,9 +1,8 @@
-"""Diagnostic, SourceRange: what went wrong, where, and what to do about it.
+"""Diagnostics: errors and warnings with a summary, a detail and a source range.
 
-Diagnostics are collected, not raised one by one: a function that can find several independent problems
-returns or accumulates them; `DiagnosticsError` carries them where the caller cannot go on.
-The summary is a constant noun phrase for each kind of problem, and has a code in `error_codes`; the detail says what is
-wrong, why, and what to do next.
+Diagnostics are collected, not raised one by one: a function that can find several independent problems returns or
+accumulates them; `DiagnosticsError` carries them where the caller cannot go on. The summary is a constant noun phrase
+for each kind of problem, and has a code in `error_codes`; the detail says what is wrong, why, and what to do next.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a text, counted in characters: offset from 0, line and column from 1."""
+    """A position in a text, counted in characters: offset from 0, line and column from 1."""
 
     offset: int
     line: int
@@ -32,7 +31,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class SourceRange:
-    """A part of a file as it is written; `end` is exclusive."""
+    """A range of a file; `end` is exclusive."""
 
     filename: str
     start: Position
@@ -108,7 +107,7 @@ def warning(
 
 
 class DiagnosticsError(Exception):
-    """The operation cannot go on; `diagnostics` says why. At least one of them is an error."""
+    """The operation cannot continue; `diagnostics` has the reasons, at least one of them an error."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic] | Diagnostic) -> None:
         """Take one diagnostic or several."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 
 FROM_PROVIDER = "DS5000"
-"""The code of everything that a provider reports in its own words."""
+"""The code of problems that a provider reports in its own words."""
 
 RETIRED = "(retired)"
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One kind of problem: its number, the summary that is shown, what it means, and the group of its number."""
+    """One kind of problem: its code, summary, meaning and group."""
 
     code: str
     summary: str
@@ -26,7 +26,7 @@ class ErrorCode:
 
     @property
     def retired(self) -> bool:
-        """Whether no version reports it any more."""
+        """Whether the code is no longer reported."""
         return self.summary == RETIRED
 
 
@@ -61,6 +61,6 @@ def code_of(summary: str) -> str | None:
 
 
 def explain(code: str) -> ErrorCode | None:
-    """Return what a code means; None if it does not exist. Case and brackets do not matter."""
+    """Return the entry of a code, None if it does not exist. Case and brackets are ignored."""
     wanted = code.strip("[] ").upper()
     return next((each for each in catalogue() if each.code == wanted), None)

@@ -1,4 +1,4 @@
-"""Stop: a request to end, made once (gracefully) or twice (at once), by a signal or by anybody."""
+"""Stop: a request to end, made once (graceful) or twice (immediate), by a signal or any thread."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Stop:
     """Shared by all flows of a run. Thread-safe; `request` may be called in a signal handler."""
 
     def __init__(self) -> None:
-        """Not asked for yet."""
+        """Start without a request."""
         self._count = 0
         self._listeners: list[Callable[[], None]] = []
         self._event = threading.Event()
         self.idle = False
-        """Nothing is under way that a stop would cut off: a signal then ends the operation by KeyboardInterrupt."""
+        """Whether no change is in progress, so that a signal ends the operation by KeyboardInterrupt."""
 
     @property
     def requested(self) -> bool:
-        """Whether to finish."""
+        """Whether a stop was requested."""
         return self._count > 0
 
     @property
@@ -30,19 +30,19 @@ class Stop:
         return self._count > 1
 
     def request(self) -> None:
-        """Ask to finish; the second time, to end at once."""
+        """Request a graceful stop; the second call requests an immediate one."""
         self._count += 1
         self._event.set()
         for listener in tuple(self._listeners):
             listener()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but not longer than until a stop is asked for; return whether it is."""
+        """Sleep until a stop is requested, at most `seconds`; return whether it is requested."""
         return self._event.wait(seconds)
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Have `listener` called at each request while the block runs."""
+        """Call `listener` at each request while the block runs."""
         self._listeners.append(listener)
         try:
             yield

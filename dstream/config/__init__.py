@@ -1,7 +1,7 @@
-"""Configuration: HCL text to typed blocks with their places in the files.
+"""Configuration: parses HCL text into typed blocks with source ranges.
 
-`parse_text` reads a text into a syntax tree, `load` a file or folder into a `Config`. Nothing is evaluated here.
-What a name needs is imported when it is first used.
+`parse_text` parses a text into a syntax tree, `load` a file or folder into a `Config`. Nothing is evaluated here.
+Modules are imported on first use of a name.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _SYNTAX = ("Attribute", "Block", "Body", "Expr", "Node")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a type when it is asked for, as PEP 562 has it."""
+    """Import a type on first use (PEP 562)."""
     if name in __all__:
         return getattr(
             import_module("dstream.config.syntax.tree" if name in _SYNTAX else "dstream.config.blocks"), name
@@ -79,9 +79,9 @@ def __getattr__(name: str) -> Any:
 
 
 def load(path: Path, *, empty: bool = False) -> Config:
-    """Return the configuration in a file, or in all *.hcl files of a folder; with `empty` there may be none.
+    """Return the configuration in a file, or in all *.hcl files of a folder, which may have none with `empty`.
 
-    Raise DiagnosticsError with everything that is wrong; it has the texts of the files in `sources`.
+    Raise DiagnosticsError with all errors; its `sources` has the texts of the files.
     """
     from dstream.config.files import load as load_path
 
@@ -89,28 +89,28 @@ def load(path: Path, *, empty: bool = False) -> Config:
 
 
 def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:
-    """Return the configuration that a text is; raise DiagnosticsError like `load`."""
+    """Return the configuration in a text; raise DiagnosticsError like `load`."""
     from dstream.config.files import load_text as load_one
 
     return load_one(text, filename, root)
 
 
 def parse_text(text: str, filename: str) -> Parsed:
-    """Return the syntax tree of a text as `.body`, and all that is wrong with it as `.diagnostics`."""
+    """Return the syntax tree of a text as `.body`, and its errors as `.diagnostics`."""
     from dstream.config.syntax.parser import parse_text as parse
 
     return parse(text, filename)
 
 
 def parse_expression(text: str, filename: str) -> Expr:
-    """Return the tree of one expression; raise DiagnosticsError."""
+    """Return the tree of one expression; raise DiagnosticsError if it is invalid."""
     from dstream.config.syntax.parser import parse_expression as parse
 
     return parse(text, filename)
 
 
 def parse_template(text: str, filename: str) -> Expr:
-    """Return the tree of a text that is one template; raise DiagnosticsError."""
+    """Return the tree of a text that is one template; raise DiagnosticsError if it is invalid."""
     from dstream.config.syntax.parser import parse_template as parse
 
     return parse(text, filename)

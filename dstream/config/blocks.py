@@ -1,4 +1,4 @@
-"""Typed blocks: what the top level of a configuration declares. Expressions stay unevaluated."""
+"""Typed blocks: the top-level blocks of a configuration. Expressions stay unevaluated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Launch(Record):
 
 
 class Condition(Record):
-    """A condition that must hold, and what to say when it does not."""
+    """A condition, and the error message if it is not met."""
 
     condition: Expr
     error_message: Expr
@@ -49,7 +49,7 @@ class Lifecycle:
 
 
 class TimeoutsBlock(Record):
-    """`timeouts { ... }`: how long the provider may take for one change of an object, by operation."""
+    """`timeouts { ... }`: the time limits for changes of an object, by operation."""
 
     given: dict[str, Expr]
     """Expressions by name, those of `dstream_state.TIMED`."""
@@ -82,9 +82,9 @@ class DstreamBlock(Record):
     encryption: Body | None
     range: SourceRange
     trust: tuple[Block, ...] = ()
-    """Whose signatures providers from registries need, by patterns of their names."""
+    """The signatures that providers from registries need, by patterns of their names."""
     drift: Block | None = None
-    """Which differences from the recorded state are to be expected, until when."""
+    """Expected differences from the state, with expiry dates."""
 
 
 class ProviderBlock(Record):
@@ -146,7 +146,7 @@ class TaskBlock(Record):
     lifecycle: Lifecycle
     range: SourceRange
     timeouts: TimeoutsBlock | None = None
-    """Hold for all objects that its providers ask for."""
+    """Apply to all objects that its providers require."""
     record_limit: Expr | None = None
     max_dead_letters: Expr | None = None
 
@@ -180,7 +180,7 @@ class RemovedBlock(Record):
 
 
 class ImportBlock(Record):
-    """`import { to = ... id = ... }`: an object that exists is taken over."""
+    """`import { to = ... id = ... }`: an existing object is added to the state."""
 
     to: Expr
     id: Expr
@@ -189,7 +189,7 @@ class ImportBlock(Record):
 
 
 class CheckBlock(Record):
-    """`check "NAME" { assert { ... } }`: what should hold; a warning says when it does not."""
+    """`check "NAME" { assert { ... } }`: assertions whose failure is a warning."""
 
     name: str
     asserts: tuple[Condition, ...]
@@ -203,7 +203,7 @@ class Config:
     root: Path
     """The folder of the configuration; relative paths start there."""
     sources: dict[str, str]
-    """The texts of the files, by the names that diagnostics use."""
+    """The texts of the files, by file name."""
     settings: DstreamBlock | None = None
     providers: dict[str, ProviderBlock] = field(default_factory=dict)
     variables: dict[str, VariableBlock] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Digest: what a configuration says, as one hash: its syntax trees without comments, layout, files and positions."""
+"""Configuration hash: one hash of the syntax trees, without comments, layout, file names and positions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from dstream.config.blocks import Config
 
 _PLACES = frozenset(["source", "start", "end", "name_start", "name_end", "header_end", "range", "symbol"])
-"""Fields of nodes and blocks that say where they stand."""
+"""Fields of nodes and blocks that hold positions."""
 _BLOCKS = ("settings", "providers", "variables", "locals", "resources", "tasks", "outputs")
 _LISTS = ("moved", "imports", "removed", "checks")
 
 
 def config_digest(config: Config) -> str:
-    """Return `sha256:...` of what the blocks say; in which file and in which order they stand makes no difference."""
+    """Return `sha256:...` of the blocks, independent of their files and order."""
     import json
     from hashlib import sha256
 
@@ -31,7 +31,7 @@ def config_digest(config: Config) -> str:
 
 
 def _form(value: Any) -> Any:
-    """Return a node, a block or what is in one as JSON values. Each node is a list that begins with its kind."""
+    """Return a node, block or field as JSON values. Each node is a list that starts with its kind."""
     if isinstance(value, Record):
         kind = type(value)
         if kind.__name__ == "Source":
@@ -51,5 +51,5 @@ def _form(value: Any) -> Any:
 
 
 def _says(value: Record, name: str) -> bool:
-    """Return whether a field of that name is something that is said: `source` of a launch or a required provider."""
+    """Return whether a field is content, such as the `source` of a launch, rather than a position."""
     return name == "source" and not hasattr(value, "start")

@@ -11,10 +11,10 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 
 
 def load(path: Path, *, empty: bool = False) -> Config:
-    """Return the configuration in a file, or in all *.hcl files of a folder, which is an error without any.
+    """Return the configuration in a file, or in all *.hcl files of a folder, which must have one.
 
-    With `empty` a folder without any is an empty configuration. Raise DiagnosticsError with everything that is wrong in
-    any of the files; its `sources` has their texts.
+    With `empty`, a folder without files is an empty configuration. Raise DiagnosticsError with all errors in all files;
+    its `sources` has their texts.
     """
     texts, problems = _texts(path, empty=empty)
     decoder = Decoder(path if path.is_dir() else path.parent)
@@ -27,7 +27,7 @@ def load(path: Path, *, empty: bool = False) -> Config:
 
 
 def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:
-    """Return the configuration that a text is; raise DiagnosticsError like `load`."""
+    """Return the configuration in a text; raise DiagnosticsError like `load`."""
     decoder = Decoder(root or Path())
     decoder.add(parse_text(text, filename))
     if has_errors(decoder.diagnostics):
@@ -36,7 +36,7 @@ def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None
 
 
 class ConfigError(DiagnosticsError):
-    """A configuration cannot be read; `sources` has the texts that the diagnostics point into."""
+    """An invalid configuration; `sources` has the texts that the diagnostics refer to."""
 
     def __init__(self, diagnostics: list[Diagnostic], sources: dict[str, str]) -> None:
         """Take the diagnostics and the texts by file name."""

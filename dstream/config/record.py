@@ -1,7 +1,7 @@
-"""Record: classes with slots and an `__init__` for their annotations, quick to define and to make.
+"""Record: classes with slots and an `__init__` from their annotations, fast to define and to create.
 
-As dataclasses, but defining fifty of those takes longer than reading a small configuration. Records are compared by
-identity; only the builder of the syntax tree changes them, while it builds.
+Like dataclasses, but defining fifty of those takes longer than reading a small configuration. Records are compared by
+identity; only the builder of the syntax tree modifies them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The dependency graph: what must exist, or be gone, before what. The only user of networkx."""
+"""Graph: the dependency graph, its order and its analyses. The only user of networkx."""
 
 from dstream.graph.analysis import cycles
 from dstream.graph.dependencies import Dependencies

@@ -1,7 +1,7 @@
-"""Analyses of a whole graph, by networkx: its cycles, the edges that say something new, its longest chain.
+"""Analysis: cycles, transitive reduction and longest chain of a graph, by networkx.
 
-networkx is imported with the first analysis: the import takes a large part of the time of a small plan
-(`benchmarks/README.md`), so what every plan asks of its graph is in `dependencies.py`.
+networkx is imported by the first analysis. The import takes a large part of the time of a small plan
+(`benchmarks/README.md`), so the queries of every plan are in `dependencies.py` without it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dstream.graph.dependencies import Dependencies
 
 
 def cycles(graph: Dependencies) -> list[list[str]]:
-    """Return one cycle of each group of nodes that need each other, each starting at its smallest name.
+    """Return one cycle of each strongly connected component, starting at its smallest name.
 
-    A cycle ["a", "b"] says that a needs b and b needs a. Empty when the graph has none; that
-    is found out without networkx.
+    A cycle ["a", "b"] means that a needs b and b needs a. Empty for an acyclic graph, which does not import networkx.
     """
     if len(graph.in_order()) == len(list(graph)):
         return []
@@ -35,9 +34,9 @@ def cycles(graph: Dependencies) -> list[list[str]]:
 
 
 def reduced(graph: Dependencies) -> dict[str, list[str]]:
-    """Return what each node needs that does not follow from the rest: the transitive reduction, if it has no cycles.
+    """Return the transitive reduction of an acyclic graph, by node.
 
-    The order of nodes and of what each needs is that of the graph.
+    Nodes and edges keep their order.
     """
     import networkx
 
@@ -46,9 +45,9 @@ def reduced(graph: Dependencies) -> dict[str, list[str]]:
 
 
 def longest_chain(graph: Dependencies) -> list[str]:
-    """Return the longest chain of nodes that need each other in turn, of a graph without cycles.
+    """Return the longest chain of dependencies in an acyclic graph.
 
-    It starts at what needs most, and has as many nodes as the least number of rounds in which all nodes can be done.
+    It starts at the last dependent. Its length is the minimum number of rounds in which all nodes can be processed.
     """
     import networkx
 

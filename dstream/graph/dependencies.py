@@ -1,4 +1,4 @@
-"""Dependencies: a directed graph of names, each pointing at what it needs.
+"""Dependencies: a directed graph of names, with edges to dependencies.
 
 Nodes are strings: addresses of blocks (`task.copy`, `local.tables`, `postgres_publication.orders`) or steps of
 an operation. Both directions are kept as plain lists, so that 100,000 steps take little memory, and a question costs as
@@ -24,7 +24,7 @@ class Dependencies:
         self._needed_by: dict[str, list[str]] = {}
 
     def add(self, node: str, needs: Iterable[str] = ()) -> None:
-        """Add a node, if it is missing, and an edge to each thing it needs."""
+        """Add a node, if it is missing, and an edge to each of `needs`."""
         own = self._needs.get(node)
         if own is None:
             own = self._needs[node] = []
@@ -45,25 +45,25 @@ class Dependencies:
         return iter(self._needs)
 
     def needs(self, node: str) -> list[str]:
-        """Return what the node needs directly."""
+        """Return the direct dependencies of the node."""
         return list(dict.fromkeys(self._needs[node]))
 
     def needed_by(self, node: str) -> list[str]:
-        """Return what needs the node directly."""
+        """Return the direct dependents of the node."""
         return list(dict.fromkeys(self._needed_by[node]))
 
     def closure(self, nodes: Iterable[str]) -> set[str]:
-        """Return the nodes and everything that they need, directly or not."""
+        """Return the nodes and their transitive dependencies."""
         return _reached(nodes, self._needs)
 
     def dependents(self, nodes: Iterable[str]) -> set[str]:
-        """Return the nodes and everything that needs them, directly or not."""
+        """Return the nodes and their transitive dependents."""
         return _reached(nodes, self._needed_by)
 
     def in_order(self) -> list[str]:
-        """Return the nodes so that each comes after all it needs; ties in the order in which they were added.
+        """Return the nodes in topological order, dependencies first; ties in the order of addition.
 
-        A node on a cycle, or one that needs such a node, is left out.
+        Nodes on a cycle, and their dependents, are left out.
         """
         names = list(self._needs)
         place = {name: index for index, name in enumerate(names)}

@@ -1,7 +1,7 @@
-"""Walk: which steps may start now, given which have ended; a failed step skips its dependents and nothing else.
+"""Walk: which steps may start, given those that ended; a failed step skips only its dependents.
 
-The walk keeps counts instead of searching, so that a step costs as much as it has edges.
-It is not a scheduler: its caller starts the steps, any number in parallel, and reports how they end.
+It counts open dependencies, so that a step costs time linear in its edges. It is not a scheduler: the caller starts the
+steps, any number in parallel, and reports their results.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dstream.graph.dependencies import Dependencies
 
 
 class Walk:
-    """The state of one pass over a graph, from what needs nothing to what needs most."""
+    """The state of one pass over a graph, dependencies first."""
 
     def __init__(self, graph: Dependencies) -> None:
-        """Start a walk; every node is a step. A step on a cycle, or one that needs such a step, never starts."""
+        """Start a walk; every node is a step. Steps on a cycle, and their dependents, never start."""
         self._graph = graph
         self._waits = {node: len(graph.needs(node)) for node in graph}
         self._ready = deque(node for node, count in self._waits.items() if not count)
@@ -24,7 +24,7 @@ class Walk:
         self._skipped: dict[str, str] = {}
 
     def take(self) -> str | None:
-        """Return a step that may start now, or None if none may until another ends."""
+        """Return a step that may start now, or None until another step ends."""
         while self._ready:
             node = self._ready.popleft()
             if node not in self._skipped:

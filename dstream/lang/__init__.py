@@ -1,6 +1,6 @@
-"""Language: values, scopes, and what expressions and bodies evaluate to.
+"""Language: evaluates expressions and bodies in a scope; has the values, types and functions.
 
-Value types are imported with the package; evaluation is imported when it is first used.
+Value types are imported with the package, evaluation on first use.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark
 def evaluate_body(body: Body, scope: Scope) -> dict[str, Value]:
     """Return a body as an object: nested blocks of one type become a list of objects, `dynamic` ones expanded.
 
-    Raise DiagnosticsError with all that is wrong in any argument.
+    Raise DiagnosticsError with the errors of all arguments.
     """
     problems: list[Diagnostic] = []
     if body.expr is not None:

@@ -1,4 +1,4 @@
-"""Calls: the arguments of a function call -> what the function is given, and what it returns -> a value."""
+"""Calls: converts the arguments of a function call to its parameters, and its result to a value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HIDDEN = "an argument is sensitive, so the reason is not shown"
 
 
 def call(expr: tree.Call, scope: Scope) -> Value:
-    """Return what a call gives; raise DiagnosticsError."""
+    """Return the value of a call; raise DiagnosticsError."""
     function = registry.find(expr.name.removeprefix("core::"))
     if function is None:
         detail = f"There is no function {expr.name}.{_near(expr.name)}"
@@ -111,7 +111,7 @@ def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
 
 
 def _typed(result: Value, function: Function, given: list[Value]) -> Value:
-    """Return a list or object as a list or map of one type of elements, where the function gives such ones."""
+    """Return a list or object as a list or map with one element type, if the function returns those."""
     if not function.gives:
         return result
     if isinstance(result, Sensitive):

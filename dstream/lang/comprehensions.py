@@ -118,14 +118,14 @@ def _for(expr: tree.For, scope: Scope) -> Value:
 
 
 def refuse_primitive(collection: Unknown, expr: tree.Expr) -> None:
-    """Raise DiagnosticsError if an unknown value is known to be nothing that `for` can iterate over."""
+    """Raise DiagnosticsError if the type of an unknown value cannot be iterated over."""
     if is_primitive(collection):
         detail = f"for iterates over a list, set, map or object, not a {collection.type}."
         raise problem("Invalid collection in for", detail, expr)
 
 
 def pairs(collection: Value, expr: tree.Expr) -> Iterable[tuple[Value, Value]]:
-    """Return the keys and values that a `for` goes over; raise DiagnosticsError at `expr`."""
+    """Return the keys and values that a `for` iterates over; raise DiagnosticsError at `expr`."""
     if isinstance(collection, dict):
         return ((key, collection[key]) for key in sorted(collection))
     if isinstance(collection, list | tuple):

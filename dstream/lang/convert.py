@@ -1,4 +1,4 @@
-"""Conversion: how values become a type, and several values one type.
+"""Conversion: converts a value to a type, and several values to their common type.
 
 As in Terraform, numbers and truth values become texts and back where the text reads as one; lists and sets become each
 other; objects become maps; the elements of a collection have one type. Unknown values stay unknown (with the type they
@@ -27,7 +27,7 @@ from dstream.lang.values import ListValue, MapValue, Sensitive, SetValue, Unknow
 
 
 def convert(value: Value, type_: Type) -> Value:
-    """Return a value as a type; raise ConversionError."""
+    """Convert a value to a type; raise ConversionError."""
     if isinstance(value, Sensitive):
         return Sensitive(convert(value.value, type_), value.origins)
     if isinstance(value, Unknown):
@@ -46,7 +46,7 @@ def convert(value: Value, type_: Type) -> Value:
 
 
 def _unknown(value: Unknown, type_: Type) -> Unknown:
-    """Return an unknown value as a type; raise ConversionError if it can never become one."""
+    """Convert an unknown value to a type; raise ConversionError if no value of its type converts."""
     if type_ is ANY or value.type is None or value.type is ANY:
         return Unknown(type_) if value.type is None and type_ is not ANY else value
     given = value.type
@@ -116,7 +116,7 @@ def to_number(value: Value) -> int | Decimal:
 
 
 def parse_number(text: str) -> int | Decimal:
-    """Return the number that a text reads as; raise ConversionError."""
+    """Parse a number; raise ConversionError."""
     if text and text.isascii() and not (text[0].isspace() or text[-1].isspace() or "_" in text):
         try:
             found = Decimal(text)
@@ -129,7 +129,7 @@ def parse_number(text: str) -> int | Decimal:
 
 
 def to_bool(value: Value) -> bool:
-    """Return a known primitive value as a truth value; raise ConversionError."""
+    """Return a known primitive value as a boolean; raise ConversionError."""
     if isinstance(value, bool):
         return value
     if value == "true" or value == "1":
@@ -225,7 +225,7 @@ def _plainly(item: Value, name: str) -> bool:
 
 
 def convert_loosely(value: Value, type_: Type) -> Value:
-    """Return a value as a type that was made by `common`, in which ANY leaves a part as it is."""
+    """Convert a value to a type from `common`, in which ANY leaves a part unchanged."""
     if isinstance(type_, Collection) and type_.element is ANY and not isinstance(value, list | dict):
         return value
     return convert(value, type_)

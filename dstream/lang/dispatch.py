@@ -1,4 +1,4 @@
-"""Dispatch: which function evaluates which kind of expression.
+"""Dispatch: the evaluator of each kind of expression.
 
 The modules that evaluate register themselves in `EVALUATORS`; they call `evaluate_inner` for parts of an expression.
 """
@@ -17,7 +17,7 @@ Marks: TypeAlias = frozenset[str] | None
 """The origins of a sensitive value; None for one that is not sensitive."""
 
 EVALUATORS: dict[type, Callable[[Any, Scope], Value]] = {}
-"""By kind of expression, what evaluates it."""
+"""The evaluators by kind of expression."""
 
 
 def evaluate_inner(expr: Expr, scope: Scope) -> Value:

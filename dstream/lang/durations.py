@@ -1,4 +1,4 @@
-"""Durations as texts: `1h30m`, `45s`, `500ms`, the way that Go, and so Terraform, reads them."""
+"""Durations as text: `1h30m`, `45s`, `500ms`, in the syntax of Go and Terraform."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = {
 
 
 def seconds_of(text: str) -> Fraction:
-    """Return the seconds of a duration, less than 0 after a minus sign; raise ValueError for any other text."""
+    """Return the seconds of a duration, negative after a minus sign; raise ValueError if it is malformed."""
     body = text[1:] if text[:1] in ("-", "+") else text
     if body == "0":
         return Fraction(0)
@@ -31,7 +31,7 @@ def seconds_of(text: str) -> Fraction:
 
 
 def duration_text(seconds: float) -> str:
-    """Return seconds as people write a duration: `1h30m`, `10s`, `0.5s`."""
+    """Return seconds as a duration: `1h30m`, `10s`, `0.5s`."""
     whole = int(seconds)
     if whole != seconds:
         return f"{seconds:g}s"

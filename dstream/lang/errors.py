@@ -1,4 +1,4 @@
-"""Errors: the diagnostics that evaluation raises, and the suggestions in them."""
+"""Errors: the diagnostics of evaluation, and the suggestions in them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SHOWN = 20
 
 
 def problem(summary: str, detail: str, at: Node | SourceRange) -> DiagnosticsError:
-    """Return the error to raise for something at a node or range."""
+    """Return the error to raise for a node or range."""
     return DiagnosticsError(error(summary, detail, at.range if isinstance(at, Node) else at))
 
 
 @contextmanager
 def hidden(summary: str, detail: str, at: Node | SourceRange) -> Iterator[None]:
-    """Replace the errors raised inside, which might show a sensitive value, by one that does not."""
+    """Replace errors raised inside, which might show a sensitive value, by one that does not."""
     try:
         yield
     except DiagnosticsError:
@@ -32,7 +32,7 @@ _DISCARDED: ContextVar[bool] = ContextVar("discarded", default=False)
 
 @contextmanager
 def discarding() -> Iterator[None]:
-    """Leave out of the errors raised inside what is expensive to write, since they are not shown."""
+    """Skip expensive parts of the errors raised inside, since they are not shown."""
     token = _DISCARDED.set(True)
     try:
         yield
@@ -52,7 +52,7 @@ def sentence(text: str) -> str:
 
 
 def choose(name: str, names: Iterable[str], what: str) -> str:
-    """Return what to add about a name that does not exist: the nearest ones, and which there are."""
+    """Return the suggestion for a name that does not exist: the closest names, or all names."""
     if discarded():
         return ""
     known = sorted(names)

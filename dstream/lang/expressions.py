@@ -1,7 +1,7 @@
 """evaluate: an expression and a scope -> a value, with HCL's semantics.
 
-Unknown values make what depends on them unknown, sensitive ones make it sensitive. Errors carry the place of the
-part of the expression that is to blame.
+A result that depends on an unknown value is unknown, one that depends on a sensitive value is sensitive. Errors have
+the range of the part of the expression that caused them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""to_text: a value as the language would write it, as `dstream console` shows it."""
+"""to_text: a value in the syntax of the language, as `dstream console` shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAME = re.compile(r"[^\W\d][\w-]*")
 
 
 def to_text(value: Value, indent: str = "") -> str:
-    """Return a value as an expression that gives it; unknown and sensitive ones as plans show them."""
+    """Return a value as an expression; unknown and sensitive values as plans show them."""
     if isinstance(value, Unknown):
         return "(known after apply)"
     if isinstance(value, Sensitive):
@@ -40,7 +40,7 @@ def to_text(value: Value, indent: str = "") -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotation marks, so that parsing gives it back."""
+    """Return a text as a quoted string that parses to the same text."""
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         text = text.replace(plain, escaped)
     text = text.replace("${", "$${").replace("%{", "%%{")

@@ -1,4 +1,4 @@
-"""inline_locals: an expression's text with the expressions of locals in place of references to them."""
+"""inline_locals: replaces references to locals in an expression's text by their expressions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _CLOSED = (Literal, TupleExpr, Variable, GetAttr)
 def inline_locals(expr: Expr, config: Config) -> str:
     """Return the source text of an expression in which no `local.NAME` is left.
 
-    Used to keep the expression of a sensitive value, in place of the value. A local that needs itself, or is not
-    declared, stays as it is written.
+    The state stores this expression instead of a sensitive value. A local that refers to itself, or is not declared,
+    stays unchanged.
     """
     return _inlined(expr, config, ())
 

@@ -1,4 +1,4 @@
-"""Module: a configuration with its variables given: the scope in which everything else is evaluated."""
+"""Module: a configuration with the values of its variables, and the scope for its expressions."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Module:
     def scope(self, resources: Resources | None = None, *, planning: bool = False) -> Scope:
         """Return the scope of the configuration; `resources` gives the blocks of a resource type by name.
 
-        When `planning`, a function that gives another value each time, such as `timestamp()`, is unknown.
+        When `planning`, the result of an impure function such as `timestamp()` is unknown.
         """
         surroundings = replace(self.surroundings, planning=True) if planning else self.surroundings
         scope = Scope(
@@ -139,9 +139,9 @@ def _now() -> str:
 
 
 def failure(condition: Condition, scope: Scope) -> str | None:
-    """Return the message of a condition that does not hold; None if it holds, or is not known.
+    """Return the message of a condition that is false; None if it is true or unknown.
 
-    Raise DiagnosticsError where condition or message cannot be evaluated.
+    Raise DiagnosticsError if the condition or the message cannot be evaluated.
     """
     value = unwrap(evaluate(condition.condition, scope))
     if isinstance(value, Unknown):
@@ -197,7 +197,7 @@ def _missing(block: VariableBlock) -> Diagnostic:
 
 
 class _Locals:
-    """The locals of a configuration in one scope: each is evaluated when it is first asked for."""
+    """The locals of a configuration in one scope, each evaluated on first use."""
 
     def __init__(self, config: Config, outer: Scope) -> None:
         self._config = config
@@ -234,7 +234,7 @@ def _cycle(config: Config, names: list[str]) -> Diagnostic:
 
 
 def _local_cycles(config: Config) -> list[Diagnostic]:
-    """Return an error for every cycle among locals, whichever of them are used."""
+    """Return an error for every cycle among locals, used or not."""
     needs = {
         name: [
             str(reference.path[0])

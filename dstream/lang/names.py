@@ -1,4 +1,4 @@
-"""Names, attributes, indexes and splats: the parts of values."""
+"""Names: evaluates variables, attributes, indexes and splats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators and conditionals, as expressions have them."""
+"""Operations: evaluates operators and conditionals in expressions."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _conditional(expr: tree.Conditional, scope: Scope) -> Value:
 
 
 def _branch(expr: tree.Expr, scope: Scope) -> Value:
-    """Return the value of a part that may not count; unknown if it fails."""
+    """Return the value of a branch that may be discarded; unknown if it fails."""
     try:
         with discarding():
             return evaluate_inner(expr, scope)
@@ -173,13 +173,13 @@ def _branch(expr: tree.Expr, scope: Scope) -> Value:
 
 
 _STATIC = frozenset({"Unknown name", "Unknown local", "Unknown variable", "Unknown function"})
-"""Errors that no condition can make go away."""
+"""Errors that no condition can avoid."""
 
 
 def _possible(expr: tree.Expr, scope: Scope) -> Value:
-    """Return the value of a part that may count once a condition is known; unknown if it fails.
+    """Return the value of a branch that may be selected once the condition is known; unknown if it fails.
 
-    A name that does not exist is an error all the same: it would be one whatever the condition is.
+    A name that does not exist is always an error, since no condition can avoid it.
     """
     try:
         with discarding():

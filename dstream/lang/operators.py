@@ -27,7 +27,7 @@ RESULTS: dict[str, Type] = {
     **dict.fromkeys(("+", "-", "*", "/", "%"), NUMBER),
     **dict.fromkeys(("==", "!=", "<", ">", "<=", ">=", "&&", "||"), BOOL),
 }
-"""What type each operator gives."""
+"""The result type of each operator."""
 
 
 class OperatorError(Exception):
@@ -122,7 +122,7 @@ def ordered(operator: str, left: Value, right: Value) -> bool:
 
 
 def truth(what: str, value: Value, side: int | None = None) -> bool:
-    """Return a value as a condition; `what` names it in the error."""
+    """Return a value as a boolean condition; `what` names it in the error."""
     if value is None:
         raise OperatorError(f"{what} is null, and true or false is required", side)
     try:
@@ -132,7 +132,7 @@ def truth(what: str, value: Value, side: int | None = None) -> bool:
 
 
 def equal(left: Value, right: Value) -> bool | None:
-    """Return whether two values are equal; None if that is not known. Types are never converted."""
+    """Return whether two values are equal, None if unknown. Types are never converted."""
     left, right = unwrap(left), unwrap(right)
     if isinstance(left, Unknown) or isinstance(right, Unknown):
         return None

@@ -94,7 +94,7 @@ def find_all(pattern: Pattern, text: str) -> Iterator[Match]:
 
 
 def _has_byte_class(pattern: str) -> bool:
-    r"""Whether the pattern has `\C`, a single byte: RE2 takes it, Go does not, and half a character is no text."""
+    r"""Return whether the pattern has `\C`, a single byte, which RE2 accepts and Go does not."""
     at = pattern.find("\\")
     while at >= 0:
         escape = pattern[at + 1 : at + 2]

@@ -1,4 +1,4 @@
-"""References: which names an expression or body uses."""
+"""References: the names that an expression or body uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Readable = tree.Node
 
 
 def references(node: Readable) -> tuple[Reference, ...]:
-    """Return the references in an expression or body, in their order; names that a `for` introduces are none."""
+    """Return the references in an expression or body, in order, without names that a `for` introduces."""
     return tuple(_walk(node, frozenset()))
 
 

@@ -1,4 +1,4 @@
-"""Scope: the names that an expression can use, each in the scope or in one around it."""
+"""Scope: the names that an expression can use, in nested scopes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dstream.lang.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What functions may ask of the world outside of the configuration."""
+    """The environment of functions: folder, environment variables, time, known secrets."""
 
     root: Path = field(default_factory=Path)
     """The folder that relative paths of `file` and its like start from."""
@@ -23,13 +23,13 @@ class Surroundings:
     now: Callable[[], str] | None = None
     """What `plantimestamp()` returns; None takes the clock."""
     planning: bool = False
-    """Whether functions that give another value each time (`timestamp`, `uuid`, `bcrypt`) are unknown."""
+    """Whether results of impure functions (`timestamp`, `uuid`, `bcrypt`) are unknown."""
     secret_texts: SecretTexts = field(default_factory=SecretTexts)
-    """The texts that became secret so far: by `env`, a sensitive variable, `sensitive`, a resource."""
+    """The secret texts found so far: by `env`, a sensitive variable, `sensitive`, a resource."""
 
 
 class Lazy:
-    """A value that is computed when it is first asked for, once."""
+    """A value that is computed once, on first use."""
 
     __slots__ = ("_compute", "_done", "_value")
 
@@ -48,7 +48,7 @@ class Lazy:
 
 
 class Namespace:
-    """Names behind a dot whose values are computed one by one, as in `local.NAME`."""
+    """Names after a dot whose values are computed individually, as in `local.NAME`."""
 
     __slots__ = ("_names", "_of", "what")
 
@@ -126,7 +126,7 @@ class Scope:
         raise KeyError(name)
 
     def names(self) -> Iterator[str]:
-        """Go through all names that can be used here."""
+        """Yield all names that can be used here."""
         scope: Scope | None = self
         while scope is not None:
             yield from scope._names

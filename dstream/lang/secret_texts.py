@@ -1,7 +1,7 @@
-"""The texts that are secret because of their origin, such as `env("TOKEN")` in `"Bearer ${env("TOKEN")}"`.
+"""Secret texts: texts that are secret by origin, such as `env("TOKEN")` in `"Bearer ${env("TOKEN")}"`.
 
-An expression marks its result, of which the secret is a part. To redact a secret in the output of another program, the
-secret itself is needed.
+An expression marks its result, which contains the secret. To redact output of another program, the secret itself is
+needed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class SecretTexts:
         self._open: set[str] = set()
 
     def add(self, value: Any) -> None:
-        """Take the texts in a value as secret."""
+        """Add the texts in a value as secrets."""
         found = set(texts_in(value))
         with self._lock:
             self._secret |= found
 
     def open(self, value: Any) -> None:
-        """Take the texts in a value as no secret, whatever else says that they are one."""
+        """Mark the texts in a value as not secret, which takes precedence."""
         found = set(texts_in(value))
         with self._lock:
             self._open |= found
@@ -45,7 +45,7 @@ class SecretTexts:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Yield the texts in a value, without white space around them, that are long enough to be looked for in others."""
+    """Yield the texts in a value, stripped of white space, that are long enough to search for."""
     if isinstance(value, str):
         if len(value.strip()) >= _SHORTEST:
             yield value.strip()

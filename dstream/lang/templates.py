@@ -1,4 +1,4 @@
-"""Templates: interpolations and directives put together to a text."""
+"""Templates: evaluates interpolations and directives, and concatenates the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Type expressions: what stands after `type =` in a variable -> a Type."""
+"""Type expressions: parses the expression after `type =` in a variable into a Type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types: what a `variable` declares and what functions take, the type of a value, and what types have in common."""
+"""Types: type constraints of variables and parameters, the type of a value, and common types."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ConversionError(Exception):
         return f"{place.lstrip('.')}: {self.message}" if place else self.message
 
     def inside(self, step: str | int) -> ConversionError:
-        """Return the error as seen from a value around it."""
+        """Return the error with `step` prepended to its path."""
         return ConversionError(self.message, (step, *self.path))
 
 
@@ -117,7 +117,7 @@ def type_of(value: Value) -> Type:
 
 
 def common(types: Iterable[Type]) -> Type:
-    """Return the type that values of all these types can become, whatever their order; raise ConversionError.
+    """Return the type that values of all these types convert to, in any order; raise ConversionError.
 
     ANY, the type of null and of unknown values, does not count; it is the result only if there is no other type.
     """
@@ -184,7 +184,7 @@ def _apart(types: list[Type]) -> ConversionError:
 
 
 def described(type_: Type) -> str:
-    """Return a type with its article, as an error names it; a tuple is a list to the reader."""
+    """Return the name of a type with its article for messages; a tuple is named a list."""
     match type_:
         case ObjectType():
             return "an object"

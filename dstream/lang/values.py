@@ -1,9 +1,9 @@
 """Values: what expressions evaluate to.
 
-None, bool, int, Decimal (never float, and never a whole number), str, list, dict with texts as keys in
-their order, SetValue; Unknown for what only apply will know; Sensitive around a value that must not be shown.
-Both may stand at any depth of a value. A plain list or dict is a tuple or object, with a type for each element;
-ListValue and MapValue, made by conversion, have one type for all.
+None, bool, int, Decimal (never float, and never a whole number), str, list, dict with texts as keys in their order,
+SetValue; Unknown for what only apply will know; Sensitive around a value that must not be shown. Both may stand at any
+depth of a value. A plain list or dict is a tuple or object, with a type for each element; ListValue and MapValue, made
+by conversion, have one type for all.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 Value: TypeAlias = Any
-"""A value of the language; see the module."""
+"""A value of the language; see the docstring of the module."""
 Path: TypeAlias = tuple[str | int, ...]
-"""The way from a value to a part of it."""
+"""The path from a value to a part of it."""
 
 PRECISION = Context(prec=154, Emin=-999_999, Emax=999_999)
 """Numbers that are not whole have this many digits, which are the 512 bits that HCL asks for."""
@@ -26,7 +26,7 @@ QUOTIENTS = Context(prec=160, Emin=-999_999, Emax=999_999)
 
 
 class Unknown:
-    """A value that is not known yet; `type` is what it will be, where that is known."""
+    """A value that is not known yet; `type` is its type, if that is known."""
 
     __slots__ = ("type",)
 
@@ -51,7 +51,7 @@ UNKNOWN = Unknown()
 
 
 class Sensitive:
-    """A value that must not be shown; `origins` says where it came from.
+    """A value that must not be shown; `origins` names its sources.
 
     They read `env NAME`, `var NAME` or `ADDRESS.attribute`.
     """
@@ -173,7 +173,7 @@ def _simple_key(item: Value) -> Any:
 
 
 def identity(value: Value) -> Hashable | None:
-    """Return what equal values, and only these, share (see `same`); None for a value with an unknown part."""
+    """Return a key that exactly the equal values share (see `same`); None for a value with an unknown part."""
     if isinstance(value, Sensitive):
         return identity(value.value)
     if value is None:
@@ -220,7 +220,7 @@ def unwrap(value: Value) -> Value:
 
 
 def mark(value: Value, origins: frozenset[str] | None) -> Value:
-    """Return a value marked with origins; None leaves it as it is."""
+    """Return a value marked with origins; None leaves it unchanged."""
     return value if origins is None else Sensitive(value, origins)
 
 
@@ -250,7 +250,7 @@ def _any(value: Value, test: Callable[[Value], bool]) -> bool:
 
 
 def sensitive_paths(value: Value) -> list[tuple[Path, frozenset[str]]]:
-    """Return the place of every sensitive part, outermost only, and where it came from."""
+    """Return the path of every outermost sensitive part, and its origins."""
     found: list[tuple[Path, frozenset[str]]] = []
     _sensitive_paths(value, (), found)
     return found
@@ -272,7 +272,7 @@ def _inner_origins(value: Value) -> frozenset[str]:
 
 
 def origins(value: Value) -> frozenset[str] | None:
-    """Return where the sensitive parts of a value came from; None if it has none."""
+    """Return the origins of the sensitive parts of a value; None if it has none."""
     paths = sensitive_paths(value)
     return frozenset().union(*(found for _, found in paths)) if paths else None
 
@@ -311,7 +311,7 @@ def strip_sensitive(value: Value) -> Value:
 
 
 def kind(value: Value) -> str:
-    """Return what a value is, as sentences call it."""
+    """Return the kind of a value for messages."""
     value = unwrap(value)
     if value is None:
         return "null"

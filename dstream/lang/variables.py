@@ -1,4 +1,4 @@
-"""Given values: where values of variables come from, in Terraform's order.
+"""Variables: collects the given values of variables in Terraform's order of precedence.
 
 From weakest to strongest: the environment (`DSTREAM_VAR_name`), `dstream.dsvars`, `*.auto.dsvars` in the order of their
 names, files named with -var-file in their order, and -var.
@@ -19,13 +19,13 @@ from dstream.lang.types import ANY, Primitive, Type
 from dstream.lang.values import Value
 
 Ask = Callable[[VariableBlock], str]
-"""Asks the user for a variable's value."""
+"""Prompts the user for a variable's value."""
 _PREFIX = "DSTREAM_VAR_"
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One value that was given: a value of the language, or a text that is read as the variable's type asks."""
+    """One given value: a value of the language, or a text to parse by the variable's type."""
 
     known: Value
     unread: str | None
@@ -39,8 +39,7 @@ class Given:
     def value(self, type_: Type | None) -> Value:
         """Return the value for a variable of a type, None if it declares none; raise DiagnosticsError.
 
-        For a string, number or bool, a text is what it says; for other types it is an expression, and for `any` the
-        one or the other.
+        A text for a string, number or bool is its value; for other types it is an expression, for `any` either.
         """
         if self.unread is None:
             return self.known

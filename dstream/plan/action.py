@@ -1,4 +1,4 @@
-"""Action: what a plan does with one object, and the symbol that shows it."""
+"""Action: the action of a plan on one object, and its symbol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What is done with an object; the values are the words of the JSON form."""
+    """The action on an object; the values are those of the JSON form."""
 
     NO_OP = "no-op"
     CREATE = "create"
@@ -24,12 +24,12 @@ class Action(StrEnum):
 
     @property
     def replaces(self) -> bool:
-        """Whether the object is destroyed and made again, in either order."""
+        """Whether the object is replaced, in either order."""
         return self in (Action.REPLACE, Action.CREATE_THEN_DELETE)
 
     @property
     def destroys(self) -> bool:
-        """Whether an existing object goes away."""
+        """Whether an existing object is destroyed."""
         return self is Action.DELETE or self.replaces
 
     @property

@@ -1,7 +1,7 @@
-"""Change and Drift: what a plan does with one object, and what was found changed outside.
+"""Change and Drift: the planned change of one object, and a change made outside of dstream.
 
-Attributes here are JSON values in which an `Unknown` stands for what is known after apply and a fingerprint,
-`{"$hmac": TEXT}`, for every sensitive value: a change holds no secret, so neither does anything made from it.
+Attributes are JSON values with `Unknown` for values known after apply, and a fingerprint, `{"$hmac": TEXT}`, for every
+sensitive value. A change therefore never holds a secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Attributes = Mapping[str, Any]
 
 
 class Reason(StrEnum):
-    """Why an action was chosen, where it is more than a difference of attributes; values are for the JSON form."""
+    """The reason for an action, besides a difference of attributes; the values are those of the JSON form."""
 
     NONE = ""
     MISSING = "missing"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a plan does with one object."""
+    """The planned change of one object."""
 
     address: str
     action: Action
@@ -43,9 +43,9 @@ class Change:
     type: str
     key: str | None = None
     before: Attributes | None = None
-    """Attributes as they really are; None where the object does not exist."""
+    """The real attributes; None if the object does not exist."""
     after: Attributes | None = None
-    """Attributes as they will be; None where the object will not exist."""
+    """The planned attributes; None if the object will not exist."""
     replace_paths: tuple[str, ...] = ()
     """The attributes that force a replacement."""
     reason: Reason = Reason.NONE
@@ -54,28 +54,28 @@ class Change:
     holds_data: bool = False
     dependencies: tuple[str, ...] = ()
     moved_from: str | None = None
-    """The earlier address of the object."""
+    """The old address of the object, if it moved."""
     importing: Any = None
-    """The identity of an object that exists and is taken over; None where none is."""
+    """The identity of the imported object; None if it is not imported."""
 
     @property
     def changes_state(self) -> bool:
-        """Whether an apply would do anything about it, if only in the state."""
+        """Whether an apply changes the object or the state."""
         return self.action is not Action.NO_OP or self.moved_from is not None or self.importing is not None
 
     @property
     def stays(self) -> bool:
-        """Whether the object exists afterwards, and is managed."""
+        """Whether the object exists and is managed after the apply."""
         return self.after is not None and self.action not in (Action.DELETE, Action.FORGET, Action.DEFERRED)
 
     @property
     def loses_data(self) -> bool:
-        """Whether carrying this out destroys data."""
+        """Whether the change destroys data."""
         return self.holds_data and self.action.destroys
 
 
 class DriftKind(StrEnum):
-    """How reality differs from what the state records."""
+    """How the real object differs from the state."""
 
     CHANGED = "changed"
     MISSING = "missing"
@@ -84,7 +84,7 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One object that is not as the state records it."""
+    """One object that differs from the state."""
 
     address: str
     kind: DriftKind
@@ -92,13 +92,13 @@ class Drift:
     before: Attributes | None = None
     """The recorded attributes."""
     after: Attributes | None = None
-    """The real attributes; None where the object is missing or could not be asked."""
+    """The real attributes; None if the object is missing or unreachable."""
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputChange:
-    """What a plan does with the value of an `output` block."""
+    """The planned change of an output value."""
 
     name: str
     action: Action
@@ -109,12 +109,12 @@ class OutputChange:
 
 @dataclass(frozen=True, slots=True)
 class TaskNote:
-    """What a plan says about a task beside its objects."""
+    """The note of a plan about a task, besides its objects."""
 
     address: str
     applied: bool
-    """Whether its configuration is what was last applied."""
+    """Whether its present configuration is applied."""
     removed: bool = False
-    """Whether it was applied and is to be no more."""
+    """Whether it was applied and is removed by the plan."""
     streams: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

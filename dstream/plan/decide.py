@@ -1,4 +1,4 @@
-"""Decide what to do with one object: desired against real attributes, by the rules of its type. Pure."""
+"""Decide: compares desired with real attributes by the rules of a type, and returns the action. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dstream.plan.ignore_changes import with_ignored
 
 
 class TypeRules(Protocol):
-    """What planning needs to know of a resource type; the schema of a provider has it."""
+    """The rules of a resource type, from the schema of its provider."""
 
     @property
     def computed(self) -> Collection[str]:
-        """Attributes that the provider decides where the configuration does not."""
+        """Attributes that the provider computes if the configuration does not set them."""
 
     @property
     def replace(self) -> Collection[str]:
@@ -26,7 +26,7 @@ class TypeRules(Protocol):
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """Values of attributes that the configuration leaves out."""
+        """Default values of attributes."""
 
     @property
     def unordered(self) -> Collection[str]:
@@ -35,18 +35,18 @@ class TypeRules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecideOptions:
-    """What the user asks for beside the attributes."""
+    """The user's options besides the attributes."""
 
     ignore_changes: Collection[str] = ()
-    """Attributes, or parts of them, whose difference is left alone; "*" is all of them."""
+    """Attributes, or parts of them, whose differences are ignored; "*" is all of them."""
     create_before_destroy: bool = False
     replace: Reason = Reason.NONE
-    """A reason to replace the object even without a difference."""
+    """A reason to replace the object even if nothing differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with an object, and how its attributes will look."""
+    """The action on an object, and its planned attributes."""
 
     action: Action
     after: dict[str, Any]
@@ -57,10 +57,10 @@ class Decision:
 def decide(
     prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, wishes: DecideOptions
 ) -> Decision:
-    """Return what takes an object from its real attributes (`prior`, None if it is missing) to the desired ones.
+    """Return the action from real attributes (`prior`, None if the object is missing) to the desired ones.
 
-    Attributes that the configuration leaves out are the type's default, else, where the provider computes them,
-    what they are (unknown for a new object), else gone.
+    An attribute that is not set takes the type's default; otherwise, if it is computed, its real value (unknown for a
+    new object); otherwise it is removed.
     """
     if prior is None:
         return Decision(Action.CREATE, _planned({}, desired, rules))
@@ -92,5 +92,5 @@ def _planned(prior: Mapping[str, Any], desired: Mapping[str, Any], rules: TypeRu
 
 
 def unknown_names(attributes: Mapping[str, Any]) -> list[str]:
-    """Return the names of the top-level attributes that are not wholly known."""
+    """Return the names of the top-level attributes with an unknown part."""
     return [name for name, value in attributes.items() if has_unknown_part(value)]

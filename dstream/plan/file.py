@@ -1,7 +1,7 @@
-"""The file of a saved plan: a line that says what it is and a line with its content, each a JSON object.
+"""Plan file format: a header line and a content line, each a JSON object.
 
-The first line begins with `MAGIC`, by which `apply` and `show` know it; its version is that of the whole file. Where
-the state is encrypted, so is the second line, under the same key. `docs/plan-format.md` describes all of it.
+The header starts with `MAGIC`, by which `apply` and `show` recognize the file, and has the format version. If the state
+is encrypted, the second line is encrypted with the same key. `docs/plan-format.md` describes the format.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONTEXT = b"dstream plan"
 
 @dataclass(frozen=True, slots=True)
 class PlanFile:
-    """What a saved plan holds: the plan, what it was made from and how, and what the providers said."""
+    """The content of a saved plan: the plan, its inputs and options, and the answers of providers."""
 
     plan: Plan
     form: Mapping[str, Any]
@@ -35,16 +35,16 @@ class PlanFile:
     made_from: Mapping[str, Any]
     """Lineage, serial, digest of the configuration, identities of the providers."""
     command: Mapping[str, Any]
-    """What the user asked for: options, and values of variables that are no secret."""
+    """The options, and the values of variables that are not sensitive."""
     secrets: Mapping[str, Any] | None
-    """Salt, costs and digest over all sensitive values; None where there are none."""
+    """Salt, costs and digest over all sensitive values; None if there are none."""
     answers: Mapping[str, Any]
-    """What the providers said, without secrets."""
+    """The answers of providers, without secrets."""
     encrypted: bool = False
 
 
 def is_plan_file(path: Path) -> bool:
-    """Return whether there is a file that begins as a saved plan does."""
+    """Return whether a file exists and has the header of a saved plan."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -53,7 +53,7 @@ def is_plan_file(path: Path) -> bool:
 
 
 def write_plan_file(path: Path, content: PlanFile, sealer: Sealer | None) -> None:
-    """Write a saved plan whole, readable by its owner alone; raise OSError."""
+    """Write a saved plan atomically, readable only by its owner; raise OSError."""
     body = dumps(
         {
             "plan": content.form,

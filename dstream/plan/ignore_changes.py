@@ -1,4 +1,4 @@
-"""`ignore_changes`: attributes, or parts of them, that stay as they are whatever the configuration says."""
+"""`ignore_changes`: attributes, or parts of them, that keep their real values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 
 
 def ignored_path(text: str) -> Path:
-    """Return the steps of `tags`, `labels.team`, `labels["a b"]` or `rules[0].port`."""
+    """Parse a path such as `tags`, `labels.team`, `labels["a b"]` or `rules[0].port` into its steps."""
     return tuple(
         name or (json.loads(quoted) if quoted else int(index or number))
         for name, quoted, index, number in _STEP.findall(text)
@@ -27,9 +27,9 @@ def with_ignored(
     ignored: Collection[str],
     keeps: Callable[[Any], bool] = lambda _value: True,
 ) -> dict[str, Any]:
-    """Return desired attributes with the ignored ones as they really are; "*" is all of them.
+    """Return desired attributes with the ignored ones set to their real values; "*" is all of them.
 
-    What is not there really is taken out. A real value that `keeps` is false for does not count: it stays as desired.
+    An ignored attribute that does not exist is removed. If `keeps` is false for a real value, the desired one is used.
     """
     found = dict(desired)
     paths = [(name,) for name in desired.keys() | real.keys()] if "*" in ignored else map(ignored_path, ignored)
@@ -40,7 +40,7 @@ def with_ignored(
 
 
 def _keep(desired: Any, real: Any, path: Path, keeps: Callable[[Any], bool]) -> None:
-    """Put what is really at a path into a collection, of which this owns the outermost level."""
+    """Set the value at a path of a collection to the real one; modifies the outermost level in place."""
     step = path[0]
     value = _child(real, step)
     if len(path) == 1:

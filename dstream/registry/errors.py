@@ -1,4 +1,4 @@
-"""What can go wrong with a registry, as diagnostics: a caller can tell what is absent from what is out of reach."""
+"""Errors of registries, as diagnostics, with a class for each case that callers distinguish."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dstream.diagnostics import DiagnosticsError, error
 
 
 class RegistryError(DiagnosticsError):
-    """Something about a registry, a cache or a lock file that the user has to know of."""
+    """An error of a registry, the cache or the lock file."""
 
     def __init__(self, summary: str, detail: str) -> None:
-        """Take what is always said of this kind of problem, and what is so this time."""
+        """Take the constant summary of this kind of error, and the detail of this one."""
         super().__init__(error(summary, detail))
 
 
 class NotThere(RegistryError):
-    """The registry answers, and does not have it."""
+    """The registry does not have the content."""
 
 
 class Unreachable(RegistryError):
-    """The registry does not answer, or it is not to be asked: what the cache has may serve instead."""
+    """The registry does not answer, or must not be queried; callers may fall back to the cache."""
 
 
 class Denied(RegistryError):
-    """The registry does not let us: no credentials, or not the right ones."""
+    """The registry denies access: credentials are missing or insufficient."""
 
 
 class Tampered(RegistryError):
-    """Content is not what its digest or size says."""
+    """Content does not match its digest or size."""

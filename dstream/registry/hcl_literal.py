@@ -1,4 +1,4 @@
-"""Literals: the values of HCL files that are data, not programs, and the text that such values are written as."""
+"""HCL literals: reads and writes values of HCL files that hold data only, such as the lock file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _number(value: Decimal) -> int | Decimal:
 
 
 def written(value: Any, indent: int = 0) -> str:
-    """Return the HCL text of a JSON value, over several lines where it holds others."""
+    """Return the HCL text of a JSON value, over several lines for a collection."""
     inner, outer = "  " * (indent + 1), "  " * indent
     if isinstance(value, str):
         return quoted(value)
@@ -62,6 +62,6 @@ def written(value: Any, indent: int = 0) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as an HCL string, in which nothing is a template."""
+    """Return a text as an HCL string with template sequences escaped."""
     escaped = json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{").replace("{{", "{\\u007b")
     return escaped.replace("\\b", "\\u0008").replace("\\f", "\\u000c").replace("\x7f", "\\u007f")

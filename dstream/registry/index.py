@@ -1,4 +1,4 @@
-"""The index of providers: a static JSON file that anybody can serve, and search without a server of its own.
+"""The index of providers: a static JSON file that any web server can host, and the search in it.
 
     {"format": 1, "providers": [{"name": "dstream/counter", "tier": "official", "kinds": ["input"],
                                  "source": "ghcr.io/katasec/dstream-in-counter",
@@ -31,7 +31,7 @@ _MAX = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One provider that somebody offers."""
+    """One published provider."""
 
     name: str
     tier: str
@@ -41,12 +41,12 @@ class Entry:
     homepage: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as it stands in an index."""
+        """Return the entry as JSON values."""
         return asdict(self)
 
 
 def load_index(settings: Settings) -> list[Entry]:
-    """Return the entries of the index that is set, or of the one that comes along."""
+    """Return the entries of the configured index, or of the bundled one."""
     place = settings.index or str(BUNDLED)
     if place.startswith(("https://", "http://")):
         raw = _download(place, settings)

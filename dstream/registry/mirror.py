@@ -1,4 +1,4 @@
-"""Mirroring: what a lock file names, copied unchanged to a folder or another registry, for use without the first."""
+"""Mirror: copies the content of a lock file unchanged to a folder or another registry."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from dstream.registry.platforms import Platform, platform_in
 
 
 class Target(Protocol):
-    """What one repository is copied to."""
+    """The destination for one repository."""
 
     partial: bool
-    """Whether a manifest may be there without all that it points to."""
+    """Whether a manifest may exist without all blobs that it refers to."""
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Return whether a blob is there already."""
+        """Return whether a blob exists."""
 
     def blob(self, descriptor: Descriptor, content: Path) -> None:
         """Keep a blob, which was checked."""
 
     def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
-        """Keep a manifest, under a tag as well if one is given."""
+        """Store a manifest, and its tag if one is given."""
 
 
 class FolderTarget:
@@ -50,7 +50,7 @@ class FolderTarget:
         self._folder, self._repository = Folder(root, reference.registry), reference.repository
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Return whether a blob is there already, and right."""
+        """Return whether a blob exists with the right digest."""
         return matches(self._folder.path_for(self._repository, descriptor.digest), descriptor.digest)
 
     def blob(self, descriptor: Descriptor, content: Path) -> None:
@@ -62,7 +62,7 @@ class FolderTarget:
             copy.replace(path)
 
     def manifest(self, manifest: Manifest, tag: str | None = None) -> None:
-        """Keep a manifest, and its place in the list of referrers if it has a subject."""
+        """Store a manifest, and its entry in the list of referrers if it has a subject."""
         self._folder.put(self._repository, manifest.raw)
         if tag is not None:
             self._folder.tag(self._repository, manifest, tag)
@@ -74,7 +74,7 @@ class RegistryTarget:
     partial = False
 
     def __init__(self, text: str, reference: Reference, transport: Transport) -> None:
-        """Push to `text`, HOST/PREFIX, in which `{registry}` stands for the registry that is mirrored."""
+        """Push to `text`, HOST/PREFIX, in which `{registry}` stands for the mirrored registry."""
         host, prefix = place_in(text, reference.registry)
         self._pusher = Pusher(RegistryClient(host_of(host), transport, prefix), reference.repository)
 
@@ -92,7 +92,7 @@ class RegistryTarget:
 
 
 def target_of(text: str, reference: Reference, transport: Transport) -> Target:
-    """Return what a mirror's name means for one repository."""
+    """Return the target that a mirror's name denotes for one repository."""
     if is_folder(text):
         return FolderTarget(Path(text).expanduser(), reference)
     return RegistryTarget(text, reference, transport)
@@ -101,17 +101,17 @@ def target_of(text: str, reference: Reference, transport: Transport) -> Target:
 def mirror(
     installer: Installer, locked: Locked, target: Target, platforms: Iterable[Platform] | None = None
 ) -> Artifact:
-    """Copy a locked provider with what refers to it (signatures, lists of parts); return what was copied.
+    """Copy a locked provider with its referrers (signatures, SBOMs); return the copied manifests.
 
-    With `platforms`, executables of others are left out where the target allows that. Manifests are copied byte for
-    byte, so their digests, and the lock file, hold for the mirror as well.
+    With `platforms`, executables of others are omitted if the target allows it. Manifests are copied byte for byte, so
+    that the lock file is valid for the mirror.
     """
     reference = parse_reference(locked.source).at(digest=locked.manifest)
     source = installer.source(reference.registry)
     artifact = installer.artifact(reference, installer.manifest(reference))
-    wanted = set(platforms) if platforms is not None and target.partial else set(artifact.executables)
+    selected = set(platforms) if platforms is not None and target.partial else set(artifact.executables)
     for platform, descriptor in artifact.executables.items():
-        if platform in wanted:
+        if platform in selected:
             target.blob(descriptor, installer.cache.fetch(source, reference.repository, descriptor))
     for manifest in (*artifact.parts, artifact.manifest):
         _small(installer, source, reference, target, manifest)
@@ -125,15 +125,15 @@ def mirror(
 def mirror_image(
     installer: Installer, image: LockedImage, target: Target, platforms: Iterable[Platform] | None = None
 ) -> Manifest:
-    """Copy a locked image with what refers to it, byte for byte; return its manifest or index.
+    """Copy a locked image and its referrers byte for byte; return its manifest or index.
 
-    With `platforms`, images of others are left out where the target allows that. What the target has is not fetched.
+    With `platforms`, images of others are omitted if the target allows it. Existing content is not copied again.
     """
     named = image_reference(image.source)
     reference = named.at(digest=image.digest)
     source = installer.source(reference.registry)
     top = installer.manifest(reference)
-    wanted = set(platforms) if platforms is not None and target.partial else None
+    selected = set(platforms) if platforms is not None and target.partial else None
     installer.cache.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=installer.cache.root, prefix="mirror-") as folder:
 
@@ -147,7 +147,7 @@ def mirror_image(
             target.blob(descriptor, path)
             path.unlink()
 
-        _image(source, reference.repository, target, top, copy, wanted)
+        _image(source, reference.repository, target, top, copy, selected)
     _referrers(installer, source, reference, target, top)
     if not named.digest:
         target.manifest(top, named.tag or "latest")
@@ -155,7 +155,7 @@ def mirror_image(
 
 
 _ELSEWHERE = ("foreign", "nondistributable")
-"""Layers that are where their manifest says, and in no registry."""
+"""Media types of layers that are stored at a URL, not in a registry."""
 
 
 def _image(
@@ -164,13 +164,13 @@ def _image(
     target: Target,
     manifest: Manifest,
     copy: Callable[[Descriptor], None],
-    wanted: set[Platform] | None,
+    selected: set[Platform] | None,
 ) -> None:
-    """Copy an image, or all of an index that are wanted, the manifest last."""
+    """Copy an image, or the selected images of an index, with the manifest last."""
     for each in manifest.descriptors("manifests") if manifest.media_type in INDEXES else ():
         platform = platform_in(each.platform)
-        if wanted is None or platform is None or platform in wanted:
-            _image(source, repository, target, source.manifest(repository, each.digest), copy, wanted)
+        if selected is None or platform is None or platform in selected:
+            _image(source, repository, target, source.manifest(repository, each.digest), copy, selected)
     config = manifest.one("config")
     for blob in (*([config] if config is not None else []), *manifest.descriptors("layers")):
         copy(blob)

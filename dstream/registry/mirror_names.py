@@ -1,10 +1,10 @@
-"""Mirrors: what their names in the settings mean, and where a registry has what it has of others."""
+"""Mirror names: the folder, or host and prefix, that the name of a mirror in the settings denotes."""
 
 from __future__ import annotations
 
 
 def host_of(registry: str) -> str:
-    """Return the host that serves a registry: that of docker.io is called differently."""
+    """Return the host of a registry, which differs from its name for docker.io."""
     return "registry-1.docker.io" if registry in ("docker.io", "index.docker.io") else registry
 
 
@@ -14,6 +14,6 @@ def is_folder(mirror: str) -> bool:
 
 
 def place_in(mirror: str, registry: str) -> tuple[str, str]:
-    """Return the host of a mirror that is no folder, and the prefix of what it has of a registry."""
+    """Return the host of a mirror registry, and the prefix of its copies of another registry."""
     host, _, prefix = mirror.removeprefix("oci://").partition("/")
     return host, prefix.replace("{registry}", registry.replace(":", "_")).strip("/")

@@ -24,12 +24,12 @@ class Platform:
     arch: str
 
     def __str__(self) -> str:
-        """Return the name as it stands in lock files and file names: `linux_amd64`."""
+        """Return the name in lock files and file names: `linux_amd64`."""
         return f"{self.os}_{self.arch}"
 
     @property
     def filename(self) -> str:
-        """Return the name of an executable among those of other platforms: `plugin.linux_amd64`."""
+        """Return the file name of an executable for this platform: `plugin.linux_amd64`."""
         return f"plugin.{self}{'.exe' if self.os == 'windows' else ''}"
 
 
@@ -47,14 +47,14 @@ def platform_of_file(name: str) -> Platform | None:
 
 
 def platform_in(form: Mapping[str, str] | None) -> Platform | None:
-    """Return the platform that an entry of an index names, or None if it names none."""
+    """Return the platform of an index entry, None if it has none."""
     if not form or not form.get("os") or not form.get("architecture") or "unknown" in form.values():
         return None
     return parse_platform(f"{form['os']}_{form['architecture']}")
 
 
 def parse_platform(text: str) -> Platform:
-    """Return the platform that `linux_amd64` or `linux/amd64` names; raise RegistryError otherwise."""
+    """Parse a platform such as `linux_amd64` or `linux/amd64`; raise RegistryError if it is invalid."""
     match = _NAME.fullmatch(text.strip().lower().replace("x86_64", "amd64"))
     if not match:
         raise RegistryError(

@@ -1,8 +1,8 @@
-"""Archives: where release archives of Pulumi's plugins come from: mirror folders, then an address on the web.
+"""Pulumi archives: fetches release archives of Pulumi plugins from mirror folders, then from a URL.
 
     MIRROR/get.pulumi.com/releases/plugins/{pulumi-resource-azure-native-v3.29.0-linux-amd64.tar.gz, SHA256SUMS}
 
-A mirror folder has them as Pulumi's own server does, so that any web server can hand the folder out as well.
+A mirror folder has the layout of Pulumi's own server, so that any web server can serve it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Archives:
 
     @property
     def shown(self) -> str:
-        """What messages call the places."""
+        """Their names in messages."""
         return ", ".join(map(str, self.places))
 
     def fetch(self, name: str, target: Path) -> str:
@@ -87,7 +87,7 @@ class Archives:
 
 
 def archives(settings: Settings, environment: Mapping[str, str], transport: Transport, report: Report) -> Archives:
-    """Return where archives come from: the address in the environment alone, else as of a registry of Pulumi's host."""
+    """Return the sources of archives: the URL in the environment, otherwise by the settings of Pulumi's host."""
     base = environment.get(BASE_VARIABLE)
     if base:
         return Archives((base.rstrip("/"),), transport, report)
@@ -106,12 +106,12 @@ def archives(settings: Settings, environment: Mapping[str, str], transport: Tran
 
 
 def folder_of(mirror: str) -> Path:
-    """Return where a mirror folder has archives."""
+    """Return the folder of archives in a mirror folder."""
     return Path(mirror).expanduser() / HOST / _BELOW
 
 
 def keep(folder: Path, name: str, archive: Path, digest: str) -> None:
-    """Put a checked archive into a mirror folder, and its checksum where `sha256sum -c` finds it."""
+    """Store a verified archive in a mirror folder, and its checksum in the format of `sha256sum -c`."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         shutil.copyfile(archive, Path(scratch, name)).replace(folder / name)

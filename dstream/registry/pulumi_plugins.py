@@ -1,4 +1,4 @@
-"""Plugins of Pulumi: release archives, fetched to where Pulumi's own CLI keeps plugins, with their checksum locked.
+"""Pulumi plugins: unpacks release archives into the plugin folder of Pulumi's CLI, and locks their checksums.
 
 `pulumi/azure-native@3.29.0` is the archive `pulumi-resource-azure-native-v3.29.0-linux-amd64.tar.gz`. It ends up in
 the folder `$PULUMI_HOME/plugins/resource-azure-native-v3.29.0` (https://www.pulumi.com/docs/iac/concepts/plugins/).
@@ -24,7 +24,7 @@ from dstream.registry.pulumi_archives import Archives, folder_of, keep
 PREFIX = "pulumi/"
 _REFERENCE = re.compile(r"pulumi/(?P<name>[a-z][a-z0-9-]*)@v?(?P<version>\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)")
 _MARK = ".dstream-archive"
-"""In a plugin's folder: the digest of the archive that it came from."""
+"""The file in a plugin's folder with the digest of its archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class PluginReference:
     version: str
 
     def __str__(self) -> str:
-        """Return it as it is written."""
+        """Return the reference as text."""
         return f"{PREFIX}{self.name}@{self.version}"
 
     @property
@@ -49,7 +49,7 @@ class PluginReference:
 
 
 def parse_plugin(text: str) -> PluginReference | None:
-    """Return the plugin that a reference names, None if it is none; raise RegistryError if it is written wrongly."""
+    """Parse a plugin reference; return None for other references; raise RegistryError if it is malformed."""
     if not text.startswith(PREFIX):
         return None
     match = _REFERENCE.fullmatch(text)
@@ -63,41 +63,41 @@ def parse_plugin(text: str) -> PluginReference | None:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A plugin that is there now."""
+    """An installed plugin."""
 
     folder: Path
     digest: str
     fetched: bool
-    """Whether it was fetched; it was there otherwise."""
+    """Whether it was fetched; otherwise it was installed before."""
 
 
 def pull_plugin(
-    wanted: PluginReference,
+    plugin: PluginReference,
     root: Path,
     source: Archives,
     platform: Platform | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Pulled:
-    """Fetch a plugin, and lock its checksum in the folder `root`; one that differs from what is locked is refused."""
+    """Fetch a plugin and lock its checksum in the folder `root`; raise RegistryError if it differs from a lock."""
     environment = os.environ if environment is None else environment
     for_platform = platform or this_platform()
     lock = read_lock(root)
-    entry = lock.plugins.get(str(wanted)) or LockedPlugin(str(wanted), {})
+    entry = lock.plugins.get(str(plugin)) or LockedPlugin(str(plugin), {})
     expected = entry.archives.get(str(for_platform))
     plugins = Path(environment.get("PULUMI_HOME") or "~/.pulumi").expanduser() / "plugins"
-    folder = plugins / f"resource-{wanted.name}-v{wanted.version}"
+    folder = plugins / f"resource-{plugin.name}-v{plugin.version}"
     if platform is not None and platform != this_platform():
         folder = folder.with_name(f"{folder.name}-{platform}")
-    if expected is not None and _digest_of(folder, wanted) == expected:
+    if expected is not None and _digest_of(folder, plugin) == expected:
         return Pulled(folder, expected, False)
     plugins.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plugins, prefix=".pull-") as scratch:
         archive = Path(scratch) / "archive"
-        digest = source.fetch(wanted.archive(for_platform), archive)
+        digest = source.fetch(plugin.archive(for_platform), archive)
         if expected not in (None, digest):
-            raise _changed(wanted, for_platform, digest, source, expected)
+            raise _changed(plugin, for_platform, digest, source, expected)
         unpacked = Path(scratch) / "plugin"
-        _unpack(archive, unpacked, wanted)
+        _unpack(archive, unpacked, plugin)
         (unpacked / _MARK).write_text(digest)
         if folder.exists():
             folder.rename(Path(scratch) / "before")
@@ -109,12 +109,12 @@ def pull_plugin(
 def mirror_plugin(
     locked: LockedPlugin, mirror: str, source: Archives, platforms: Iterable[Platform] | None = None
 ) -> list[str]:
-    """Copy the archives of a locked plugin, for all platforms that are locked or some of them, to a mirror folder.
+    """Copy the archives of a locked plugin, for all locked platforms or some of them, to a mirror folder.
 
-    Return their names. What is not what was locked reaches no mirror.
+    Return their names. An archive with another checksum is not copied.
     """
-    wanted = parse_plugin(locked.source)
-    if wanted is None:
+    plugin = parse_plugin(locked.source)
+    if plugin is None:
         raise RegistryError("Damaged lock file", f"{locked.source} is not a Pulumi plugin.")
     chosen = None if platforms is None else {str(each) for each in platforms}
     copied = []
@@ -122,47 +122,47 @@ def mirror_plugin(
         for platform, expected in sorted(locked.archives.items()):
             if chosen is not None and platform not in chosen:
                 continue
-            name, archive = wanted.archive(parse_platform(platform)), Path(scratch, "archive")
+            name, archive = plugin.archive(parse_platform(platform)), Path(scratch, "archive")
             digest = source.fetch(name, archive)
             if digest != expected:
-                raise _changed(wanted, platform, digest, source, expected)
+                raise _changed(plugin, platform, digest, source, expected)
             keep(folder_of(mirror), name, archive, digest)
             copied.append(name)
     return copied
 
 
 def _changed(
-    wanted: PluginReference, platform: Platform | str, digest: str, source: Archives, expected: str | None
+    plugin: PluginReference, platform: Platform | str, digest: str, source: Archives, expected: str | None
 ) -> Tampered:
     return Tampered(
         "Plugin does not match the lock file",
-        f"{wanted} for {platform} is {digest} at {source.shown}, but {expected} in the lock file. A release "
+        f"{plugin} for {platform} is {digest} at {source.shown}, but {expected} in the lock file. A release "
         "never changes: find the reason before you delete the entry from .dstream.lock.hcl.",
     )
 
 
-def _digest_of(folder: Path, wanted: PluginReference) -> str | None:
+def _digest_of(folder: Path, plugin: PluginReference) -> str | None:
     """Return the digest of the archive that a folder was unpacked from, None if it is not recorded."""
     try:
-        return (folder / _MARK).read_text() if (folder / wanted.executable).is_file() else None
+        return (folder / _MARK).read_text() if (folder / plugin.executable).is_file() else None
     except OSError:
         return None
 
 
-def _unpack(archive: Path, target: Path, wanted: PluginReference) -> None:
+def _unpack(archive: Path, target: Path, plugin: PluginReference) -> None:
     target.mkdir()
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 _extract(tar, member, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
-        raise Tampered("Invalid plugin archive", f"The archive of {wanted} cannot be unpacked: {problem}.") from problem
-    executable = target / wanted.executable
-    windows = target / f"{wanted.executable}.exe"
+        raise Tampered("Invalid plugin archive", f"The archive of {plugin} cannot be unpacked: {problem}.") from problem
+    executable = target / plugin.executable
+    windows = target / f"{plugin.executable}.exe"
     if windows.is_file():
         shutil.copy2(windows, executable)
     if not executable.is_file():
-        detail = f"The archive of {wanted} has no file {wanted.executable}."
+        detail = f"The archive of {plugin} has no file {plugin.executable}."
         raise Tampered("Executable missing from plugin archive", detail)
     executable.chmod(0o755)
 

@@ -33,7 +33,7 @@ from dstream.registry.hcl_literal import literal
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """What is set for one registry."""
+    """The settings for one registry."""
 
     mirrors: tuple[str, ...] = ()
     only_mirrors: bool = False
@@ -42,7 +42,7 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is set for this machine."""
+    """The settings of this machine."""
 
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     index: str | None = None
@@ -53,12 +53,12 @@ class Settings:
         return self.registries.get(host) or self.registries.get("*") or RegistrySettings()
 
     def insecure(self, host: str) -> bool:
-        """Return whether a registry may be spoken to without TLS."""
+        """Return whether a registry may be used without TLS."""
         return host in self.registries and self.registries[host].insecure
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of this machine; raise DiagnosticsError if their file is wrong."""
+    """Return the settings of this machine; raise DiagnosticsError if the file is invalid."""
     environment = os.environ if environment is None else environment
     path = Path(environment.get("DSTREAM_CONFIG_FILE") or "~/.dstream/config.hcl").expanduser()
     registries: dict[str, RegistrySettings] = {}

@@ -1,7 +1,7 @@
-"""Scaffold: provider packages to start from, made of the templates beside this file.
+"""Scaffold: creates new provider packages from the templates in this folder.
 
-A template's name is the path of its file, with `__` for a slash and `.txt` at the end; `@WORDS@` in names and texts are
-replaced. `common` of a language goes into every package of it, the folder of the kind on top.
+The name of a template is the path of its file, with `__` for a slash and the suffix `.txt`; `@WORDS@` in names and
+texts are replaced. A package gets the folder `common` of its language and the folder of its kind.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TEMPLATES = Path(__file__).parent
 
 
 def make(name: str, kind: Kind, language: Language, folder: Path) -> list[Path]:
-    """Write a provider package called `name` into `folder`, which must not exist or be empty; return its files."""
+    """Write a provider package named `name` into `folder`, which must be missing or empty; return its files."""
     if not _NAME.fullmatch(name):
         detail = f"{name!r} cannot be the name of a provider: small letters, digits and dashes, starting with a letter."
         raise DiagnosticsError(error("Invalid name", detail))

@@ -32,7 +32,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     added to the lock file of this folder.
     """
     from dstream.cli.render.download_progress import DownloadProgress
-    from dstream.registry.lockfile.installer import Wanted, installer
+    from dstream.registry.lockfile.installer import Requirement, installer
     from dstream.registry.platforms import parse_platform
     from dstream.registry.pulumi_plugins import parse_plugin
 
@@ -43,7 +43,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     for text, plugin in plugins.items():
         _pull_plugin(text, plugin, parse_platform(platform) if platform else None)
     for text in (each for each in reference if each not in plugins):
-        locked = here.lock(Wanted(text, version))
+        locked = here.lock(Requirement(text, version))
         path = here.fetch(locked, parse_platform(platform) if platform else None)
         say(f"{text} {locked.tag}".rstrip() + f"\n  manifest  {locked.manifest}")
         for name, digest in locked.platforms.items():

@@ -32,10 +32,10 @@ def command(reference: str, key: Path) -> None:
     from dstream.registry.trust import policy
 
     where = parse_reference(reference)
-    if where.wanted is None:
+    if where.identifier is None:
         raise click.UsageError(f"Give a tag or a digest: {where.name}:TAG or {where.name}@DIGEST.")
     client = RegistryClient(host_of(where.registry), Transport(load_settings()))
-    subject = client.manifest(where.repository, where.wanted)
+    subject = client.manifest(where.repository, where.identifier)
     payload = policy.payload_for(where, subject.digest)
     password = os.environ.get("DSTREAM_KEY_PASSWORD")
     signature = policy.sign(key, password.encode() if password else None, payload)

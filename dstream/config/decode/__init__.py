@@ -1,4 +1,4 @@
 """Decode: syntax trees of all files to one typed `Config`.
 
-Takes trees; hands on blocks with unevaluated expressions, and everything that is wrong with their shape.
+Takes trees; returns blocks with unevaluated expressions, and all structural errors.
 """

@@ -1,4 +1,4 @@
-"""BlockReader: takes known arguments and blocks from one body, and reports everything else in it."""
+"""BlockReader: reads the known arguments and blocks of a body, and reports all others."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from dstream.diagnostics import Diagnostic, error
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ` Did you mean "x"?` for the name that is nearest to a misspelt one, or nothing."""
+    """Return ` Did you mean "x"?` for the closest name, or an empty string."""
     found = difflib.get_close_matches(name, list(names), 1, 0.6)
     return f' Did you mean "{found[0]}"?' if found else ""
 
 
 def is_reference(expr: Expr) -> bool:
-    """Return whether an expression is a static reference: names, and indexes that are written out."""
+    """Return whether an expression is a static reference: names, and literal indexes."""
     while isinstance(expr, GetAttr | Index):
         if isinstance(expr, Index) and not isinstance(expr.key, Literal):
             return False
@@ -39,10 +39,10 @@ def is_reference(expr: Expr) -> bool:
 
 
 class BlockReader:
-    """Reads one block's body; `finish` reports what was not asked for."""
+    """Reads one block's body; `finish` reports what was not read."""
 
     def __init__(self, what: str, block: Block, diagnostics: list[Diagnostic]) -> None:
-        """Name the block in sentences as `what`, such as `task "copy"`."""
+        """Use `what` as the name of the block in messages, such as `task "copy"`."""
         self.what = what
         self.block = block
         self.body: Body = block.body
@@ -62,20 +62,20 @@ class BlockReader:
         self.diagnostics.append(error(summary, detail, place))
 
     def optional(self, name: str) -> Expr | None:
-        """Return an argument's expression, if it is there."""
+        """Return an argument's expression, None if it is missing."""
         self._arguments.append(name)
         attribute = self.body.attributes.get(name)
         return attribute.expr if attribute is not None else None
 
     def required(self, name: str) -> Expr | None:
-        """Return an argument's expression; report it when it is not there."""
+        """Return an argument's expression; report it if it is missing."""
         expr = self.optional(name)
         if expr is None:
             self.report("Missing argument", f'{self.what} needs the argument "{name}".', self.block)
         return expr
 
     def text(self, name: str) -> str | None:
-        """Return an argument that is a plain text."""
+        """Return an argument that is a literal string."""
         expr = self.optional(name)
         if expr is None:
             return None
@@ -89,7 +89,7 @@ class BlockReader:
         return None
 
     def flag(self, name: str, default: bool) -> bool:
-        """Return an argument that is true or false, written out."""
+        """Return an argument that is a literal boolean."""
         expr = self.optional(name)
         if expr is None:
             return default
@@ -190,7 +190,7 @@ class BlockReader:
 
 
 def _object_body(expr: Expr) -> Body:
-    """Return `{ ... }` after an equals sign as the body that it equals."""
+    """Return `{ ... }` after an equals sign as a body."""
     inner = expr
     while isinstance(inner, Parentheses):
         inner = inner.value

@@ -1,4 +1,4 @@
-"""Decoder: the syntax trees of all files -> one Config, with everything that is wrong reported."""
+"""Decoder: the syntax trees of all files -> one Config, and all structural errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RESERVED_NAMES = frozenset(
         "if",
     ]
 )
-"""Names that no local may have: they start references or are words of the language."""
+"""Names that a local cannot have: roots of references, or keywords."""
 
 _LABELS: dict[str, tuple[str, ...]] = {
     "dstream": (), "provider": ("NAME",), "variable": ("NAME",), "locals": (), "resource": ("TYPE", "NAME"),
@@ -62,10 +62,10 @@ _ELSEWHERE = {
     "lifecycle": " It belongs in a resource or a task.",
     "timeouts": " It belongs in a resource or a task.",
 }
-"""Blocks of Terraform, and such that stand in others."""
+"""Hints for blocks of Terraform, and for nested blocks at the top level."""
 _META_ARGUMENTS = frozenset(("for_each", "count", "depends_on", "provider"))
 _META_BLOCKS = frozenset(("lifecycle", "timeouts"))
-"""What in a resource is for dstream; all else is for its provider, an argument of such a name too."""
+"""Meta-arguments of a resource; all other arguments belong to its provider."""
 _TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
 
 

@@ -1,4 +1,4 @@
-"""Sides: the input and the outputs of a task."""
+"""I/O blocks: the input and the outputs of a task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MIGRATION = "docs/migration.md"
 
 
 def check_type(reader: BlockReader) -> None:
-    """Report a task that is of another type than the only one there is."""
+    """Report a task type other than the supported one."""
     expr = reader.optional("type")
     if expr is None or (isinstance(expr, Literal) and expr.value in ("", "providers")):
         return
@@ -27,7 +27,7 @@ def check_type(reader: BlockReader) -> None:
 
 
 def sides(task: BlockReader, role: str) -> list[SideBlock]:
-    """Return the blocks of a role, `input` or `output`, in a task."""
+    """Return the `input` or `output` blocks of a task."""
     found: list[SideBlock] = []
     blocks = task.blocks(role)
     labels: set[str | None] = set()

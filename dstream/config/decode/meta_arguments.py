@@ -1,4 +1,4 @@
-"""Parts that several kinds of blocks have: how a provider is started, repetition, lifecycle, addresses."""
+"""Meta-arguments that several blocks have: launch of a provider, repetition, lifecycle, timeouts, addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAUNCHES: dict[str, LaunchKind] = {
 
 
 def launch(reader: BlockReader) -> Launch:
-    """Return how a provider is started; `kind` is None if nothing says so."""
+    """Return how a provider is started; `kind` is None if it is not given."""
     given = [(name, expr) for name in _LAUNCHES if (expr := reader.optional(name)) is not None]
     env = reader.optional("env")
     container = reader.block_of("container")
@@ -35,7 +35,7 @@ def launch(reader: BlockReader) -> Launch:
 
 
 def repetition(reader: BlockReader) -> tuple[Expr | None, Expr | None]:
-    """Return `for_each` and `count`, of which one at most may be there."""
+    """Return `for_each` and `count`; report a block that has both."""
     for_each, count = reader.optional("for_each"), reader.optional("count")
     if for_each is not None and count is not None:
         reader.report(
@@ -45,7 +45,7 @@ def repetition(reader: BlockReader) -> tuple[Expr | None, Expr | None]:
 
 
 def provider_name(reader: BlockReader) -> str | None:
-    """Return the name of the provider block that a resource names, if it does."""
+    """Return the name of the provider block in a resource's `provider` argument, None without one."""
     expr = reader.optional("provider")
     if expr is None:
         return None
@@ -78,7 +78,7 @@ def lifecycle(reader: BlockReader) -> Lifecycle:
 
 
 def timeouts(reader: BlockReader) -> TimeoutsBlock | None:
-    """Return the meta-argument `timeouts`, if it is there."""
+    """Return the meta-argument `timeouts`, None if it is missing."""
     block = reader.block_of("timeouts")
     if block is None:
         return None

@@ -1,4 +1,4 @@
-"""Syntax: text to a syntax tree, each node with its place in the text.
+"""Syntax: parses text into a syntax tree with source ranges.
 
-Takes the text of one file; hands on a tree and every independent problem. Also the formatter, which works on tokens.
+Takes the text of one file; returns a tree and every independent error. Also has the formatter, which works on tokens.
 """

@@ -1,4 +1,4 @@
-"""Builder: makes the nodes of the syntax tree as the parser completes the grammar's rules."""
+"""AST builder: creates the nodes of the syntax tree when the parser completes rules of the grammar."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Intro:
 
 
 class Builder:
-    """Makes the nodes of one source. `builders` has a method for each rule, by the rule's name."""
+    """Creates the nodes of one source. `builders` has a method for each rule, by the rule's name."""
 
     def __init__(self, source: Source) -> None:
         """Collect problems that the grammar cannot express in `diagnostics`."""
@@ -75,7 +75,7 @@ class Builder:
         return self.make_body(start, items[-1].end if items else start, items)
 
     def make_body(self, start: int, end: int, items: list[Attribute | Block]) -> Body:
-        """Return a body of these items, having reported attributes that are there twice."""
+        """Return a body of these items; report duplicate attributes."""
         attributes: dict[str, Attribute] = {}
         blocks: list[Block] = []
         for item in items:

@@ -1,8 +1,8 @@
-"""format_text: a configuration in the layout that `terraform fmt` gives it.
+"""format_text: formats a configuration as `terraform fmt` does.
 
-Works on tokens: it changes the white space between them and never their order, so that every comment stays. Lines
-are indented by their brackets, `=` and trailing comments are aligned in runs of lines, and texts and heredocs are
-left alone. The rules are those of HCL's own formatter.
+Works on tokens: it changes only the white space between them, so that comments are kept. Lines are indented by their
+brackets, `=` and trailing comments are aligned in consecutive lines, and strings and heredocs are unchanged. The rules
+are those of HCL's own formatter.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class _Word:
 
 @dataclass(slots=True)
 class _Line:
-    """One line in three cells: what leads, an assignment, a trailing comment."""
+    """One line in three cells: leading tokens, an assignment, a trailing comment."""
 
     lead: list[_Word] = field(default_factory=list)
     assign: list[_Word] = field(default_factory=list)
     comment: list[_Word] = field(default_factory=list)
     in_heredoc: bool = False
-    """Whether the line starts inside a heredoc, and so keeps its start."""
+    """Whether the line starts inside a heredoc, so that its indent is kept."""
 
 
 def format_text(text: str, filename: str) -> str:
@@ -117,7 +117,7 @@ _BARE_TYPES = {name: f"{name}(any)" for name in ("list", "map", "set")}
 
 
 def _types(words: list[_Word]) -> list[_Word]:
-    """Return the words with the types of variables as they are written today: `"string"` and `list` are of old."""
+    """Return the words with types of variables in present syntax instead of `"string"` and `list`."""
     made: list[_Word] = []
     depth = 0
     in_variable = False
@@ -147,7 +147,7 @@ def _types(words: list[_Word]) -> list[_Word]:
 
 @dataclass(slots=True)
 class _Context:
-    """What a word stands in: a body, in which the value of an argument may have begun, or another bracket."""
+    """The bracket around a word: a body, in which an argument's value may have started, or another one."""
 
     body: bool
     in_expression: bool = False
@@ -179,7 +179,7 @@ def _is_label(words: list[_Word], index: int) -> bool:
 
 
 def _sole_interpolation(words: list[_Word], start: int) -> tuple[list[_Word], int] | None:
-    """Return what is inside a quoted text that is one interpolation, and the index after it; None if it is more."""
+    """Return the inside of a string that is one interpolation, and the index after it; None for other strings."""
     if start + 1 >= len(words) or words[start + 1].type != "INTERP_START":
         return None
     quotes = 0
@@ -200,7 +200,7 @@ def _sole_interpolation(words: list[_Word], start: int) -> tuple[list[_Word], in
 
 
 def _trimmed(words: list[_Word]) -> list[_Word]:
-    """Return words without strip markers and line breaks at their ends, in parentheses if any is left inside."""
+    """Return words without strip markers and line breaks at their ends, in parentheses if line breaks remain."""
     while words and words[0].type in ("NEWLINE", "STRIP_MARKER"):
         words = words[1:]
     while words and words[-1].type in ("NEWLINE", "STRIP_MARKER"):
@@ -267,7 +267,7 @@ def _until_heredoc(words: list[_Word]) -> list[_Word]:
 
 
 def _indent(lines: list[_Line]) -> None:
-    """Indent lines by the brackets that are open: a line indents once, however many brackets it opens."""
+    """Indent lines by open brackets; a line indents once, whatever number of brackets it opens."""
     levels: list[int] = []
     for line in lines:
         if line.in_heredoc:
@@ -308,7 +308,7 @@ def _space(words: list[_Word]) -> None:
 
 
 def _space_between(before: _Word | None, word: _Word, after: _Word) -> bool:
-    """Return whether a space stands between a word and the next one; the first rule that fits decides."""
+    """Return whether there is a space between a word and the next one; the first matching rule decides."""
     one, two = word.type, after.type
     if two == "NEWLINE":
         return False
@@ -352,7 +352,7 @@ _ENDS_TEMPLATES = frozenset((*_TEXTS, "CLOSE_QUOTE", "HEREDOC_END"))
 
 
 def _align(lines: list[_Line]) -> None:
-    """Align the assignments, then the comments, of lines that follow each other."""
+    """Align the assignments, then the comments, of consecutive lines."""
     run: list[_Line] = []
     for line in [*lines, _Line()]:
         if line.assign:

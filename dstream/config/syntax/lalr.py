@@ -1,4 +1,4 @@
-"""The parser's engine: runs the table over tokens and calls a builder's method for each rule that is complete.
+"""LALR engine: runs the table over tokens, and calls a builder method for each completed rule.
 
 lark can run its table itself; this loop does the same without building a tree and without importing lark, which is
 most of the time that a short configuration takes.
@@ -13,14 +13,14 @@ from dstream.config.syntax.grammar import table
 from dstream.config.syntax.tokens import END, Token
 
 Build = Callable[[list[Any]], Any]
-"""Makes something of the parts of a rule: tokens, and what was made of inner rules."""
+"""Builds a node from the parts of a rule: tokens, and the nodes of inner rules."""
 
 
 class ParseError(Exception):
-    """No rule allows a token where it stands."""
+    """No rule allows a token at its position."""
 
     def __init__(self, index: int, token: Token, expected: frozenset[str], finished: list[Any]) -> None:
-        """Take the token and its index, the terminals that are allowed there, and the parts that were complete."""
+        """Take the token and its index, the terminals allowed there, and the completed parts."""
         self.index = index
         self.token = token
         self.expected = expected
@@ -29,14 +29,13 @@ class ParseError(Exception):
 
 
 class _Splice(list[Any]):
-    """Parts that become parts of whatever they stand in."""
+    """Parts that become parts of the enclosing rule."""
 
 
 def run(tokens: Iterable[Token], start: str, builders: Mapping[str, Build]) -> Any:
-    """Parse tokens from a start symbol and return what its builder made; raise ParseError.
+    """Parse tokens from a start symbol, and return the result of its builder; raise ParseError.
 
-    `builders` maps the name of a rule to what makes something of its parts; a rule without one keeps a single part
-    as it is, and a list of several.
+    `builders` maps the name of a rule to its builder; a rule without one returns its only part, or the list of several.
     """
     lalr = table()
     actions, gotos = lalr.actions, lalr.gotos
@@ -103,7 +102,7 @@ def _flat(parts: list[Any]) -> list[Any]:
 
 
 def _expected(states: list[int], end: int) -> frozenset[str]:
-    """Return the terminals that can stand next: those the state names, tried out through its reductions."""
+    """Return the terminals allowed next: those of the state that survive its reductions."""
     lalr = table()
     allowed = set()
     for type_ in lalr.actions[states[-1]]:

@@ -1,4 +1,4 @@
-"""Lexer: text -> tokens, as HCL's native syntax specification says.
+"""Lexer: text -> tokens, by HCL's native syntax specification.
 
 The grammar cannot tell where a newline ends something and where it is mere space, where `in` is a keyword and where
 a name, nor look inside a heredoc. The lexer can, because it follows brackets, quotes and heredocs: it emits NEWLINE
@@ -19,7 +19,7 @@ from dstream.config.syntax.tokens import END, Token
 from dstream.diagnostics import error
 
 MAX_DEPTH = 2500
-"""How deep brackets may nest: far more than anyone writes, and shallow enough for every recursive reader."""
+"""The maximum nesting of brackets, within the recursion limit of all recursive functions."""
 
 _NORMAL = re.compile(
     r"(?P<SPACE>[ \t]+|\r(?=\n))"
@@ -65,30 +65,30 @@ GO_ACTION = re.compile(
     rf"\{{\{{-?\s*(?:env\s+(?P<name>{_GO_TEXT})(?:\s*\|\s*default\s+(?P<default>{_GO_TEXT}))?"
     rf'|(?P<literal>`[^`\n]*`|\\"[^"\\\n]*\\"))\s*-?\}}\}}'
 )
-"""The Go template actions that configurations contain: `{{ env "X" }}` with any of three quotes, and a literal."""
+"""The supported Go template actions: `{{ env "X" }}` with any of three quotes, and a literal."""
 _GO_OTHER = re.compile(
     r"\{\{[^{}\"\n]*\}\}|"
     r"""\{\{-?\s*[a-zA-Z.$(](?:[^{}"\n\\]*[\s(]\\?"[^"\n]*"(?=[\s|)}-]))+[^{}"\n]*\}\}"""
 )
-"""Any other action, in a string also one with quotes around its arguments, which would end the string."""
+"""Any other action, which within a string may contain quotes."""
 
 
 @dataclass(slots=True)
 class _Context:
-    """What the lexer is inside of: `kind` is body, object, ( [ for interp string or heredoc."""
+    """An open construct; `kind` is body, object, ( [ for interp string or heredoc."""
 
     kind: str
     opened: int
     in_expression: bool = False
     intro: int = 0
-    """Inside a `for` up to `in`: 1 wants the first name, 2 has it, 3 wants the second, 4 has it."""
+    """Progress in a `for` up to `in`: 1 expects the first name, 2 has it, 3 expects the second, 4 has it."""
     marker: str = ""
     closing: re.Match[str] | None = None
-    """The next line that closes this heredoc, as far as was looked."""
+    """The next line that closes this heredoc, if it was found already."""
 
 
 class Lexer:
-    """Reads one text; `tokens` has what was read, also when LexError ended the reading."""
+    """Reads one text; `tokens` has the tokens so far, also after a LexError."""
 
     def __init__(self, source: Source, start: int = 0, *, mode: str = "body", layout: bool = False) -> None:
         """Read `source` from an offset; `mode` is body, `(` for a lone expression, or heredoc for a lone template.
@@ -105,15 +105,15 @@ class Lexer:
         self._heredoc_ends: dict[str, re.Pattern[str]] = {}
 
     def run(self) -> list[Token]:
-        """Return all tokens, the last one being END; raise LexError where the text makes none."""
+        """Return all tokens, with END as the last; raise LexError at an invalid token."""
         for _ in self.stream():
             pass
         return self.tokens
 
     def stream(self) -> Iterator[Token]:
-        """Yield tokens as they are read, so that a reader who stops early has not read the whole text.
+        """Yield tokens lazily, so that a caller who stops early does not read the entire text.
 
-        The last one is END. Raises LexError where the text makes no token.
+        The last one is END. Raises LexError at an invalid token.
         """
         size = len(self._text)
         if self._pos == 0 and self._text.startswith("\ufeff"):

@@ -1,4 +1,4 @@
-"""Lexical errors: what is reported where a text has no valid token."""
+"""Lexical errors: the diagnostics for invalid tokens."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dstream.diagnostics import Diagnostic, error
 
 
 class LexError(Exception):
-    """A text has no valid token at this place; `resume` is an offset after it."""
+    """An invalid token; `resume` is the offset at which reading can continue."""
 
     def __init__(self, diagnostic: Diagnostic, resume: int) -> None:
-        """Take the diagnostic for the user, and where to go on."""
+        """Take the diagnostic, and the offset to continue at."""
         self.diagnostic = diagnostic
         self.resume = resume
         super().__init__(diagnostic.summary)
 
 
 def unsupported_go(source: Source, start: int, end: int) -> LexError:
-    """Return the error for a Go template's action that is not understood."""
+    """Return the error for an unsupported Go template action."""
     detail = (
         f'Of Go templates, only `{{{{ env "NAME" }}}}` is supported, also with `| default "TEXT"`, not '
         f'{source.text[start:end]}. Write an expression instead, such as "${{upper(env("NAME"))}}". '
@@ -27,7 +27,7 @@ def unsupported_go(source: Source, start: int, end: int) -> LexError:
 
 
 def unterminated_string(source: Source, opened: int, end: int) -> LexError:
-    """Return the error for a text without its closing quotation mark."""
+    """Return the error for a string without closing quotation mark."""
     detail = (
         'This string has no closing quotation mark on its line. Add the closing ", or \\n for a line break; '
         "for a string of several lines use a heredoc:\n  <<-EOT\n    ...\n  EOT"
@@ -46,7 +46,7 @@ def unterminated_heredoc(source: Source, opened: int, marker: str) -> LexError:
 
 
 def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
-    """Return the error for what cannot stand in quotation marks: a line break, or a wrong escape."""
+    """Return the error for an invalid part of a string: a line break, or an invalid escape."""
     if source.text[pos] in "\r\n":
         return unterminated_string(source, opened, pos)
     escape = source.text[pos : pos + 2]
@@ -65,7 +65,7 @@ def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
 
 
 def bad_character(source: Source, pos: int, inside: str = "") -> LexError:
-    """Return the error for a character that starts no token; `inside` is what it stands in, as the lexer has it."""
+    """Return the error for a character that starts no token; `inside` is the kind of the open construct."""
     character = source.text[pos]
     after = pos + 1
     if source.text.startswith("/*", pos):

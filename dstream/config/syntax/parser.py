@@ -1,6 +1,6 @@
-"""Parser: text -> syntax tree, with every independent problem reported.
+"""Parser: text -> syntax tree and every independent error.
 
-After a syntax error, reading goes on at the next line that starts a block or an argument at the left margin.
+After a syntax error, parsing continues at the next line that starts a block or an argument at the left margin.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _RECURSION = 40_000
 _DIGITS = 20_000
 """More digits than any number here has; Python writes 4,300 by default."""
 _MAX_PROBLEMS = 100
-"""After this many errors, the rest of the text is not read as a configuration."""
+"""The number of errors after which parsing stops."""
 _READ_AGAIN = 1_000_000
-"""How many characters may be read over, beside three times the whole, for errors that show only at the end."""
+"""The number of characters that may be read again, besides three times the text, after errors found only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a text says: the body, as far as it could be read, and everything that is wrong with it."""
+    """The body of a text, as far as it could be parsed, and all errors."""
 
     source: Source
     body: Body
@@ -40,7 +40,7 @@ class Parsed:
 
 
 def allow_depth() -> None:
-    """Let recursive readers of the tree reach the nesting that the lexer allows, and numbers be written in full."""
+    """Raise Python's recursion limit to the nesting that the lexer allows, and its limit for digits of numbers."""
     if 0 < sys.get_int_max_str_digits() < _DIGITS:
         sys.set_int_max_str_digits(_DIGITS)
     if sys.getrecursionlimit() < _RECURSION:
@@ -48,7 +48,7 @@ def allow_depth() -> None:
 
 
 def parse_text(text: str, filename: str) -> Parsed:
-    """Return the tree of a configuration and all errors in it; never raises because of the text."""
+    """Return the tree of a configuration and all errors; invalid text raises nothing."""
     allow_depth()
     source = Source(filename, text)
     builder = Builder(source)
@@ -96,7 +96,7 @@ def _lone(text: str, filename: str, start: str, mode: str) -> Any:
 
 
 class _Reading:
-    """The tokens of a text from an offset on; what makes no token ends them, and is kept as `problem`."""
+    """The tokens of a text from an offset; an invalid token ends them, and its error is `problem`."""
 
     def __init__(self, source: Source, start: int, mode: str) -> None:
         self.lexer = Lexer(source, start, mode=mode)
@@ -120,7 +120,7 @@ class _Reading:
 def _read(
     source: Source, start: int, builder: Builder, symbol: str, mode: str
 ) -> tuple[Any, Diagnostic | None, int, int]:
-    """Return what was made, or what was complete, the problem, the offset to go on behind, and how far was read."""
+    """Return the result or the completed parts, the error, the offset to continue after, and the offset read to."""
     reading = _Reading(source, start, mode)
     made, problem, resume = _outcome(source, start, builder, symbol, reading)
     words = reading.lexer.tokens
@@ -151,13 +151,13 @@ def _outcome(
 
 
 def _line_start(problem: LexError) -> int:
-    """Return the offset to go on behind: for what has no end, the line after the one where it started."""
+    """Return the offset to continue after: for an unterminated construct, the end of its first line."""
     subject = problem.diagnostic.subject
     return min(problem.resume, subject.start.offset) if subject is not None else problem.resume
 
 
 def _items(found: list[Any]) -> Iterator[Attribute | Block]:
-    """Yield what was complete at the top level when an error came."""
+    """Yield the top-level items that were complete before an error."""
     for part in found:
         if isinstance(part, Attribute | Block):
             yield part

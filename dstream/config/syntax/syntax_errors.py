@@ -1,4 +1,4 @@
-"""Mistakes: turns "no rule allows this token here" into what a person would say about it."""
+"""Syntax errors: turns "no rule allows this token" into a message for the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dstream.diagnostics import Diagnostic, SourceRange, error
 TOP_LEVEL = re.compile(
     r'^[^\W\d][\w-]*(?:[ \t]+(?:"(?:[^"\\\n]|\\.)*"|[^\W\d][\w-]*))*[ \t]*(?:\{|=(?![=>]))', re.MULTILINE
 )
-"""A line that starts a block or an argument at the left margin: where reading goes on after an error."""
+"""A line that starts a block or an argument at the left margin, where parsing continues after an error."""
 
 _OPENERS = {"LBRACE": "{", "LSQB": "[", "LPAR": "(", "INTERP_START": "${", "DIRECTIVE_START": "%{"}
 _CLOSERS = {"RBRACE": "}", "RSQB": "]", "RPAR": ")"}
@@ -42,7 +42,7 @@ _BINARY = frozenset(
 def explain(
     source: Source, tokens: Sequence[Token], problem: ParseError, read_on: Callable[[], object]
 ) -> tuple[Diagnostic, int]:
-    """Return the diagnostic for a parse error, and the offset behind which reading may go on.
+    """Return the diagnostic for a parse error, and the offset after which parsing may continue.
 
     `read_on` adds the rest of the text to the tokens.
     """
@@ -70,7 +70,7 @@ def _subject(source: Source, token: Token, previous: Token | None) -> SourceRang
 
 
 def _open_brackets(source: Source, tokens: Sequence[Token]) -> tuple[list[Token], tuple[Token, Token] | None]:
-    """Return the brackets that are still open, and the first pair of an open bracket and a top-level line inside."""
+    """Return the open brackets, and the first pair of an open bracket and a top-level line inside."""
     stack: list[Token] = []
     jump: tuple[Token, Token] | None = None
     for token in tokens:

@@ -1,7 +1,7 @@
-"""Templates: the parts of a quoted text or heredoc -> an expression.
+"""Templates: the parts of a string or heredoc -> an expression.
 
-Decodes escapes, trims white space at `~`, takes the indentation off `<<-` heredocs, and nests the directives
-`%{ if }` and `%{ for }`. What a Go template's action yields is a value like any other: it is never read as syntax.
+Decodes escapes, trims white space at `~`, removes the indentation of `<<-` heredocs, and nests the directives `%{ if }`
+and `%{ for }`. The result of a Go template action is a value, and never parsed as syntax.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLAIN = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 @dataclass(slots=True)
 class Sequence_:
-    """`${...}` or `%{...}`: what kind, which strip markers, and its expressions and names."""
+    """`${...}` or `%{...}`: its kind, strip markers, expressions and names."""
 
     kind: str
     """interpolation, if, else, endif, for or endfor"""
@@ -51,15 +51,15 @@ Part = Token | Sequence_
 
 
 class TemplateBuilder:
-    """Makes the expressions of templates in one source."""
+    """Builds the expressions of templates in one source."""
 
     def __init__(self, source: Source, diagnostics: list[Diagnostic]) -> None:
-        """Report problems into `diagnostics`."""
+        """Append errors to `diagnostics`."""
         self._source = source
         self._diagnostics = diagnostics
 
     def quoted(self, start: int, end: int, parts: Sequence[Part]) -> Expr:
-        """Return the expression of a text in quotation marks."""
+        """Return the expression of a quoted string."""
         if not parts:
             return Literal(self._source, start, end, "")
         if len(parts) == 1:
@@ -90,7 +90,7 @@ class TemplateBuilder:
         return self._assemble(start, end, pieces)
 
     def bare(self, start: int, end: int, parts: Sequence[Part]) -> Expr:
-        """Return the expression of a template that is a whole file."""
+        """Return the expression of a template file."""
         return self.heredoc(start, end, parts, indented=False)
 
     def _piece(self, part: Part, *, quoted: bool) -> _Text | Sequence_ | Expr:
@@ -116,7 +116,7 @@ class TemplateBuilder:
 
 
 class _Nesting:
-    """Turns the flat sequence of texts and directives into a tree."""
+    """Turns a flat sequence of texts and directives into a tree."""
 
     def __init__(self, source: Source, diagnostics: list[Diagnostic], pieces: list[_Text | Sequence_ | Expr]) -> None:
         self._source = source
@@ -183,12 +183,12 @@ class _Nesting:
 
 
 def for_names(names: tuple[str, ...]) -> tuple[str | None, str]:
-    """Return the names of key and value of a `for`, of which the key may be left out."""
+    """Return the key name, which may be missing, and the value name of a `for`."""
     return (names[0], names[1]) if len(names) == 2 else (None, names[0])
 
 
 def go_template(source: Source, token: Token) -> Expr:
-    """Return what a Go template's action means: a call of `env`, or the text that it holds."""
+    """Return the expression of a Go template action: a call of `env`, or a literal."""
     match = GO_ACTION.fullmatch(token.text)
     if match is None:
         raise ValueError(f"not an action: {token.text}")
@@ -215,14 +215,14 @@ def _go_text(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """Return what the inside of quotation marks stands for, without template sequences."""
+    """Return the value of the inside of a quoted string without template sequences."""
     if "\\" in text:
         text = _ESCAPE.sub(lambda match: _PLAIN[match[3]] if match[3] else chr(int(match[1] or match[2], 16)), text)
     return normalised(text)
 
 
 def normalised(text: str) -> str:
-    """Return the text in Unicode's normal form C, as all texts are in HCL."""
+    """Return the text in Unicode normal form C, as HCL requires for strings."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

@@ -1,15 +1,15 @@
-"""Token: one word of a configuration, with its offsets. Types are named as python-hcl2's grammar names them."""
+"""Token: one token of a configuration, with its offsets. Type names are those of python-hcl2's grammar."""
 
 from __future__ import annotations
 
 
 class Token:
-    """One word: its type (a terminal of the grammar), its text, and where it starts and ends."""
+    """One token: its type (a terminal of the grammar), text, start and end."""
 
     __slots__ = ("end", "start", "text", "type")
 
     def __init__(self, type_: str, text: str, start: int, end: int) -> None:
-        """Take type, text and offsets; a plain class, since a file has tens of thousands of these."""
+        """Take type, text and offsets. A plain class, since a large file has tens of thousands of tokens."""
         self.type = type_
         self.text = text
         self.start = start

@@ -1,7 +1,7 @@
-"""The syntax tree: what a configuration says, each node with its place in the text.
+"""Syntax tree: the nodes of a configuration, with source ranges.
 
-Nodes hold the offsets of their text and compute line and column when a diagnostic asks. They are compared by
-identity and do not change after the parser made them.
+Nodes hold the offsets of their text and compute lines and columns on demand. They are compared by identity, and
+immutable after parsing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Node(Record):
-    """A part of the text of one file, from `start` up to and without `end`; `fields` has the attributes' names."""
+    """A part of the text of one file, from `start` to `end`, exclusive; `fields` has the names of its attributes."""
 
     source: Source
     start: int
@@ -25,12 +25,12 @@ class Node(Record):
 
     @property
     def range(self) -> SourceRange:
-        """The place of the node."""
+        """The range of the node."""
         return self.source.range(self.start, self.end)
 
     @property
     def text(self) -> str:
-        """The node's text as it is written."""
+        """The text of the node."""
         return self.source.text[self.start : self.end]
 
 
@@ -39,13 +39,13 @@ class Expr(Node):
 
 
 class Literal(Expr):
-    """A number, a truth value, null, or a text without template sequences."""
+    """A number, a boolean, null, or a string without template sequences."""
 
     value: bool | int | Decimal | str | None
 
 
 class Variable(Expr):
-    """A name, the start of every reference."""
+    """A name, the root of a reference."""
 
     name: str
 
@@ -59,7 +59,7 @@ class GetAttr(Expr):
 
     @property
     def name_range(self) -> SourceRange:
-        """The place of the name after the dot."""
+        """The range of the name after the dot."""
         return self.source.range(self.name_start, self.end)
 
 
@@ -71,11 +71,11 @@ class Index(Expr):
 
 
 class SplatItem(Expr):
-    """The element that a splat is at; stands at the start of `Splat.item`."""
+    """The current element of a splat; the root of `Splat.item`."""
 
 
 class Splat(Expr):
-    """`value[*]...` (full) or `value.*...`: `item` is done to each element."""
+    """`value[*]...` (full) or `value.*...`: `item` is evaluated for each element."""
 
     value: Expr
     item: Expr
@@ -93,7 +93,7 @@ class Call(Expr):
 
     @property
     def name_range(self) -> SourceRange:
-        """The place of the function's name."""
+        """The range of the function's name."""
         return self.source.range(self.start, self.name_end)
 
 
@@ -139,7 +139,7 @@ class ObjectExpr(Expr):
 
 
 class For(Expr):
-    """`[for k, v in collection : value if condition]`, or with a key the one in braces."""
+    """`[for k, v in collection : value if condition]`, or with a key `{for ...}`."""
 
     key_name: str | None
     value_name: str
@@ -151,13 +151,13 @@ class For(Expr):
 
 
 class Template(Expr):
-    """A text with sequences in it; the parts' texts make one string."""
+    """A string with template sequences; its value is the concatenation of the parts."""
 
     parts: list[Expr]
 
 
 class TemplateWrap(Expr):
-    """`"${value}"` and nothing else: the value keeps its type."""
+    """`"${value}"` alone: the value keeps its type."""
 
     value: Expr
 
@@ -188,7 +188,7 @@ class Attribute(Node):
 
     @property
     def name_range(self) -> SourceRange:
-        """The place of the name."""
+        """The range of the name."""
         return self.source.range(self.start, self.name_end)
 
 
@@ -199,9 +199,9 @@ class Label(Node):
 
 
 class Body(Node):
-    """Attributes by name and blocks in their order. Of two attributes with one name, the first.
+    """Attributes by name (the first of duplicates), and blocks in order.
 
-    `expr` is set for `config = EXPRESSION` where the names are known only by evaluation; the rest is empty then.
+    `expr` is set for `config = EXPRESSION`, whose names are known only after evaluation; the rest is empty then.
     """
 
     attributes: dict[str, Attribute]
@@ -235,5 +235,5 @@ class Block(Node):
 
     @property
     def header_range(self) -> SourceRange:
-        """The place of type and labels."""
+        """The range of type and labels."""
         return self.source.range(self.start, self.header_end)

@@ -1,1 +1,1 @@
-"""The functions of the language, by subject. They give what Terraform's functions of the same names give."""
+"""The functions of the language, by subject. They behave as Terraform's functions of the same names."""

@@ -1,4 +1,4 @@
-"""Arguments that several functions of collections take: the elements of a list or set, the names of a map."""
+"""Arguments of collection functions: the elements of a list or set, the names of a map."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sequence(value: Value, argument: int) -> list[Value]:
 
 
 def unified(value: Value, argument: int) -> list[Value]:
-    """Return the elements of a list or set as one type; raise FunctionError if they have none in common."""
+    """Return the elements of a list or set in their common type; raise FunctionError if there is none."""
     try:
         return unify(items_of(value, argument))
     except ConversionError as wrong:
@@ -51,5 +51,5 @@ def names_of(value: Value, argument: int) -> dict[str, Value]:
 
 
 def joined(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
-    """Return the origins of two values together; None if neither is sensitive."""
+    """Return the combined origins of two values; None if neither is sensitive."""
     return right if left is None else left if right is None else left | right

@@ -148,7 +148,7 @@ def contains(items: Value, value: Value) -> Value:
 
 @function("list: any", gives="list")
 def distinct(items: Value) -> Value:
-    """Return the list without elements that are there earlier."""
+    """Return the list without duplicates; the first of each is kept."""
     made: list[Value] = []
     seen: set[Hashable] = set()
     for item in unified(items, 0):
@@ -161,7 +161,7 @@ def distinct(items: Value) -> Value:
 
 @function("list: any, index: number", shallow=True)
 def element(items: Value, index: Value) -> Value:
-    """Return an element of the list; the index starts anew at its end, and a negative one counts from there."""
+    """Return an element of the list; the index wraps around at the end, and a negative one counts from there."""
     elements, place = sequence(items, 0), whole(index, 1, "the index")
     if not elements:
         raise FunctionError("the list is empty", 0)
@@ -194,7 +194,7 @@ def _flatten(items: list[Value], made: list[Value]) -> bool:
 
 @function("list: any, value: any|null")
 def index(items: Value, value: Value) -> Value:
-    """Return the place of the first element that is equal to a value."""
+    """Return the index of the first element equal to a value."""
     for place, item in enumerate(sequence(items, 0)):
         if same(item, value):
             return place
@@ -228,7 +228,7 @@ def _length(value: Value) -> Value:
 
 @function("values: list, keys: list, search: list", gives="list")
 def matchkeys(values: Value, keys: Value, search: Value) -> Value:
-    """Return the values whose keys, at the same places, are among those searched for."""
+    """Return the values whose keys, at the same indexes, are in `search`."""
     if len(values) != len(keys):
         raise FunctionError("values and keys must have the same length", 1)
     try:
@@ -283,7 +283,7 @@ def reverse(items: Value) -> Value:
 
 @function("list: any, start: number, end: number", name="slice", shallow=True, gives="same")
 def slice_(items: Value, start: Value, end: Value) -> Value:
-    """Return the elements from one place up to, and without, another."""
+    """Return the elements from `start` to `end`, exclusive."""
     elements = sequence(items, 0)
     first, last = whole(start, 1, "the start"), whole(end, 2, "the end")
     if not 0 <= first <= len(elements):

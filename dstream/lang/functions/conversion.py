@@ -65,14 +65,14 @@ def sensitive(surroundings: Surroundings, value: Value) -> Value:
 
 @function("value: any|null", surrounded=True, marked=True, shallow=True)
 def nonsensitive(surroundings: Surroundings, value: Value) -> Value:
-    """Take the mark off a value."""
+    """Remove the sensitive mark from a value."""
     surroundings.secret_texts.open(value)
     return strip_sensitive(value)
 
 
 @function("value: any|null", shallow=True)
 def ephemeralasnull(value: Value) -> Value:
-    """Return the value: none here is ephemeral, which would become null."""
+    """Return the value unchanged, since no value is ephemeral."""
     return value
 
 

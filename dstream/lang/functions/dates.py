@@ -1,4 +1,4 @@
-"""Functions of dates and times, which are strings as RFC 3339 has them."""
+"""Functions of dates and times, which are strings in the format of RFC 3339."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _zone(time: datetime, *, colon: bool, z: bool) -> str:
 
 @function(surrounded=True)
 def timestamp(surroundings: Surroundings) -> Value:
-    """Return the time of now; in a plan it is not known yet."""
+    """Return the present time; unknown in a plan."""
     return Unknown(STRING) if surroundings.planning else _written(datetime.now(UTC))
 
 

@@ -1,4 +1,4 @@
-"""Functions that write values as text in some format, and read them back."""
+"""Functions that encode values as text, and decode them."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ def _utf8(data: bytes) -> str:
 
 @function("string: string")
 def urlencode(text: Value) -> Value:
-    """Return the string as it stands in the query of a URL."""
+    """Return the string encoded for the query of a URL."""
     return quote_plus(text, safe="")
 
 
 @function("string: string")
 def urldecode(text: Value) -> Value:
-    """Return the text that stands in the query of a URL."""
+    """Return the text decoded from the query of a URL."""
     if re.search(r"%(?![0-9a-fA-F]{2})", text):
         raise FunctionError("a percent sign is not followed by two hexadecimal digits", 0)
     return unquote_plus(text, errors="replace")
@@ -185,7 +185,7 @@ def yamlencode(value: Value) -> Value:
 
 @function("string: string")
 def yamldecode(text: Value) -> Value:
-    """Return the value that a YAML text says."""
+    """Return the value of a YAML text."""
     from dstream.lang.functions.yamltext import decoded
 
     return decoded(text)

@@ -44,7 +44,7 @@ def _path(surroundings: Surroundings, name: str) -> Path:
 
 @function("path: string")
 def abspath(path: Value) -> Value:
-    """Return the path from the root of the file system on."""
+    """Return the absolute path."""
     return os.path.abspath(path)  # noqa: PTH100  # Path.absolute keeps `..`, which Terraform takes out
 
 
@@ -139,7 +139,7 @@ def _glob(pattern: str) -> Callable[[str], bool]:
 
 @function("path: string, values: any", surrounded=True)
 def templatefile(surroundings: Surroundings, path: Value, values: Value) -> Value:
-    """Return the template in a file with values put in."""
+    """Return the rendered template of a file."""
     try:
         text = read(surroundings, path).decode("utf-8")
     except UnicodeDecodeError:
@@ -148,7 +148,7 @@ def templatefile(surroundings: Surroundings, path: Value, values: Value) -> Valu
 
 
 def rendered(surroundings: Surroundings, text: str, values: Value, name: str) -> Value:
-    """Return a template with values put in; raise FunctionError with the place in the template."""
+    """Return a rendered template; raise FunctionError with the place in the template."""
     from dstream.config import parse_template
     from dstream.diagnostics import DiagnosticsError
     from dstream.lang.convert import to_string

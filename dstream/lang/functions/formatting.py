@@ -1,4 +1,4 @@
-"""format: the verbs of the function of that name."""
+"""Formatting: the verbs of the function `format`."""
 
 from __future__ import annotations
 

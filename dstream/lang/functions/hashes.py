@@ -96,7 +96,7 @@ def filebase64sha512(surroundings: Surroundings, path: Value) -> Value:
 
 @function(surrounded=True)
 def uuid(surroundings: Surroundings) -> Value:
-    """Return a random UUID, another one at every evaluation; in a plan it is not known yet."""
+    """Return a random UUID, a new one at every evaluation; unknown in a plan."""
     return Unknown(STRING) if surroundings.planning else str(uuids.uuid4())
 
 
@@ -116,7 +116,7 @@ def uuidv5(namespace: Value, name: Value) -> Value:
 
 @function("string: string, cost?: number", surrounded=True)
 def bcrypt(surroundings: Surroundings, text: Value, cost: Value = 10) -> Value:
-    """Return the bcrypt hash with a random salt, another one at every evaluation; in a plan it is not known yet."""
+    """Return the bcrypt hash with a random salt, a new one at every evaluation; unknown in a plan."""
     try:
         import bcrypt as library
     except ModuleNotFoundError:

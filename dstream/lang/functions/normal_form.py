@@ -1,4 +1,4 @@
-"""The normal form of texts that come from outside: Unicode normal form C, as the language keeps all texts."""
+"""Normal form: converts external text to Unicode normal form C, as all strings of the language."""
 
 from __future__ import annotations
 

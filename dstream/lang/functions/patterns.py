@@ -1,4 +1,4 @@
-"""What the functions of regular expressions do with a match."""
+"""Results of matches for the functions of regular expressions."""
 
 from __future__ import annotations
 

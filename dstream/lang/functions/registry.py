@@ -1,4 +1,4 @@
-"""Registry: how a function of the language is declared, and found by name.
+"""Registry: declares the functions of the language, and finds them by name.
 
 The functions live in modules by subject; a module is imported when one of its functions is first called. A function
 gets known values of the types that it declares, and returns a value; what it raises as FunctionError becomes a
@@ -45,7 +45,7 @@ MODULE_OF = {name: module for module, names in _MODULES.items() for name in name
 
 
 class FunctionError(Exception):
-    """A call cannot be carried out; `argument` is the index of the argument that is to blame, if one is."""
+    """A call fails; `argument` is the index of the argument that caused it, if one did."""
 
     def __init__(self, message: str, argument: int | None = None) -> None:
         """Take a sentence without its full stop."""
@@ -55,11 +55,11 @@ class FunctionError(Exception):
 
 
 class NotSet(FunctionError):
-    """A function reads something from outside that does not exist; the message consists of complete sentences."""
+    """A function reads an environment variable or file that does not exist; the message is complete sentences."""
 
 
 class NullArgument(FunctionError):
-    """An argument is null that may not be; the message is the parameter's name."""
+    """An argument is null and must not be; the message is the parameter's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function: its parameters, the one that further arguments belong to, and what carries it out."""
+    """A function: its parameters, the variadic one, and the implementation."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -82,19 +82,19 @@ class Function:
     shallow: bool
     """Whether elements of arguments may be unknown or sensitive."""
     marked: bool
-    """Whether arguments are given with the Sensitive around them."""
+    """Whether arguments are passed with their Sensitive marks."""
     surrounded: bool
     """Whether the first argument is the Surroundings."""
     lazy: bool
-    """Whether it is given expressions and the scope, and evaluates them itself."""
+    """Whether it takes expressions and the scope, and evaluates them itself."""
     optional: int
-    """How many of the last parameters may be left out."""
+    """The number of optional parameters at the end."""
     gives: str = ""
     """What the lists and objects that it returns are: `list` or `map` for those with elements of one type, `same` for
     such ones if all arguments are; tuples and objects otherwise."""
 
     def usage(self) -> str:
-        """Return how a call looks, such as `split(separator, string)`."""
+        """Return the usage, such as `split(separator, string)`."""
         names = [parameter.name for parameter in self.parameters]
         for index in range(len(names) - self.optional, len(names)):
             names[index] = f"[{names[index]}]"
@@ -119,7 +119,7 @@ def function(
 ) -> Callable[[Implementation], Implementation]:
     """Declare a function: `separator: string, values: strings, more...: any, last?: number`.
 
-    A type that ends in `|null` takes null too.
+    A type that ends in `|null` accepts null.
     """
 
     def declare(implementation: Implementation) -> Implementation:

@@ -22,20 +22,20 @@ _MAX_ELEMENTS = 1_000_000
 
 @function("sets...: any")
 def setintersection(*sets: Value) -> Value:
-    """Return what all sets have."""
+    """Return the elements that are in all sets."""
     first, *others = _sets(sets)
     return SetValue(item for item in first if all(item in other for other in others))
 
 
 @function("sets...: any")
 def setunion(*sets: Value) -> Value:
-    """Return what any of the sets has."""
+    """Return the elements that are in any set."""
     return SetValue(item for one in _sets(sets) for item in one)
 
 
 @function("minuend: any, subtrahend: any")
 def setsubtract(minuend: Value, subtrahend: Value) -> Value:
-    """Return what the first set has and the second has not."""
+    """Return the elements of the first set that are not in the second."""
     first, second = _sets((minuend, subtrahend))
     return SetValue(item for item in first if item not in second)
 

@@ -1,4 +1,4 @@
-"""Functions that take more than values: try, can and env."""
+"""Functions with special evaluation: try, can and env."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dstream.lang.values import Sensitive, Unknown, Value, contains_unknown, mar
 
 @function("expressions...: any", name="try", lazy=True)
 def try_(scope: Scope, arguments: list[Expr]) -> Value:
-    """Return the first expression that gives no error."""
+    """Return the value of the first expression without an error."""
     from dstream.lang.expressions import evaluate
 
     if not arguments:
@@ -45,7 +45,7 @@ def _problems(arguments: list[Expr], scope: Scope) -> Iterator[Diagnostic]:
 
 @function("expression: any", lazy=True)
 def can(scope: Scope, arguments: list[Expr]) -> Value:
-    """Return whether an expression gives no error."""
+    """Return whether an expression evaluates without an error."""
     from dstream.lang.expressions import evaluate
 
     try:

@@ -101,7 +101,7 @@ def title(text: Value) -> Value:
 
 
 def _title(character: str) -> str:
-    """Return one character for one, also where its capital would be two."""
+    """Return the title case of a character if it is one character, otherwise the character."""
     found = character.title()
     return found if len(found) == 1 else character
 
@@ -177,7 +177,7 @@ def substr(text: Value, offset: Value, length: Value) -> Value:
 
 @function("template: string, values: any", surrounded=True)
 def templatestring(surroundings: Value, template: Value, values: Value) -> Value:
-    """Return the template with the values put in."""
+    """Return the rendered template."""
     from dstream.lang.functions.files import rendered
 
     return rendered(surroundings, template, values, "template")
@@ -208,7 +208,7 @@ def trimspace(text: Value) -> Value:
 
 
 def clusters(text: str) -> list[str]:
-    """Return what readers take for characters: a letter together with the marks and joiners that follow it."""
+    """Return the grapheme clusters of a text: each letter with the marks and joiners that follow it."""
     if text.isascii() and "\r\n" not in text:
         return list(text)
     import unicodedata

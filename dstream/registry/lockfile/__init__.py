@@ -1,1 +1,1 @@
-"""The dependency lock file: which content of which provider a configuration executes, and how it is installed."""
+"""Lock file: the provider content that a configuration may execute, and its installation."""

@@ -1,4 +1,4 @@
-"""Installer: from what a configuration wants to what its lock file says, and from there to an executable file."""
+"""Installer: resolves required providers to lock entries, and lock entries to executable files."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from dstream.registry.oci.transport import Transport
 
 Report = Callable[[str, int, int], None]
-"""Called during a download with what is loaded, the bytes that are there and the bytes that there will be."""
+"""Called during a download with its name, the bytes received and the total bytes."""
 
 
 _VERSION = "org.opencontainers.image.version"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A provider that a configuration names: by a reference, or by a source and the versions it may have."""
+class Requirement:
+    """A provider that a configuration requires: a reference, or a source with version constraints."""
 
     source: str
     constraints: str = ""
     policy: Policy | None = None
-    """Whose signature it needs."""
+    """The policy for its signature."""
     recorded: bool = False
-    """Whether only the state names it."""
+    """Whether only the state refers to it."""
 
     @property
     def reference(self) -> Reference:
@@ -58,7 +58,7 @@ class Installer:
     _sources: dict[tuple[str, bool], Chain] = field(default_factory=dict)
 
     def source(self, registry: str, *, newest: bool = False) -> Chain:
-        """Return what a registry's content is read from; `newest` as of `source_of`."""
+        """Return the source for the content of a registry; `newest` is as in `source_of`."""
         if (registry, newest) not in self._sources:
             # The HTTP library takes longer to load than a cached provider to find.
             from dstream.registry.oci.mirror_chain import source_of
@@ -70,14 +70,14 @@ class Installer:
 
     # What to lock
 
-    def lock(self, wanted: Wanted, previous: Locked | None = None, *, upgrade: bool = False) -> Locked:
-        """Return what to lock for a provider: what is locked already, unless it no longer fits or `upgrade` is set.
+    def lock(self, requirement: Requirement, previous: Locked | None = None, *, upgrade: bool = False) -> Locked:
+        """Return the lock entry of a provider: the previous one, unless it no longer matches or `upgrade` is set.
 
-        With `upgrade` the registry itself says what is newest, and its mirrors where it cannot be asked; else mirrors
-        go first. Raise RegistryError where a tag now means other content than what is locked.
+        With `upgrade` the registry itself is queried before its mirrors, otherwise mirrors first. Raise RegistryError
+        if a tag has other content than the locked one.
         """
-        reference = wanted.reference
-        keep = previous if previous is not None and not upgrade and self._fits(wanted, previous) else None
+        reference = requirement.reference
+        keep = previous if previous is not None and not upgrade and self._fits(requirement, previous) else None
         if keep is not None:
             self._check_tag(reference, keep)
             manifest = self.manifest(reference.at(digest=keep.manifest))
@@ -85,7 +85,7 @@ class Installer:
         else:
             tag = reference.tag or ""
             if not reference.digest and not tag:
-                tag = self._newest(reference, wanted.constraints, upgrade)
+                tag = self._newest(reference, requirement.constraints, upgrade)
             manifest = self.manifest(reference if reference.digest else reference.at(tag=tag), newest=upgrade)
         artifact = self.artifact(reference, manifest)
         # For a tag such as latest, or a digest, an annotation of the publisher gives the version.
@@ -94,33 +94,44 @@ class Installer:
         if keep is not None and digests != dict(keep.platforms):
             raise RegistryError(
                 "Lock file conflicts with the registry",
-                f"The manifest {keep.manifest} of {wanted.source} lists other executables than the lock file. "
+                f"The manifest {keep.manifest} of {requirement.source} lists other executables than the lock file. "
                 "A digest identifies its content, so one of the two was edited. Restore the lock file from version "
                 "control, or delete its entry and run: dstream init",
             )
-        signed_by = wanted.policy.verify(self.source(reference.registry), reference, manifest) if wanted.policy else ""
+        signed_by = (
+            requirement.policy.verify(self.source(reference.registry), reference, manifest)
+            if requirement.policy
+            else ""
+        )
         probe = keep.probe if keep is not None else None
         return Locked(
-            wanted.source, manifest.digest, digests, str(version or ""), tag, wanted.constraints, signed_by, probe
+            requirement.source,
+            manifest.digest,
+            digests,
+            str(version or ""),
+            tag,
+            requirement.constraints,
+            signed_by,
+            probe,
         )
 
     def artifact(self, reference: Reference, manifest: Manifest) -> Artifact:
-        """Return what a manifest of a repository holds."""
+        """Return the artifact of a manifest."""
         from dstream.registry.oci.cache_first import CacheFirst
 
         return read_artifact(CacheFirst(self.cache, self.source(reference.registry)), reference.repository, manifest)
 
-    def _fits(self, wanted: Wanted, previous: Locked) -> bool:
-        reference = wanted.reference
+    def _fits(self, requirement: Requirement, previous: Locked) -> bool:
+        reference = requirement.reference
         if reference.digest:
             return previous.manifest == reference.digest
         if reference.tag:
             return previous.tag == reference.tag
         version = parse_version(previous.tag)
-        return version is not None and parse_constraint(wanted.constraints).allows(version)
+        return version is not None and parse_constraint(requirement.constraints).allows(version)
 
     def _check_tag(self, reference: Reference, locked: Locked) -> None:
-        """Raise RegistryError if the tag of what is locked now means something else."""
+        """Raise RegistryError if the tag of a lock entry has another digest now."""
         if reference.digest or not locked.tag:
             return
         tagged = reference.at(tag=locked.tag)
@@ -153,15 +164,15 @@ class Installer:
         found = newest(tags, constraint)
         if found is None:
             there = ", ".join(each.tag for each in versions_of(tags)[-20:]) or "none of the form MAJOR.MINOR.PATCH"
-            wanted = f"matches {constraints!r}" if constraints else "is a release"
-            detail = f"No version of {reference.name} {wanted}. Versions in {where}: {there}."
+            criterion = f"matches {constraints!r}" if constraints else "is a release"
+            detail = f"No version of {reference.name} {criterion}. Versions in {where}: {there}."
             raise RegistryError("No matching version", detail)
         return found.tag
 
     def manifest(self, reference: Reference, *, newest: bool = False) -> Manifest:
-        """Return a manifest: by digest from the cache if it is there, by tag as the registry says now.
+        """Return a manifest: by digest from the cache if possible, by tag from the registry.
 
-        `newest` is as of `source_of`.
+        `newest` is as in `source_of`.
         """
         if reference.digest:
             cached = self.cache.manifest(reference.digest)
@@ -169,7 +180,7 @@ class Installer:
                 return cached
         try:
             found = self.source(reference.registry, newest=newest).manifest(
-                reference.repository, reference.wanted or ""
+                reference.repository, reference.identifier or ""
             )
         except Unreachable:
             cached = self._cached(reference)
@@ -188,7 +199,7 @@ class Installer:
     # What to execute
 
     def executable(self, locked: Locked) -> Path:
-        """Return the executable of a locked provider for this machine, fetched if need be, checked in any case."""
+        """Return the verified executable of a locked provider for this machine, fetched if necessary."""
         digest = self._digest(locked)
         reference = parse_reference(locked.source)
         name = reference.repository.rpartition("/")[2] + (".exe" if self.platform.os == "windows" else "")
@@ -198,7 +209,7 @@ class Installer:
         return self.cache.executable(digest, name)
 
     def fetch(self, locked: Locked, platform: Platform | None = None) -> Path:
-        """Put the executable of a locked provider for a platform into the cache; return it, not yet executable."""
+        """Fetch the file of a locked provider for a platform into the cache; return its path, not yet executable."""
         platform = platform or self.platform
         digest = self._digest(locked, platform)
         reference = parse_reference(locked.source).at(digest=locked.manifest)

@@ -1,7 +1,7 @@
-"""The lock file `.dstream.lock.hcl`: which content of which provider this configuration executes, on every platform.
+"""The lock file `.dstream.lock.hcl`: the digests of the providers that a configuration executes, on every platform.
 
-It is written by `dstream init` and `dstream providers lock` (plugins of Pulumi: by `dstream providers pull`), and
-belongs into version control. Nothing from a registry is executed that it does not name.
+`dstream init` and `dstream providers lock` write it (`dstream providers pull` for Pulumi plugins). It belongs in
+version control. Only registry content in this file is executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Locked:
     """One provider from a registry."""
 
     source: str
-    """As the configuration writes it: a reference, or the source of a required provider."""
+    """The source as in the configuration: a reference, or the source of a required provider."""
     manifest: str
     """The digest of the manifest or index."""
     platforms: Mapping[str, str]
@@ -43,7 +43,7 @@ class Locked:
     signed_by: str = ""
     """Who has signed it, as the trust policy found; empty without a policy."""
     probe: Mapping[str, Any] | None = None
-    """What the provider says of itself."""
+    """The answer to the provider's probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def read_lock(root: Path) -> LockFile:
 
 
 def write_lock(root: Path, lock: LockFile) -> bool:
-    """Write the lock file in one step, unless it says the same already; return whether it was written."""
+    """Write the lock file atomically if it changed; return whether it was written."""
     path = root / LOCK_FILE
     text = lock.text()
     try:

@@ -1,4 +1,4 @@
-"""Versions (semver.org 2.0), and the constraints that choose among them, as in Terraform: `~> 1.2, != 1.2.5`."""
+"""Versions (semver.org 2.0), and version constraints as in Terraform: `~> 1.2, != 1.2.5`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Version:
         return self._key() < other._key()
 
     def __hash__(self) -> int:
-        """Go with equality."""
+        """Hash by precedence, as equality."""
         return hash(self._key())
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Version:
 
 
 def parse_version(text: str) -> Version | None:
-    """Return the version that a tag is (`v1.2.3`, `1.2.3-beta.1`), or None if it is none."""
+    """Parse a tag as a version (`v1.2.3`, `1.2.3-beta.1`); return None if it is not one."""
     match = _VERSION.fullmatch(text)
     if not match:
         return None
@@ -68,23 +68,23 @@ class _Clause:
     version: Version
 
     def allows(self, version: Version) -> bool:
-        wanted = self.version
+        bound = self.version
         match self.operator:
             case "=":
-                return version == wanted
+                return version == bound
             case "!=":
-                return version != wanted
+                return version != bound
             case ">":
-                return version > wanted
+                return version > bound
             case ">=":
-                return version >= wanted
+                return version >= bound
             case "<":
-                return version < wanted
+                return version < bound
             case "<=":
-                return version <= wanted
+                return version <= bound
             case _:  # ~>: the last number written may grow, the ones before it may not
-                kept = max(len(wanted.numbers) - 1, 1)
-                return version >= wanted and version.full[:kept] == wanted.full[:kept]
+                kept = max(len(bound.numbers) - 1, 1)
+                return version >= bound and version.full[:kept] == bound.full[:kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Constraint:
 
 
 def parse_constraint(text: str) -> Constraint:
-    """Return the constraint that a text is; an empty one allows every release. Raise RegistryError otherwise."""
+    """Parse a constraint; an empty text allows every release. Raise RegistryError if it is malformed."""
     clauses = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = _CLAUSE.fullmatch(part)
@@ -128,7 +128,7 @@ class Tagged:
 
 
 def versions_of(tags: Iterable[str]) -> list[Tagged]:
-    """Return the tags that are whole versions (three numbers), oldest first: `1.2` and `latest` move."""
+    """Return the tags that are complete versions (three numbers), oldest first; `1.2` and `latest` can move."""
     found = [Tagged(version, tag) for tag in tags if (version := parse_version(tag)) and len(version.numbers) == 3]
     return sorted(found, key=lambda each: (each.version, each.tag))
 

@@ -1,4 +1,4 @@
 """OCI: reading and writing artifacts in registries, mirrors, layouts on disk and the local cache.
 
-Every byte is checked by size and digest. Nothing here decides what a configuration may execute.
+All content is checked by size and digest. This package does not decide what a configuration may execute.
 """

@@ -1,4 +1,4 @@
-"""Artifact: what a manifest holds for each platform, in both layouts that are in the field.
+"""Artifact: the executables of a manifest by platform, in both layouts in use.
 
 One manifest with a file `plugin.<os>_<arch>` per platform (the name is the layer's title), or an index with one
 manifest per platform, each with one file. A single file without a platform in its name is for the platform that the
@@ -26,7 +26,7 @@ _NEUTRAL_CONFIGS = frozenset({"application/vnd.oci.empty.v1+json", "application/
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A provider as a registry has it: one executable for each platform."""
+    """A provider in a registry: one executable for each platform."""
 
     manifest: Manifest
     executables: Mapping[Platform, Descriptor]
@@ -35,11 +35,11 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """The digest of the manifest or index, which stands for everything below it."""
+        """The digest of the manifest or index, which covers all of its content."""
         return self.manifest.digest
 
     def executable(self, platform: Platform, what: str) -> Descriptor:
-        """Return the file for a platform; raise RegistryError naming those there are."""
+        """Return the file for a platform; raise RegistryError with the available platforms if there is none."""
         found = self.executables.get(platform)
         if found is None:
             there = ", ".join(sorted(map(str, self.executables))) or "none"
@@ -49,7 +49,7 @@ class Artifact:
 
 
 def read_artifact(source: Source, repository: str, manifest: Manifest) -> Artifact:
-    """Return what a manifest holds, reading the manifests of an index; raise RegistryError if it is no provider."""
+    """Return the artifact of a manifest, or of an index; raise RegistryError if it is not a provider."""
     what = f"{repository}@{manifest.digest} in {source.place}"
     if manifest.media_type not in INDEXES:
         found = _files(source, repository, manifest)
@@ -81,7 +81,7 @@ def read_artifact(source: Source, repository: str, manifest: Manifest) -> Artifa
 def _files(
     source: Source, repository: str, manifest: Manifest, platform: Platform | None = None
 ) -> dict[Platform, Descriptor]:
-    """Return the executables of one manifest, by the platforms in their names, else the only one for `platform`."""
+    """Return the executables of one manifest by the platforms in their names, otherwise the only one for `platform`."""
     layers = [each for each in manifest.descriptors("layers") if not each.media_type.endswith(_PACKED)]
     named = {found: each for each in layers if (found := platform_of_file(each.annotations.get(TITLE, "")))}
     if named or not layers:

@@ -1,4 +1,4 @@
-"""Cache: what was fetched, by its digest, shared by all configurations of a user.
+"""Cache: fetched content by digest, shared by all configurations of a user.
 
     ~/.dstream/plugins/blobs/sha256/<hex>          manifests, and executables as they are started:
     ~/.dstream/plugins/bin/<hex>/dstream-in-orders  the same file under the name that people see
@@ -37,7 +37,7 @@ from dstream.registry.oci.source import Progress, Source
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """One thing in the cache: its digest, size, when it was used last, and the name it is started by, if it is."""
+    """One entry of the cache: digest, size, time of last use, and the display name if it is executable."""
 
     digest: str
     size: int
@@ -46,19 +46,19 @@ class Cached:
 
 
 class Cache:
-    """A folder of content by digest. Several processes may use it at once."""
+    """A folder of content by digest. Safe for several processes."""
 
     def __init__(self, root: Path) -> None:
         """Use `root`, which need not exist."""
         self.root = root
 
     def path(self, digest: str) -> Path:
-        """Return where content belongs."""
+        """Return the path for content with this digest."""
         algorithm, _, encoded = digest.partition(":")
         return self.root / "blobs" / algorithm / encoded
 
     def manifest(self, digest: str) -> Manifest | None:
-        """Return a manifest that is there and right, or None."""
+        """Return a cached manifest that matches its digest, or None."""
         try:
             with self.path(digest).open("rb") as file:
                 raw = file.read(MAX_MANIFEST + 1)
@@ -68,23 +68,23 @@ class Cache:
         return parse_manifest(raw, "", str(self.path(digest)))
 
     def keep(self, raw: bytes) -> None:
-        """Keep small content."""
+        """Store small content."""
         path = self.path(digest_of(raw))
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, raw)
 
     def has(self, digest: str) -> bool:
-        """Return whether content is there; it is not looked at."""
+        """Return whether content exists, without checking it."""
         return self.path(digest).is_file()
 
-    def fetch(self, source: Source, repository: str, wanted: Descriptor, progress: Progress | None = None) -> Path:
-        """Return content, got from `source` unless it is there and right."""
-        path = self.path(wanted.digest)
+    def fetch(self, source: Source, repository: str, descriptor: Descriptor, progress: Progress | None = None) -> Path:
+        """Return the path of content, fetched from `source` unless it is cached and matches its digest."""
+        path = self.path(descriptor.digest)
         if path.exists():
-            if matches(path, wanted.digest):
+            if matches(path, descriptor.digest):
                 return path
             path.unlink(missing_ok=True)  # damaged: fetched again
-        source.blob(repository, wanted, path, progress)
+        source.blob(repository, descriptor, path, progress)
         return path
 
     def executable(self, digest: str, name: str) -> Path:
@@ -116,13 +116,13 @@ class Cache:
     # What tags meant
 
     def remember(self, reference: Reference, digest: str) -> None:
-        """Note what a tag means now."""
+        """Record the digest of a tag."""
         path = self._ref(reference)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, json.dumps({"digest": digest, "at": int(time.time())}).encode())
 
     def remembered(self, reference: Reference) -> str | None:
-        """Return what a tag meant when it was last asked for."""
+        """Return the last recorded digest of a tag."""
         try:
             digest = json.loads(self._ref(reference).read_bytes())["digest"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -130,7 +130,7 @@ class Cache:
         return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
 
     def tags(self, reference: Reference) -> list[str]:
-        """Return the tags of a repository that were ever asked for."""
+        """Return the recorded tags of a repository."""
         folder = self._ref(reference.at(tag="x")).parent
         try:
             return sorted(each.name for each in folder.iterdir() if each.is_file() and not each.name.startswith("."))
@@ -138,7 +138,7 @@ class Cache:
             return []
 
     def refs(self) -> Iterator[tuple[str, str]]:
-        """Yield each remembered reference and its digest."""
+        """Yield each recorded reference and its digest."""
         folder = self.root / "refs"
         for path in sorted(each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")):
             registry, *repository, tag = path.relative_to(folder).parts
@@ -162,7 +162,7 @@ class Cache:
         return found
 
     def drop_unfinished(self, before: float) -> int:
-        """Remove what is left of downloads that nobody goes on with since a time; return how many bytes."""
+        """Remove partial downloads without progress since `before`; return the freed bytes."""
         freed = 0
         for path in self.root.glob("blobs/*/*.partial"):
             with contextlib.suppress(OSError), path.open("rb") as file:
@@ -174,7 +174,7 @@ class Cache:
         return freed
 
     def remove(self, digest: str) -> None:
-        """Remove content and the name it is started by; a provider that runs from it goes on running."""
+        """Remove content and its executable; a running provider continues to run."""
         shutil.rmtree(self.root / "bin" / digest.partition(":")[2], ignore_errors=True)
         self.path(digest).unlink(missing_ok=True)
 

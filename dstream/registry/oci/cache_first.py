@@ -1,4 +1,4 @@
-"""CacheFirst: a source that asks nobody for what the cache has by digest, and leaves there what it had to ask for."""
+"""CacheFirst: a source that reads content by digest from the cache, and stores fetched content there."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ class CacheFirst(Chain):
     """A chain of sources behind a cache."""
 
     def __init__(self, cache: Cache, source: Chain) -> None:
-        """Ask `source` for what `cache` does not have."""
+        """Fetch from `source` the content that `cache` does not have."""
         super().__init__(source.sources)
         self._cache = cache
 
-    def manifest(self, repository: str, wanted: str) -> Manifest:
+    def manifest(self, repository: str, identifier: str) -> Manifest:
         """Return a manifest by tag or digest."""
-        cached = self._cache.manifest(wanted) if wanted.startswith("sha") else None
+        cached = self._cache.manifest(identifier) if identifier.startswith("sha") else None
         if cached is not None:
             return cached
-        found = super().manifest(repository, wanted)
+        found = super().manifest(repository, identifier)
         self._cache.keep(found.raw)
         return found
 
-    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+    def blob_bytes(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a small blob."""
-        path = self._cache.path(wanted.digest)
-        if matches(path, wanted.digest):
+        path = self._cache.path(descriptor.digest)
+        if matches(path, descriptor.digest):
             return path.read_bytes()
-        raw = super().blob_bytes(repository, wanted)
+        raw = super().blob_bytes(repository, descriptor)
         self._cache.keep(raw)
         return raw

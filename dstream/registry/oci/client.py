@@ -1,4 +1,4 @@
-"""RegistryClient: reading from a registry by the OCI distribution specification 1.1, every byte checked."""
+"""RegistryClient: reads from a registry by the OCI distribution specification 1.1, and checks all content."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
 
 class RegistryClient:
-    """One registry. `prefix` goes before every repository: a mirror keeps what it has of others below it."""
+    """A client of one registry. `prefix` is prepended to every repository: mirrors store copies below it."""
 
     def __init__(self, host: str, transport: Transport, prefix: str = "") -> None:
-        """Ask nothing yet."""
+        """Send no request yet."""
         self.host, self.transport = host, transport
         self.login = Login(host, transport)
         self._prefix = f"{prefix.strip('/')}/" if prefix else ""
 
     @property
     def place(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return f"{self.host}/{self._prefix}".rstrip("/")
 
     def path(self, repository: str) -> str:
@@ -67,9 +67,9 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | Path | None = None,
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send a request to a path or URL of this registry, logging in if it asks for that; yield the answer.
+        """Send a request to a path or URL of this registry, with authentication if required; yield the response.
 
-        Raise NotThere for 404 and Denied for 401 and 403; other answers are the caller's.
+        Raise NotThere for 404 and Denied for 401 and 403; callers handle other responses.
         """
         url = urljoin(f"{self.transport.scheme(self.host)}://{self.host}", path)
         home = urlsplit(url).netloc == self.host  # an upload may go elsewhere, where our login is not known
@@ -91,25 +91,25 @@ class RegistryClient:
                 yield response
                 return
 
-    def manifest(self, repository: str, wanted: str) -> Manifest:
-        """Return a manifest by tag or digest, checked against the digest wherever there is one."""
-        where = f"{self.place}/{repository}{'@' if DIGEST.fullmatch(wanted) else ':'}{wanted}"
+    def manifest(self, repository: str, identifier: str) -> Manifest:
+        """Return a manifest by tag or digest, checked against the digest if one is known."""
+        where = f"{self.place}/{repository}{'@' if DIGEST.fullmatch(identifier) else ':'}{identifier}"
         headers = {"Accept": ", ".join(MANIFEST_TYPES)}
         try:
-            with self._get(repository, f"manifests/{wanted}", headers) as response:
+            with self._get(repository, f"manifests/{identifier}", headers) as response:
                 raw = body_of(response, MAX_MANIFEST, where)
                 stated = response.headers.get("Docker-Content-Digest")
                 media_type = response.headers.get("Content-Type", "")
         except NotThere:
             raise NotThere("Not found in the registry", f"{where} does not exist or is not public.") from None
-        if DIGEST.fullmatch(wanted):
-            check(raw, wanted, None, where)
+        if DIGEST.fullmatch(identifier):
+            check(raw, identifier, None, where)
         elif stated and DIGEST.fullmatch(stated):
             check(raw, stated, None, where)
         return parse_manifest(raw, media_type, where)
 
     def tags(self, repository: str) -> list[str]:
-        """Return all tags of a repository, however many pages they take."""
+        """Return all tags of a repository, from all pages."""
         path: str | None = f"/v2/{self.path(repository)}/tags/list?n=1000"
         found: list[str] = []
         for _ in range(_PAGES):
@@ -124,7 +124,7 @@ class RegistryClient:
         return found
 
     def catalog(self) -> list[str]:
-        """Return the repositories of a registry that lists them; raise RegistryError for one that does not."""
+        """Return the repositories of a registry; raise RegistryError if it does not list them."""
         path: str | None = "/v2/_catalog?n=1000"
         found: list[str] = []
         for _ in range(_PAGES):
@@ -135,11 +135,11 @@ class RegistryClient:
             found += [str(name) for name in names] if isinstance(names, list) else []
         return found
 
-    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
-        """Download a blob to `target`, going on where an earlier try was cut off.
+    def blob(self, repository: str, descriptor: Descriptor, target: Path, progress: Progress | None = None) -> None:
+        """Download a blob to `target`, resuming an interrupted download.
 
-        What is not whole yet is beside the target as `.partial`, locked against a second download; the target
-        appears in one step, and only with the right size and digest.
+        A partial download is a file `.partial` beside the target, locked against concurrent downloads. The target
+        appears atomically, with the right size and digest.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")
@@ -151,65 +151,67 @@ class RegistryClient:
                         partial.unlink()
                 return
             try:
-                self._fill(repository, wanted, file, progress)
+                self._fill(repository, descriptor, file, progress)
             except Tampered:
                 partial.unlink(missing_ok=True)
                 raise
             partial.replace(target)
 
-    def _fill(self, repository: str, wanted: Descriptor, file: IO[bytes], progress: Progress | None) -> None:
-        where = f"{self.place}/{repository}@{wanted.digest}"
-        found = hasher(wanted.digest)
+    def _fill(self, repository: str, descriptor: Descriptor, file: IO[bytes], progress: Progress | None) -> None:
+        where = f"{self.place}/{repository}@{descriptor.digest}"
+        found = hasher(descriptor.digest)
         file.seek(0)
         while chunk := file.read(_CHUNK):
             found.update(chunk)
         done, tries = file.tell(), 0
-        if done > wanted.size:
+        if done > descriptor.size:
             file.truncate(0)
-            found, done = hasher(wanted.digest), 0
-        while done < wanted.size:
+            found, done = hasher(descriptor.digest), 0
+        while done < descriptor.size:
             headers = {"Range": f"bytes={done}-"} if done else {}
             before = done
             try:
-                with self._get(repository, f"blobs/{wanted.digest}", headers) as response:
+                with self._get(repository, f"blobs/{descriptor.digest}", headers) as response:
                     if done and (response.status != 206 or not _starts_at(response, done)):
                         file.truncate(0)  # no ranges here: from the beginning
-                        found, done = hasher(wanted.digest), 0
+                        found, done = hasher(descriptor.digest), 0
                         if response.status == 206:
                             continue
                     for chunk in response.stream(_CHUNK, decode_content=False):
                         done += len(chunk)
-                        if done > wanted.size:
-                            raise wrong_size(where, wanted.size, done)
+                        if done > descriptor.size:
+                            raise wrong_size(where, descriptor.size, done)
                         found.update(chunk)
                         file.write(chunk)
                         if progress is not None:
-                            progress(done, wanted.size)
+                            progress(done, descriptor.size)
             except HTTPError as problem:
                 file.flush()
                 tries = 0 if done > before else tries + 1
                 if tries > _RESUMES:
-                    detail = f"{where} was interrupted {tries} times, after {done} of {wanted.size} bytes: {problem}"
+                    detail = (
+                        f"{where} was interrupted {tries} times, after {done} of {descriptor.size} bytes: {problem}"
+                    )
                     raise Unreachable("Download interrupted", detail) from problem
                 continue
-            if done == before and wanted.size:
-                raise wrong_size(where, wanted.size, done)
+            if done == before and descriptor.size:
+                raise wrong_size(where, descriptor.size, done)
         file.flush()
-        if found.hexdigest() != wanted.digest.partition(":")[2]:
-            raise wrong_digest(where, wanted.digest, f"{wanted.digest.partition(':')[0]}:{found.hexdigest()}")
+        if found.hexdigest() != descriptor.digest.partition(":")[2]:
+            raise wrong_digest(where, descriptor.digest, f"{descriptor.digest.partition(':')[0]}:{found.hexdigest()}")
 
-    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+    def blob_bytes(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a small blob, checked."""
-        where = f"{self.place}/{repository}@{wanted.digest}"
-        if wanted.size > _MAX_SMALL:
-            raise RegistryError("Blob too large", f"{where} has {wanted.size} bytes; a small file was expected.")
-        with self._get(repository, f"blobs/{wanted.digest}", {}) as response:
-            raw = body_of(response, wanted.size, where)
-        check(raw, wanted.digest, wanted.size, where)
+        where = f"{self.place}/{repository}@{descriptor.digest}"
+        if descriptor.size > _MAX_SMALL:
+            raise RegistryError("Blob too large", f"{where} has {descriptor.size} bytes; a small file was expected.")
+        with self._get(repository, f"blobs/{descriptor.digest}", {}) as response:
+            raw = body_of(response, descriptor.size, where)
+        check(raw, descriptor.digest, descriptor.size, where)
         return raw
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """Return what refers to a manifest: by the referrers API, else by the fallback tag `sha256-<hex>`."""
+        """Return the referrers of a manifest: by the referrers API, otherwise by the fallback tag `sha256-<hex>`."""
         try:
             with self._get(repository, f"referrers/{digest}", {"Accept": OCI_INDEX}) as response:
                 if response.status == 200 and response.headers.get("Content-Type", "").startswith(OCI_INDEX):
@@ -258,10 +260,10 @@ def _starts_at(response: urllib3.BaseHTTPResponse, offset: int) -> bool:
 
 
 def reason_of(response: urllib3.BaseHTTPResponse) -> str:
-    """Return the status and what the registry says of it (`{"errors": [{"code", "message"}]}`)."""
+    """Return the status and the errors in the body (`{"errors": [{"code", "message"}]}`) as text."""
     try:
         errors = json.loads(response.read(_CHUNK)).get("errors") or []
-        said = "; ".join(f"{each.get('code')}: {each.get('message')}" for each in errors)[:300]
+        reasons = "; ".join(f"{each.get('code')}: {each.get('message')}" for each in errors)[:300]
     except (ValueError, AttributeError, HTTPError):
-        said = ""
-    return f"{response.status} {said or response.reason or ''}".strip()
+        reasons = ""
+    return f"{response.status} {reasons or response.reason or ''}".strip()

@@ -1,4 +1,4 @@
-"""Content addressed by digest: descriptors, and the checks that what came is what was asked for."""
+"""Content addressed by digest: descriptors, manifests, and the checks of received content."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
-"""What an Accept header must name: without it, some registries deny having what they have."""
+"""The media types for the Accept header, without which some registries answer 404."""
 
 MAX_MANIFEST = 4 * 1024 * 1024
-"""Larger manifests are refused, as the distribution specification lets registries do."""
+"""The size limit for manifests, from the distribution specification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A pointer to content: media type, digest, size in bytes, and what is said about it (OCI image spec 1.1)."""
+    """A pointer to content: media type, digest, size in bytes, and annotations (OCI image spec 1.1)."""
 
     media_type: str
     digest: str
@@ -39,7 +39,7 @@ class Descriptor:
     artifact_type: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the descriptor as it stands in a manifest."""
+        """Return the descriptor as JSON values for a manifest."""
         form: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.artifact_type:
             form["artifactType"] = self.artifact_type
@@ -52,7 +52,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest or an index: its bytes, which alone count, and what they say."""
+    """A manifest or an index: its bytes, which the digest covers, and its parsed form."""
 
     raw: bytes
     media_type: str
@@ -66,7 +66,7 @@ class Manifest:
 
     @property
     def annotations(self) -> Mapping[str, str]:
-        """Its annotations; those that are no texts are left out."""
+        """Its annotations, without those that are not strings."""
         return _texts(self.form.get("annotations"))
 
     def descriptors(self, member: str) -> list[Descriptor]:
@@ -83,7 +83,7 @@ class Manifest:
 
 
 def parse_descriptor(form: Any, where: str) -> Descriptor:
-    """Return the descriptor that JSON values are; raise RegistryError naming `where` otherwise."""
+    """Parse a descriptor from JSON values; raise RegistryError naming `where` if it is malformed."""
     if (
         not isinstance(form, dict)
         or not DIGEST.fullmatch(str(form.get("digest")))
@@ -109,13 +109,13 @@ def _texts(form: Any) -> dict[str, str]:
 
 
 def make_manifest(form: Mapping[str, Any]) -> Manifest:
-    """Return the manifest that JSON values make; its digest is that of the compact JSON text."""
+    """Return a manifest from JSON values; its digest is that of the compact JSON text."""
     raw = json.dumps(form, separators=(",", ":"), ensure_ascii=False).encode()
     return Manifest(raw, str(form["mediaType"]), digest_of(raw), form)
 
 
 def parse_manifest(raw: bytes, media_type: str, where: str) -> Manifest:
-    """Return the manifest in `raw`; raise RegistryError naming `where` if it is none that can be used."""
+    """Parse a manifest; raise RegistryError naming `where` if it is malformed or unsupported."""
     try:
         form = json.loads(raw)
     except ValueError:
@@ -143,7 +143,7 @@ def digest_of_file(path: Path) -> tuple[str, int]:
 
 
 def hasher(digest: str) -> _Hash:
-    """Return an empty hash of the algorithm that a digest names."""
+    """Return an empty hash with the algorithm of a digest."""
     return hashlib.new(digest.partition(":")[0])
 
 
@@ -157,7 +157,7 @@ def matches(path: Path, digest: str) -> bool:
 
 
 def check(raw: bytes, digest: str, size: int | None, where: str) -> None:
-    """Raise Tampered unless `raw` has this digest and, if it is known, this size."""
+    """Raise Tampered unless `raw` has this digest and, if given, this size."""
     found = hasher(digest)
     found.update(raw)
     if size is not None and len(raw) != size:
@@ -166,19 +166,19 @@ def check(raw: bytes, digest: str, size: int | None, where: str) -> None:
         raise wrong_digest(where, digest, f"{digest.partition(':')[0]}:{found.hexdigest()}")
 
 
-def wrong_digest(where: str, wanted: str, got: str) -> Tampered:
+def wrong_digest(where: str, expected: str, got: str) -> Tampered:
     """Return the error for content that does not match its digest."""
     return Tampered(
         "Content does not match its digest",
-        f"{where}: {wanted} was requested and {got} was received. The content was damaged or changed in transit, in a "
-        "mirror or in the registry. It was discarded. Try again; if the error persists, contact the registry's "
+        f"{where}: {expected} was requested and {got} was received. The content was damaged or changed in transit, in "
+        "a mirror or in the registry. It was discarded. Try again; if the error persists, contact the registry's "
         "operator.",
     )
 
 
-def wrong_size(where: str, wanted: int, got: int) -> Tampered:
+def wrong_size(where: str, expected: int, got: int) -> Tampered:
     """Return the error for content whose size differs from its descriptor."""
     return Tampered(
         "Content does not match its size",
-        f"{where}: {wanted} bytes were announced and {got} received. The content was discarded.",
+        f"{where}: {expected} bytes were announced and {got} received. The content was discarded.",
     )

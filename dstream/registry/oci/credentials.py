@@ -1,4 +1,4 @@
-"""Credentials: what to log in to a registry with, from the environment, docker's or podman's files, and their helpers.
+"""Credentials for registries: from the environment, Docker's or Podman's files, and their credential helpers.
 
 In this order: `DSTREAM_AUTH_<host>` with `user:password` (dots and colons of the host become `_`, dashes `__`);
 `DOCKER_AUTH_CONFIG`, a whole config.json; `config.json` of docker (`DOCKER_CONFIG` names its folder); `auth.json`
@@ -28,14 +28,14 @@ _TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user nam
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user name and a password, or an identity token that is exchanged for others."""
+    """A user name and password, or an identity token to exchange for access tokens."""
 
     username: str
     password: str = ""
     identity_token: str = ""
 
     def __repr__(self) -> str:
-        """Name the user only: the rest is nobody's business."""
+        """Show only the user name, never secrets."""
         return f"Credentials({self.username!r})"
 
     @property
@@ -45,7 +45,7 @@ class Credentials:
 
 
 def find_credentials(host: str, environment: Mapping[str, str] | None = None) -> Credentials | None:
-    """Return what to log in to a registry with, or None; raise RegistryError if a helper or a file is broken."""
+    """Return the credentials for a registry, or None; raise RegistryError if a helper or file is broken."""
     environment = os.environ if environment is None else environment
     given = environment.get(f"DSTREAM_AUTH_{_variable(host)}")
     if given:
@@ -168,14 +168,14 @@ def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Crede
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise RegistryError("Credential helper failed", f"{program} get, for {server}: {problem}.") from problem
-    said = done.stdout.decode("utf-8", "replace").strip()
+    output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
-        if "not found" in said.lower() or "no credentials" in said.lower():
+        if "not found" in output.lower() or "no credentials" in output.lower():
             return None
-        detail = f"{program} get, for {server}, exited with code {done.returncode}: {said[:300]}"
+        detail = f"{program} get, for {server}, exited with code {done.returncode}: {output[:300]}"
         raise RegistryError("Credential helper failed", detail)
     try:
-        form = json.loads(said)
+        form = json.loads(output)
         username, secret = str(form["Username"]), str(form["Secret"])
     except (ValueError, KeyError, TypeError) as problem:
         detail = f"{program} get, for {server}, returned no Username and Secret."

@@ -1,4 +1,4 @@
-"""Images: names of container images, as engines read them, the registries that they mean, and mirrors of these."""
+"""Image names: the registry, repository and mirrors that the name of a container image denotes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def image_name(image: str) -> str:
 
 
 def image_reference(image: str) -> Reference:
-    """Return the place in a registry that an image's name means: `x:v1` -> `docker.io/library/x:v1`."""
+    """Return the full reference of an image's name: `x:v1` -> `docker.io/library/x:v1`."""
     host, slash, _ = image.partition("/")
     if not slash:
         return parse_reference(f"docker.io/library/{image}")
@@ -31,8 +31,8 @@ def image_reference(image: str) -> Reference:
 def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
     """Return the names, without tag and digest, under which an engine may get an image, mirrors first.
 
-    With `newest`, for a tag, its own registry goes first. A mirror that is a folder is passed over: engines pull from
-    registries alone. Raise RegistryError where the settings allow nothing else.
+    With `newest`, its own registry comes first for a tag. Mirror folders are skipped, since engines pull only from
+    registries. Raise RegistryError if the settings allow no registry.
     """
     reference = image_reference(image)
     own = settings.of(reference.registry)
@@ -54,5 +54,5 @@ def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[
 
 
 def suffix_of(image: str) -> str:
-    """Return the tag and digest of an image's name as they are written: `x:v1` -> `:v1`."""
+    """Return the tag and digest of an image's name as written: `x:v1` -> `:v1`."""
     return image.removeprefix(image_name(image))

@@ -1,4 +1,4 @@
-"""Folder: a mirror on a disk: for each repository an OCI image layout, which other tools can read as well.
+"""Mirror folder: one OCI image layout for each repository, which other tools can read.
 
     MIRROR/ghcr.io/team/dstream-in-orders/{oci-layout, index.json, blobs/sha256/...}
 
@@ -33,7 +33,7 @@ _TAG = "org.opencontainers.image.ref.name"
 
 
 class Folder:
-    """A mirror folder as a source of what it has of one registry, and a place to write to."""
+    """The copies of one registry in a mirror folder, to read and write."""
 
     def __init__(self, root: Path, registry: str) -> None:
         """Read and write below `root/registry`."""
@@ -45,44 +45,44 @@ class Folder:
         """What messages call it."""
         return f"the mirror {self._shown}"
 
-    def manifest(self, repository: str, wanted: str) -> Manifest:
+    def manifest(self, repository: str, identifier: str) -> Manifest:
         """Return a manifest by tag or digest."""
-        if DIGEST.fullmatch(wanted):
-            raw, media_type = self._read(repository, wanted, MAX_MANIFEST), ""
+        if DIGEST.fullmatch(identifier):
+            raw, media_type = self._read(repository, identifier, MAX_MANIFEST), ""
         else:
             for each in self._entries(repository):
-                if each.annotations.get(_TAG) == wanted:
+                if each.annotations.get(_TAG) == identifier:
                     raw, media_type = self._read(repository, each.digest, MAX_MANIFEST), each.media_type
                     break
             else:
-                raise NotThere("Not found in the mirror", f"{self.place} has no {repository}:{wanted}.")
-        return parse_manifest(raw, media_type, f"{repository}:{wanted} in {self.place}")
+                raise NotThere("Not found in the mirror", f"{self.place} has no {repository}:{identifier}.")
+        return parse_manifest(raw, media_type, f"{repository}:{identifier} in {self.place}")
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository."""
         return [tag for each in self._entries(repository) if (tag := each.annotations.get(_TAG))]
 
-    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
-        """Copy a blob to a file, which is there only when it is whole and right."""
-        path = self._blob(repository, wanted.digest)
+    def blob(self, repository: str, descriptor: Descriptor, target: Path, progress: Progress | None = None) -> None:
+        """Copy a blob to a file, which appears only when complete and verified."""
+        path = self._blob(repository, descriptor.digest)
         if not path.is_file():
-            raise NotThere("Not found in the mirror", f"{self.place} has no {repository}@{wanted.digest}.")
+            raise NotThere("Not found in the mirror", f"{self.place} has no {repository}@{descriptor.digest}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
             copy = Path(folder, "blob")
             shutil.copyfile(path, copy)
-            if copy.stat().st_size != wanted.size or not matches(copy, wanted.digest):
-                raise wrong_digest(str(path), wanted.digest, digest_of(copy.read_bytes()))
+            if copy.stat().st_size != descriptor.size or not matches(copy, descriptor.digest):
+                raise wrong_digest(str(path), descriptor.digest, digest_of(copy.read_bytes()))
             copy.replace(target)
         if progress is not None:
-            progress(wanted.size, wanted.size)
+            progress(descriptor.size, descriptor.size)
 
-    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+    def blob_bytes(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a small blob."""
-        return self._read(repository, wanted.digest, wanted.size)
+        return self._read(repository, descriptor.digest, descriptor.size)
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """Return what refers to a manifest, from the list under the fallback tag."""
+        """Return the referrers of a manifest, from the list under the fallback tag."""
         try:
             return self.manifest(repository, digest.replace(":", "-", 1)).descriptors("manifests")
         except NotThere:
@@ -91,19 +91,19 @@ class Folder:
     # Writing
 
     def put(self, repository: str, raw: bytes) -> None:
-        """Keep some content under its digest."""
+        """Store content under its digest."""
         path = self._blob(repository, digest_of(raw))
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, raw)
 
     def path_for(self, repository: str, digest: str) -> Path:
-        """Return where a blob belongs; its folder is there."""
+        """Return the path for a blob, and create its folder."""
         path = self._blob(repository, digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def tag(self, repository: str, manifest: Manifest, tag: str) -> None:
-        """Let a tag mean a manifest, which was kept."""
+        """Point a tag to a stored manifest."""
         folder = self._root / repository
         entries = [each for each in self._entries(repository) if each.annotations.get(_TAG) != tag]
         entries.append(Descriptor(manifest.media_type, manifest.digest, len(manifest.raw), {_TAG: tag}))
@@ -142,7 +142,7 @@ class Folder:
 
 
 def _write(path: Path, raw: bytes) -> None:
-    """Replace a file in one step."""
+    """Replace a file atomically."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         file.write(raw)
     Path(file.name).chmod(0o644)

@@ -1,4 +1,4 @@
-"""Logging in to a registry: Basic, and Bearer tokens (https://distribution.github.io/distribution/spec/auth/token/)."""
+"""Login: Basic and Bearer authentication (https://distribution.github.io/distribution/spec/auth/token/)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _MAX_ANSWER = 1 << 20
 
 
 class Login:
-    """The Authorization headers for one registry, made when it asks for them and used again for the same scope."""
+    """The Authorization headers for one registry, created on its first challenge and reused for the same scope."""
 
     def __init__(self, host: str, transport: Transport) -> None:
-        """Log in to `host` with what `find_credentials` finds, once it asks."""
+        """Authenticate to `host` with the result of `find_credentials`, after its first challenge."""
         self._host, self._transport = host, transport
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
         self._credentials: Credentials | None = None
-        self._looked = False
+        self._searched = False
 
     def header(self, scope: str) -> str | None:
-        """Return the header that was good for a scope before."""
+        """Return the last accepted header for a scope."""
         with self._lock:
             return self._headers.get(scope) or self._headers.get("*")
 
     def answer(self, response: urllib3.BaseHTTPResponse, scope: str) -> str:
-        """Return the header for a request that was refused with 401; raise Denied where there is none."""
+        """Return the header for a request that got 401; raise Denied if there are no credentials."""
         for challenge in response.headers.getlist("WWW-Authenticate"):
             kind, _, rest = challenge.strip().partition(" ")
             parameters = {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
@@ -53,12 +53,12 @@ class Login:
         raise self.denied(scope)
 
     def forget(self, scope: str) -> None:
-        """Forget a header that was refused: tokens expire."""
+        """Drop a rejected header, such as an expired token."""
         with self._lock:
             self._headers.pop(scope, None)
 
     def denied(self, scope: str) -> Denied:
-        """Return the error of being refused."""
+        """Return the error for a denied request."""
         repository = scope.split(":")[1] if scope.count(":") >= 2 else ""
         what = f"{self._host}/{repository}".rstrip("/")
         known = self._known()
@@ -70,10 +70,10 @@ class Login:
         return Denied("Registry denied access", f"{what} cannot be {_doing(scope)}, or does not exist. {how}")
 
     def _known(self) -> Credentials | None:
-        if not self._looked:
+        if not self._searched:
             url = f"{self._transport.scheme(self._host)}://{self._host}/"
             self._credentials = find_credentials(self._host) if self._transport.may_see_secrets(url) else None
-            self._looked = True
+            self._searched = True
         return self._credentials
 
     def _token(self, parameters: dict[str, str], scope: str) -> str:

@@ -1,4 +1,4 @@
-"""Chain: the mirrors of a registry in their order, then the registry itself, as one source."""
+"""Mirror chain: the mirrors of a registry in order, then the registry itself, as one source."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ T = TypeVar("T")
 
 
 class Chain:
-    """Asks one source after the other until one has it. Content that is not what it should be ends the search."""
+    """Queries one source after the other until one has the content. Content with a wrong digest ends the search."""
 
     def __init__(self, sources: list[Source]) -> None:
-        """Ask `sources` in this order; there is at least one."""
+        """Query `sources`, at least one, in this order."""
         self.sources = sources
 
     @property
     def place(self) -> str:
-        """What messages call it: the last source, which is the registry itself unless only mirrors may be asked."""
+        """Its name in messages: that of the last source, the registry itself unless only mirrors are allowed."""
         return self.sources[-1].place
 
-    def manifest(self, repository: str, wanted: str) -> Manifest:
+    def manifest(self, repository: str, identifier: str) -> Manifest:
         """Return a manifest by tag or digest."""
-        return self._first(lambda source: source.manifest(repository, wanted))
+        return self._first(lambda source: source.manifest(repository, identifier))
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository, of the first source that has it."""
         return self._first(lambda source: _some_tags(source, repository))
 
-    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
+    def blob(self, repository: str, descriptor: Descriptor, target: Path, progress: Progress | None = None) -> None:
         """Write a blob to a file."""
-        self._first(lambda source: source.blob(repository, wanted, target, progress))
+        self._first(lambda source: source.blob(repository, descriptor, target, progress))
 
-    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+    def blob_bytes(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a small blob."""
-        return self._first(lambda source: source.blob_bytes(repository, wanted))
+        return self._first(lambda source: source.blob_bytes(repository, descriptor))
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """Return what refers to a manifest, of the first source that knows of any."""
+        """Return the referrers of a manifest, from the first source that has any."""
         for source in self.sources[:-1]:
             try:
                 if found := source.referrers(repository, digest):
@@ -78,10 +78,10 @@ def _some_tags(source: Source, repository: str) -> list[str]:
 
 
 def source_of(registry: str, settings: Settings, transport: Transport, *, newest: bool = False) -> Chain:
-    """Return what a registry's content is read from, as the settings of the machine say.
+    """Return the source for a registry's content by the settings of the machine.
 
-    With `newest`, the registry itself goes before its mirrors if it may be asked: what a tag means now, and which
-    versions there are, a mirror only knows as of when it was filled.
+    With `newest`, the registry itself comes before its mirrors if it is allowed: a mirror has tags and versions only as
+    of the time of copying.
     """
     own = settings.of(registry)
     sources: list[Source] = [_mirror(text, registry, transport) for text in own.mirrors]

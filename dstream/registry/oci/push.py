@@ -1,4 +1,4 @@
-"""Pushing to a registry: blobs, manifests, and what refers to them (OCI distribution specification 1.1)."""
+"""Push: uploads blobs, manifests and referrers to a registry (OCI distribution specification 1.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dstream.registry.oci.content import (
 )
 
 EMPTY = Descriptor("application/vnd.oci.empty.v1+json", digest_of(b"{}"), 2)
-"""The empty JSON object, which stands for a configuration where there is none."""
+"""The empty JSON object: the configuration blob of an artifact without one."""
 
 
 class Pusher:
@@ -57,7 +57,7 @@ class Pusher:
     def manifest(self, manifest: Manifest, tag: str | None = None) -> Descriptor:
         """Send a manifest under a tag, or under its digest alone.
 
-        Where it has a subject and the registry keeps no list of referrers, the one under the fallback tag is kept.
+        If it has a subject and the registry has no referrers API, the list under the fallback tag is updated.
         """
         headers = {"Content-Type": manifest.media_type}
         path = f"{self._base}/manifests/{tag or manifest.digest}"
@@ -120,7 +120,7 @@ def artifact_manifest(
     config: Descriptor = EMPTY,
     subject: Descriptor | None = None,
 ) -> Manifest:
-    """Return the manifest of an artifact: files with a type, and perhaps what they are about."""
+    """Return the manifest of an artifact: typed files, and the subject they refer to if any."""
     form: dict[str, object] = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

@@ -1,7 +1,6 @@
 """Reference: where an artifact is, as `ghcr.io/team/dstream-in-orders:v1.2.0` or `...@sha256:...`.
 
-The grammar is that of the OCI distribution specification 1.1, with one difference: the registry is always named,
-so that nobody has to guess which one is asked.
+The grammar is that of the OCI distribution specification 1.1, except that the registry is required.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ class Reference:
         return f"{self.registry}/{self.repository}"
 
     @property
-    def wanted(self) -> str | None:
-        """What to ask the registry for: the digest if there is one, else the tag."""
+    def identifier(self) -> str | None:
+        """The identifier to request: the digest if there is one, otherwise the tag."""
         return self.digest or self.tag
 
     def at(self, *, tag: str | None = None, digest: str | None = None) -> Reference:
-        """Return the same place with another tag or digest."""
+        """Return the reference with another tag or digest."""
         return replace(self, tag=tag, digest=digest)
 
     def __str__(self) -> str:
-        """Return the reference as it is written."""
+        """Return the reference as text."""
         text = self.name
         if self.tag:
             text += f":{self.tag}"
@@ -50,7 +49,7 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Return the reference that a text is; raise RegistryError with what is wrong with it."""
+    """Parse a reference; raise RegistryError with the reason if it is invalid."""
     rest = text.removeprefix("oci://")
     host, slash, path = rest.partition("/")
     if "://" in rest or not slash or not path:

@@ -1,4 +1,4 @@
-"""Source: what artifacts are read from: a registry, or a folder that mirrors one."""
+"""Source: the interface for reading artifacts, from a registry or a mirror."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 from dstream.registry.oci.content import Descriptor, Manifest
 
 Progress = Callable[[int, int], None]
-"""Called during a download with the bytes that are there and the bytes that there will be."""
+"""Called during a download with the bytes received and the total bytes."""
 
 
 class Source(Protocol):
@@ -19,16 +19,16 @@ class Source(Protocol):
     def place(self) -> str:
         """What messages call it."""
 
-    def manifest(self, repository: str, wanted: str) -> Manifest:
+    def manifest(self, repository: str, identifier: str) -> Manifest:
         """Return a manifest by tag or digest."""
 
     def tags(self, repository: str) -> list[str]:
         """Return all tags of a repository."""
 
-    def blob(self, repository: str, wanted: Descriptor, target: Path, progress: Progress | None = None) -> None:
-        """Write a blob to a file, which is there only when it is whole and right."""
+    def blob(self, repository: str, descriptor: Descriptor, target: Path, progress: Progress | None = None) -> None:
+        """Write a blob to a file, which appears only when complete and verified."""
 
-    def blob_bytes(self, repository: str, wanted: Descriptor) -> bytes:
+    def blob_bytes(self, repository: str, descriptor: Descriptor) -> bytes:
         """Return a small blob."""
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:

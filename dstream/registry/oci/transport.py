@@ -1,4 +1,4 @@
-"""Transport: HTTP requests to registries: TLS, proxies, redirects, another try, and when plain http is allowed.
+"""Transport: HTTP requests to registries, with TLS, proxies, redirects, retries, and rules for plain http.
 
 Plain http is spoken to loopback addresses and to registries that the settings of the machine call insecure, and
 there only if the server turns out to speak no TLS. A certificate that does not hold is never a reason for it.
@@ -37,7 +37,7 @@ _OURS = frozenset({"authorization"})
 
 
 class Transport:
-    """Sends requests. One per command; connections are kept and used again, from any thread."""
+    """Sends requests. One instance per command; connections are pooled. Thread-safe."""
 
     def __init__(self, settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Take the settings of the machine; `sleep` waits between tries."""
@@ -47,13 +47,13 @@ class Transport:
         self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     def scheme(self, host: str) -> str:
-        """Return "https", or "http" for a host that may be spoken to so and speaks no TLS."""
+        """Return "https", or "http" for a host that is allowed plain http and does not support TLS."""
         if host not in self._schemes:
             self._schemes[host] = "http" if self._plain_allowed(host) and not self._speaks_tls(host) else "https"
         return self._schemes[host]
 
     def may_see_secrets(self, url: str) -> bool:
-        """Return whether credentials may be sent to a URL: over TLS, or where plain http is allowed."""
+        """Return whether credentials may be sent to a URL: over TLS, or if plain http is allowed."""
         parts = urlsplit(url)
         return parts.scheme == "https" or (parts.scheme == "http" and self._plain_allowed(parts.netloc))
 
@@ -67,7 +67,7 @@ class Transport:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Send a request, and yield the response with its body unread; redirects of reading requests are followed.
 
-        Reading requests are tried several times. Raise Unreachable where there is no answer.
+        Reading requests are retried. Raise Unreachable if there is no response.
         """
         response = self._followed(method, url, dict(headers or {}), body)
         try:
@@ -168,7 +168,7 @@ class Transport:
 
 
 def body_of(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes:
-    """Return a small body; raise Unreachable if it breaks off, RegistryError if it has more than `limit` bytes."""
+    """Return a small body; raise Unreachable if it is cut off, RegistryError if it exceeds `limit` bytes."""
     try:
         raw = response.read(limit + 1)
     except HTTPError as problem:
@@ -179,7 +179,7 @@ def body_of(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a `host:port` is this machine for sure, whatever a name server says."""
+    """Return whether a `host:port` is this machine, without a DNS lookup."""
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost":
         return True
@@ -202,7 +202,7 @@ def _new_pool(proxy: str | None) -> urllib3.PoolManager:
 
 
 def _proxy_for(url: str) -> str | None:
-    """Return the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY ask for; loopback is never asked through one."""
+    """Return the proxy by HTTPS_PROXY, HTTP_PROXY and NO_PROXY; none for loopback."""
     parts = urlsplit(url)
     if is_loopback(parts.netloc) or urllib.request.proxy_bypass(parts.netloc):
         return None

@@ -1,1 +1,1 @@
-"""Packaging: from a Python provider package to single files, and from these to a reference in a registry."""
+"""Packaging: builds a Python provider package into single files, and publishes them to a registry."""

@@ -1,4 +1,4 @@
-"""Freezing: a Python provider package with compiled parts becomes one executable for this machine's platform.
+"""Freeze: builds a Python provider package with compiled parts into one executable for this platform.
 
 PyInstaller puts the package, what it needs and Python itself into one file (about 12 MB for PostgreSQL), which runs
 where there is no Python. It starts a second process from what it has unpacked into the temporary folder; that one is
@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dstream.registry.errors import RegistryError
-from dstream.registry.packaging.single_file import Built, installed, parts_of_folder, program_of, said_of
+from dstream.registry.packaging.single_file import Built, installed, metadata_field, parts_of_folder, program_of
 
 _MAIN = """\
 import glob, os, shutil, sys
@@ -47,9 +47,9 @@ from {module} import {function}
 
 
 def freeze(package: Path, target: Path, program: str | None = None) -> Built:
-    """Build a package's program into the folder `target`; `program` chooses one where there are several.
+    """Build a package's program into the folder `target`; `program` selects one of several.
 
-    Raise RegistryError where PyInstaller is missing or fails, or as `package.build`.
+    Raise RegistryError if PyInstaller is missing or fails, and as `single_file.build`.
     """
     if find_spec("PyInstaller") is None:
         raise RegistryError(
@@ -83,9 +83,9 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
             check=False,
         )
         if done.returncode:
-            said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-            raise RegistryError("Package cannot be frozen", f"PyInstaller, for {package}:\n{said}")
-        parts, version, summary = parts_of_folder(site), mine.version, said_of(mine, "Summary")
+            output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+            raise RegistryError("Package cannot be frozen", f"PyInstaller, for {package}:\n{output}")
+        parts, version, summary = parts_of_folder(site), mine.version, metadata_field(mine, "Summary")
     return Built(script, version, summary, target / script, parts)
 
 

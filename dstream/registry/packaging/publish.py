@@ -1,4 +1,4 @@
-"""Publish: executables or images for several platforms become one reference in a registry, with a list of parts."""
+"""Publish: pushes executables or images for several platforms under one reference, with an SBOM."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def publish(
     layout: Layout = "index",
     sbom: bytes | None = None,
 ) -> Manifest:
-    """Push executables under `tags`, and a list of parts (SPDX) that refers to them; return the manifest or index.
+    """Push executables under `tags`, and an SBOM (SPDX) that refers to them; return the manifest or index.
 
     `layout`: an index with one manifest for each platform, or one manifest with a file `plugin.<os>_<arch>` for each.
-    Blobs go first, tags last: whoever reads a tag finds all that it stands for.
+    Blobs are pushed first, tags last, so that the content of a tag is always complete.
     """
     if not files:
         raise RegistryError("Nothing to publish", "No executable was given.")
@@ -81,7 +81,7 @@ def attach(
     title: str,
     annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Push something about a manifest: a list of parts, a signature. Return its own manifest."""
+    """Push a referrer of a manifest, such as an SBOM or a signature; return the referrer's manifest."""
     pusher.blob(b"{}", EMPTY.media_type)
     layer = replace(pusher.blob(content, artifact_type), annotations={TITLE: title})
     manifest = artifact_manifest(artifact_type, [layer], dict(annotations or {}), subject=subject.descriptor)

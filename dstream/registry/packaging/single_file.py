@@ -1,8 +1,8 @@
-"""Package: a Python provider package becomes one executable file, with a list of its parts.
+"""Single file: builds a Python provider package into one executable file, with an SBOM.
 
-The file is a zip application (https://docs.python.org/3/library/zipapp.html): it runs on every platform that has
-Python. A package with compiled parts cannot be one; its files are made for each platform (`freezing.py`). The same
-source gives the same bytes, and so the same digest.
+The file is a zip application (https://docs.python.org/3/library/zipapp.html): it runs on every platform with Python. A
+package with compiled parts needs an executable for each platform instead (`freeze.py`). Builds are reproducible: the
+same source gives the same digest.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Built:
 
 
 def build(package: Path, target: Path, program: str | None = None) -> Built:
-    """Build a package's program into the folder `target`; `program` chooses one where there are several.
+    """Build a package's program into the folder `target`; `program` selects one of several.
 
-    Raise RegistryError where the package cannot be installed, has no provider, or has compiled parts. What pip is
-    told in its configuration or environment (an index, links) holds.
+    Raise RegistryError if the package cannot be installed, has no provider, or has compiled parts. The configuration of
+    pip and its environment (an index, links) apply.
     """
     with installed(package) as site:
         compiled = sorted(str(each.relative_to(site)) for each in site.rglob("*") if each.suffix in _COMPILED)
@@ -75,7 +75,7 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
         raw = _zip(site, _MAIN.format(module=module, function=function))
         # Metadata is read when it is asked for, so while the folder is there.
         parts = _parts(found)
-        version, summary = mine.version, said_of(mine, "Summary")
+        version, summary = mine.version, metadata_field(mine, "Summary")
     target.mkdir(parents=True, exist_ok=True)
     path = target / script
     path.write_bytes(raw)
@@ -84,7 +84,7 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
 
 
 def parts_of(package: Path) -> tuple[Part, ...]:
-    """Return a Python package and what it needs, as they would be installed; nothing for any other folder."""
+    """Return the distributions that installing a Python package would install; empty for any other folder."""
     if not (package / "pyproject.toml").is_file():
         return ()
     with installed(package) as site:
@@ -98,7 +98,7 @@ def parts_of_folder(site: Path) -> tuple[Part, ...]:
 
 @contextlib.contextmanager
 def installed(package: Path) -> Iterator[Path]:
-    """Yield a folder in which a package and what it needs are installed, for as long as the context lasts."""
+    """Yield a temporary folder in which a package and its dependencies are installed."""
     if not (package / "pyproject.toml").is_file():
         raise RegistryError("Not a provider package", f"{package} has no pyproject.toml.")
     with tempfile.TemporaryDirectory() as name:
@@ -108,7 +108,7 @@ def installed(package: Path) -> Iterator[Path]:
 
 
 def _install(package: Path, site: Path) -> None:
-    """Install a package and what it needs into a folder, with pip or uv."""
+    """Install a package and its dependencies into a folder, with pip or uv."""
     options = ["install", "--quiet", "--no-compile", "--target", str(site), str(package)]
     if shutil.which("uv") and not _has_pip():
         command = ["uv", "pip", *options]
@@ -116,8 +116,8 @@ def _install(package: Path, site: Path) -> None:
         command = [sys.executable, "-m", "pip", *options, "--disable-pip-version-check", "--no-warn-conflicts"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-        raise RegistryError("Package cannot be installed", f"{' '.join(command[:4])} ... {package}:\n{said}")
+        output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+        raise RegistryError("Package cannot be installed", f"{' '.join(command[:4])} ... {package}:\n{output}")
 
 
 def _has_pip() -> bool:
@@ -126,8 +126,8 @@ def _has_pip() -> bool:
     return find_spec("pip") is not None
 
 
-def program_of(found: list[Distribution], package: Path, wanted: str | None) -> tuple[Distribution, tuple[str, str]]:
-    """Return a package among the installed ones, and its program: name and place of its function."""
+def program_of(found: list[Distribution], package: Path, program: str | None) -> tuple[Distribution, tuple[str, str]]:
+    """Return the installed distribution of a package, and its program: name and entry point."""
     import tomllib
 
     try:
@@ -141,17 +141,17 @@ def program_of(found: list[Distribution], package: Path, wanted: str | None) -> 
         for each in (mine.entry_points if mine is not None else ())
         if each.group == "console_scripts" and each.name.startswith(_PREFIXES)
     }
-    if mine is None or not scripts or (wanted and wanted not in scripts):
+    if mine is None or not scripts or (program and program not in scripts):
         there = ", ".join(sorted(scripts)) or "none"
         detail = (
-            f"[project.scripts] of {package} must contain {wanted or 'a program named dstream-in-NAME'} "
+            f"[project.scripts] of {package} must contain {program or 'a program named dstream-in-NAME'} "
             f"(or dstream-out-, dstream-resource-). It contains: {there}."
         )
         raise RegistryError("Not a provider package", detail)
-    if wanted is None and len(scripts) > 1:
+    if program is None and len(scripts) > 1:
         detail = f"{package} has {', '.join(sorted(scripts))}. An artifact holds one program: choose it with -program."
         raise RegistryError("Ambiguous program", detail)
-    chosen = wanted or next(iter(scripts))
+    chosen = program or next(iter(scripts))
     return mine, (chosen, scripts[chosen])
 
 
@@ -164,12 +164,12 @@ def _parts(found: list[Distribution]) -> tuple[Part, ...]:
 
 
 def _part(found: Distribution) -> Part:
-    license_ = said_of(found, "License-Expression") or said_of(found, "License") or "NOASSERTION"
-    return Part(said_of(found, "Name"), found.version, license_)
+    license_ = metadata_field(found, "License-Expression") or metadata_field(found, "License") or "NOASSERTION"
+    return Part(metadata_field(found, "Name"), found.version, license_)
 
 
-def said_of(found: Distribution, field: str) -> str:
-    """Return the first line of a field of a distribution's metadata, empty if it is not there."""
+def metadata_field(found: Distribution, field: str) -> str:
+    """Return the first line of a field of a distribution's metadata, empty if it is missing."""
     given = found.metadata.get_all(field) or [""]
     return next(iter(str(given[0]).strip().splitlines()), "")
 
@@ -195,14 +195,14 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def created() -> str:
-    """Return the time of a build: now, or what SOURCE_DATE_EPOCH says (https://reproducible-builds.org)."""
+    """Return the time of a build: SOURCE_DATE_EPOCH (https://reproducible-builds.org) if it is set, otherwise now."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def sbom(name: str, version: str, parts: tuple[Part, ...], files: Mapping[str, str]) -> bytes:
-    """Return a list of parts in SPDX 2.3 JSON (https://spdx.github.io/spdx-spec/v2.3/): distributions and files.
+    """Return an SBOM of distributions and files in SPDX 2.3 JSON (https://spdx.github.io/spdx-spec/v2.3/).
 
     `files` has the digest of each file by its name.
     """

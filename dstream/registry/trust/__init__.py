@@ -1,1 +1,1 @@
-"""Trust: whose signature a provider needs, and whether it has it."""
+"""Trust: the signatures that providers need, and their verification."""

@@ -1,4 +1,4 @@
-"""Trust: whose signature a provider from a registry needs, as the `trust` blocks of a configuration say it.
+"""Trust policy: which signature a provider from a registry needs, from the `trust` blocks of a configuration.
 
     dstream {
       trust "ghcr.io/team/*" {
@@ -52,17 +52,17 @@ class Policy:
     pattern: str
     keys: tuple[Path, ...] = ()
     identity: str = ""
-    """Who has to be in the certificate of a sigstore bundle; `*` stands for any characters."""
+    """The required identity in the certificate of a sigstore bundle; `*` matches any characters."""
     issuer: str = ""
     trusted_root: Path | None = None
-    """The certificates and logs that sigstore bundles are held against; the public ones if None."""
+    """The trusted root for sigstore bundles; the public one if None."""
 
     def fits(self, reference: Reference) -> bool:
-        """Return whether the block is about a repository."""
+        """Return whether the block applies to a repository."""
         return fnmatchcase(reference.name, self.pattern)
 
     def accepts(self, signed_by: str) -> bool:
-        """Return whether a signer, as `verify` has called them before, is one of those that are trusted now."""
+        """Return whether a recorded signer (a result of `verify`) is trusted by this policy."""
         if signed_by.startswith("key "):
             return any(signed_by == f"key {fingerprint(key)}" for key in self.keys)
         name, _, rest = signed_by.partition(" (")
@@ -71,11 +71,11 @@ class Policy:
         return right and fnmatchcase(name, self.identity)
 
     def _roots(self) -> str:
-        """Return the fingerprint of the roots that signers are held against, empty for the public ones."""
+        """Return the fingerprint of the trusted root, empty for the public one."""
         return "" if self.trusted_root is None else file_fingerprint(self.trusted_root)
 
     def verify(self, source: Source, reference: Reference, manifest: Manifest) -> str:
-        """Return who has signed a manifest; raise RegistryError where nobody has who is trusted."""
+        """Return the signer of a manifest; raise RegistryError if no trusted signer signed it."""
         problems: list[str] = []
         found = list(_signatures(source, reference, manifest))
         for key in self.keys:
@@ -105,7 +105,7 @@ class Policy:
 
 
 def policy_for(policies: tuple[Policy, ...], reference: Reference) -> Policy | None:
-    """Return the first policy that is about a repository, or None."""
+    """Return the first policy that applies to a repository, or None."""
     return next((each for each in policies if each.fits(reference)), None)
 
 
@@ -140,7 +140,7 @@ def _signature(layer: Descriptor) -> bytes | None:
 
 
 def _is_about(payload: bytes, manifest: Manifest) -> bool:
-    """Return whether a signed payload names the digest of a manifest; what it calls it does not matter."""
+    """Return whether a signed payload has the digest of a manifest, under any name."""
     try:
         form: Any = json.loads(payload)
         return bool(form["critical"]["image"]["docker-manifest-digest"] == manifest.digest)
@@ -149,7 +149,7 @@ def _is_about(payload: bytes, manifest: Manifest) -> bool:
 
 
 def payload_for(reference: Reference, digest: str) -> bytes:
-    """Return what is signed of a manifest: cosign's "simple signing" document."""
+    """Return the payload to sign for a manifest: cosign's "simple signing" document."""
     critical = {
         "identity": {"docker-reference": reference.name},
         "image": {"docker-manifest-digest": digest},
@@ -203,7 +203,7 @@ def sign(key: Path, password: bytes | None, payload: bytes) -> bytes:
 
 
 def fingerprint(key: Path) -> str:
-    """Return `SHA256:...` of a public key, as people compare them."""
+    """Return the fingerprint of a public key, `SHA256:...`."""
     from dstream.registry.oci.content import digest_of
 
     raw = _spki(key)
@@ -215,7 +215,7 @@ def fingerprint(key: Path) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return `SHA256:...` of a file, and what is none where there is no file."""
+    """Return the fingerprint of a file, `SHA256:...`, or a placeholder if the file is missing."""
     from dstream.registry.oci.content import digest_of
 
     try:
@@ -225,7 +225,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 def _spki(key: Path) -> bytes | None:
-    """Return the content of a file that is nothing but `BEGIN PUBLIC KEY`, without the library, slow to load."""
+    """Return the content of a plain `BEGIN PUBLIC KEY` file without the crypto library, which is slow to import."""
     with contextlib.suppress(OSError, ValueError):
         match = _PEM.fullmatch(key.read_bytes().strip())
         return base64.b64decode(b"".join(match[1].split()), validate=True) if match else None

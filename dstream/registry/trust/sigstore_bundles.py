@@ -1,7 +1,7 @@
 """Sigstore bundles, verified offline with the library `sigstore` (`pip install 'dstream-cli[sigstore]'`).
 
-A bundle holds a certificate of who has signed, issued for some minutes, and the proof of a public log that it was used
-in these: nothing has to be asked of anybody. It signs the manifest itself, or a statement (in-toto) about its digest.
+A bundle has a short-lived certificate of the signer, and the proof of a public log that it was used while valid, so
+that verification needs no network. It signs the manifest itself, or an in-toto statement about its digest.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _STATEMENT = "application/vnd.in-toto+json"
 
 
 def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, trusted_root: Path | None) -> str:
-    """Return who has signed a manifest by a bundle; raise RegistryError where it does not hold.
+    """Return the signer of a manifest from a bundle; raise RegistryError if the bundle is not valid.
 
-    `identity` is held against the names in the certificate, with `*` for any characters; `trusted_root` is a file of
-    sigstore's "trusted root" or "client trust config" in JSON, in place of the public one that comes with the library.
+    `identity` is matched with the names in the certificate, `*` matching any characters; `trusted_root` is a file with
+    sigstore's "trusted root" or "client trust config" in JSON, instead of the public one of the library.
     """
     try:
         from sigstore.errors import Error
@@ -101,7 +101,7 @@ def _is_statement(raw: bytes) -> bool:
 
 
 def _is_subject(payload: bytes, manifest: Manifest) -> bool:
-    """Return whether an in-toto statement names the digest of a manifest."""
+    """Return whether an in-toto statement has the digest of a manifest."""
     algorithm, _, digest = manifest.digest.partition(":")
     try:
         subjects = json.loads(payload)["subject"]
