@@ -141,6 +141,7 @@ def ask(report: Report, database: Database, text: str) -> None:
         return
     report.attempt("newest captured LSN", partial(lsn, statements.MAX_LSN))
     report.attempt("seconds since the agent wrote its newest entry", lambda: one(statements.AGENT_AGE))
+    report.attempt("entry of the newest LSN", lambda: lsn(statements.ENTRY, one(statements.MAX_LSN)))
     report.attempt("seconds since the oldest change", lambda: one(statements.LSN_AGE, to_bytes(1)), needed=False)
     report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
     report.attempt("retention in minutes", lambda: retention_of(database) or "no cleanup job", needed=False)

@@ -24,13 +24,13 @@ class Kind(Enum):
 
 
 ACTIONS = {
-    Kind.LOST: "closes its connections, connects again and repeats the statement for up to `reconnect_timeout`",
-    Kind.TRANSIENT: "repeats the statement for up to `reconnect_timeout`; other tables continue",
-    Kind.DENIED: "stops and names what is missing; `run` does not restart the task",
-    Kind.CONFLICT: "stops: the object was changed after the plan was made; plan again",
-    Kind.INVALID: "stops: the configuration, or what the server offers, does not fit",
-    Kind.GAP: "compares the checkpoint with what is left: a gap stops the task, or reads the table again with `on_gap`",
-    Kind.FATAL: "tries the table again while the others continue; with `on_table_error` `fail` it stops",
+    Kind.LOST: "connects again and repeats, for up to `reconnect_timeout`",
+    Kind.TRANSIENT: "repeats, for up to `reconnect_timeout`; other tables continue",
+    Kind.DENIED: "stops, and names what is missing",
+    Kind.CONFLICT: "stops; plan again",
+    Kind.INVALID: "stops, and shows the server's message",
+    Kind.GAP: "compares the checkpoint with what is left; `on_gap` decides",
+    Kind.FATAL: "tries the table again while the others continue; `on_table_error` decides",
 }
 """What dstream does, by class."""
 

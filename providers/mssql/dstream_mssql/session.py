@@ -12,7 +12,7 @@ from dstream_mssql.catalog import Catalog, Source, look
 from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.errors import Lost, reached
 from dstream_mssql.follow import Follower, Track
-from dstream_mssql.lsn import from_bytes, to_hex
+from dstream_mssql.lsn import from_bytes, to_bytes, to_hex
 from dstream_mssql.names import Table
 from dstream_mssql.pacing import Pace
 from dstream_mssql.patience import FIRST_PAUSE, LONGEST_PAUSE, patiently
@@ -78,7 +78,8 @@ class Session:
             self._position = Position(catalog.database, catalog.guid, captured)
         else:
             self._position = Position.from_json(stored)
-            self._check_database(self._position, catalog, captured)
+            with self._pool.lend() as database:
+                self._check_database(database, self._position, catalog, captured)
         self._tracks, places = self._begin(catalog, self._position, captured)
         # Where a table is that cannot be followed now is kept: it may go on from there, or find that something is lost.
         kept = {name: place for name, place in self._position.tables.items() if self._means(name)}
@@ -216,17 +217,25 @@ class Session:
         pace = Pace(self._config.poll_interval, self._config.max_poll_interval)
         return Track(reader, place, pace, successors)
 
-    def _check_database(self, position: Position, catalog: Catalog, captured: int) -> None:
+    def _check_database(self, database: Database, position: Position, catalog: Catalog, captured: int) -> None:
         if (position.guid, position.database.lower()) != (catalog.guid, catalog.database.lower()):
             self._gap(
                 f"the connection leads to another database ({catalog.database}, {catalog.guid}) than the checkpoint's "
-                f"({position.database}, {position.guid})"
+                f"({position.database}, {position.guid}), or SET NEW_BROKER gave it another identity"
             )
         elif position.lsn > captured and captured:
             self._gap(
                 f"the database is captured up to {to_hex(captured)}, before the checkpoint {to_hex(position.lsn)}: "
                 "it was restored, or CDC was enabled again"
             )
+        elif position.lsn and catalog.cdc:
+            # A restored database gives the numbers of what it lost to other transactions.
+            found = database.rows(statements.ENTRY, to_bytes(position.lsn))
+            if found and from_bytes(found[0][0]) != position.lsn:
+                self._gap(
+                    f"the database has no transaction {to_hex(position.lsn)}, up to which the checkpoint was captured: "
+                    "it was restored to an earlier state, or a failover lost transactions"
+                )
 
     def _gap(self, reason: str) -> None:
         if self._config.on_gap == "fail":

@@ -54,6 +54,8 @@ CAPTURES = "SELECT COUNT(*), COUNT(start_lsn), MAX(create_date) FROM cdc.change_
 ALTERATIONS = "SELECT COUNT(*), MAX(ddl_lsn) FROM cdc.ddl_history"
 """Changes with every ALTER TABLE of a captured table, when the capture agent has come to it in the log."""
 MAX_LSN = "SELECT sys.fn_cdc_get_max_lsn()"
+ENTRY = "SELECT TOP (1) start_lsn FROM cdc.lsn_time_mapping WHERE start_lsn <= @P1 ORDER BY start_lsn DESC"
+"""The newest entry up to an LSN: the LSN itself, unless cleanup or a restore removed its entry."""
 MIN_LSN = "SELECT sys.fn_cdc_get_min_lsn(@P1)"
 AGENT_AGE = (
     "SELECT TOP (1) DATEDIFF(second, tran_end_time, GETDATE()) FROM cdc.lsn_time_mapping ORDER BY start_lsn DESC"

@@ -8,6 +8,7 @@ import pytest
 
 from providers.mssql.tests.harness import InputRun, config_of, read, refusal
 from tests.services.mssql.model import Database
+from tests.services.mssql.restore import backup, new_broker, restore
 from tests.services.mssql.server import SqlServer
 
 
@@ -239,3 +240,29 @@ def test_an_old_instance_that_goes_before_it_was_read_is_a_gap_only_if_something
     # Nothing was missed here, but nobody can know: the new instance begins behind the checkpoint.
     assert refused.status["status"] == "error"
     assert "dbo_Orders_2 begins at" in refused.status["diagnostics"][0]["detail"]
+
+
+def test_a_restored_database_that_has_passed_the_checkpoint_again_is_found_out(server: SqlServer, shop: Database):
+    """Its new transactions have the numbers of those that it lost: the checkpoint alone does not look wrong."""
+    with shop.transaction() as t:
+        t.insert("Orders", Id=1)
+    saved = backup(shop)
+    with shop.transaction() as t:
+        t.insert("Orders", Id=2)
+        t.insert("Orders", Id=3)
+    first = read(config_of(server, "Orders"))
+    restore(shop, saved)
+    for number in range(4, 9):
+        with shop.transaction() as t:
+            t.insert("Orders", Id=number)
+    found = refusal(config_of(server, "Orders"), first.checkpoint)
+    assert found["summary"] == "Changes may be lost"
+    assert "restored" in found["detail"]
+    again = read(config_of(server, "Orders", on_gap="snapshot"), first.checkpoint)
+    assert sorted(data["Id"] for operation, data in again.told if operation == "Read") == [1, 4, 5, 6, 7, 8]
+
+
+def test_another_identity_of_a_database_in_use_is_refused_and_explained(server: SqlServer, shop: Database):
+    checkpoint = start(server, shop)
+    new_broker(shop)
+    assert "SET NEW_BROKER" in refusal(config_of(server, "Orders"), checkpoint)["detail"]
