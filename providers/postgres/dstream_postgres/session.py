@@ -15,10 +15,11 @@ from dstream_postgres.origins import OriginFilter
 from dstream_postgres.position import UNREAD, Position
 from dstream_postgres.relations import Relations
 from dstream_postgres.settings import InputSettings
-from dstream_postgres.snapshot import SnapshotReader, Stopped, Unread
+from dstream_postgres.snapshot import SnapshotReader, Unread
 from dstream_postgres.source import Gap, Source, first_gaps, gaps, inspect, verify
 from dstream_postgres.stream import Stream, identify
 from dstream_sdk import InputSession, ProviderError, log
+from dstream_sdk.errors import Stopped
 
 _SLOT_PATIENCE = 30.0
 

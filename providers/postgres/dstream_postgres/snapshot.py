@@ -38,9 +38,11 @@ from dstream_postgres.names import Table, quote
 from dstream_postgres.position import UNREAD, Position, TableSnapshot
 from dstream_postgres.published import Member
 from dstream_sdk import InputSession, ProviderError, log
-from dstream_sdk.failpoints import armed, fault
+from dstream_sdk.errors import Stopped
+from dstream_sdk.snapshot import TableSnapshot as ChunkedRows
 
-_BLOCK = 1000
+_BATCH = 1000
+"""Rows that are encoded and emitted together."""
 _PATIENCE = 0.05
 _TOGETHER = 100
 """Tables that are marked by one checkpoint."""
@@ -54,10 +56,6 @@ WRITTEN = (
     " ELSE pg_current_wal_insert_lsn() END"
 )
 """Where the log is: no commit record of a visible transaction is behind it."""
-
-
-class Stopped(Exception):
-    """The session is to stop; what has been read is in the last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +152,8 @@ class SnapshotReader:
         if unread.again:
             session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + _END))
         marked = position.to_json()
-        sink = _Sink(session, compile_rows(encoder), prefix, self._chunk_rows, marked)
+        chunks = ChunkedRows(session, self._chunk_rows, lambda _rows: marked)
+        sink = _Sink(chunks, compile_rows(encoder), prefix)
         columns = ", ".join(quote(column.name) for column in shape.columns)
         # Partitions are a part of their table; children of an inheritance tree are tables of their own, as they are
         # for the stream. The filter is the server's own text, from its catalog.
@@ -168,12 +167,9 @@ class SnapshotReader:
                 self._connection.close()  # it is within COPY
                 raise
         sink.flush()
-        if armed("mid_snapshot"):
-            session.flush()
-            fault("mid_snapshot")
         position = position.with_table(name, self._current)
-        session.checkpoint(position.to_json())
-        log(f"{name}: read {sink.count} rows")
+        chunks.end(position.to_json())
+        log(f"{name}: read {chunks.rows} rows")
         return position
 
     def _wait_for_running_transactions(self) -> None:
@@ -192,42 +188,25 @@ class SnapshotReader:
 
 
 class _Sink:
-    """What COPY writes to, a row at a time: emits lines in blocks, and a checkpoint after each chunk."""
+    """The target of COPY, which writes a row at a time: emits the rows in batches that end where a chunk does."""
 
-    def __init__(
-        self, session: InputSession, encode: Rows, prefix: bytes, chunk_rows: int, checkpoint: dict[str, Any]
-    ) -> None:
-        self.count = 0
-        self._session = session
+    def __init__(self, chunks: ChunkedRows, encode: Rows, prefix: bytes) -> None:
+        self._chunks = chunks
         self._encode = encode
         self._prefix = prefix
-        self._chunk_rows = chunk_rows
-        self._checkpoint = checkpoint
-        self._waiting: list[bytes] = []
-        self._block = min(_BLOCK, chunk_rows)
+        self._rows: list[bytes] = []
+        self._batch = min(_BATCH, chunks.left())
 
     def write(self, row: bytes) -> None:
-        """Take a row. Raises Stopped between two chunks."""
-        waiting = self._waiting
-        waiting.append(row)
-        if len(waiting) >= self._block:
+        """Add a row. Raises Stopped after a batch, if the session is stopping."""
+        self._rows.append(row)
+        if len(self._rows) >= self._batch:
             self.flush()
-            if self.count % self._chunk_rows == 0:
-                self._chunk()
-            self._block = min(_BLOCK, self._chunk_rows - self.count % self._chunk_rows)
 
     def flush(self) -> None:
-        """Emit what is waiting."""
-        lines = self._encode(self._waiting, self._prefix, self.count, _END)
-        if lines:
-            self._session.emit_bytes(b"".join(lines), len(lines))
-        self.count += len(lines)
-        self._waiting.clear()
-
-    def _chunk(self) -> None:
-        if armed("mid_snapshot"):
-            self._session.flush()
-            fault("mid_snapshot")
-        self._session.checkpoint(self._checkpoint)
-        if self._session.stopping:
-            raise Stopped
+        """Emit the rows that were added since the last batch. Raises Stopped, if the session is stopping."""
+        if self._rows:
+            lines = self._encode(self._rows, self._prefix, self._chunks.rows, _END)
+            self._rows.clear()
+            self._chunks.emit(b"".join(lines), len(lines))
+            self._batch = min(_BATCH, self._chunks.left())

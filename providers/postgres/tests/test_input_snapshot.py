@@ -84,7 +84,8 @@ def test_an_interrupted_snapshot_starts_over_with_its_table_and_not_with_the_oth
     )
     database.prepare("done", "t")
     config = database.config("done", "t", chunk_rows=10)
-    killed = InputRun(config, env={"DSTREAM_FAULT": "mid_snapshot:3"}).finish()
+    # hits: the batch and the end of `done`, then each chunk of `t`
+    killed = InputRun(config, env={"DSTREAM_FAULT": "mid_snapshot:4"}).finish()
     assert not killed.ended
     assert len(killed.envelopes) == 21
     database.execute("DELETE FROM t WHERE id IN (5, 15, 25); UPDATE t SET v = 1 WHERE id IN (6, 16, 26)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 
@@ -24,14 +25,21 @@ class Pool(Generic[T]):
     """Connections to one server, each lent to one thread at a time.
 
     An error that leaves the `with` block closes the connection, unless it is one of `kept`. An error that is one of
-    `lost`, or not an Exception, closes the idle connections as well: they lead to the same server.
+    `lost`, or not an Exception, closes the idle connections as well: they lead to the same server. A connection that
+    is not `usable` when it comes back is closed, whatever ended the block.
     """
 
     def __init__(
-        self, connect: Callable[[], T], *, size: int | None = None, lost: Errors = (), kept: Errors = ()
+        self,
+        connect: Callable[[], T],
+        *,
+        size: int | None = None,
+        lost: Errors = (),
+        kept: Errors = (),
+        usable: Callable[[T], bool] = lambda _connection: True,
     ) -> None:
         """Open connections by `connect`, at most `size` at a time: further threads wait. None: no limit."""
-        self._connect, self._lost, self._kept = connect, lost, kept
+        self._connect, self._lost, self._kept, self._usable = connect, lost, kept, usable
         self._places = threading.BoundedSemaphore(size) if size is not None else contextlib.nullcontext()
         self._lock = threading.Lock()
         self._idle: list[T] = []
@@ -65,6 +73,9 @@ class Pool(Generic[T]):
             connection.close()
 
     def _give_back(self, connection: T) -> None:
+        if not self._usable(connection):
+            connection.close()
+            return
         with self._lock:
             self._idle.append(connection)
 
@@ -73,10 +84,17 @@ class Pools(Generic[K, T]):
     """One pool per key, such as a connection string: for resource types, whose requests carry their configuration."""
 
     def __init__(
-        self, connect: Callable[[K], T], *, size: int | None = None, lost: Errors = (), kept: Errors = ()
+        self,
+        connect: Callable[[K], T],
+        *,
+        size: int | None = None,
+        lost: Errors = (),
+        kept: Errors = (),
+        usable: Callable[[T], bool] = lambda _connection: True,
     ) -> None:
-        """Take what makes a connection for a key; the rest as for `Pool`."""
-        self._connect, self._size, self._lost, self._kept = connect, size, lost, kept
+        """Open the connections for a key by `connect`; the other arguments are as for `Pool`."""
+        self._connect = connect
+        self._pool: Callable[[Callable[[], T]], Pool[T]] = partial(Pool, size=size, lost=lost, kept=kept, usable=usable)
         self._lock = threading.Lock()
         self._pools: dict[K, Pool[T]] = {}
 
@@ -85,7 +103,5 @@ class Pools(Generic[K, T]):
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                pool = self._pools[key] = Pool(
-                    lambda: self._connect(key), size=self._size, lost=self._lost, kept=self._kept
-                )
+                pool = self._pools[key] = self._pool(lambda: self._connect(key))
         return pool.lend()

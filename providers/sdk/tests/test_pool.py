@@ -63,6 +63,17 @@ def test_a_server_that_is_lost_closes_what_is_idle(error: type[BaseException]) -
     assert not (one.open or two.open)
 
 
+def test_a_connection_that_is_not_usable_any_more_is_replaced() -> None:
+    pool = Pool(Connection, kept=(Exception,), usable=lambda connection: connection.open)
+    with pytest.raises(ValueError), pool.lend() as broken:
+        broken.open = False
+        raise ValueError
+    with pool.lend() as next_one:
+        assert next_one is not broken
+    with pool.lend() as again:
+        assert again is next_one
+
+
 def test_no_more_are_lent_than_the_size_allows() -> None:
     pool = Pool(Connection, size=1)
     lent: list[Connection] = []

@@ -12,7 +12,7 @@ from typing import Any
 
 from dstream_postgres.checkpoints import create_row, create_table
 from dstream_postgres.names import Table, parse_table
-from dstream_postgres.resources.server import SERVERS, Server
+from dstream_postgres.resources.server import Server, server_of
 from dstream_postgres.settings import Connection
 from dstream_sdk import InvalidError, Object, ResourceContext, ResourceType, setting
 
@@ -38,7 +38,7 @@ class Checkpoint(ResourceType[Connection]):
     ) -> Object | None:
         """The row, if it is there; its checkpoint changes all the time and is no attribute."""
         table = _table(identity)
-        with SERVERS.use(ctx.config, f"read {table}") as server:
+        with server_of(ctx.config, f"read {table}") as server:
             found = _exists(server, table) and server.run(
                 f"SELECT 1 FROM {table.sql_format} WHERE task = %s",  # noqa: S608 - quoted
                 (str(identity["task"]),),
@@ -48,7 +48,7 @@ class Checkpoint(ResourceType[Connection]):
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
         """Insert the row without a checkpoint; one that is there stays as it is."""
         table = _table(desired)
-        with SERVERS.use(ctx.config, f"write to {table}") as server, server.transaction():
+        with server_of(ctx.config, f"write to {table}") as server, server.transaction():
             create_table(server.run, table)
             create_row(server.run, table, str(desired["task"]))
         return _object(desired)
@@ -60,7 +60,7 @@ class Checkpoint(ResourceType[Connection]):
         from dstream_postgres.refusals import table_of
 
         table = _table(prior.identity)
-        with SERVERS.use(ctx.config, f"write to {table}") as server:
+        with server_of(ctx.config, f"write to {table}") as server:
             if _exists(server, table):
                 task = str(prior.identity["task"])
                 for each in (table, table_of(table)):

@@ -9,7 +9,7 @@ from typing import Any
 from dstream_postgres.advice import without_key
 from dstream_postgres.identity import UNIDENTIFIED
 from dstream_postgres.names import Table, parse_tables, quote
-from dstream_postgres.resources.server import SERVERS, Server
+from dstream_postgres.resources.server import Server, server_of
 from dstream_postgres.settings import OPERATIONS, Connection
 from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType, setting
 
@@ -54,13 +54,13 @@ class Publication(ResourceType[Connection]):
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
         """The publication as it is; spelling and order of the lists follow `prior` where they mean the same."""
-        with SERVERS.use(ctx.config, "read the publication") as server:
+        with server_of(ctx.config, "read the publication") as server:
             return _read(server, str(identity["name"]), prior.attributes if prior else {})
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
         """CREATE PUBLICATION, with the intent in its comment."""
         name, tables, operations = str(desired["name"]), _tables(desired), _operations(desired)
-        with SERVERS.use(ctx.config, f"create the publication {name}") as server:
+        with server_of(ctx.config, f"create the publication {name}") as server:
             if intent and (made := _find(server, intent)) == name:
                 return _existing(server, made, desired)
             if server.run(_READ, (name,)):
@@ -84,7 +84,7 @@ class Publication(ResourceType[Connection]):
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
         """ALTER PUBLICATION: adds and drops the tables that differ, in one transaction."""
         name, wanted, operations = str(desired["name"]), _tables(desired), _operations(desired)
-        with SERVERS.use(ctx.config, f"change the publication {name}") as server:
+        with server_of(ctx.config, f"change the publication {name}") as server:
             found = server.run(_READ, (name,))
             if not found:
                 raise ConflictError("Publication does not exist", f"{name!r} was dropped meanwhile; plan again")
@@ -109,12 +109,12 @@ class Publication(ResourceType[Connection]):
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """DROP PUBLICATION IF EXISTS."""
         name = str(prior.identity["name"])
-        with SERVERS.use(ctx.config, f"drop the publication {name}") as server:
+        with server_of(ctx.config, f"drop the publication {name}") as server:
             server.run(f"DROP PUBLICATION IF EXISTS {quote(name)}")
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
         """The publication whose comment holds the intent."""
-        with SERVERS.use(ctx.config, "look for a publication") as server:
+        with server_of(ctx.config, "look for a publication") as server:
             name = _find(server, intent)
             return None if name is None else _read(server, name, {})
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dstream_postgres.names import Table, parse_table, quote
-from dstream_postgres.resources.server import SERVERS, Server
+from dstream_postgres.resources.server import Server, server_of
 from dstream_postgres.settings import Connection
 from dstream_sdk import InvalidError, Object, ResourceContext, ResourceType, setting
 
@@ -51,7 +51,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         """The replica identity as it is; gone if the table is."""
         spelled = str(identity["table"])
         table = _table(spelled)
-        with SERVERS.use(ctx.config, f"read the replica identity of {table}") as server:
+        with server_of(ctx.config, f"read the replica identity of {table}") as server:
             now = _read(server, table)
         return None if now is None else _object(spelled, now, (prior.private if prior else None) or {})
 
@@ -63,7 +63,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         """Record the present value, then set the desired one."""
         spelled = str(desired["table"])
         table = _table(spelled)
-        with SERVERS.use(ctx.config, f"set the replica identity of {table}") as server:
+        with server_of(ctx.config, f"set the replica identity of {table}") as server:
             with server.transaction():
                 earlier = _read(server, table)
                 if earlier is None:
@@ -76,7 +76,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         """Set the desired value; the recorded earlier value stays the one from before dstream."""
         spelled = str(desired["table"])
         table = _table(spelled)
-        with SERVERS.use(ctx.config, f"set the replica identity of {table}") as server:
+        with server_of(ctx.config, f"set the replica identity of {table}") as server:
             wanted = str(desired.get("identity") or "default"), str(desired.get("index") or "")
             _set(server, table, *wanted)
             now = _read(server, table)
@@ -87,7 +87,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         table = _table(str(prior.identity["table"]))
         earlier = dict((prior.private or {}).get("earlier") or {})
         identity, index = str(earlier.get("identity") or "default"), str(earlier.get("index") or "")
-        with SERVERS.use(ctx.config, f"restore the replica identity of {table}") as server:
+        with server_of(ctx.config, f"restore the replica identity of {table}") as server:
             if _read(server, table) is None:
                 return
             if identity == "index" and not server.run(

@@ -1,14 +1,14 @@
-"""Server: the connection of a resource session, shared by its requests one at a time, and reopened when it broke."""
+"""The connections of resource requests: one per connection string, used by one request at a time."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from dstream_postgres.database import connect, error_of, rows
 from dstream_postgres.settings import Connection
+from dstream_sdk.pool import Pools
 
 _LOCK_PATIENCE = "SET lock_timeout = '30s'"
 
@@ -43,27 +43,20 @@ class Server:
             raise
 
 
-class Servers:
-    """Connections by connection string, of all resource types of a process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._connections: dict[str, Any] = {}
-
-    @contextmanager
-    def use(self, config: Connection, doing: str) -> Iterator[Server]:
-        """The server of a configuration, for one request; others wait."""
-        dsn = config.connection_string
-        with self._lock:
-            lock = self._locks.setdefault(dsn, threading.Lock())
-        with lock:
-            connection = self._connections.get(dsn)
-            if connection is None or connection.closed:
-                connection = self._connections[dsn] = connect(dsn)
-                rows(connection, _LOCK_PATIENCE)
-            yield Server(connection, dsn, doing)
+def _connection_to(dsn: str) -> Any:
+    connection = connect(dsn)
+    rows(connection, _LOCK_PATIENCE)
+    return connection
 
 
-SERVERS = Servers()
-"""The resource session's connections: its types share them."""
+_POOLS: Pools[str, Any] = Pools(
+    _connection_to, size=1, kept=(Exception,), usable=lambda connection: not connection.closed
+)
+
+
+@contextmanager
+def server_of(config: Connection, doing: str) -> Iterator[Server]:
+    """Lend the server of a configuration for one request; `doing` names it in errors. Raises ProviderError."""
+    dsn = config.connection_string
+    with _POOLS.lend(dsn) as connection:
+        yield Server(connection, dsn, doing)

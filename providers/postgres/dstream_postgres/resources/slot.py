@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_postgres.resources.server import SERVERS, Server
+from dstream_postgres.resources.server import Server, server_of
 from dstream_postgres.settings import Connection
 from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType, setting
 
@@ -48,14 +48,14 @@ class ReplicationSlot(ResourceType[Connection]):
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
         """The slot as it is."""
-        with SERVERS.use(ctx.config, "read the replication slot") as server:
+        with server_of(ctx.config, "read the replication slot") as server:
             return _read(server, str(identity["name"]))
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
         """Create the slot. The server waits for the transactions that are running, and so does this."""
         name, plugin = str(desired["name"]), str(desired.get("plugin") or "pgoutput")
         failover = bool(desired.get("failover"))
-        with SERVERS.use(ctx.config, f"create the replication slot {name}") as server:
+        with server_of(ctx.config, f"create the replication slot {name}") as server:
             if server.run("SHOW wal_level")[0][0] != "logical":
                 raise InvalidError(
                     "Logical replication is off",
@@ -85,7 +85,7 @@ class ReplicationSlot(ResourceType[Connection]):
         name = str(prior.identity["name"])
         deadline = time.monotonic() + _PATIENCE
         while True:
-            with SERVERS.use(ctx.config, f"drop the replication slot {name}") as server:
+            with server_of(ctx.config, f"drop the replication slot {name}") as server:
                 found = server.run(_READ, (name,))
                 if not found:
                     return
