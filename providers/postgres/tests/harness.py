@@ -67,3 +67,13 @@ class ResourceRun(ResourceSession):
 def plan(role: str, config: Mapping[str, Any], **more: Any) -> list[Json]:
     """The answer of a derivation."""
     return derived(program(role), {"in": "input", "out": "output"}[role], config, **more)
+
+
+def start(database: Database) -> dict[str, Any]:
+    """Return the checkpoint of a session that has read the table `t`, of one row."""
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    database.prepare("t")
+    run = InputRun(database.config("t")).finish()
+    assert run.ended
+    assert run.checkpoint is not None
+    return run.checkpoint

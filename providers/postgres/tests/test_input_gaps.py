@@ -1,36 +1,19 @@
-"""Gaps are found, never passed over in silence; the slot is released on `committed` and by nothing else."""
+"""Gaps are found, never passed over in silence."""
 
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import pytest
 
-from providers.postgres.tests.harness import Database, InputRun
+from providers.postgres.tests.harness import Database, InputRun, start
 from tests.events import until
 from tests.services.postgres import EmbeddedPostgres
 
 
 def slot(database: Database) -> str:
     return f"dstream_t_{database.name}"
-
-
-def confirmed(database: Database) -> str:
-    ((lsn,),) = database.execute(
-        "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s", (slot(database),)
-    )
-    return str(lsn)
-
-
-def start(database: Database) -> dict[str, Any]:
-    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-    database.prepare("t")
-    run = InputRun(database.config("t")).finish()
-    assert run.ended
-    assert run.checkpoint is not None
-    return run.checkpoint
 
 
 def recreate_slot(database: Database) -> None:
@@ -300,104 +283,6 @@ def test_a_foreign_checkpoint_is_refused(database: Database):
     database.prepare("t")
     refused = InputRun(database.config("t"), {"n": 5}).finish().status
     assert refused["diagnostics"][0]["summary"] == "Not a checkpoint of this input"
-
-
-def test_the_slot_moves_on_committed_only(database: Database):
-    checkpoint = start(database)
-    before = confirmed(database)
-    run = InputRun(database.config("t"), checkpoint, until=None, commit=False)
-    database.execute("INSERT INTO t VALUES (2)")
-    run.wait_for(lambda one: one.checkpoint != checkpoint)
-    time.sleep(0.5)
-    assert confirmed(database) in (before, checkpoint["lsn"])
-    assert run.checkpoint is not None
-    run.committed(1, run.checkpoint)
-    end = time.monotonic() + 10
-    while confirmed(database) != run.checkpoint["lsn"]:
-        assert time.monotonic() < end, (confirmed(database), run.checkpoint)
-        time.sleep(0.05)
-    run.stop()
-
-
-def test_an_idle_session_does_not_move_the_slot_ahead_of_the_stored_checkpoint(database: Database):
-    """A client that confirms whatever a keepalive names would make the next session see a gap that is none."""
-    checkpoint = start(database)
-    database.execute("CREATE TABLE busy (v int)")
-    run = InputRun(database.config("t", heartbeat=60_000), checkpoint, until=None)
-    run.wait_for(lambda one: one.status.get("status") == "ready")
-    for number in range(20):
-        database.execute("INSERT INTO busy VALUES (%s)", (number,))
-        time.sleep(0.05)
-    assert run.checkpoint == checkpoint
-    run.kill()
-    assert confirmed(database) == checkpoint["lsn"]
-    again = InputRun(database.config("t"), checkpoint).finish()
-    assert again.ended, again.status
-
-
-def test_an_idle_table_beside_a_busy_database_does_not_hold_the_log_back(database: Database):
-    checkpoint = start(database)
-    database.execute("CREATE TABLE busy (v text)")
-    run = InputRun(database.config("t", heartbeat=50), checkpoint, until=None)
-    for _ in range(5):
-        database.execute("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 2000)")
-    ((lsn,),) = database.execute("SELECT pg_current_wal_lsn()::text")
-    end = time.monotonic() + 20
-    while not database.execute("SELECT %s::pg_lsn <= %s::pg_lsn", (lsn, confirmed(database)))[0][0]:
-        assert time.monotonic() < end, (lsn, confirmed(database))
-        time.sleep(0.05)
-    assert run.envelopes == []
-    run.stop()
-    assert run.ended
-
-
-def test_sigterm_writes_a_last_checkpoint_and_an_end(database: Database):
-    checkpoint = start(database)
-    run = InputRun(database.config("t", checkpoint_interval=60000, heartbeat=60000), checkpoint, until=None)
-    database.execute("INSERT INTO t VALUES (2)")
-    run.wait_for(lambda one: len(one.envelopes) == 1)
-    run.stop()
-    assert run.ended
-    rest = InputRun(database.config("t"), run.checkpoint).finish()
-    assert rest.envelopes == []
-
-
-def test_end_of_stdin_stops_it_too(database: Database):
-    run = InputRun(database.config("t"), start(database), until=None)
-    run.wait_for(lambda one: one.status.get("status") == "ready")
-    run.process.close()
-    run.finish()
-    assert run.ended
-
-
-def test_killed_in_the_middle_of_a_transaction_it_delivers_all_of_it_again(database: Database):
-    checkpoint = start(database)
-    database.execute("INSERT INTO t SELECT generate_series(10, 19)")
-    killed = InputRun(database.config("t"), checkpoint, env={"DSTREAM_FAULT": "mid_transaction"}).finish()
-    assert not killed.ended
-    assert 0 < len(killed.envelopes) < 10
-    assert killed.checkpoint == checkpoint
-    rest = InputRun(database.config("t"), killed.checkpoint).finish()
-    assert [one["data"]["id"] for one in rest.envelopes] == list(range(10, 20))
-
-
-def test_a_server_that_goes_away_is_an_error_without_the_password_and_the_next_session_goes_on():
-    with EmbeddedPostgres(tcp=True) as server:
-        database = Database(server, "postgres")
-        checkpoint = start(database)
-        run = InputRun(database.config("t"), checkpoint, until=None)
-        database.execute("INSERT INTO t VALUES (2)")
-        run.wait_for(lambda one: len(one.envelopes) == 1)
-        server.crash()
-        run.finish()
-        said = run.said
-        assert run.process.returncode == 1
-        assert "Could not read the changes" in said
-        assert server.password not in said
-        server.start()
-        database.execute("INSERT INTO t VALUES (3)")
-        rest = InputRun(database.config("t"), run.checkpoint).finish()
-        assert [one["data"]["id"] for one in rest.envelopes][-1] == 3
 
 
 def test_the_older_major_version_gives_the_same_changes():
