@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.commands import children, dstream, environment, start
-from tests.oracle.schema import Schema
+from tests.oracle.schema import Schema, quote
 from tests.services.postgres import EmbeddedPostgres
 
 TASK = "copy"
@@ -33,6 +33,7 @@ class Native:
     def start(self, schema: Schema) -> None:
         """Create publication, slot and subscription; the rows that are there are copied."""
         tables = ", ".join(table.only for table in schema.tables)
+        # A subscriber has the same partitions: each is replicated under its own name.
         self.server.execute(f"CREATE PUBLICATION native FOR TABLE {tables}", dbname=self.source)
         # Within one cluster a subscription cannot make its slot itself: it would wait for its own transaction.
         self.server.execute(f"SELECT pg_create_logical_replication_slot('{self.name}', 'pgoutput')", dbname=self.source)
@@ -72,6 +73,20 @@ class Native:
         return f"host={self.server.folder / 'run'} port={self.server.port} user=postgres dbname={self.source}"
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How dstream follows in this seed."""
+
+    replica: bool = False
+    """Triggers and foreign keys of the target rest."""
+    by_hand: bool = False
+    """An operator made publication and slot."""
+    created: bool = False
+    """The output creates the tables."""
+    again: bool = False
+    """After a gap the tables are read again."""
+
+
 @dataclass(slots=True)
 class Dstream:
     """A database that `dstream run` fills, killed and started again at random."""
@@ -80,12 +95,19 @@ class Dstream:
     source: str
     target: str
     folder: Path
-    replica: bool
+    ways: Ways
     mutant: str = ""
     """The mutant that stands in for a side (`mutants`), if any."""
     fault: str = ""
     """The fault point at which the output dies, again and again, while the workload runs."""
+    restricted: bool = False
+    """Whether the input connects as `reader`."""
     _host: subprocess.Popen[str] | None = None
+
+    @property
+    def reader(self) -> str:
+        """The role that the input connects as, where rows are hidden from it."""
+        return f"reader_{self.target}"
 
     def configure(self, schema: Schema) -> None:
         """Write the configuration and apply it."""
@@ -94,7 +116,11 @@ class Dstream:
             .replace("${", "$${")
             .replace("%{", "%%{")
         )
-        role = 'session_replication_role = "replica"' if self.replica else ""
+        role = 'session_replication_role = "replica"' if self.ways.replica else ""
+        if schema.secured:
+            self._restrict(schema)
+        if self.ways.by_hand:
+            self._publish(schema)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "dstream.hcl").write_text(
             f"""
@@ -105,6 +131,9 @@ task "{TASK}" {{
       connection_string   = env("SOURCE_URL")
       tables              = {tables}
       slot                = "d_{self.target}"
+      publication         = "dstream_{TASK}"
+      manage              = {str(not self.ways.by_hand).lower()}
+      on_gap              = "{"snapshot" if self.ways.again else "fail"}"
       snapshot            = "initial"
       checkpoint_interval = 20
       chunk_rows          = 7
@@ -115,6 +144,7 @@ task "{TASK}" {{
     env = ["DSTREAM_FAULT"]
     config {{
       connection_string = env("TARGET_URL")
+      create_tables     = {str(self.ways.created).lower()}
       {role}
     }}
   }}
@@ -132,7 +162,7 @@ task "{TASK}" {{
     def kill(self, dice: random.Random) -> None:
         """Kill the host or one of its providers; start the host again if it is gone."""
         host = self._host
-        assert host is not None
+        assert host is not None, "it does not run"
         chosen = dice.choice([host.pid, *children(host.pid)])
         with _gone():
             os.kill(chosen, signal.SIGKILL)
@@ -140,11 +170,31 @@ task "{TASK}" {{
             host.wait()
             self.start()
 
+    def refuses_hidden_rows(self, timeout: float) -> str:
+        """Run as a role from which rows are hidden, then let it see them; return what is wrong, if anything.
+
+        A run that does not notice goes on: its rows will be missing at the end.
+        """
+        done = dstream(self.folder, "run", "--until-idle", TASK, env=self._environment(), timeout=timeout)
+        self.server.execute(f'ALTER ROLE "{self.reader}" BYPASSRLS')
+        if done.code and "row-level security" not in done.said:
+            return f"dstream run ended with {done.code} and does not name row-level security:\n{done.said[-2000:]}"
+        return ""
+
+    def settle(self, timeout: float) -> str:
+        """Apply all that the source has committed, then follow on; return what is wrong, if anything."""
+        running = self._host is not None
+        wrong = self.finish(timeout)
+        if running:
+            self.start()
+        return wrong
+
     def finish(self, timeout: float) -> str:
         """Stop, then move all that is left; return what is wrong with the run itself, if anything."""
         if self._host is not None:
             self._host.send_signal(signal.SIGINT)
             self._host.communicate(timeout=timeout)
+            self._host = None
         try:
             done = dstream(self.folder, "run", "--until-idle", TASK, env=self._environment(), timeout=timeout)
         except subprocess.TimeoutExpired as late:
@@ -165,14 +215,40 @@ task "{TASK}" {{
             self._host.communicate()
 
     def _environment(self) -> dict[str, str]:
-        urls = {"SOURCE_URL": self.server.dsn(self.source), "TARGET_URL": self.server.dsn(self.target)}
+        source = self.server.dsn(self.source)
+        if self.restricted:
+            source = source.replace(f"//{self.server.superuser}@", f"//{self.reader}@")
+        urls = {"SOURCE_URL": source, "TARGET_URL": self.server.dsn(self.target)}
         return {**environment(), **urls, "DSTREAM_FAULT": ""}
+
+    def _restrict(self, schema: Schema) -> None:
+        """Give the tables to a role that policies hold for: it may publish and read them."""
+        statements = [
+            f'CREATE ROLE "{self.reader}" LOGIN REPLICATION',
+            f'GRANT CREATE ON DATABASE "{self.source}" TO "{self.reader}"',
+        ]
+        for table in schema.tables:
+            statements.append(f'GRANT ALL ON SCHEMA {quote(table.schema)} TO "{self.reader}"')
+            statements += [f'ALTER TABLE {each.sql} OWNER TO "{self.reader}"' for each in (table, *table.leaves)]
+        for statement in [*statements, *schema.policies]:
+            self.server.execute(statement, dbname=self.source)
+        self.restricted = True
+
+    def _publish(self, schema: Schema) -> None:
+        """Create publication and slot as an operator does who lets partitions speak for themselves."""
+        tables = ", ".join(table.only for table in schema.tables)
+        root = str(schema.by_root).lower()
+        for statement in (
+            f"CREATE PUBLICATION dstream_{TASK} FOR TABLE {tables} WITH (publish_via_partition_root = {root})",
+            f"SELECT pg_create_logical_replication_slot('d_{self.target}', 'pgoutput')",
+        ):
+            self.server.execute(statement, dbname=self.source)
 
     def _provider(self, side: str) -> str:
         """How the configuration names a side: the provider itself, or the program of a mutant."""
-        from tests.oracle.mutants import SIDES, program
+        from tests.oracle.mutants import MUTANTS, program
 
-        if SIDES.get(self.mutant) != side:
+        if not self.mutant or MUTANTS[self.mutant].side != side:
             return 'provider = "postgres"'
         return f'provider_path = "{program(self.mutant, self.folder)}"'
 

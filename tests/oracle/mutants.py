@@ -1,17 +1,20 @@
 """Mutants: providers that are wrong in one way, to show that the oracle finds them.
 
-A mutant is the real provider with one function replaced, started as a program of its own.
+A mutant is the real provider with one function replaced, started as a program of its own. Show the seeds that find
+them: `python -m tests.oracle.mutants`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+WITHIN = 50
+"""So many seeds at most are to find each mutant."""
 
 
 def merge_without_replay() -> None:
@@ -60,12 +63,55 @@ def commit_before_data() -> None:
     PostgresOutput.flush = early  # type: ignore[method-assign]
 
 
-MUTANTS: dict[str, Callable[[], None]] = {
-    "merge_without_replay": merge_without_replay,
-    "commit_before_data": commit_before_data,
+def drop_by_name() -> None:
+    """The input tells tables apart by their names: changes of one that was renamed are dropped."""
+    from dstream_postgres import messages
+    from dstream_postgres.names import Table
+    from dstream_postgres.relations import Relations
+
+    learn = Relations.learn
+
+    def by_name(self: Any, message: bytes, snapshots: Any, xid: int) -> bytes:
+        found = messages.parse_relation(message)
+        relation = message[1:5]
+        if str(Table(found.schema, found.name)) in self._followed.values():
+            return learn(self, message, snapshots, xid)
+        for known in (self.encoders, self.inserts, self.updates):
+            known.pop(relation, None)
+        return relation
+
+    Relations.learn = by_name  # type: ignore[method-assign]
+
+
+def snapshot_with_row_security() -> None:
+    """The input reads the rows that policies let it see, and takes them for all."""
+    from dstream_postgres.snapshot import SnapshotReader
+
+    read = SnapshotReader.read
+
+    def hidden(self: Any, tables: Any, position: Any) -> Any:
+        with self._connection.cursor() as cursor:
+            cursor.execute("SET row_security = on")
+        return read(self, tables, position)
+
+    SnapshotReader.read = hidden  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A provider that is wrong: the side that it stands in for, what makes it wrong, and a seed that finds it."""
+
+    side: str
+    apply: Callable[[], None]
+    seed: int
+
+
+MUTANTS = {
+    "merge_without_replay": Mutant("output", merge_without_replay, 1),
+    "commit_before_data": Mutant("output", commit_before_data, 1),
+    "drop_by_name": Mutant("input", drop_by_name, 2),
+    "snapshot_with_row_security": Mutant("input", snapshot_with_row_security, 1),
 }
-SIDES = {"merge_without_replay": "output", "commit_before_data": "output"}
-"""The side that a mutant stands in for."""
 
 
 def program(name: str, folder: Path) -> Path:
@@ -83,5 +129,30 @@ def run(name: str) -> None:
     """Become the mutant."""
     from dstream_postgres.__main__ import run_input, run_output
 
-    MUTANTS[name]()
-    {"input": run_input, "output": run_output}[SIDES[name]]()
+    mutant = MUTANTS[name]
+    mutant.apply()
+    {"input": run_input, "output": run_output}[mutant.side]()
+
+
+def main(arguments: list[str]) -> int:
+    """Show the seed that finds each mutant, from the first seed on, within fifty: `[FIRST] [MUTANT ...]`."""
+    from tests.oracle.trial import SETTINGS, trial
+    from tests.services.postgres import EmbeddedPostgres
+
+    first = int(arguments.pop(0)) if arguments and arguments[0].isdigit() else 1
+    survivors = []
+    with EmbeddedPostgres(settings=SETTINGS) as server:
+        for name in arguments or MUTANTS:
+            for seed in range(first, first + WITHIN):
+                outcome = trial(server, seed, mutant=name)
+                if outcome.problems:
+                    print(f"{name}: found by seed {seed}: {outcome.problems[0][:300]}", flush=True)
+                    break
+            else:
+                survivors.append(name)
+                print(f"{name}: survives {WITHIN} seeds", flush=True)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psycopg2
 
+from tests.oracle.alterations import Alterations
 from tests.oracle.compare import differences
-from tests.oracle.following import Dstream, Native
-from tests.oracle.schema import make
+from tests.oracle.following import Dstream, Native, Ways
+from tests.oracle.schema import Schema, make
 from tests.oracle.workload import Counts, Workload
 from tests.services.postgres import EmbeddedPostgres
 
@@ -28,6 +29,10 @@ SETTINGS = {
 _PATIENCE = 30.0
 
 
+class Wrong(Exception):
+    """What dstream does is wrong before the end of the trial."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a seed has shown. `problems` is empty where the databases are equal."""
@@ -37,9 +42,11 @@ class Outcome:
     native: str = ""
     """`equal`, `stopped` where native replication cannot follow, or what differs there."""
     counts: Counts = field(default_factory=Counts)
+    altered: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        done = f"{self.counts.committed} transactions, {self.counts.statements} statements"
+        counts = self.counts
+        done = f"{counts.committed} transactions, {counts.statements} statements, {len(self.altered)} alterations"
         head = f"seed {self.seed}: {done}, native {self.native}"
         if not self.problems:
             return f"{head}: equal"
@@ -54,46 +61,98 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
     schema = make(seed)
     unique = f"{seed}_{time.time_ns() % 10**9}"
     source, native_name, target = (f"{kind}_{unique}" for kind in ("source", "native", "target"))
+    ways = _ways(schema, random.Random(f"ways {seed}"))
     for name in (source, native_name, target):
         server.create_database(name)
         with server.connect(name) as connection, connection.cursor() as cursor:
             cursor.execute("SET client_min_messages = error")
-            for statement in schema.ddl:
+            for statement in schema.ddl if name != target or not ways.created else ():
                 cursor.execute(statement)
     outcome = Outcome(seed)
     folder = Path(tempfile.mkdtemp(prefix="oracle-"))
-    replica = schema.triggers or dice.random() < 0.5
     native = Native(server, source, native_name)
     fault = f"before_commit:{dice.randint(1, 4)}" if kills and dice.random() < 0.3 else ""
-    follower = Dstream(server, source, target, folder, replica, mutant, fault)
+    follower = Dstream(server, source, target, folder, ways, mutant, fault)
     workload = Workload(schema, seed, lambda: psycopg2.connect(server.dsn(source)))
+
     try:
         workload.fill(dice.choice((0, 12, 30)))
         native.start(schema)
         follower.configure(schema)
+        if schema.secured:
+            _raise(follower.refuses_hidden_rows(_PATIENCE))
         workload.run(20)
         beside = dice.random() < 0.5
         if beside:
             follower.start()
-        for _ in range(4):
+        alterations = Alterations(
+            schema, seed, workload, _Databases(native, follower), created=ways.created, again=ways.again
+        )
+        altered = ways.again or random.Random(f"altered {seed}").random() < 0.4
+        for part in range(4):
             workload.run(dice.choice((40, 120)))
+            if altered and (part == 1 if ways.again else part in (0, 2)):
+                alterations.one()
             if kills and beside and dice.random() < 0.3:
                 follower.kill(dice)
         workload.finish()
-        outcome.counts = workload.counts
+        outcome.counts, outcome.altered = workload.counts, alterations.done
         wrong = follower.finish(_PATIENCE)
         outcome.problems += [wrong] if wrong else []
-        outcome.problems += differences(server, schema, source, target)
+        outcome.problems += differences(server, schema, source, target, created=ways.created)
         if native.caught_up(20):
             outcome.native = "; ".join(differences(server, schema, source, native_name)) or "equal"
         else:
             outcome.native = "stopped"
+    except Wrong as wrong_already:
+        outcome.problems.append(str(wrong_already))
     finally:
         follower.abandon()
         native.drop()
         if not keep:
             _drop(server, source, native_name, target)
+            if schema.secured:
+                server.execute(f'DROP ROLE "{follower.reader}"')
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Databases:
+    """How alterations reach the databases of a trial."""
+
+    native: Native
+    follower: Dstream
+
+    def source(self, sql: str) -> None:
+        """Run a statement in the source."""
+        self.native.server.execute(sql, dbname=self.native.source)
+
+    def followers(self, sql: str) -> None:
+        """Run a statement in the databases that follow, where their tables are not made by dstream."""
+        for name in (self.native.target, *(() if self.follower.ways.created else (self.follower.target,))):
+            self.native.server.execute(sql, dbname=name)
+
+    def settle(self) -> None:
+        """Have both apply everything that was committed. Raises Wrong."""
+        self.native.caught_up(5)
+        _raise(self.follower.settle(_PATIENCE))
+
+
+def _ways(schema: Schema, dice: random.Random) -> Ways:
+    """How dstream follows in a seed."""
+    again = dice.random() < 0.08 and not schema.secured
+    created = dice.random() < 0.15 and not again
+    return Ways(
+        replica=schema.triggers or dice.random() < 0.5,
+        by_hand=dice.random() < 0.25 and not schema.secured,
+        created=created,
+        again=again,
+    )
+
+
+def _raise(wrong: str) -> None:
+    if wrong:
+        raise Wrong(wrong)
 
 
 def _drop(server: EmbeddedPostgres, *names: str) -> None:

@@ -136,3 +136,26 @@ NOT_STORED = frozenset(
      "pg_brin_minmax_multi_summary", "gtsvector")
 )  # fmt: skip
 """Types that take no value from outside."""
+
+
+def array_of(name: str) -> str:
+    """The array type over a type; an array stays what it is."""
+    return name if name.endswith("[]") else f"{name}[]"
+
+
+def literals(name: str) -> tuple[str, ...]:
+    """Literals of a type: its samples, or arrays of those of its elements."""
+    if name in SAMPLES:
+        return SAMPLES[name]
+    elements = SAMPLES[name.removesuffix("[]")]
+    mark = ";" if name == "box[]" else ","
+    listed = [_quoted(element) for element in elements]
+    return (
+        "{}",
+        "{" + mark.join(listed) + "}",
+        "{{" + f"{listed[0]}{mark}NULL" + "},{" + f"NULL{mark}{listed[-1]}" + "}}",
+    )
+
+
+def _quoted(element: str) -> str:
+    return '"' + element.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 
 from tests.oracle.schema import SMALL, Column, Schema, Table
-from tests.oracle.values import SAMPLES
+from tests.oracle.values import literals
 
 SESSIONS = 3
 
@@ -74,12 +74,17 @@ class Workload:
             if self._prepared and dice.random() < 0.15:
                 self._finish_prepared()
 
-    def finish(self) -> None:
-        """Commit what is open, and leave."""
+    def settle(self) -> None:
+        """Commit what is open: no transaction holds a lock then."""
         for connection in self._connections:
             self._commit(connection)
+        self._left = [0] * SESSIONS
         while self._prepared:
             self._finish_prepared()
+
+    def finish(self) -> None:
+        """Commit what is open, and leave."""
+        self.settle()
         for connection in self._connections:
             connection.close()
 
@@ -160,18 +165,20 @@ class Workload:
         if 0.25 < chance < 0.6 and uniques:
             column = dice.choice(uniques)
             if dice.random() < 0.5:
-                return self._exchange(table, column)
+                return self._exchange(table, column) if dice.random() < 0.6 else self._rotate(table, column)
             if dice.random() < 0.4:
                 move = dice.choice((f"{column.sql} + 1", f"{SMALL} - {column.sql}", f"{column.sql} * 2 % 7"))
                 return f"UPDATE {table.only} SET {column.sql} = {move}"
-            return f"UPDATE {table.only} SET {column.sql} = {self._value(column)} WHERE {self._some(table)}"
+            return f"UPDATE {table.only} SET {column.sql} = {self.value(column)} WHERE {self._some(table)}"
         if chance < 0.55 and table.key and table.key[0].type in ("integer", "bigint"):
             key = table.key[0]
+            if dice.random() < 0.3:
+                return self._swap_keys(table, key)
             step = dice.choice((1, 1, -1, 1000))
             return f"UPDATE {table.only} SET {key.sql} = {key.sql} + {step} WHERE {self._some(table, 3)}"
         if chance < 0.8:
             changed = dice.sample(table.writable, min(len(table.writable), dice.randint(1, 3)))
-            changes = ", ".join(f"{column.sql} = {self._value(column)}" for column in changed)
+            changes = ", ".join(f"{column.sql} = {self.value(column)}" for column in changed)
             return f"UPDATE {table.only} SET {changes} WHERE {self._some(table, dice.choice((1, 1, 1, 4)))}"
         if chance < 0.994:
             return f"DELETE FROM {table.only} WHERE {self._some(table, dice.choice((1, 1, 3)))}"
@@ -192,10 +199,38 @@ class Workload:
             f" UPDATE {rows} SET {name} = x WHERE ctid = b; UPDATE {rows} SET {name} = y WHERE ctid = a; END $do$"
         )
 
+    def _rotate(self, table: Table, column: Column) -> str:
+        """Several rows that were there before pass their unique values on in a ring, by way of none."""
+        name, rows, count = column.sql, table.only, self._dice.randint(3, 6)
+        pick = f"FROM {rows} WHERE {name} IS NOT NULL ORDER BY ctid LIMIT {count} OFFSET {self._dice.randint(0, 3)}"
+        return (
+            f"DO $do$ DECLARE _at tid[]; _v {column.type}[]; _n integer; _moved tid; BEGIN"
+            f" SELECT array_agg(ctid), array_agg({name}) INTO _at, _v FROM (SELECT ctid, {name} {pick}) AS r;"
+            " _n := coalesce(cardinality(_v), 0); IF _n < 2 THEN RETURN; END IF;"
+            f" UPDATE {rows} SET {name} = NULL WHERE ctid = _at[1] RETURNING ctid INTO _moved;"
+            " FOR i IN REVERSE _n .. 2 LOOP"
+            f" UPDATE {rows} SET {name} = _v[i % _n + 1] WHERE ctid = _at[i]; END LOOP;"
+            f" UPDATE {rows} SET {name} = _v[2] WHERE ctid = _moved; END $do$"
+        )
+
+    def _swap_keys(self, table: Table, key: Column) -> str:
+        """Two rows that were there before exchange their keys, by way of a free one."""
+        first, second = self._dice.sample(range(7), 2)
+        name, rows = key.sql, table.only
+        pick = f"FROM {rows} ORDER BY tableoid, ctid LIMIT 1 OFFSET"
+        free = self._dice.randint(100_000, 999_999)
+        return (
+            f"DO $do$ DECLARE a {key.type}; b {key.type}; BEGIN"
+            f" SELECT {name} INTO a {pick} {first}; SELECT {name} INTO b {pick} {second};"
+            f" UPDATE {rows} SET {name} = {free} WHERE {name} = a;"
+            f" UPDATE {rows} SET {name} = a WHERE {name} = b; UPDATE {rows} SET {name} = b WHERE {name} = {free};"
+            " END $do$"
+        )
+
     def _insert(self, table: Table) -> str:
         names = ", ".join(column.sql for column in table.writable)
         rows = ", ".join(
-            "(" + ", ".join(self._value(column) for column in table.writable) + ")"
+            "(" + ", ".join(self.value(column) for column in table.writable) + ")"
             for _ in range(self._dice.choice((1, 1, 2, 5)))
         )
         return f"INSERT INTO {table.sql} ({names}) OVERRIDING SYSTEM VALUE VALUES {rows}"
@@ -221,7 +256,8 @@ class Workload:
         offset = self._dice.randint(0, 12)
         return f"(tableoid, ctid) IN (SELECT tableoid, ctid FROM {table.only} OFFSET {offset} LIMIT {rows})"
 
-    def _value(self, column: Column) -> str:
+    def value(self, column: Column) -> str:
+        """A value for a column, as SQL."""
         if column.kind == "reference" and column.refers is not None and self._dice.random() < 0.8:
             key = column.refers.key[0].sql
             return f"(SELECT {key} FROM {column.refers.sql} OFFSET {self._dice.randint(0, 5)} LIMIT 1)"
@@ -241,7 +277,7 @@ class Workload:
             return str(dice.randint(1, 60))
         if column.type == "text" and dice.random() < 0.3:
             return f"k{dice.randint(1, 40)}"
-        return dice.choice(SAMPLES[column.type])
+        return dice.choice(literals(column.type))
 
 
 def _escape(value: str) -> str:

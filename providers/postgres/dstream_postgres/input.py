@@ -35,7 +35,7 @@ class PostgresInput(Input[InputSettings]):
         """The publication, the slot, replica identities; a stream per table, with its key and columns. Warns of what
         the tables are like; if the source cannot be asked, it says so, and plans all the same."""
         tables = tables_of(config)
-        names = [str(table) for table in tables]
+        names = [table.spelled for table in tables]
         found: Mapping[Table, Surveyed] = {}
         try:
             found = self._survey(config, tables, context.task)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _PART = r'(?:"((?:[^"]|"")+)"|([^".]+))'
 _NAME = re.compile(rf"(?:{_PART}\.)?{_PART}")
+_QUOTED_SCHEMA = re.compile(r'"((?:[^"]|"")+)"\.(.+)', re.DOTALL)
 
 
 def quote(identifier: str) -> str:
@@ -23,7 +24,16 @@ class Table:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        """`schema.name`. Only a schema with a dot, or with a quote in front, is quoted: else two tables would share a
+        name, since the name is everything behind the first dot."""
+        odd = "." in self.schema or self.schema.startswith('"')
+        return f"{quote(self.schema) if odd else self.schema}.{self.name}"
+
+    @property
+    def spelled(self) -> str:
+        """The name as `parse_table` reads it back: parts are quoted where they have to be."""
+        parts = (self.schema, self.name)
+        return ".".join(quote(part) if "." in part or '"' in part or part != part.strip() else part for part in parts)
 
     @property
     def sql(self) -> str:
@@ -46,6 +56,14 @@ def parse_table(text: str, *, schema: str = "public") -> Table:
         raise ValueError(f"{text!r} is not the name of a table: write name or schema.name")
     quoted_schema, plain_schema, quoted_name, plain_name = found.groups()
     return Table(_plain(quoted_schema, plain_schema) or schema, _plain(quoted_name, plain_name))
+
+
+def table_named(name: str) -> Table:
+    """The table of an envelope's TableName; without a schema: public."""
+    if found := _QUOTED_SCHEMA.fullmatch(name):
+        return Table(found[1].replace('""', '"'), found[2])
+    schema, dot, rest = name.partition(".")
+    return Table(schema, rest) if dot and schema and rest else Table("public", name)
 
 
 def parse_tables(texts: Iterable[str]) -> tuple[Table, ...]:

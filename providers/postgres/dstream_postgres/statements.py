@@ -226,6 +226,9 @@ def delete_equal(table: TargetTable, row: Row) -> bytes:
 def update_equal(table: TargetTable, row: Row) -> bytes:
     """Update one of the rows that equal the row as it was. Fails with division_by_zero if there is none."""
     assignments = _assignments(row, columns_of(row, table), table)
+    if not assignments:  # an update that gave the row the values it had
+        found = f"SELECT 1 / count(*)::int FROM {table.only} AS t WHERE ".encode()
+        return found + _one_equal(table, row.key_data)
     return (
         f"WITH found AS (UPDATE {table.only} AS t SET ".encode() + assignments
         + b" WHERE " + _one_equal(table, row.old_key_data or row.key_data)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dstream_postgres.column_types import declared_type, guessed_type, json_schema_type, widens
 from dstream_postgres.database import rows
-from dstream_postgres.names import Table, parse_table, quote
+from dstream_postgres.names import Table, parse_table, quote, table_named
 from dstream_postgres.rows import Row
 from dstream_postgres.settings import OutputSettings
 from dstream_sdk import Column, InvalidError, log
@@ -167,8 +167,7 @@ class Target:
                 path="config.table",
             )
         if name and name not in self._config.tables:
-            first, dot, rest = name.partition(".")  # an envelope's name is not quoted: all behind the first dot is one
-            table = Table(first, rest) if dot and first and rest else Table("public", name)
+            table = table_named(name)
             return Table(schema, table.name) if schema else table
         try:
             table = parse_table(chosen)

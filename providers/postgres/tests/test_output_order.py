@@ -171,6 +171,7 @@ def test_equal_rows_without_a_key_stay_as_many_as_they_are(database: Database):
     assert sorted(database.execute("SELECT a, j::text FROM t"), key=str) == [
         (1, '{"x": [1.5]}'), (1, '{"x": [1.5]}'), (1, None), (2, "7"),
     ]  # fmt: skip
+    assert apply(database, keyless("Update", {"a": 2, "j": 7})) == []  # with the values that it had
     rejected = apply(database, keyless("Update", {"a": 3, "j": 7}, OldKey={"a": 99, "j": 1}))
     assert "no row equals it" in rejected[0]["reason"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dstream_postgres.encoder import Column, Encoder
 from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
-from dstream_postgres.names import Table, parse_table
+from dstream_postgres.names import Table, parse_table, table_named
 from dstream_postgres.position import UNREAD, LogMark, Position, TableSnapshot, Visibility
 from dstream_postgres.rows import NotARow, Operation, parse_row
 from dstream_postgres.settings import object_name
@@ -34,6 +34,23 @@ from dstream_sdk import InvalidError
 def test_a_table_is_read_as_it_is_spelled(text: str, table: Table):
     assert parse_table(text) == table
     assert parse_table(table.sql) == table
+    assert parse_table(table.spelled) == table
+
+
+PARTS = st.text('a."% A', min_size=1)
+
+
+@given(PARTS, PARTS)
+def test_every_table_is_read_back_from_its_spelling_and_from_the_name_in_envelopes(schema: str, name: str):
+    table = Table(schema, name)
+    assert parse_table(table.spelled) == table
+    assert table_named(str(table)) == table
+
+
+@given(PARTS, PARTS, PARTS, PARTS)
+def test_two_tables_never_share_a_name_in_envelopes(schema: str, name: str, other_schema: str, other: str):
+    tables = {Table(schema, name), Table(other_schema, other)}
+    assert len({str(table) for table in tables}) == len(tables)
 
 
 @pytest.mark.parametrize("text", ["", "a.b.c", '"open', ".", "a."])

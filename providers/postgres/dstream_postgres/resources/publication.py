@@ -141,7 +141,7 @@ def _read(server: Server, name: str, spelled: Mapping[str, Any]) -> Object | Non
     if not found:
         return None
     oid, all_tables = found[0][:2]
-    tables = ["*"] if all_tables else [str(Table(*row)) for row in server.run(_MEMBERS, (oid,))]
+    tables = ["*"] if all_tables else [Table(*row).spelled for row in server.run(_MEMBERS, (oid,))]
     operations = _published(found[0])
     if _same_tables(spelled.get("tables"), tables):
         tables = list(spelled["tables"])
@@ -176,7 +176,7 @@ def _same_tables(spelled: Any, tables: list[str]) -> bool:
     if not isinstance(spelled, list) or not spelled:
         return False
     try:
-        return {str(table) for table in parse_tables(spelled)} == set(tables)
+        return {table.spelled for table in parse_tables(spelled)} == set(tables)
     except ValueError:
         return False
 
