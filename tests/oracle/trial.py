@@ -26,7 +26,8 @@ SETTINGS = {
 }
 """What the server needs beyond the settings of `EmbeddedPostgres`."""
 
-_PATIENCE = 30.0
+_PATIENCE = 120.0
+"""Far more seconds than anything takes, also on a busy machine."""
 
 
 class Wrong(Exception):

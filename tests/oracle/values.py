@@ -150,11 +150,8 @@ def literals(name: str) -> tuple[str, ...]:
     elements = SAMPLES[name.removesuffix("[]")]
     mark = ";" if name == "box[]" else ","
     listed = [_quoted(element) for element in elements]
-    return (
-        "{}",
-        "{" + mark.join(listed) + "}",
-        "{{" + f"{listed[0]}{mark}NULL" + "},{" + f"NULL{mark}{listed[-1]}" + "}}",
-    )
+    nested = mark.join("{" + mark.join(pair) + "}" for pair in ((listed[0], "NULL"), ("NULL", listed[-1])))
+    return ("{}", "{" + mark.join(listed) + "}", "{" + nested + "}")
 
 
 def _quoted(element: str) -> str:
