@@ -45,7 +45,8 @@ def deliver(
     """Start the output, give it the envelopes and `end`; a clean exit is the confirmation."""
     opening: dict[str, Any] = {"command": "run", "config": config_json}
     if info.protocol >= PROTOCOL:
-        opening |= {"protocol": PROTOCOL, "role": "output", "task": task, "acks": False, "streams": list(streams)}
+        opening |= {"protocol": PROTOCOL, "role": "output", "task": task, "acks": False, "replay": True}
+        opening["streams"] = list(streams)
     lines = [encode(opening), *(envelope.rstrip(b"\n") + b"\n" for envelope in envelopes)]
     if info.protocol >= PROTOCOL:
         lines.append(_END)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 
@@ -12,8 +11,6 @@ from tests.services.postgres import EmbeddedPostgres
 
 def main(arguments: list[str]) -> int:
     """Run the seeds that the arguments name."""
-    # What a shell starts in the background ignores SIGINT, and so would the runs that it is to stop.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     first = int(arguments[0])
     last = int(arguments[1]) if len(arguments) > 1 else first
     failed = []

@@ -192,7 +192,7 @@ task "{TASK}" {{
     def finish(self, timeout: float) -> str:
         """Stop, then move all that is left; return what is wrong with the run itself, if anything."""
         if self._host is not None:
-            self._host.send_signal(signal.SIGINT)
+            self._host.send_signal(signal.SIGTERM)  # a program started in the background may ignore SIGINT
             self._host.communicate(timeout=timeout)
             self._host = None
         try:

@@ -148,6 +148,7 @@ def main(arguments: list[str]) -> int:
                 if outcome.problems:
                     print(f"{name}: found by seed {seed}: {outcome.problems[0][:300]}", flush=True)
                     break
+                print(f"{name}: survives seed {seed}", flush=True)
             else:
                 survivors.append(name)
                 print(f"{name}: survives {WITHIN} seeds", flush=True)

@@ -174,3 +174,7 @@ def _drop(server: EmbeddedPostgres, *names: str) -> None:
                 break
             time.sleep(0.05)
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        server.execute(
+            "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE %s",
+            (f"dstream%@{name}%",),
+        )

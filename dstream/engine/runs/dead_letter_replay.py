@@ -54,8 +54,7 @@ def _deliver(flow: Flow, letters: Sequence[DeadLetter]) -> tuple[Any, ...]:
         flow.output.binary,
         flow.output.info,
         [letter.envelope for letter in letters],
-        # A task of its own: an output that keeps the checkpoint with the data must not move that of the real one.
-        task=f"{flow.task} (replay)",
+        task=flow.task,
         config_json=flow.output.config_json,
         streams=flow.streams,
         redact=flow.output.secrets,

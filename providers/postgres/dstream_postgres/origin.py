@@ -16,12 +16,18 @@ from dstream_sdk import ProviderError, log
 _PATIENCE = 10.0
 
 
-def mark_session(connection: Any, task: str) -> None:
+def origin_name(task: str, database: str, *, replay: bool = False) -> str:
+    """The origin of a task that writes to a database: `dstream_TASK@DATABASE`. Origins belong to the server, not to a
+    database, and only one session at a time can use one; a replay runs beside the task."""
+    return f"{object_name(task)}@{database}{' replay' if replay else ''}"
+
+
+def mark_session(connection: Any, task: str, *, replay: bool = False) -> None:
     """Have all that the session commits carry the replication origin of the task. Says so where it cannot be done.
 
     The connection is in autocommit mode. Raises psycopg2.Error for what has nothing to do with origins.
     """
-    name = object_name(task)
+    name = origin_name(task, connection.info.dbname, replay=replay)
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -48,13 +54,14 @@ def mark_session(connection: Any, task: str) -> None:
 
 
 def drop(run: Callable[[str, Any], list[tuple[Any, ...]]], task: str) -> None:
-    """Drop the origin of a task, if it is there and the role may. `run` raises ProviderError."""
-    name = object_name(task)
-    if run("SELECT 1 FROM pg_replication_origin WHERE roname = %s", (name,)):
-        try:
-            run("SELECT pg_replication_origin_drop(%s)", (name,))
-        except ProviderError as problem:
-            log(f"the replication origin {name} stays: {problem.detail}")
+    """Drop the origins of a task, if they are there and the role may. `run` raises ProviderError."""
+    ((database,),) = run("SELECT current_database()", None)
+    for name in (origin_name(task, database), origin_name(task, database, replay=True)):
+        if run("SELECT 1 FROM pg_replication_origin WHERE roname = %s", (name,)):
+            try:
+                run("SELECT pg_replication_origin_drop(%s)", (name,))
+            except ProviderError as problem:
+                log(f"the replication origin {name} stays: {problem.detail}")
 
 
 def _unmarked(name: str, problem: BaseException) -> None:

@@ -10,8 +10,8 @@ import re
 
 from dstream_sdk import log
 
-OWN = re.compile(r"dstream(_.*)?", re.DOTALL)
-"""The names of the origins that the outputs of dstream use (`settings.object_name`)."""
+OWN = re.compile(r"dstream([_@].*)?", re.DOTALL)
+"""The names of the origins that the outputs of dstream use (`origin.origin_name`)."""
 
 
 class OriginFilter:

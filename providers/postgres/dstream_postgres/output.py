@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from dstream_postgres.rows import Row
 
 CHECKPOINT = "postgres_checkpoint"
-REPLAY = " (replay)"
-"""What dstream adds to the name of a task while it replays its dead letters."""
 ROWS, BYTES = 5_000, 4 * 1024 * 1024
 """A batch is applied when it holds this much."""
+_KEPT = 5
+"""So many batches of the open transaction are kept, to apply them again where it cannot be committed as it is."""
 
 
 def checkpoint_table(config: OutputSettings) -> Table:
@@ -69,6 +69,7 @@ class PostgresOutput(Output[OutputSettings]):
         self._rejected: list[Rejected] = []
         self._size = 0
         self._begun = False
+        self._kept: list[Sequence[Row] | Stream] = []
         self._checkpoints: CheckpointRow | None = None
         self._keys = {stream.name: tuple(stream.key) for stream in session.streams if stream.key}
         if config.session_replication_role != "origin":
@@ -86,15 +87,15 @@ class PostgresOutput(Output[OutputSettings]):
                 session.stored_checkpoint = self._checkpoints.take()
             except psycopg2.Error as problem:
                 raise error_of(problem, f"use the checkpoint table {table}", self._dsn) from None
-        task = session.task.removesuffix(REPLAY)
-        self._replay = task != session.task and config.replay == "ordered"
+        task = session.task
+        self._replay = session.replay and config.replay == "ordered"
         try:
             self._refusals = Refusals(partial(rows, self._connection), table, task)
             self._refusals.load()
             self._connection.rollback()
             if task and config.origin:
                 self._connection.autocommit = True
-                mark_session(self._connection, task)
+                mark_session(self._connection, task, replay=session.replay)
                 self._connection.autocommit = False
         except psycopg2.Error as problem:
             raise error_of(problem, "prepare the session", self._dsn) from None
@@ -103,6 +104,7 @@ class PostgresOutput(Output[OutputSettings]):
         """Take the columns that a stream has from here on, behind what waits."""
         if self._rows:
             self._hand_over()
+        self._kept.append(stream)
         self._worker.put(stream)
 
     def write_block(self, block: bytes) -> None:
@@ -135,6 +137,7 @@ class PostgresOutput(Output[OutputSettings]):
             if self._rows:
                 self._hand_over()
             self._worker.wait()
+            self._check_deferred()
             for rejected in self._rejected:
                 self._session.reject(rejected.row.line, rejected.reason)
             self._rejected.clear()
@@ -144,6 +147,7 @@ class PostgresOutput(Output[OutputSettings]):
                 self._checkpoints.store(checkpoint)
             self._connection.commit()
             self._begun = False
+            self._kept.clear()
         except psycopg2.Error as problem:
             raise _row_error(problem, "commit rows", self._dsn) from None
 
@@ -174,6 +178,38 @@ class PostgresOutput(Output[OutputSettings]):
             refusals.applied(batch, aside)
         self._rejected += rejected
 
+    def _check_deferred(self) -> None:
+        """Check the constraints that were put off to the end of the transaction, while rows can still be rejected.
+
+        Where they refuse it, it is applied again with each row checked at its place. Raises psycopg2.Error where it
+        was too long to be kept: the host then goes on in smaller steps.
+        """
+        import psycopg2
+
+        from dstream_postgres.applier import refused
+        from dstream_postgres.database import rows
+
+        if not self._begun:
+            return
+        try:
+            rows(self._connection, "SET CONSTRAINTS ALL IMMEDIATE")
+        except psycopg2.Error as problem:
+            if not refused(problem) or len(self._kept) > _KEPT:
+                raise
+            self._connection.rollback()
+            self._rejected.clear()
+            self._target.forget()
+            rows(self._connection, "SET CONSTRAINTS ALL IMMEDIATE")
+            waiting: list[Row] = []
+            for part in self._kept:
+                if isinstance(part, Stream):
+                    self._apply(waiting)
+                    waiting = []
+                    self._apply(part)
+                else:
+                    waiting += part
+            self._apply(waiting)
+
     def _hand_over(self) -> None:
         from dstream_postgres.database import rows
 
@@ -181,6 +217,8 @@ class PostgresOutput(Output[OutputSettings]):
             rows(self._connection, "SET CONSTRAINTS ALL DEFERRED")
             self._begun = True
         batch, self._rows, self._size = self._rows, [], 0
+        if len(self._kept) <= _KEPT:
+            self._kept.append(batch)
         self._worker.put(batch)
 
 

@@ -116,6 +116,10 @@ class Target:
             if present.required and name not in stream.key and (column is None or column.nullable):
                 self._alter(table, f"ALTER COLUMN {quote(name)} DROP NOT NULL")
 
+    def forget(self) -> None:
+        """Look at all tables anew: what was made of them has been rolled back."""
+        self._known.clear()
+
     def _alter(self, table: Table, change: str) -> None:
         rows(self._connection, f"ALTER TABLE {table.sql} {change}")
         log(f"{table}: the input describes other columns: {change}")
@@ -179,13 +183,20 @@ class Target:
     def _read(self, table: Table) -> TargetTable | None:
         found = rows(
             self._connection,
-            "SELECT c.oid::bigint, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            "SELECT c.oid::bigint, c.relkind, row_security_active(c.oid)"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'f')",
             (table.schema, table.name),
         )
         if not found:
             return None
-        ((oid, kind),) = found
+        ((oid, kind, secured),) = found
+        if secured:
+            raise InvalidError(
+                "Row-level security in the target",
+                f"policies of {table} hold for this role. A row that they hide could be neither updated nor deleted, "
+                "without an error. Give the role BYPASSRLS, or exempt it from the policies as the table's owner.",
+            )
         columns = {
             name: TargetColumn(name, plain, full, base in _JSON_TYPES, base in _TEXT_TYPES, required, generated, always)
             for name, plain, full, base, required, generated, always in rows(self._connection, _COLUMNS, (oid,))

@@ -44,3 +44,7 @@ def drop(database: Database) -> None:
             server.execute("SELECT pg_sleep(0.05)")
         server.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
     server.execute(f'DROP DATABASE "{database.name}" WITH (FORCE)')
+    server.execute(
+        "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE %s",
+        (f"%@{database.name}%",),
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dstream_postgres.output import ROWS
 from dstream_sdk.testing import Failed, ProviderProcess
 from providers.postgres.tests.harness import Database, OutputRun, program
 
@@ -217,9 +218,10 @@ def test_a_missing_table_or_column_is_an_error_that_says_what_to_do(database: Da
         assert output.close() == 1
 
 
-def test_rows_that_only_the_commit_refuses_are_told_from_wrong_settings(database: Database):
+def test_a_long_transaction_that_only_the_commit_refuses_is_told_from_wrong_settings(database: Database):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
-    cases = [([{"id": 1, "n": 5}, {"id": 2, "n": 5}], "fatal"), ([{"id": 1, "n": 1, "x": 1}], "invalid")]
+    long = [{"id": number, "n": number // 2} for number in range(6 * ROWS)]
+    cases = [(long, "fatal"), ([{"id": 1, "n": 1, "x": 1}], "invalid")]
     for found, error_class in cases:
         output = OutputRun(config(database))
         output.write(*(change("Insert", row, "public.t") for row in found), b'{"checkpoint":{},"n":1}')

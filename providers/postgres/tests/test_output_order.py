@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dstream_sdk.testing import Failed
 from providers.postgres.tests.harness import Database, OutputRun
 from providers.postgres.tests.test_output import change, config, rows
 
@@ -223,14 +224,14 @@ def test_a_replay_never_goes_back_in_time(database: Database):
     assert len(apply(database, *refused)) == 3
     apply(database, at(4, "Update", 1, "newest", 7), at(5, "Insert", 3, "x", 1), at(6, "Delete", 3, "x", 1))
     database.execute("ALTER TABLE t DROP CONSTRAINT t_n_check")
-    replay = OutputRun(config(database), task="t (replay)")
+    replay = OutputRun(config(database), replay=True)
     replay.write(*refused, at(9, "Insert", 9, "unknown", 1))
     replay.checkpoint({})
     replay.end()
     assert rows(database) == [(1, "newest", 7), (2, "a", 500)]
     assert [each["envelope"]["data"]["id"] for each in replay.rejects] == [1, 3, 9]
     assert "a later change of the same row has been applied (position 00000004)" in replay.rejects[0]["reason"]
-    any_order = OutputRun(config(database, replay="any"), task="t (replay)")
+    any_order = OutputRun(config(database, replay="any"), replay=True)
     any_order.write(at(9, "Insert", 9, "unknown", 1))
     any_order.checkpoint({})
     any_order.end()
@@ -253,7 +254,53 @@ def test_what_is_written_carries_the_origin_of_the_task(database: Database):
         return sum(bytes(data)[:1] == b"I" for (data,) in found)
 
     assert (changes("any"), changes("none")) == (2, 1)
-    assert ("dstream_t",) in database.execute("SELECT roname FROM pg_replication_origin")
+    assert (f"dstream_t@{database.name}",) in database.execute("SELECT roname FROM pg_replication_origin")
+
+
+def test_tasks_of_one_name_that_write_to_two_databases_of_a_server_both_carry_an_origin(
+    database: Database, target: Database
+):
+    running = []
+    for each in (database, target):
+        each.execute("CREATE TABLE t (id int PRIMARY KEY)")
+        running.append(OutputRun(config(each)))
+    for run in running:
+        run.write(change("Insert", {"id": 1}))
+        run.checkpoint({})
+    for each, run in zip((database, target), running, strict=True):
+        run.end()
+        assert "does not carry the replication origin" not in run.process.stderr()
+        assert rows(each) == [(1,)]
+
+
+def test_a_row_that_a_deferred_constraint_refuses_is_rejected_alone(database: Database):
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (9, 7)"
+    )
+    changes = [change("Insert", {"id": 1, "n": 1}), change("Insert", {"id": 2, "n": 7})]
+    rejected = apply(database, *changes, change("Update", {"id": 1, "n": 2}))
+    assert [each["envelope"]["data"]["id"] for each in rejected] == [2]
+    assert rows(database) == [(1, 2), (9, 7)]
+
+
+def test_a_table_that_policies_hold_for_is_refused(database: Database):
+    role = f"writer_{database.name}"
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'hidden')")
+    database.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT ALL ON SCHEMA public TO {role}")
+    database.execute(f"GRANT ALL ON t TO {role}; ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    database.execute("CREATE POLICY own ON t USING (id > 1)")
+    try:
+        settings = config(database)
+        settings["connection_string"] = database.dsn.replace(
+            f"//{database.server.superuser}:{database.server.password}@", f"//{role}:x@"
+        )
+        output = OutputRun(settings)
+        output.write(change("Delete", {"id": 1}))
+        with pytest.raises(Failed, match="Row-level security in the target"):
+            output.checkpoint({})
+        assert rows(database) == [(1, "hidden")]
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_created_columns_have_the_types_that_the_input_describes_and_become_wider(database: Database):

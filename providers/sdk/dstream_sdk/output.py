@@ -103,6 +103,8 @@ class OutputSession:
         """The version of the protocol that this session speaks, 1 or 2."""
         self.task: str = str(opening.get("task") or "")
         """The task's name; empty under version 1."""
+        self.replay: bool = opening.get("replay") is True
+        """Whether dead letters of the task are delivered again, perhaps beside a session of the task itself."""
         self.acks: bool = protocol >= 2 and opening.get("acks") is not False
         """Whether checkpoints come. Without, `flush(None)` comes whenever no data waits."""
         limit = opening.get("record_limit")

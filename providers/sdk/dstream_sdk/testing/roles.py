@@ -125,13 +125,15 @@ class RunningOutput:
         *,
         task: str = "t",
         acks: bool = True,
+        replay: bool = False,
         streams: Sequence[Json] = (),
         env: Mapping[str, str] | None = None,
         timeout: float = 2 * TIMEOUT,
     ) -> None:
         """Start it, and wait for its first answer."""
         self.process = ProviderProcess(argv, env=env, timeout=timeout)
-        self.process.send(_opening("run", "output", config, task=task, acks=acks, streams=list(streams)))
+        opening = _opening("run", "output", config, task=task, acks=acks, streams=list(streams))
+        self.process.send(opening | ({"replay": True} if replay else {}))
         self.ready = self.process.read()
         """Its answer to the opening line, which may be an error."""
         self.rejects: list[Json] = []
