@@ -34,7 +34,7 @@ class AsyncInputSession:
     def __init__(self, session: InputSession) -> None:
         """Wrap the session, inside the event loop that will use it."""
         self.session = session
-        """The session itself, for what it says: `checkpoint_position`, `until_current`, `max_records` and so on."""
+        """The session itself, for its attributes such as `checkpoint_position`, `until_current` and `max_records`."""
         self._stop = asyncio.Event()
         asyncio.get_running_loop().add_reader(session.stop_fd, self._stop.set)
 
@@ -54,7 +54,7 @@ class AsyncInputSession:
         await self._drain()
 
     async def checkpoint(self, position: Mapping[str, Any]) -> None:
-        """Say that all data up to `position` has been emitted."""
+        """Declare that all data up to `position` has been emitted, and write the checkpoint now."""
         await asyncio.to_thread(self.session.checkpoint, position)
 
     async def advance(self, position: Position) -> None:
@@ -73,7 +73,7 @@ class AsyncInputSession:
         return self.stopping
 
     async def stopped(self) -> None:
-        """Return when the input is asked to stop from outside."""
+        """Wait until the host or a signal requests a stop."""
         await self._stop.wait()
 
     async def _drain(self) -> None:

@@ -1,6 +1,6 @@
-"""Catalog: resource types of a provider that are too many to list, or that follow from its configuration.
+"""Catalog: resource types that are too many to list, or that depend on the configuration of the provider.
 
-A provider with a catalog has the capability `describes`: the host tells it the types in use and gets their schemas.
+A provider with a catalog has the capability `describes`: the host requests the schemas of the types in use.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ C = TypeVar("C")
 
 
 class Catalog(Generic[C]):
-    """Types beside those in `Provider.resources`. Its methods may be called from several threads."""
+    """Types in addition to `Provider.resources`. Its methods may be called from several threads."""
 
     def describe(self, given: Mapping[str, Any], types: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the description of each of `types` that there is, in the form that the probe has.
+        """Return the description of each known type among `types`, in the form of the probe.
 
-        `given` is the configuration as it came: not decoded, with UNKNOWN for what is known only after apply.
+        `given` is the configuration before decoding, with UNKNOWN for values known only after apply.
         """
         return {}
 
     def kind(self, config: C, type: str) -> ResourceType[C] | None:
-        """Return what serves a type under this configuration, None if there is no such type."""
+        """Return the implementation of a type under this configuration, None if there is no such type."""
         return None
 
     def close(self) -> None:
-        """Let go of what was opened; called once, after the last answer."""
+        """Release resources; called once, after the last answer."""
 
 
 def describe_types(catalog: Catalog[Any], opening: Mapping[str, Any], given: Mapping[str, Any], writer: Writer) -> int:

@@ -1,7 +1,7 @@
-"""The two ends of the wire: lines in from the host, lines out to it, and nothing else on standard output.
+"""Channel: reads lines from the host and writes lines to it, with nothing else on standard output.
 
-`take_over` moves the process's own standard output to standard error and its standard input to the null
-device before user code is imported, so that a stray `print` of a library cannot break the protocol.
+`take_over` moves the process's own standard output to standard error and its standard input to the null device before
+user code is imported, so that a stray `print` of a library cannot break the protocol.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=Fa
 
 
 def _make_encoder() -> Callable[[Any], str]:
-    """Return the encoder of text: CPython's own in C, made once, where it is there; `encode` makes one per call."""
+    """Return the encoder of text: CPython's C encoder, created once, if available."""
     make = getattr(json.encoder, "c_make_encoder", None)
     text = getattr(json.encoder, "c_encode_basestring", None)
     if make is None or text is None:
@@ -68,8 +68,8 @@ def log(message: str) -> None:
 def take_over() -> tuple[int, int]:
     """Return private descriptors of standard input and output; point 0 at the null device and 1 at stderr.
 
-    What was printed before and still sits in Python's buffer ends up on stderr as well. From now on each line that
-    is printed goes there at once: the process may end without Python's own end.
+    Text still in Python's buffer goes to stderr as well. From then on each printed line is written immediately, since
+    the process may end without Python's cleanup.
     """
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -82,7 +82,7 @@ def take_over() -> tuple[int, int]:
 
 
 def widen(fd: int) -> None:
-    """Ask for a pipe of 1 MiB, so that fewer and larger reads and writes pass; no matter if refused."""
+    """Enlarge a pipe to 1 MiB, for fewer and larger reads and writes; ignored if refused."""
     if not sys.platform.startswith("linux"):
         return
     import fcntl
@@ -132,22 +132,22 @@ class LineReader:
         return b"".join(parts)
 
     def read(self) -> bytes:
-        """Return what is there, at least one byte and at most about 1 MiB; b"" at the end."""
+        """Return the available bytes, at least one and at most about 1 MiB; b"" at the end."""
         if self._buffer:
             taken, self._buffer = self._buffer, b""
             return taken
         return os.read(self.fd, _CHUNK)
 
     def pending(self) -> bool:
-        """Return whether `read` would return at once."""
+        """Return whether `read` would return immediately."""
         return bool(self._buffer) or bool(select.select([self.fd], [], [], 0)[0])
 
 
 class Writer:
     """Writes whole lines to the host; any thread may call it, and order is that of the calls.
 
-    `put` gathers lines and writes them when there are many, when `flush` is called, and otherwise within
-    about 50 ms; `send` writes at once. Raises HostGone when the host has closed the pipe.
+    `put` buffers lines and writes them when there are many, on `flush`, and otherwise within about 50 ms; `send` writes
+    immediately. Raises HostGone when the host has closed the pipe.
     """
 
     def __init__(self, fd: int) -> None:
@@ -163,11 +163,11 @@ class Writer:
 
     @property
     def size(self) -> int:
-        """Bytes gathered and not yet written."""
+        """Bytes in the buffer."""
         return self._size
 
     def put(self, lines: bytes) -> None:
-        """Gather one or more whole lines, each with its newline."""
+        """Buffer one or more complete lines, each with its newline."""
         with self._lock:
             if not self._size:
                 self._start_clock()
@@ -177,14 +177,14 @@ class Writer:
                 self._flush()
 
     def send(self, line: bytes) -> None:
-        """Write what was gathered and then `line` (without newline)."""
+        """Write the buffer and then `line` (without newline)."""
         with self._lock:
             self._parts.append(line + b"\n")
             self._size += len(line) + 1
             self._flush()
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the buffer."""
         with self._lock:
             self._flush()
 
@@ -230,7 +230,7 @@ class Writer:
 
 
 def wrap(value: Any) -> Any:
-    """Return `value` as it travels: a mapping with a key that starts with `$` inside `{"$object": ...}`."""
+    """Return `value` in wire form, a mapping with a key that starts with `$` inside of `{"$object": ...}`."""
     if value is WITHHELD:
         return {"$withheld": True}
     if value is UNKNOWN:
@@ -244,7 +244,7 @@ def wrap(value: Any) -> Any:
 
 
 def unwrap(value: Any) -> Any:
-    """Return what `wrap` was given; `{"$unknown": true}` becomes UNKNOWN, `{"$withheld": true}` WITHHELD."""
+    """Return the value of a wire form; `{"$unknown": true}` becomes UNKNOWN, `{"$withheld": true}` WITHHELD."""
     if isinstance(value, dict):
         if len(value) == 1:
             if value.get("$unknown") is True:
@@ -270,11 +270,11 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
-"""A configuration value that is known only after apply; a plan sees it, a run never does."""
+"""A configuration value that is known only after apply; it occurs in `plan`, never in a run."""
 
 
 class _Withheld:
-    """The one value that stands for a secret that whoever speaks does not have."""
+    """The one value that stands for a secret that the sender does not have."""
 
     __slots__ = ()
 
@@ -283,4 +283,4 @@ class _Withheld:
 
 
 WITHHELD = _Withheld()
-"""A sensitive attribute in `prior` that may differ from what is desired, or one that an object never tells again."""
+"""A sensitive attribute in `prior` that may differ from the desired one, or one that an object returns only once."""

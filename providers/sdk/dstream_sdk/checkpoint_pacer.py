@@ -1,4 +1,4 @@
-"""When to write a checkpoint: soon after data, rarely while there is none, whatever the input does meanwhile."""
+"""Checkpoint pacer: writes checkpoints soon after data and rarely without data, also while the input waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Position = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 
 class CheckpointPacer:
-    """Holds the newest position of an input until it is due, and writes it then, from its own thread if need be.
+    """Holds the newest position of an input, and writes it when it is due, from its own thread if necessary.
 
     A position is due `interval` seconds after the last checkpoint if data was emitted since that checkpoint, and
     `heartbeat` seconds after it otherwise. A position is written only right after the data it covers: one that more
@@ -34,7 +34,7 @@ class CheckpointPacer:
         self._failure: Exception | None = None
 
     def before_data(self) -> None:
-        """Write the pending position if it is due, else drop it. Called before data is emitted."""
+        """Write the pending position if it is due, otherwise drop it. Called before data is emitted."""
         with self._changed:
             self._raise_failure()
             if self._pending is not None and time.monotonic() >= self._due():
@@ -64,7 +64,7 @@ class CheckpointPacer:
             self._write_pending()
 
     def finish(self) -> None:
-        """Write what is pending, due or not. Called at the end of the session."""
+        """Write the pending position, due or not. Called at the end of the session."""
         with self._changed:
             self._raise_failure()
             if self._pending is not None:

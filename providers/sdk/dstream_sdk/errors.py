@@ -1,16 +1,17 @@
-"""The errors a provider raises, sorted by what the host may do about them.
+"""The errors that a provider raises, by what the host does about them.
 
-ProviderError            fatal: nobody but the user can mend it
+ProviderError            fatal: only the user can fix it
   RetriableError         the same request may succeed later (throttled, not reachable)
   InvalidError           the configuration or the desired attributes are wrong
-  ConflictError          somebody else changed or holds the object
+  ConflictError          another program changed or holds the object
   DeniedError            the credentials do not allow it
 Stopped                  the session is stopping: a normal end
 Deferred                 a plan needs a value that is known only after apply
 HostGone                 the host has closed the pipe; raised out of `emit`, handled by the SDK
 
-Raised while data flows, Retriable is started again for as long as it takes; Invalid, Conflict and Denied end the run at
-once; a plain ProviderError is tried again a few times, from right before the record that may be what is wrong.
+While data flows, the host restarts the session after a RetriableError as often as necessary; it ends the run after
+Invalid, Conflict and Denied; and it retries a plain ProviderError a few times, from right before the record that may
+have caused it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
 
 
 class ProviderError(Exception):
-    """What went wrong (a constant summary) and how to mend it (the detail).
+    """An error for the user: a constant summary, and a detail that says how to fix it.
 
-    `path` is a place in the configuration, such as `config.tables[0]`. `object` is given when the request
-    failed although the object exists: the host records it as tainted instead of forgetting it.
-    `retry_after` is in seconds.
+    `path` is a place in the configuration, such as `config.tables[0]`. `object` is given when the request failed
+    although the object exists: the host records it as tainted instead of forgetting it. `retry_after` is in seconds.
     """
 
     error_class: ClassVar[str] = "fatal"
@@ -49,7 +49,7 @@ class ProviderError(Exception):
         self.retry_after = retry_after
 
     def diagnostics(self) -> list[dict[str, Any]]:
-        """Return the diagnostics of the wire that say this error."""
+        """Return the error as diagnostics in wire form."""
         out: dict[str, Any] = {
             "severity": "error",
             "summary": self.summary,
@@ -69,13 +69,13 @@ class RetriableError(ProviderError):
 
 
 class InvalidError(ProviderError):
-    """The configuration, or what is desired, is wrong."""
+    """The configuration or a desired attribute is wrong."""
 
     error_class = "invalid"
 
 
 class ConflictError(ProviderError):
-    """Somebody else changed or holds the object."""
+    """Another program changed or holds the object."""
 
     error_class = "conflict"
 
@@ -118,4 +118,4 @@ class HostGone(Exception):
 
 
 class SaidAll(HostGone):
-    """This provider has written its last line, and the host ends the session; raised out of `discover`."""
+    """This provider has written its last line, and the host ends the session; raised by `discover`."""

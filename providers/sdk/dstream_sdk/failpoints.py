@@ -1,9 +1,9 @@
 """Fault points: named places where a test can kill a provider.
 
 `DSTREAM_FAULT=name` kills the process with SIGKILL when it passes `fault("name")` for the first time,
-`DSTREAM_FAULT=name:K` at the K-th passage. The SDK itself has `after_sink_before_ack` (an output, when its
-data is durable and not yet acknowledged) and `mid_line` (an input, after half of a line was written);
-providers add their own, such as `mid_snapshot`.
+`DSTREAM_FAULT=name:K` at the K-th passage. The SDK itself has `after_sink_before_ack` (an output, when its data is
+durable and not yet acknowledged) and `mid_line` (an input, after half of a line was written); providers add their own,
+such as `mid_snapshot`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _passed = 0
 
 
 def armed(name: str) -> bool:
-    """Return whether this process is to die at `name`."""
+    """Return whether `DSTREAM_FAULT` names this fault point."""
     return name == _NAME
 
 
 def due(name: str) -> bool:
-    """Count a passage of `name`; tell whether this is the one at which the process is to die."""
+    """Count a passage of `name`; return whether it is the one at which the process has to die."""
     global _passed
     if name != _NAME:
         return False
@@ -36,7 +36,7 @@ def due(name: str) -> bool:
 
 
 def die() -> None:
-    """End this process at once, as a crash would: nothing is flushed, no handler runs."""
+    """Kill this process as a crash would: nothing is flushed, no handler runs."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -17,8 +17,8 @@ _LOCK_SECONDS = 10.0
 class AppendedFile:
     """A file that grows by whole lines.
 
-    Opening it cuts off a last line without newline, which a crash or a full disk has left. A short write continues
-    where it stopped; one that fails (disk full, I/O error) is a ProviderError, and nothing after it is written.
+    Opening it removes an unfinished last line, left by a crash or a full disk. A short write is continued; a failed one
+    (disk full, I/O error) raises ProviderError, and nothing more is written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -53,9 +53,9 @@ class AppendedFile:
             write_all(self._fd, lines)
 
     def sync(self) -> None:
-        """Make durable what was written. Raises ProviderError: the session must end then.
+        """Make all written lines durable. Raises ProviderError, after which the session must end.
 
-        After a failed fsync the kernel may have dropped the data; only another session, which gets it again, is safe.
+        After a failed fsync the kernel may have dropped the data, so that only a new session can deliver it again.
         """
         if self.dirty:
             with self._errors():

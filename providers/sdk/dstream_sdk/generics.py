@@ -1,4 +1,4 @@
-"""How a provider class says which dataclass its configuration is: `class Counter(Input[Settings])`."""
+"""Generics: finds the configuration dataclass in the base of a provider class, `class Counter(Input[Settings])`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def config_type(instance: object) -> type[Any]:
-    """Return the dataclass in `Base[Settings]` of the instance's class; `dict` where none is named."""
+    """Return the dataclass in `Base[Settings]` of the instance's class; `dict` if none is named."""
     for kind in type(instance).__mro__:
         for base in kind.__dict__.get("__orig_bases__", ()):
             arguments = typing.get_args(base)

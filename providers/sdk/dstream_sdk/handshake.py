@@ -1,4 +1,4 @@
-"""The refusal: the answer to an opening line that is not `ready`, and the last line of a session that cannot go on."""
+"""Handshake: the error answer to an opening line, and the last line of a session that cannot continue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dstream_sdk.errors import HostGone, ProviderError
 
 
 def refuse(writer: Writer, problem: Exception) -> int:
-    """Tell the host `{"status":"error"}` with the diagnostics of `problem`; return the exit code."""
+    """Write `{"status":"error"}` with the diagnostics of `problem`; return the exit code."""
     if isinstance(problem, HostGone):
         return 1
     if not isinstance(problem, ProviderError):

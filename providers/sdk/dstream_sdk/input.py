@@ -20,26 +20,26 @@ from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
 C = TypeVar("C")
 
 CHECKPOINT_LIMIT = 64 * 1024
-"""A position is at most this long, in bytes of JSON."""
+"""The maximum size of a position, in bytes of JSON."""
 
 _GRACE = 30.0
 
 
 class Input(Generic[C]):
-    """A source of data. `run` is all that must be written."""
+    """A source of data. Only `run` must be implemented."""
 
     discovers = False
-    """Set when `plan` talks to the network, for instance to list tables."""
+    """Set if `plan` uses the network, for instance to list tables."""
 
     def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
-        """Return the objects that this input needs and the streams it delivers, what it releases, and warnings.
+        """Return the required objects, the delivered streams, released objects, and warnings.
 
-        Pure unless `discovers`; reading a setting that is not known yet ends it with the answer "deferred".
+        Pure unless `discovers`; reading an unknown setting ends the call with the answer "deferred".
         """
         return ()
 
     def open(self, config: C, session: InputSession) -> None:
-        """Connect and check, before the host is told that the input is ready.
+        """Connect and check, before the answer `ready`.
 
         A ProviderError raised here reaches the user with all its parts. Emits nothing.
         """
@@ -72,17 +72,17 @@ class InputSession:
         self.task: str = str(opening.get("task") or "")
         """The task's name; empty under version 1."""
         self.acks: bool = protocol >= 2 and opening.get("acks") is True
-        """Whether checkpoints are confirmed. Without, one counts as committed as soon as it is written."""
+        """Whether checkpoints are confirmed. Otherwise a checkpoint counts as committed when it is written."""
         start = opening.get("checkpoint")
         self.checkpoint_position: dict[str, Any] | None = start if isinstance(start, dict) else None
-        """Where to start: what was last given to `checkpoint` and stored; None at the very beginning."""
+        """The position to start from: the last one that was stored; None at the first start."""
         self.until_current: bool = opening.get("until") == "current"
-        """Whether to note the end of the source at the start, and to return when it has been reached."""
+        """Whether to record the end of the source at the start, and to return when it is reached."""
         limit = opening.get("max_records")
         self.max_records: int | None = limit if isinstance(limit, int) else None
-        """Stop at the first consistent point after this many records; `stopping` tells when."""
+        """The number of records after which to stop at the next consistent point; `stopping` is true then."""
         self.schemas: bool = self.acks and opening.get("schemas") is True
-        """Whether the host takes the columns of a stream in mid-stream (`schema`)."""
+        """Whether the host accepts new columns of a stream during a run (`schema`)."""
         self.records = 0
         """Records emitted so far."""
 
@@ -98,20 +98,19 @@ class InputSession:
 
     @property
     def stop_fd(self) -> int:
-        """A descriptor that becomes readable when `stopping` does for a reason from outside: for a select."""
+        """A descriptor for `select` that becomes readable when the host or a signal requests a stop."""
         return self._stop_read
 
     @property
     def committed(self) -> Mapping[str, Any] | None:
-        """The newest position that is stored: the source may be released up to here. None before the
-        first."""
+        """The newest stored position, up to which the source may be released. None before the first."""
         return self._committed
 
     def on_committed(self, callback: Callable[[dict[str, Any]], None]) -> None:
         """Call `callback(position)` whenever a newer position is stored.
 
-        The call comes from another thread (from `checkpoint` itself when `acks` is false): keep it short,
-        as in noting the position for the thread that owns the connection.
+        The call comes from another thread (from `checkpoint` itself when `acks` is false): keep it short, as in noting
+        the position for the thread that owns the connection.
         """
         self._callbacks.append(callback)
 
@@ -123,7 +122,7 @@ class InputSession:
         self.records += 1
 
     def emit_bytes(self, lines: bytes, count: int = 1) -> None:
-        """Emit `count` envelopes that are already encoded: whole lines; the last newline may be missing."""
+        """Emit `count` encoded envelopes: complete lines; the last newline may be missing."""
         self._pacer.before_data()
         self._writer.put(lines if lines.endswith(b"\n") else lines + b"\n")
         self.records += count
@@ -183,11 +182,11 @@ class InputSession:
             self._writer.put(b'{"schema":' + encode({**said, "columns": form.get("columns", [])}) + b"}\n")
 
     def flush(self) -> None:
-        """Write what is buffered now; without it, it is written within about 50 ms."""
+        """Write the buffer now, instead of within about 50 ms."""
         self._writer.flush()
 
     def wait(self, seconds: float) -> bool:
-        """Write what is buffered, sleep, and return whether the input is stopping; wakes up early if so."""
+        """Write the buffer, sleep, and return whether the input is stopping; returns early if so."""
         self._writer.flush()
         if not self.stopping:
             select.select([self._stop_read], [], [], seconds)
@@ -211,7 +210,7 @@ class InputSession:
             callback(position)
 
     def _listen(self) -> None:
-        """Read what the host says until it closes the pipe, which means stop."""
+        """Read control lines until the host closes the pipe, which requests a stop."""
         while (line := self._reader.readline()) is not None:
             if line.startswith(b'{"committed":'):
                 committed = json.loads(line)["committed"]
@@ -233,7 +232,7 @@ def run_input(
 ) -> int:
     """Run one session of an input until it ends; return the exit code.
 
-    A ProviderError is told to the host, with its class, where the host takes control lines; else it is raised.
+    A ProviderError is written to the host, with its class, if the host accepts control lines; otherwise it is raised.
     """
     widen(writer.fd)
     session = InputSession(opening, reader, writer, protocol)

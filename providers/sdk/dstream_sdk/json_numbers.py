@@ -1,4 +1,4 @@
-"""Numbers with all their digits: read as Decimal, and a Decimal is written as the JSON number that it says.
+"""JSON numbers with all digits: read as Decimal, and written from Decimal.
 
 The standard encoder has no way to write a number as given text, so a Decimal becomes a marked string first, and the
 mark and the quotes are taken off the result. The mark is drawn anew in each process: no data can hold it.
@@ -52,5 +52,5 @@ def _refused(constant: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """Return JSON text for people: on one line, spaces after `,` and `:`, letters of all languages as they are."""
+    """Return JSON text for messages: one line, spaces after `,` and `:`, non-ASCII letters unescaped."""
     return unmark(json.dumps(value, ensure_ascii=False, default=marked))

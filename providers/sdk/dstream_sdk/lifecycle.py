@@ -20,7 +20,7 @@ _COMMANDS = ("init", "plan", "status", "destroy")
 
 
 def lifecycle(provider: Provider, command: str, given: Mapping[str, Any], writer: Writer) -> int:
-    """Do a version 1 lifecycle command and write its answer; return the exit code."""
+    """Execute a version 1 lifecycle command and write its answer; return the exit code."""
     try:
         if command not in _COMMANDS:
             raise InvalidError("No such command", f"{command!r}; version 1 has run, {', '.join(_COMMANDS)}")
@@ -62,7 +62,7 @@ def _all(provider: Provider, command: str, config: Any) -> list[str]:
 
 
 def _one(kind: ResourceType[Any], command: str, config: Any, wanted: Resource) -> str:
-    """Do the command for one object; return what became of it."""
+    """Execute the command for one object; return the outcome."""
     if command == "plan":
         return kind.type
     ctx: ResourceContext[Any] = ResourceContext(config, {"type": kind.type, "key": wanted.key}, lambda _: None)

@@ -1,4 +1,4 @@
-"""The nouns of the protocol, as a provider sees them."""
+"""Model: the data types of the protocol, as a provider uses them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """An object that a task needs: what `plan` of an input or output yields.
+    """A required object of a task: `plan` of an input or output yields it.
 
     `key` tells it from others of its type within the task; it becomes part of the address. `depends_on` and
     `aliases` (earlier names of the same object) are pairs of type and key.
@@ -21,10 +21,10 @@ class Resource:
     depends_on: Sequence[tuple[str, str]] = ()
     aliases: Sequence[tuple[str, str]] = ()
     sensitive: Sequence[Sequence[str | int]] = ()
-    """Places in the attributes whose values are secret, beside those that the type's schema names."""
+    """Paths of sensitive attributes, in addition to those in the type's schema."""
     prevent_destroy: bool = False
     ignore_changes: Sequence[str] = ()
-    """Names of attributes that are left as they are once the object exists."""
+    """Names of attributes whose differences are ignored once the object exists."""
     create_before_destroy: bool = False
     timeouts: Mapping[str, float] = field(default_factory=dict)
     """Seconds that `create`, `read`, `update` and `delete` of it may take, where that is not as long as for any object:
@@ -35,8 +35,8 @@ class Resource:
 class Column:
     """A column of a stream, in the logical types of the protocol (PROTOCOL.md, "Columns").
 
-    `type` is the logical type; the members that follow apply to some types only and are None elsewhere.
-    `source` is the type as the source spells it, such as `numeric(12,2)`.
+    `type` is the logical type; the members that follow apply to some types only and are None elsewhere. `source` is the
+    type as the source spells it, such as `numeric(12,2)`.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Column:
     nullable: bool = True
     source: str = ""
     precision: int | None = None
-    """Of `decimal`: digits in all. Of times and timestamps: digits of the second's fraction."""
+    """Of `decimal`: total digits. Of times and timestamps: digits of the second's fraction."""
     scale: int | None = None
-    """Of `decimal`: digits behind the point."""
+    """Of `decimal`: digits after the point."""
     length: int | None = None
     """Of `text` and `bytes`: the longest value, in characters or bytes."""
     items: str | None = None
@@ -57,7 +57,7 @@ class Column:
     """Whether the source computes the value from other columns."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the column as it travels; members that say nothing are left out."""
+        """Return the column in wire form, without members that are None."""
         form: dict[str, Any] = {"name": self.name, "type": self.type, "nullable": self.nullable}
         for name in ("source", "precision", "scale", "length", "items", "generated"):
             if (value := getattr(self, name)) not in (None, "", False):
@@ -68,7 +68,7 @@ class Column:
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Column:
-        """Return the column that `form` describes; members that are not known are ignored. KeyError, TypeError."""
+        """Return the column from its wire form; unknown members are ignored. Raises KeyError, TypeError."""
         values = form.get("values")
         return cls(
             name=str(form["name"]),
@@ -96,12 +96,12 @@ class Stream:
     key: Sequence[str] = ()
     schema: Mapping[str, Any] | None = None
     discovered: bool = False
-    """Whether the output met it at run time (`OutputSession.discover`), and the input does not name it."""
+    """Whether the output discovered it at run time (`OutputSession.discover`) and the input does not declare it."""
     columns: tuple[Column, ...] = ()
     version: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the stream as it travels."""
+        """Return the stream in wire form."""
         form: dict[str, Any] = {"name": self.name, "key": list(self.key)}
         if self.schema is not None:
             form["schema"] = dict(self.schema)
@@ -114,7 +114,7 @@ class Stream:
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Stream:
-        """Return the stream that `form` describes. KeyError, TypeError."""
+        """Return the stream from its wire form. Raises KeyError, TypeError."""
         return cls(
             name=str(form["name"]),
             key=tuple(form.get("key") or ()),
@@ -126,7 +126,7 @@ class Stream:
 
 
 def version_of(key: Sequence[str], columns: Sequence[Column]) -> str:
-    """Return a text that is the same for the same key and columns, and differs otherwise."""
+    """Return a text that is equal exactly for equal key and columns."""
     import hashlib
     import json
 
@@ -136,7 +136,7 @@ def version_of(key: Sequence[str], columns: Sequence[Column]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """An object that the task needs no longer, and with which nothing is lost though its type holds data.
+    """An object that the task no longer needs, and that can be destroyed without loss although its type holds data.
 
     `plan` of an input or output yields it in place of the Resource. The host destroys it as it would any object that
     nobody asks for, but neither takes that for a loss of data nor waits for the task to stop. Only say so of what stays
@@ -149,7 +149,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What users are to know of a plan: they see it as a warning. Yielded by `plan` of an input or output.
+    """A warning about a plan, yielded by `plan` of an input or output.
 
     `summary` is the same for all of a kind; `path` is a place in the configuration, such as `config.tables[0]`.
     """
@@ -161,10 +161,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """A real object behind a resource.
+    """The real object of a resource.
 
-    `identity` finds it again; `attributes` is all that its schema names; `private` is the provider's own
-    note, kept in the state and handed back, never shown.
+    `identity` finds it again; `attributes` is all that its schema names; `private` is the provider's own note, kept in
+    the state and handed back, never shown.
     """
 
     identity: Mapping[str, Any]
@@ -174,7 +174,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One data item, parsed: `line` is the text it was read from, without the newline."""
+    """One parsed data item; `line` is its text without the newline."""
 
     data: dict[str, Any]
     metadata: dict[str, Any]

@@ -1,7 +1,7 @@
 """Output: writes envelopes to a sink; `OutputSession` is what it holds while it runs.
 
-Lines pass unparsed: a block of whole lines is cut out between two control lines by searching for their
-prefixes, so the work per record is up to the provider (`write_block`, `write` or `write_envelopes`).
+Lines pass unparsed: a block of whole lines is cut out between two control lines by searching for their prefixes, so the
+work per record is up to the provider (`write_block`, `write` or `write_envelopes`).
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ _TAIL_LIMIT = 4 * 1024 * 1024
 
 
 class Output(Generic[C]):
-    """A sink of data. One of `write_block`, `write`, `write_envelopes` must be written."""
+    """A sink of data. One of `write_block`, `write` and `write_envelopes` must be implemented."""
 
     discovers = False
-    """Set when `plan` talks to the network."""
+    """Set if `plan` uses the network."""
 
     exact_numbers = False
-    """Set to get numbers with a fraction as Decimal in parsed envelopes, with all their digits, instead of float."""
+    """Set to get fractions in parsed envelopes as Decimal, with all digits, instead of float."""
 
     session: OutputSession
-    """The session that runs; set before `open` is called."""
+    """The current session; set before `open` is called."""
 
     stores_checkpoint = False
-    """Set when `flush` keeps the checkpoint in the transaction of the data, and `open` reads it back."""
+    """Set if `flush` stores the checkpoint in the transaction of the data, and `open` reads it."""
 
     def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Released | Notice]:
-        """Return the objects that this output needs for `context.streams`, what it releases, and warnings.
+        """Return the objects that `context.streams` require, released objects, and warnings.
 
         Pure unless `discovers`.
         """
         return ()
 
     def open(self, config: C, session: OutputSession) -> None:
-        """Connect and check, before the host is told that the output is ready.
+        """Connect and check, before the answer `ready`.
 
-        With `stores_checkpoint`, set `session.stored_checkpoint` to what is stored in the sink.
+        With `stores_checkpoint`, set `session.stored_checkpoint` to the checkpoint in the sink.
         """
 
     def describe(self, stream: Stream) -> None:
-        """Take the columns that the data of a stream has from here on, in order with the data.
+        """Receive the new columns of a stream, in order with the data.
 
         An output that overrides this announces the capability `schemas`.
         """
 
     def write_block(self, block: bytes) -> None:
-        """Take whole lines in one piece, each with its newline, in order."""
+        """Receive complete lines as one block, each with its newline, in order."""
         self.write([line for line in block.split(b"\n") if line])
 
     def write(self, lines: list[bytes]) -> None:
@@ -80,11 +80,11 @@ class Output(Generic[C]):
         self.write_envelopes(envelopes)
 
     def write_envelopes(self, envelopes: list[Envelope]) -> None:
-        """Take parsed envelopes, in order."""
+        """Receive parsed envelopes, in order."""
         raise TypeError(f"{type(self).__name__} has none of write_block, write, write_envelopes")
 
     def flush(self, checkpoint: dict[str, Any] | None) -> None:
-        """Make everything written so far durable; when it returns, the SDK acknowledges `checkpoint`.
+        """Make all data written so far durable; after it returns, the SDK acknowledges `checkpoint`.
 
         None when there is no checkpoint to store: at the end, and under version 1 also when no data waits.
         """
@@ -106,21 +106,21 @@ class OutputSession:
         self.replay: bool = opening.get("replay") is True
         """Whether dead letters of the task are delivered again, perhaps beside a session of the task itself."""
         self.acks: bool = protocol >= 2 and opening.get("acks") is not False
-        """Whether checkpoints come. Without, `flush(None)` comes whenever no data waits."""
+        """Whether the host sends checkpoints. Otherwise `flush(None)` is called whenever no data waits."""
         limit = opening.get("record_limit")
         self.record_limit: int = limit if isinstance(limit, int) else CONTROL_LIMIT
-        """Bytes that an envelope may have."""
+        """The maximum size of an envelope in bytes."""
         self.refused = 0
         """Envelopes that were rejected."""
         self.streams: tuple[Stream, ...] = streams_of(opening)
-        """What the input delivers, as far as it says so."""
+        """The streams of the input, if it declares them."""
         self.stored_checkpoint: dict[str, Any] | None = None
         """Set by `open` of an output that stores checkpoints."""
 
     def reject(self, line: bytes, reason: str) -> None:
-        """Hand an envelope that the sink refuses to the host, which keeps it as a dead letter.
+        """Return an envelope that the sink rejects to the host, which stores it as a dead letter.
 
-        It must be called before the `flush` that covers the line returns. A version 1 host keeps no dead letters: the
+        It must be called before the `flush` that covers the line returns. A version 1 host has no dead letters: the
         line is logged with the reason, and counted at the end.
         """
         self.refused += 1
@@ -154,7 +154,7 @@ class OutputSession:
         return b"".join(found)
 
     def discover(self, stream: Stream) -> NoReturn:
-        """Say that data of a stream has come that nobody named, and end the session: objects are needed for it.
+        """Report data of an undeclared stream that needs objects, and end the session.
 
         The host has `plan` asked with the stream among the others, marked as discovered, applies what that wants, and
         starts the task again from its checkpoint. Call it from the thread that is given the data.
@@ -198,7 +198,7 @@ def parse(line: bytes, exact_numbers: bool = False) -> Envelope:
 
 
 def streams_of(opening: Mapping[str, Any]) -> tuple[Stream, ...]:
-    """Return the streams that an opening line names."""
+    """Return the streams of an opening line."""
     found = opening.get("streams")
     return tuple(Stream.from_json(each) for each in (found if isinstance(found, list) else ()))
 
@@ -213,7 +213,7 @@ def run_output(
 ) -> int:
     """Run one session of an output until its input ends; return the exit code.
 
-    A ProviderError is told to the host, with its class; other exceptions are raised.
+    A ProviderError is written to the host, with its class; other exceptions are raised.
     """
     widen(reader.fd)
     session = sink.session = OutputSession(opening, writer, protocol)
@@ -238,12 +238,11 @@ def run_output(
 
 
 class _Feed:
-    """Cuts what arrives into data and control lines, and decides when to flush.
+    """Splits the input into data and control lines, and decides when to flush.
 
-    A flush waits for more input to arrive, so that many small transactions cost one: until nothing more is
-    there, or 8 MiB or 0.25 s have passed. Data behind a checkpoint is never written before that checkpoint
-    is flushed, unless a later one takes its place: an output that stores checkpoints keeps exactly the data
-    before it.
+    A flush waits for more input to arrive, so that many small transactions cost one: until nothing more is there, or 8
+    MiB or 0.25 s have passed. Data behind a checkpoint is never written before that checkpoint is flushed, unless a
+    later one takes its place: an output that stores checkpoints keeps exactly the data before it.
     """
 
     def __init__(self, sink: Output[Any], session: OutputSession, reader: LineReader, writer: Writer) -> None:
@@ -335,7 +334,7 @@ class _Feed:
             self._sink.write_block(block[start:] if start else block)
 
     def _write_tail(self, count: int) -> None:
-        """Hand the first `count` waiting blocks to the sink, in one piece."""
+        """Pass the first `count` waiting blocks to the sink as one."""
         if count:
             self._write(self._tail[0] if count == 1 else b"".join(self._tail[:count]))
             del self._tail[:count]

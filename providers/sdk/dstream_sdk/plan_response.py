@@ -1,4 +1,4 @@
-"""The answer to `plan` of a data role: which objects a task needs, and which streams an input delivers."""
+"""Plan response: the answer to `plan` of a data role, with required objects and the streams of an input."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def derive(
     given: Mapping[str, Any],
     writer: Writer,
 ) -> int:
-    """Write what `part` plans and how that ended; return the exit code. Nothing is written before all is
-    known."""
+    """Write the objects and streams that `part` plans, and the status; return the exit code.
+
+    Nothing is written before the plan is complete.
+    """
     if part is None:
         return refuse(writer, InvalidError("No such role", "the provider does not have it"))
     context = PlanContext(str(opening.get("task") or ""), streams_of(opening))
@@ -46,7 +48,7 @@ _LONGEST = 365 * 24 * 3600
 
 
 def _timeouts(found: Resource) -> dict[str, float]:
-    """Return the timeouts of an object; raise InvalidError for such as the protocol does not have."""
+    """Return the timeouts of an object; raise InvalidError for names or values that the protocol does not allow."""
     for name, seconds in found.timeouts.items():
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if name not in _TIMED or not number or not 0 < seconds <= _LONGEST:

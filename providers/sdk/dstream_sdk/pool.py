@@ -1,4 +1,4 @@
-"""Connections that several threads share: opened when needed, reused, replaced when they break."""
+"""Pool: connections shared by several threads, opened on demand, reused, and replaced when they break."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Pool(Generic[T]):
             self._give_back(connection)
 
     def close(self) -> None:
-        """Close the connections that are idle; those that are lent stay open."""
+        """Close the idle connections; lent ones stay open."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:

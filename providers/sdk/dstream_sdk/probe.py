@@ -1,4 +1,4 @@
-"""The answer to the probe: what this provider is, and the schemas of what it takes."""
+"""Probe: the answer with name, version, roles, capabilities and schemas of a provider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dstream_sdk.schema import make_schema
 
 
 def probe(provider: Provider) -> dict[str, Any]:
-    """Return the probe's answer; touches nothing."""
+    """Return the answer to the probe; pure."""
     return {
         "protocol": 2,
         "provider": {"name": provider.name, "version": provider.release()},

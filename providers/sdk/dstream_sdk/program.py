@@ -1,4 +1,4 @@
-"""main: the one function that runs a provider's executable."""
+"""Program: `main` runs a provider's executable."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def run_provider(provider: Provider, reader: LineReader, writer: Writer) -> int:
 def _version_2(
     provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer
 ) -> Callable[[], int]:
-    """Return the session that the opening line asks for, ready to run."""
+    """Return the session for the opening line, ready to run."""
     role = opening.get("role")
     if role not in provider.roles():
         raise InvalidError(

@@ -1,4 +1,4 @@
-"""Provider: what an executable is made of."""
+"""Provider: the parts of an executable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dstream_sdk.resource import ResourceType, overrides
 class Provider:
     """An executable: an input or an output, and the resource types that it manages.
 
-    Its version is `version`, or else that of the installed `distribution`, looked up when somebody asks.
+    Its version is `version`, or that of the installed `distribution`, looked up on demand.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Provider:
     resources: Sequence[ResourceType[Any]] = ()
     distribution: str = ""
     catalog: Catalog[Any] | None = None
-    """Resource types beside `resources`, described when the host asks for them."""
+    """Resource types in addition to `resources`, described on request."""
 
     def release(self) -> str:
         """Return the version."""
@@ -38,18 +38,18 @@ class Provider:
         return metadata.version(self.distribution)
 
     def roles(self) -> list[str]:
-        """Return the roles it can play."""
+        """Return its roles."""
         managed = self.resources or self.catalog
         found = (("input", self.input), ("output", self.output), ("resource", managed))
         return [role for role, part in found if part]
 
     def config(self) -> type[Any]:
-        """Return the dataclass of its configuration: of its data role, else of its first resource type."""
+        """Return the dataclass of its configuration: of its data role, otherwise of its first resource type."""
         part = self.input or self.output or next(iter(self.resources), None) or self.catalog
         return dict if part is None else config_type(part)
 
     def capabilities(self) -> list[str]:
-        """Return what it can do beyond the least, as the probe says it."""
+        """Return its capabilities, as in the probe."""
         out: list[str] = ["checkpoint"] if self.input or self.output else []
         if (self.input and self.input.discovers) or (self.output and self.output.discovers):
             out.append("discovers")

@@ -1,7 +1,7 @@
 """The resource session: requests in, answers out, in any order.
 
-One thread reads requests for as long as the host sends them, so that the host can write while answers wait;
-workers handle them, at most 16 at a time. At the end of the input what is outstanding is finished.
+One thread reads requests, so that the host can write while answers are pending; at most 16 workers handle them. At the
+end of the input, outstanding requests are finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dstream_sdk.model import Object
 from dstream_sdk.resource import ResourceContext, ResourceType
 
 MAX_IN_FLIGHT = 16
-"""Requests that the host may have outstanding."""
+"""The maximum number of outstanding requests."""
 
 
 class Server:
@@ -163,7 +163,7 @@ class Server:
         raise InvalidError("No such command", f"{command!r} is not a request of protocol 2")
 
     def _bulk(self, request: dict[str, Any], ctx: ResourceContext[Any]) -> dict[str, Any]:
-        """Answer for many objects, in their order; one that fails fails alone."""
+        """Answer for many objects, in order; a failure of one does not affect the others."""
         asked = [each for each in request["objects"] if isinstance(each, dict)]
         answers: list[dict[str, Any]] = [{} for _ in asked]
         by_type: dict[str, list[int]] = {}

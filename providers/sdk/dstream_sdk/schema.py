@@ -1,7 +1,7 @@
-"""JSON Schema (2020-12) of a dataclass: what `lint` checks a configuration with, and what documents it.
+"""Schema: the JSON Schema (2020-12) of a dataclass, for `lint` and for documentation.
 
-The schema accepts what `settings.decode` accepts: camelCase and declared aliases (marked `x-alias-of`),
-numbers and booleans written as strings. `x-sensitive` marks values that are never shown.
+The schema accepts what `settings.decode` accepts: camelCase and declared aliases (marked `x-alias-of`), numbers and
+booleans written as strings. `x-sensitive` marks values that are never shown.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _BOOLEAN_TEXT = ("true", "false", "True", "False")
 def make_schema(config: type[Any], *, strict: bool = False) -> dict[str, Any]:
     """Return the JSON Schema of the dataclass `config`; `{"type": "object"}` for `dict`.
 
-    `strict` leaves out the leniency (aliases, numbers as strings): the form for attributes of resources,
-    which the host computes, rather than for settings, which people write.
+    `strict` leaves out the leniency (aliases, numbers as strings): the form for attributes of resources, which the host
+    computes, rather than for settings, which people write.
     """
     if not dataclasses.is_dataclass(config):
         return {"type": "object"}

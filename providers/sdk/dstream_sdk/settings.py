@@ -1,8 +1,8 @@
-"""Configuration: a dataclass of the provider is what its users write in HCL.
+"""Settings: decodes the configuration that users write in HCL to a dataclass of the provider.
 
-`setting` declares a field with what the schema shows. `decode` makes an instance out of JSON, with the
-leniency that configurations in the field rely on: `maxCount` is `max_count`, further aliases are declared,
-numbers and booleans may be strings. The JSON Schema of the same dataclass is made by `dstream_sdk.schema`.
+`setting` declares a field with its description in the schema. `decode` makes an instance from JSON, with the leniency
+that existing configurations rely on: `maxCount` is `max_count`, further aliases are declared, numbers and booleans may
+be strings. The JSON Schema of the same dataclass is made by `dstream_sdk.schema`.
 
 Field types: str, int, float, bool, Decimal, Duration, Any, Literal of strings, `X | None`, list[X], tuple[X, ...],
 set[X] and frozenset[X] (lists whose order means nothing), dict[str, X], and other dataclasses.
@@ -24,15 +24,15 @@ from dstream_sdk.errors import Deferred, InvalidError, SettingsError
 
 T = TypeVar("T")
 WHOLE = r"^\s*[-+]?[0-9]+\s*$"
-"""What a whole number looks like in a string."""
+"""An integer in a string."""
 NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
-"""What any number looks like in a string."""
+"""A number in a string."""
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the schema says about a setting beyond its type."""
+    """The properties of a setting in the schema, besides its type."""
 
     description: str = ""
     aliases: tuple[str, ...] = ()
@@ -53,8 +53,8 @@ def setting(
 ) -> Any:
     """Return a dataclass field; without a default the setting is required.
 
-    `aliases` are other names that are accepted (camelCase of the field's own name always is). `sensitive`
-    values are never shown. `minimum` and `maximum` are inclusive.
+    `aliases` are other names that are accepted (camelCase of the field's own name always is). `sensitive` values are
+    never shown. `minimum` and `maximum` are inclusive.
     """
     about = About(description, tuple(aliases), sensitive, minimum, maximum)
     metadata = {"dstream": about}
@@ -66,7 +66,7 @@ def setting(
 
 
 def about(field: dataclasses.Field[Any]) -> About:
-    """Return what is declared about a field; nothing for a plain dataclass field."""
+    """Return the declared properties of a field; defaults for a plain dataclass field."""
     found = field.metadata.get("dstream")
     return found if isinstance(found, About) else About()
 
@@ -78,7 +78,7 @@ def camel(name: str) -> str:
 
 
 def spellings(field: dataclasses.Field[Any]) -> list[str]:
-    """Return the names that a setting may be given under, its own first."""
+    """Return the accepted names of a setting, its own first."""
     return list(dict.fromkeys((field.name, camel(field.name), *about(field).aliases)))
 
 
@@ -95,9 +95,9 @@ def field_types(config: type[Any]) -> dict[str, Any]:
 def decode(config: type[T], value: Any, *, path: str = "config", warn: Callable[[str], None] | None = None) -> T:
     """Return an instance of the dataclass `config` made of the JSON object `value`.
 
-    Raises SettingsError with every problem found. With `warn`, an unknown setting is told to it instead of
-    being an error. A setting whose value is UNKNOWN raises Deferred when the instance's attribute is read.
-    `config` may be `dict`: then the value is returned as it is.
+    Raises SettingsError with every problem found. With `warn`, an unknown setting is told to it instead of being an
+    error. A setting whose value is UNKNOWN raises Deferred when the instance's attribute is read. `config` may be
+    `dict`: then the value is returned as it is.
     """
     problems: list[InvalidError] = []
     made = _Decoder(problems, warn).build(config, value, path)
