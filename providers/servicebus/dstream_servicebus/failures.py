@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError, RetriableError
@@ -24,6 +25,22 @@ class Kind(Enum):
     """The service does not take this message, or these messages in one piece."""
     OFF = "off"
     """The entity is disabled."""
+
+
+_REFUSED = frozenset(
+    (
+        "amqp:not-allowed", "amqp:decode-error", "amqp:invalid-field", "amqp:not-implemented",
+        "com.microsoft:argument-error", "com.microsoft:argument-out-of-range",
+    )
+)  # fmt: skip
+"""Conditions of a message that the service would refuse again."""
+_PAUSE = re.compile(r"wait (\d+) seconds?", re.IGNORECASE)
+
+
+def pause_of(problem: BaseException) -> float | None:
+    """Return the seconds that a busy service asks to wait ("Error code: 50009. Please wait 2 seconds ..."), or None."""
+    found = _PAUSE.search(str(problem))
+    return float(found[1]) if found else None
 
 
 def kind_of(problem: BaseException) -> Kind:
@@ -52,8 +69,7 @@ def kind_of(problem: BaseException) -> Kind:
             return kind
     if isinstance(problem, known.ServiceBusError):
         condition = str(getattr(problem, "_condition", "") or "")
-        refused = ("amqp:not-allowed", "amqp:decode-error", "amqp:invalid-field", "amqp:not-implemented")
-        return Kind.REFUSED if condition in refused else Kind.AGAIN
+        return Kind.REFUSED if condition in _REFUSED else Kind.AGAIN
     return Kind.AGAIN
 
 

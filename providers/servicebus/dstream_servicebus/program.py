@@ -79,6 +79,8 @@ def entities(config: OutputSettings, names: Sequence[str]) -> None:
     for name in names:
         options = pulumi.ResourceOptions(depends_on=after)
         shared = _iso(settings_of(config))
+        if config.tier == "Premium":
+            del shared["enable_partitioning"]  # the namespace decides; what is asked for would differ at every plan
         if config.entity == "queue":
             own = {**_iso(receiving_of(config)), **shared}
             servicebus.Queue(name, queue_name=name, **place, **own, opts=options)

@@ -14,7 +14,7 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import ConflictError, DeniedError, ProviderError, RetriableError, log
-from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence, token_refused
+from dstream_servicebus.failures import Kind, denied, kind_of, missing, pause_of, sentence, token_refused
 from dstream_servicebus.messages import Prepared
 from dstream_servicebus.packing import Packer
 from dstream_servicebus.settings import OutputSettings
@@ -147,17 +147,18 @@ class EntitySender:
         """Do something with the sender until it is done; raise _Refused, or ProviderError when it cannot be done."""
         started, tries, told = time.monotonic(), 0, False
         while True:
+            fresh = self._sender is None
             try:
                 if self._sender is None:
                     self._sender = self._connect(self.name)
                 action(self._sender)
             except Exception as problem:  # noqa: BLE001 - sorted right here
-                kind = kind_of(problem)
+                kind = self._kind(problem, fresh)
                 if kind is Kind.REFUSED:
                     raise _Refused(sentence(problem)) from None
                 self._raise_final(kind, problem)
                 tries += 1
-                delay = self._delay(kind, tries)
+                delay = self._delay(kind, tries, problem)
                 left = self._config.retry_timeout - (time.monotonic() - started)
                 if kind is Kind.AGAIN:
                     self._disconnect()
@@ -172,9 +173,17 @@ class EntitySender:
             else:
                 return
 
-    def _delay(self, kind: Kind, tries: int) -> float:
+    def _kind(self, problem: Exception, fresh: bool) -> Kind:
+        """Return what may be done. A link whose token has expired, and an entity just created, are tried again."""
+        kind = kind_of(problem)
+        expired = kind is Kind.DENIED and not fresh
+        hidden = kind is Kind.MISSING and self._exists(self.name) is True
+        return Kind.AGAIN if expired or hidden else kind
+
+    def _delay(self, kind: Kind, tries: int, problem: Exception) -> float:
         if kind in (Kind.BUSY, Kind.FULL):
-            return self._config.throttle_wait
+            asked = pause_of(problem) if kind is Kind.BUSY else None
+            return self._config.throttle_wait if asked is None else asked
         return float(min(_FIRST_DELAY * 2 ** (tries - 1), _LONGEST_DELAY))
 
     def _raise_final(self, kind: Kind, problem: Exception) -> None:

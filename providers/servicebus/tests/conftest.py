@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,9 @@ def bus(running: ServiceBus) -> Iterator[ServiceBus]:
     yield running
     running.namespace.entities.clear()
     running.broker.faults.clear()
+    running.broker.throttles.clear()
     running.broker.missing = "detach"
+    running.broker.visible_after, running.broker.megabyte, running.broker.clock = 0.0, 1024 * 1024, time.time
     running.server.faults.clear()
     running.server.calls.clear()
 

@@ -2,10 +2,8 @@
 
 Senders, receivers with peek-lock, sessions, dead-letter queues, `$cbs`, and of `$management` what receivers use: peek,
 renew-lock, renew-session-lock, update-disposition. Not here: scheduling, transactions, rules of subscriptions,
-forwarding, and waiting for a session: who asks for the next one while there is none is told so at once.
-
-How the service reports an entity that is not there varies; `missing` chooses: `detach` closes the link, `reject` lets
-it open and refuses the message, `cbs404` refuses the token.
+forwarding, and waiting for a session. How the service reports an entity that is not there varies; `missing` chooses:
+`detach` closes the link, `reject` lets it open and refuses the message, `cbs404` refuses the token.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.services.azure import sas
-from tests.services.azure.amqp.codec import Array, Described, Int, Symbol, Timestamp, Ulong, decode, encode
+from tests.services.azure import lifetimes, sas
+from tests.services.azure.amqp.codec import Described, Int, Symbol, Ulong, decode, encode
 from tests.services.azure.amqp.connection import (
     ACCEPT,
     ACCEPTED,
@@ -32,29 +30,16 @@ from tests.services.azure.amqp.connection import (
     problem,
     reject,
 )
-from tests.services.azure.messages import BATCH, DATA, Message, NotTaken, Store, parse, split
+from tests.services.azure.faults import DataFault, Throttle
+from tests.services.azure.limits import check_batch, check_message, check_room, status_against
+from tests.services.azure.messages import BATCH, Message, NotTaken, Store, parse, split
 from tests.services.azure.model import Azure, Entity, Kind, Namespace
+from tests.services.azure.operations import operate
 
 DEAD = "/$deadletterqueue"
 SESSION_FILTER = Symbol("com.microsoft:session-filter")
 TICKS_OF_1970 = 621_355_968_000_000_000
 CBS, MANAGEMENT, ENTITY = "cbs", "management", "entity"
-
-
-@dataclass
-class DataFault:
-    """What happens to the next messages that are sent to an entity ("" is any)."""
-
-    entity: str
-    condition: str = ""
-    """The message is refused with this, before it is stored or, with `stored`, after."""
-    drop: bool = False
-    """The connection breaks."""
-    stored: bool = False
-    silent: bool = False
-    """No answer comes."""
-    delay: float = 0.0
-    times: int = 1
 
 
 @dataclass
@@ -67,6 +52,8 @@ class _End:
     store: Store | None = None
     dead: bool = False
     session: str | None = None
+    used: float = 0.0
+    """When something last went over the link."""
 
 
 class Broker:
@@ -79,10 +66,18 @@ class Broker:
         self.lock = model.lock
         self.missing: Literal["detach", "reject", "cbs404"] = "detach"
         self.faults: list[DataFault] = []
+        self.throttles: dict[str, Throttle] = {}
+        """Entities that refuse for a while, by name in lower case."""
+        self.visible_after = 0.0
+        """Seconds until the data plane knows an entity that was created."""
+        self.megabyte = 1024 * 1024
+        """Bytes in a megabyte of an entity's size; a test makes it small."""
         self.transfers = 0
         """Messages and batches that came in, refused ones included."""
         self.connections = 0
         """Connections so far."""
+        self.closed_links = 0
+        """Links that were closed from here because their time was over."""
         self._open: set[Connection] = set()
         self._receivers: list[Link] = []
         self._stop = threading.Event()
@@ -133,8 +128,19 @@ class Broker:
                         entity.store.expire()
                 for link in list(self._receivers):
                     self._pump(link)
+                for connection in list(self._open):
+                    self._end_what_is_over(connection)
             for connection in list(self._open):
                 connection.keep_alive()
+
+    def _end_what_is_over(self, connection: Connection) -> None:
+        now = self.clock()
+        for link, error in list(lifetimes.over(connection, now)):
+            link.close(error)
+            self.detached(link)
+            self.closed_links += 1
+        if (error := lifetimes.abandoned(connection, now)) is not None:
+            connection.close(error)
 
     # -- entities --------------------------------------------------------------------------------------
 
@@ -144,7 +150,9 @@ class Broker:
             return None
         kinds: tuple[Kind, ...] = ("subscription",) if "/subscriptions/" in path.lower() else ("queue", "topic")
         found = (self.model.get(namespace, kind, path) for kind in kinds)
-        return next((each for each in found if each is not None), None)
+        entity = next((each for each in found if each is not None), None)
+        hidden = entity is not None and entity.created + self.visible_after > self.clock() and self.visible_after
+        return None if hidden else entity
 
     def _store(self, entity: Entity, path: str) -> Store:
         if entity.store is None:
@@ -157,7 +165,7 @@ class Broker:
     def attached(self, link: Link) -> Described | None:
         path = urllib.parse.urlsplit(link.address).path.lstrip("/") if "://" in link.address else link.address
         lower = path.lower()
-        link.what = _End(ENTITY, path)
+        link.what = _End(ENTITY, path, used=self.clock())
         if lower == "$cbs" or lower.endswith("/$management"):
             link.what.kind = CBS if lower == "$cbs" else MANAGEMENT
             link.what.path = path.removesuffix("/$management").removesuffix("/$Management")
@@ -177,9 +185,7 @@ class Broker:
 
     def _bind(self, link: Link, entity: Entity, path: str) -> Described | None:
         link.what.entity = entity
-        status = str(entity.properties.get("status") or "Active")
-        off = ("Disabled", "ReceiveDisabled" if link.sending else "SendDisabled")
-        if status in off:
+        if (status := status_against(entity, sending=not link.sending)) is not None:
             return problem("com.microsoft:entity-disabled", f"The messaging entity '{path}' is {status}.")
         link.max_message_size = int(entity.properties.get("maxMessageSizeInKilobytes") or 256) * 1024
         if not link.sending:
@@ -246,11 +252,17 @@ class Broker:
             self._request(link, payload)
             return ACCEPT
         self.transfers += 1
+        end.used = self.clock()
+        throttle = self.throttles.get(end.path.lower())
+        if throttle is not None and (text := throttle.refuses(end.used)) is not None:
+            return reject("com.microsoft:server-busy", text)
         fault = self._fault_for(end.path)
         if fault is not None and not fault.stored and not fault.delay:
             return self._faulty(fault)
         if self._find(end.path) is not end.entity or end.entity is None:
             return reject("amqp:not-found", self._not_found(end.path))
+        if (status := status_against(end.entity, sending=True)) is not None:
+            return reject("com.microsoft:entity-disabled", f"The messaging entity '{end.path}' is {status}.")
         try:
             self._take_in(end.entity, end.path, payload, message_format)
         except NotTaken as no:
@@ -283,18 +295,21 @@ class Broker:
             )
         if message_format == BATCH:
             _, messages = split(payload)
-            _check_batch(entity, messages)
+            check_batch(entity, messages)
         else:
             messages = [parse(payload)]
         targets = [(entity, path)]
         if entity.kind == "topic":
             targets = [(each, f"{path}/Subscriptions/{each.name}") for each in entity.subscriptions.values()]
         stores = [self._store(*target) for target in targets]
+        for message in messages:
+            check_message(message)
         for store in stores:
+            check_room(store, len(payload), self.megabyte)
             for message in messages:
                 store.check(message)
         for at, store in enumerate(stores):
-            for message in messages if at == 0 else [_copy(each) for each in messages]:
+            for message in messages if at == 0 else [each.copy() for each in messages]:
                 store.put(message)
             for receiver in [each for each in self._receivers if each.what.store is store]:
                 self._pump(receiver)
@@ -302,6 +317,7 @@ class Broker:
     # -- receiving -------------------------------------------------------------------------------------
 
     def credited(self, link: Link) -> None:
+        link.what.used = self.clock()
         if link.what.store is not None:
             self._pump(link)
         if link.draining:
@@ -320,6 +336,7 @@ class Broker:
 
     def settled(self, link: Link, tag: bytes, state: State | None) -> State:
         end: _End = link.what
+        end.used = self.clock()
         if end.store is None or len(tag) != 16:
             return ACCEPT
         code = int(state.descriptor) if state is not None else ACCEPTED
@@ -372,6 +389,7 @@ class Broker:
         if self.missing == "cbs404" and path and self._find(path.removesuffix(DEAD)) is None:
             return 404, self._not_found(path), None
         connection.note.setdefault("claims", {})[path.removesuffix(DEAD)] = given
+        connection.note.setdefault("expiries", {})[path.removesuffix(DEAD)] = lifetimes.expiry(token, self.clock())
         return 202, "Accepted", None
 
     def _manage(self, path: str, operation: str, body: dict[Any, Any]) -> tuple[int, str, Any]:
@@ -379,53 +397,4 @@ class Broker:
         entity = self._find(path[: -len(DEAD)] if dead else path)
         if entity is None:
             return 404, self._not_found(path), None
-        store = self._store(entity, path)
-        asked = {str(key): value for key, value in body.items()}
-        tokens = _values(asked.get("lock-tokens"))
-        until = self.clock() + store.lock_seconds
-        if operation == "com.microsoft:peek-message":
-            every = list(store.dead) if dead else store.everything()
-            found = [each for each in every if each.sequence >= asked["from-sequence-number"]][: asked["message-count"]]
-            if not found:
-                return 204, "No content", None
-            return 200, "OK", {"messages": [{"message": each.encode()} for each in found]}
-        if operation == "com.microsoft:renew-lock":
-            if not all(token in store.locked for token in tokens):
-                return 410, "The lock supplied is invalid or has expired.", None
-            for token in tokens:
-                store.locked[token].until = until
-            return 200, "OK", {"expirations": Array(0x83, tuple(int(until * 1000) for _ in tokens))}
-        if operation == "com.microsoft:renew-session-lock":
-            if asked.get("session-id") not in store.sessions:
-                return 410, "The session lock has expired.", None
-            return 200, "OK", {"expiration": Timestamp(int(until * 1000))}
-        if operation == "com.microsoft:update-disposition":
-            names = {"completed": "complete", "abandoned": "abandon", "defered": "defer", "suspended": "dead-letter"}
-            how = names[str(asked["disposition-status"])]
-            why = asked.get("deadletter-reason"), asked.get("deadletter-description")
-            done = [store.settle(token, how, *why) for token in tokens]
-            return (200, "OK", None) if all(done) else (410, "The lock supplied is invalid or has expired.", None)
-        return 501, f"not here: {operation}", None
-
-
-def _values(found: Any) -> list[Any]:
-    return list(found.values if isinstance(found, Array) else found or ())
-
-
-def _copy(message: Message) -> Message:
-    return Message(
-        list(message.header), dict(message.annotations), list(message.properties), dict(message.sections), message.size
-    )
-
-
-def _check_batch(entity: Entity, messages: list[Message]) -> None:
-    """Refuse what the service does not take in one piece."""
-    partitioned = bool(entity.properties.get("enablePartitioning"))
-    keys = {each.session_id or each.partition_key for each in messages}
-    if partitioned and keys == {None} and entity.properties.get("requiresDuplicateDetection"):
-        keys = {each.message_id for each in messages}
-    if (partitioned or entity.properties.get("requiresSession")) and len(keys) > 1:
-        text = "Batching brokered messages with distinct SessionId or PartitionKey is not supported for this entity."
-        raise NotTaken("amqp:not-allowed", text)
-    if any(DATA not in each.sections and 0x77 not in each.sections for each in messages):
-        raise NotTaken("amqp:decode-error", "A message of the batch has no body.")
+        return operate(self._store(entity, path), operation, body, dead=dead)

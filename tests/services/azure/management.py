@@ -19,7 +19,7 @@ from tests.services.azure import sas, websocket
 from tests.services.azure.amqp.connection import Connection
 from tests.services.azure.arm import stamp
 from tests.services.azure.broker import Broker
-from tests.services.azure.model import DEFAULTS, Azure, Entity, Kind, Refused
+from tests.services.azure.model import DEFAULTS, Azure, Entity, Kind, Namespace, Refused
 from tests.services.azure.web import Answer, Call, WebServer
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -96,6 +96,8 @@ class NamespaceServer(WebServer):
         namespace = self.model.namespace(self._name)
         path = call.path.strip("/")
         lower = path.lower()
+        if lower == "$namespaceinfo":
+            return Answer(200, _namespace_entry(namespace).encode(), ENTRY)
         if lower in ("$resources/queues", "$resources/topics"):
             kind: Kind = "queue" if lower.endswith("queues") else "topic"
             return self._feed(call, [(each.name, each) for each in self.model.every(namespace, kind)])
@@ -182,6 +184,20 @@ def _entry(path: str, entity: Entity) -> str:
         f'<entry xmlns="{ATOM}"><id>https://x/{escape(path)}</id><title type="text">{title}</title>'
         f"<published>{stamp(entity.created)}</published><updated>{stamp(entity.updated)}</updated>"
         f'<author><name>x</name></author><content type="application/xml">{inner}</content></entry>'
+    )
+
+
+def _namespace_entry(namespace: Namespace) -> str:
+    moment = stamp(namespace.created)
+    inner = (
+        f"<Alias/><CreatedTime>{moment}</CreatedTime><MessagingSKU>{namespace.tier}</MessagingSKU>"
+        f"<MessagingUnits>1</MessagingUnits><ModifiedTime>{moment}</ModifiedTime><Name>{namespace.name}</Name>"
+        "<NamespaceType>Messaging</NamespaceType>"
+    )
+    return (
+        f'<entry xmlns="{ATOM}"><id>https://x/$namespaceinfo</id><title type="text">{namespace.name}</title>'
+        f'<updated>{moment}</updated><author><name>x</name></author><content type="application/xml">'
+        f'<NamespaceInfo xmlns="{SCHEMA}">{inner}</NamespaceInfo></content></entry>'
     )
 
 

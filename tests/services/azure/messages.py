@@ -82,6 +82,10 @@ class Message:
         found = self.sections.get(APPLICATION)
         return dict(decode(found)[0].value) if found else {}
 
+    def copy(self) -> Message:
+        """Return another one for another subscription."""
+        return Message(list(self.header), dict(self.annotations), list(self.properties), dict(self.sections), self.size)
+
     def json(self) -> Any:
         """Return its data, as JSON."""
         return json.loads(self.body)
@@ -184,6 +188,8 @@ class Store:
     history: list[Message] = field(default_factory=list)
     """Every message that ever came in, duplicates left out, in order."""
     duplicates: int = 0
+    taken_bytes: int = 0
+    """Bytes of every message that ever came in."""
     sessions: dict[str, Any] = field(default_factory=dict)
     """Who holds which session."""
     _sequence: int = 0
@@ -213,6 +219,7 @@ class Store:
         message.not_before = scheduled / 1000 if scheduled else 0.0
         self.ready.append(message)
         self.history.append(message)
+        self.taken_bytes += message.size
         return self._sequence
 
     def everything(self) -> list[Message]:
@@ -223,7 +230,8 @@ class Store:
     @property
     def size(self) -> int:
         """Return the bytes that wait."""
-        return sum(each.size for each in [*self.ready, *self.dead])
+        held = [each.message for each in list(self.locked.values())]
+        return sum(each.size for each in [*self.ready, *self.dead, *held])
 
     def take(self, session: str | None = None, dead: bool = False) -> tuple[uuid.UUID, Lock] | None:
         """Lock the next message for a receiver; None if there is none."""

@@ -67,12 +67,14 @@ def arm_server(model: Azure | None = None, *, slow_namespaces: int = 0) -> Itera
 
 
 @contextlib.contextmanager
-def service_bus(name: str = "shop-bus", *, tier: str = "Standard", slow_namespaces: int = 0) -> Iterator[ServiceBus]:
+def service_bus(
+    name: str = "shop-bus", *, tier: str = "Standard", partitions: int = 1, slow_namespaces: int = 0
+) -> Iterator[ServiceBus]:
     """Run all planes, with one namespace."""
     import trustme
 
     model = Azure()
-    namespace = model.add_namespace(name, tier)
+    namespace = model.add_namespace(name, tier, partitions)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost", AUTHORITY).configure_cert(context)

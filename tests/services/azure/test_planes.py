@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiveMode, ServiceBusSubQueue
 from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusError
 from azure.servicebus.management import ServiceBusAdministrationClient
@@ -56,6 +61,9 @@ def test_entities_are_created_read_changed_listed_and_deleted(bus: ServiceBus, a
     with pytest.raises(ResourceExistsError):
         admin.create_queue("Orders_cdc_events")
     made.max_delivery_count = 7
+    with pytest.raises(HttpResponseError, match="40000"):
+        admin.update_queue(made)  # with the size of messages, which only tier Premium takes
+    made.max_message_size_in_kilobytes = None
     admin.update_queue(made)
     assert admin.get_queue("orders_cdc_events").max_delivery_count == 7
     for number in range(105):

@@ -74,6 +74,8 @@ class EntityType(ResourceType[Connection]):
                     planned[name] = durations.short(planned[name])
                 except ValueError as problem:
                     raise InvalidError("Invalid duration", str(problem), path=name) from None
+        if prior is not None and self._partitioned_by_namespace(ctx, planned, prior):
+            planned["enable_partitioning"] = prior.attributes["enable_partitioning"]
         self.check(planned)
         before = prior.attributes if prior is not None else planned
         fixed = (*self.identity_attributes, *self.fixed)
@@ -118,7 +120,7 @@ class EntityType(ResourceType[Connection]):
             raise ConflictError(
                 f"{self.noun.capitalize()} not found", f"{at['name']!r} was deleted after the plan was made; plan again"
             )
-        return self._object(at, found, None)
+        return self._object(at, found, None, desired.get("max_size_in_megabytes"))
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
         """Change what differs."""
@@ -132,6 +134,8 @@ class EntityType(ResourceType[Connection]):
         for name, value in self._settings(desired).items():
             if name not in {self.names.get(each, each) for each in self.fixed}:
                 setattr(found, name, value)
+        if getattr(found, "max_message_size_in_kilobytes", None) is not None and not is_premium(client):
+            found.max_message_size_in_kilobytes = None  # other tiers refuse it, also where it does not change
         try:
             self.store(client, prior.identity, found)
         except Exception as problem:  # noqa: BLE001 - sorted by of_entities
@@ -172,6 +176,19 @@ class EntityType(ResourceType[Connection]):
             raise of_entities(problem, f"list what there is of kind {self.noun}") from None
         return None
 
+    def _partitioned_by_namespace(
+        self, ctx: ResourceContext[Connection], planned: Mapping[str, Any], prior: Object
+    ) -> bool:
+        """Return whether the entity is partitioned, or not, because its Premium namespace is.
+
+        There all entities are as the namespace was created, whatever is asked for, and another one would be the same:
+        https://learn.microsoft.com/azure/service-bus-messaging/service-bus-partitioning
+        """
+        before = prior.attributes.get("enable_partitioning")
+        if "enable_partitioning" not in planned or before is None or before == planned["enable_partitioning"]:
+            return False
+        return is_premium(self._client(ctx, prior.identity))
+
     # -- parts ---------------------------------------------------------------------------------------------
 
     def _client(self, ctx: ResourceContext[Connection], at: Mapping[str, Any]) -> ServiceBusAdministrationClient:
@@ -206,7 +223,7 @@ class EntityType(ResourceType[Connection]):
             out[self.names.get(name, name)] = durations.iso(value) if name in self.times else value
         return out
 
-    def _object(self, at: Mapping[str, Any], found: Any, prior: Object | None) -> Object:
+    def _object(self, at: Mapping[str, Any], found: Any, prior: Object | None, size_asked: Any = None) -> Object:
         attributes: dict[str, Any] = {name: at[name] for name in self.identity_attributes}
         for name, default in _defaults(self.attributes).items():
             if name not in attributes:
@@ -214,13 +231,22 @@ class EntityType(ResourceType[Connection]):
                 value = default if value is None else value
                 attributes[name] = durations.of_service(value) if name in self.times else value
         size = attributes.get("max_size_in_megabytes")
-        wished = prior.attributes.get("max_size_in_megabytes") if prior is not None else None
-        if attributes.get("enable_partitioning") and isinstance(size, int) and size != wished and size % 16 == 0:
+        asked = prior.attributes.get("max_size_in_megabytes") if prior is not None else size_asked
+        partitioned = attributes.get("enable_partitioning") and isinstance(size, int) and size != asked
+        if partitioned and size % 16 == 0 and size // 16 in SIZES:
             attributes["max_size_in_megabytes"] = size // 16  # tier Standard shows the sum over its 16 partitions
         private = dict(prior.private or {}) if prior is not None else {}
         if prior is None and (mark := _intent(found)) is not None:
             private["intent"] = mark
         return Object({name: at[name] for name in self.identity_attributes}, attributes, private)
+
+
+def is_premium(client: ServiceBusAdministrationClient) -> bool:
+    """Return whether the namespace of a client is of tier Premium."""
+    try:
+        return str(client.get_namespace_properties().messaging_sku) == "Premium"
+    except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+        raise of_entities(problem, "read the tier of the namespace") from None
 
 
 def _defaults(attributes: type[Any]) -> dict[str, Any]:

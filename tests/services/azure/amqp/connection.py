@@ -188,6 +188,10 @@ class Connection:
             with contextlib.suppress(OSError):
                 self._put(_FRAME_HEAD.pack(8, 2, 0, 0))
 
+    def close(self, error: Described) -> None:
+        """Close the connection from here."""
+        self.send(0, CLOSE, [error])
+
     def flow(self, link: Link) -> None:
         """Say where a link stands."""
         big = Uint(2**31 - 1)
