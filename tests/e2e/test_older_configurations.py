@@ -73,6 +73,27 @@ def test_the_production_block_runs_from_init_to_destroy(garage: Garage) -> None:
     assert garage.bus.queues == []
 
 
+def test_the_offsets_of_the_older_project_are_taken_over(garage: Garage) -> None:
+    garage.write("mssql-to-log.hcl")
+    garage.good("init", "mssql-test", "-auto-approve")
+    for number in (1, 2, 3):
+        with garage.database.transaction() as t:
+            t.insert("Cars", Id=number, Name=f"car {number}")
+    entry = garage.database.cdc.mapping[-1].start_lsn
+    garage.database.create_table("cdc_offsets", "table_name nvarchar(255) primary key, last_lsn varbinary(10)")
+    with garage.database.transaction() as t:
+        t.insert("cdc_offsets", table_name="Cars", last_lsn=entry.to_bytes(10, "big"))
+    assert "cdc_offsets" in garage.good("checkpoint", "import", "mssql-test").out
+    ended = garage.good("run", "mssql-test", "-until-idle")
+    assert ("car 2" in ended.err, "car 3" in ended.err) == (False, True), ended.err
+    again = dstream(garage.folder, "checkpoint", "import", "mssql-test", env=garage.env)
+    assert (again.code, "-force" in again.err) == (1, True)
+    garage.good("checkpoint", "set", "mssql-test", "-start", "oldest")
+    assert "car 2" in garage.good("run", "mssql-test", "-until-idle").err
+    both = dstream(garage.folder, "checkpoint", "set", "mssql-test", "{}", "-start", "now", env=garage.env)
+    assert "Give either POSITION or -start" in both.err
+
+
 @pytest.mark.parametrize("name", ["mssql-to-log", "locals"])
 def test_changes_are_shown(garage: Garage, name: str) -> None:
     garage.write(f"{name}.hcl")

@@ -21,6 +21,8 @@ from dstream_mssql.position import Place, Position
 from dstream_mssql.selection import keys_of, parse_list, patterns_of
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.snapshot import SnapshotReader
+from dstream_mssql.start_forms import start_of
+from dstream_mssql.starts import places_from
 from dstream_mssql.watch import Watch
 from dstream_sdk import DeniedError, InputSession, ProviderError, RetriableError, Stopped, log
 from dstream_sdk.pool import Pool
@@ -74,8 +76,14 @@ class Session:
         self._first = self._renewed = captured
         self._catalog = catalog
         stored = self._session.checkpoint_position
-        if stored is None:
-            self._position = Position(catalog.database, catalog.guid, captured)
+        asked = start_of(stored)
+        if stored is None or asked is not None:
+            if asked is not None:
+                self._config = replace(self._config, start=asked)
+            tables = {source.table.full: source.table.folded for source in self._sources(catalog)}
+            with self._pool.lend() as database:
+                places = places_from(self._config.start, database, tables, captured)
+            self._position = Position(catalog.database, catalog.guid, captured, places)
         else:
             self._position = Position.from_json(stored)
             with self._pool.lend() as database:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dstream_mssql.start_forms import check_start
 from dstream_sdk import Duration, setting
 
 
@@ -34,8 +35,10 @@ class InputSettings(Connection):
     snapshot: Literal["initial", "never"] = setting(
         "never", description="initial: deliver the rows that a table has when it is first followed, as Read"
     )
-    start: Literal["oldest", "now"] = setting(
-        "oldest", description="where a table begins without a snapshot: the oldest change that is kept, or now"
+    start: str = setting(
+        "oldest",
+        description="where a table begins that has no checkpoint: oldest, the oldest change that is kept; now; an LSN; "
+        "a time, such as 2026-11-30T08:00:00Z; or cdc_offsets, the offsets of the older project",
     )
     on_gap: Literal["fail", "snapshot"] = setting(
         "fail", description="what to do when changes were lost: fail, or empty the tables and read them again"
@@ -94,5 +97,6 @@ class InputSettings(Connection):
     )
 
     def __post_init__(self) -> None:
+        check_start(self.start)
         if self.max_poll_interval < self.poll_interval:
             raise ValueError("max_poll_interval is shorter than poll_interval")

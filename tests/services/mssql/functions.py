@@ -163,6 +163,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "serverproperty": (_server_property, SqlType("sql_variant")),
     "databasepropertyex": (_database_property, SqlType("sql_variant")),
     "currenttimestamp": (lambda session, *_: iso(session.clock.now()), _MOMENT),
+    "getutcdate": (lambda session: iso(session.clock.now()), _MOMENT),
     "getdate": (lambda session: iso(session.clock.now()), _MOMENT),
     "sysdatetime": (lambda session: iso(session.clock.now()), _MOMENT2),
     "sysutcdatetime": (lambda session: iso(session.clock.now()), _MOMENT2),
