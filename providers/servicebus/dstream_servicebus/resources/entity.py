@@ -232,8 +232,8 @@ class EntityType(ResourceType[Connection]):
                 attributes[name] = durations.of_service(value) if name in self.times else value
         size = attributes.get("max_size_in_megabytes")
         asked = prior.attributes.get("max_size_in_megabytes") if prior is not None else size_asked
-        partitioned = attributes.get("enable_partitioning") and isinstance(size, int) and size != asked
-        if partitioned and size % 16 == 0 and size // 16 in SIZES:
+        sums = tuple(16 * each for each in SIZES)
+        if attributes.get("enable_partitioning") and isinstance(size, int) and size != asked and size in sums:
             attributes["max_size_in_megabytes"] = size // 16  # tier Standard shows the sum over its 16 partitions
         private = dict(prior.private or {}) if prior is not None else {}
         if prior is None and (mark := _intent(found)) is not None:
