@@ -1,10 +1,15 @@
-"""A process that applies its own object of a world's configuration over and over, among others that do.
+"""Processes that apply at once, each its own object of one world's configuration, over and over.
 
-Called with `FOLDER NUMBER SECONDS`, it writes one line for each apply: the serial, and the size its object then has.
+Called with `FOLDER COUNT SECONDS`: forks COUNT processes, once everything is imported, which is most of the processor
+time of a short apply. A process writes one line for each of its applies: its number, the serial, and the size that its
+object then has. Exits with 1 if a process fails; its error is on standard error.
 """
 
+import importlib
+import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from dstream.engine.apply.apply import ApplyOptions, apply
@@ -13,8 +18,10 @@ from dstream.engine.setup.operation import OperationInputs, open_operation
 from dstream.stopping import Stop
 from tests.services.recorder.world import Told
 
-if __name__ == "__main__":
-    folder, number, until = Path(sys.argv[1]), sys.argv[2], time.monotonic() + float(sys.argv[3])
+
+def contend(folder: Path, number: int, seconds: float) -> None:
+    """Apply at least once, and until the seconds are over."""
+    until = time.monotonic() + seconds
     size = 0
     while size == 0 or time.monotonic() < until:
         size += 1
@@ -22,5 +29,25 @@ if __name__ == "__main__":
         options = ApplyOptions(PlanOptions(targets=(f"rec_marked.n{number}",)), lock_timeout=600)
         outcome = apply(operation, options, lambda plan: True, Told(), Stop())
         if outcome.diagnostics or outcome.snapshot is None:
-            sys.exit(f"{outcome.diagnostics}")
-        print(outcome.snapshot.serial, size, flush=True)
+            raise RuntimeError(f"{outcome.diagnostics}")
+        os.write(1, f"{number} {outcome.snapshot.serial} {size}\n".encode())  # one write: lines are never mixed
+
+
+def fork(folder: Path, number: int, seconds: float) -> int:
+    """Fork one of the processes; return its process ID."""
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        contend(folder, number, seconds)
+        code = 0
+    except BaseException:  # noqa: BLE001 - the parent's code must not run in the child
+        traceback.print_exc()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    importlib.import_module("azure.storage.blob")
+    place, count, duration = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    running = [fork(place, number, duration) for number in range(count)]
+    sys.exit(any(os.waitpid(pid, 0)[1] for pid in running))

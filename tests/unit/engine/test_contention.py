@@ -1,5 +1,8 @@
 """Twenty processes that apply at once: one after the other, none in vain. `make soak` lets them do it for a minute."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -58,19 +61,19 @@ def test_serials_are_consecutive_and_every_change_is_there(
     place: World, where: str, seconds: float, record_property: Any
 ) -> None:
     command = [sys.executable, "-m", "tests.services.recorder.contending", str(place.folder)]
-    running = [
-        subprocess.Popen([*command, str(number), str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for number in range(PROCESSES)
-    ]
+    running = subprocess.Popen(
+        [*command, str(PROCESSES), str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        said = [process.communicate(timeout=800)[0].splitlines() for process in running]
-        assert [process.returncode for process in running] == [0] * PROCESSES
+        said, _ = running.communicate(timeout=800)
+        assert running.returncode == 0
     finally:
-        for process in running:
-            process.kill()
-    lines = [tuple(map(int, line.split())) for own in said for line in own]
-    assert sorted(serial for serial, _ in lines) == list(range(1, len(lines) + 1))
-    last = {f"n{number}": int(own[-1].split()[1]) for number, own in enumerate(said)}
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    lines = [tuple(map(int, line.split())) for line in said.splitlines()]
+    assert {number for number, _, _ in lines} == set(range(PROCESSES))
+    assert sorted(serial for _, serial, _ in lines) == list(range(1, len(lines) + 1))
+    last = {f"n{number}": size for number, _, size in lines}
     snapshot = place.operation(size="1").backend.read().snapshot
     assert snapshot is not None
     assert {item.attributes["name"]: item.attributes["size"] for item in snapshot.resources.values()} == last
