@@ -116,8 +116,8 @@ def wheel_of(name: str, folder: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_package_with_compiled_parts_is_frozen_into_one_file_that_runs_without_python(
-    user: User, open_registry: Registry, wheels: Path
+def test_a_package_with_compiled_parts_is_frozen_into_one_file_that_runs_without_python_and_ends_with_its_starter(
+    user: User, open_registry: Registry, wheels: Path, tmp_path: Path
 ) -> None:
     for name in ("psycopg2-binary", "orjson", "msgspec"):
         wheel_of(name, wheels)
@@ -151,25 +151,12 @@ def test_a_package_with_compiled_parts_is_frozen_into_one_file_that_runs_without
     tested = user.dstream("providers", "test", str(program), PATH="/usr/bin:/bin")
     assert tested.code == 0, tested.said
     assert re.search(r"[1-9]\d* passed, 0 failed", tested.said)
+    check_that_it_ends_with_its_starter(program, tmp_path / "scratch")
 
 
-@pytest.mark.timeout(600)
-def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: Path, tmp_path: Path) -> None:
-    user.done("providers", "new", "icy", "-kind", "in")
-    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_BUILD_ISOLATION": "0"}
-    build = "import sys; from pathlib import Path; from dstream.registry.packaging.freeze import freeze; "
-    build += "freeze(Path('dstream-in-icy'), Path(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", build, tmp_path],
-        cwd=user.folder,
-        env={**os.environ, **offline},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    scratch = tmp_path / "scratch"
+def check_that_it_ends_with_its_starter(program: Path, scratch: Path) -> None:
     scratch.mkdir()
-    program, env = tmp_path / "dstream-in-icy", {**os.environ, "TMPDIR": str(scratch)}
+    env = {**os.environ, "TMPDIR": str(scratch)}
     process = subprocess.Popen(
         [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=env
     )
@@ -188,7 +175,8 @@ def test_a_frozen_provider_ends_with_whoever_has_started_it(user: User, wheels: 
 
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(
-        b'{"command":"run","protocol":2,"role":"input","task":"t","acks":true,"config":{"seconds":600}}\n'
+        b'{"command":"serve","protocol":2,"role":"resource","config":'
+        b'{"connection_string":"postgresql://nowhere/none","tables":["t"]}}\n'
     )
     process.stdin.flush()
     assert b"ready" in process.stdout.readline()
