@@ -14,6 +14,8 @@ from tests.services import command_server
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PROGRAMS = Path(sys.executable).parent
+LONGEST = 280.0
+"""Seconds after which a command has failed: what pytest gives a test, less the time to say so."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def dstream(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     given: str = "",
-    timeout: float = 60,
+    timeout: float = LONGEST,
     fresh: bool = False,
 ) -> Ended:
     """Run `dstream ARGUMENTS` in a folder to its end, with `given` on its standard input.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from tests.e2e.commands import Ended, dstream, example, start
+from tests.e2e.commands import LONGEST, Ended, dstream, example, start
 
 TABLES = """
 CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);
@@ -34,7 +34,7 @@ class Shop:
     database: str
     server: object
 
-    def dstream(self, *arguments: str, timeout: float = 60, **env: str) -> Ended:
+    def dstream(self, *arguments: str, timeout: float = LONGEST, **env: str) -> Ended:
         """Run a command to its end."""
         return dstream(self.folder, *arguments, env={**self.environment, **env}, timeout=timeout)
 

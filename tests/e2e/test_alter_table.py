@@ -77,7 +77,7 @@ class Typed:
         (folder / "dstream.hcl").write_text(CONFIGURATION)
 
     def dstream(self, *arguments: str) -> Ended:
-        return dstream(self.folder, *arguments, env=self.env, timeout=110)
+        return dstream(self.folder, *arguments, env=self.env)
 
     def good(self, *arguments: str) -> Ended:
         ended = self.dstream(*arguments)

@@ -107,7 +107,7 @@ def test_an_apply_that_takes_away_what_a_running_task_needs_stops_it_only_when_t
     assert refused.code == 1
     assert f"pid {pid}" in refused.err and "-stop-tasks" in refused.err
     assert "running" in dstream(folder, "status").out
-    removed = dstream(folder, "destroy", "-auto-approve", "-stop-tasks", timeout=110)
+    removed = dstream(folder, "destroy", "-auto-approve", "-stop-tasks")
     assert removed.code == 0, removed.said
     assert f"Stopping the run of count (pid {pid})" in removed.out
     assert "stopped" in dstream(folder, "logs", "count").out  # gracefully, not killed

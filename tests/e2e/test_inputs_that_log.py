@@ -67,7 +67,7 @@ class Cars:
         folder.joinpath("dstream.hcl").write_text(TASK.format(folder=folder, output=output))
 
     def dstream(self, *arguments: str) -> Ended:
-        return dstream(self.folder, *arguments, env=self.env, timeout=120)
+        return dstream(self.folder, *arguments, env=self.env)
 
     def run(self) -> Ended:
         return self.dstream("run", "cars", "-unapplied")

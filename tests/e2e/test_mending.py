@@ -53,7 +53,7 @@ def test_a_lock_that_a_killed_apply_left_is_ended_by_its_id(
     unlocked = dstream(tmp_path, "force-unlock", found[1], "-force")
     assert unlocked.code == 0, unlocked.said
     assert f"pid {killed.pid}" in unlocked.out
-    applied = dstream(tmp_path, "apply", "-auto-approve", timeout=110)
+    applied = dstream(tmp_path, "apply", "-auto-approve")
     assert applied.code == 0, applied.said
     assert "An earlier operation was interrupted" in applied.out
     assert world.recorder.names() == ["a", "b"]

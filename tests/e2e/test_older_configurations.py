@@ -43,7 +43,7 @@ class Garage:
             self.folder.joinpath(link).symlink_to(PROGRAMS / program)
 
     def good(self, *arguments: str) -> Ended:
-        ended = dstream(self.folder, *arguments, env=self.env, timeout=110)
+        ended = dstream(self.folder, *arguments, env=self.env)
         assert ended.code == 0, ended.said
         return ended
 

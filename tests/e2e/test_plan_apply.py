@@ -124,7 +124,7 @@ def test_an_engine_killed_in_the_middle_of_an_apply_is_recovered_from_by_the_nex
         first.communicate(timeout=PATIENCE)
     finally:
         holding.close()
-    second = shop.dstream("apply", "-auto-approve", "-lock-timeout=30s", timeout=110)
+    second = shop.dstream("apply", "-auto-approve", "-lock-timeout=30s")
     assert second.code == 0, second.said
     publications, slots = shop.replication()
     assert (len(publications), len(slots)) == (1, 1)

@@ -47,7 +47,7 @@ def typed(write, home):
     }
 
     def run(*arguments, code=0, **more):
-        done = dstream(write.folder, *arguments, env={**env, **more}, timeout=120)
+        done = dstream(write.folder, *arguments, env={**env, **more})
         assert done.code == code, done.said
         return done
 

@@ -246,7 +246,7 @@ def test_any_of_the_three_processes_is_killed_at_random_and_no_change_is_lost(
             host.wait(30)
     finally:
         writer.stop()
-    last = dstream(tmp_path, "run", "copy", "--until-idle", env=env, timeout=120)
+    last = dstream(tmp_path, "run", "copy", "--until-idle", env=env)
     assert last.code == 0, last.said + (tmp_path / "log").read_text()
     found = replayed(tmp_path / "changes.jsonl")
     orders = {str({"Id": row[0]}): float(row[1]) for row in shop.read(shop.table("Orders"))}

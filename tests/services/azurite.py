@@ -28,6 +28,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.events import PATIENCE
+
 HERE = Path(__file__).parent / "azurite_on_node"
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -167,7 +169,7 @@ def _start(command: list[str], port: int, folder: Path, clock_file: Path) -> sub
 
 
 def _answers(process: subprocess.Popen[bytes], endpoint: str) -> bool:
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE  # on a busy machine node alone takes a minute to start
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     while time.monotonic() < until and process.poll() is None:

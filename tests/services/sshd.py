@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 _PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-_SECONDS = 30.0
+_SECONDS = 120.0
 CONFIG = """
 ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host

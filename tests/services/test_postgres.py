@@ -9,32 +9,29 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psycopg2
 import pytest
 
+from tests.events import until
 from tests.services.postgres import EmbeddedPostgres, installations, open_to_all
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start the server as another user")
 
 
-def gone(pid: int, within: float = 15.0) -> bool:
-    end = time.monotonic() + within
-    while time.monotonic() < end:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
+def gone(pid: int) -> bool:
+    """Wait until a process is gone, or only its parent has not asked for its end."""
+    return until(lambda: not running(pid), f"process {pid} to be gone")
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_logical_decoding_works_over_the_socket_and_over_tcp_and_data_outlives_a_restart_and_a_crash():

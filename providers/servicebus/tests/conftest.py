@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commands import Ended, dstream, start
+from tests.e2e.commands import LONGEST, Ended, dstream, start
 from tests.services.azure.running import ServiceBus, service_bus
 
 RECORDED = Path(__file__).with_name("recorded_in.py")
@@ -99,7 +99,7 @@ task "copy" {{
         """The variables of commands."""
         return {"ASB_CONNECTION": self.bus.connection_string, **self.bus.environment, **self.environment}
 
-    def dstream(self, *arguments: str, timeout: float = 90) -> Ended:
+    def dstream(self, *arguments: str, timeout: float = LONGEST) -> Ended:
         """Run a command to its end."""
         return dstream(self.path, *arguments, env=self.env, timeout=timeout)
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(400)  # many commands one after the other, on a
 
 def held_against_the_rules(folder: Folder, program: str, **config: object) -> str:
     given = json.dumps({"connection_string": folder.bus.connection_string, **config})
-    ended = folder.dstream("providers", "test", str(PROGRAMS / program), "-provider-config", given, timeout=115)
+    ended = folder.dstream("providers", "test", str(PROGRAMS / program), "-provider-config", given)
     assert ended.code == 0, ended.said
     return ended.out
 

@@ -168,5 +168,5 @@ def test_subscriptions_and_dead_letters_are_read_too(folder: Folder) -> None:
 def test_a_queue_that_is_not_there_ends_the_run_with_its_name(folder: Folder, missing: Any) -> None:
     folder.bus.broker.missing = missing
     write(folder, 'queue = "nowhere"\n max_wait = 0.5\n')
-    ran = folder.dstream("run", "copy", "-until-idle", timeout=110)
+    ran = folder.dstream("run", "copy", "-until-idle")
     assert ran.code == 1 and "nowhere" in ran.said, ran.said
