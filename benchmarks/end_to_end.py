@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from tests.services.postgres import EmbeddedPostgres, installations
+from tests.services.postgres import EmbeddedPostgres
+from tests.services.postgres_programs import installations
 
 PROGRAMS = Path(sys.executable).parent
 TABLE = """

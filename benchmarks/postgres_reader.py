@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import IO
 
-from tests.services.postgres import EmbeddedPostgres, installations
+from tests.services.postgres import EmbeddedPostgres
+from tests.services.postgres_programs import installations
 
 PROGRAM = Path(sys.executable).parent / "dstream-in-postgres"
 TABLE = "CREATE TABLE events (id bigint PRIMARY KEY, customer text, amount numeric(12, 2), at timestamptz, note text)"

@@ -12,7 +12,8 @@ import time
 from statistics import median
 
 from benchmarks.postgres_reader import PROGRAM, ROWS, TABLE
-from tests.services.postgres import EmbeddedPostgres, installations
+from tests.services.postgres import EmbeddedPostgres
+from tests.services.postgres_programs import installations
 
 
 def snapshot(server: EmbeddedPostgres) -> tuple[float, int]:

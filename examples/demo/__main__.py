@@ -12,7 +12,8 @@ from pathlib import Path
 
 from examples.demo.checks import Failed, expect, operations
 from examples.demo.stage import Stage
-from tests.services.postgres import EmbeddedPostgres, PostgresFailed
+from tests.services.postgres import EmbeddedPostgres
+from tests.services.postgres_programs import PostgresFailed
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "postgres-to-jsonl"
 

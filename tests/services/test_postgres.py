@@ -15,7 +15,8 @@ import psycopg2
 import pytest
 
 from tests.events import until
-from tests.services.postgres import EmbeddedPostgres, installations, open_to_all
+from tests.services.postgres import EmbeddedPostgres
+from tests.services.postgres_programs import installations, open_to_all
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start the server as another user")
