@@ -147,7 +147,7 @@ class EmbeddedPostgres:
         )
         secret.unlink()
 
-    def start(self, *, timeout: float = 30.0) -> None:
+    def start(self, *, timeout: float = 120.0) -> None:
         """Start the server and return when it takes connections."""
         for attempt in range(5):
             if self.tcp and (attempt or self.port == 5432):
