@@ -69,7 +69,8 @@ def test_an_exit_of_a_version_1_output_ends_the_task(bench):
 
 def test_until_idle_of_a_version_1_input_means_silence(bench, tmp_path):
     source = bench.shell("in", """cat >/dev/null; echo '{"data":{}}'; sleep 1000""")
-    outcome = bench.run(bench.flow(source, bench.shell("out", SINK)), until_idle=True)
+    flow = bench.flow(source, bench.shell("out", SINK))
+    outcome = bench.run(flow, until_idle=True, idle_seconds=4.0)  # longer than a shell takes to start on a busy machine
     assert outcome.status == "ended", detail(outcome)
     assert (tmp_path / "out.got").read_text() == '{"data":{}}\n'
 
