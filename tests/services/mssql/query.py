@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp, parse
 from sqlglot.errors import ParseError, TokenError
 
+from tests.services.mssql.compiled import and_, constant, or_, pick, sortable, strict
 from tests.services.mssql.functions import FUNCTIONS, Value, cast_value
 from tests.services.mssql.model import Row, SqlError
 from tests.services.mssql.types import SqlType, parse_type
@@ -155,7 +156,7 @@ class Query:
                 for at, source in enumerate(sources):
                     if not wanted or source.alias == wanted:
                         for index, (name, kind, nullable) in enumerate(source.fields):
-                            out.append((name, _picker(at, index), (kind, nullable)))
+                            out.append((name, pick(at, index), (kind, nullable)))
                 continue
             inner = one.this if isinstance(one, exp.Alias) else one
             function, kind = self.compile(inner, sources)
@@ -198,7 +199,7 @@ class Query:
             else:
                 keys.append((self.compile(node, sources)[0], bool(one.args.get("desc"))))
         for function, descending in reversed(keys):
-            rows.sort(key=lambda row, function=function: _sortable(function(row)), reverse=descending)  # type: ignore[misc]  # bound now
+            rows.sort(key=lambda row, function=function: sortable(function(row)), reverse=descending)  # type: ignore[misc]  # bound now
         if limit is None:
             return rows
         count = int(self.compile(limit.expression, [])[0](()))
@@ -228,25 +229,25 @@ class Query:
         """An expression as a function of the sources' rows, and its type."""
         if isinstance(node, exp.Column):
             at, index, _, kind = self._field(node, sources)
-            return _picker(at, index), kind
+            return pick(at, index), kind
         if isinstance(node, exp.Paren | exp.Alias | exp.TimeStrToTime):
             return self.compile(node.this, sources)
         if isinstance(node, exp.Parameter):
             return self._parameter(node)
         if isinstance(node, exp.Literal):
             if node.is_string:
-                return _constant(node.this), SqlType("varchar", max(len(node.this), 1))
+                return constant(node.this), SqlType("varchar", max(len(node.this), 1))
             if "." in node.this:
-                return _constant(Decimal(node.this)), SqlType("decimal", precision=18, scale=4)
-            return _constant(int(node.this)), SqlType("int")
+                return constant(Decimal(node.this)), SqlType("decimal", precision=18, scale=4)
+            return constant(int(node.this)), SqlType("int")
         if isinstance(node, exp.National):
-            return _constant(node.this), SqlType("nvarchar", max(len(node.this), 1))
+            return constant(node.this), SqlType("nvarchar", max(len(node.this), 1))
         if isinstance(node, exp.HexString):
-            return _constant(bytes.fromhex(node.this)), SqlType("varbinary", 8000)
+            return constant(bytes.fromhex(node.this)), SqlType("varbinary", 8000)
         if isinstance(node, exp.Null):
-            return _constant(None), SqlType("int")
+            return constant(None), SqlType("int")
         if isinstance(node, exp.Boolean):
-            return _constant(node.this), SqlType("bit")
+            return constant(node.this), SqlType("bit")
         if isinstance(node, exp.Neg):
             function, kind = self.compile(node.this, sources)
             return lambda row: -function(row), kind
@@ -255,7 +256,7 @@ class Query:
         if type(node) in _ARITHMETIC:
             left, kind = self.compile(node.this, sources)
             right, _ = self.compile(node.expression, sources)
-            return _strict(_ARITHMETIC[type(node)], left, right), kind
+            return strict(_ARITHMETIC[type(node)], left, right), kind
         if isinstance(node, exp.And | exp.Or | exp.Not | exp.Is | exp.In | exp.Exists | exp.Like | exp.Between):
             return self._logic(node, sources), SqlType("bit")
         if isinstance(node, exp.Case):
@@ -269,7 +270,7 @@ class Query:
         if isinstance(node, exp.Subquery):
             found = list(self.select(node.this).rows)
             kind = self.select(node.this).fields[0][1]
-            return _constant(found[0][0] if found else None), kind
+            return constant(found[0][0] if found else None), kind
         return self._call(node, sources)
 
     def _parameter(self, node: exp.Parameter) -> Compiled:
@@ -279,25 +280,25 @@ class Query:
         if name not in self.parameters:
             raise SqlError(137, f'Must declare the scalar variable "@{node.name}".', 15)
         kind, value = self.parameters[name]
-        return _constant(value), kind
+        return constant(value), kind
 
     def _compare(self, compare: Callable[[Any, Any], bool], node: exp.Expression, sources: list[Relation]) -> Compiled:
         left, left_kind = self.compile(node.this, sources)
         right, right_kind = self.compile(node.expression, sources)
         if left_kind.name in _TEXT and right_kind.name in _TEXT:
-            return _strict(lambda a, b: compare(str(a).lower().rstrip(), str(b).lower().rstrip()), left, right), _BIT
+            return strict(lambda a, b: compare(str(a).lower().rstrip(), str(b).lower().rstrip()), left, right), _BIT
         if left_kind.name in _BINARY and right_kind.name in _BINARY:
             # Binary values compare as if the shorter ended in zeros.
-            return _strict(lambda a, b: compare(a.ljust(len(b), b"\0"), b.ljust(len(a), b"\0")), left, right), _BIT
-        return _strict(compare, left, right), _BIT
+            return strict(lambda a, b: compare(a.ljust(len(b), b"\0"), b.ljust(len(a), b"\0")), left, right), _BIT
+        return strict(compare, left, right), _BIT
 
     def _logic(self, node: exp.Expression, sources: list[Relation]) -> Callable[[Sequence[Row]], Any]:
         if isinstance(node, exp.And):
             left, right = self.compile(node.left, sources)[0], self.compile(node.right, sources)[0]
-            return lambda row: _and(left(row), right(row))
+            return lambda row: and_(left(row), right(row))
         if isinstance(node, exp.Or):
             left, right = self.compile(node.left, sources)[0], self.compile(node.right, sources)[0]
-            return lambda row: _or(left(row), right(row))
+            return lambda row: or_(left(row), right(row))
         if isinstance(node, exp.Not):
             inner = self.compile(node.this, sources)[0]
             return lambda row: None if inner(row) is None else not inner(row)
@@ -325,7 +326,7 @@ class Query:
             kind = result[1]
             branches.append((test, result[0]))
         default = node.args.get("default")
-        other = self.compile(default, sources)[0] if default is not None else _constant(None)
+        other = self.compile(default, sources)[0] if default is not None else constant(None)
 
         def choose(row: Sequence[Row]) -> Any:
             for test, result in branches:
@@ -355,7 +356,7 @@ class Query:
             raise SqlError(195, f"'{name}' is not a recognized built-in function name.", 15)
         function, kind = known
         compiled = [
-            (_constant(one.name), SqlType("varchar", 30)) if isinstance(one, exp.Var) else self.compile(one, sources)
+            (constant(one.name), SqlType("varchar", 30)) if isinstance(one, exp.Var) else self.compile(one, sources)
             for one in arguments
         ]
         session = self.session
@@ -366,37 +367,3 @@ class Query:
 _BIT = SqlType("bit")
 _TEXT = ("nvarchar", "varchar", "char", "nchar")
 _BINARY = ("varbinary", "binary", "rowversion")
-
-
-def _picker(at: int, index: int) -> Callable[[Sequence[Row]], Any]:
-    return lambda row: row[at][index]
-
-
-def _constant(value: Any) -> Callable[[Sequence[Row]], Any]:
-    return lambda _: value
-
-
-def _strict(function: Callable[[Any, Any], Any], left: Any, right: Any) -> Callable[[Sequence[Row]], Any]:
-    """A function of two values that is NULL if one of them is."""
-
-    def apply(row: Sequence[Row]) -> Any:
-        a, b = left(row), right(row)
-        return None if a is None or b is None else function(a, b)
-
-    return apply
-
-
-def _and(left: Any, right: Any) -> Any:
-    if left is False or right is False:
-        return False
-    return None if left is None or right is None else True
-
-
-def _or(left: Any, right: Any) -> Any:
-    if left is True or right is True:
-        return True
-    return None if left is None or right is None else False
-
-
-def _sortable(value: Any) -> Any:
-    return (value is not None, value if not isinstance(value, str) else value.lower())
