@@ -14,6 +14,8 @@ from dstream_state.codec import Json
 from dstream_state.errors import SettingsError, WrongKey
 
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**17, 8, 1
+LEAST_N = 2**14
+"""A document whose key is cheaper to make than with this n is refused."""
 MOST_MEMORY = 1 << 30
 """A document that asks for more memory than this is refused: it was not written by this program."""
 
@@ -50,7 +52,7 @@ class Passphrase:
         if form.get("kind") != "scrypt":
             return None
         n, r, p = _costs(form)
-        if n < 2**14 or n & (n - 1) or not 1 <= p <= 16 or r < 1 or 128 * n * r > MOST_MEMORY:
+        if n < LEAST_N or n & (n - 1) or not 1 <= p <= 16 or r < 1 or 128 * n * r > MOST_MEMORY:
             raise WrongKey(f"The scrypt costs (n={n}, r={r}, p={p}) are outside the range that dstream uses.")
         return self._key(base64.b64decode(form["salt"]), n, r, p)
 
