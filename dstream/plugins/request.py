@@ -59,6 +59,8 @@ class Answer:
     """Whether the request's timeout was over by then."""
     asked: bool = True
     """Whether the request reached the process at all."""
+    understood: bool = True
+    """False: the answer breaks the protocol, so that it says nothing about what became of the request."""
     objects: tuple[Answer, ...] | None = None
     text: str = field(default="")
     """What a version 1 provider says to the user, or a progress message."""
@@ -81,12 +83,19 @@ def write_request(number: int, request: Request) -> dict[str, Any]:
 
 
 def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> Answer:
-    """Return the answer in `form`; an unknown status becomes an error that says so."""
+    """Return the answer in `form`; one that breaks the protocol becomes an error that is not `understood`."""
     status = form.get("status")
     if status not in ("ok", "gone", "error", "progress"):
         said = redactor.text(repr(status))
-        detail = f"{provider} answered with status {said}; known are ok, gone, error and progress."
-        return Answer("error", diagnostics=(failure("Provider broke the protocol", detail),), error_class="fatal")
+        return broken(f"{provider} answered with status {said}; known are ok, gone, error and progress.")
+    for member, kind, what in (
+        ("attributes", dict, "object"),
+        ("diagnostics", list, "list"),
+        ("objects", list, "list"),
+    ):
+        value = form.get(member)
+        if value is not None and not isinstance(value, kind):
+            return broken(f"{provider} answered with {member} of the type {type(value).__name__}, not a JSON {what}.")
     if status == "ok" and not form.keys() - _PLAIN:
         # Nothing but the object: most answers are this, and there may be a great many.
         return Answer(status, form.get("identity"), _attributes(form), form.get("private"))
@@ -111,6 +120,12 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
         else None,
         text=redactor.text(str(form.get("message") or "")),
     )
+
+
+def broken(detail: str) -> Answer:
+    """Return the answer that stands for one which breaks the protocol."""
+    problem = failure("Provider broke the protocol", detail)
+    return Answer("error", diagnostics=(problem,), error_class="fatal", understood=False)
 
 
 _PLAIN = frozenset({"id", "status", "identity", "attributes", "private"})

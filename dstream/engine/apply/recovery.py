@@ -18,6 +18,7 @@ from dstream.engine.evaluate.redaction import Path, fingerprint_paths, prior_for
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.type_rules import NO_RULES, rules_of
 from dstream.plugins import Answer, LegacyLifecycle, Request
+from dstream.plugins.request import broken
 from dstream_state import Intent, ObjectState, Result
 
 
@@ -63,8 +64,9 @@ def _phrase(intent: Intent, result: Result) -> str:
 
 
 def _unanswered(answer: Answer) -> bool:
-    """Return whether the provider gave no answer, so that a later attempt may resolve the change."""
-    return answer.crashed or not answer.asked or answer.error_class in ("retriable", "denied", "conflict")
+    """Return whether the provider gave no usable answer, so that a later attempt may resolve the change."""
+    unclear = answer.crashed or not answer.asked or not answer.understood
+    return unclear or answer.error_class in ("retriable", "denied", "conflict")
 
 
 class _InterruptedChange:
@@ -108,6 +110,8 @@ class _InterruptedChange:
             answer = self._settled(lambda: self._status(self.intent.identity))
         if answer.status == "gone":
             return Result(self.intent.id, "gone")
+        if answer.status == "ok" and answer.identity is None and self.intent.identity is None:
+            answer = broken("The provider answered that the object exists, without an identity.")
         if answer.status == "ok":
             return Result(self.intent.id, "ok", self._object(answer))
         if _unanswered(answer):

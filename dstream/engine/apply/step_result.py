@@ -21,6 +21,7 @@ from dstream.engine.plan.plan_result import PlanResult
 from dstream.lang.markers import is_withheld
 from dstream.plan import Action
 from dstream.plugins import Answer
+from dstream.plugins.request import broken
 from dstream_state import V1_LIFECYCLE, Drop, ObjectState, Put, Record, Result
 
 
@@ -34,9 +35,11 @@ class StepResults:
     def take(self, running: RunningStep, answer: Answer, records: list[Record]) -> bool | None:
         """Process the last answer of a step; add the resulting records to `records`.
 
-        Return whether the step succeeded, None if its provider ended before it answered.
+        Return whether the step succeeded, None if its provider ended before it answered, or its answer breaks the
+        protocol: the intent stays open, and recovery asks what became of it.
         """
-        if answer.crashed:
+        answer = _plausible(running, answer)
+        if answer.crashed or not answer.understood:
             self._progress.cut_off.append(running.intent)
             self._progress.fail(running.step, self._crash(running, answer))
             return None
@@ -142,6 +145,18 @@ class StepResults:
         if desired is None or not desired.lifecycle.postconditions:
             return ()
         return tuple(check_postconditions(desired, self._live.scope, _value(running, answer, item)))
+
+
+def _plausible(running: RunningStep, answer: Answer) -> Answer:
+    """Return an answer; where it cannot be one to this step, an answer that is not understood."""
+    if running.step.kind != "create" or running.intent.type == V1_LIFECYCLE:
+        return answer
+    what = f"The provider of {running.intent.address} answered the request to create it with"
+    if answer.status == "gone":
+        return broken(f"{what} the status gone.")
+    if answer.status == "ok" and answer.identity is None:
+        return broken(f"{what} ok and without an identity, so that the object cannot be found again.")
+    return answer
 
 
 def _value(running: RunningStep, answer: Answer, item: ObjectState) -> Any:
