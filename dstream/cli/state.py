@@ -1,4 +1,4 @@
-"""`dstream state`: list, show, mv, rm, pull, push, history, restore."""
+"""`dstream state`: list, show, mv, rm, pull, push, history, restore, repair."""
 
 from __future__ import annotations
 
@@ -178,6 +178,30 @@ def restore_(
         click.confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.", abort=True)
     snapshot = restore_snapshot(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
     say(f"Restored snapshot {serial} as serial {snapshot.serial}.")
+
+
+@command.command("repair", cls=Command)
+@config_options
+@lock_options
+@flag("force", help="Do not ask for confirmation.")
+def repair_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool) -> int:
+    """Find what is damaged or missing in the stored state, and make it usable again. Objects do not change."""
+    from dstream.engine.commands.state_repair import examine, repair
+
+    operation = opened(config, var, var_file)
+    found = examine(operation)
+    if not found.problems:
+        say("The state is not damaged.")
+        return 0
+    for problem in found.problems:
+        say(f"Problem: {problem}.")
+    for step in found.steps:
+        say(f"Repair: {step}.")
+    if not force:
+        click.confirm("Repair the state like this? What cannot be used is kept beside it, as aside/...", abort=True)
+    snapshot = repair(operation, found, seconds(lock_timeout, "-lock-timeout"), _lines())
+    say(f"Repaired the state: serial {snapshot.serial}, {len(snapshot.resources)} objects. Run `dstream plan` next.")
+    return 0
 
 
 def _lines() -> Lines:

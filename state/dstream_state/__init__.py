@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StateDamaged,
         StateError,
         StateLocked,
+        StateMismatch,
         StateUnavailable,
         WrongKey,
     )
@@ -50,16 +51,18 @@ if TYPE_CHECKING:
     from dstream_state.objects import NO_TIMEOUTS, TIMED, ObjectState, OutputState, ProviderState, TaskState, Timeouts
     from dstream_state.opening import open_backend
     from dstream_state.records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
+    from dstream_state.repair_findings import Repair
     from dstream_state.snapshot import FORMAT_VERSION, Snapshot
     from dstream_state.v1_lifecycle import V1_LIFECYCLE
 
 _HOMES = {
     "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
+    "repair_findings": "Repair",
     "snapshot": "FORMAT_VERSION Snapshot",
     "encryption": "Encryption",
     "encryption_settings": "open_encryption",
     "errors": "EncryptionRequired FormatTooNew JournalMismatch KeyUnavailable LeaseLost SettingsError StateConflict"
-    " StateDamaged StateError StateLocked StateUnavailable WrongKey",
+    " StateDamaged StateError StateLocked StateMismatch StateUnavailable WrongKey",
     "fingerprints": "fingerprint",
     "holder": "Holder",
     "objects": "NO_TIMEOUTS TIMED ObjectState OutputState ProviderState TaskState Timeouts",
@@ -109,6 +112,7 @@ __all__ = [
     "PutProvider",
     "PutTask",
     "Record",
+    "Repair",
     "Result",
     "SettingsError",
     "Snapshot",
@@ -116,6 +120,7 @@ __all__ = [
     "StateDamaged",
     "StateError",
     "StateLocked",
+    "StateMismatch",
     "StateUnavailable",
     "TaskLease",
     "TaskState",

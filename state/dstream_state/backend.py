@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from dstream_state.codec import Json
 from dstream_state.holder import Holder
 from dstream_state.records import Intent, ProcessStarted, Record
+from dstream_state.repair_findings import Repair
 from dstream_state.snapshot import Snapshot
 
 
@@ -282,6 +283,18 @@ class Backend(Protocol):
 
     def past(self, serial: int) -> Snapshot:
         """Return the kept snapshot with this serial; raise StateError if there is none."""
+
+    def examine(self) -> Repair:
+        """Return what is damaged or missing, and what a repair would do about it; nothing is written."""
+
+    def repair(
+        self, found: Repair, *, timeout: float = 0, on_wait: Callable[[Holder | None], None] | None = None
+    ) -> Snapshot:
+        """Carry out what `examine` found, under the lock, and return the state as written.
+
+        What cannot be used is kept as files `aside/...`. Raises StateConflict if there is something else to repair
+        by now.
+        """
 
     def workspaces(self) -> list[str]:
         """Return the names of all workspaces that have a state, sorted; `default` always among them."""

@@ -13,19 +13,34 @@ from dataclasses import replace
 
 from dstream_state import processes
 from dstream_state.backend import Held, HistoryEntry, TaskStore, View
+from dstream_state.checksum import digest
 from dstream_state.clock import boot_seconds
-from dstream_state.errors import LeaseLost, StateConflict, StateDamaged, StateError, StateLocked, StateUnavailable
+from dstream_state.errors import (
+    LeaseLost,
+    StateConflict,
+    StateDamaged,
+    StateError,
+    StateLocked,
+    StateMismatch,
+    StateUnavailable,
+)
 from dstream_state.history import History
 from dstream_state.holder import Holder, this_holder
 from dstream_state.journal import MAX_BLOCKS, JournalWriter, delete_journal, log_name, new_name, read_journal
 from dstream_state.lease import Clock, Lease
 from dstream_state.lock_metadata import Meta
 from dstream_state.records import ProcessStarted, Record
+from dstream_state.repair import carry_out, examine
+from dstream_state.repair_findings import Repair
 from dstream_state.sealing import Sealer, read_snapshot
 from dstream_state.snapshot import Snapshot
 from dstream_state.state_lock import STATE, StoredHeld, fresh_records
-from dstream_state.storage import Busy, CannotSeal, Changed, Missing, NotOwner, Storage, StorageError
+from dstream_state.storage import Busy, CannotSeal, Changed, Missing, NotOwner, Storage, StorageError, Stored
 from dstream_state.task_store import StoredTask, task_names
+from dstream_state.verification import state_problem
+
+_NO_CONTENT = "0" * 64
+"""The SHA-256 in the metadata of a state that is about to be replaced: its content is not believed until then."""
 
 OnWait = Callable[[Holder | None], None]
 
@@ -69,8 +84,8 @@ class StoredBackend:
             try:
                 stored = self._storage.read(STATE)
             except Missing:
-                return View(None)
-            view = self._view(stored.content, Meta.load(stored.meta))
+                stored = Stored(b"", {}, "")
+            view = self._view(stored)
             if view is not None:
                 return view
             time.sleep(0.05)
@@ -129,8 +144,19 @@ class StoredBackend:
 
     def past(self, serial: int) -> Snapshot:
         """See `Backend`."""
-        content = History(self._storage).content(serial)
-        return read_snapshot(content, self._sealer, f"The snapshot with serial {serial}")
+        return History(self._storage).snapshot(serial, self._sealer)[0]
+
+    def examine(self) -> Repair:
+        """See `Backend`."""
+        return examine(self._storage, self._sealer)
+
+    def repair(self, found: Repair, *, timeout: float = 0, on_wait: OnWait | None = None) -> Snapshot:
+        """See `Backend`."""
+        lease = self._acquire(timeout, on_wait)
+        try:
+            return carry_out(self._storage, lease, self._sealer, found, self._clock)
+        finally:
+            lease.release()
 
     def workspaces(self) -> list[str]:
         """See `Backend`."""
@@ -163,9 +189,14 @@ class StoredBackend:
         finally:
             lease.release()
 
-    def _view(self, content: bytes, meta: Meta) -> View | None:
+    def _view(self, stored: Stored) -> View | None:
         """Return what there is to see; None if it changed meanwhile."""
-        snapshot = self._parsed(content)
+        meta = Meta.load(stored.meta)
+        snapshot = self._parsed(stored.content)
+        if problem := state_problem(self._storage, stored.content, snapshot, meta):
+            if self._tag() != stored.tag:
+                return None
+            raise StateMismatch(problem)
         if not meta.journals:
             return View(snapshot, (), meta.holder, meta.lineage)
         base = snapshot or Snapshot(meta.lineage)
@@ -178,6 +209,12 @@ class StoredBackend:
         if Meta.load(self._storage.read_meta(STATE).meta).serial != meta.serial:
             return None
         return View(snapshot, tuple(pending), meta.holder, meta.lineage)
+
+    def _tag(self) -> str:
+        try:
+            return self._storage.read_meta(STATE).tag
+        except Missing:
+            return ""
 
     def _parsed(self, content: bytes) -> Snapshot | None:
         """Return the snapshot in `content`; an operation that reads, then locks, finds the same one again."""
@@ -223,11 +260,13 @@ class StoredBackend:
     def _own(self, lease: Lease, operation: str, *, set_aside: bool) -> StoredHeld:
         """Make this process the owner: from here on, nothing that an earlier holder writes is accepted."""
         stored = self._storage.read(STATE)
-        meta = Meta.load(stored.meta)
         if set_aside:
-            base, meta = self._set_aside(stored.content, meta)
+            base, meta = self._set_aside(stored)
         else:
-            base = self._parsed(stored.content)
+            meta, base = Meta.load(stored.meta), self._parsed(stored.content)
+            if problem := state_problem(self._storage, stored.content, base, meta):
+                raise StateMismatch(problem)
+            meta = replace(meta, sha256=digest(stored.content) if base else "")
         lineage = base.lineage if base else meta.lineage or str(uuid.uuid4())
         serial = base.serial if base else 0
         journal = JournalWriter(
@@ -240,6 +279,7 @@ class StoredBackend:
             serial=serial,
             journals=(*meta.journals, journal.name),
             holder=holder,
+            sha256=meta.sha256,
         )
         try:
             tag = self._storage.write_meta(STATE, owned.store(), lease.id, stored.tag)
@@ -252,21 +292,44 @@ class StoredBackend:
                     "The state was written without the lock while the lock was being acquired."
                 ) from None
             raise
-        return StoredHeld(self._storage, lease, journal, base, owned, tag, self._sealer, holder)
+        held = StoredHeld(self._storage, lease, journal, base, owned, tag, self._sealer, holder)
+        if owned.sha256 == _NO_CONTENT:
+            held.rewrite()
+        return held
 
-    def _set_aside(self, content: bytes, meta: Meta) -> tuple[Snapshot | None, Meta]:
-        """Keep what cannot be used as files `aside/...`; return what to go on from: the state, if it can be read."""
+    def _set_aside(self, stored: Stored) -> tuple[Snapshot | None, Meta]:
+        """Keep what cannot be used as files `aside/...`; return what to go on from: the state, if it is believed."""
+        content = stored.content
+        try:
+            meta = Meta.load(stored.meta)
+        except StateDamaged:
+            meta = Meta()
         for name in meta.journals:
             with contextlib.suppress(Missing, CannotSeal):
                 self._storage.seal(log_name(name))
             with contextlib.suppress(Missing):
                 self._storage.put(f"aside/{name}", self._storage.read_log(log_name(name)).content)
-        meta = replace(meta, journals=())
+        found: Snapshot | None = None
         try:
-            return self._parsed(content), meta
+            found = self._parsed(content)
+            if state_problem(self._storage, content, found, meta) is None:
+                return found, replace(meta, journals=(), sha256=digest(content) if found else "")
         except StateDamaged:
+            pass
+        if content.strip():
             self._storage.put(f"aside/state-{meta.serial}", content)
-            return replace(Snapshot.new(meta.lineage), serial=meta.serial, epoch=meta.epoch), meta
+        # The serial keeps rising, and the lineage stays, as far as anything tells them.
+        newest = next(iter(History(self._storage).entries()), None)
+        serial = max(meta.serial, found.serial if found else 0, newest.serial if newest else 0)
+        lineage = meta.lineage or self._lineage(newest.serial if newest else None) or (found.lineage if found else "")
+        base = replace(Snapshot.new(lineage), serial=serial, epoch=meta.epoch)
+        return base, replace(meta, lineage=base.lineage, journals=(), sha256=_NO_CONTENT)
+
+    def _lineage(self, serial: int | None) -> str:
+        try:
+            return "" if serial is None else self.past(serial).lineage
+        except StateError:
+            return ""
 
     def _end_holder(self, holder: Holder, kill: bool) -> None:
         """End what holds the lock on this host, if it may be ended."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dstream_state.backend import DeadLetter
 from dstream_state.clock import now
 from dstream_state.codec import dumps, loads
+from dstream_state.errors import StateDamaged
 from dstream_state.sealing import Sealer
 from dstream_state.storage import Missing, Storage
 
@@ -49,6 +50,10 @@ class StoredDeadLetters:
             content = b"" if self._sealer is None else self._sealer.open(form, f"letter {key}".encode())
         head, _, envelope = content.partition(b"\n")
         form = loads(head, what)
+        if hashlib.sha256(envelope).hexdigest() != key:
+            raise StateDamaged(what, "its envelope does not have the SHA-256 that is its name")
+        if not isinstance(form, dict) or not {"reason", "at"} <= form.keys():
+            raise StateDamaged(what, "its first line has no reason and time")
         return DeadLetter(key, envelope, form["reason"], form["at"])
 
     def remove(self, keys: Iterable[str]) -> None:

@@ -65,15 +65,31 @@ class KeyUnavailable(StateUnavailable):
 
 
 class StateDamaged(StateError):
-    """The stored content is not valid."""
+    """The stored content is not valid; `reason` says why."""
 
     summary = "The state is damaged"
 
     def __init__(self, what: str, why: str) -> None:
         """Take the stored item and the reason."""
+        self.reason = why
         super().__init__(
-            f"{what} cannot be read ({why}). `dstream state history` lists earlier snapshots, "
-            "`dstream state restore` restores one."
+            f"{what} cannot be read ({why}). To see what can be recovered, run: dstream state repair. "
+            "`dstream state history` lists earlier snapshots, `dstream state restore` restores one."
+        )
+
+
+class StateMismatch(StateError):
+    """The stored content is valid, and is not what was written last; `reason` says in what it differs."""
+
+    summary = "The state does not match its metadata"
+
+    def __init__(self, why: str) -> None:
+        """Take what does not match, as a sentence without its full stop."""
+        self.reason = why
+        super().__init__(
+            f"{why}. Nothing was changed: with this state, objects that exist would be created again. To see what can "
+            "be recovered, run: dstream state repair. `dstream state history` lists earlier snapshots, `dstream state "
+            "restore` restores one."
         )
 
 

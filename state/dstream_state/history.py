@@ -10,8 +10,10 @@ import zlib
 from dataclasses import dataclass
 
 from dstream_state.clock import now
-from dstream_state.errors import StateError
-from dstream_state.storage import Item, Storage
+from dstream_state.errors import StateDamaged, StateError
+from dstream_state.sealing import Sealer, read_snapshot
+from dstream_state.snapshot import Snapshot
+from dstream_state.storage import Item, Missing, Storage
 
 KEEP = 50
 KEEP_SECONDS = 30 * 24 * 3600
@@ -54,7 +56,18 @@ class History:
             raise StateError(
                 f"There is no snapshot with serial {serial}. To list the snapshots, run: dstream state history"
             )
-        return zlib.decompress(self._storage.get(items[-1].name))
+        try:
+            return zlib.decompress(self._storage.get(items[-1].name))
+        except (zlib.error, Missing) as error:
+            raise StateDamaged(f"The snapshot with serial {serial}", str(error) or "it is missing") from error
+
+    def snapshot(self, serial: int, sealer: Sealer | None) -> tuple[Snapshot, bytes]:
+        """Return the snapshot with this serial and its document; raise StateError if it is not kept or damaged."""
+        content, what = self.content(serial), f"The snapshot with serial {serial}"
+        found = read_snapshot(content, sealer, what)
+        if found.serial != serial:
+            raise StateDamaged(what, f"it has serial {found.serial}")
+        return found, content
 
     def prune(self, moment: float) -> None:
         """Remove what is neither among the last 50 nor of the last 30 days before `moment` (seconds since 1970)."""

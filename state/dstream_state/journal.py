@@ -1,7 +1,7 @@
 """Journal: a log of blocks; its writer, with group commit, and its reader.
 
-A block is one line of JSON: `{"seq":N,"base":SERIAL,"records":[...]}`, or with `"encrypted"` instead of the
-records. `seq` rises by one; `base` is the serial of the snapshot that the records are on top of. Block 0 is
+A block is one line of JSON: `{"seq":N,"base":SERIAL,"records":[...],"checksum":HASH}`, or with `"encrypted"` instead of
+the records. `seq` rises by one; `base` is the serial of the snapshot that the records are on top of. Block 0 is
 the header and names journal, lineage and format. A log has room for a limited number of appends: its last
 block is then `{"seq":N,"continues":NAME}`, written after NAME was made and before it is used.
 """
@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dstream_state.codec import Json, dumps, loads
+from dstream_state.checksum import checked_line, read_line
+from dstream_state.codec import Json
 from dstream_state.errors import FormatTooNew, JournalMismatch, StateConflict, StateDamaged, StateError
 from dstream_state.records import Record
 from dstream_state.sealing import Sealer, read_records, records_form
@@ -156,7 +157,7 @@ class JournalWriter:
     def _line(self, records: Sequence[Record]) -> bytes:
         seq = self.last + 1
         bound = context(self._lineage, self.name, seq, self.base)
-        return dumps({"seq": seq, "base": self.base} | records_form(records, self._sealer, bound)) + b"\n"
+        return checked_line({"seq": seq, "base": self.base} | records_form(records, self._sealer, bound))
 
     def _put(self, line: bytes) -> None:
         self._storage.append(log_name(self.logs[-1]), self._position, line)
@@ -167,14 +168,14 @@ class JournalWriter:
     def _continue(self) -> None:
         name, old, position = new_name(), self.logs[-1], self._position
         self._create(name, self.last + 2)
-        line = dumps({"seq": self.last + 1, "continues": name}) + b"\n"
+        line = checked_line({"seq": self.last + 1, "continues": name})
         self._storage.append(log_name(old), position, line)
         self.logs.append(name)
         self.last += 2
 
     def _create(self, name: str, seq: int = 0) -> None:
         header = {"journal": self.name, "lineage": self._lineage, "format_version": FORMAT_VERSION}
-        line = dumps({"seq": seq, "base": self.base, "header": header}) + b"\n"
+        line = checked_line({"seq": seq, "base": self.base, "header": header})
         self._storage.create_log(log_name(name), line)
         self._position, self._in_log = len(line), 1
 
@@ -201,14 +202,33 @@ def read_journal(storage: Storage, name: str, sealer: Sealer | None, *, seal: bo
     Raises Missing, CannotSeal, StateDamaged, FormatTooNew, JournalMismatch.
     """
     reader = _Reader(name, sealer)
+    _read_logs(storage, reader, name, seal=seal)
+    return reader.journal()
+
+
+def salvage_journal(storage: Storage, name: str, sealer: Sealer | None) -> tuple[Journal, str]:
+    """Return what can be read of a journal up to the first damage, and what the damage is, empty if there is none.
+
+    Raises Missing, FormatTooNew, JournalMismatch.
+    """
+    reader = _Reader(name, sealer)
+    try:
+        _read_logs(storage, reader, name, seal=False)
+    except StateDamaged as problem:
+        return reader.journal(), problem.reason
+    return reader.journal(), ""
+
+
+def _read_logs(storage: Storage, reader: _Reader, name: str, *, seal: bool) -> None:
     next_log: str | None = name
     while next_log is not None:
-        if seal:
+        if seal:  # Sealing may cut off what follows the last line break, so that is looked at first.
+            reader.check_end(storage.read_log(log_name(next_log)).content)
             storage.seal(log_name(next_log))
         stored = storage.read_log(log_name(next_log))
         reader.logs.append((next_log, stored.tag))
         next_log = reader.take(stored.content)
-    return Journal(name, reader.lineage, tuple(reader.blocks), reader.last, tuple(reader.logs))
+    reader.check_begun()
 
 
 def delete_journal(storage: Storage, name: str) -> None:
@@ -237,40 +257,76 @@ class _Reader:
         self.last = -1
         self.logs: list[tuple[str, str]] = []
 
+    def journal(self) -> Journal:
+        """Return what was taken so far."""
+        return Journal(self._name, self.lineage, tuple(self.blocks), self.last, tuple(self.logs))
+
     def take(self, content: bytes) -> str | None:
         """Read one log; return the name of the log that continues it."""
+        self.check_end(content)
         lines = content.split(b"\n")
         lines.pop()  # After the last newline: nothing, or a block whose write did not end and was never relied upon.
         next_log = None
         for line in lines:
-            form = loads(line, self._what)
-            next_log = self._line(form) or next_log
+            next_log = self._line(read_line(line, self._what)) or next_log
         return next_log
 
+    def check_begun(self) -> None:
+        """Raise StateDamaged where there is not even a header: it is written before the journal is listed."""
+        if self.last < 0:
+            raise StateDamaged(self._what, "it is empty")
+
+    def check_end(self, content: bytes) -> None:
+        """Raise StateDamaged if a whole block is followed by another byte than its line break.
+
+        A write that did not end leaves the beginning of a block, never more than one.
+        """
+        tail = content.rpartition(b"\n")[2]
+        if tail[:-1].endswith(b'"}') and _whole(tail[:-1]):
+            raise StateDamaged(self._what, "the line break after its last block is damaged")
+
     def _line(self, form: Json) -> str | None:
-        seq = form["seq"]
+        seq = self._number(form, "seq")
         if seq <= self.last:
             return None  # The same block again: its write was repeated after a lost answer.
         if seq != self.last + 1:
             raise StateDamaged(self._what, f"block {self.last + 1} is missing")
-        self.last = seq
         if "header" in form:
             self._header(form["header"])
         elif "continues" in form:
+            self.last = seq
             return str(form["continues"])
         elif self._records:
-            bound = context(self.lineage, self._name, seq, form["base"])
-            records = read_records(form, self._sealer, bound, self._what)
-            self.blocks.append(Block(seq, form["base"], records))
+            base = self._number(form, "base")
+            bound = context(self.lineage, self._name, seq, base)
+            self.blocks.append(Block(seq, base, read_records(form, self._sealer, bound, self._what)))
+        self.last = seq
         return None
 
+    def _number(self, form: Json, name: str) -> int:
+        number = form.get(name) if isinstance(form, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise StateDamaged(self._what, f"the line after block {self.last} has no valid {name!r}")
+        return number
+
     def _header(self, header: Json) -> None:
-        if header["format_version"] > FORMAT_VERSION:
-            raise FormatTooNew(self._what, header["format_version"], FORMAT_VERSION)
+        names = ("journal", "lineage", "format_version")
+        if not isinstance(header, dict) or any(name not in header for name in names):
+            raise StateDamaged(self._what, "its header is not complete")
+        version = header["format_version"]
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise FormatTooNew(self._what, version, FORMAT_VERSION)
         if header["journal"] != self._name:
             raise JournalMismatch(self._name, f"its header says {header['journal']}")
-        self.lineage = header["lineage"]
+        self.lineage = str(header["lineage"])
 
     @property
     def _what(self) -> str:
         return f"Journal {self._name}"
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        return isinstance(read_line(line, "a block"), dict)
+    except StateDamaged:
+        return False

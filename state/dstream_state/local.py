@@ -19,8 +19,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dstream_state.checksum import digest
 from dstream_state.errors import SettingsError, StateUnavailable
-from dstream_state.storage import Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
+from dstream_state.storage import UNREADABLE, Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "lustre"})
 _SEAL = b'{"sealed":true}\n'
@@ -92,15 +93,14 @@ class LocalStorage:
     def read_meta(self, name: str) -> Stored:
         """See `Storage`."""
         with self._telling():
+            path = self._path(name, ".meta")
             try:
-                form = json.loads(self._path(name, ".meta").read_bytes())
+                content = path.read_bytes()
             except FileNotFoundError:
                 if self._path(name, ".json").exists() or self._path(name, ".lock").exists():
                     return Stored(b"", {}, "")
                 raise Missing from None
-            except ValueError as error:
-                raise StateUnavailable(f"{self._path(name, '.meta')} cannot be read: {error}") from error
-            return Stored(b"", form["meta"], form["tag"])
+            return _metadata(content, path)
 
     def acquire(self, name: str, lease: str) -> None:
         """See `Storage`."""
@@ -354,6 +354,18 @@ def _file_system(folder: Path) -> str:
         if path.startswith(point) and len(point) >= len(best):
             best, kind = point, found
     return kind
+
+
+def _metadata(content: bytes, path: Path) -> Stored:
+    """Return the metadata that a file has."""
+    try:
+        form = json.loads(content)
+        if not isinstance(form["tag"], str) or not all(isinstance(text, str) for text in form["meta"].values()):
+            raise ValueError("it is not the metadata of a state")
+        return Stored(b"", form["meta"], form["tag"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = "it is empty" if not content.strip() else f"{type(error).__name__}: {error}"
+        return Stored(b"", {UNREADABLE: f"{path}: {why}"}, digest(content))
 
 
 def _write_all(fd: int, content: bytes) -> None:

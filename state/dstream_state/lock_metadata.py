@@ -1,7 +1,7 @@
 """Meta: what stands beside the state's content, readable and writable without it.
 
-It says who holds the lock, which journals are open, and which lineage and serial the content has. Stored as
-text by text, since blob metadata is that.
+It says who holds the lock, which journals are open, and which lineage, serial and SHA-256 the content has. Stored
+as text by text, since blob metadata is that, with a checksum over all of them.
 """
 
 from __future__ import annotations
@@ -10,32 +10,46 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from dstream_state.checksum import MEMBER, digest
 from dstream_state.errors import StateDamaged
 from dstream_state.holder import Holder
+from dstream_state.storage import UNREADABLE
+
+_NAMES = ("lineage", "epoch", "serial", "sha256", "journals", "holder")
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """`epoch` rises with every change of ownership; `journals` are the open ones, oldest first."""
+    """`epoch` rises with every change of ownership; `journals` are the open ones, oldest first.
+
+    `sha256` is the hash of the content; empty where an earlier version wrote it, or nothing was written yet.
+    """
 
     lineage: str = ""
     epoch: int = 0
     serial: int = 0
     journals: tuple[str, ...] = ()
     holder: Holder | None = None
+    sha256: str = ""
 
     def store(self) -> dict[str, str]:
         """Return the stored form."""
-        form = {"lineage": self.lineage, "epoch": str(self.epoch), "serial": str(self.serial)}
+        form = {"lineage": self.lineage, "epoch": str(self.epoch), "serial": str(self.serial), "sha256": self.sha256}
         if self.journals:
             form["journals"] = " ".join(self.journals)
         if self.holder is not None:
             form["holder"] = json.dumps(self.holder.to_json(), separators=(",", ":"))
-        return {name: text for name, text in form.items() if text}
+        form = {name: text for name, text in form.items() if text}
+        return form | {MEMBER: _checksum(form)}
 
     @classmethod
     def load(cls, form: Mapping[str, str]) -> Meta:
         """Return what `store` made; an empty mapping gives an empty Meta. Raises StateDamaged."""
+        what = "The state's metadata"
+        if UNREADABLE in form:
+            raise StateDamaged(what, form[UNREADABLE])
+        if MEMBER in form and form[MEMBER] != _checksum(form):
+            raise StateDamaged(what, "its checksum does not match")
         try:
             return cls(
                 lineage=form.get("lineage", ""),
@@ -43,10 +57,16 @@ class Meta:
                 serial=int(form.get("serial", "0")),
                 journals=tuple(form.get("journals", "").split()),
                 holder=Holder.from_json(json.loads(form["holder"])) if "holder" in form else None,
+                sha256=form.get("sha256", ""),
             )
-        except (ValueError, KeyError, TypeError) as error:
-            raise StateDamaged("The state's metadata", f"{type(error).__name__}: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise StateDamaged(what, f"{type(error).__name__}: {error}") from error
 
     def released(self) -> Meta:
         """Return the same with the holder marked as gone."""
         return replace(self, holder=self.holder and replace(self.holder, released=True))
+
+
+def _checksum(form: Mapping[str, str]) -> str:
+    """Return the checksum over the members that dstream writes; a service may add others."""
+    return digest(json.dumps([[name, form[name]] for name in _NAMES if name in form]).encode())

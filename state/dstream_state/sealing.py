@@ -11,6 +11,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from dstream_state.checksum import checked_line, read_line
 from dstream_state.codec import Json, dumps, loads
 from dstream_state.errors import EncryptionRequired, FormatTooNew, StateDamaged, WrongKey
 from dstream_state.records import Record, from_json
@@ -33,12 +34,12 @@ class Sealer(Protocol):
 def snapshot_bytes(snapshot: Snapshot, sealer: Sealer | None) -> bytes:
     """Return the document to store."""
     with _no_collection():
+        if sealer is None:
+            return checked_line(snapshot.to_json())
         data = dumps(snapshot.to_json())
-    if sealer is None:
-        return data + b"\n"
     form = {"format_version": FORMAT_VERSION, "lineage": snapshot.lineage, "serial": snapshot.serial}
     form["encrypted"] = sealer.seal(data, _document_context(snapshot.lineage, snapshot.serial))
-    return dumps(form) + b"\n"
+    return checked_line(form)
 
 
 def read_snapshot(content: bytes, sealer: Sealer | None, what: str = "The state document") -> Snapshot:
@@ -51,7 +52,7 @@ def read_snapshot(content: bytes, sealer: Sealer | None, what: str = "The state 
 
 
 def _read(content: bytes, sealer: Sealer | None, what: str) -> Snapshot:
-    form = loads(content, what)
+    form = read_line(content, what)
     if not isinstance(form, dict):
         raise StateDamaged(what, "it is not a JSON object")
     version = form.get("format_version")
@@ -81,6 +82,8 @@ def read_records(form: Json, sealer: Sealer | None, context: str, what: str) -> 
         forms = form.get("records", ())
         if forms:
             _clear_allowed(sealer, what)
+    if not isinstance(forms, list | tuple):
+        raise StateDamaged(what, "its records are not a list")
     return tuple(map(from_json, forms))
 
 

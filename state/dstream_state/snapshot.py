@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dstream_state.codec import Json
@@ -70,6 +70,8 @@ class Snapshot:
             raise StateDamaged(what, "it has no format_version")
         if form["format_version"] > FORMAT_VERSION:
             raise FormatTooNew(what, form["format_version"], FORMAT_VERSION)
+        if wrong := _wrong_member(form):
+            raise StateDamaged(what, f"its {wrong} is not valid")
         try:
             intents = [Intent.from_json(item) for item in form["intents"]]
             return cls(
@@ -86,3 +88,28 @@ class Snapshot:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error
+
+
+def _wrong_member(form: Mapping[str, Json]) -> str | None:
+    """Return the name of a member that what stands on the state could not use; None if all are of their type."""
+    absorbed = form.get("absorbed")
+    if not isinstance(form.get("lineage"), str):
+        return "lineage"
+    for name in ("serial", "epoch"):
+        if not _is_count(form.get(name)):
+            return name
+    if not isinstance(absorbed, dict) or not all(map(_is_count, absorbed.values())):
+        return "absorbed"
+    for address, item in _objects(form):
+        if not isinstance(item, dict) or not isinstance(item.get("attributes", {}), dict):
+            return f"object {address}"
+    return None
+
+
+def _objects(form: Mapping[str, Json]) -> Iterable[tuple[str, Json]]:
+    resources = form.get("resources")
+    return resources.items() if isinstance(resources, dict) else ()
+
+
+def _is_count(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

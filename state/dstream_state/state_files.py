@@ -14,8 +14,9 @@ from pathlib import Path
 
 from dstream_state.apply_records import overlay
 from dstream_state.backend import Held
-from dstream_state.codec import Json, dumps, loads
-from dstream_state.errors import StateConflict, StateError
+from dstream_state.checksum import checked_line, read_line
+from dstream_state.codec import Json
+from dstream_state.errors import StateConflict, StateDamaged, StateError
 from dstream_state.records import Intent, Record
 from dstream_state.sealing import Sealer, read_records, read_snapshot, records_form, snapshot_bytes
 from dstream_state.snapshot import Snapshot
@@ -131,11 +132,13 @@ def _known(intent: Intent, current: Snapshot) -> bool:
 
 def _records_line(lineage: str, records: Sequence[Record], sealer: Sealer | None) -> bytes:
     form: dict[str, Json] = {_ORPHANS: lineage}
-    return dumps(form | records_form(records, sealer, _context(lineage))) + b"\n"
+    return checked_line(form | records_form(records, sealer, _context(lineage)))
 
 
 def _read_line(line: bytes, sealer: Sealer | None, what: str) -> tuple[str, tuple[Record, ...]]:
-    form = loads(line, what)
+    form = read_line(line, what)
+    if not isinstance(form, dict) or _ORPHANS not in form:
+        raise StateDamaged(what, "its records have no lineage")
     lineage = str(form[_ORPHANS])
     return lineage, read_records(form, sealer, _context(lineage), what)
 

@@ -14,6 +14,7 @@ from typing import Self
 
 from dstream_state import processes
 from dstream_state.apply_records import Overlay
+from dstream_state.checksum import digest
 from dstream_state.errors import JournalMismatch, LeaseLost, StateConflict, StateDamaged, StateError
 from dstream_state.history import History
 from dstream_state.holder import Holder
@@ -110,6 +111,10 @@ class StoredHeld:
             self._write_over(records)
         self._recovered = True
         self.snapshot = self._base
+
+    def rewrite(self) -> None:
+        """Have `finish` write the state also where nothing changed."""
+        self._exists = False
 
     def append(self, records: Iterable[Record]) -> None:
         """See `Held`."""
@@ -284,7 +289,7 @@ class StoredHeld:
         absorbed[self._journal.name] = self._journal.last
         new = self._overlay.snapshot(serial=self._base.serial + 1, epoch=self._meta.epoch, absorbed=absorbed)
         content = snapshot_bytes(new, self._sealer)
-        meta = replace(self._meta, serial=new.serial, lineage=new.lineage)
+        meta = replace(self._meta, serial=new.serial, lineage=new.lineage, sha256=digest(content))
         self._tag = self._owned(lambda: self._storage.write(STATE, content, meta.store(), self._lease.id, self._tag))
         self._meta, self._base, self._exists = meta, new, True
         self._overlay = Overlay(new)

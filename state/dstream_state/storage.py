@@ -20,6 +20,12 @@ from typing import Protocol
 
 from dstream_state.errors import StateError
 
+UNREADABLE = "unreadable"
+"""The only entry of metadata that is stored and cannot be parsed; its text says why.
+
+Such metadata has a tag, so that a repair can replace it.
+"""
+
 
 class StorageError(StateError):
     """Base of the answers below. The algorithm turns each into an error of its own.

@@ -16,8 +16,9 @@ from typing import Self
 
 from dstream_state import processes
 from dstream_state.backend import Checkpoint, TaskView
+from dstream_state.checksum import checked_line, digest, read_line
 from dstream_state.clock import now
-from dstream_state.codec import Json, dumps, loads
+from dstream_state.codec import Json
 from dstream_state.dead_letters import StoredDeadLetters
 from dstream_state.errors import FormatTooNew, LeaseLost, StateConflict, StateDamaged, StateError, StateLocked
 from dstream_state.holder import Holder, this_holder
@@ -25,7 +26,8 @@ from dstream_state.lease import Clock, Lease
 from dstream_state.lock_metadata import Meta
 from dstream_state.records import ProcessStarted
 from dstream_state.sealing import Sealer
-from dstream_state.storage import Busy, Changed, Missing, NotOwner, Storage
+from dstream_state.storage import Busy, Changed, Missing, NotOwner, Storage, Stored
+from dstream_state.verification import task_problem
 
 FORMAT_VERSION = 1
 _CELLS = "task/"
@@ -67,8 +69,57 @@ class StoredTask:
             stored = self._storage.read(self._cell)
         except Missing:
             return TaskView(None, None)
+        try:
+            document, meta = self._verified(stored)
+        except StateDamaged:
+            # Content and metadata are two files in some places: the runner may have written between the two reads.
+            document, meta = self._verified(self._storage.read(self._cell))
+        return TaskView(document.checkpoint, meta.holder, document.processes)
+
+    def problem(self) -> str | None:
+        """Return why the checkpoint cannot be used, None if it can."""
+        try:
+            self.read()
+        except StateDamaged as damage:
+            return damage.reason
+        return None
+
+    def repair(self, who: str) -> None:
+        """Make the task usable again: with its checkpoint where that can be read, else without one.
+
+        What was there is kept as `aside/task-NAME`. Dead letters stay.
+        """
+        lease = Lease(self._storage, self._cell, self._clock)
+        try:
+            lease.acquire(0, lambda: None)
+        except Busy:
+            raise StateLocked(None, f"Task {self._name}") from None
+        try:
+            stored = self._storage.read(self._cell)
+            if stored.content.strip():
+                self._storage.put(f"aside/task-{quote(self._name)}", stored.content)
+            try:
+                document = _Document.load(stored.content, self._name)
+            except StateDamaged:
+                document = _Document()
+            try:
+                meta = Meta.load(stored.meta)
+            except StateDamaged:
+                meta = Meta()
+            serial = max(meta.serial, document.serial or 0) + 1
+            content = document.store(self._name, serial)
+            fresh = Meta(epoch=meta.epoch + 1, serial=serial, holder=meta.released().holder, sha256=digest(content))
+            self._storage.write(self._cell, content, fresh.store(), lease.id, stored.tag)
+        finally:
+            lease.release()
+
+    def _verified(self, stored: Stored) -> tuple[_Document, Meta]:
+        """Return document and metadata of the cell; raise StateDamaged unless they belong together."""
+        meta = Meta.load(stored.meta)
         document = _Document.load(stored.content, self._name)
-        return TaskView(document.checkpoint, Meta.load(stored.meta).holder, document.processes)
+        if problem := task_problem(stored.content, document.serial, meta):
+            raise StateDamaged(f"The checkpoint of task {self._name}", problem)
+        return document, meta
 
     def acquire(
         self, who: str, timeout: float = 0, on_wait: Callable[[Holder | None], None] | None = None
@@ -97,10 +148,12 @@ class StoredTask:
 
     def _own(self, lease: Lease, who: str) -> StoredTaskLease:
         stored = self._storage.read(self._cell)
-        meta = Meta.load(stored.meta)
-        document = _Document.load(stored.content, self._name)
+        document, meta = self._verified(stored)
         holder = this_holder(who, lease.id)
-        owned = Meta(epoch=meta.epoch + 1, serial=meta.serial, holder=holder)
+        # Content that is newer than its metadata is that of a runner which was killed between the two writes.
+        serial = max(meta.serial, document.serial or 0)
+        sha256 = digest(stored.content) if stored.content.strip() else ""
+        owned = Meta(epoch=meta.epoch + 1, serial=serial, holder=holder, sha256=sha256)
         try:
             tag = self._storage.write_meta(self._cell, owned.store(), lease.id, stored.tag)
         except (NotOwner, Changed):
@@ -114,15 +167,22 @@ class StoredTask:
 class _Document:
     """What a task's cell holds."""
 
-    __slots__ = ("checkpoint", "processes")
+    __slots__ = ("checkpoint", "processes", "serial")
 
-    def __init__(self, checkpoint: Checkpoint | None = None, started: Sequence[ProcessStarted] = ()) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None = None,
+        started: Sequence[ProcessStarted] = (),
+        serial: int | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
         self.processes = tuple(started)
+        self.serial = serial
+        """That of the metadata it was written with; None in documents of earlier versions."""
 
-    def store(self, name: str) -> bytes:
+    def store(self, name: str, serial: int) -> bytes:
         """Return the stored form."""
-        form: dict[str, Json] = {"format_version": FORMAT_VERSION, "name": name}
+        form: dict[str, Json] = {"format_version": FORMAT_VERSION, "name": name, "serial": serial}
         if (point := self.checkpoint) is not None:
             form["checkpoint"] = {
                 "position": point.position,
@@ -132,7 +192,7 @@ class _Document:
             }
         if self.processes:
             form["processes"] = [process.to_json() for process in self.processes]
-        return dumps(form) + b"\n"
+        return checked_line(form)
 
     @classmethod
     def load(cls, content: bytes, name: str) -> _Document:
@@ -140,18 +200,20 @@ class _Document:
         if not content.strip():
             return cls()
         what = f"The checkpoint of task {name}"
-        form = loads(content, what)
+        form = read_line(content, what)
         try:
             if form["format_version"] > FORMAT_VERSION:
                 raise FormatTooNew(what, form["format_version"], FORMAT_VERSION)
             if form["name"] != name:
                 raise StateDamaged(what, f"it belongs to task {form['name']}")
-            point = form.get("checkpoint")
+            point, serial = form.get("checkpoint"), form.get("serial")
+            if serial is not None and not isinstance(serial, int):
+                raise StateDamaged(what, "its serial is not valid")
             started = [ProcessStarted.from_json(item) for item in form.get("processes", ())]
             if point is None:
-                return cls(None, started)
+                return cls(None, started, serial)
             checkpoint = Checkpoint(point["position"], point["task"], point["objects"], point["at"])
-            return cls(checkpoint, started)
+            return cls(checkpoint, started, serial)
         except (KeyError, TypeError, AttributeError) as error:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error
 
@@ -219,7 +281,7 @@ class StoredTaskLease:
             if self.checkpoint is None and not keys:
                 return
             folder = f"archive/{quote(self._task._name)}/{now().replace('-', '').replace(':', '')}/"
-            self._storage.put(f"{folder}checkpoint", self._document.store(self._task._name))
+            self._storage.put(f"{folder}checkpoint", self._document.store(self._task._name, self._meta.serial))
             letters.copy_to(f"{folder}dead/")
             self._write(_Document())
             letters.remove(keys)
@@ -261,8 +323,9 @@ class StoredTaskLease:
 
     def _write(self, document: _Document) -> None:
         self.ensure()
-        meta = replace(self._meta, serial=self._meta.serial + 1)
-        content = document.store(self._task._name)
+        serial = self._meta.serial + 1
+        content = document.store(self._task._name, serial)
+        meta = replace(self._meta, serial=serial, sha256=digest(content))
         try:
             self._tag = self._storage.write(self._cell, content, meta.store(), self._lease.id, self._tag)
         except NotOwner:

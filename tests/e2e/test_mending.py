@@ -66,7 +66,8 @@ def test_a_state_that_was_damaged_by_hand_is_refused_and_restored(tmp_path: Path
     for command in (["plan"], ["apply", "-auto-approve"], ["state", "list"]):
         refused = dstream(tmp_path, *command)
         assert refused.code == 1
-        assert "The state is damaged" in refused.err and "dstream state restore" in refused.err
+        text = " ".join(refused.err.replace("│", " ").split())
+        assert "The state is damaged" in text and "dstream state restore" in text
     listed = dstream(tmp_path, "state", "history")
     assert listed.code == 0, listed.said
     serial = listed.out.split()[0]
@@ -75,3 +76,27 @@ def test_a_state_that_was_damaged_by_hand_is_refused_and_restored(tmp_path: Path
     assert dstream(tmp_path, "plan", "-detailed-exitcode").code == 0
     assert world.in_step()
     assert [path.read_text() for path in (tmp_path / ".dstream/state/default/aside").iterdir()] == ["not what it was"]
+
+
+@pytest.mark.parametrize("loss", ["emptied", "deleted", "older"])
+def test_a_lost_state_is_refused_and_repaired_without_creating_anything_again(tmp_path: Path, loss: str) -> None:
+    world = World(tmp_path)
+    state = tmp_path / ".dstream/state/default/state.json"
+    world.apply(blocks("a"))
+    earlier = state.read_bytes()
+    world.apply(blocks("a", "b"))
+    if loss == "deleted":
+        state.unlink()
+    else:
+        state.write_bytes(earlier if loss == "older" else b"")
+    for command in (["plan"], ["apply", "-auto-approve"], ["destroy", "-auto-approve"], ["state", "list"], ["output"]):
+        refused = dstream(tmp_path, *command)
+        assert refused.code == 1
+        assert "DS4020" in refused.err and "dstream state repair" in refused.err
+    assert world.recorder.names() == ["a", "b"]
+    repaired = dstream(tmp_path, "state", "repair", "-force")
+    assert repaired.code == 0, repaired.said
+    assert "its metadata" in repaired.out and "2 objects" in repaired.out
+    assert dstream(tmp_path, "plan", "-detailed-exitcode").code == 0
+    assert world.in_step()
+    assert dstream(tmp_path, "state", "repair").out.strip() == "The state is not damaged."

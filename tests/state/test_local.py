@@ -5,7 +5,9 @@ Whole or not at all, for their owner alone, and what a crash can leave of them.
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,10 @@ from dstream_state import (
     open_backend,
 )
 from dstream_state.backend import Backend
+from dstream_state.checksum import digest
 from dstream_state.history import KEEP, History
 from dstream_state.local import LocalStorage
+from dstream_state.lock_metadata import Meta
 from dstream_state.state_files import restore
 
 
@@ -103,7 +107,10 @@ def test_a_journal_of_another_state_is_never_replayed_and_can_be_set_aside(backe
     write(backend, "b")
     with backend.lock("apply") as held:
         held.append([put("c")])
-    (folder / "state.json").write_bytes(earlier)  # Restored by hand, while a journal was open.
+    (folder / "state.json").write_bytes(earlier)  # Restored by hand, metadata included, while a journal was open.
+    form = json.loads((folder / "state.meta").read_bytes())
+    form["meta"] = replace(Meta.load(form["meta"]), serial=1, sha256=digest(earlier)).store()
+    (folder / "state.meta").write_text(json.dumps(form))
     for _ in range(2):
         with pytest.raises(JournalMismatch, match="continues serial 2, the state has serial 1"):
             backend.lock("apply")

@@ -24,6 +24,7 @@ from dstream_state import (
     Record,
     Snapshot,
     StateDamaged,
+    StateMismatch,
 )
 from dstream_state.state_files import load, push, restore, save
 
@@ -40,7 +41,7 @@ def _replaceable(operation: Operation, name: str, timeout: float, observer: Obse
     """Hold the lock of a state that will be replaced, even if it or a journal is damaged."""
     try:
         held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting)
-    except (StateDamaged, JournalMismatch):
+    except (StateDamaged, StateMismatch, JournalMismatch):
         held = operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting, set_aside=True)
     with held:
         yield held
