@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from dstream.cli.open_operation import open_configured, task_targets
-from dstream.cli.options import Command, config_options, flag, lock_options, option
+from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import say
+
+if TYPE_CHECKING:
+    from dstream.engine.setup.operation import Operation
 
 
 @click.command("init", cls=Command)
 @click.argument("task", required=False)
 @config_options
 @lock_options
+@option(
+    "backend-config",
+    metavar="FILE|KEY=VALUE",
+    multiple=True,
+    help="Set an argument of the backend block; kept for later commands.",
+)
+@flag("migrate-state", help="Where the backend changed: move the state to the new one.")
+@flag("reconfigure", help="Where the backend changed: use the new one and leave the old state where it is.")
 @flag("upgrade", help="Lock the newest versions that the constraints allow, and the present digests of tags.")
 @flag("pull-images", help="Pull images again that are already on this machine.")
 @option("lockfile", metavar="MODE", help="readonly: fail if the lock file would change.")
@@ -27,6 +41,9 @@ def command(
     var: tuple[str, ...],
     var_file: tuple[str, ...],
     lock_timeout: str,
+    backend_config: tuple[str, ...],
+    migrate_state: bool,
+    reconfigure: bool,
     upgrade: bool,
     pull_images: bool,
     lockfile: str | None,
@@ -41,8 +58,10 @@ def command(
     from dstream.cli.dependency_lock import lenient, lock
     from dstream.engine.commands.dependency_lock import prior_sources
 
+    if migrate_state and reconfigure:
+        raise click.UsageError("-migrate-state and -reconfigure exclude each other.")
     operation = open_configured(config, var, var_file)
-    operation.backend.prepare()
+    _initialize_backend(operation, backend_config, migrate_state, reconfigure, lock_timeout)
     lock(
         lenient(config, var, var_file),
         upgrade=upgrade,
@@ -72,3 +91,18 @@ def command(
         say(f"Provider {used.name}: {used.info.name} {used.info.version}, protocol {used.info.protocol}")
     say("\ndstream has been initialized. Run `dstream plan` to see the required changes.")
     return 0
+
+
+def _initialize_backend(
+    operation: Operation, given: tuple[str, ...], migrate_state: bool, reconfigure: bool, lock_timeout: str
+) -> None:
+    from dstream.cli.render.moves import say_moves
+    from dstream.cli.render.paint import paint_for
+    from dstream.cli.render.progress import Lines
+    from dstream.engine.commands.backend_change import Change, initialize_backend
+
+    change: Change = "migrate" if migrate_state else "reconfigure" if reconfigure else "refuse"
+    waiting = Lines(paint_for(sys.stdout)).waiting
+    moves = initialize_backend(operation, given, change, seconds(lock_timeout, "-lock-timeout"), waiting)
+    if moves is not None:
+        say_moves(moves, operation.backend)

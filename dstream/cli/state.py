@@ -1,16 +1,16 @@
-"""`dstream state`: list, show, mv, rm, pull, push, history, restore, repair."""
+"""`dstream state`: list, show, mv, rm, pull, push, history, restore, repair, migrate."""
 
 from __future__ import annotations
 
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dstream.cli.open_operation import open_configured
-from dstream.cli.options import Command, config_options, flag, lock_options, seconds
+from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def repair_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_t
     """Find what is damaged or missing in the stored state, and make it usable again. Objects do not change."""
     from dstream.engine.commands.state_repair import examine, repair
 
-    operation = opened(config, var, var_file)
+    operation = open_configured(config, var, var_file)
     found = examine(operation)
     if not found.problems:
         say("The state is not damaged.")
@@ -202,6 +202,22 @@ def repair_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_t
     snapshot = repair(operation, found, seconds(lock_timeout, "-lock-timeout"), _lines())
     say(f"Repaired the state: serial {snapshot.serial}, {len(snapshot.resources)} objects. Run `dstream plan` next.")
     return 0
+
+
+@command.command("migrate", cls=Command)
+@config_options
+@lock_options
+@option("from", metavar="TYPE", required=True, help="The backend to move from: local, azurerm or an installed one.")
+@option("from-config", metavar="FILE|KEY=VALUE", multiple=True, help="Its arguments, as in a backend block.")
+def migrate_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, **more: Any) -> None:
+    """Move state, workspaces, history, checkpoints and dead letters from another backend to the configured one."""
+    from dstream.cli.render.moves import say_moves
+    from dstream.engine.commands.backend_change import migrate_from, read_settings
+
+    operation = open_configured(config, var, var_file)
+    settings = read_settings(more["from_config"])
+    timeout = seconds(lock_timeout, "-lock-timeout")
+    say_moves(migrate_from(operation, more["from"], settings, timeout, _lines().waiting), operation.backend)
 
 
 def _lines() -> Lines:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         DeadLetters,
         Held,
         HistoryEntry,
+        Moved,
         TaskLease,
         TaskStore,
         TaskView,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         StateError,
         StateLocked,
         StateMismatch,
+        StateMoved,
         StateUnavailable,
         WrongKey,
     )
@@ -56,13 +58,14 @@ if TYPE_CHECKING:
     from dstream_state.v1_lifecycle import V1_LIFECYCLE
 
 _HOMES = {
-    "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry TaskLease TaskStore TaskView View",
+    "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry Moved TaskLease TaskStore TaskView View",
     "repair_findings": "Repair",
     "snapshot": "FORMAT_VERSION Snapshot",
     "encryption": "Encryption",
     "encryption_settings": "open_encryption",
     "errors": "EncryptionRequired FormatTooNew JournalMismatch KeyUnavailable LeaseLost SettingsError StateConflict"
-    " StateDamaged StateError StateLocked StateMismatch StateUnavailable WrongKey",
+    " StateDamaged StateError StateLocked StateMismatch StateMoved"
+    " StateUnavailable WrongKey",
     "fingerprints": "fingerprint",
     "holder": "Holder",
     "objects": "NO_TIMEOUTS TIMED ObjectState OutputState ProviderState TaskState Timeouts",
@@ -102,6 +105,7 @@ __all__ = [
     "JournalMismatch",
     "KeyUnavailable",
     "LeaseLost",
+    "Moved",
     "ObjectState",
     "OutputState",
     "Overlay",
@@ -121,6 +125,7 @@ __all__ = [
     "StateError",
     "StateLocked",
     "StateMismatch",
+    "StateMoved",
     "StateUnavailable",
     "TaskLease",
     "TaskState",

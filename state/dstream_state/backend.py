@@ -42,6 +42,16 @@ class HistoryEntry:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a migration moved: the number of objects, earlier snapshots, checkpoints and dead letters."""
+
+    objects: int = 0
+    snapshots: int = 0
+    checkpoints: int = 0
+    dead_letters: int = 0
+
+
 class Held(Protocol):
     """The lock on one state. A context manager: leaving it releases.
 
@@ -294,6 +304,16 @@ class Backend(Protocol):
 
         What cannot be used is kept as files `aside/...`. Raises StateConflict if there is something else to repair
         by now.
+        """
+
+    def move_to(
+        self, target: Backend, *, timeout: float = 0, on_wait: Callable[[Holder | None], None] | None = None
+    ) -> Moved | None:
+        """Move the state, with history, checkpoints and dead letters, to `target`; None if there is nothing to move.
+
+        Everything in the new place is compared with the old one; then the old state is marked as moved, and refused
+        from then on (StateMoved). Raises StateLocked while the state or a task is in use, StateConflict where the
+        target has another state. A move that was cut off may be done again.
         """
 
     def workspaces(self) -> list[str]:

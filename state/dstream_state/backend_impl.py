@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dstream_state import processes
-from dstream_state.backend import Held, HistoryEntry, TaskStore, View
+from dstream_state.backend import Backend, Held, HistoryEntry, Moved, TaskStore, View
 from dstream_state.checksum import digest
 from dstream_state.clock import boot_seconds
 from dstream_state.errors import (
@@ -22,6 +22,7 @@ from dstream_state.errors import (
     StateError,
     StateLocked,
     StateMismatch,
+    StateMoved,
     StateUnavailable,
 )
 from dstream_state.history import History
@@ -29,6 +30,7 @@ from dstream_state.holder import Holder, this_holder
 from dstream_state.journal import MAX_BLOCKS, JournalWriter, delete_journal, log_name, new_name, read_journal
 from dstream_state.lease import Clock, Lease
 from dstream_state.lock_metadata import Meta
+from dstream_state.migration import Place, copy_state
 from dstream_state.records import ProcessStarted, Record
 from dstream_state.repair import carry_out, examine
 from dstream_state.repair_findings import Repair
@@ -95,6 +97,9 @@ class StoredBackend:
         self, operation: str, *, timeout: float = 0, on_wait: OnWait | None = None, set_aside: bool = False
     ) -> Held:
         """See `Backend`."""
+        return self._locked(operation, timeout, on_wait, set_aside=set_aside)
+
+    def _locked(self, operation: str, timeout: float, on_wait: OnWait | None, *, set_aside: bool = False) -> StoredHeld:
         lease = self._acquire(timeout, on_wait)
         try:
             held = self._own(lease, operation, set_aside=set_aside)
@@ -158,6 +163,24 @@ class StoredBackend:
         finally:
             lease.release()
 
+    def move_to(self, target: Backend, *, timeout: float = 0, on_wait: OnWait | None = None) -> Moved | None:
+        """See `Backend`."""
+        if not isinstance(target, StoredBackend):
+            raise StateError(f"State cannot be moved to {target.describe()}: the backend has no storage interface.")
+        view, names = self.read(), self.tasks()
+        if view.snapshot is None and not view.pending and not names:
+            return None
+        with contextlib.ExitStack() as stack:
+            held = stack.enter_context(self._locked("state migrate", timeout, on_wait))
+            held.finish()
+            tasks = {name: stack.enter_context(self.task(name).acquire("state migrate")) for name in names}
+            moved = copy_state(self._place(), target._place(), tasks)
+            held.mark_moved(target.at("default").describe())
+        return moved
+
+    def _place(self) -> Place:
+        return Place(self._storage, self._sealer, self._clock)
+
     def workspaces(self) -> list[str]:
         """See `Backend`."""
         return sorted({"default", *self._storage.at("default").workspaces()})
@@ -192,6 +215,8 @@ class StoredBackend:
     def _view(self, stored: Stored) -> View | None:
         """Return what there is to see; None if it changed meanwhile."""
         meta = Meta.load(stored.meta)
+        if meta.moved:
+            raise StateMoved(meta.moved)
         snapshot = self._parsed(stored.content)
         if problem := state_problem(self._storage, stored.content, snapshot, meta):
             if self._tag() != stored.tag:
@@ -263,7 +288,10 @@ class StoredBackend:
         if set_aside:
             base, meta = self._set_aside(stored)
         else:
-            meta, base = Meta.load(stored.meta), self._parsed(stored.content)
+            meta = Meta.load(stored.meta)
+            if meta.moved:
+                raise StateMoved(meta.moved)
+            base = self._parsed(stored.content)
             if problem := state_problem(self._storage, stored.content, base, meta):
                 raise StateMismatch(problem)
             meta = replace(meta, sha256=digest(stored.content) if base else "")

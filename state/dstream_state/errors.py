@@ -93,6 +93,19 @@ class StateMismatch(StateError):
         )
 
 
+class StateMoved(StateError):
+    """The state was moved to another place, and the one that is left is not used any more."""
+
+    summary = "The state was moved"
+
+    def __init__(self, place: str) -> None:
+        """Take where it was moved to."""
+        super().__init__(
+            f"The state was moved from here to {place}. Change the backend block to that place and run: dstream init "
+            "-reconfigure. To move it back, run `dstream init -migrate-state` where the new place is in use."
+        )
+
+
 class FormatTooNew(StateError):
     """The state was written by a newer version of this program."""
 

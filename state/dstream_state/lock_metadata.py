@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
 
 from dstream_state.checksum import MEMBER, digest
 from dstream_state.errors import StateDamaged
 from dstream_state.holder import Holder
 from dstream_state.storage import UNREADABLE
 
-_NAMES = ("lineage", "epoch", "serial", "sha256", "journals", "holder")
+_NAMES = ("lineage", "epoch", "serial", "sha256", "journals", "holder", "moved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Meta:
     """`epoch` rises with every change of ownership; `journals` are the open ones, oldest first.
 
     `sha256` is the hash of the content; empty where an earlier version wrote it, or nothing was written yet.
+    `moved` is where the state was moved to, empty unless it was.
     """
 
     lineage: str = ""
@@ -31,12 +33,15 @@ class Meta:
     journals: tuple[str, ...] = ()
     holder: Holder | None = None
     sha256: str = ""
+    moved: str = ""
 
     def store(self) -> dict[str, str]:
         """Return the stored form."""
         form = {"lineage": self.lineage, "epoch": str(self.epoch), "serial": str(self.serial), "sha256": self.sha256}
         if self.journals:
             form["journals"] = " ".join(self.journals)
+        if self.moved:
+            form["moved"] = quote(self.moved, safe=":/ ")
         if self.holder is not None:
             form["holder"] = json.dumps(self.holder.to_json(), separators=(",", ":"))
         form = {name: text for name, text in form.items() if text}
@@ -58,6 +63,7 @@ class Meta:
                 journals=tuple(form.get("journals", "").split()),
                 holder=Holder.from_json(json.loads(form["holder"])) if "holder" in form else None,
                 sha256=form.get("sha256", ""),
+                moved=unquote(form.get("moved", "")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error

@@ -74,7 +74,7 @@ def carry_out(storage: Storage, lease: Lease, sealer: Sealer | None, found: Repa
     finally:
         held.release()
     for task in found.tasks:
-        StoredTask(storage, task, sealer, clock).repair("state repair")
+        StoredTask(storage, task, sealer, clock).repair()
     return written
 
 

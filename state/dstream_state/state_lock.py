@@ -116,6 +116,12 @@ class StoredHeld:
         """Have `finish` write the state also where nothing changed."""
         self._exists = False
 
+    def mark_moved(self, place: str) -> None:
+        """Have the state refused from now on: it was moved to `place`."""
+        with self._lock:
+            self.ensure()
+            self._write_meta(replace(self._meta, moved=place))
+
     def append(self, records: Iterable[Record]) -> None:
         """See `Held`."""
         batch = list(records)

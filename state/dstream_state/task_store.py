@@ -84,7 +84,7 @@ class StoredTask:
             return damage.reason
         return None
 
-    def repair(self, who: str) -> None:
+    def repair(self) -> None:
         """Make the task usable again: with its checkpoint where that can be read, else without one.
 
         What was there is kept as `aside/task-NAME`. Dead letters stay.

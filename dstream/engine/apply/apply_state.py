@@ -65,6 +65,7 @@ def locked_state(
     The providers are killed when the lock is lost, and when a stop is requested twice.
     """
     with operation.backend.lock(name, timeout=timeout, on_wait=observer.waiting) as held:
+        operation.record_backend()
         processes = ProcessRecords(held)
         pool = ProviderPool(operation, inherit_fds=held.inherit_fds, on_start=processes.started)
         held.on_lost(pool.kill)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dstream.config import BackendBlock, Config
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
+from dstream.engine.setup.backend_record import CREDENTIALS, BackendRecord
 from dstream.lang import Module, contains_unknown, evaluate_body, sensitive_paths, strip_sensitive, to_json_value
 from dstream_state import Backend, Encryption, open_backend, open_encryption
 
-CREDENTIALS = frozenset(("access_key", "sas_token", "connection_string", "client_secret"))
-"""Backend arguments that are secrets; all others may show in messages, so they may not be sensitive."""
 KEYS = frozenset(("passphrase", "fallback_passphrases", "client_secret"))
-"""The same of `encryption` and its blocks."""
+"""Arguments of `encryption` and its blocks that are secrets; all others may show in messages."""
 
 
 def configured_encryption(config: Config, module: Module) -> Encryption | None:
@@ -33,12 +34,35 @@ def configured_encryption(config: Config, module: Module) -> Encryption | None:
     return open_encryption(to_json_value(strip_sensitive(settings)))
 
 
-def open_configured(config: Config, module: Module, workspace: str, encryption: Encryption | None) -> Backend:
-    """Return the backend of a configuration, local where it names none; nothing is read or made yet."""
-    settings = config.settings
-    block = settings.backend if settings is not None else None
-    kind, arguments = ("local", {}) if block is None else (block.type, _arguments(block, module))
-    return open_backend(kind, arguments, workspace=workspace, root=config.root, encryption=encryption)
+@dataclass(frozen=True, slots=True)
+class ConfiguredBackend:
+    """The backend that a configuration names, and how it was opened."""
+
+    backend: Backend
+    record: BackendRecord
+
+
+def open_configured(
+    config: Config,
+    module: Module,
+    workspace: str,
+    encryption: Encryption | None,
+    overrides: Mapping[str, str],
+) -> ConfiguredBackend:
+    """Return the backend of a configuration, local where it names none; nothing is read or made yet.
+
+    `overrides` are values of `-backend-config`, which replace those of the block.
+    """
+    kind, arguments = configured_arguments(config, module)
+    arguments = {**arguments, **overrides}
+    backend = open_backend(kind, arguments, workspace=workspace, root=config.root, encryption=encryption)
+    return ConfiguredBackend(backend, BackendRecord.of(kind, arguments, overrides, backend))
+
+
+def configured_arguments(config: Config, module: Module) -> tuple[str, dict[str, Any]]:
+    """Return type and arguments of the `backend` block."""
+    block = config.settings.backend if config.settings is not None else None
+    return ("local", {}) if block is None else (block.type, _arguments(block, module))
 
 
 def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:

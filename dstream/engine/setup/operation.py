@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dstream.config import Config, load
-from dstream.engine.setup.backend import configured_encryption, open_configured
+from dstream.engine.setup.backend import ConfiguredBackend, configured_encryption, open_configured
+from dstream.engine.setup.backend_record import (
+    DATA_DIR,
+    BackendRecord,
+    check_unchanged,
+    recorded_backend,
+    save_record,
+)
 from dstream.engine.setup.block_graph import Needs, block_graph, block_needs
 from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import Module
@@ -20,7 +28,7 @@ from dstream_state import Backend, Encryption
 if TYPE_CHECKING:
     from dstream.graph import Dependencies
 
-DATA_DIR = ".dstream"
+__all__ = ["DATA_DIR", "Operation", "OperationInputs", "open_operation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Operation:
     workspace: str
     _encryption: Encryption | None = None
     _backend: Backend | None = None
+    _record: BackendRecord | None = None
     _needs: Needs | None = None
     _graph: Dependencies | None = None
     refresh_progress: RefreshProgress = field(default_factory=RefreshProgress)
@@ -58,10 +67,26 @@ class Operation:
 
     @property
     def backend(self) -> Backend:
-        """The backend of the state, opened when it is first asked for."""
+        """The backend of the state, opened when it is first asked for.
+
+        Raises DiagnosticsError if the state is in another backend than the configured one.
+        """
         if self._backend is None:
-            self._backend = open_configured(self.config, self.module, self.workspace, self.encryption)
+            recorded = recorded_backend(self.root)
+            found = self.open_backend(recorded.overrides if recorded is not None else {})
+            check_unchanged(recorded, found.record)
+            self._backend, self._record = found.backend, found.record
         return self._backend
+
+    def open_backend(self, overrides: Mapping[str, str]) -> ConfiguredBackend:
+        """Open the configured backend with values of `-backend-config`, whichever the state is in now."""
+        return open_configured(self.config, self.module, self.workspace, self.encryption, overrides)
+
+    def record_backend(self) -> None:
+        """Record the backend of the first operation that changes the state, as `init` does."""
+        if self._record is not None and recorded_backend(self.root) is None:
+            with contextlib.suppress(OSError):  # In a read-only folder, a change of backend is not noticed.
+                save_record(self.root, self._record)
 
     @property
     def encryption(self) -> Encryption | None:
