@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dstream_state.azure.identity import IDENTITY_ARGUMENTS, LateCredential
+from dstream_state.azure.identity import IDENTITY_ARGUMENTS, LateCredential, with_environment
 from dstream_state.azure.key_vault_errors import refusal, unusable
 from dstream_state.azure.retries import CONNECT_SECONDS, NOBODY_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
 from dstream_state.codec import Json
@@ -244,7 +244,8 @@ def open_key(settings: Mapping[str, Json], environment: Mapping[str, str] = os.e
             f"key_id = {key_id!r}: expected https://VAULT.vault.azure.net/keys/NAME, optionally followed by /VERSION. "
             "To show it, run: az keyvault key show --vault-name VAULT --name NAME --query key.kid"
         )
-    found = {name: settings.get(name) or environment.get(variable, "") for name, variable in IDENTITY_ARGUMENTS.items()}
+    texts = {name: str(value) for name, value in settings.items() if value is not None}
+    found = with_environment(texts, IDENTITY_ARGUMENTS, environment)
     return AzureKeyVault(key, lambda: LateCredential(found))
 
 

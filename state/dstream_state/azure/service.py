@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from dstream_state.azure.refusals import refusal
 from dstream_state.azure.retries import CONNECT_SECONDS, NOBODY_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
 from dstream_state.errors import StateUnavailable
 
@@ -32,11 +33,6 @@ SLOWEST_UPLOAD = 50_000.0
 """Bytes per second: a connection that is slower counts as broken."""
 
 T = TypeVar("T")
-_REASONS = {
-    401: "the credentials were not accepted",
-    403: "access was denied. The account key or token may be wrong, or the identity lacks the role "
-    "'Storage Blob Data Contributor' on the container",
-}
 
 
 class Rejected(Exception):
@@ -147,8 +143,9 @@ class BlobService:
             client.close()
 
     def _final(self, status: int, code: str, *, repeated: bool) -> Exception:
-        if status in _REASONS:
-            return StateUnavailable(f"{self.endpoint} returned {status} {code}: {_REASONS[status]}.")
+        reason = refusal(status, code)
+        if reason:
+            return StateUnavailable(f"{self.endpoint} returned {status} {code}: {reason}.")
         if code == "ContainerNotFound":
             return StateUnavailable(
                 f"The container {self.container!r} does not exist at {self.endpoint}. To create it, run: dstream init, "

@@ -9,11 +9,11 @@ import base64
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dstream_state.azure.blob import AzureStorage
-from dstream_state.azure.identity import IDENTITY_ARGUMENTS, LateCredential
+from dstream_state.azure.identity import CLOUDS, IDENTITY_ARGUMENTS, LateCredential, cloud_of, with_environment
 from dstream_state.azure.service import BlobService
 from dstream_state.errors import SettingsError
 
@@ -29,18 +29,22 @@ ARGUMENTS: Mapping[str, str] = {
     "connection_string": "AZURE_STORAGE_CONNECTION_STRING",
     "use_azuread_auth": "ARM_USE_AZUREAD",
     "endpoint": "",
-    "environment": "ARM_ENVIRONMENT",
     **IDENTITY_ARGUMENTS,
 }
 """Each argument with the environment variable that stands in for it."""
 
-IGNORED = frozenset({"resource_group_name", "subscription_id", "use_msi", "use_oidc", "use_cli", "snapshot"})
-"""Arguments of Terraform that are accepted and have nothing to say here.
+IGNORED = frozenset({"resource_group_name", "subscription_id", "snapshot"})
+"""Arguments of Terraform that are accepted and have no effect: the account is addressed directly."""
 
-The account is addressed directly.
-"""
+REFUSED: Mapping[str, str] = {
+    "msi_endpoint": "The endpoint of managed identities is found automatically. Remove it.",
+    "metadata_host": "Set environment, and endpoint for a private cloud.",
+    "lookup_blob_endpoint": "Set endpoint to the address of the blob service.",
+    "client_id_file_path": "Set client_id.",
+    "client_secret_file_path": "Set ARM_CLIENT_SECRET.",
+}
+"""Arguments of Terraform that would change where the state is or who signs in, and are not supported."""
 
-_SUFFIXES = {"public": "core.windows.net", "usgovernment": "core.usgovcloudapi.net", "china": "core.chinacloudapi.cn"}
 _CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web")
 """Source: https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata."""
 _EMULATOR = (
@@ -54,10 +58,12 @@ def open_storage(
     settings: Mapping[str, str], workspace: str, environment: Mapping[str, str] = os.environ
 ) -> AzureStorage:
     """Return the storage that `settings` describe; nothing is sent. Raises SettingsError."""
+    for name in settings.keys() & REFUSED.keys():
+        raise SettingsError(f'backend "azurerm" does not support the argument {name!r} of Terraform. {REFUSED[name]}')
     if unknown := sorted(settings.keys() - ARGUMENTS.keys() - IGNORED):
         names = ", ".join(sorted(ARGUMENTS))
         raise SettingsError(f'backend "azurerm" has no argument {unknown[0]!r}. Its arguments are: {names}.')
-    found = {name: settings.get(name) or environment.get(variable, "") for name, variable in ARGUMENTS.items()}
+    found = with_environment(settings, ARGUMENTS, environment)
     for name in ("container_name", "key"):
         if not found[name]:
             raise SettingsError(f'backend "azurerm" requires the argument {name!r}.')
@@ -69,9 +75,8 @@ def open_storage(
             "digits and single hyphens, and starts and ends with a letter or digit."
         )
     access = _access(found, settings)
-    return AzureStorage(
-        BlobService(access.endpoint, found["container_name"], access.credential), found["key"], workspace
-    )
+    service = BlobService(access.endpoint, found["container_name"], access.credential, **access.client)
+    return AzureStorage(service, found["key"], workspace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class Access:
 
     endpoint: str
     credential: Callable[[], Credential]
+    client: Mapping[str, str] = field(default_factory=dict)
+    """Further options of the client."""
+
+
+_IDENTITIES = ("use_azuread_auth", "use_oidc", "use_aks_workload_identity", "use_msi", "use_cli")
 
 
 def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> Access:
@@ -88,7 +98,7 @@ def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> Access:
         "connection_string": _by_connection_string,
         "access_key": _by_key,
         "sas_token": _by_sas,
-        "use_azuread_auth": _by_identity,
+        **dict.fromkeys(_IDENTITIES, _by_identity),
     }
     for given in (settings, found):
         for name, way in ways.items():
@@ -103,6 +113,7 @@ def _by_connection_string(found: Mapping[str, str]) -> Access:
     if parts.get("UseDevelopmentStorage", "").lower() == "true":
         return _by_connection_string({**found, "connection_string": _EMULATOR})
     account = parts.get("AccountName", "")
+    _same_account(found["storage_account_name"], account or _account_in(parts.get("BlobEndpoint", "")))
     endpoint = parts.get("BlobEndpoint") or (
         f"{parts.get('DefaultEndpointsProtocol', 'https')}://{account}.blob."
         f"{parts.get('EndpointSuffix', 'core.windows.net')}"
@@ -117,6 +128,21 @@ def _by_connection_string(found: Mapping[str, str]) -> Access:
     )
 
 
+def _same_account(named: str, account: str) -> None:
+    """Raise SettingsError if the connection string is that of another account than the one that is named."""
+    if named and account and named.lower() != account.lower():
+        raise SettingsError(
+            f"storage_account_name is {named!r}, and the connection string is of the account {account!r}. Remove "
+            "connection_string (AZURE_STORAGE_CONNECTION_STRING in the environment), or use that of the named account."
+        )
+
+
+def _account_in(endpoint: str) -> str:
+    """Return the account that an address such as https://NAME.blob.core.windows.net belongs to, empty if unknown."""
+    found = re.match(r"https?://([a-z0-9]{3,24})(?:-secondary)?\.blob\.", endpoint)
+    return found[1] if found else ""
+
+
 def _by_key(found: Mapping[str, str]) -> Access:
     return Access(_endpoint(found), _key(_account(found), found["access_key"]))
 
@@ -129,7 +155,10 @@ def _by_identity(found: Mapping[str, str]) -> Access:
     endpoint = _endpoint(found)
     if not endpoint.startswith("https://"):
         raise SettingsError(f"endpoint = {endpoint!r}: signing in with Microsoft Entra ID (Azure AD) needs https.")
-    return Access(endpoint, lambda: LateCredential(found))
+    credential = LateCredential(found)
+    # In other clouds than the public one, tokens are for the account: authority, audience and suffix go together.
+    client = {} if cloud_of(found) is CLOUDS["public"] else {"audience": endpoint}
+    return Access(endpoint, lambda: credential, client)
 
 
 def _key(account: str, key: str) -> Callable[[], Credential]:
@@ -170,7 +199,4 @@ def _endpoint(found: Mapping[str, str]) -> str:
                 f"endpoint = {found['endpoint']!r}: expected an address such as https://NAME.blob.core.windows.net."
             )
         return found["endpoint"]
-    name = found["environment"].lower() or "public"
-    if name not in _SUFFIXES:
-        raise SettingsError(f"environment = {name!r}: expected one of {', '.join(_SUFFIXES)}.")
-    return f"https://{_account(found)}.blob.{_SUFFIXES[name]}"
+    return f"https://{_account(found)}.blob.{cloud_of(found).suffix}"
