@@ -118,7 +118,7 @@ def rm(
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @config_options
 def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
-    """Write the state to FILE, readable only by you; without FILE, to standard output."""
+    """Write state and checkpoints to FILE, readable only by you; without FILE, to standard output."""
     from dstream.engine.commands.state_edit import pull, pull_bytes
 
     operation = open_configured(config, var, var_file)
@@ -133,7 +133,7 @@ def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @config_options
 @lock_options
-@flag("force", help="Ignore a different lineage or a newer serial.")
+@flag("force", help="Ignore a different lineage or a newer serial, and replace checkpoints.")
 def push_(
     file: Path, config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_timeout: str, force: bool
 ) -> None:
@@ -141,8 +141,12 @@ def push_(
     from dstream.engine.commands.state_edit import push_file
 
     operation = open_configured(config, var, var_file)
-    snapshot = push_file(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
-    say(f"The state is now {file}, serial {snapshot.serial}.")
+    pushed = push_file(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
+    say(f"The state is now {file}, serial {pushed.snapshot.serial}.")
+    for task in pushed.stored:
+        say(f"Task {task} continues from the checkpoint in the file.")
+    for task in pushed.kept:
+        say(f"Task {task} keeps its checkpoint, which differs from that in the file. To replace it, use -force.")
 
 
 @command.command("history", cls=Command)

@@ -128,6 +128,15 @@ class Checkpoint:
     objects: Mapping[str, Json] = field(default_factory=dict)
     at: str = ""
 
+    def to_json(self) -> Json:
+        """Return the stored form."""
+        return {"position": self.position, "task": self.task, "objects": self.objects, "at": self.at}
+
+    @classmethod
+    def from_json(cls, form: Json) -> Checkpoint:
+        """Return what `to_json` stored; raise KeyError or TypeError for anything else."""
+        return cls(form["position"], form["task"], form["objects"], form["at"])
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

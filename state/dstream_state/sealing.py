@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from dstream_state.checksum import checked_line, read_line
@@ -31,15 +31,16 @@ class Sealer(Protocol):
         """Return what was sealed; raise WrongKey."""
 
 
-def snapshot_bytes(snapshot: Snapshot, sealer: Sealer | None) -> bytes:
-    """Return the document to store."""
+def snapshot_bytes(snapshot: Snapshot, sealer: Sealer | None, more: Mapping[str, Json] | None = None) -> bytes:
+    """Return the document to store, with members `more` that a snapshot does not have."""
     with _no_collection():
+        form = {**snapshot.to_json(), **(more or {})}
         if sealer is None:
-            return checked_line(snapshot.to_json())
-        data = dumps(snapshot.to_json())
-    form = {"format_version": FORMAT_VERSION, "lineage": snapshot.lineage, "serial": snapshot.serial}
-    form["encrypted"] = sealer.seal(data, _document_context(snapshot.lineage, snapshot.serial))
-    return checked_line(form)
+            return checked_line(form)
+        data = dumps(form)
+    outer = {"format_version": FORMAT_VERSION, "lineage": snapshot.lineage, "serial": snapshot.serial}
+    outer["encrypted"] = sealer.seal(data, _document_context(snapshot.lineage, snapshot.serial))
+    return checked_line(outer)
 
 
 def read_snapshot(content: bytes, sealer: Sealer | None, what: str = "The state document") -> Snapshot:
@@ -47,11 +48,16 @@ def read_snapshot(content: bytes, sealer: Sealer | None, what: str = "The state 
 
     Raise StateDamaged, FormatTooNew, WrongKey, EncryptionRequired.
     """
+    return read_document(content, sealer, what)[0]
+
+
+def read_document(content: bytes, sealer: Sealer | None, what: str) -> tuple[Snapshot, Mapping[str, Json]]:
+    """Return the snapshot that `content` stores, and all members of the document; raise as `read_snapshot` does."""
     with _no_collection():
         return _read(content, sealer, what)
 
 
-def _read(content: bytes, sealer: Sealer | None, what: str) -> Snapshot:
+def _read(content: bytes, sealer: Sealer | None, what: str) -> tuple[Snapshot, Mapping[str, Json]]:
     form = read_line(content, what)
     if not isinstance(form, dict):
         raise StateDamaged(what, "it is not a JSON object")
@@ -63,7 +69,7 @@ def _read(content: bytes, sealer: Sealer | None, what: str) -> Snapshot:
         form = loads(_opened(form["encrypted"], context, sealer, what), what)
     else:
         _clear_allowed(sealer, what)
-    return Snapshot.from_json(form)
+    return Snapshot.from_json(form), form
 
 
 def records_form(records: Sequence[Record], sealer: Sealer | None, context: str) -> dict[str, Json]:

@@ -1,34 +1,35 @@
 """Moving whole states: `errored.dsstate`, push, pull, restore, and what a lost holder's providers still answered.
 
-A file is the document in its stored form. One that could not be written at the end of an operation also has
-the records which are in no journal; pushing it takes them in.
+A file is the document in its stored form, with the checkpoints of tasks as one more member. One that could not be
+written at the end of an operation also has the records which are in no journal; pushing it takes them in.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dstream_state.apply_records import overlay
-from dstream_state.backend import Held
+from dstream_state.backend import Backend, Checkpoint, Held
 from dstream_state.checksum import checked_line, read_line
 from dstream_state.codec import Json
 from dstream_state.errors import StateConflict, StateDamaged, StateError
 from dstream_state.records import Intent, Record
-from dstream_state.sealing import Sealer, read_records, read_snapshot, records_form, snapshot_bytes
+from dstream_state.sealing import Sealer, read_document, read_records, records_form, snapshot_bytes
 from dstream_state.snapshot import Snapshot
 
 ERRORED = "errored.dsstate"
 ORPHANS = "orphans.dsstate"
 _ORPHANS = "orphans"
+_CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """A file's content: a snapshot, and records that are in no journal.
+    """A file's content: a snapshot, records that are in no journal, and checkpoints by the name of their task.
 
     Or such records alone, for their lineage.
     """
@@ -36,13 +37,40 @@ class StateFile:
     snapshot: Snapshot | None
     records: tuple[Record, ...] = ()
     lineage: str = ""
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The state as written, and the tasks whose checkpoints were stored, and kept although the file has another."""
+
+    snapshot: Snapshot
+    stored: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def save(path: Path, snapshot: Snapshot, sealer: Sealer | None = None, records: Sequence[Record] = ()) -> None:
     """Write a state file, readable by its owner alone, durably and whole."""
-    content = snapshot_bytes(snapshot, sealer)
+    content = file_bytes(snapshot, sealer, {})
     if records:
         content += _records_line(snapshot.lineage, records, sealer)
+    _write(path, content)
+
+
+def file_bytes(snapshot: Snapshot, sealer: Sealer | None, checkpoints: Mapping[str, Checkpoint]) -> bytes:
+    """Return the content of a state file with the checkpoints of tasks."""
+    forms = {name: checkpoint.to_json() for name, checkpoint in sorted(checkpoints.items())}
+    return snapshot_bytes(snapshot, sealer, {_CHECKPOINTS: forms} if forms else None)
+
+
+def pull(backend: Backend, snapshot: Snapshot, sealer: Sealer | None) -> bytes:
+    """Return `snapshot`, the state of `backend` as of now, as a state file with the checkpoints of its tasks."""
+    found = {name: backend.task(name).read().checkpoint for name in backend.tasks()}
+    return file_bytes(snapshot, sealer, {name: each for name, each in found.items() if each is not None})
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a state file, readable by its owner alone, durably and whole."""
     _write(path, content)
 
 
@@ -72,9 +100,13 @@ def load(path: Path, sealer: Sealer | None = None) -> StateFile:
     if lines and lines[0].startswith(f'{{"{_ORPHANS}":'.encode()):
         lineage, records = _read_line(lines[0], sealer, str(path))
         return StateFile(None, records, lineage)
-    snapshot = read_snapshot(lines[0] if lines else b"", sealer, str(path))
+    snapshot, form = read_document(lines[0] if lines else b"", sealer, str(path))
+    try:
+        checkpoints = {name: Checkpoint.from_json(each) for name, each in form.get(_CHECKPOINTS, {}).items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StateDamaged(str(path), f"its checkpoints are not valid: {error}") from error
     records = _read_line(lines[1], sealer, str(path))[1] if len(lines) > 1 else ()
-    return StateFile(snapshot, records, snapshot.lineage)
+    return StateFile(snapshot, records, snapshot.lineage, checkpoints)
 
 
 def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
@@ -100,6 +132,28 @@ def push(held: Held, file: StateFile, *, force: bool = False) -> Snapshot:
                 "To replace the state anyway and discard the newer changes, use -force."
             )
     return held.finish(overlay(new, file.records))
+
+
+def push_with_checkpoints(backend: Backend, held: Held, file: StateFile, *, force: bool = False) -> Pushed:
+    """Do what `push` does, and store the checkpoints of the file for tasks that have none; with `force`, for all.
+
+    A checkpoint that is older than the task's would move data again, a newer one would skip some. Raises StateLocked,
+    before anything is written, while one of these tasks runs.
+    """
+    with contextlib.ExitStack() as stack:
+        leases = {name: stack.enter_context(backend.task(name).acquire("state push")) for name in file.checkpoints}
+        snapshot = push(held, file, force=force)
+        stored, kept = [], []
+        for name, lease in leases.items():
+            checkpoint = file.checkpoints[name]
+            if lease.checkpoint == checkpoint:
+                continue
+            if lease.checkpoint is None or force:
+                lease.store(checkpoint)
+                stored.append(name)
+            else:
+                kept.append(name)
+    return Pushed(snapshot, tuple(stored), tuple(kept))
 
 
 def restore(held: Held, past: Snapshot) -> Snapshot:

@@ -184,12 +184,7 @@ class _Document:
         """Return the stored form."""
         form: dict[str, Json] = {"format_version": FORMAT_VERSION, "name": name, "serial": serial}
         if (point := self.checkpoint) is not None:
-            form["checkpoint"] = {
-                "position": point.position,
-                "task": point.task,
-                "objects": point.objects,
-                "at": point.at,
-            }
+            form["checkpoint"] = point.to_json()
         if self.processes:
             form["processes"] = [process.to_json() for process in self.processes]
         return checked_line(form)
@@ -212,8 +207,7 @@ class _Document:
             started = [ProcessStarted.from_json(item) for item in form.get("processes", ())]
             if point is None:
                 return cls(None, started, serial)
-            checkpoint = Checkpoint(point["position"], point["task"], point["objects"], point["at"])
-            return cls(checkpoint, started, serial)
+            return cls(Checkpoint.from_json(point), started, serial)
         except (KeyError, TypeError, AttributeError) as error:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error
 

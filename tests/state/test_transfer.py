@@ -6,9 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from dstream_state import Intent, ObjectState, Put, Snapshot, StateConflict, StateDamaged, StateError, open_backend
+from dstream_state import (
+    Checkpoint,
+    Encryption,
+    Intent,
+    ObjectState,
+    Put,
+    Snapshot,
+    StateConflict,
+    StateDamaged,
+    StateError,
+    open_backend,
+)
 from dstream_state.backend import Backend
-from dstream_state.state_files import ERRORED, ORPHANS, StateFile, load, push, restore, save, save_errored, save_orphans
+from dstream_state.passphrase import Passphrase
+from dstream_state.state_files import (
+    ERRORED,
+    ORPHANS,
+    StateFile,
+    load,
+    pull,
+    push,
+    push_with_checkpoints,
+    restore,
+    save,
+    save_errored,
+    save_orphans,
+    write_file,
+)
 
 
 @pytest.fixture
@@ -102,3 +127,43 @@ def test_the_key_of_fingerprints_survives_a_killed_first_apply(backend: Backend)
         held.append([put("a")])
     with backend.lock("apply") as held:
         assert held.snapshot.hmac_key == key
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_pulled_file_carries_checkpoints_to_tasks_that_have_none(tmp_path: Path, encrypted: bool) -> None:
+    sealer = Encryption([Passphrase("long enough to be a passphrase")]) if encrypted else None
+    backend = open_backend("local", {}, root=tmp_path, encryption=sealer)
+    snapshot = write(backend, "a")
+    point = Checkpoint({"lsn": 7}, "task.one", {"q": "made"})
+    for name in ("one", "two"):
+        with backend.task(name).acquire("run") as task:
+            task.store(point)
+    with backend.task("three").acquire("run"):
+        pass
+    content = pull(backend, snapshot, sealer)
+    assert (b"lsn" in content) is not encrypted
+    write_file(tmp_path / "file", content)
+    file = load(tmp_path / "file", sealer)
+    assert (file.snapshot, sorted(file.checkpoints)) == (snapshot, ["one", "two"])
+    other = open_backend("local", {"path": "elsewhere"}, root=tmp_path, encryption=sealer)
+    with other.task("two").acquire("run") as task:
+        task.store(Checkpoint({"lsn": 9}))
+    with other.lock("state push") as held:
+        pushed = push_with_checkpoints(other, held, file)
+    assert (pushed.stored, pushed.kept) == (("one",), ("two",))
+    assert other.task("one").read().checkpoint == backend.task("one").read().checkpoint
+    assert (other.task("two").read().checkpoint or point).position == {"lsn": 9}
+    running = pytest.raises(StateError, match="Task one is held")
+    with other.task("one").acquire("run"), other.lock("state push") as held, running:
+        push_with_checkpoints(other, held, file, force=True)
+    with other.lock("state push") as held:
+        assert push_with_checkpoints(other, held, file, force=True).stored == ("two",)
+
+
+def test_a_file_with_odd_checkpoints_is_a_clear_error(backend: Backend, tmp_path: Path) -> None:
+    content = pull(backend, write(backend, "a"), None)
+    for odd in ("[]", '{"one":1}', '{"one":{}}'):
+        text = content.decode().partition(',"checksum"')[0] + f',"checkpoints":{odd}}}'
+        (tmp_path / "file").write_text(text)
+        with pytest.raises(StateDamaged, match="checkpoints"):
+            load(tmp_path / "file")

@@ -26,7 +26,8 @@ from dstream_state import (
     StateDamaged,
     StateMismatch,
 )
-from dstream_state.state_files import load, push, restore, save
+from dstream_state.state_files import Pushed, load, push_with_checkpoints, restore, write_file
+from dstream_state.state_files import pull as pulled
 
 
 @contextmanager
@@ -128,23 +129,24 @@ def _missing(address: str, snapshot: Snapshot) -> Diagnostic:
 
 
 def pull(operation: Operation, file: Path) -> None:
-    """Write the state to a file that `push_file` takes, encrypted where the state is."""
-    save(file, current_state(operation)[0], operation.encryption)
+    """Write the state and the checkpoints to a file that `push_file` takes, encrypted where the state is."""
+    write_file(file, pull_bytes(operation))
 
 
 def pull_bytes(operation: Operation) -> bytes:
     """Return the bytes that `pull` writes."""
-    from dstream_state.sealing import snapshot_bytes
-
-    return snapshot_bytes(current_state(operation)[0], operation.encryption)
+    return pulled(operation.backend, current_state(operation)[0], operation.encryption)
 
 
-def push_file(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Snapshot:
-    """Replace the state by a file that `pull` wrote, or that was saved when the backend was unreachable."""
+def push_file(operation: Operation, file: Path, timeout: float, observer: Observer, *, force: bool) -> Pushed:
+    """Replace the state by a file that `pull` wrote, or that was saved when the backend was unreachable.
+
+    Checkpoints of the file are stored for tasks that have none; with `force`, for all.
+    """
     content = load(file, operation.encryption)
     locking = _replaceable if force else locked
     with locking(operation, "state push", timeout, observer) as held:
-        return push(held, content, force=force)
+        return push_with_checkpoints(operation.backend, held, content, force=force)
 
 
 def history(operation: Operation) -> list[HistoryEntry]:

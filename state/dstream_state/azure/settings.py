@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dstream_state.azure.blob import AzureStorage
 from dstream_state.azure.identity import CLOUDS, IDENTITY_ARGUMENTS, LateCredential, cloud_of, with_environment
@@ -85,7 +85,7 @@ class Access:
 
     endpoint: str
     credential: Callable[[], Credential]
-    client: Mapping[str, str] = field(default_factory=dict)
+    client: Mapping[str, Any] = field(default_factory=dict)
     """Further options of the client."""
 
 
