@@ -22,7 +22,7 @@ _REASONS: Mapping[str, str] = {
     "InsufficientAccountPermissions": _ROLE,
     "AuthorizationFailure": (
         "the firewall of the storage account does not allow this network. Add the address or the virtual network to "
-        "its network rules, or use its private endpoint"
+        "its network rules, or use its private endpoint. An emulator reports a wrong access key like this"
     ),
     "AuthenticationFailed": _KEY,
     "KeyBasedAuthenticationNotPermitted": (
