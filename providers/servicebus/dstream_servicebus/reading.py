@@ -59,12 +59,15 @@ class Reader:
         while not self._session.stopping:
             if self._session.until_current and self._quiet >= self._config.idle_seconds:
                 break
+            fresh = self._receiver is None
             try:
                 found = self._receive()
                 self._complete()
                 self._renew()
             except Exception as problem:  # noqa: BLE001 - sorted right here
                 kind = kind_of(problem)
+                if kind is Kind.DENIED and not fresh:
+                    kind = Kind.AGAIN  # the token of the link has expired, or its rights were taken: opening it tells
                 self._raise_final(kind, problem)
                 failing_since = failing_since if tries else time.monotonic()
                 tries += 1

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.servicebus.management import CorrelationRuleFilter, SqlRuleFilter
 
-from dstream_sdk import ConflictError, RetriableError
+from dstream_sdk import ConflictError, RetriableError, decode
+from dstream_servicebus.access import entities_client
+from dstream_servicebus.reading import Reader
+from dstream_servicebus.settings import Connection, InputSettings
 from providers.servicebus.tests.conftest import RECORDED
-from providers.servicebus.tests.harness import add, sending
+from providers.servicebus.tests.harness import Emitted, add, sending
 from tests.e2e.commands import Ended, dstream
 from tests.events import until
 from tests.services.azure.faults import Throttle
@@ -183,3 +189,58 @@ def test_a_queue_of_another_tier_changes_without_the_size_that_only_premium_has(
     folder.write('lock_duration = "2m"')
     folder.apply()
     assert folder.bus.namespace.entities[QUEUE.lower()].properties["lockDuration"] == "PT2M"
+
+
+class Reading(Emitted):
+    """A session that reads until it is stopped."""
+
+    until_current = False
+    stopping = False
+
+
+def test_a_receiver_whose_token_has_expired_goes_on_with_another(bus: ServiceBus) -> None:
+    add(bus, QUEUE)
+    session = Reading()
+    config = decode(InputSettings, {"connection_string": bus.connection_string, "queue": QUEUE, "max_wait": 0.2})
+    reading = threading.Thread(target=Reader(config, session).run, daemon=True)  # type: ignore[arg-type]
+    with sending(bus) as output:
+        output.send(change(0))
+        reading.start()
+        until(lambda: len(session.lines) == 1, "the first message")
+        closed = bus.broker.closed_links
+        bus.broker.clock = lambda: time.time() + 3700
+        until(lambda: bus.broker.closed_links > closed, "the service to close the link")
+        bus.broker.clock = time.time
+        output.send(change(1))
+        until(lambda: any(b'"n":1' in line or b'"n": 1' in line for line in session.lines), "the second message")
+    session.stopping = True
+    reading.join(60)
+    assert not reading.is_alive()
+
+
+def test_a_subscription_with_rules_gets_what_they_take(bus: ServiceBus) -> None:
+    with entities_client(decode(Connection, {"connection_string": bus.connection_string})) as admin:
+        admin.create_topic(QUEUE)
+        for name in ("all", "inserts", "late", "none"):
+            admin.create_subscription(QUEUE, name)
+        admin.create_rule(QUEUE, "inserts", "by-kind", filter=CorrelationRuleFilter(label="Insert"))
+        expression = "OperationType IN ('Update', 'Delete') AND TableName LIKE 'Ord%' AND NOT (Position < 2)"
+        admin.create_rule(QUEUE, "late", "by-place", filter=SqlRuleFilter(expression))
+        for name in ("inserts", "late", "none"):
+            admin.delete_rule(QUEUE, name, "$Default")
+        assert [rule.name for rule in admin.list_rules(QUEUE, "late")] == ["by-place"]
+        assert admin.get_rule(QUEUE, "late", "by-place").filter.sql_expression == expression  # type: ignore[attr-defined]
+        with pytest.raises(HttpResponseError, match="is not valid"):
+            admin.create_rule(QUEUE, "none", "odd", filter=SqlRuleFilter("Position ="))
+    kinds = ["Insert", "Update", "Update", "Delete", "Insert"]
+    with sending(bus, entity="topic", subscriptions=["all", "inserts", "late"]) as output:
+        output.send(*[change(n, OperationType=kind) for n, kind in enumerate(kinds)])
+    found = {
+        name: [each.json()["data"]["n"] for each in bus.store(f"{QUEUE}/Subscriptions/{name}").history]
+        for name in ("all", "inserts", "late", "none")
+    }
+    assert found == {"all": [0, 1, 2, 3, 4], "inserts": [0, 4], "late": [2, 3], "none": []}
+    given = {"connection_string": bus.connection_string, "topic": QUEUE, "subscription": "late", "idle_seconds": 1}
+    session = Emitted()
+    Reader(decode(InputSettings, given), session).run()  # type: ignore[arg-type]  # what it uses of one
+    assert [json.loads(line)["data"]["n"] for line in session.lines] == [2, 3]

@@ -1,7 +1,7 @@
 """Broker: the data plane of one namespace, on AMQP links, over the entities of the model.
 
 Senders, receivers with peek-lock, sessions, dead-letter queues, `$cbs`, and of `$management` what receivers use: peek,
-renew-lock, renew-session-lock, update-disposition. Not here: scheduling, transactions, rules of subscriptions,
+renew-lock, renew-session-lock, update-disposition. Not here: scheduling, transactions, actions of rules,
 forwarding, and waiting for a session. How the service reports an entity that is not there varies; `missing` chooses:
 `detach` closes the link, `reject` lets it open and refuses the message, `cbs404` refuses the token.
 """
@@ -35,6 +35,7 @@ from tests.services.azure.limits import check_batch, check_message, check_room, 
 from tests.services.azure.messages import BATCH, Message, NotTaken, Store, parse, split
 from tests.services.azure.model import Azure, Entity, Kind, Namespace
 from tests.services.azure.operations import operate
+from tests.services.azure.rules import takes
 
 DEAD = "/$deadletterqueue"
 SESSION_FILTER = Symbol("com.microsoft:session-filter")
@@ -66,14 +67,12 @@ class Broker:
         self.lock = model.lock
         self.missing: Literal["detach", "reject", "cbs404"] = "detach"
         self.faults: list[DataFault] = []
-        self.throttles: dict[str, Throttle] = {}
-        """Entities that refuse for a while, by name in lower case."""
+        self.throttles: dict[str, Throttle] = {}  # by the entity's name in lower case
         self.visible_after = 0.0
         """Seconds until the data plane knows an entity that was created."""
         self.megabyte = 1024 * 1024
         """Bytes in a megabyte of an entity's size; a test makes it small."""
-        self.transfers = 0
-        """Messages and batches that came in, refused ones included."""
+        self.transfers = 0  # messages and batches that came in, refused ones included
         self.connections = 0
         """Connections so far."""
         self.closed_links = 0
@@ -308,9 +307,10 @@ class Broker:
             check_room(store, len(payload), self.megabyte)
             for message in messages:
                 store.check(message)
-        for at, store in enumerate(stores):
-            for message in messages if at == 0 else [each.copy() for each in messages]:
-                store.put(message)
+        for target, store in zip(targets, stores, strict=True):
+            for message in [each.copy() for each in messages] if entity.kind == "topic" else messages:
+                if entity.kind != "topic" or takes(target[0], message):
+                    store.put(message)
             for receiver in [each for each in self._receivers if each.what.store is store]:
                 self._pump(receiver)
 

@@ -20,6 +20,7 @@ from tests.services.azure.amqp.connection import Connection
 from tests.services.azure.arm import stamp
 from tests.services.azure.broker import Broker
 from tests.services.azure.model import DEFAULTS, Azure, Entity, Kind, Namespace, Refused
+from tests.services.azure.rules import Rule, rule_of, rules_of
 from tests.services.azure.web import Answer, Call, WebServer
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -101,6 +102,11 @@ class NamespaceServer(WebServer):
         if lower in ("$resources/queues", "$resources/topics"):
             kind: Kind = "queue" if lower.endswith("queues") else "topic"
             return self._feed(call, [(each.name, each) for each in self.model.every(namespace, kind)])
+        if "/subscriptions/" in lower and (at := lower.rfind("/rules")) > 0 and lower[at + 6 : at + 7] in ("", "/"):
+            subscription = self.model.get(namespace, "subscription", path[:at])
+            if subscription is None:
+                raise Refused(404, "NotFound", f"The subscription '{path[:at]}' could not be found.")
+            return self._rule(call, rules_of(subscription), path, path[at + 7 :])
         if lower.endswith("/subscriptions"):
             topic = path[: -len("/subscriptions")]
             if self.model.get(namespace, "topic", topic) is None:
@@ -125,6 +131,26 @@ class NamespaceServer(WebServer):
         if found is None:  # what the service answers to a GET of what is not there
             return Answer(200, _feed([]).encode(), FEED)
         return Answer(200, _entry(path, found).encode(), ENTRY)
+
+    def _rule(self, call: Call, rules: dict[str, Rule], path: str, name: str) -> Answer:
+        if not name:
+            shown = list(rules.values()) if not int(call.query.get("$skip") or 0) else []
+            inner = "".join(_rule_entry(path, rule) for rule in shown)
+            return Answer(200, f'<feed xmlns="{ATOM}"><title>x</title><id>x</id>{inner}</feed>'.encode(), FEED)
+        if call.method == "PUT":
+            if name in rules and call.headers.get("if-match") != "*":
+                raise Refused(409, "Conflict", f"SubCode=40900. Conflict. Rule '{name}' already exists.")
+            content = ET.fromstring(call.body).find(f"{{{ATOM}}}content")
+            if content is None or not len(content):
+                raise Refused(400, "BadRequest", "SubCode=40000. The body has no description.")
+            rules[name] = rule_of(name, content[0])
+            return Answer(201, _rule_entry(path, rules[name]).encode(), ENTRY)
+        if name not in rules:
+            raise Refused(404, "NotFound", f"SubCode=40400. Not Found. Rule '{name}' does not exist.")
+        if call.method == "DELETE":
+            del rules[name]
+            return Answer(200)
+        return Answer(200, _rule_entry(path, rules[name]).encode(), ENTRY)
 
     def _feed(self, call: Call, entities: list[tuple[str, Entity]]) -> Answer:
         skip, top = int(call.query.get("$skip") or 0), int(call.query.get("$top") or 100)
@@ -184,6 +210,18 @@ def _entry(path: str, entity: Entity) -> str:
         f'<entry xmlns="{ATOM}"><id>https://x/{escape(path)}</id><title type="text">{title}</title>'
         f"<published>{stamp(entity.created)}</published><updated>{stamp(entity.updated)}</updated>"
         f'<author><name>x</name></author><content type="application/xml">{inner}</content></entry>'
+    )
+
+
+def _rule_entry(path: str, rule: Rule) -> str:
+    inner = (
+        f'<RuleDescription xmlns="{SCHEMA}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{rule.filter}'
+        f'<Action i:type="EmptyRuleAction"/><CreatedAt>{stamp(0)}</CreatedAt><Name>{escape(rule.name)}</Name>'
+        "</RuleDescription>"
+    )
+    return (
+        f'<entry xmlns="{ATOM}"><id>https://x/{escape(path)}</id><title type="text">{escape(rule.name)}</title>'
+        f'<updated>{stamp(0)}</updated><content type="application/xml">{inner}</content></entry>'
     )
 
 

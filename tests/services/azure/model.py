@@ -95,6 +95,8 @@ class Entity:
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Tells this one from another one of the same name that was there before."""
     subscriptions: dict[str, Entity] = field(default_factory=dict)
+    rules: dict[str, Any] | None = None
+    """Of a subscription, by name, once one was made or deleted; see `rules`."""
     store: Any = None
     """The messages in it, once the data plane has looked at it."""
 
