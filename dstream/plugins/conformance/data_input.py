@@ -1,7 +1,8 @@
-"""Rules about an input that runs: R2, R20 to R29. They need a source that delivers something within seconds."""
+"""Rules about an input that runs: R2, R20 to R29, R50. They need a source that delivers something within seconds."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from dstream.plugins.wire import decode_object
 
 _SECONDS = 20.0
 _POSITION_LIMIT = 64 * 1024
+_UNCOVERED, _QUIET, _WATCHED = 5.0, 0.5, 3.0
+"""Seconds: data may lie without a checkpoint, make a source one that rests, and to watch one that does not rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,14 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
     yield check("R28", lambda: _ended(ended_by(lambda _talk: None, until="current"), acks))
     yield check("R29", limited)
 
+    def covered() -> None:
+        if not acks:
+            raise Skipped("it writes no checkpoints")
+        with opened() as talk:
+            _covered(talk)
+
+    yield check("R50", covered)
+
 
 def _checkpoint_after_data(talk: Talk, seconds: float) -> bool:
     """Take lines up to the first checkpoint that follows data; return whether there was one in time."""
@@ -115,6 +126,27 @@ def _checkpoint_after_data(talk: Talk, seconds: float) -> bool:
         return data and line.startswith(CHECKPOINT)
 
     return talk.until(found, seconds)
+
+
+def _covered(talk: Talk) -> None:
+    """Take lines until what was delivered is covered and no more comes; Departed if it stays uncovered for too long."""
+    start, uncovered_since, data = time.monotonic(), None, False
+    while True:
+        line = talk.line(_QUIET)
+        now = time.monotonic()
+        if talk.ended or (line is not None and line.startswith(END)):
+            return
+        if line is not None and line.startswith(CHECKPOINT):
+            uncovered_since = None
+        elif line is not None:
+            data = True
+            uncovered_since = uncovered_since or now
+        if uncovered_since is not None and now - uncovered_since > _UNCOVERED:
+            raise Departed(f"it delivered data and wrote no checkpoint for {now - uncovered_since:.0f} s")
+        if uncovered_since is None and data and (line is None or now - start > _WATCHED):
+            return
+        if not data and now - start > _UNCOVERED:
+            raise Skipped("its source delivers nothing")
 
 
 def _envelopes(lines: list[bytes]) -> None:

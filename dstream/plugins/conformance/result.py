@@ -46,6 +46,7 @@ TITLES = {
     "R45": "destroys an object that no longer exists without an error",
     "R47": "gives errors a class, and continues after them",
     "R48": "answers a list of objects in its order",
+    "R50": "writes a checkpoint soon after data, without waiting for more",
     "R60": "answers a version 1 opening line without control lines",
     "R61": "answers a version 1 lifecycle command with one object with a status",
     "R62": "takes a first line without a command for the configuration of run",

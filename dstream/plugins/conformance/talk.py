@@ -88,6 +88,11 @@ class Talk:
             self.send({"committed": {"n": form.get("n"), "checkpoint": form.get("checkpoint")}})
         return line
 
+    @property
+    def ended(self) -> bool:
+        """Whether stdout has ended and all its lines have been taken."""
+        return self._exchange.ended and not self._lines
+
     def object(self, what: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Return the next line as an object; raise Departed if there is none."""
         line = self.line(seconds)

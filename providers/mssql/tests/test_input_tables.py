@@ -166,11 +166,12 @@ def looks(server: SqlServer) -> int:
 
 def test_a_burst_on_several_tables_is_checkpointed_within_the_checkpoint_interval(server: SqlServer, many: Database):
     # The heartbeat is an hour away: only the checkpoint of the interval can cover the rows.
-    run = InputRun(config_of(server, checkpoint_interval="500ms", heartbeat="1h"), until=None)
+    run = InputRun(config_of(server, checkpoint_interval="300ms", heartbeat="1h"), until=None)
     run.wait_for(lambda one: one.covered == len(one.envelopes) == 5)
-    with many.transaction() as t:
-        for table in ("Orders", "OrderLines", "Customers"):
-            t.insert(table, Id=2)
-    run.wait_for(lambda one: one.covered == len(one.envelopes) == 8)
+    for burst in range(1, 13):
+        with many.transaction() as t:
+            for table in ("Orders", "OrderLines", "Customers"):
+                t.insert(table, Id=1 + burst)
+        run.wait_for(lambda one, burst=burst: one.covered == len(one.envelopes) == 5 + 3 * burst)
     run.stop()
     assert run.ended

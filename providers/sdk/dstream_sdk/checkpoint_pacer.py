@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ class CheckpointPacer:
         self._write = write
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._parked = False
+        self._asleep_until = 0.0
+        """Until when the thread sleeps: it is to be woken for what is due before."""
         self._pending: Position | None = None
         self._has_data = False
         self._written_at = time.monotonic()
@@ -52,7 +54,7 @@ class CheckpointPacer:
             elif self._thread is None:
                 self._thread = threading.Thread(target=self._keep_time, name="checkpoints", daemon=True)
                 self._thread.start()
-            elif self._parked:
+            elif self._due() < self._asleep_until:
                 self._changed.notify()
 
     def write(self, position: Mapping[str, Any]) -> None:
@@ -90,14 +92,12 @@ class CheckpointPacer:
         """Write a pending position when it becomes due and the input is waiting for something."""
         with self._changed:
             while self._failure is None:
-                if self._pending is None:
-                    self._parked = True
-                    self._changed.wait()
-                    self._parked = False
-                    continue
-                left = self._due() - time.monotonic()
+                due = self._due() if self._pending is not None else math.inf
+                left = due - time.monotonic()
                 if left > 0:
-                    self._changed.wait(left)
+                    self._asleep_until = due
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                    self._asleep_until = 0.0
                     continue
                 try:
                     self._write_pending()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from dstream_sdk import Input, InputSession, Stopped
 from dstream_sdk.channel import LineReader, Writer
 from dstream_sdk.checkpoint_pacer import CheckpointPacer
 from dstream_sdk.input import run_input
+from tests.events import until
 
 Run = Callable[[InputSession], None]
 
@@ -79,6 +81,30 @@ def test_a_checkpoint_follows_data_while_the_input_waits_for_its_source() -> Non
     ]
     released.set()
     assert host.rest() == [{"end": True}]
+
+
+def test_data_is_covered_soon_although_a_position_without_data_waited_for_the_heartbeat() -> None:
+    released, asked = threading.Event(), []
+
+    def run(session: InputSession) -> None:
+        session.pace(1.0, 3600)
+        session.checkpoint({"at": 0})
+        session.advance({"at": 1})
+        far = time.monotonic() + 1800
+        until(lambda: session._pacer._asleep_until > far, "the thread to sleep until the heartbeat")
+        session.checkpoint({"at": 2})
+        session.emit({"n": 1})
+        session.advance({"at": 3})
+        asked.append(released.wait(100))
+
+    host = Host(run)
+    assert [host.read() for _ in range(4)][2:] == [
+        {"data": {"n": 1}, "metadata": {}},
+        {"checkpoint": {"at": 3}, "n": 3},
+    ]
+    released.set()
+    assert host.rest() == [{"end": True}]
+    assert asked == [True], "the checkpoint came with the end of the session"
 
 
 def test_the_last_position_is_written_at_the_end() -> None:

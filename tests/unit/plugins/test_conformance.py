@@ -26,6 +26,7 @@ def echo(line):
     sys.stdout.write(line); sys.stdout.flush()
 """
 
+FORGETS = """say(READY); say('{"data":{}}'); say('{"checkpoint":{},"n":1}'); say('{"data":{}}'); """
 CREATES = """
 say(READY)
 for line in sys.stdin:
@@ -71,6 +72,7 @@ def test_our_own_providers_pass(tmp_path, name, role, config):
         ("input", "say(READY); say('{\"checkpoint\":{\"a\":1},\"n\":2}'); say('{\"end\":true}')", {"R21", "R26"}),
         ("input", "say(READY); say('{\"data\":{}}'); sys.exit(3)", {"R24", "R25", "R28"}),
         ("input", "say(READY); say('{\"data\":{}}'); time.sleep(1)", {"R24", "R25", "R29"}),
+        ("input", FORGETS + "time.sleep(60)", {"R50"}),
         ("output", "say(READY); sys.stdin.read()", {"R31", "R33"}),
         ("output", "say(READY)\nfor line in sys.stdin:\n    if 'checkpoint' in line: echo(line)", {"R35"}),
         ("output", "say(READY)\nfor line in sys.stdin: echo(line)", {"R31", "R34"}),
@@ -84,7 +86,12 @@ def test_our_own_providers_pass(tmp_path, name, role, config):
 def test_a_provider_that_breaks_a_rule_is_found(python, monkeypatch, role, body, rules):
     from dstream.plugins.conformance import data_input, data_output, talk
 
-    for module, name in ((talk, "PATIENCE"), (data_input, "_SECONDS"), (data_output, "_SECONDS")):
+    for module, name in (
+        (talk, "PATIENCE"),
+        (data_input, "_SECONDS"),
+        (data_input, "_UNCOVERED"),
+        (data_output, "_SECONDS"),
+    ):
         monkeypatch.setattr(module, name, 2.0)
     binary = python(HEAD.replace("ROLE", repr(role)) + body)
     found = failed(run_kit(binary, {"a": 1}))
