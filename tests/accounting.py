@@ -105,6 +105,8 @@ def pytest_runtest_logstart() -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Show the sums for each folder, and the most expensive tests."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # each worker of xdist has a reporter as well, of which nothing is seen
     folders: dict[str, Spent] = defaultdict(Spent)
     tests: dict[str, Spent] = defaultdict(Spent)
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
