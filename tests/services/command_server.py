@@ -5,9 +5,9 @@
 Most of the processor time of a short command is Python's start-up and its imports, and it is the same each time. The
 server pays it once for each test process. Every command is still a process of its own, with its own working directory,
 environment, descriptors, signal handlers and threads, and it ends as the real one does. What differs: modules are
-imported already, the interpreter has read its own variables (PYTHON..., locale, time zone) earlier, and the key of an
-encrypted state is made from a passphrase at the lowest cost that dstream reads. Use a real process where a test is
-about those.
+imported already, the interpreter has read its own variables (PYTHON..., locale, time zone) earlier, and scrypt, for an
+encrypted state and for the secrets of a saved plan, runs at the lowest cost that dstream reads. Use a real process
+where a test is about those.
 
 The server takes requests on a socket: one line of JSON, with the command's standard input, output and error and the
 write end of a status pipe. To that pipe it writes the process ID, then, when the command has ended, its wait status
@@ -257,11 +257,12 @@ def preload() -> None:
         if not name.endswith("__main__") and "scaffold" not in name:
             importlib.import_module(name.removesuffix(".__init__"))
     from dstream.config.syntax.grammar import table
+    from dstream.engine.plan import plan_file
     from dstream_state import passphrase
 
     table()
     # Half a second for each command, otherwise. A command with an interpreter of its own reads what this one writes.
-    passphrase.SCRYPT_N = passphrase.LEAST_N
+    passphrase.SCRYPT_N = plan_file.SCRYPT_N = passphrase.LEAST_N
 
 
 def end(code: int) -> NoReturn:

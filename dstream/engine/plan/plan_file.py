@@ -32,7 +32,7 @@ from dstream.plugins.type_schemas import DESCRIBES
 from dstream_state import Snapshot
 from dstream_state.codec import dumps, loads
 from dstream_state.fingerprints import canonical
-from dstream_state.passphrase import SCRYPT_N, SCRYPT_P, SCRYPT_R
+from dstream_state.passphrase import LEAST_N, MOST_MEMORY, SCRYPT_N, SCRYPT_P, SCRYPT_R
 
 _VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
 """Members of a plan's JSON that may differ between equivalent plans."""
@@ -97,7 +97,7 @@ def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, c
             "providers": _identities(prepared, pool),
         },
         command=Command(command.options, kept, command.variable_files).to_json(),
-        secrets=_digest(pairs, os.urandom(16)) if pairs else None,
+        secrets=_digest(pairs, os.urandom(16), SCRYPT_N, SCRYPT_R, SCRYPT_P) if pairs else None,
         answers=answers_form(prepared.answers, secret),
     )
 
@@ -156,9 +156,8 @@ def _unknown(value: Any) -> bool:
     return isinstance(value, Unknown) or contains_unknown(value)
 
 
-def _digest(pairs: list[tuple[list[Any], Any]], salt: bytes) -> dict[str, Any]:
+def _digest(pairs: list[tuple[list[Any], Any]], salt: bytes, n: int, r: int, p: int) -> dict[str, Any]:
     ordered = sorted((dumps([place, canonical(value)]) for place, value in pairs), key=bytes)
-    n, r, p = SCRYPT_N, SCRYPT_R, SCRYPT_P
     made = hashlib.scrypt(b"\n".join(ordered), salt=salt, n=n, r=r, p=p, maxmem=2 * 128 * n * r, dklen=32)
     return {"kind": "scrypt", "n": n, "r": r, "p": p, "salt": salt.hex(), "digest": made.hex()}
 
@@ -166,7 +165,10 @@ def _digest(pairs: list[tuple[list[Any], Any]], salt: bytes) -> dict[str, Any]:
 def _same_secrets(saved: Mapping[str, Any] | None, pairs: list[tuple[list[Any], Any]]) -> bool:
     if saved is None or not pairs:
         return saved is None and not pairs
-    again = _digest(pairs, bytes.fromhex(saved["salt"]))
+    n, r, p = (int(saved[cost]) for cost in "nrp")  # those of the file: another release may have others
+    if n < LEAST_N or 128 * n * r > MOST_MEMORY:
+        return False
+    again = _digest(pairs, bytes.fromhex(saved["salt"]), n, r, p)
     return hmac.compare_digest(again["digest"], str(saved["digest"]))
 
 
