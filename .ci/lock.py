@@ -3,8 +3,8 @@
 The input is the dependencies of the root and of each provider, and the root's group `dev`; our own packages are
 left out, since .ci/setup.sh installs them from this folder. What is in the root's group `azure` is large and only
 wanted by the tests: it has requirements-azure.lock for itself, with the same versions of what both need. Needs the
-program `uv` on the PATH or in .venv (`.venv/bin/python -m pip install uv`); nobody but who changes dependencies
-needs it.
+program `uv` on the PATH or in .venv (`.venv/bin/python -m pip install uv`); only those who change dependencies
+need it.
 """
 
 import re

@@ -3,7 +3,7 @@
 Both sides have the same configuration, one block with `count` (`--shape`: with `for_each` over a computed set, which
 OpenTofu evaluates once for each of its instances, or N blocks): OpenTofu with its built-in `terraform_data`, dstream
 with `plan_apply_provider.py`, a provider on the SDK that does the same in a process of its own. The commands are those
-that a user types, with local state, started anew each time; their output goes to a file. Memory is the sum, over the
+that a user types, with local state, started again each time; their output goes to a file. Memory is the sum, over the
 processes of a side, of the most that each had. Beside the time by the clock stands that of the processor, which says
 more on a machine that others use. What takes longer than `--patience` is stopped, and the table says so.
 

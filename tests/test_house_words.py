@@ -33,6 +33,7 @@ PHRASES = (
 SINGLE = tuple(
     line.split("->")[0] for line in (ROOT / "docs" / "house-words.txt").read_text("utf-8").splitlines() if "->" in line
 )
+WORDS = re.compile(rf"\b(?:{'|'.join(SINGLE)})\b", re.IGNORECASE)
 HOUSE = re.compile(rf"\b(?:{'|'.join([*SINGLE, *PHRASES])})\b", re.IGNORECASE)
 
 PAGES = sorted(
@@ -66,8 +67,12 @@ def hits_of_page(path: Path) -> Iterator[str]:
 
 
 def hits_of_code(path: Path) -> Iterator[str]:
-    """Yield the house words in the texts of a module: its messages, and the docstrings of commands, which are help."""
-    tree = ast.parse(path.read_text("utf-8"))
+    """Yield the single words anywhere in a module, and the phrases in its messages and help (docstrings of `cli`)."""
+    source = path.read_text("utf-8")
+    for number, line in enumerate(source.splitlines(), 1):
+        for found in WORDS.finditer(line):
+            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r} in: {line.strip()}"
+    tree = ast.parse(source)
     helps = path.is_relative_to(ROOT / "dstream" / "cli")
     docstrings = {
         id(node.body[0].value)

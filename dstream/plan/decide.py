@@ -55,7 +55,7 @@ class Decision:
 
 
 def decide(
-    prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, wishes: DecideOptions
+    prior: Mapping[str, Any] | None, desired: Mapping[str, Any], rules: TypeRules, options: DecideOptions
 ) -> Decision:
     """Return the action from real attributes (`prior`, None if the object is missing) to the desired ones.
 
@@ -64,13 +64,13 @@ def decide(
     """
     if prior is None:
         return Decision(Action.CREATE, _planned({}, desired, rules))
-    wanted = with_ignored(desired, prior, wishes.ignore_changes)
-    after = _planned(prior, wanted, rules)
+    target = with_ignored(desired, prior, options.ignore_changes)
+    after = _planned(prior, target, rules)
     changed = changed_names(prior, after, rules.unordered)
     forced = tuple(name for name in changed if name in rules.replace)
-    if forced or wishes.replace:
-        order = Action.CREATE_THEN_DELETE if wishes.create_before_destroy else Action.REPLACE
-        return Decision(order, _planned({}, wanted, rules), forced, wishes.replace)
+    if forced or options.replace:
+        order = Action.CREATE_THEN_DELETE if options.create_before_destroy else Action.REPLACE
+        return Decision(order, _planned({}, target, rules), forced, options.replace)
     if not changed:
         return Decision(Action.NO_OP, dict(prior))
     return Decision(Action.UPDATE, after)

@@ -1,6 +1,6 @@
 """Provider log: what providers write to standard error, and when they start and end, for those who listen.
 
-Nobody does unless the user asks (DSTREAM_LOG); then a listener takes each note, from any thread.
+There is no listener unless DSTREAM_LOG is set; then it takes each note, from any thread.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class View:
     """What a reader sees without a lock: the last snapshot, and records that are in no snapshot yet.
 
     `snapshot` is None where nothing was ever applied. `holder` is who holds the lock, or held it last
-    (`Holder.released`), None if nobody ever did. `overlay(view.snapshot, view.pending)` is the state as of
+    (`Holder.released`), None if the lock was never held. `overlay(view.snapshot, view.pending)` is the state as of
     now.
     """
 
@@ -119,8 +119,8 @@ class Held(Protocol):
 class Checkpoint:
     """How far a task got. `position` is the input's own (JSON), `at` when it was stored (`clock.now`).
 
-    `task` is the address of the task, `objects` identity and creation marker of each object that its input
-    needs: a checkpoint is of no use once one of them was made anew.
+    `task` is the address of the task, `objects` identity and creation marker of each object that its input needs: a
+    checkpoint is invalid once one of them was created again.
     """
 
     position: Mapping[str, Json]
@@ -334,7 +334,7 @@ class Backend(Protocol):
     def delete(self) -> None:
         """Delete the state of this workspace and everything beside it.
 
-        Raise StateLocked if somebody holds it.
+        Raise StateLocked if another process holds it.
         """
 
     def close(self) -> None:

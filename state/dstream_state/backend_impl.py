@@ -272,7 +272,7 @@ class StoredBackend:
         return lease
 
     def _current_holder(self) -> Holder | None:
-        """Return who holds the lock; None where nobody does, or who does has not written its name yet."""
+        """Return the holder of the lock; None if it is free, or its holder has not written its name yet."""
         holder = self._last_holder()
         return None if holder is None or holder.released else holder
 

@@ -2,7 +2,7 @@
 
 Numbers that are not integers are `Decimal` on both sides: a float would change them. The standard encoder cannot write
 a number as given text, so a Decimal becomes a marked string first, and the mark and the quotes are removed from the
-result. The mark is drawn anew in each process: no data can hold it. Everything else is what `json` makes of it.
+result. The mark is random in each process, so that no data contains it. Everything else is what `json` makes of it.
 """
 
 from __future__ import annotations

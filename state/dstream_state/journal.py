@@ -32,7 +32,7 @@ def log_name(journal: str) -> str:
 
 
 def new_name() -> str:
-    """Return a name that nobody has."""
+    """Return a unique name."""
     return uuid.uuid4().hex[:16]
 
 
@@ -59,7 +59,7 @@ class Journal:
 class JournalWriter:
     """Appends to one journal. Thread-safe.
 
-    Whoever finds nobody writing writes for all who wait (no timer).
+    A caller that finds no write in progress writes for all waiting callers (no timer).
     """
 
     def __init__(

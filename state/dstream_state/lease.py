@@ -1,8 +1,8 @@
 """Lease: holding a cell, knowing for how long, and saying so when it is lost.
 
 The deadline is the moment *before* the last acquire or renew that succeeded, plus the lease's length, minus a
-margin; on a clock that counts suspend. Before it, nobody else can own the cell; after it, this process
-believes that it lost it.
+margin; on a clock that counts suspend. Before it, no other process can own the cell; after it, this process considers
+the lease lost.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Lease:
         self.ensure()
 
     def lost_elsewhere(self) -> None:
-        """Take note that a write was refused since the lease is somebody else's."""
+        """Record that a write was refused because another process holds the lease."""
         self._lose("Another process took it over")
 
     def _extend(self, asked: float) -> None:

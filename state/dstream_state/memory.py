@@ -29,7 +29,7 @@ class _Log:
 
 
 class MemoryPlace:
-    """All workspaces of one place in memory; it lives as long as somebody refers to it."""
+    """All workspaces of one place in memory; it lives as long as a reference to it."""
 
     def __init__(
         self, *, lease_seconds: float | None = 60, can_seal: bool = True, clock: Callable[[], float] = boot_seconds

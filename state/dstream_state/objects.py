@@ -48,13 +48,13 @@ NO_TIMEOUTS = Timeouts()
 class ObjectState:
     """One real object: what was asked for, what the provider answered, and what destroying it takes.
 
-    `provider` is a key of `Snapshot.providers`; `key` is the object's name within its type as the provider
-    knows it; `identity` is how the provider finds it again; `attributes` all of its attributes, inputs and
-    computed; `private` the provider's own notes; `dependencies` addresses to destroy only after this one;
-    `sensitive` the paths of attributes that are never shown. Status `tainted`: exists, and must be replaced;
-    `pending`: asked for, not yet there; `unresolved`: nobody knows whether it exists. `prevent_destroy`: the provider
-    that asked for it for a task said so, who may not be asked again when it is to be destroyed. `timeouts`: those that
-    its block, or that provider, gave it when it was last recorded.
+    `provider` is a key of `Snapshot.providers`; `key` is the object's name within its type as the provider knows it;
+    `identity` is how the provider finds it again; `attributes` all of its attributes, inputs and computed; `private`
+    the provider's own notes; `dependencies` addresses to destroy only after this one; `sensitive` the paths of
+    attributes that are never shown. Status `tainted`: exists, and must be replaced; `pending`: asked for, not yet
+    there; `unresolved`: its existence is unknown. `prevent_destroy`: the provider that asked for it for a task said so,
+    who may not be asked again when it is to be destroyed. `timeouts`: those that its block, or that provider, gave it
+    when it was last recorded.
     """
 
     provider: str
@@ -129,8 +129,8 @@ class ProviderState:
     """A provider configuration in use, so that an object whose block is gone can still be refreshed and
     destroyed.
 
-    `source` is how it is started (as JSON), `version` what it said it is, `config` its settings: each
-    sensitive leaf as its expression with its origins, never its value. `role` is the role it is started in.
+    `source` is how it is started (as JSON), `version` what it said it is, `config` its settings: each sensitive leaf as
+    its expression with its origins, never its value. `role` is the role it is started in.
     """
 
     source: Json

@@ -1,8 +1,8 @@
 """Opening: from a backend's name and settings, as the configuration gives them, to a `Backend`.
 
-A backend of somebody else's is an installed package with an entry point in the group `dstream.backends`, whose name is
-the one in `backend "NAME"` and whose object is called with the settings, the configuration's folder and the workspace,
-and returns a `Storage`.
+A third-party backend is an installed package with an entry point in the group `dstream.backends`. Its name is that of
+`backend "NAME"`; its object is called with the settings, the configuration's folder and the workspace, and returns a
+`Storage`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def open_backend(
 ) -> Backend:
     """Return the backend `kind` (local, azurerm, memory, or an installed one) for `workspace`; nothing is read yet.
 
-    `settings` are the arguments of the `backend` block (text, or true and false); `root` is the
-    configuration's folder. Raises SettingsError.
+    `settings` are the arguments of the `backend` block (text, or true and false); `root` is the configuration's folder.
+    Raises SettingsError.
     """
     check_workspace(workspace)
     texts = {name: _text(name, value) for name, value in settings.items() if value is not None}

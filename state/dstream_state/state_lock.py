@@ -30,7 +30,7 @@ STATE = "state"
 """The name of the cell that holds the snapshot."""
 
 SWEEP_EVERY = 10
-"""At every tenth serial, logs that nobody knows of are deleted."""
+"""At every tenth serial, unlisted logs are deleted."""
 
 
 def fresh_records(journal: Journal, snapshot: Snapshot) -> list[Record]:
@@ -204,9 +204,9 @@ class StoredHeld:
                 delete_journal(self._storage, name)
 
     def _sweep(self) -> None:
-        """Delete logs that a process made and died before it listed them.
+        """Delete logs of processes that died before they listed them.
 
-        Under the lock, nobody uses any now.
+        Under the lock, no process uses them.
         """
         with contextlib.suppress(StateError):
             for name in self._storage.logs():

@@ -6,10 +6,9 @@ Three kinds of things live in it, each named by a path of ASCII letters, digits,
 a lease; *logs*     bytes that only grow, each append at an expected position, until they are sealed; *files*
 bytes that are written whole and read whole.
 
-Every method either did what it says when it returns, or raises. A request whose answer was lost must be
-looked up before it is answered for: `Changed`, `Refused` and `Exists` are said only when somebody else's
-write is the reason. Anything else that goes wrong is a `StateUnavailable`. Methods are called from several
-threads.
+Every method either did what it says when it returns, or raises. A request whose answer was lost must be looked up
+before it is answered for: `Changed`, `Refused` and `Exists` are raised only for a write of another process. Anything
+else that goes wrong is a `StateUnavailable`. Methods are called from several threads.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class StorageError(StateError):
 
 
 class Busy(StorageError):
-    """The lease is held by somebody else."""
+    """Another process holds the lease."""
 
 
 class NotOwner(StorageError):

@@ -26,7 +26,7 @@ def hidden(item: ObjectState) -> dict[str, Any]:
     """Return the attributes with fingerprints for sensitive values, even if an encrypted state has the values."""
     from dstream.engine.evaluate.redaction import redact
 
-    return dict(redact(dict(item.attributes), item.sensitive, b"shown to nobody"))
+    return dict(redact(dict(item.attributes), item.sensitive, b"never shown"))
 
 
 def object_lines(address: str, item: ObjectState, paint: Paint) -> Iterator[str]:

@@ -180,7 +180,7 @@ def _explained(problem: DiagnosticsError, recorded: bool) -> list[Diagnostic]:
 
 def _probed(locked: Locked, previous: Locked | None, installer: Installer, root: Path) -> Locked:
     """Fetch a provider and probe it, unless the probe answer for the same digest is known."""
-    installer.fetch(locked)  # anew where the cache was damaged
+    installer.fetch(locked)  # again if the cache was damaged
     path = installer.executable(locked)
     if previous is not None and previous.probe is not None and previous.manifest == locked.manifest:
         return replace(locked, probe=previous.probe)

@@ -1,8 +1,8 @@
 """Drift: differences between the state and the real objects, by class.
 
-*Changed*, *missing* and *unreachable* are about what really exists, and do not depend on the configuration: providers
-are asked as the state has them. *Pending* is what the configuration asks for and was not applied; for that, nobody is
-asked about objects. The first three say that somebody should look, the last one only that an apply is due.
+*Changed*, *missing* and *unreachable* describe real objects, independent of the configuration: providers are configured
+from the state. *Pending* changes are in the configuration and not applied yet; finding them refreshes no object. The
+first three need attention, the last one only an apply.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def change_of(
     ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
     if reason is Reason.TAINTED and same_identity(desired, recorded, rules):
         create_first = False  # what is not whole stands where the new one has to
-    wishes = DecideOptions(ignored, create_first, reason if prior is not None else Reason.NONE)
-    decision = decide(prior, redacted, rules, wishes)
+    options = DecideOptions(ignored, create_first, reason if prior is not None else Reason.NONE)
+    decision = decide(prior, redacted, rules, options)
     missing = recorded is not None and prior is None
     return Change(
         address=desired.address,

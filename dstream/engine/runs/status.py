@@ -118,5 +118,5 @@ def _process(process: ProcessStarted) -> str:
 
 
 def _runs(holder: Any) -> bool:
-    """Return whether a holder may still run: on another host nobody can tell, on this one its process is looked up."""
+    """Return whether a holder may still run: True for another host, by its process on this one."""
     return holder.host != this_host() or alive(holder.pid, holder.started)

@@ -21,22 +21,22 @@ class RefreshProgress:
 
 
 class Observer(Protocol):
-    """Told of events, in the order in which they become durable; from the thread of the operation."""
+    """Receives events in the order in which they become durable, from the thread of the operation."""
 
     def waiting(self, holder: Holder | None) -> None:
-        """The lock is somebody else's; the operation waits for it."""
+        """Another process holds the lock; the operation waits for it."""
 
     def stopping(self, flow: str, holder: Holder) -> None:
-        """Who runs a task that is to be changed is asked to end."""
+        """The runner of a task that will change is stopped."""
 
     def recovering(self, count: int) -> None:
-        """An earlier operation was cut off and left this many changes without a result."""
+        """An interrupted operation left this many pending changes."""
 
     def recovered(self, address: str, outcome: str) -> None:
-        """What became of such a change, as a phrase."""
+        """The outcome of such a change, as a phrase."""
 
     def begun(self, count: int, ahead: Ahead) -> None:
-        """The plan is approved and is carried out now, in so many steps. `ahead` may be called from any thread."""
+        """The plan is approved, and carried out in `count` steps. `ahead` may be called from any thread."""
 
     def started(self, address: str, step: str) -> None:
         """A step (create, update, destroy, forget) is recorded as intended and begins."""
@@ -45,10 +45,10 @@ class Observer(Protocol):
         """A step is done and recorded."""
 
     def retrying(self, address: str, seconds: float, why: str) -> None:
-        """A step failed for now and is tried again after so many seconds."""
+        """A step failed, and is retried after `seconds`."""
 
     def failed(self, address: str, step: str) -> None:
         """A step failed; its diagnostics come with the outcome."""
 
     def skipped(self, address: str, because: str) -> None:
-        """A step was not tried, because another failed."""
+        """A step was skipped because another failed."""

@@ -65,7 +65,7 @@ def select_workspace(operation: Operation, name: str, *, create: bool = False) -
 
 
 def delete_workspace(operation: Operation, name: str, *, force: bool) -> None:
-    """Delete the state of a workspace; with `force` also one that has objects, which then nobody manages any more."""
+    """Delete the state of a workspace; with `force` also one with objects, which are no longer managed then."""
     if name == DEFAULT:
         raise DiagnosticsError(error("Workspace cannot be deleted", "The workspace default is always there."))
     if name == operation.workspace:

@@ -145,7 +145,7 @@ class RegistryClient:
         partial = target.with_name(f"{target.name}.partial")
         with partial.open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if target.exists():  # somebody else has fetched it while we waited
+            if target.exists():  # another process has fetched it meanwhile
                 with contextlib.suppress(FileNotFoundError):
                     if partial.stat().st_ino == _inode(file):
                         partial.unlink()

@@ -2,9 +2,9 @@
 
 A capture instance keeps the columns that its table had when it was made, and a table has two at most. So when columns
 came, a second one is asked for beside the first; readers go over to it where it begins (`follow.py`). The first is let
-go when nothing is lost with it: when it reaches back no farther than the second. Whoever reads the table, of whom
-nobody has a list, then finds all that the first still has in the second too. That is seen on the server alone, and
-stays true: cleanup moves the beginnings of both forward together.
+go when nothing is lost with it: when it reaches back no farther than the second. Every reader of the table (their
+number is unknown) then finds the content of the first in the second too. That is seen on the server alone, and stays
+true: cleanup moves the beginnings of both forward together.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A capture instance. `object_id` is its change table's: made anew, it has another one.
+    """A capture instance. `object_id` is its change table's: created again, it has another one.
 
     While `start_lsn` is 0 it has not begun: the capture agent has not come to it in the log, and it cannot be read.
     """
@@ -85,8 +85,8 @@ class Source:
     def uncaptured(self) -> tuple[str, ...]:
         """Columns that came to the table after its newest capture instance was made, which therefore lacks them.
 
-        A column that was dropped and came again under its name is one of them: it has another number. What somebody
-        left out when the instance was made is none, as long as a later column was captured.
+        A column that was dropped and came again under its name is one of them: it has another number. A column that was
+        left out when the instance was created is none, as long as a later column was captured.
         """
         if not self.instances:
             return ()

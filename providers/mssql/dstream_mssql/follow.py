@@ -45,7 +45,7 @@ class Track:
     successors: list[TableReader] = field(default_factory=list)
     busy: bool = False
     stale: bool = False
-    """Whether it is to be looked at anew before more of it is read: its table or its capture instances have changed."""
+    """Whether it has to be inspected again before more is read: its table or its capture instances have changed."""
     read_at: float = 0.0
     problem: ProviderError | None = None
     lasting: bool = False

@@ -25,7 +25,7 @@ def discovered(
 ) -> Iterable[Resource | Stream | Released | Notice]:
     """Resources and streams of the tables that the server has, and what is to be said of them. Raises ProviderError.
 
-    CDC that somebody else enabled is used as it is and stays out of the plan, so that `destroy` leaves it alone.
+    CDC that another user enabled is used unchanged and stays out of the plan, so that `destroy` leaves it alone.
     """
     target = target_of(config.connection_string)
 

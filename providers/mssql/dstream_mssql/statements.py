@@ -174,7 +174,7 @@ def first_row(table: Table) -> str:
 
 
 def enabling(table: Table, instance: str, role: str) -> str:
-    """What somebody types to make a capture instance with all columns of a table."""
+    """The command to create a capture instance with all columns of a table."""
     return (
         f"EXEC sys.sp_cdc_enable_table @source_schema = {literal(table.schema)}, @source_name = {literal(table.name)},"
         f" @capture_instance = {literal(instance)}, @role_name = {literal(role) if role else 'NULL'},"
@@ -183,7 +183,7 @@ def enabling(table: Table, instance: str, role: str) -> str:
 
 
 def disabling(table: Table, instance: str) -> str:
-    """What somebody types to remove a capture instance."""
+    """The command to remove a capture instance."""
     return (
         f"EXEC sys.sp_cdc_disable_table @source_schema = {literal(table.schema)}, @source_name = {literal(table.name)},"
         f" @capture_instance = {literal(instance)}"

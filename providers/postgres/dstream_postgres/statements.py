@@ -132,7 +132,7 @@ def upsert_one(table: TargetTable, row: Row) -> bytes:
 
 
 def replace_fixed(table: TargetTable, row: Row) -> bytes:
-    """Delete a row and insert it anew where a column that SQL cannot assign is to have another value.
+    """Delete a row and insert it again if a column that SQL cannot assign gets another value.
 
     That is an identity column which is GENERATED ALWAYS. Columns that were not sent keep their values.
     """

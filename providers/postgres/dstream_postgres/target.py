@@ -117,7 +117,7 @@ class Target:
                 self._alter(table, f"ALTER COLUMN {quote(name)} DROP NOT NULL")
 
     def forget(self) -> None:
-        """Look at all tables anew: what was made of them has been rolled back."""
+        """Inspect all tables again: their changes have been rolled back."""
         self._known.clear()
 
     def _alter(self, table: Table, change: str) -> None:

@@ -151,7 +151,7 @@ class Client:
             raise found or self._failed(f"{what}{over}", problem) from problem
 
     def _cut_off(self, problem: Any, late: bool) -> bool:
-        """Return whether nobody knows what became of a failed call: the plugin died, or its time was over."""
+        """Return whether the outcome of a failed call is unknown: the plugin died, or it timed out."""
         code, codes = problem.code(), self._grpc.StatusCode
         if code in (codes.UNAVAILABLE, codes.CANCELLED):
             return self._process.gone()

@@ -23,15 +23,15 @@ class Inputs:
     guarded: tuple[str, ...] = ()
     """Attributes that are secret by the host's word."""
     guessed: bool = False
-    """Whether this is only what an object was found to have: nobody knows what was asked for, and what is secret."""
+    """Whether the inputs were read from the object, so that the configured ones and the secrets are unknown."""
 
 
 def as_asked(
     inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return recorded inputs that are only what an object was found to have, without those that nobody asks for.
+    """Return recorded inputs that were read from the object, without those that are not configured.
 
-    Of an object that was taken over, nobody knows what was asked for: that it has more is no wish to take it away.
+    The configured inputs of an imported object are unknown: that it has more does not mean to remove them.
     """
     kept = {name: value for name, value in inputs.items() if name in checked}
     held = outputs.get("__inputs")

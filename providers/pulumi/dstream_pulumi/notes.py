@@ -35,8 +35,8 @@ def make_note(
     """Return the note on an object.
 
     A digest stands for a text that is one of the `hidden` ones or has one in it, for what is in one of the
-    `properties`, marked as secret by the plugin, or was one in the note `before`; for `everything` where nobody can
-    tell which values are secret.
+    `properties`, marked as secret by the plugin, or was one in the note `before`; for `everything` if it is unknown
+    which values are secret.
     """
     salt = str((before or {}).get("salt") or random.token_hex(16))
     values = {each for each in hidden if isinstance(each, str) and each}

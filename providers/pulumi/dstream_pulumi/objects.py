@@ -1,8 +1,8 @@
 """PluginType: one resource type of a plugin, served as the protocol wants it.
 
 Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff says what changes and what that
-replaces, a preview of Create what can be known before. Where an object is replaced, Check is asked anew without the old
-inputs, so that generated names are new ones.
+replaces, a preview of Create what can be known before. Where an object is replaced, Check is called again without the
+old inputs, so that generated names are new ones.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class PluginType(ResourceType[Any]):
     def _same(
         self, prior: Object, desired: Mapping[str, Any], checked: Mapping[str, Any], changed: frozenset[str]
     ) -> dict[str, Any]:
-        """Return the attributes of an object that stays, with the properties `changed` as they are wished."""
+        """Return the attributes of an object that stays, with the properties `changed` as configured."""
         found = to_attributes(self._about.inputs, checked)
         kept = {self._name(name) for name in checked if name not in changed}
         for name in kept:
@@ -316,14 +316,14 @@ class PluginType(ResourceType[Any]):
 
     def _object(self, id_: str, given: Inputs, outputs: dict[str, Any], prior: Object | None) -> Object:
         plain, marked = unwrap_secrets(outputs)
-        wished = to_attributes(self._about.inputs, unwrap_secrets(given.values)[0])
+        configured = to_attributes(self._about.inputs, unwrap_secrets(given.values)[0])
         real = to_attributes(self._members, plain)
-        attributes = {**wished, **{name: value for name, value in real.items() if value is not None}, "id": id_}
+        attributes = {**configured, **{name: value for name, value in real.items() if value is not None}, "id": id_}
         shown = {member.name for member in self._members.values() if not member.secret}
         for path in marked:
             name = self._name(str(path[0]))
-            # Not a secret by the schema, so the host does not guard it: only what was wished as a secret may be told.
-            if name in shown and name in attributes and name not in wished:
+            # Not secret by the schema, so the host does not guard it: only what was configured as a secret may be told.
+            if name in shown and name in attributes and name not in configured:
                 attributes[name] = WITHHELD
         secret = {*given.guarded, *given.withheld, *(m.name for m in self._members.values() if m.secret)}
         hidden = given.hidden | set(texts_at(attributes, [(name,) for name in secret]))

@@ -1,7 +1,7 @@
 """JSON numbers with all digits: read as Decimal, and written from Decimal.
 
 The standard encoder has no way to write a number as given text, so a Decimal becomes a marked string first, and the
-mark and the quotes are taken off the result. The mark is drawn anew in each process: no data can hold it.
+mark and the quotes are taken off the result. The mark is random in each process, so that no data contains it.
 """
 
 from __future__ import annotations

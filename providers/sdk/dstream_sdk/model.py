@@ -138,9 +138,9 @@ def version_of(key: Sequence[str], columns: Sequence[Column]) -> str:
 class Released:
     """An object that the task no longer needs, and that can be destroyed without loss although its type holds data.
 
-    `plan` of an input or output yields it in place of the Resource. The host destroys it as it would any object that
-    nobody asks for, but neither takes that for a loss of data nor waits for the task to stop. Only say so of what stays
-    true: there may be days between a plan and its apply.
+    `plan` of an input or output yields it in place of the Resource. The host destroys it as any undeclared object, but
+    does not treat that as a loss of data, and does not require the task to stop. Yield it only if that stays true: days
+    may pass between a plan and its apply.
     """
 
     type: str

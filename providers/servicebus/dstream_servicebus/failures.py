@@ -16,7 +16,7 @@ class Kind(Enum):
     FULL = "full"
     """The entity has no room; its readers may make some."""
     AGAIN = "again"
-    """The connection is gone, or nobody knows: the same once more."""
+    """The connection is lost, or may be: retry the same."""
     MISSING = "missing"
     """There is no such entity."""
     DENIED = "denied"

@@ -1,8 +1,7 @@
 """Storage in Azure Blob Storage: cells are block blobs under a lease, logs are append blobs, files are block blobs.
 
-The state's cell is the blob named by `key`, as with Terraform; everything else lies below `KEY.d/`. A write
-whose answer was lost is recognized by a mark of its own in the metadata, an append by the bytes at its
-position.
+The state's cell is the blob named by `key`, as with Terraform; everything else lies below `KEY.d/`. A write whose
+answer was lost is recognized by a mark of its own in the metadata, an append by the bytes at its position.
 """
 
 from __future__ import annotations
@@ -279,7 +278,7 @@ class AzureStorage:
         self._service.call_within(limit, limit, method)
 
     def _make(self, name: str) -> None:
-        """Make an empty cell, unless somebody else just did."""
+        """Create an empty cell, unless another process has just created it."""
         try:
             self._service.call(self._blob(self._cell(name)).upload_blob, b"", **_absent())
         except Rejected as answer:

@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING
 
 from dstream_state.azure.identity import IDENTITY_ARGUMENTS, LateCredential, with_environment
 from dstream_state.azure.key_vault_errors import refusal, unusable
-from dstream_state.azure.retries import CONNECT_SECONDS, NOBODY_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
+from dstream_state.azure.retries import (
+    CONNECT_SECONDS,
+    RETRY_SECONDS,
+    TRANSIENT,
+    UNREACHED_SECONDS,
+    Pauses,
+    retry_after,
+)
 from dstream_state.codec import Json
 from dstream_state.errors import KeyUnavailable, SettingsError, StateUnavailable, WrongKey
 
@@ -138,7 +145,7 @@ class AzureKeyVault:
         return self._unwrap(version, form["algorithm"], str(form["wrapped"]))
 
     def fresh(self, form: Json) -> bool:
-        """See `KeySource`. A pinned version is used for ever, otherwise the newest is looked for once a day."""
+        """See `KeySource`. A pinned version is always used, otherwise the newest is looked for once a day."""
         if self._vault_key.version:
             return str(form["vault_key"]).endswith(f"/{self._vault_key.version}")
         age = datetime.now(UTC) - datetime.fromisoformat(form["made"])
@@ -181,7 +188,7 @@ class AzureKeyVault:
 
         path = key.path if method == "GET" else f"{key.path}/{what.lower()}"
         for_answers = Pauses(self._retry_seconds, self._first_pause)
-        for_nobody = Pauses(min(self._retry_seconds, NOBODY_SECONDS), self._first_pause)
+        unreached = Pauses(min(self._retry_seconds, UNREACHED_SECONDS), self._first_pause)
         while True:
             wait, pauses = 0.0, for_answers
             try:
@@ -193,7 +200,7 @@ class AzureKeyVault:
             except AzureError as error:
                 trouble = f"does not answer ({error})"
                 if isinstance(error, ServiceRequestError):  # There is no connection, maybe no such vault.
-                    pauses = for_nobody
+                    pauses = unreached
             except StateUnavailable as error:  # Of the credential.
                 raise KeyUnavailable(error.detail) from error
             except ValueError as error:  # What the client raises for a challenge that is not of the vault's domain.

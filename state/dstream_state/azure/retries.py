@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 RETRY_SECONDS = 40.0
 CONNECT_SECONDS = 10.0
-NOBODY_SECONDS = 10.0
+UNREACHED_SECONDS = 10.0
 """For how long a connection is tried to whom nothing was ever heard from: its name may be wrong."""
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that pass by themselves."""

@@ -16,7 +16,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dstream_state.azure.refusals import refusal
-from dstream_state.azure.retries import CONNECT_SECONDS, NOBODY_SECONDS, RETRY_SECONDS, TRANSIENT, Pauses, retry_after
+from dstream_state.azure.retries import (
+    CONNECT_SECONDS,
+    RETRY_SECONDS,
+    TRANSIENT,
+    UNREACHED_SECONDS,
+    Pauses,
+    retry_after,
+)
 from dstream_state.errors import StateUnavailable
 
 if TYPE_CHECKING:
@@ -111,7 +118,7 @@ class BlobService:
         from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError
 
         for_answers, repeated = Pauses(retry_seconds, self._first_pause), False
-        for_nobody = Pauses(min(retry_seconds, NOBODY_SECONDS), self._first_pause)
+        unreached = Pauses(min(retry_seconds, UNREACHED_SECONDS), self._first_pause)
         timeout += sum(len(each) for each in given if isinstance(each, bytes)) / SLOWEST_UPLOAD
         limits = {"connection_timeout": min(timeout, CONNECT_SECONDS), "read_timeout": timeout}
         while True:
@@ -130,7 +137,7 @@ class BlobService:
             except AzureError as error:
                 trouble = f"{self.endpoint} does not answer ({error})"
                 if isinstance(error, ServiceRequestError) and not self._answered:
-                    pauses = for_nobody  # there is no connection, maybe no such account
+                    pauses = unreached  # there is no connection, maybe no such account
             repeated = True
             if not pauses.wait(wait):
                 raise StateUnavailable(f"{trouble}. Check the network and the account, then run the operation again.")

@@ -1,7 +1,7 @@
 """Marker: extended properties that say what of change data capture dstream enabled, and by which intent.
 
-`dstream_cdc` on the database, `dstream_cdc:INSTANCE` on a table. CDC that somebody else enabled has none, and stays
-out of plans; what was made by a request whose answer was lost is found again by its intent.
+`dstream_cdc` on the database, `dstream_cdc:INSTANCE` on a table. CDC that another user enabled has none, and stays out
+of plans; what was made by a request whose answer was lost is found again by its intent.
 """
 
 from __future__ import annotations

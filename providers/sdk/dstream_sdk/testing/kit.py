@@ -27,8 +27,8 @@ def check_provider(
 ) -> None:
     """Run a provider through the rules of its data role; Failed says which one it breaks.
 
-    `config` must work. An input is run to the end of what is there (`until: current`); with `records`, it
-    must then have emitted as many envelopes. An output is given `envelopes`, and one of a table that nobody named.
+    `config` must work. An input is run to the end of what is there (`until: current`); with `records`, it must then
+    have emitted as many envelopes. An output is given `envelopes`, and one of an undeclared table.
     """
     kit = _Kit(argv, config, env or {})
     info = kit.probe()

@@ -87,7 +87,7 @@ class RunningInput:
         return self.finish()
 
     def kill(self) -> Self:
-        """End it as nobody should: SIGKILL."""
+        """End it by SIGKILL."""
         self.process.signal("SIGKILL")
         return self.finish()
 

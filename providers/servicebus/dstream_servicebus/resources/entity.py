@@ -1,7 +1,7 @@
 """EntityType: what queues, topics and subscriptions have in common.
 
 An entity is known by the host name of its namespace and its name. UserMetadata holds the intent that created it, so an
-interrupted `create` is found again, and an entity that somebody else has made in its place is never deleted. Settings
+interrupted `create` is found again, and an entity that another program created in its place is never deleted. Settings
 that dstream does not know stay as they are.
 """
 
@@ -143,7 +143,7 @@ class EntityType(ResourceType[Connection]):
         return self._object(prior.identity, self._look(ctx, client, prior.identity) or found, prior)
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
-        """Delete the entity, unless somebody else has made it anew since."""
+        """Delete the entity, unless another program has created it again since."""
         from azure.core.exceptions import ResourceNotFoundError
 
         client = self._client(ctx, prior.identity)
@@ -263,7 +263,7 @@ def _intent(found: Any) -> str | None:
     """Return the intent that is noted in an entity's UserMetadata."""
     try:
         mark = json.loads(str(getattr(found, "user_metadata", None) or "null"))
-    except (ValueError, RecursionError):  # somebody else's
+    except (ValueError, RecursionError):  # of another program
         return None
     noted = mark.get(_MARK) if isinstance(mark, dict) else None
     intent = noted.get("intent") if isinstance(noted, dict) else None
