@@ -30,7 +30,7 @@ def checked_line(form: dict[str, Json]) -> bytes:
 def read_line(line: bytes, what: str) -> Json:
     """Return the JSON value of a line; raise StateDamaged, naming `what`, unless its checksum, if any, is right.
 
-    A checksum that is not at the end of the line (the JSON was formatted anew) is compared with that of the values.
+    A checksum that is not at the end of the line (the JSON was formatted again) is compared with that of the values.
     """
     form = loads(line, what)
     if not isinstance(form, dict) or MEMBER not in form:
