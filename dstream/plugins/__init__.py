@@ -1,4 +1,4 @@
-"""Provider processes and the wire: find a provider, ask what it is, ask what a task needs, manage its objects."""
+"""Plugins: provider processes and the wire: finds and probes providers, plans tasks, manages objects."""
 
 from dstream.plugins.binary import Binary, ProviderSource
 from dstream.plugins.derive import Derivation, DerivedResource, begin_derive, derive

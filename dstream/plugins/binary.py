@@ -1,4 +1,4 @@
-"""ProviderSource and Binary: which provider a block means, and the program that was found for it."""
+"""ProviderSource and Binary: the source of a provider in a block, and the program found for it."""
 
 from __future__ import annotations
 

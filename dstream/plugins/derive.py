@@ -1,4 +1,4 @@
-"""Derivation: ask one side of a task which objects it needs and, of an input, which streams it delivers."""
+"""Derivation: queries one side of a task for its required objects and, for an input, its streams."""
 
 from __future__ import annotations
 

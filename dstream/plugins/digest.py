@@ -1,4 +1,4 @@
-"""A digest of what an executable is, so that a probe's answer is asked again when, and only when, it may differ.
+"""Digest: identifies the content of an executable, so that it is probed again only if the answer may differ.
 
 The content of the file is not enough where the file merely starts something else. The script that pip writes
 for a Python package holds one import: the digest then covers the package it imports, and the SDK beside it.

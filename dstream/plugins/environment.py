@@ -1,4 +1,4 @@
-"""What a provider sees of the host's environment: a short list, and what its block names in `env = [...]`."""
+"""Environment: the environment variables of a provider: a short list, and those in `env = [...]` of its block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when a provider does not keep to the protocol: what happened, the end of its stderr, what to do."""
+"""Errors: diagnostics for providers that break the protocol, with the end of their stderr and the fix."""
 
 from __future__ import annotations
 

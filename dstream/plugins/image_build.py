@@ -1,4 +1,4 @@
-"""Imaging: a folder with a Containerfile becomes a container image in a registry, built by docker or podman."""
+"""Image build: builds a folder with a Containerfile into a container image, by docker or podman, and pushes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One-shot conversations: say something, close stdin, listen until the provider has ended."""
+"""One-shot: writes to a provider, closes its stdin, and reads until it has ended."""
 
 from __future__ import annotations
 

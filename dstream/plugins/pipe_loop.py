@@ -1,4 +1,4 @@
-"""Exchange: one event loop over the three pipes of a provider, so that both sides can read while they write."""
+"""Pipe loop: one event loop over the three pipes of a provider, so that both sides can read while they write."""
 
 from __future__ import annotations
 

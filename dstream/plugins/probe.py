@@ -1,4 +1,4 @@
-"""The probe: what a provider is, asked once per content of its executable.
+"""Probe: queries name, version, roles and schemas of a provider, once per content of its executable.
 
 With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider prints one line and exits. Anything else within five
 seconds means version 1: some old inputs start streaming immediately, so the first line that is no answer ends it.

@@ -1,4 +1,4 @@
-"""Request, Answer: what is asked about an object, and what a provider says."""
+"""Request, Answer: a request about an object, and the answer of its provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrecy: the sensitive texts in a request and in its answer, which a redactor has to know."""
+"""Request secrets: the sensitive texts in a request and its answer, for the redactor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""resolve: which executable a block means, found without ever asking the current folder."""
+"""resolve: finds the executable of a provider block, never in the current folder."""
 
 from __future__ import annotations
 

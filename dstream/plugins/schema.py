@@ -1,4 +1,4 @@
-"""ResourceSchema: what a provider says about one type of its objects."""
+"""ResourceSchema: the schema of one resource type of a provider."""
 
 from __future__ import annotations
 

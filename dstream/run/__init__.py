@@ -1,4 +1,4 @@
-"""The data path: one flow from an input to an output, confirmed end to end, restarted as a unit."""
+"""Run: the data path of one flow from an input to an output, confirmed end to end, restarted as a unit."""
 
 from dstream.run.flow import Endpoint, Flow, RunOptions, RunOutcome, Totals
 from dstream.run.reporter import Progress, Reporter, Silent

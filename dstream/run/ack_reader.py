@@ -1,4 +1,4 @@
-"""AckReader: takes what the output writes: acknowledgements and rejects, or under version 1 text for the user."""
+"""AckReader: reads the output's acknowledgements and rejects, or under version 1 its text for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CheckpointTracker: which checkpoints of a session were passed on, which came back, and which is the newest to store.
+"""CheckpointTracker: the checkpoints of a session that were passed on and acknowledged, and the newest to store.
 
 What is stored is what the input has sent: the output's acknowledgement only says how far it is.
 """

@@ -1,4 +1,4 @@
-"""Flow, RunOptions, RunOutcome: what is run, how, and what became of it."""
+"""Flow, RunOptions, RunOutcome: a flow to run, the options of a run, and its outcome."""
 
 from __future__ import annotations
 

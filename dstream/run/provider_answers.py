@@ -1,4 +1,4 @@
-"""What a provider answers to its opening line, and what it writes as its last line when it cannot continue."""
+"""Provider answers: parses the answer to an opening line, and the last line of a provider that cannot continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PumpHandler: what the pump asks and reports while it moves data."""
+"""PumpHandler: the callbacks of the pump."""
 
 from __future__ import annotations
 

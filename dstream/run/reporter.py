@@ -1,4 +1,4 @@
-"""Reporter: what a run reports while it runs. The command line decides how that looks."""
+"""Reporter: the events of a run. The command line renders them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RunContext, Attempt: what a run is given, and what one session of it is given on top."""
+"""RunContext, Attempt: the inputs of a run, and those of one session of it."""
 
 from __future__ import annotations
 

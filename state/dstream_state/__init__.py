@@ -1,4 +1,4 @@
-"""Where dstream keeps its state: one document under a lock, a journal of what is being done, checkpoints of tasks.
+"""State: one document under a lock, a journal of changes in progress, and the checkpoints of tasks.
 
     backend = open_backend("local", {}, root=Path("."))
     with backend.lock("apply") as held:

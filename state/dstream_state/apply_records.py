@@ -1,6 +1,6 @@
 """Overlay.
 
-A snapshot with records applied to it, each at a cost that does not depend on the snapshot's size.
+A snapshot with records applied, each in constant time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the engine and `run` need from a place where state lives: the interface, without any implementation.
+"""Backend: the interface of a state backend for the engine and `run`, without an implementation.
 
 `open_backend` returns a `Backend`. An outsider's backend implements `Storage` (about twenty primitives) and
 gets this interface from `StoredBackend`; `testing` is the kit that both have to pass.

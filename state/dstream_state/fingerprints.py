@@ -1,4 +1,4 @@
-"""Fingerprints: what state and plans hold instead of a sensitive value.
+"""Fingerprints: stand for sensitive values in state and plans.
 
 A fingerprint tells whether a value is the same as before, and nothing else, to those who do not have the key.
 The key is in the state document: fingerprints protect plans and logs, not against readers of the state, who

@@ -1,4 +1,4 @@
-"""Meta: what stands beside the state's content, readable and writable without it.
+"""Lock metadata: the metadata of the state's cell, readable and writable without its content.
 
 It says who holds the lock, which journals are open, and which lineage, serial and SHA-256 the content has. Stored
 as text by text, since blob metadata is that, with a checksum over all of them.

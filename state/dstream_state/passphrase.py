@@ -1,4 +1,4 @@
-"""Keys of an encrypted state from a passphrase, by scrypt: a function that takes much memory, so that guessing is dear.
+"""Passphrase: keys of an encrypted state by scrypt, whose cost in memory makes guessing expensive.
 
 Sources: RFC 7914 (scrypt), OWASP Password Storage Cheat Sheet (its costs).
 """

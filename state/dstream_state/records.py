@@ -1,8 +1,8 @@
-"""Records: what a journal says, one fact each; a block of them becomes durable in one write.
+"""Records: the entries of a journal, one fact each; a block of them becomes durable in one write.
 
-An intent is written before a provider is called, its result before anything that depends on it. The other
-records carry what no provider was asked for (moves, removals, providers and outputs in use) and which
-processes were started. Stored form: an object whose `record` names the kind; `from_json` reads any of them.
+An intent is written before a provider is called, its result before anything that depends on it. The other records carry
+what no provider was asked for (moves, removals, providers and outputs in use) and which processes were started. Stored
+form: an object whose `record` names the kind; `from_json` reads any of them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Intent:
     """A provider is about to be asked to change an object.
 
     `id` is a UUID, given to the provider as idempotency token; `action` is create, update, destroy or import;
-    `provider`, `type`, `key`, `identity` and `desired` are what the provider is told; `timeout` in seconds;
-    `at` is seconds since 1970, when it was written; `planned` says that a read at plan time found the
-    (planned) identity absent; `dependencies` and `timeouts` are those that the object will have.
+    `provider`, `type`, `key`, `identity` and `desired` are what the provider is told; `timeout` in seconds; `at` is
+    seconds since 1970, when it was written; `planned` says that a read at plan time found the (planned) identity
+    absent; `dependencies` and `timeouts` are those that the object will have.
     """
 
     record: ClassVar[str] = "intent"
@@ -90,8 +90,8 @@ class Intent:
 class Result:
     """What became of an intent; `intent` is its id.
 
-    With an `object`, that is what the address holds now. Without: `gone`, and `ok` of a destroy, take the
-    address out; anything else leaves it as it was. `message` is for the user.
+    With an `object`, that is what the address holds now. Without: `gone`, and `ok` of a destroy, take the address out;
+    anything else leaves it as it was. `message` is for the user.
     """
 
     record: ClassVar[str] = "result"

@@ -1,1 +1,1 @@
-"""A dstream input that counts: the smallest source there is, for first steps, demos and measurements."""
+"""The counter provider: an input that counts, for first steps, demos and measurements."""

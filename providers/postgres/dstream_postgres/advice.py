@@ -1,4 +1,4 @@
-"""Advice: what users have to know of a plan, by what the source's tables are like."""
+"""Advice: warnings of a plan about the tables of the source."""
 
 from __future__ import annotations
 

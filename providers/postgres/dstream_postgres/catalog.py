@@ -1,4 +1,4 @@
-"""Catalog: the columns and keys of tables as they are now."""
+"""Catalog: reads the present columns and keys of tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Column types: what a created column is, by what is known about its values."""
+"""Column types: the type of a column to create, from what is known about its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identity: which tables write the row that an update or delete concerns to the log.
+"""Identity: the tables whose replica identity lets the log identify an updated or deleted row.
 
 PostgreSQL refuses UPDATE and DELETE on a table that does not, as soon as a publication publishes them. What counts are
 the table itself, or the partitions that hold its rows.

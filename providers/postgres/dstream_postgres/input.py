@@ -1,4 +1,4 @@
-"""The input: what a task needs on the server, and its sessions."""
+"""Input: the objects that a task requires on the server, and its sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Origin: marks what an output writes as replicated, so that an input of the same database can leave it out."""
+"""Origin: marks the transactions of an output as replicated, so that an input of the same database can skip them."""
 
 from __future__ import annotations
 

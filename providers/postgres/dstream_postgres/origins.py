@@ -1,4 +1,4 @@
-"""Origins: which transactions are delivered that another replication wrote into the source.
+"""Origins: selects the transactions to deliver among those that another replication wrote into the source.
 
 PostgreSQL marks what a replication has written with the name of its origin. A pair of tasks that copy two databases
 into each other would otherwise carry each change back and forth without end.

@@ -1,4 +1,4 @@
-"""The output: rows into tables, in one transaction with the checkpoint."""
+"""Output: writes rows to tables, in one transaction with the checkpoint."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What each executable is made of. A part is imported when its executable asks for it, psycopg2 not before a
-connection is opened."""
+"""Providers: the parts of each executable, each imported by its executable only.
+
+psycopg2 is imported when a connection is opened.
+"""
 
 from __future__ import annotations
 

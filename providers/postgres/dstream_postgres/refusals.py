@@ -1,4 +1,4 @@
-"""Refusals: which rows were set aside as dead letters, and whether later changes of the same rows were applied since.
+"""Refusals: the rows rejected as dead letters, and whether later changes of the same rows were applied.
 
 A dead letter that is replayed must not overwrite what is newer. So each rejected row is noted beside the checkpoint, in
 the same transaction: its position and its key. A change that comes later and concerns the same key marks the note. A

@@ -1,4 +1,4 @@
-"""Relations: what the stream has said about tables, and the encoders of those that are followed.
+"""Relations: the tables that the stream has described, and the encoders of the followed ones.
 
 Tables are followed by oid: one that is renamed, or moved to another schema, stays the table of the configuration.
 """

@@ -1,4 +1,4 @@
-"""Settings: what users write in the configuration of each side."""
+"""Settings: the configuration of input, output and resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Survey: what `plan` asks the source about the tables of a task. Changes nothing there."""
+"""Survey: the queries of `plan` about the tables of a task. Changes nothing."""
 
 from __future__ import annotations
 

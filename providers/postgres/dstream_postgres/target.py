@@ -1,4 +1,4 @@
-"""Target: the tables that the output writes to, as they are, and as it creates them."""
+"""Target: inspects and creates the tables that the output writes to."""
 
 from __future__ import annotations
 

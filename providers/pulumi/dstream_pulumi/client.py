@@ -1,4 +1,4 @@
-"""Client: one plugin, started and configured, spoken to by `pulumirpc.ResourceProvider`.
+"""Client: one started and configured plugin, called through `pulumirpc.ResourceProvider`.
 
 grpc and the stubs of the `pulumi` package are imported while the plugin starts. A plugin that dies while it changes an
 object takes this process along: what became of the change is then for the engine to find out, as after any kill.

@@ -1,4 +1,4 @@
-"""Collected: what a program registered, as the objects that a task needs.
+"""Collected: the resources that a program registered, as required objects of a task.
 
 Only what a plugin makes is an object; components and providers are not, but what they mean for the objects stays:
 an object depends on what its parents depend on, and whoever depends on a component depends on all objects in it.

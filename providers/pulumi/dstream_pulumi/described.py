@@ -1,4 +1,4 @@
-"""A resource type of a plugin: its shapes, and its description as the protocol has it."""
+"""Described: one resource type of a plugin, with its shapes and its description in the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs that a program may read although nothing has been made: those that surely are what an input says."""
+"""Foreseen: outputs that a program may read before creation, since they always equal an input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plugin is asked for and answers, without the asking: the pure parts of planning an object."""
+"""Inputs: the pure parts of planning an object: inputs and answers of a plugin, without calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The monitor: what a Pulumi program talks to instead of Pulumi's engine. It notes what is asked for; nothing is made.
+"""Monitor: the service that a Pulumi program calls instead of Pulumi's engine. It records resources and creates
+nothing.
 
 Any object with the methods of the stub `pulumirpc.ResourceMonitor` serves as one, without a socket. What cannot be
 honoured is refused here, and the first refusal is the error of the whole program.

@@ -1,4 +1,4 @@
-"""Notes: what the state keeps for a plugin beside the attributes, without secrets.
+"""Notes: the private state of a plugin's object, without secrets.
 
 A plugin is given an object's last inputs and outputs as it returned them. The note holds both, with every secret
 replaced by a salted digest of its value; when the note is used, a digest is replaced by the one value at hand (what is

@@ -1,4 +1,4 @@
-"""PluginType: one resource type of a plugin, served as the protocol wants it.
+"""PluginType: serves one resource type of a plugin over the protocol.
 
 Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff says what changes and what that
 replaces, a preview of Create what can be known before. Where an object is replaced, Check is called again without the

@@ -1,4 +1,4 @@
-"""The process of a plugin: started as Pulumi starts it, ended with us.
+"""Process: the process of a plugin, started as Pulumi starts it, and ended with this process.
 
 `pulumi-resource-NAME ENGINE` prints the port that it serves `pulumirpc.ResourceProvider` on as its first line.
 """

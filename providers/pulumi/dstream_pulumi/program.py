@@ -1,4 +1,4 @@
-"""collect: runs a Pulumi program against a monitor of ours, and returns what it asks for.
+"""collect: runs a Pulumi program against our monitor, and returns the resources that it registers.
 
 The program runs as Pulumi's own inline programs do: `pulumi.runtime.run_in_stack` in an event loop, with settings that
 live in a copied context, so that several may run at once. Importing this imports neither pulumi nor grpc.

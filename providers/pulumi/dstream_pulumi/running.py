@@ -1,4 +1,4 @@
-"""Running: a plugin under one configuration, started when it is first needed and again when it has died."""
+"""Running: a plugin with one configuration, started on first use and restarted after it died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs that change by themselves. They are recorded when an object is made or changed, and are never drift."""
+"""Unsteady outputs: they change without an update. They are recorded on create and update, and are never drift."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resource types: what logical replication needs on the server, planned and created like everything else."""
+"""Resource types: the objects that logical replication requires on the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""postgres_publication: which tables and operations the stream carries."""
+"""postgres_publication: the tables and operations of a logical replication stream."""
 
 from __future__ import annotations
 
