@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Key = str | int | None
 Side = Literal["input", "output"]
@@ -45,8 +46,7 @@ def _read(text: str | None) -> Key:
     return int(inner)
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceAddress:
+class ResourceAddress(Struct, frozen=True):
     """A declared resource: `type.name`, or one instance of it."""
 
     type: str
@@ -63,8 +63,7 @@ class ResourceAddress:
         return ResourceAddress(self.type, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskAddress:
+class TaskAddress(Struct, frozen=True):
     """A task, or one instance of it."""
 
     name: str
@@ -80,8 +79,7 @@ class TaskAddress:
         return TaskAddress(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedAddress:
+class DerivedAddress(Struct, frozen=True):
     """An object that a side of a task requires."""
 
     task: TaskAddress

@@ -8,9 +8,10 @@ for each kind of problem, and has a code in `error_codes`; the detail says what 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 
 class Severity(StrEnum):
@@ -20,8 +21,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """A position in a text, counted in characters: offset from 0, line and column from 1."""
 
     offset: int
@@ -29,8 +29,7 @@ class Position:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRange:
+class SourceRange(Struct, frozen=True):
     """A range of a file; `end` is exclusive."""
 
     filename: str
@@ -50,8 +49,7 @@ class SourceRange:
         return {"filename": self.filename, "start": position(self.start), "end": position(self.end)}
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One problem: a constant summary, a detail, and its source range and address where they are known.
 
     `code` is set only where the summary is not ours: in what a provider reports.

@@ -6,8 +6,9 @@ The table is `error_codes.txt` beside this file. It is read when the first error
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 FROM_PROVIDER = "DS5000"
 """The code of problems that a provider reports in its own words."""
@@ -15,8 +16,7 @@ FROM_PROVIDER = "DS5000"
 RETIRED = "(retired)"
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCode:
+class ErrorCode(Struct, frozen=True):
     """One kind of problem: its code, summary, meaning and group."""
 
     code: str

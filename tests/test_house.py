@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 import networkx
@@ -96,3 +97,16 @@ def test_no_function_has_too_many_parameters():
                 count = len([each for each in every if each.arg not in ("self", "cls")])
                 found[f"{name}.{node.name}"] = max(count, found.get(f"{name}.{node.name}", 0))
     assert {name for name, count in found.items() if count > PARAMETERS} == MANY_PARAMETERS
+
+
+@pytest.mark.parametrize("package", ["dstream", "state/dstream_state"])
+def test_what_a_plan_imports_makes_no_dataclasses(package):
+    """One of them costs as much at import as thirty msgspec structs: a hundred were half of a plan's start-up."""
+    scaffold = ROOT / "dstream/scaffold"  # what it writes for others has nothing but the SDK
+    files = [path for path in (ROOT / package).rglob("*.py") if scaffold not in path.parents]
+    found = [
+        path
+        for path in files
+        if "from dataclasses" in (text := path.read_text("utf-8")) or re.search(r"@dataclass\b", text)
+    ]
+    assert [str(path.relative_to(ROOT)) for path in found] == []

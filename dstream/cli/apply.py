@@ -96,7 +96,7 @@ def begin(what: str, *, json: bool) -> None:
 
 def with_targets(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
     """Return the options with these targets; raise UsageError if two options exclude each other."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     if options.refresh_only and (options.destroy or options.replace):
         raise click.UsageError("-refresh-only changes only the state and cannot be combined with -destroy or -replace.")

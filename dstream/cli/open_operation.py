@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from dstream.config import VariableBlock
 from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
@@ -64,7 +64,7 @@ def open_saved_plan(
 
     Raise DiagnosticsError if the plan is stale, ClickException if a task has the name of the file.
     """
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from dstream.engine.plan.plan_file import Command, check_plan_target
     from dstream.plan.file import read_plan_file

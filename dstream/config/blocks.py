@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from dstream.config.record import Record
 
@@ -36,8 +37,7 @@ class Condition(Record):
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(Struct, frozen=True):
     """The meta-argument `lifecycle`."""
 
     prevent_destroy: bool = False
@@ -196,8 +196,7 @@ class CheckBlock(Record):
     range: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """A configuration: the blocks of all its files."""
 
     root: Path

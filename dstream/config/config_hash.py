@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dstream.config.record import Record
 
@@ -39,8 +40,8 @@ def _form(value: Any) -> Any:
         # `source` of a block such as `launch` is an expression, and that of a node the text that it stands in.
         names = [name for name in kind.fields if name not in _PLACES or _says(value, name)]
         return [kind.__name__, *(_form(getattr(value, name)) for name in names)]
-    if is_dataclass(value):
-        return [type(value).__name__, *(_form(getattr(value, each.name)) for each in fields(value))]
+    if isinstance(value, Struct):
+        return [type(value).__name__, *(_form(getattr(value, name)) for name in value.__struct_fields__)]
     if isinstance(value, Mapping):
         return [[_form(name), _form(value[name])] for name in sorted(value, key=repr)]
     if isinstance(value, list | tuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dstream.config.blocks import Condition, Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error

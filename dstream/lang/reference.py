@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.config.syntax import tree
 from dstream.diagnostics import SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A name with the part of what follows it that is written out: local.tables is `local` and `("tables",)`."""
 
     root: str

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from dstream.lang.secret_texts import SecretTexts
 from dstream.lang.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """The environment of functions: folder, environment variables, time, known secrets."""
 
     root: Path = field(default_factory=Path)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from dstream.lang.values import ListValue, MapValue, Path, Sensitive, SetValue, Unknown, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
+class Primitive(Struct, frozen=True):
     """string, number, bool, or any."""
 
     name: str
@@ -21,8 +21,7 @@ class Primitive:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(Struct, frozen=True):
     """list, set or map of elements of one type."""
 
     name: str
@@ -33,8 +32,7 @@ class Collection:
         return f"{self.name}({self.element})"
 
 
-@dataclass(frozen=True, slots=True)
-class TupleType:
+class TupleType(Struct, frozen=True):
     """A tuple: a type for each place."""
 
     elements: tuple[Type, ...]
@@ -44,8 +42,7 @@ class TupleType:
         return f"tuple([{', '.join(map(str, self.elements))}])"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectType:
+class ObjectType(Struct, frozen=True):
     """An object: a type for each name. Names in `optional` may be absent and are then the value there."""
 
     attributes: dict[str, Type]

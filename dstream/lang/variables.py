@@ -7,8 +7,9 @@ names, files named with -var-file in their order, and -var.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dstream.config.blocks import Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -23,8 +24,7 @@ Ask = Callable[[VariableBlock], str]
 _PREFIX = "DSTREAM_VAR_"
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """One given value: a value of the language, or a text to parse by the variable's type."""
 
     known: Value

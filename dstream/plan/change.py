@@ -7,9 +7,10 @@ sensitive value. A change therefore never holds a secret.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 from dstream.plan.action import Action
 
@@ -32,8 +33,7 @@ class Reason(StrEnum):
     NEEDS_UNKNOWN = "needs_unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """The planned change of one object."""
 
     address: str
@@ -82,8 +82,7 @@ class DriftKind(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """One object that differs from the state."""
 
     address: str
@@ -96,8 +95,7 @@ class Drift:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputChange:
+class OutputChange(Struct, frozen=True):
     """The planned change of an output value."""
 
     name: str
@@ -107,8 +105,7 @@ class OutputChange:
     sensitive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskNote:
+class TaskNote(Struct, frozen=True):
     """The note of a plan about a task, besides its objects."""
 
     address: str

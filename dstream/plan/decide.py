@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from dstream.lang import Unknown
 from dstream.plan.action import Action
@@ -33,8 +34,7 @@ class TypeRules(Protocol):
         """Attributes whose lists are sets."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecideOptions:
+class DecideOptions(Struct, frozen=True):
     """The user's options besides the attributes."""
 
     ignore_changes: Collection[str] = ()
@@ -44,8 +44,7 @@ class DecideOptions:
     """A reason to replace the object even if nothing differs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The action on an object, and its planned attributes."""
 
     action: Action

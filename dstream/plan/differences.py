@@ -7,9 +7,10 @@ imported when a changed object is shown.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.lang import Unknown
 from dstream.lang.markers import fingerprint_marker, fingerprint_text, is_fingerprint
@@ -17,8 +18,7 @@ from dstream.lang.markers import fingerprint_marker, fingerprint_text, is_finger
 MISSING = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One path at which two values differ; `MISSING` stands for an absent side."""
 
     path: tuple[str | int, ...]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.plan.plan import Plan
@@ -25,8 +26,7 @@ VERSION = 1
 _CONTEXT = b"dstream plan"
 
 
-@dataclass(frozen=True, slots=True)
-class PlanFile:
+class PlanFile(Struct, frozen=True):
     """The content of a saved plan: the plan, its inputs and options, and the answers of providers."""
 
     plan: Plan

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from dstream import __version__
 from dstream.addresses import DerivedAddress, ResourceAddress, parse_address
@@ -22,8 +23,7 @@ from dstream.plan.change import Attributes, Change, Drift, DriftKind, OutputChan
 FORMAT_VERSION = "1.0"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The changes of an apply, and the drift and diagnostics found while planning."""
 
     changes: tuple[Change, ...] = ()

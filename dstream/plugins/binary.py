@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
 
 from dstream.plugins.container import Container, Limits
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 Role = Literal["input", "output", "resource"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSource:
+class ProviderSource(Struct, frozen=True):
     """Where a provider comes from, as a block says: a path, a name, a registry reference or a container image."""
 
     kind: Literal["path", "name", "ref", "image"]
@@ -35,8 +35,7 @@ class ProviderSource:
         return names[self.kind]
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Struct, frozen=True, eq=False):
     """An executable that can be started: its command line, where it came from, and a digest of its content."""
 
     argv: tuple[str, ...]
@@ -44,11 +43,27 @@ class Binary:
     digest: str
     folder: str | None = None
     """Where it runs: the configuration's folder, so that relative paths in a provider's settings start there."""
-    answer: Mapping[str, Any] | None = field(default=None, compare=False)
+    answer: Mapping[str, Any] | None = None
     """What the lock file says that it answers to the probe."""
 
     container: Container | None = None
     """The image that it is; `argv` is then the engine and the image."""
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all but `answer`."""
+        return isinstance(other, Binary) and self._identity == other._identity
+
+    def __ne__(self, other: object) -> bool:
+        """Negate equality: that of structs would compare identities."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Go with equality."""
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return self.argv, self.source, self.digest, self.folder, self.container
 
     @property
     def name(self) -> str:

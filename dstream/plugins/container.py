@@ -20,10 +20,11 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 
@@ -35,8 +36,7 @@ _ASK_SECONDS = 60
 _NO_LOGIN = re.compile(r"unauthorized|authentication required|no basic auth|denied", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What a container may do, as the `container` block of a provider says it; empty means the engine's default."""
 
     network: str = ""
@@ -63,8 +63,7 @@ class Limits:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """How to start an image: the program of the engine, the image by its digest, its limits."""
 
     engine: str
@@ -89,8 +88,7 @@ class Container:
         return Run(name, (*argv, self.image), {**environment, **client}, lambda: remove(self.engine, name))
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One run of a container: `remove` ends and removes it without waiting."""
 
     name: str
@@ -142,8 +140,7 @@ def is_podman(engine: str) -> bool:
     return "podman" in Path(engine).name
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image on this machine: its id, and the digests under which registries have it."""
 
     id: str

@@ -7,8 +7,9 @@ stores checkpoints. What such an output has written is durable when it has read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.plugins.binary import Binary
 from dstream.plugins.one_shot import converse
@@ -21,8 +22,7 @@ DELIVERY_SECONDS = 300.0
 _END = b'{"end":true}\n'
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """What the output said."""
 
     confirmed: bool

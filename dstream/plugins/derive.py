@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity
 from dstream.plugins.binary import Binary
@@ -24,8 +26,7 @@ LONGEST_SECONDS = 365 * 24 * 3600
 _WAITING = 'the answer to "plan"'
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedResource:
+class DerivedResource(Struct, frozen=True):
     """An object that one side of a task asks for."""
 
     type: str
@@ -44,8 +45,7 @@ class DerivedResource:
     timeouts: Timeouts = NO_TIMEOUTS
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
+class Derivation(Struct, frozen=True):
     """The answer of one side."""
 
     resources: tuple[DerivedResource, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.plugins.pipe_loop import Exchange, Log
 from dstream.plugins.process import ProviderProcess
@@ -14,8 +15,7 @@ _LAST_WORDS = 5.0
 """How long a provider may take to end once it has closed its standard output, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """All that was said."""
 
     lines: tuple[bytes, ...]

@@ -11,9 +11,10 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.plugins.binary import Binary
@@ -33,8 +34,7 @@ _FORMAT = 1
 _ANSWER = b'{"protocol":2'
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderInfo:
+class ProviderInfo(Struct, frozen=True):
     """What a provider says of itself. Of a version 1 provider nothing is known but the name of its executable."""
 
     protocol: Literal[1, 2]

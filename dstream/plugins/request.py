@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from dstream.diagnostics import Diagnostic, Severity
 from dstream.lang import from_json_value
@@ -17,8 +18,7 @@ Command = Literal["plan", "init", "status", "destroy", "import", "find", "upgrad
 Status = Literal["ok", "gone", "error", "progress"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request about one object, or `status` about many (`objects`, capability `bulk_status`)."""
 
     command: Command
@@ -40,8 +40,7 @@ class Request:
     """Places in `desired` whose values are secret: a provider that keeps notes of its own leaves them out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What became of a request. An error with an identity means that the object exists."""
 
     status: Status

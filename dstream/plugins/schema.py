@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, cast
+
+from msgspec import Struct, field
 
 Readable = Literal["readable", "write_only"]
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceSchema:
+class ResourceSchema(Struct, frozen=True):
     """One resource type. Attribute names throughout are those of the top level."""
 
     type: str

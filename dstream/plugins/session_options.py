@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.plugins.pipe_loop import Log
 
@@ -13,8 +14,7 @@ Within = Callable[[Collection[str]], set[str]]
 """Returns the secrets that sensitive texts are made of, such as the token in the text of a command."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
+class SessionOptions(Struct, frozen=True):
     """Holds for a resource session and for a version 1 lifecycle alike."""
 
     redact: tuple[str, ...] = ()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.binary import Binary
@@ -33,8 +34,7 @@ _GOOD = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LegacyAnswer:
+class LegacyAnswer(Struct, frozen=True):
     """The one object that a version 1 lifecycle command answers with; names and words were in any case."""
 
     succeeded: bool

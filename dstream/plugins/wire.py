@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from dstream.diagnostics import Diagnostic, Severity
 from dstream.error_codes import FROM_PROVIDER
@@ -42,8 +43,7 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Struct, frozen=True):
     """A diagnostic as a provider gave it: what went wrong, where in its configuration, and of what class it is."""
 
     diagnostic: Diagnostic

@@ -6,7 +6,8 @@ import platform as python_platform
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError
 
@@ -16,8 +17,7 @@ _FILE = re.compile(r"plugin\.(?P<os>[a-z0-9]+)_(?P<arch>[a-z0-9]+)(?:\.exe)?")
 _NAME = re.compile(r"(?P<os>[a-z0-9]+)[_/](?P<arch>[a-z0-9]+)")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Platform:
+class Platform(Struct, frozen=True, order=True):
     """An operating system and an architecture."""
 
     os: str

@@ -11,8 +11,9 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dstream.registry.errors import NotThere, RegistryError, Tampered
 from dstream.registry.mirror_names import is_folder
@@ -28,8 +29,7 @@ _CHUNK = 1 << 20
 Report = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Archives:
+class Archives(Struct, frozen=True):
     """The places of archives in their order: folders, and the start of a URL as text."""
 
     places: tuple[Path | str, ...]

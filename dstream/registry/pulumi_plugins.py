@@ -13,8 +13,9 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.lockfile.lock_file import LockedPlugin, read_lock, write_lock
@@ -27,8 +28,7 @@ _MARK = ".dstream-archive"
 """The file in a plugin's folder with the digest of its archive."""
 
 
-@dataclass(frozen=True, slots=True)
-class PluginReference:
+class PluginReference(Struct, frozen=True):
     """A plugin by name and version."""
 
     name: str
@@ -61,8 +61,7 @@ def parse_plugin(text: str) -> PluginReference | None:
     return PluginReference(match["name"], match["version"])
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(Struct, frozen=True):
     """An installed plugin."""
 
     folder: Path

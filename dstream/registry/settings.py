@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from dstream.config.syntax.parser import parse_text
 from dstream.config.syntax.tree import Block
@@ -31,8 +32,7 @@ from dstream.registry.errors import RegistryError
 from dstream.registry.hcl_literal import literal
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
+class RegistrySettings(Struct, frozen=True):
     """The settings for one registry."""
 
     mirrors: tuple[str, ...] = ()
@@ -40,8 +40,7 @@ class RegistrySettings:
     insecure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The settings of this machine."""
 
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)

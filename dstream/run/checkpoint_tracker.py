@@ -9,8 +9,9 @@ import re
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.plugins.wire import decode_object
 
@@ -27,8 +28,7 @@ class ProtocolBroken(Exception):
         self.side, self.text = side, text
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """A checkpoint line as the input wrote it, and how many records of the session came before it."""
 
     number: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import Diagnostic
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 _LOOK = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a session failed."""
 
     diagnostics: tuple[Diagnostic, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from dstream.diagnostics import Diagnostic
 from dstream.plugins.binary import Binary
@@ -13,8 +14,7 @@ from dstream.plugins.probe import ProviderInfo
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One end of a flow: a provider and its configuration in clear."""
 
     binary: Binary
@@ -24,8 +24,7 @@ class Endpoint:
     """Sensitive texts, which never appear in what the provider logs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """From one input to one output. `name` is that of its checkpoint and lease, `task` what providers are given."""
 
     name: str
@@ -72,8 +71,7 @@ class Flow:
         return self.acks and "stores_checkpoint" in self.output.info.capabilities
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """How to run. Times are in seconds."""
 
     until_idle: bool = False
@@ -100,8 +98,7 @@ class RunOptions:
     """Sessions that may end at the same checkpoint before the task is blocked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """What was handed to the output so far; `stored` counts the records before the checkpoint stored last."""
 
     records: int = 0
@@ -115,8 +112,7 @@ class Totals:
 Status = Literal["ended", "stopped", "blocked", "failed", "lost"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
+class RunOutcome(Struct, frozen=True):
     """How a run ended.
 
     `ended`: the input had no more, or a limit was reached; `stopped`: on request; `blocked`: no progress in several

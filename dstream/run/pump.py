@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from dstream.plugins.wire import CONTROL_LIMIT
 from dstream.run.checkpoint_tracker import ProtocolBroken
@@ -33,8 +34,7 @@ class RecordTooLong(Exception):
     """A line has more than LARGEST_KEPT bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class PumpOptions:
+class PumpOptions(Struct, frozen=True):
     """What one pump is to do."""
 
     controls: bool

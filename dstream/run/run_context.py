@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dstream.run.flow import Flow, RunOptions
 from dstream.run.reporter import Reporter
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from dstream_state import TaskLease
 
 
-@dataclass(frozen=True, slots=True)
-class RunContext:
+class RunContext(Struct, frozen=True):
     """What all sessions of a run share."""
 
     flow: Flow
@@ -24,8 +24,7 @@ class RunContext:
     stop: Stop
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """What one session is to do."""
 
     number: int = 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from dstream.diagnostics import Diagnostic, error, warning
 from dstream.plugins.errors import with_tail
@@ -21,8 +22,7 @@ from dstream.run.session_providers import Providers
 Kind = Literal["ended", "stopped", "failed", "lost"]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnd:
+class SessionEnd(Struct, frozen=True):
     """How a session ended; see `Failure` for what `failure` holds."""
 
     kind: Kind

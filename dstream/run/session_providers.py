@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.run.checkpoint_tracker import ProtocolBroken
@@ -11,8 +11,7 @@ from dstream.run.provider_handle import ProviderHandle
 from dstream.run.run_context import RunContext
 
 
-@dataclass(frozen=True, slots=True)
-class Providers:
+class Providers(Struct, frozen=True):
     """The two sides of a session."""
 
     input: ProviderHandle

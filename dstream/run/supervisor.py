@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.run.flow import Flow, RunOptions, RunOutcome, Status, Totals

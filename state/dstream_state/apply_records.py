@@ -6,8 +6,9 @@ A snapshot with records applied, each in constant time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from dstream_state.objects import ObjectState, OutputState, ProviderState, TaskState
 from dstream_state.records import (

@@ -7,9 +7,10 @@ gets this interface from `StoredBackend`; `testing` is the kit that both have to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
+
+from msgspec import Struct, field
 
 from dstream_state.codec import Json
 from dstream_state.holder import Holder
@@ -18,8 +19,7 @@ from dstream_state.repair_findings import Repair
 from dstream_state.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What a reader sees without a lock: the last snapshot, and records that are in no snapshot yet.
 
     `snapshot` is None where nothing was ever applied. `holder` is who holds the lock, or held it last
@@ -33,8 +33,7 @@ class View:
     lineage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True):
     """An earlier snapshot: its serial, when it was written (`clock.now`), and its size in bytes as kept."""
 
     serial: int
@@ -42,8 +41,7 @@ class HistoryEntry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """What a migration moved: the number of objects, earlier snapshots, checkpoints and dead letters."""
 
     objects: int = 0
@@ -115,8 +113,7 @@ class Held(Protocol):
         """Release."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """How far a task got. `position` is the input's own (JSON), `at` when it was stored (`clock.now`).
 
     `task` is the address of the task, `objects` identity and creation marker of each object that its input needs: a
@@ -138,8 +135,7 @@ class Checkpoint:
         return cls(form["position"], form["task"], form["objects"], form["at"])
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """An envelope that the output refused. `key` is the SHA-256 of `envelope` in hexadecimal."""
 
     key: str
@@ -219,8 +215,7 @@ class TaskLease(Protocol):
         """Release."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(Struct, frozen=True):
     """What a reader sees of a task without its lease."""
 
     checkpoint: Checkpoint | None

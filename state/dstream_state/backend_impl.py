@@ -9,7 +9,8 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dstream_state import processes
 from dstream_state.backend import Backend, Held, HistoryEntry, Moved, TaskStore, View

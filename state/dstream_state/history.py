@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream_state.clock import now
 from dstream_state.errors import StateDamaged, StateError
@@ -21,8 +22,7 @@ _PRUNE_EVERY = 10
 _PREFIX = "history/"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """One copy: serial, when it was written, and its size as stored."""
 
     serial: int

@@ -11,7 +11,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream_state.checksum import checked_line, read_line
 from dstream_state.codec import Json
@@ -36,8 +37,7 @@ def new_name() -> str:
     return uuid.uuid4().hex[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Some records that became durable together."""
 
     seq: int
@@ -45,8 +45,7 @@ class Block:
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Struct, frozen=True):
     """A journal as read: `logs` are the names of its logs with the tag each had."""
 
     name: str

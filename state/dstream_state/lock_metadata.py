@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream_state.checksum import MEMBER, digest
 from dstream_state.errors import StateDamaged
@@ -19,8 +21,7 @@ from dstream_state.storage import UNREADABLE
 _NAMES = ("lineage", "epoch", "serial", "sha256", "journals", "holder", "moved")
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Struct, frozen=True):
     """`epoch` rises with every change of ownership; `journals` are the open ones, oldest first.
 
     `sha256` is the hash of the content; empty where an earlier version wrote it, or nothing was written yet.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dstream_state.clock import boot_seconds
 from dstream_state.storage import Busy, CannotSeal, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
 
-@dataclass(slots=True)
-class _Cell:
+class _Cell(Struct):
     content: bytes = b""
     meta: dict[str, str] = field(default_factory=dict)
     version: int = 0
@@ -22,8 +22,7 @@ class _Cell:
     ends: float = 0
 
 
-@dataclass(slots=True)
-class _Log:
+class _Log(Struct):
     content: bytes
     sealed: bool = False
 

@@ -7,7 +7,9 @@ again from the beginning; what it copied already is not in the way.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream_state.backend import Checkpoint, Moved, TaskLease
 from dstream_state.checksum import digest
@@ -22,8 +24,7 @@ from dstream_state.task_store import StoredTask
 from dstream_state.verification import state_problem
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """One workspace in one place."""
 
     storage: Storage

@@ -6,8 +6,9 @@ Each has `to_json` and `from_json`; members whose value is the default are left 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from dstream_state.codec import Json
 from dstream_state.v1_lifecycle import current_type
@@ -16,8 +17,7 @@ Status = Literal["ok", "tainted", "pending", "unresolved"]
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Seconds that a provider may take to create, read, update and delete an object; None: as long as any."""
 
     create: float | None = None
@@ -44,8 +44,7 @@ TIMED = ("create", "read", "update", "delete")
 NO_TIMEOUTS = Timeouts()
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectState:
+class ObjectState(Struct, frozen=True):
     """One real object: what was asked for, what the provider answered, and what destroying it takes.
 
     `provider` is a key of `Snapshot.providers`; `key` is the object's name within its type as the provider knows it;
@@ -124,8 +123,7 @@ class ObjectState:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderState:
+class ProviderState(Struct, frozen=True):
     """A provider configuration in use, so that an object whose block is gone can still be refreshed and
     destroyed.
 
@@ -148,8 +146,7 @@ class ProviderState:
         return cls(form["source"], form["version"], form["config"], form["role"])
 
 
-@dataclass(frozen=True, slots=True)
-class OutputState:
+class OutputState(Struct, frozen=True):
     """The value of an `output` block at the last apply.
 
     Of a sensitive one the value is not stored in clear.
@@ -168,8 +165,7 @@ class OutputState:
         return cls(form["value"], form.get("sensitive", False))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskState:
+class TaskState(Struct, frozen=True):
     """That a task was applied: the fingerprint of its configuration, and when (see `clock.now`)."""
 
     fingerprint: str

@@ -7,8 +7,9 @@ form: an object whose `record` names the kind; `from_json` reads any of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from msgspec import Struct
 
 from dstream_state.codec import Json
 from dstream_state.errors import StateDamaged
@@ -18,8 +19,7 @@ from dstream_state.v1_lifecycle import current_type
 Outcome = Literal["ok", "gone", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True):
     """A provider is about to be asked to change an object.
 
     `id` is a UUID, given to the provider as idempotency token; `action` is create, update, destroy or import;
@@ -86,8 +86,7 @@ class Intent:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What became of an intent; `intent` is its id.
 
     With an `object`, that is what the address holds now. Without: `gone`, and `ok` of a destroy, take the address out;
@@ -121,8 +120,7 @@ class Result:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessStarted:
+class ProcessStarted(Struct, frozen=True):
     """A provider process.
 
     Pid, start time (`processes.start_time`), host (`processes.this_host`), container name.
@@ -150,8 +148,7 @@ class ProcessStarted:
         return cls(form["pid"], form["started"], form["host"], form["container"])
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """The address holds this object now (moved, refreshed, imported), no provider being asked."""
 
     record: ClassVar[str] = "put"
@@ -168,8 +165,7 @@ class Put:
         return cls(form["address"], ObjectState.from_json(form["object"], form["address"]))
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """The address holds nothing now (moved away, forgotten), no provider being asked."""
 
     record: ClassVar[str] = "drop"
@@ -185,8 +181,7 @@ class Drop:
         return cls(form["address"])
 
 
-@dataclass(frozen=True, slots=True)
-class PutProvider:
+class PutProvider(Struct, frozen=True):
     """The provider configuration `id` (as in `ObjectState.provider`) is in use; None: no longer."""
 
     record: ClassVar[str] = "provider"
@@ -203,8 +198,7 @@ class PutProvider:
         return cls(form["id"], ProviderState.from_json(form["provider"]) if form["provider"] else None)
 
 
-@dataclass(frozen=True, slots=True)
-class PutOutput:
+class PutOutput(Struct, frozen=True):
     """The output `name` has this value now; None: it is gone."""
 
     record: ClassVar[str] = "output"
@@ -221,8 +215,7 @@ class PutOutput:
         return cls(form["name"], OutputState.from_json(form["output"]) if form["output"] else None)
 
 
-@dataclass(frozen=True, slots=True)
-class PutTask:
+class PutTask(Struct, frozen=True):
     """The task at this address was applied; None: it is gone."""
 
     record: ClassVar[str] = "task"
@@ -239,8 +232,7 @@ class PutTask:
         return cls(form["address"], TaskState.from_json(form["task"]) if form["task"] else None)
 
 
-@dataclass(frozen=True, slots=True)
-class SetKey:
+class SetKey(Struct, frozen=True):
     """The key of the fingerprints in the records that follow.
 
     Written first where there is no snapshot yet.

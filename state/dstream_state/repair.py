@@ -8,7 +8,8 @@ as files `aside/...`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dstream_state.checksum import digest
 from dstream_state.errors import JournalMismatch, StateConflict, StateDamaged, StateError

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dstream_state.lock_metadata import Meta
 from dstream_state.records import Record
 from dstream_state.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(Struct, frozen=True):
     """What is wrong with a state (`problems`, empty if nothing is), and what is done about it (`steps`).
 
     `snapshot` is what the state continues from, None if nothing was ever applied; `document` are its bytes. `kept`: it

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dstream_state.codec import Json
 from dstream_state.errors import FormatTooNew, StateDamaged
@@ -19,8 +20,7 @@ from dstream_state.records import Intent
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The whole state at one moment. `resources` is by address (as text), `intents` are those without a
     result.
 

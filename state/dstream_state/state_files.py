@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream_state.apply_records import overlay
 from dstream_state.backend import Backend, Checkpoint, Held
@@ -27,8 +29,7 @@ _ORPHANS = "orphans"
 _CHECKPOINTS = "checkpoints"
 
 
-@dataclass(frozen=True, slots=True)
-class StateFile:
+class StateFile(Struct, frozen=True):
     """A file's content: a snapshot, records that are in no journal, and checkpoints by the name of their task.
 
     Or such records alone, for their lineage.
@@ -40,8 +41,7 @@ class StateFile:
     checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
+class Pushed(Struct, frozen=True):
     """The state as written, and the tasks whose checkpoints were stored, and kept although the file has another."""
 
     snapshot: Snapshot

@@ -14,8 +14,9 @@ else that goes wrong is a `StateUnavailable`. Methods are called from several th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from dstream_state.errors import StateError
 
@@ -65,8 +66,7 @@ class CannotSeal(StorageError):
     """This service has no seal; recovery deletes by tag instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """A cell (content, metadata, tag) or a log (content, tag) as read at one moment."""
 
     content: bytes
@@ -74,8 +74,7 @@ class Stored:
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """A file in a listing: its name, its size in bytes."""
 
     name: str

@@ -10,9 +10,10 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
+
+from msgspec.structs import replace
 
 from dstream_state import processes
 from dstream_state.backend import Checkpoint, TaskView

@@ -3,9 +3,9 @@
 import json
 import os
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dstream.run import RunOptions, Stop, run_flows
 from dstream_state import Checkpoint, StateLocked, open_backend

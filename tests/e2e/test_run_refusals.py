@@ -1,9 +1,9 @@
 """What a flow does with refused records, with records that break the output, and with errors of providers."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.e2e.run_parts.bench import PROBED, SINK, detail
 

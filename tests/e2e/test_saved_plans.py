@@ -2,10 +2,10 @@
 
 import json
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dstream_state import Put
 from tests.e2e.commands import Ended, dstream

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dstream.registry.errors import NotThere, RegistryError, Tampered
 from dstream.registry.lockfile.installer import Installer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
-from dataclasses import asdict
 from pathlib import Path
 
 import click
+from msgspec import to_builtins
 
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
@@ -50,7 +50,7 @@ def command(
     if installed or every:
         found += provider_list.installed()
     if json:
-        say(json_module.dumps([asdict(each) for each in found], ensure_ascii=False))
+        say(json_module.dumps([to_builtins(each) for each in found], ensure_ascii=False))
         return
     if not found:
         say("No providers found.")

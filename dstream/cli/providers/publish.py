@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from dstream.cli.options import Command, flag, option
 from dstream.cli.render.paint import say
@@ -22,8 +22,7 @@ _EVERYWHERE = ("linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64")
 _IMAGES = ("linux_amd64", "linux_arm64")
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(Struct, frozen=True):
     """The destination, names and annotations of what is published."""
 
     where: Reference

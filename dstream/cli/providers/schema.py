@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json as json_module
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, json_object, option

@@ -21,7 +21,8 @@ def command(reference: str, key: Path) -> None:
     The format is cosign's (cosign verify --key).
     """
     import base64
-    from dataclasses import replace
+
+    from msgspec.structs import replace
 
     from dstream.registry.mirror_names import host_of
     from dstream.registry.oci.client import RegistryClient

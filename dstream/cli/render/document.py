@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import change_lines, drift_lines, output_lines, summary, task_lines
@@ -18,8 +19,7 @@ from dstream.plan import Action, Change, Plan
 PLAIN = Paint(enabled=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One object: its action in a few words, and the lines with the details."""
 
     address: str
@@ -28,8 +28,7 @@ class Entry:
     alarming: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """Entries of one kind; `kind` is the noun for counting those that do not fit."""
 
     title: str
@@ -37,8 +36,7 @@ class Section:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A headline, notes and sections."""
 
     headline: str

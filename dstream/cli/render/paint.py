@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO
+
+from msgspec import Struct
 
 _CODES = {
     "bold": "1",
@@ -21,8 +22,7 @@ _CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Paint:
+class Paint(Struct, frozen=True):
     """Applies terminal styles to text if `enabled`."""
 
     enabled: bool

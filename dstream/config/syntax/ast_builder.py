@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, cast
+
+from msgspec import Struct
 
 from dstream.config.syntax.source import Source
 from dstream.config.syntax.templates import Sequence_, TemplateBuilder, for_names, go_template
@@ -36,8 +37,7 @@ from dstream.diagnostics import Diagnostic, error
 _MAX_DIGITS = 10_000
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(Struct):
     """`.name`, `.0` or `[key]` after a value."""
 
     start: int
@@ -46,8 +46,7 @@ class _Step:
     key: Expr | None = None
 
 
-@dataclass(slots=True)
-class _Intro:
+class _Intro(Struct):
     """`for k, v in collection :`."""
 
     names: tuple[str, ...]

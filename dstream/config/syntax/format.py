@@ -7,7 +7,7 @@ are those of HCL's own formatter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from dstream.config.syntax.lexer import Lexer
 from dstream.config.syntax.lexical_errors import LexError
@@ -26,8 +26,7 @@ _BEFORE_NEGATION = frozenset(
 )  # fmt: skip
 
 
-@dataclass(slots=True)
-class _Word:
+class _Word(Struct):
     """A token and the number of spaces before it."""
 
     type: str
@@ -35,8 +34,7 @@ class _Word:
     spaces: int = 0
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(Struct):
     """One line in three cells: leading tokens, an assignment, a trailing comment."""
 
     lead: list[_Word] = field(default_factory=list)
@@ -145,8 +143,7 @@ def _types(words: list[_Word]) -> list[_Word]:
     return made
 
 
-@dataclass(slots=True)
-class _Context:
+class _Context(Struct):
     """The bracket around a word: a body, in which an argument's value may have started, or another one."""
 
     body: bool

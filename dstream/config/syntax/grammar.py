@@ -11,18 +11,18 @@ import marshal
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from msgspec import Struct
 
 STARTS = ("start", "lone_expression", "lone_template")
 _OURS = Path(__file__).with_name("hcl.lark")
 _FORMAT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One production: its symbol, the name of its builder method, and the number of its parts."""
 
     origin: str
@@ -34,8 +34,7 @@ class Rule:
     """A single part is returned unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """An LALR(1) table: by state and terminal, a state to go to (0 or more) or a rule to reduce by (-1 - its index)."""
 
     actions: tuple[dict[str, int], ...]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.config.syntax import lexical_errors
 from dstream.config.syntax.lexical_errors import LexError
@@ -73,8 +74,7 @@ _GO_OTHER = re.compile(
 """Any other action, which within a string may contain quotes."""
 
 
-@dataclass(slots=True)
-class _Context:
+class _Context(Struct):
     """An open construct; `kind` is body, object, ( [ for interp string or heredoc."""
 
     kind: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, cast
+
+from msgspec import Struct
 
 from dstream.config.syntax.ast_builder import Builder
 from dstream.config.syntax.lalr import ParseError, run
@@ -30,8 +31,7 @@ _READ_AGAIN = 1_000_000
 """The number of characters that may be read again, besides three times the text, after errors found only at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Struct, frozen=True):
     """The body of a text, as far as it could be parsed, and all errors."""
 
     source: Source

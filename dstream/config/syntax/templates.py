@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.config.syntax.lexer import GO_ACTION
 from dstream.config.syntax.source import WHITE_SPACE, Source
@@ -21,8 +22,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 
-@dataclass(slots=True)
-class Sequence_:
+class Sequence_(Struct):
     """`${...}` or `%{...}`: its kind, strip markers, expressions and names."""
 
     kind: str
@@ -40,8 +40,7 @@ class Sequence_:
         return self.strips_before or self.strips_after
 
 
-@dataclass(slots=True)
-class _Text:
+class _Text(Struct):
     start: int
     end: int
     value: str

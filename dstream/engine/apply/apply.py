@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.apply.apply_state import ApplyState, locked_state
@@ -33,8 +35,7 @@ from dstream_state import (
 Approve = Callable[[Plan], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyOptions:
+class ApplyOptions(Struct, frozen=True):
     """How to apply."""
 
     plan: PlanOptions = field(default_factory=PlanOptions)
@@ -45,8 +46,7 @@ class ApplyOptions:
     """Whether to stop runners on this machine whose tasks the plan changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What an apply did."""
 
     plan: Plan

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.process_records import ProcessRecords
@@ -16,8 +17,7 @@ from dstream.stopping import Stop
 from dstream_state import Held
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyState:
+class ApplyState(Struct, frozen=True):
     """An operation that holds the lock of the state, with a pool of providers that end with it."""
 
     operation: Operation

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
 from dstream.engine.apply.apply_state import ApplyState

@@ -7,8 +7,9 @@ with the task, so that later plans include the objects. Pending changes of the c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.apply import ApplyOptions, apply

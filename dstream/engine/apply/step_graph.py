@@ -9,8 +9,9 @@ of objects.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from dstream.engine.evaluate.targeting import DEPOSED, block_of_text
 from dstream.graph import Dependencies
@@ -19,8 +20,7 @@ from dstream.plan import Action, Change
 Kind = Literal["create", "update", "destroy", "forget"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of a change; `deposed` if it destroys the old object of a create_before_destroy replacement."""
 
     kind: Kind

@@ -9,8 +9,10 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.apply_state import ApplyState
@@ -34,8 +36,7 @@ from dstream.plugins import Answer, Request
 from dstream_state import NO_TIMEOUTS, Drop, Intent, ObjectState, Put, Record, Timeouts
 
 
-@dataclass(slots=True)
-class RunningStep:
+class RunningStep(Struct):
     """One step that a provider is working on."""
 
     step: Step

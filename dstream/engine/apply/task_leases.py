@@ -7,7 +7,8 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.engine.evaluate.targeting import task_of
 from dstream.plan import Action, Plan, Reason
@@ -19,8 +20,7 @@ STOP_SECONDS = 75.0
 """Seconds to wait for a stopping runner: its last checkpoint, or the lease of a killed one."""
 
 
-@dataclass(frozen=True, slots=True)
-class PauseOptions:
+class PauseOptions(Struct, frozen=True):
     """How an operation acquires the leases of running tasks."""
 
     operation: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.setup.backend_record import CREDENTIALS, check_unchanged, recorded_backend, save_record
@@ -16,8 +17,7 @@ Change = Literal["refuse", "migrate", "reconfigure"]
 OnWait = Callable[[Holder | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(Struct, frozen=True):
     """What was moved of each workspace, and the old place."""
 
     source: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.commands.provider_inventory import unknown_scope
@@ -26,8 +28,7 @@ from dstream.registry.trust.policy import Policy
 from dstream_state import Intent, Snapshot, overlay
 
 
-@dataclass(frozen=True, slots=True)
-class LockChange:
+class LockChange(Struct, frozen=True):
     """A new lock file and its differences from the old one."""
 
     lock: LockFile
@@ -106,8 +107,7 @@ def required_providers(operation: Operation, recorded: Iterable[ProviderSource] 
     return list(requirements.values())
 
 
-@dataclass(frozen=True, slots=True)
-class RequiredImage:
+class RequiredImage(Struct, frozen=True):
     """A container image in a configuration, and the policy for its signature."""
 
     source: ProviderSource

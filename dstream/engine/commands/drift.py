@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.commands.drift_ignore import IgnoreRule, apply_ignore_rules, ignore_rules
@@ -29,8 +31,7 @@ from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskNot
 from dstream_state import ObjectState, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedDrift:
+class ExpectedDrift(Struct, frozen=True):
     """The changes of one object that rules declare as expected."""
 
     address: str
@@ -38,8 +39,7 @@ class ExpectedDrift:
     rules: tuple[IgnoreRule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PendingChanges:
+class PendingChanges(Struct, frozen=True):
     """The changes in the configuration that are not applied yet."""
 
     changes: tuple[Change, ...] = ()
@@ -51,8 +51,7 @@ class PendingChanges:
         return len(self.changes) + len(self.outputs) + len(self.tasks)
 
 
-@dataclass(frozen=True, slots=True)
-class DriftReport:
+class DriftReport(Struct, frozen=True):
     """The result of a drift check."""
 
     drifts: tuple[Drift, ...]

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.config import Block, Config, Expr
 from dstream.diagnostics import Diagnostic, DiagnosticsError, SourceRange, error
@@ -35,8 +36,7 @@ _TEXTS = ("owner", "expires", "reason")
 _KNOWN = ("address", "attributes", *_TEXTS)
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreRule:
+class IgnoreRule(Struct, frozen=True):
     """One `ignore` block."""
 
     addresses: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.addresses import ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -20,8 +21,7 @@ from dstream.plugins import ProviderInfo
 from dstream_state import ObjectState
 
 
-@dataclass(frozen=True, slots=True)
-class UndeclaredObject:
+class UndeclaredObject(Struct, frozen=True):
     """An object to declare: the attributes for its block, and the names of secrets to fill in."""
 
     address: ResourceAddress

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.apply_state import locked_state

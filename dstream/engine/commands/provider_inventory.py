@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dstream.engine.evaluate.expansion import instances
 from dstream.engine.evaluate.resource_values import ResourceValues
@@ -15,8 +15,7 @@ from dstream.lang import Scope
 from dstream.plugins import Binary, ProviderInfo, ProviderSource
 
 
-@dataclass(frozen=True, slots=True)
-class UsedProvider:
+class UsedProvider(Struct, frozen=True):
     """A provider, and the block of the configuration that uses it."""
 
     name: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.commands.dependency_lock import used_sources
@@ -20,8 +21,7 @@ Location = Literal["configured", "locked", "cached", "installed"]
 _PREFIXES: dict[str, Role] = {"dstream-in-": "input", "dstream-out-": "output", "dstream-resource-": "resource"}
 
 
-@dataclass(frozen=True, slots=True)
-class ListedProvider:
+class ListedProvider(Struct, frozen=True):
     """A provider in one place: configured, locked, cached or installed."""
 
     place: Location

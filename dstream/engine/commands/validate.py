@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.config import Lifecycle, ResourceBlock, TaskBlock, TimeoutsBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
@@ -38,8 +40,7 @@ _UNKNOWN_NAMES = ("DS1202", "DS1203")
 """The codes of an unknown local and of an unknown variable."""
 
 
-@dataclass(frozen=True, slots=True)
-class LintResult:
+class LintResult(Struct, frozen=True):
     """The diagnostics, and the texts of the files that they refer to."""
 
     diagnostics: tuple[Diagnostic, ...]

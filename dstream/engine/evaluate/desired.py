@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.addresses import Key
 from dstream.config import Lifecycle
@@ -18,8 +19,7 @@ AttributeValues = tuple[dict[str, Any], frozenset[Path]]
 """Clear attributes as JSON values with Unknown inside, and the paths of the sensitive ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredObject:
+class DesiredObject(Struct, frozen=True):
     """One desired object."""
 
     address: str

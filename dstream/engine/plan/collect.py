@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
 from dstream.engine.evaluate.conditions import failed_checks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dstream.config import Config
 from dstream.engine.evaluate.resource_values import ResourceValues
@@ -20,8 +20,7 @@ from dstream.lang import Scope
 from dstream_state import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class PlanContext:
+class PlanContext(Struct, frozen=True):
     """The inputs that every stage of planning reads."""
 
     operation: Operation

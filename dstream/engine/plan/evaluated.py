@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock
@@ -28,8 +30,7 @@ from dstream.plugins import ResourceSchema
 from dstream_state import V1_LIFECYCLE
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectGroup:
+class ObjectGroup(Struct, frozen=True):
     """Desired objects of one type, served by one provider."""
 
     spec: ProviderSpec
@@ -37,8 +38,7 @@ class ObjectGroup:
     objects: tuple[DesiredObject, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluatedBlock:
+class EvaluatedBlock(Struct, frozen=True):
     """The desired objects of a `resource` block, or of one instance of a task."""
 
     lifecycle: Lifecycle

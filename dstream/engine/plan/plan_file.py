@@ -12,9 +12,11 @@ import hmac
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from dstream.config.config_hash import config_digest
 from dstream.diagnostics import DiagnosticsError, error
@@ -40,8 +42,7 @@ _NAMED = 5
 """The number of objects that a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """The options of the command that made the plan."""
 
     options: PlanOptions
@@ -201,6 +202,8 @@ def _identity(found: Installed) -> dict[str, Any]:
 
 
 def _plainly(value: Any) -> Any:
+    if isinstance(value, Struct):
+        return asdict(value)
     return sorted(value, key=str) if isinstance(value, set | frozenset) else str(value)
 
 

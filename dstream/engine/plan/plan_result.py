@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.resource_values import ResourceValues
@@ -17,8 +18,7 @@ from dstream.plan import Plan
 from dstream_state import Record, Snapshot, Timeouts
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True):
     """The user's options for a plan."""
 
     destroy: bool = False
@@ -39,8 +39,7 @@ class PlanOptions:
         return not (self.destroy or self.refresh_only)
 
 
-@dataclass(slots=True)
-class PlanResult:
+class PlanResult(Struct):
     """A plan, and what apply needs to carry it out; `desired` holds secrets and never leaves the process."""
 
     plan: Plan

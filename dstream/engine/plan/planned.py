@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic
 from dstream.engine.evaluate.desired import DesiredObject
@@ -16,8 +18,7 @@ from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.plan import Action, Change, Reason
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedObject:
+class PlannedObject(Struct, frozen=True):
     """One desired object and its change."""
 
     desired: DesiredObject
@@ -28,8 +29,7 @@ class PlannedObject:
     """Whether its provider planned the change."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedGroup:
+class PlannedGroup(Struct, frozen=True):
     """The changes of one group."""
 
     objects: tuple[PlannedObject, ...]

@@ -7,9 +7,11 @@ attributes will be removed. All requests of a group are sent before the first an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.evaluate.desired import DesiredObject
@@ -21,8 +23,7 @@ from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 
 
-@dataclass(frozen=True, slots=True)
-class PriorObject:
+class PriorObject(Struct, frozen=True):
     """A prior object for its provider: identity, redacted attributes, private state, and known clear values."""
 
     identity: Any
@@ -31,8 +32,7 @@ class PriorObject:
     clear: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedChange:
+class PlannedChange(Struct, frozen=True):
     """A desired object with the attributes that its provider planned, and the type rules of this change."""
 
     desired: DesiredObject

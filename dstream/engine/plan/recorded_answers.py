@@ -8,8 +8,10 @@ are used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import Path
@@ -29,8 +31,7 @@ from dstream_state import ObjectState, Timeouts
 _ABSENT = object()
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedAnswers:
+class RecordedAnswers(Struct, frozen=True):
     """The inputs of a plan besides state and configuration, by address or by the name of a provider."""
 
     values: Mapping[str, Any] = field(default_factory=dict)

@@ -7,8 +7,9 @@ are looked up, so that an existing object that this state did not create is neve
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.evaluate.desired import DesiredObject
@@ -23,8 +24,7 @@ from dstream.engine.refresh.refresh import RefreshedObject
 from dstream_state import ObjectState
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshedTarget:
+class RefreshedTarget(Struct, frozen=True):
     """One desired object, as planned by its provider, with its prior and refreshed object."""
 
     desired: DesiredObject
@@ -39,8 +39,7 @@ class RefreshedTarget:
     problems: tuple[Diagnostic, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshedGroup:
+class RefreshedGroup(Struct, frozen=True):
     """The objects of one group."""
 
     targets: tuple[RefreshedTarget, ...]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.addresses import DerivedAddress
 from dstream.config import ResourceBlock, TaskBlock
@@ -20,8 +22,7 @@ from dstream.plan import Action, Change, Reason
 from dstream_state import NO_TIMEOUTS, ObjectState, Timeouts
 
 
-@dataclass(frozen=True, slots=True)
-class Removals:
+class Removals(Struct, frozen=True):
     """The removals of a plan by address."""
 
     changes: Mapping[str, Change]

@@ -7,8 +7,9 @@ unknown. An implied type is read from a schema once per type.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from dstream.engine.evaluate.coercion import only_type
 from dstream.lang import Unknown
@@ -20,8 +21,7 @@ _STRUCTURED = ("properties", "items", "additionalProperties", "anyOf", "oneOf")
 """Keywords of a JSON Schema for values with members."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImpliedType:
+class ImpliedType(Struct, frozen=True):
     """The attributes of one type. An empty one adds nothing to an object."""
 
     unset: Mapping[str, None] = field(default_factory=dict)

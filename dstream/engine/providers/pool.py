@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.providers.provider_config import ProviderSpec, Role
@@ -27,8 +29,7 @@ _RESTARTS = 3
 """The number of restarts of a process that died."""
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Struct, frozen=True):
     """A provider found on this machine, and its probe answer."""
 
     binary: Binary

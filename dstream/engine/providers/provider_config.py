@@ -7,9 +7,11 @@ A *spec* is one provider with one configuration: a `provider` block, or one side
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from dstream.config import Body, Config, Launch, ProviderBlock, ResourceBlock, parse_expression
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
@@ -38,8 +40,7 @@ from dstream_state import ProviderState
 Role = Literal["input", "output", "resource"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSpec:
+class ProviderSpec(Struct, frozen=True):
     """One provider with one configuration."""
 
     name: str

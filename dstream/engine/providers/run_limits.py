@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.config import TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
@@ -18,8 +19,7 @@ _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB)?", re.ASCII)
 _UNITS = {"B": 1, "KiB": 1024, "MiB": MIB}
 
 
-@dataclass(frozen=True, slots=True)
-class RunLimits:
+class RunLimits(Struct, frozen=True):
     """The limits of each run of a task."""
 
     record_limit: int = RECORD_LIMIT

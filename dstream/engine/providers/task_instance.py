@@ -6,8 +6,9 @@ A task is one flow for each of its outputs. Each flow has an input process, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from dstream.addresses import DerivedAddress, Key, TaskAddress
 from dstream.config import Config, SideBlock, TaskBlock
@@ -21,8 +22,7 @@ from dstream_state import TaskState, fingerprint
 Streams = tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One end of a task with its provider."""
 
     role: str
@@ -30,8 +30,7 @@ class Side:
     spec: ProviderSpec
 
 
-@dataclass(frozen=True, slots=True)
-class TaskInstance:
+class TaskInstance(Struct, frozen=True):
     """A task, or one instance of it, evaluated."""
 
     address: TaskAddress

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.addresses import DerivedAddress
 from dstream.config import Lifecycle
@@ -36,8 +38,7 @@ _LIFECYCLE = "lifecycle"
 """The key of the only object of a version 1 output."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequiredObjects:
+class RequiredObjects(Struct, frozen=True):
     """The answers of the providers of one task."""
 
     objects: tuple[DesiredObject, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.providers.implied_type import NO_IMPLIED_TYPE, ImpliedType, implied_type
@@ -12,8 +13,7 @@ from dstream.plugins import ProviderInfo, ResourceSchema
 from dstream_state import V1_LIFECYCLE
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceTypeRules:
+class ResourceTypeRules(Struct, frozen=True):
     """The rules of one type; satisfies `dstream.plan.TypeRules`."""
 
     computed: frozenset[str] = frozenset()

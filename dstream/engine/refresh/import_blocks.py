@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.addresses import parse_address
 from dstream.config import Expr, ImportBlock
@@ -23,8 +24,7 @@ from dstream.lang.markers import WITHHELD
 from dstream_state import ObjectState
 
 
-@dataclass(frozen=True, slots=True)
-class ImportTarget:
+class ImportTarget(Struct, frozen=True):
     """One object that an `import` block, or the command, names."""
 
     address: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.addresses import DerivedAddress, TaskAddress, parse_address
 from dstream.config import MovedBlock
@@ -11,8 +13,7 @@ from dstream.diagnostics import Diagnostic, error
 from dstream_state import ObjectState
 
 
-@dataclass(slots=True)
-class Moves:
+class Moves(Struct):
     """Recorded objects under their new addresses."""
 
     resources: dict[str, ObjectState]

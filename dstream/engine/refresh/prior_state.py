@@ -7,7 +7,8 @@ apply writes before anything else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dstream.config import Config
 from dstream.diagnostics import Diagnostic

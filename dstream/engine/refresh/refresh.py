@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import Diagnostic
 from dstream.engine.providers.pool import ProviderPool
@@ -23,8 +24,7 @@ from dstream_state import ObjectState
 _BATCH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshedObject:
+class RefreshedObject(Struct, frozen=True):
     """The answer of a provider about one object. `attributes` is clear, and None unless the object exists."""
 
     queried: bool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dstream.engine.evaluate.redaction import reveal
 from dstream.engine.refresh.refresh import RefreshedObject

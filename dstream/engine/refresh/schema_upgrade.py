@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
+
+from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.evaluate.redaction import prior_for_provider, redact

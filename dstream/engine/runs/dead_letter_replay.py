@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.commands.plan import current_state
@@ -17,8 +18,7 @@ from dstream.run import Flow
 from dstream_state import DeadLetter
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayOutcome:
+class ReplayOutcome(Struct, frozen=True):
     """How many dead letters the output took, and how many it refused again."""
 
     delivered: int

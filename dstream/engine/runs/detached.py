@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.runs.flows import flow_names
@@ -22,8 +23,7 @@ from dstream_state.processes import alive, start_time, this_host
 _UNDERWAY = ("running", "waiting", "restarting", "stopping")
 
 
-@dataclass(frozen=True, slots=True)
-class DetachedRun:
+class DetachedRun(Struct, frozen=True):
     """A run that was started in the background."""
 
     pid: int

@@ -15,10 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from dstream.diagnostics import Diagnostic
 from dstream.engine.setup.operation import DATA_DIR
@@ -27,8 +29,7 @@ from dstream.run import Flow, Progress, Reporter, RunOutcome
 _EVERY = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
+class RunStatus(Struct, frozen=True):
     """How one flow is doing; times are seconds since 1970."""
 
     flow: str
@@ -66,7 +67,7 @@ def read_run_status(root: Path, flow: str) -> RunStatus | None:
     """Return the note of a flow's latest run, or None."""
     try:
         form = json.loads(status_path(root, flow).read_bytes())
-        known = {each.name for each in fields(RunStatus)}
+        known = RunStatus.__struct_fields__
         return RunStatus(**{name: value for name, value in form.items() if name in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from dstream.engine.commands.plan import current_state
 from dstream.engine.runs.flows import flow_names
@@ -14,8 +15,7 @@ from dstream_state import ProcessStarted, Snapshot
 from dstream_state.processes import alive, this_host
 
 
-@dataclass(frozen=True, slots=True)
-class FlowStatus:
+class FlowStatus(Struct, frozen=True):
     """One flow of a task."""
 
     name: str
@@ -30,8 +30,7 @@ class FlowStatus:
     containers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStatus:
+class TaskStatus(Struct, frozen=True):
     """One task: `state` is not applied, applied, running, or removed (applied, and no longer in the configuration)."""
 
     address: str
@@ -41,8 +40,7 @@ class TaskStatus:
     flows: tuple[FlowStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """Everything that is deployed."""
 
     place: str
@@ -55,9 +53,7 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON values."""
-        from dataclasses import asdict
-
-        return {"format_version": "1.0", **asdict(self)}
+        return {"format_version": "1.0", **to_builtins(self)}
 
 
 def status(operation: Operation, task: str | None) -> Status:

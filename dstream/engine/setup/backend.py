@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.config import BackendBlock, Config
 from dstream.diagnostics import DiagnosticsError, SourceRange, error
@@ -34,8 +35,7 @@ def configured_encryption(config: Config, module: Module) -> Encryption | None:
     return open_encryption(to_json_value(strip_sensitive(settings)))
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredBackend:
+class ConfiguredBackend(Struct, frozen=True):
     """The backend that a configuration names, and how it was opened."""
 
     backend: Backend

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream_state import Backend
@@ -23,8 +24,7 @@ FORMAT_VERSION = 1
 _FILE = "backend.json"
 
 
-@dataclass(frozen=True, slots=True)
-class BackendRecord:
+class BackendRecord(Struct, frozen=True):
     """A backend: its type, its settings without credentials, those of them from `-backend-config`, and its place.
 
     Two backends with the same `place` have the same state.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from dstream_state import Holder
 
@@ -12,8 +13,7 @@ Ahead = Callable[[], list[str]]
 """Returns the addresses of what may start next."""
 
 
-@dataclass(slots=True)
-class RefreshProgress:
+class RefreshProgress(Struct):
     """How many requests for the refresh were sent and answered. Written by the refresh, read from any thread."""
 
     sent: int = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from dstream.config import Config, load
 from dstream.engine.setup.backend import ConfiguredBackend, configured_encryption, open_configured
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DATA_DIR", "Operation", "OperationInputs", "open_operation"]
 
 
-@dataclass(frozen=True, slots=True)
-class OperationInputs:
+class OperationInputs(Struct, frozen=True):
     """What the user gives beside the configuration's files."""
 
     config: Path = Path()
@@ -46,8 +46,7 @@ class OperationInputs:
     """The time of the plan that is carried out; None where one is made."""
 
 
-@dataclass(slots=True)
-class Operation:
+class Operation(Struct):
     """The configuration as loaded, its values, and where its state lives."""
 
     config: Config

@@ -9,9 +9,10 @@ sensitive, also when it is deep inside; `shallow` functions are given elements a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from dstream.lang.types import ANY, BOOL, LIST, MAP, NUMBER, SET, STRING, Collection, Type
 
@@ -62,8 +63,7 @@ class NullArgument(FunctionError):
     """An argument is null and must not be; the message is the parameter's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One parameter: its name in the documentation, its type, and whether null may be given."""
 
     name: str
@@ -71,8 +71,7 @@ class Parameter:
     nullable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A function: its parameters, the variadic one, and the implementation."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.opening import first_object, opening_line
@@ -21,8 +22,7 @@ _UNCOVERED, _QUIET, _WATCHED = 5.0, 0.5, 3.0
 """Seconds: data may lie without a checkpoint, make a source one that rests, and to watch one that does not rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """One run of the input, to its end."""
 
     lines: tuple[bytes, ...]

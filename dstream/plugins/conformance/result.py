@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 TITLES = {
     "R1": "answers the probe with one line and exits 0",
@@ -56,8 +57,7 @@ TITLES = {
 Outcome = Literal["passed", "failed", "skipped"]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """One rule, in one role of the provider, or as it shows in the sink."""
 
     rule: str

@@ -11,9 +11,10 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.plugins.conformance.opening import first_object
 from dstream.plugins.conformance.result import Departed, Skipped
@@ -31,8 +32,7 @@ Opened = Callable[..., Talk]
 """Starts the input; arguments are members of the opening line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What one session has delivered, in order: records as `identity` names them, and checkpoints."""
 
     lines: tuple[str | Mapping[str, Any], ...]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
 from dstream.registry.lockfile.lock_file import Locked
@@ -29,8 +31,7 @@ Report = Callable[[str, int, int], None]
 _VERSION = "org.opencontainers.image.version"
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True):
     """A provider that a configuration requires: a reference, or a source with version constraints."""
 
     source: str
@@ -46,8 +47,7 @@ class Requirement:
         return parse_reference(self.source)
 
 
-@dataclass(slots=True)
-class Installer:
+class Installer(Struct):
     """Reads registries and mirrors, fills the cache."""
 
     settings: Settings

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dstream.config.syntax.parser import parse_text
 from dstream.config.syntax.tree import Block
@@ -27,8 +29,7 @@ _HEAD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Locked:
+class Locked(Struct, frozen=True):
     """One provider from a registry."""
 
     source: str
@@ -46,8 +47,7 @@ class Locked:
     """The answer to the provider's probe."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedImage:
+class LockedImage(Struct, frozen=True):
     """One container image."""
 
     source: str
@@ -58,8 +58,7 @@ class LockedImage:
     probe: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LockedPlugin:
+class LockedPlugin(Struct, frozen=True):
     """One plugin of Pulumi, as `pulumi/azure-native@3.29.0`."""
 
     source: str
@@ -71,8 +70,7 @@ class LockedPlugin:
         return replace(self, archives={**self.archives, platform: digest})
 
 
-@dataclass(frozen=True, slots=True)
-class LockFile:
+class LockFile(Struct, frozen=True):
     """Everything that is locked, by source."""
 
     providers: Mapping[str, Locked] = field(default_factory=dict)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import total_ordering
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError
 
@@ -15,9 +15,7 @@ _VERSION = re.compile(
 _CLAUSE = re.compile(r"(?P<operator>=|!=|>=|<=|>|<|~>)?\s*(?P<version>v?\d\S*)")
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
-class Version:
+class Version(Struct, frozen=True, eq=False):
     """A version; a missing minor or patch number is 0. Build metadata does not count in comparisons."""
 
     numbers: tuple[int, ...]
@@ -40,9 +38,25 @@ class Version:
         """Compare by precedence."""
         return isinstance(other, Version) and self._key() == other._key()
 
+    def __ne__(self, other: object) -> bool:
+        """Negate equality: that of structs would compare identities."""
+        return not self == other
+
     def __lt__(self, other: Version) -> bool:
         """Compare by precedence."""
         return self._key() < other._key()
+
+    def __le__(self, other: Version) -> bool:
+        """Compare by precedence."""
+        return self._key() <= other._key()
+
+    def __gt__(self, other: Version) -> bool:
+        """Compare by precedence."""
+        return self._key() > other._key()
+
+    def __ge__(self, other: Version) -> bool:
+        """Compare by precedence."""
+        return self._key() >= other._key()
 
     def __hash__(self) -> int:
         """Hash by precedence, as equality."""
@@ -62,8 +76,7 @@ def parse_version(text: str) -> Version | None:
     return Version(tuple(int(each) for each in match["numbers"].split(".")), pre)
 
 
-@dataclass(frozen=True, slots=True)
-class _Clause:
+class _Clause(Struct, frozen=True):
     operator: str
     version: Version
 
@@ -87,8 +100,7 @@ class _Clause:
                 return version >= bound and version.full[:kept] == bound.full[:kept]
 
 
-@dataclass(frozen=True, slots=True)
-class Constraint:
+class Constraint(Struct, frozen=True):
     """A set of versions. A pre-release is in it only if a clause names one of the same major, minor and patch."""
 
     text: str
@@ -119,8 +131,7 @@ def parse_constraint(text: str) -> Constraint:
     return Constraint(text, tuple(clauses))
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Struct, frozen=True):
     """A version and the tag under which a registry has it."""
 
     version: Version

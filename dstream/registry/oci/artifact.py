@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.content import INDEXES, Descriptor, Manifest
@@ -24,8 +25,7 @@ _PACKED = ("+gzip", ".gzip", "+zstd", "tar")
 _NEUTRAL_CONFIGS = frozenset({"application/vnd.oci.empty.v1+json", "application/vnd.unknown.config.v1+json"})
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """A provider in a registry: one executable for each platform."""
 
     manifest: Manifest

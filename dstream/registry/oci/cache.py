@@ -18,8 +18,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.oci.content import (
@@ -35,8 +36,7 @@ from dstream.registry.oci.reference import DIGEST, Reference
 from dstream.registry.oci.source import Progress, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
+class Cached(Struct, frozen=True):
     """One entry of the cache: digest, size, time of last use, and the display name if it is executable."""
 
     digest: str

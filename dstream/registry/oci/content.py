@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.oci.reference import DIGEST
@@ -27,8 +28,7 @@ MAX_MANIFEST = 4 * 1024 * 1024
 """The size limit for manifests, from the distribution specification."""
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True):
     """A pointer to content: media type, digest, size in bytes, and annotations (OCI image spec 1.1)."""
 
     media_type: str
@@ -50,8 +50,7 @@ class Descriptor:
         return form
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """A manifest or an index: its bytes, which the digest covers, and its parsed form."""
 
     raw: bytes

@@ -15,9 +15,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError
 
@@ -26,8 +27,7 @@ _HELPER_SECONDS = 30
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user name when the secret is a token
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """A user name and password, or an identity token to exchange for access tokens."""
 
     username: str

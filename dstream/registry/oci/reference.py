@@ -6,7 +6,9 @@ The grammar is that of the OCI distribution specification 1.1, except that the r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.registry.errors import RegistryError
 
@@ -17,8 +19,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """An artifact in a registry: by tag, by digest, by both (the digest decides), or all versions of it."""
 
     registry: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+from msgspec.structs import replace
 
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.artifact import ARTIFACT_TYPE, BINARY_TYPE, TITLE

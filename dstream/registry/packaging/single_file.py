@@ -17,11 +17,12 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.content import digest_of
@@ -33,8 +34,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAIN = "import {module}\n\n{module}.{function}()\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One distribution in an executable."""
 
     name: str
@@ -42,8 +42,7 @@ class Part:
     license: str
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """One executable of a package."""
 
     name: str

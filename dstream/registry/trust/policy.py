@@ -23,10 +23,11 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dstream.registry.errors import NotThere, RegistryError
 
@@ -45,8 +46,7 @@ _SIGNER = re.compile(r"(?: \((?!roots )(?P<issuer>[^()]*)\))?(?: \(roots (?P<roo
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """One `trust` block."""
 
     pattern: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from dstream_state.azure.sign_in_errors import condensed
 from dstream_state.errors import SettingsError, StateUnavailable
@@ -42,8 +43,7 @@ IDENTITY_ARGUMENTS: Mapping[str, str] = {
 """Each argument with the environment variables that stand in for it, the first one that is set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
+class Cloud(Struct, frozen=True):
     """One cloud of Azure: where tokens come from, and the end of the addresses of storage accounts."""
 
     authority: str

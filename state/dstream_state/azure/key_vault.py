@@ -18,9 +18,10 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from dstream_state.azure.identity import IDENTITY_ARGUMENTS, LateCredential, with_environment
 from dstream_state.azure.key_vault_errors import refusal, unusable
@@ -61,8 +62,7 @@ _KEY_ID = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class VaultKey:
+class VaultKey(Struct, frozen=True):
     """A key in a vault, or one version of it."""
 
     vault: str

@@ -9,8 +9,9 @@ import base64
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dstream_state.azure.blob import AzureStorage
 from dstream_state.azure.identity import CLOUDS, IDENTITY_ARGUMENTS, LateCredential, cloud_of, with_environment
@@ -79,8 +80,7 @@ def open_storage(
     return AzureStorage(service, found["key"], workspace)
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """Where the account is, and what makes the credential: that takes an import, so it waits for the first request."""
 
     endpoint: str

@@ -1,9 +1,9 @@
 """Objects get new addresses, are let go, are taken over; old ones are raised: nothing is made twice or lost."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dstream.engine.commands.import_ import import_object
 from dstream.engine.commands.state_edit import forget, move
