@@ -31,6 +31,7 @@ from dstream_state.local import LocalStorage
 from dstream_state.state_lock import StoredHeld
 from dstream_state.storage import Missing
 from dstream_state.testing import StoragePlace
+from tests.state.earlier import as_earlier_versions_wrote_it
 
 SEEDS = range(2)
 FLIPS = 8
@@ -291,20 +292,8 @@ def test_odd_metadata_are_a_clear_error_and_repaired(copies: Iterator[Path], con
 
 def test_a_file_of_an_earlier_version_is_read(copies: Iterator[Path]) -> None:
     root = next(copies)
-    folder = root / "state" / "default"
     whole = seen(next(copies))
-    for path in [folder / "state.json", *(folder / "task").glob("*.json"), *(folder / "journal").iterdir()]:
-        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-        for form in lines:
-            del form[MEMBER]
-            if path.parent.name == "task":
-                del form["serial"]
-        path.write_text("".join(f"{json.dumps(form, separators=(',', ':'))}\n" for form in lines))
-    for path in folder.rglob("*.meta"):
-        form = json.loads(path.read_bytes())
-        del form["meta"]["checksum"]
-        form["meta"].pop("sha256", None)
-        path.write_text(json.dumps(form))
+    as_earlier_versions_wrote_it(root / "state" / "default")
     assert seen(root) == whole
 
 

@@ -12,6 +12,7 @@ from dstream.plan import Action, Reason
 from dstream_state import V1_LIFECYCLE, Checkpoint, StateLocked
 from tests.services.recorder.recorder import SHEBANG
 from tests.services.recorder.world import World, actions, change, refused, said
+from tests.state.earlier import as_earlier_versions_wrote_it
 
 OUT = "task.copy.output"
 SLOT = 'task.copy.input.rec_marked["slot"]'
@@ -275,14 +276,11 @@ def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_
 
 def _as_earlier_releases_stored_it(world: World) -> None:
     """Rewrite the state: the type of version 1 lifecycles was stored as `lifecycle`."""
-    documents = [
-        path
-        for path in (world.folder / ".dstream").rglob("*")
-        if path.is_file() and b"v1:lifecycle" in path.read_bytes()
-    ]
-    assert documents
-    for path in documents:
-        path.write_bytes(path.read_bytes().replace(b'"v1:lifecycle"', b'"lifecycle"'))
+    folder = world.folder / ".dstream" / "state" / "default"
+    document = (folder / "state.json").read_bytes()
+    assert b"v1:lifecycle" in document
+    (folder / "state.json").write_bytes(document.replace(b'"v1:lifecycle"', b'"lifecycle"'))
+    as_earlier_versions_wrote_it(folder)
 
 
 @pytest.mark.processes
