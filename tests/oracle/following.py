@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.commands import children, dstream, environment, start
+from tests.events import until
 from tests.oracle.schema import Schema, quote
 from tests.services.postgres import EmbeddedPostgres
 
@@ -158,6 +159,13 @@ task "{TASK}" {{
     def start(self) -> None:
         """Start to follow, beside the workload."""
         self._host = start(self.folder, "run", TASK, env={**self._environment(), "DSTREAM_FAULT": self.fault})
+
+    def await_stream(self) -> None:
+        """Wait until the changes of the source are read, or the run has ended."""
+        host = self._host
+        assert host is not None, "it does not run"
+        slot = f"SELECT 1 FROM pg_replication_slots WHERE slot_name = 'd_{self.target}' AND active"
+        until(lambda: host.poll() is not None or self.server.execute(slot), "the task to read the slot")
 
     def kill(self, dice: random.Random) -> None:
         """Kill the host or one of its providers; start the host again if it is gone."""

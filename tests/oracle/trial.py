@@ -72,7 +72,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
     outcome = Outcome(seed)
     folder = Path(tempfile.mkdtemp(prefix="oracle-"))
     native = Native(server, source, native_name)
-    fault = f"before_commit:{dice.randint(1, 4)}" if kills and dice.random() < 0.3 else ""
+    fault = f"before_commit:{dice.randint(2, 4)}" if kills and dice.random() < 0.3 else ""
     follower = Dstream(server, source, target, folder, ways, mutant, fault)
     workload = Workload(schema, seed, lambda: psycopg2.connect(server.dsn(source)))
 
@@ -82,10 +82,16 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
         follower.configure(schema)
         if schema.secured:
             _raise(follower.refuses_hidden_rows(_PATIENCE))
+        # Beside the workload; after it, from the log; or after it, when all rows are in the snapshot.
+        when = dice.choices(("beside", "after", "last"), (5, 4, 1))[0]
+        if when == "after":
+            _raise(follower.settle(_PATIENCE))
         workload.run(20)
-        beside = dice.random() < 0.5
-        if beside:
+        if when == "beside":
             follower.start()
+            if dice.random() < 0.8:
+                workload.settle()  # a snapshot waits for open transactions
+                follower.await_stream()
         alterations = Alterations(
             schema, seed, workload, _Databases(native, follower), created=ways.created, again=ways.again
         )
@@ -94,8 +100,11 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
             workload.run(dice.choice((40, 120)))
             if altered and (part == 1 if ways.again else part in (0, 2)):
                 alterations.one()
-            if kills and beside and dice.random() < 0.3:
+            if kills and when == "beside" and dice.random() < 0.4:
                 follower.kill(dice)
+                if dice.random() < 0.5:
+                    workload.settle()
+                    follower.await_stream()
         workload.finish()
         outcome.counts, outcome.altered = workload.counts, alterations.done
         wrong = follower.finish(_PATIENCE)
