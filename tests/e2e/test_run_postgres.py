@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import children
+from tests.events import until
 from tests.services.postgres import EmbeddedPostgres
 
 DSTREAM = Path(sys.executable).parent / "dstream"
@@ -90,6 +91,30 @@ class Writer(threading.Thread):
         self.join(30)
 
 
+class Moments:
+    """The moments of a run at which something is killed."""
+
+    def __init__(self, postgres: EmbeddedPostgres, source: str, target: str) -> None:
+        self._postgres, self._source, self._target = postgres, source, target
+
+    def one_of(self, choose: random.Random, host: subprocess.Popen[bytes]) -> bool:
+        """Wait for a moment chosen at random; False if the run has ended by itself."""
+        stored = self._stored()
+        slot = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active"
+        what, reached = choose.choice(
+            (
+                ("both providers to run", lambda: len(children(host.pid)) >= 2),
+                ("the slot to be read", lambda: self._postgres.execute(slot, (self._source,))),
+                ("another checkpoint", lambda: self._stored() != stored),
+            )
+        )
+        until(lambda: host.poll() is not None or reached(), what)
+        return host.poll() is None
+
+    def _stored(self) -> object:
+        return self._postgres.execute("SELECT stored_at FROM dstream_checkpoint", dbname=self._target)
+
+
 @pytest.fixture
 def databases(postgres: EmbeddedPostgres) -> Iterator[tuple[str, str]]:
     name = uuid.uuid4().hex[:10]
@@ -111,6 +136,9 @@ def databases(postgres: EmbeddedPostgres) -> Iterator[tuple[str, str]]:
         time.sleep(0.05)
     for one in made:
         postgres.execute(f"DROP DATABASE {one} WITH (FORCE)")
+        postgres.execute(
+            "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE %s", (f"%@{one}",)
+        )
 
 
 def differences(postgres: EmbeddedPostgres, source: str, target: str) -> list[str]:
@@ -147,21 +175,20 @@ def test_any_of_the_three_processes_is_killed_at_random_and_the_tables_end_up_eq
     choose = random.Random(11)
     writer = Writer(postgres, source, seed=11)
     writer.start()
-    killed: dict[str, int] = {"host": 0, "provider": 0}
+    moments = Moments(postgres, source, target)
+    killed = 0
     try:
-        for _ in range(5):
+        for kills in (3, 1, 0, 3, 2):
             with (tmp_path / "log").open("ab") as log:
                 host = subprocess.Popen([DSTREAM, "run", "copy"], stdout=log, stderr=log, **place)
-            for _ in range(choose.randint(0, 3)):
-                time.sleep(choose.uniform(0.5, 2.0))
-                if providers := children(host.pid):
+            for _ in range(kills):
+                if moments.one_of(choose, host) and (providers := children(host.pid)):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(choose.choice(providers), signal.SIGKILL)
-                        killed["provider"] += 1
-            time.sleep(choose.uniform(0.3, 1.5))
+                        killed += 1
+            moments.one_of(choose, host)
             host.kill()
-            host.wait(30)
-            killed["host"] += 1
+            host.wait()
     finally:
         writer.stop()
     last = subprocess.run(
@@ -170,4 +197,4 @@ def test_any_of_the_three_processes_is_killed_at_random_and_the_tables_end_up_eq
     assert last.returncode == 0, last.stderr + (tmp_path / "log").read_text()
     assert differences(postgres, source, target) == []
     assert postgres.execute("SELECT count(*) > 0 FROM log", dbname=target) == [(True,)]
-    assert killed["provider"] > 3
+    assert killed > 3
