@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commands import children
+from tests.e2e.commands import children, dstream
 from tests.events import until
 from tests.services.postgres import EmbeddedPostgres
 
@@ -198,3 +198,46 @@ def test_any_of_the_three_processes_is_killed_at_random_and_the_tables_end_up_eq
     assert differences(postgres, source, target) == []
     assert postgres.execute("SELECT count(*) > 0 FROM log", dbname=target) == [(True,)]
     assert killed > 3
+
+
+MADE = """
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE TABLE made (id bigint PRIMARY KEY, n smallint NOT NULL, price numeric(8,2), at timestamptz(3), day date, u uuid,
+    raw bytea, tags text[], doc jsonb, feeling mood, short varchar(5));
+INSERT INTO made VALUES (1, 5, 5, '2026-01-02 03:04:05.678+02', '2026-02-28', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+    '\\x00ff', '{a,NULL}', '{"a": 1.50}', 'glad', 'abc')
+"""
+LATER = """
+ALTER TABLE made ALTER n TYPE integer, ALTER price TYPE numeric(12,4), ALTER short TYPE text;
+ALTER TABLE made ADD added interval;
+INSERT INTO made (id, n, price, short, added) VALUES (2, 70000, 12345.6789, 'longer than five', '1 day')
+"""
+
+
+def test_tables_are_created_with_the_columns_of_the_source_and_follow_them(
+    postgres: EmbeddedPostgres, databases: tuple[str, str], tmp_path: Path
+):
+    source, target = databases
+    configured = CONFIGURATION.replace("NAME", source).replace('["accounts", "log"]', '["made"]')
+    configured = configured.replace('env("TARGET_URL")', 'env("TARGET_URL")\n      create_tables     = true')
+    (tmp_path / "dstream.hcl").write_text(configured)
+    environment = {"SOURCE_URL": postgres.dsn(source), "TARGET_URL": postgres.dsn(target)}
+    postgres.execute(MADE, dbname=source)
+    applied = dstream(tmp_path, "apply", "-auto-approve", env=environment)
+    assert applied.code == 0, applied.said
+    for change in ("SELECT 1", LATER):
+        postgres.execute(change, dbname=source)
+        run = dstream(tmp_path, "run", "copy", "--until-idle", env=environment)
+        assert run.code == 0, run.said
+        rows = "SELECT made::text FROM made ORDER BY id"
+        assert postgres.execute(rows, dbname=target) == postgres.execute(rows, dbname=source)
+    columns = (
+        "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute"
+        " WHERE attrelid = 'made'::regclass AND attnum > 0 ORDER BY attnum"
+    )
+    there = postgres.execute(columns, dbname=target)
+    assert there == [
+        # A type of the source's own that the target does not have is text.
+        (name, "text" if kind == "mood" else kind, required)
+        for name, kind, required in postgres.execute(columns, dbname=source)
+    ]

@@ -112,6 +112,11 @@ class Schema:
         return [leaf for table in self.tables for leaf in (table.leaves or [table])]
 
     @property
+    def references(self) -> bool:
+        """Whether there are foreign keys."""
+        return any(column.refers for table in self.tables for column in table.columns)
+
+    @property
     def policies(self) -> list[str]:
         """The statements that hide rows of the secured tables, also from their owner."""
         return [

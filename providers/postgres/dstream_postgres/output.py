@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 CHECKPOINT = "postgres_checkpoint"
 ROWS, BYTES = 5_000, 4 * 1024 * 1024
 """A batch is applied when it holds this much."""
-_KEPT = 5
-"""So many batches of the open transaction are kept, to apply them again where it cannot be committed as it is."""
+_KEPT = 5 * ROWS
+"""So many rows of the open transaction are kept, to apply them again where it cannot be committed as it is."""
 
 
 def checkpoint_table(config: OutputSettings) -> Table:
@@ -70,6 +70,7 @@ class PostgresOutput(Output[OutputSettings]):
         self._size = 0
         self._begun = False
         self._kept: list[Sequence[Row] | Stream] = []
+        self._rows_begun = 0
         self._checkpoints: CheckpointRow | None = None
         self._keys = {stream.name: tuple(stream.key) for stream in session.streams if stream.key}
         if config.session_replication_role != "origin":
@@ -148,6 +149,7 @@ class PostgresOutput(Output[OutputSettings]):
             self._connection.commit()
             self._begun = False
             self._kept.clear()
+            self._rows_begun = 0
         except psycopg2.Error as problem:
             raise _row_error(problem, "commit rows", self._dsn) from None
 
@@ -194,7 +196,7 @@ class PostgresOutput(Output[OutputSettings]):
         try:
             rows(self._connection, "SET CONSTRAINTS ALL IMMEDIATE")
         except psycopg2.Error as problem:
-            if not refused(problem) or len(self._kept) > _KEPT:
+            if not refused(problem) or self._rows_begun > _KEPT:
                 raise
             self._connection.rollback()
             self._rejected.clear()
@@ -217,7 +219,8 @@ class PostgresOutput(Output[OutputSettings]):
             rows(self._connection, "SET CONSTRAINTS ALL DEFERRED")
             self._begun = True
         batch, self._rows, self._size = self._rows, [], 0
-        if len(self._kept) <= _KEPT:
+        self._rows_begun += len(batch)
+        if self._rows_begun <= _KEPT:
             self._kept.append(batch)
         self._worker.put(batch)
 

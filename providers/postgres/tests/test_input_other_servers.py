@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from dstream_postgres import snapshot
+from dstream_sdk import ProviderError
 from dstream_sdk.testing.process import Failed
 from providers.postgres.tests.harness import Database, InputRun
 from providers.postgres.tests.standby import HotStandby, copied_files, restore
@@ -54,6 +59,23 @@ def test_a_row_that_commits_after_the_snapshot_on_a_standby_is_not_lost(pair: tu
     run.stop()
     found = ids(run)
     assert sorted(number for _, number in found) == [1, 2, 3, 4, 10, 11]
+
+
+def test_a_snapshot_on_a_standby_that_always_sees_transactions_in_progress_is_refused(
+    pair: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+):
+    source, standby = pair
+    assert isinstance(standby.server, HotStandby)
+    monkeypatch.setattr(snapshot, "_STANDBY_PATIENCE", 0.2)
+    with source.server.connect(autocommit=False) as writer, standby.server.connect() as connection:
+        writer.cursor().execute("INSERT INTO t VALUES (50)")
+        source.execute("INSERT INTO t VALUES (51)")  # a later one that has committed
+        standby.server.catch_up()
+        session: Any = SimpleNamespace(wait=threading.Event().wait)  # all that opening a snapshot needs of it
+        with pytest.raises(ProviderError, match="a standby does not say which transactions are in progress") as refused:
+            snapshot.SnapshotReader(connection, session, 10)._open()
+        assert "Read the rows from the primary" in refused.value.detail
+        writer.rollback()
 
 
 def test_a_server_restored_from_a_copy_of_its_files_and_written_to_is_a_gap():
