@@ -107,10 +107,10 @@ class Mutant:
 
 
 MUTANTS = {
-    "merge_without_replay": Mutant("output", merge_without_replay, 1),
-    "commit_before_data": Mutant("output", commit_before_data, 1),
-    "drop_by_name": Mutant("input", drop_by_name, 2),
-    "snapshot_with_row_security": Mutant("input", snapshot_with_row_security, 1),
+    "merge_without_replay": Mutant("output", merge_without_replay, 5),
+    "commit_before_data": Mutant("output", commit_before_data, 2),
+    "drop_by_name": Mutant("input", drop_by_name, 5),
+    "snapshot_with_row_security": Mutant("input", snapshot_with_row_security, 11),
 }
 
 

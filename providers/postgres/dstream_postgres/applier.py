@@ -72,14 +72,15 @@ class Applier:
             self._finish_held()
 
     def _place(self, row: Row) -> Placed | None:
-        if row.operation in (Operation.DELETE, Operation.TRUNCATE) and not self._deletes:
+        if not self._deletes and row.operation in (Operation.DELETE, Operation.TRUNCATE):
             return None
-        if not row.key_columns and row.operation is Operation.DELETE:
-            self.rejected.append(Rejected(row, "a delete without Key names no row"))
-            return None
-        if not row.key_columns and row.unchanged:
-            self.rejected.append(Rejected(row, "an update with Unchanged columns and without Key names no row"))
-            return None
+        if not row.key_columns:
+            if row.operation is Operation.DELETE:
+                self.rejected.append(Rejected(row, "a delete without Key names no row"))
+                return None
+            if row.unchanged:
+                self.rejected.append(Rejected(row, "an update with Unchanged columns and without Key names no row"))
+                return None
         return row, self._target.table_for(row)
 
     def _part(self, placed: list[Placed]) -> None:

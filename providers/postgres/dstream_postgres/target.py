@@ -96,11 +96,14 @@ class Target:
         self._config = config
         self._streams = {stream.name: stream for stream in streams}
         self._known: dict[str, TargetTable] = {}
+        self._last: dict[str, tuple[str, ...]] = {}
+        """The columns of the last row for each table in `_known`: those of the next one are mostly the same."""
 
     def describe(self, stream: StreamInfo) -> None:
         """Take the columns that a stream has from here on; with `create_tables`, widen those that have become wider."""
         self._streams[stream.name] = stream
         self._known.pop(stream.name, None)
+        self._last.pop(stream.name, None)
         if not (self._config.create_tables and stream.columns):
             return
         table = self._name(stream.name)
@@ -119,6 +122,7 @@ class Target:
     def forget(self) -> None:
         """Inspect all tables again: their changes have been rolled back."""
         self._known.clear()
+        self._last.clear()
 
     def _alter(self, table: Table, change: str) -> None:
         rows(self._connection, f"ALTER TABLE {table.sql} {change}")
@@ -130,8 +134,10 @@ class Target:
     def table_for(self, row: Row) -> TargetTable:
         """The table that a row goes to, with all its columns. InvalidError if there is none and none is to be made."""
         found = self._known.get(row.table)
-        if found is None or not all(name in found.columns for name in row.columns):
-            found = self._known[row.table] = self._look(row)
+        if found is not None and (row.columns == self._last.get(row.table) or found.columns.keys() >= {*row.columns}):
+            self._last[row.table] = row.columns
+            return found
+        found = self._known[row.table] = self._look(row)
         return found
 
     def _look(self, row: Row) -> TargetTable:
