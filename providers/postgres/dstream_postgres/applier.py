@@ -169,8 +169,11 @@ class Applier:
         self._execute(b"SAVEPOINT empty")
         try:
             self._execute(statements.truncate(tables))
-        except (psycopg2.errors.FeatureNotSupported, psycopg2.errors.WrongObjectType):
-            # A table that is not emptied with them refers to one, or one is a view.
+        except (
+            psycopg2.errors.FeatureNotSupported, psycopg2.errors.WrongObjectType, psycopg2.errors.ObjectInUse
+        ):  # fmt: skip
+            # A table that is not emptied with them refers to one, one is a view, or constraints of rows written before
+            # are still to be checked.
             self._execute(b"ROLLBACK TO SAVEPOINT empty")
             for table in reversed(tables):
                 self._execute(statements.delete_all(table))

@@ -220,7 +220,7 @@ def exchange(table: TargetTable, rows: Sequence[Row]) -> bytes:
 
 def delete_equal(table: TargetTable, row: Row) -> bytes:
     """Delete one of the rows that equal the row."""
-    return f"DELETE FROM {table.only} AS t WHERE ".encode() + _one_equal(table, row.key_data)
+    return f"DELETE FROM {table.only} AS t WHERE ".encode() + _one_equal(table, row)
 
 
 def update_equal(table: TargetTable, row: Row) -> bytes:
@@ -228,10 +228,10 @@ def update_equal(table: TargetTable, row: Row) -> bytes:
     assignments = _assignments(row, columns_of(row, table), table)
     if not assignments:  # an update that gave the row the values it had
         found = f"SELECT 1 / count(*)::int FROM {table.only} AS t WHERE ".encode()
-        return found + _one_equal(table, row.key_data)
+        return found + _one_equal(table, row)
     return (
         f"WITH found AS (UPDATE {table.only} AS t SET ".encode() + assignments
-        + b" WHERE " + _one_equal(table, row.old_key_data or row.key_data)
+        + b" WHERE " + _one_equal(table, row)
         + b" RETURNING 1) SELECT 1 / count(*)::int FROM found"
     )  # fmt: skip
 
@@ -241,18 +241,29 @@ def has_null(values: Values) -> bool:
     return any(bytes(value) == b"null" for value in values.values())
 
 
-def _one_equal(table: TargetTable, values: Values) -> bytes:
-    """Names one row by all its values, compared as they are stored: json has no other comparison."""
+def _one_equal(table: TargetTable, row: Row) -> bytes:
+    """Names one row by all the values that it had, compared as they are stored: json has no other comparison.
+
+    Only of the present values the envelope says which null is JSON's: of earlier ones, a null stands for either.
+    """
+    values, nulls = row.old_key_data or row.key_data, row.json_nulls
     columns = [table.columns[name] for name in values if not table.columns[name].generated]
+    either = ""
+    if row.old_key_data:
+        unclear = [column for column in columns if column.json and bytes(values[column.name]) == b"null"]
+        columns = [column for column in columns if column not in unclear]
+        names = [f"e.{quote(column.name)}" for column in unclear]
+        either = "".join(f" AND ({name} IS NULL OR {name}::text = 'null')" for name in names)
     own = ", ".join(f"e.{quote(column.name)}" for column in columns)
     wanted = b", ".join(
-        literal(bytes(values[column.name]), column, table) + f"::{column.full_type}".encode() for column in columns
+        literal(bytes(values[column.name]), column, table, column.name in nulls) + f"::{column.full_type}".encode()
+        for column in columns
     )
     return (
         f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e".encode()
         + f" WHERE ROW({own})::record *= ROW(".encode()
         + wanted
-        + b")::record LIMIT 1)"
+        + f")::record{either} LIMIT 1)".encode()
     )
 
 

@@ -173,6 +173,14 @@ def test_equal_rows_without_a_key_stay_as_many_as_they_are(database: Database):
         (1, '{"x": [1.5]}'), (1, '{"x": [1.5]}'), (1, None), (2, "7"),
     ]  # fmt: skip
     assert apply(database, keyless("Update", {"a": 2, "j": 7})) == []  # with the values that it had
+    database.execute("CREATE TABLE k (n int, j jsonb); INSERT INTO k VALUES (1, 'null'), (1, NULL)")
+    null = {"n": 1, "j": None}
+    assert apply(database, change("Update", null, "public.k", Key=null, Keyless=True, JsonNull=["j"])) == []
+    assert apply(database, change("Delete", null, "public.k", Key=null, Keyless=True)) == []
+    assert database.execute("SELECT n, j::text FROM k") == [(1, "null")]
+    after = {"n": 2, "j": 1}
+    assert apply(database, change("Update", after, "public.k", Key=after, OldKey=null, Keyless=True)) == []
+    assert database.execute("SELECT n, j::text FROM k") == [(2, "1")]
     rejected = apply(database, keyless("Update", {"a": 3, "j": 7}, OldKey={"a": 99, "j": 1}))
     assert "no row equals it" in rejected[0]["reason"]
 
@@ -281,6 +289,14 @@ def test_a_row_that_a_deferred_constraint_refuses_is_rejected_alone(database: Da
     rejected = apply(database, *changes, change("Update", {"id": 1, "n": 2}))
     assert [each["envelope"]["data"]["id"] for each in rejected] == [2]
     assert rows(database) == [(1, 2), (9, 7)]
+
+
+def test_a_table_is_emptied_while_constraints_of_its_rows_are_still_to_be_checked(database: Database):
+    database.execute("CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1)")
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)")
+    written = [change("Insert", {"id": 1, "p": 1}), change("Truncate", {}), change("Insert", {"id": 2, "p": 1})]
+    assert apply(database, *written) == []
+    assert rows(database) == [(2, 1)]
 
 
 def test_a_table_that_policies_hold_for_is_refused(database: Database):
