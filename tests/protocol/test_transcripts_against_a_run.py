@@ -119,10 +119,9 @@ def test_an_output_that_cannot_go_on_is_heard_and_what_it_acknowledged_counts(tm
     assert "Access denied: it may not be written" in run.said
 
 
-def test_an_output_that_cannot_read_a_line_is_heard_and_nothing_is_stored(tmp_path: Path) -> None:
+def test_a_line_that_an_output_cannot_read_is_a_dead_letter(tmp_path: Path) -> None:
     run = Run("output-broken-record", tmp_path)
-    assert (run.outcome.ok, run.position) == (False, None)
-    assert "Not an envelope" in run.said
+    assert (run.outcome.status, run.outcome.totals.dead_letters, run.position) == ("ended", 1, 1)
 
 
 def test_an_output_that_has_not_the_role_is_heard(tmp_path: Path) -> None:
