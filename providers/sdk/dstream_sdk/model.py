@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,7 @@ def version_of(key: Sequence[str], columns: Sequence[Column]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """An object that the task no longer needs, and that can be destroyed without loss although its type holds data.
 
     `plan` of an input or output yields it in place of the Resource. The host destroys it as any undeclared object, but
@@ -147,8 +146,7 @@ class Released:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A warning about a plan, yielded by `plan` of an input or output.
 
     `summary` is the same for all of a kind; `path` is a place in the configuration, such as `config.tables[0]`.
@@ -172,8 +170,7 @@ class Object:
     private: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One parsed data item; `line` is its text without the newline."""
 
     data: dict[str, Any]
@@ -181,10 +178,9 @@ class Envelope:
     line: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PlanContext:
+class PlanContext(NamedTuple):
     """What `plan` may know besides its configuration: the task's name and, for an output, the input's
     streams."""
 
     task: str = ""
-    streams: tuple[Stream, ...] = field(default=())
+    streams: tuple[Stream, ...] = ()
