@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 
@@ -18,7 +19,8 @@ class AppendedFile:
     """A file that grows by whole lines.
 
     Opening it removes an unfinished last line, left by a crash or a full disk. A short write is continued; a failed one
-    (disk full, I/O error) raises ProviderError, and nothing more is written.
+    (disk full, I/O error) raises ProviderError, and nothing more is written. A device or pipe is neither
+    locked nor synced: that means nothing there.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -37,8 +39,10 @@ class AppendedFile:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as problem:
             raise ProviderError("Cannot open file", f"{self.path}: {problem.strerror}", path="config.path") from None
+        self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
         try:
-            self._lock()
+            if self._regular:
+                self._lock()
             if created:
                 _sync_folder(folder)
             self._repair()
@@ -59,7 +63,8 @@ class AppendedFile:
         """
         if self.dirty:
             with self._errors():
-                os.fsync(self._fd)
+                if self._regular:
+                    os.fsync(self._fd)
             self.dirty = False
 
     def close(self) -> None:

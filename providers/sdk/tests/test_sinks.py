@@ -66,6 +66,14 @@ def test_a_full_disk_ends_the_session_of_a_file() -> None:
         file.append(b"x\n")
 
 
+def test_a_device_is_shared_and_has_nothing_to_sync() -> None:
+    one, other = AppendedFile(os.devnull), AppendedFile(os.devnull)
+    for file in (one, other):
+        file.append(b"x\n")
+        file.sync()
+        file.close()
+
+
 @needs_full
 def test_text_that_cannot_be_shown_is_an_error() -> None:
     session = OutputSession({}, Writer(os.open(os.devnull, os.O_WRONLY)), 2)
