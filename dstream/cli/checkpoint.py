@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, json_object, option
 from dstream.cli.render.paint import say
 
@@ -28,7 +28,7 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
     """Show the last stored checkpoint of each flow of a task."""
     from dstream.engine.runs.flows import flow_names
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     found = {}
     for name in flow_names(operation, task):
         view = operation.backend.task(name).read()
@@ -63,7 +63,7 @@ def set_(
     if (position is None) == (start is None):
         raise click.UsageError("Give either POSITION or -start.")
     value = json_object(position, "a position", hint="POSITION") if position is not None else {"start": start}
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     names = flow_names(operation, task)
     if len(names) != 1:
         raise click.ClickException(f"Task {task} has several flows. Name one of: {', '.join(names)}")
@@ -82,7 +82,7 @@ def import_(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, .
     """
     from dstream.engine.runs.flows import flow_names
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     for name in flow_names(operation, task):
         _store(operation, name, {"start": "cdc_offsets"}, "checkpoint import", replace=force)
         say(f"{name}: the next run continues behind the offsets in cdc_offsets.")
@@ -111,7 +111,7 @@ def reset(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...
     """Delete the checkpoint of a task, so that its next run starts from the beginning."""
     from dstream.engine.runs.flows import flow_names
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     names = flow_names(operation, task)
     if not force:
         click.confirm(f"Delete the checkpoint of {', '.join(names)}? Records may be delivered again.", abort=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_configured, open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 from dstream.engine.setup.operation import Operation
@@ -34,7 +34,7 @@ def _letters(operation: Operation, task: str) -> Iterator[tuple[str, DeadLetter]
 @flag("json", help="Print JSON.")
 def list_(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """List the dead letters of a task with key, time and reason."""
-    found = list(_letters(open_configured(config, var, var_file), task))
+    found = list(_letters(open_for_state(config, var, var_file), task))
     if json:
         rows = [{"flow": flow, "key": item.key, "at": item.at, "reason": item.reason} for flow, item in found]
         say(json_module.dumps(rows, ensure_ascii=False))
@@ -51,7 +51,7 @@ def list_(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...
 @config_options
 def show(task: str, key: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Show one dead letter as the input wrote it. KEY may be a prefix, as in `dlq list`."""
-    found = [item for _, item in _letters(open_configured(config, var, var_file), task) if item.key.startswith(key)]
+    found = [item for _, item in _letters(open_for_state(config, var, var_file), task) if item.key.startswith(key)]
     if len(found) != 1:
         how_many = "no dead letter" if not found else f"{len(found)} dead letters"
         raise click.ClickException(f"There is {how_many} whose key starts with {key!r}.")

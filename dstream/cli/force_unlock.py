@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 
@@ -21,7 +21,7 @@ def command(
 
     The message "The state is locked" shows the LOCK-ID. Without one, only a lock without a recorded holder is released.
     """
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     if not force:
         click.confirm(
             "If the holder is still running, two operations will change the same objects. Release its lock?", abort=True

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 
@@ -22,7 +22,7 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], full: 
     Leaves out transitive dependencies. The longest chain, which limits how much of an apply can run in parallel, is
     bold.
     """
-    graph = open_configured(config, var, var_file).graph
+    graph = open_for_state(config, var, var_file).graph
     if json:
         say(json_module.dumps({name: graph.needs(name) for name in graph}, ensure_ascii=False))
         return

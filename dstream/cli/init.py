@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dstream.cli.open_operation import open_configured, task_targets
+from dstream.cli.open_operation import open_configured, open_for_state, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import say
 
@@ -60,7 +60,8 @@ def command(
 
     if migrate_state and reconfigure:
         raise click.UsageError("-migrate-state and -reconfigure exclude each other.")
-    operation = open_configured(config, var, var_file)
+    opened = open_for_state if task is None else open_configured
+    operation = opened(config, var, var_file)
     _initialize_backend(operation, backend_config, migrate_state, reconfigure, lock_timeout)
     lock(
         lenient(config, var, var_file),

@@ -8,7 +8,7 @@ from collections import deque
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, option
 
 
@@ -32,7 +32,7 @@ def command(
     from dstream.engine.runs.flows import flow_names
     from dstream.engine.runs.run_files import log_path
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     name = task.removeprefix("task.")
     flows = flow_names(operation, name)
     path = log_path(operation.root, name)

@@ -41,6 +41,14 @@ def open_configured(
     return open_operation(replace(operation_inputs(config, var, var_file), empty=empty), ask=prompt)
 
 
+def open_for_state(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
+    """Load the configuration and return the operation on it for a command that evaluates no block but those of the state.
+
+    A variable without a value is unknown, which is an error only where the `backend` or `encryption` block uses it.
+    """
+    return open_operation(operation_inputs(config, var, var_file), lint=True)
+
+
 def is_saved_plan(name: str) -> bool:
     """Return whether an argument names a saved plan; raise ClickException for any other file."""
     from dstream.plan.file import is_plan_file

@@ -6,7 +6,7 @@ import json as json_module
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 
@@ -24,7 +24,7 @@ def command(
     from dstream.engine.commands.plan import current_state
     from dstream.lang.markers import is_fingerprint
 
-    outputs = current_state(open_configured(config, var, var_file))[0].outputs
+    outputs = current_state(open_for_state(config, var, var_file))[0].outputs
     if name is None:
         if json:
             shown = {

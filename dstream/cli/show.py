@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, format_option
 from dstream.cli.render.paint import paint_for
 
@@ -35,7 +35,7 @@ def command(
     if file is None:
         from dstream.engine.commands.plan import current_state
 
-        operation = open_configured(config, var, var_file)
+        operation = open_for_state(config, var, var_file)
         snapshot, pending = current_state(operation)
         say_state(snapshot, pending, operation.workspace, form, paint)
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -26,7 +26,7 @@ def command() -> None:
 def _snapshot(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Snapshot:
     from dstream.engine.commands.plan import current_state
 
-    return current_state(open_configured(config, var, var_file))[0]
+    return current_state(open_for_state(config, var, var_file))[0]
 
 
 @command.command("list", cls=Command)
@@ -94,7 +94,7 @@ def mv(
     """Move an object, a block or a task from SOURCE to the address TARGET. A `moved` block does this in every state."""
     from dstream.engine.commands.state_edit import move
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     for old, new in move(operation, source, target, seconds(lock_timeout, "-lock-timeout"), _lines()):
         say(f"{old} -> {new}")
 
@@ -109,7 +109,7 @@ def rm(
     """Remove objects from the state. They keep existing and are no longer managed."""
     from dstream.engine.commands.state_edit import forget
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     for address in forget(operation, list(addresses), seconds(lock_timeout, "-lock-timeout"), _lines()):
         say(f"Removed {address}")
 
@@ -121,7 +121,7 @@ def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[
     """Write state and checkpoints to FILE, readable only by you; without FILE, to standard output."""
     from dstream.engine.commands.state_edit import pull, pull_bytes
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     if file is None:
         say(pull_bytes(operation).decode().rstrip("\n"))
         return
@@ -140,7 +140,7 @@ def push_(
     """Replace the state by FILE, which `state pull` wrote, or by errored.dsstate."""
     from dstream.engine.commands.state_edit import push_file
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     pushed = push_file(operation, file, seconds(lock_timeout, "-lock-timeout"), _lines(), force=force)
     say(f"The state is now {file}, serial {pushed.snapshot.serial}.")
     for task in pushed.stored:
@@ -156,7 +156,7 @@ def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json:
     """List the earlier snapshots."""
     from dstream.engine.commands.state_edit import history
 
-    entries = history(open_configured(config, var, var_file))
+    entries = history(open_for_state(config, var, var_file))
     if json:
         say(json_module.dumps([{"serial": entry.serial, "at": entry.at, "size": entry.size} for entry in entries]))
         return
@@ -177,7 +177,7 @@ def restore_(
     """Restore an earlier snapshot. Objects do not change; run `dstream plan` to see the differences."""
     from dstream.engine.commands.state_edit import restore_snapshot
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     if not force:
         click.confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.", abort=True)
     snapshot = restore_snapshot(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
@@ -192,7 +192,7 @@ def repair_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_t
     """Find what is damaged or missing in the stored state, and make it usable again. Objects do not change."""
     from dstream.engine.commands.state_repair import examine, repair
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     found = examine(operation)
     if not found.problems:
         say("The state is not damaged.")
@@ -218,7 +218,7 @@ def migrate_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_
     from dstream.cli.render.moves import say_moves
     from dstream.engine.commands.backend_change import migrate_from, read_settings
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     settings = read_settings(more["from_config"])
     timeout = seconds(lock_timeout, "-lock-timeout")
     say_moves(migrate_from(operation, more["from"], settings, timeout, _lines().waiting), operation.backend)

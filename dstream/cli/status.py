@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dstream.cli.open_operation import open_configured, task_targets
+from dstream.cli.open_operation import open_for_state, task_targets
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
@@ -21,7 +21,7 @@ def command(
     task: str | None, config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool, detailed: bool
 ) -> None:
     """Show deployed objects and running tasks, from the state only. No provider is started."""
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     from dstream.cli.render.run_details import note_lines
     from dstream.engine.runs.status import status
 

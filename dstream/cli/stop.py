@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import say
 
@@ -20,7 +20,7 @@ def command(
     """Stop tasks that run on this machine, and wait until their last checkpoints are stored."""
     from dstream.engine.runs.detached import stop
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     for task in tasks:
         stopped = stop(operation, task.removeprefix("task."), force=force, patience=seconds(timeout, "-timeout"))
         for flow in stopped:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, lock_options, seconds
 from dstream.cli.render.paint import paint_for, say
 
@@ -22,7 +22,7 @@ def command(
     from dstream.cli.render.progress import Lines
     from dstream.engine.commands.state_edit import untaint
 
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     timeout = seconds(lock_timeout, "-lock-timeout")
     for address in untaint(operation, addresses, timeout, Lines(paint_for(sys.stdout))):
         say(f"{address} is no longer tainted")

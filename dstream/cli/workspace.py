@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dstream.cli.open_operation import open_configured
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
 
@@ -19,7 +19,7 @@ def command() -> None:
 @flag("json", help="Print JSON.")
 def list_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json: bool) -> None:
     """List the workspaces. An asterisk marks the selected one."""
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     from dstream.engine.setup.workspace import workspaces
 
     names = workspaces(operation)
@@ -48,7 +48,7 @@ def show(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
 @config_options
 def new(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> None:
     """Create a workspace with an empty state, and select it."""
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     from dstream.engine.setup.workspace import new_workspace
 
     new_workspace(operation, name)
@@ -61,7 +61,7 @@ def new(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...])
 @flag("or-create", help="Create it if it does not exist.")
 def select(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], or_create: bool) -> None:
     """Select a workspace for further commands in this folder."""
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     from dstream.engine.setup.workspace import select_workspace
 
     made = select_workspace(operation, name, create=or_create)
@@ -74,7 +74,7 @@ def select(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ..
 @flag("force", help="Also delete a workspace with objects. They keep existing and are no longer managed.")
 def delete(name: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...], force: bool) -> None:
     """Delete a workspace, with its checkpoints and history."""
-    operation = open_configured(config, var, var_file)
+    operation = open_for_state(config, var, var_file)
     from dstream.engine.setup.workspace import delete_workspace
 
     delete_workspace(operation, name, force=force)

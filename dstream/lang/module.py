@@ -48,6 +48,8 @@ class Module:
         self.config = config
         self.workspace = workspace
         self._lint = lint
+        self.missing: list[str] = []
+        """The variables without a value, with `lint`."""
         self.planned_at = planned_at or _now()
         surroundings = os.environ if env is None else env
         self.surroundings = Surroundings(config.root, surroundings, lint, lambda: self.planned_at)
@@ -71,12 +73,15 @@ class Module:
         """The values of all variables."""
         return dict(self._variables)
 
-    def scope(self, resources: Resources | None = None, *, planning: bool = False) -> Scope:
+    def scope(self, resources: Resources | None = None, *, planning: bool = False, strict: bool = False) -> Scope:
         """Return the scope of the configuration; `resources` gives the blocks of a resource type by name.
 
-        When `planning`, the result of an impure function such as `timestamp()` is unknown.
+        When `planning`, the result of an impure function such as `timestamp()` is unknown. When `strict`, a missing
+        name of the environment is an error also with `lint`.
         """
         surroundings = replace(self.surroundings, planning=True) if planning else self.surroundings
+        if strict:
+            surroundings = replace(surroundings, unset_is_unknown=False)
         scope = Scope(
             {
                 "var": Namespace("variable", lambda: list(self._variables), self._variables.__getitem__),
@@ -101,6 +106,7 @@ class Module:
         if value is _UNSET:
             if not self._lint:
                 raise DiagnosticsError(_missing(block))
+            self.missing.append(block.name)
             value = Unknown(type_)
         if value is None and not block.nullable:
             detail = f"var.{block.name} is null, and the variable is declared with nullable = false."

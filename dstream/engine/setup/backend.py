@@ -22,12 +22,10 @@ def configured_encryption(config: Config, module: Module) -> Encryption | None:
     if config.settings is None or config.settings.encryption is None:
         return None
     body = config.settings.encryption
-    settings = evaluate_body(body, module.scope())
+    settings = evaluate_body(body, module.scope(strict=True))
     if contains_unknown(settings):
-        names = ", ".join(sorted({name for _, origins in sensitive_paths(settings) for name in origins}))
-        detail = (
-            f"The settings of `encryption` are not known ({names or 'a variable has no value'}): set what is missing."
-        )
+        missing = ", ".join(f"var.{name}" for name in module.missing)
+        detail = f"The arguments of `encryption` are not known. Set what they use of: {missing}."
         raise DiagnosticsError(error("Encryption needs a value", detail, body.range))
     for path, origins in sensitive_paths(settings):
         if KEYS.isdisjoint(path):
@@ -66,7 +64,11 @@ def configured_arguments(config: Config, module: Module) -> tuple[str, dict[str,
 
 
 def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:
-    values = evaluate_body(block.body, module.scope())
+    values = evaluate_body(block.body, module.scope(strict=True))
+    if contains_unknown(values):
+        missing = ", ".join(f"var.{name}" for name in module.missing)
+        detail = f"The arguments of `backend` are not known. Set what they use of: {missing}."
+        raise DiagnosticsError(error("Backend needs a value", detail, block.range))
     for path, origins in sensitive_paths(values):
         name = str(path[0])
         if name not in CREDENTIALS:
