@@ -42,7 +42,7 @@ def open_configured(
 
 
 def open_for_state(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> Operation:
-    """Load the configuration and return the operation on it for a command that evaluates no block but those of the state.
+    """Load the configuration and return the operation on it, for a command that evaluates no blocks but the state's.
 
     A variable without a value is unknown, which is an error only where the `backend` or `encryption` block uses it.
     """

@@ -22,6 +22,7 @@ from dstream.lang.values import Sensitive, Unknown, Value, kind, unwrap
 from dstream.lang.variables import Ask, Given, collect
 
 _UNSET = object()
+_TERRAFORM = ("terraform.tfvars", "*.auto.tfvars")
 
 
 class Module:
@@ -50,11 +51,13 @@ class Module:
         self._lint = lint
         self.missing: list[str] = []
         """The variables without a value, with `lint`."""
+        self.warnings: list[Diagnostic] = []
+        """What is odd about the given values of variables."""
         self.planned_at = planned_at or _now()
         surroundings = os.environ if env is None else env
         self.surroundings = Surroundings(config.root, surroundings, lint, lambda: self.planned_at)
         problems: list[Diagnostic] = list(_local_cycles(config))
-        given = collect(config, variables or {}, variable_files, self.surroundings.env, problems)
+        given = collect(config, variables or {}, variable_files, self.surroundings.env, problems, self.warnings)
         self._variables: dict[str, Value] = {}
         for name, block in config.variables.items():
             try:
@@ -105,7 +108,7 @@ class Module:
             value = _fitting(asked, type_, block)
         if value is _UNSET:
             if not self._lint:
-                raise DiagnosticsError(_missing(block))
+                raise DiagnosticsError(_missing(block, self.config.root, self.surroundings.env))
             self.missing.append(block.name)
             value = Unknown(type_)
         if value is None and not block.nullable:
@@ -194,12 +197,18 @@ def _fitting(given: Given, type_: Type, block: VariableBlock) -> Value:
         raise DiagnosticsError(error("Invalid value for a variable", detail, block.range)) from None
 
 
-def _missing(block: VariableBlock) -> Diagnostic:
+def _missing(block: VariableBlock, root: Path, env: Mapping[str, str]) -> Diagnostic:
     what = f" ({block.description})" if block.description else ""
     detail = (
         f"var.{block.name}{what} has no default and no value. Set it with -var {block.name}=VALUE, with "
         f"-var-file FILE, in a file that ends in .auto.dsvars, or in the environment as DSTREAM_VAR_{block.name}."
     )
+    if f"TF_VAR_{block.name}" in env:
+        detail += f" TF_VAR_{block.name} is set, and is not read: it belongs to Terraform."
+    if foreign := sorted(path.name for pattern in _TERRAFORM for path in root.glob(pattern)):
+        detail += (
+            f" {', '.join(foreign)} is not read: rename terraform.tfvars to dstream.dsvars, and .tfvars to .dsvars."
+        )
     return error("Missing variable", detail, block.range)
 
 

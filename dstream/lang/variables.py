@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dstream.config.blocks import Config, VariableBlock
-from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error, warning
 from dstream.lang.errors import choose
 from dstream.lang.expressions import evaluate
 from dstream.lang.scope import Scope
@@ -61,14 +61,15 @@ def collect(
     files: tuple[Path, ...],
     env: Mapping[str, str],
     problems: list[Diagnostic],
+    warnings: list[Diagnostic],
 ) -> dict[str, Given]:
-    """Return the strongest value given for each variable; add the errors to `problems`."""
+    """Return the strongest value given for each variable; add the errors to `problems`, the warnings to `warnings`."""
     given: dict[str, Given] = {}
     for name in config.variables:
         if _PREFIX + name in env:
             given[name] = Given.text(env[_PREFIX + name], f"the environment variable {_PREFIX}{name}")
     for path in (*_automatic(config.root), *files):
-        _read(path, config, given, problems, named=path in files)
+        _read(path, config, given, problems, problems if path in files else warnings)
     for name, value in variables.items():
         if name not in config.variables:
             detail = (
@@ -87,7 +88,10 @@ def _automatic(root: Path) -> list[Path]:
     return [*found, *sorted(root.glob("*.auto.dsvars"))]
 
 
-def _read(path: Path, config: Config, given: dict[str, Given], problems: list[Diagnostic], *, named: bool) -> None:
+def _read(
+    path: Path, config: Config, given: dict[str, Given], problems: list[Diagnostic], undeclared: list[Diagnostic]
+) -> None:
+    """Read a file of variables. Names that are not declared go to `undeclared`: as errors if that is `problems`."""
     from dstream.config import parse_text
 
     try:
@@ -105,9 +109,11 @@ def _read(path: Path, config: Config, given: dict[str, Given], problems: list[Di
         problems.append(error("Block in a file of variables", detail, block.header_range))
     for name, attribute in parsed.body.attributes.items():
         if name not in config.variables:
-            if named:
-                detail = f'The variable "{name}" is not declared.{choose(name, config.variables, "variable")}'
+            detail = f'The variable "{name}" is not declared.{choose(name, config.variables, "variable")}'
+            if undeclared is problems:
                 problems.append(error("Unknown variable", detail, attribute.name_range))
+            else:
+                undeclared.append(warning("Undeclared variable", detail, attribute.name_range))
             continue
         try:
             value = evaluate(attribute.expr, Scope())

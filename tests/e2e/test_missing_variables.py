@@ -71,3 +71,20 @@ def test_a_backend_that_uses_a_missing_name_of_the_environment_names_it(world: W
     done = dstream(world.folder, "state", "list")
     assert done.code == 1
     assert "STATE_FOLDER_THAT_IS_NOT_SET" in done.said
+
+
+def test_an_undeclared_name_in_an_automatic_file_is_a_warning(world: World) -> None:
+    (world.folder / "dstream.dsvars").write_text("size = 3\nsiez = 4\n")
+    for command in ("plan", "validate"):
+        done = dstream(world.folder, command)
+        assert done.code == 0, done.said
+        assert "Warning: Undeclared variable [DS1242]" in done.said
+        assert 'Did you mean "size"' in done.said or "siez" in done.said
+
+
+def test_what_terraform_would_read_is_named(world: World) -> None:
+    (world.folder / "terraform.tfvars").write_text("size = 3\n")
+    done = dstream(world.folder, "plan", env={"TF_VAR_size": "3"})
+    said = " ".join(done.said.replace("\u2502", " ").split())
+    assert "TF_VAR_size is set, and is not read" in said
+    assert "terraform.tfvars is not read: rename terraform.tfvars to dstream.dsvars" in said

@@ -101,7 +101,7 @@ def lint(given: OperationInputs, *, start: bool | None = None) -> LintResult:
     checks.checks()
     # A misspelt name would also make what it means look unused.
     misspelt = any(d.error_code in _UNKNOWN_NAMES for d in checks.found)
-    found = (*checks.found, *(() if misspelt else _unused(operation)))
+    found = (*operation.module.warnings, *checks.found, *(() if misspelt else _unused(operation)))
     return LintResult(tuple(sorted(found, key=_place)), operation.config.sources)
 
 

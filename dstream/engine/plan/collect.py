@@ -33,7 +33,7 @@ class PlannedBlocks:
     """The results of the blocks planned so far; only the fold adds to them."""
 
     def __init__(self, problems: Iterable[Diagnostic]) -> None:
-        """Start with the errors found before the fold."""
+        """Start with the errors and warnings found before the fold."""
         self.problems: list[Diagnostic] = list(problems)
         self.broken: set[str] = set()
         """Blocks with errors, and their dependents."""

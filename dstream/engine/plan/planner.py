@@ -60,7 +60,7 @@ class _Fold:
 
     def __init__(self, context: PlanContext) -> None:
         self._context = context
-        self.planned = PlannedBlocks(context.prior.problems)
+        self.planned = PlannedBlocks((*context.operation.module.warnings, *context.prior.problems))
 
     def block(self, name: str) -> None:
         """Plan one block and collect its errors; skip it if it depends on a broken block."""
