@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from tests.e2e.commands import Ended, dstream
 from tests.services.azure.running import ServiceBus, service_bus
+from tests.services.shebang import shebang
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -62,7 +62,7 @@ class Cars:
 
     def __init__(self, folder: Path, output: str, env: dict[str, str] | None = None) -> None:
         self.folder, self.env = folder, env
-        folder.joinpath("ingester").write_text(f"#!{sys.executable}\n{INGESTER}")
+        folder.joinpath("ingester").write_text(shebang() + INGESTER)
         folder.joinpath("ingester").chmod(0o755)
         folder.joinpath("dstream.hcl").write_text(TASK.format(folder=folder, output=output))
 

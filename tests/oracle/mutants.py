@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.services.shebang import shebang
+
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN = 50
 """So many seeds at most are to find each mutant."""
@@ -118,7 +120,7 @@ def program(name: str, folder: Path) -> Path:
     """A program in `folder` that is the mutant of this name."""
     path = folder / "mutant"
     path.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"{shebang()}import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         f"from tests.oracle.mutants import run\nrun({name!r})\n"
     )
     path.chmod(0o755)
