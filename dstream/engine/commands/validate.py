@@ -19,7 +19,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, warning
 from dstream.engine.commands.drift_ignore import ignore_rules
 from dstream.engine.commands.provider_inventory import unknown_resources
 from dstream.engine.evaluate.coercion import converted_arguments
-from dstream.engine.evaluate.conditions import failed_checks, require_conditions
+from dstream.engine.evaluate.conditions import check_triggers, failed_checks, require_conditions
 from dstream.engine.evaluate.desired import split_sensitive
 from dstream.engine.evaluate.expansion import lenient_instances
 from dstream.engine.evaluate.output_values import output_value
@@ -264,6 +264,7 @@ class _Checks:
         if schema is None:
             return [unknown_type(block.type, info, block.range)]
         for _, names in lenient_instances(block.for_each, block.count, self.scope):
+            check_triggers(block, self.scope.bind(names))
             given = evaluate_body(block.body, self.scope.bind(names))
             values, sensitive = split_sensitive(converted_arguments(schema.schema, given))
             found = check_resource(schema, values, sensitive, block)

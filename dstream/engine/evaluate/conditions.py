@@ -1,4 +1,4 @@
-"""Conditions: evaluates `precondition`, `postcondition` and `check` blocks.
+"""Conditions: evaluates `precondition`, `postcondition` and `check` blocks, and the references of `lifecycle`.
 
 A condition that is unknown in a plan counts as met: apply evaluates it again, before and after the change.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dstream.config import Condition, Config
+from dstream.config import Condition, Config, ResourceBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity, error, warning
 from dstream.engine.evaluate.desired import DesiredObject
-from dstream.lang import Scope, failure
+from dstream.lang import Scope, evaluate, failure, references
 
 
 def unmet_conditions(conditions: Iterable[Condition], scope: Scope, summary: str, address: str) -> Iterator[Diagnostic]:
@@ -31,6 +31,13 @@ def require_conditions(conditions: Iterable[Condition], scope: Scope, summary: s
     problems = list(unmet_conditions(conditions, scope, summary, address))
     if problems:
         raise DiagnosticsError(problems)
+
+
+def check_triggers(block: ResourceBlock, scope: Scope) -> None:
+    """Raise DiagnosticsError if a reference in `replace_triggered_by` of a block names nothing."""
+    for expr in block.lifecycle.replace_triggered_by:
+        if not any(reference.root == "task" for reference in references(expr)):  # a task has no value
+            evaluate(expr, scope)
 
 
 def check_preconditions(desired: DesiredObject, scope: Scope) -> Iterator[Diagnostic]:

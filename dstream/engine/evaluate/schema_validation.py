@@ -8,6 +8,7 @@ required, additionalProperties, items, enum, pattern, minimum, maximum, minLengt
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ from dstream.lang import Unknown, to_text
 from dstream.lang.patterns import PatternError, compile_pattern
 from dstream.plugins import ProviderInfo, ResourceSchema
 
+_FIRST_NAME = re.compile(r"[.\[]")
 _NAMES = {
     "string": "a text",
     "integer": "a whole number",
@@ -41,7 +43,19 @@ def check_resource(
     form = {**schema.schema, "required": needed}
     address = f"{block.type}.{block.name}"
     provider = provider_of(block)
-    return check_arguments(form, values, sensitive, block.body, block.type, provider=provider, address=address)
+    found = check_arguments(form, values, sensitive, block.body, block.type, provider=provider, address=address)
+    return [*found, *_ignored_names(form, block, address)]
+
+
+def _ignored_names(schema: Mapping[str, Any], block: ResourceBlock, address: str) -> Iterator[Diagnostic]:
+    """Yield an error for each name in `ignore_changes` that no attribute has."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    if block.lifecycle.ignore_changes == "all" or schema.get("additionalProperties") is not False:
+        return
+    for text in block.lifecycle.ignore_changes:
+        name = _FIRST_NAME.split(text, 1)[0]
+        if name not in properties:
+            yield _unknown_name(name, properties, block.range, f"ignore_changes of {block.type}", address)
 
 
 def check_settings(config: Any, body: Body | None, info: ProviderInfo, *, address: str) -> list[Diagnostic]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
@@ -12,7 +13,7 @@ from dstream.addresses import Key, ResourceAddress
 from dstream.config import Lifecycle, ResourceBlock
 from dstream.diagnostics import DiagnosticsError, has_errors
 from dstream.engine.evaluate.coercion import converted_arguments
-from dstream.engine.evaluate.conditions import require_conditions
+from dstream.engine.evaluate.conditions import check_triggers, require_conditions
 from dstream.engine.evaluate.desired import AttributeValues, DesiredObject, split_sensitive
 from dstream.engine.evaluate.errors import secret_not_kept
 from dstream.engine.evaluate.expansion import InstanceNames
@@ -53,6 +54,8 @@ def evaluate_resource(context: PlanContext, block: ResourceBlock) -> EvaluatedBl
     context.schemas.check_settings(spec)
     rules = context.schemas.required_rules(spec, block.type, block.range)
     names = InstanceNames(block.for_each, block.count)
+    for bound in islice(names.of(context.scope).values(), 1):
+        check_triggers(block, context.scope.bind(bound))
     found = [_declared(context, block, key, names, spec, rules) for key in names.of(context.scope)]
     values = {desired.address: desired.attributes for desired in found}
     if not context.selection.whole(f"{block.type}.{block.name}"):

@@ -82,3 +82,18 @@ def test_the_lifecycle_of_a_task_holds_for_its_objects(world: World, lifecycle: 
     else:
         world.write(changed)
         assert actions(world.plan()) == {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("ignore_changes = [sizee]", "ignore_changes of rec_planned does not take sizee. Did you mean size?"),
+        ('ignore_changes = [labelz["team"]]', "ignore_changes of rec_planned does not take labelz"),
+        ("replace_triggered_by = [rec_planned.nope]", 'no attribute "nope"'),
+        ("replace_triggered_by = [rec_planned.b.nope]", 'no attribute "nope"'),
+        ("replace_triggered_by = [rec_table.nope]", "rec_table"),
+    ],
+)
+def test_a_lifecycle_that_names_what_does_not_exist_is_refused(world: World, setting: str, said: str) -> None:
+    world.write(a(lifecycle=f"    {setting}") + 'resource "rec_planned" "b" {\n  name = "b"\n}\n')
+    assert said in refused(world.plan)[0].detail
