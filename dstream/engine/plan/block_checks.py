@@ -1,4 +1,4 @@
-"""Checks of `import` and `removed` blocks against what the configuration declares."""
+"""Checks of `import`, `moved` and `removed` blocks against what the configuration declares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.plan.context import PlanContext
-from dstream.engine.plan.errors import no_import_target, still_declared
+from dstream.engine.plan.errors import moved_still_declared, no_import_target, still_declared
 from dstream.engine.refresh.moved_blocks import within
 
 
@@ -39,3 +39,13 @@ def check_removed_blocks(context: PlanContext, desired: Collection[str]) -> Iter
         still = next((address for address in desired if within(address, str(removed.from_))), None)
         if still is not None:
             yield still_declared(still, removed.range)
+
+
+def check_moved_blocks(context: PlanContext, desired: Collection[str]) -> Iterator[Diagnostic]:
+    """Yield an error for each `moved` block away from an object that is still declared."""
+    for moved in context.config.moved:
+        old, new = str(moved.from_), str(moved.to)
+        # From `a` to `a[0]`, `a` is the one object without a key, else a block with all its instances.
+        whole = "[" in old or "[" not in new
+        if any(within(address, old) if whole else address == old for address in desired):
+            yield moved_still_declared(old, moved.range)

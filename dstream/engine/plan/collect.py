@@ -14,7 +14,7 @@ from dstream.engine.evaluate.errors import unknown_target
 from dstream.engine.evaluate.output_values import removed_outputs
 from dstream.engine.evaluate.redaction import redact
 from dstream.engine.evaluate.targeting import block_of_text, task_of
-from dstream.engine.plan.block_checks import check_import_blocks, check_removed_blocks
+from dstream.engine.plan.block_checks import check_import_blocks, check_moved_blocks, check_removed_blocks
 from dstream.engine.plan.context import PlanContext
 from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.plan.planned import PlannedGroup, PlannedObject
@@ -92,6 +92,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
     if options.plans_objects:
         problems += check_import_blocks(context, planned.objects, planned.broken, planned.waiting_tasks)
         problems += check_removed_blocks(context, planned.objects)
+        problems += check_moved_blocks(context, planned.objects)
     if has_errors(problems):
         raise DiagnosticsError(problems)
     desired = {address: each.desired for address, each in planned.objects.items()}

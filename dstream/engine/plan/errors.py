@@ -107,6 +107,16 @@ def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
     )
 
 
+def moved_still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a `moved` block away from what is still declared."""
+    return error(
+        "Moved object is still declared",
+        f"{address} is declared by the configuration, and a moved block says that it has another address now. Take the "
+        "moved block out, or rename the block.",
+        subject,
+    )
+
+
 def sensitive_identity(desired: DesiredObject, name: str) -> Diagnostic:
     """Return the error for a sensitive identity attribute, which would be stored and shown."""
     return error(

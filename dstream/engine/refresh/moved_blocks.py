@@ -37,8 +37,12 @@ class Moves(Struct):
 def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock]) -> Moves:
     """Apply `moved` blocks to recorded objects; blocks without a recorded source have no effect."""
     moves = Moves(dict(recorded))
+    targets: dict[str, str] = {}
     for block in blocks:
         old, new = str(block.from_), str(block.to)
+        if targets.setdefault(old, new) != new:
+            moves.problems.append(_ambiguous(old, targets[old], new, block))
+            continue
         if isinstance(block.from_, TaskAddress):
             moves.tasks[new] = moves.tasks.pop(old, old)
         for address in [each for each in moves.resources if within(each, old)]:
@@ -91,6 +95,14 @@ def readdressed(item: ObjectState, before: str, after: str, old: str, new: str) 
     provider = f"provider.{item.type.partition('_')[0]}" if before.startswith("task.") else item.provider
     own = item.key == before.partition("#")[0] or before.startswith("task.")
     return replace(item, provider=provider, key=str(target) if own else item.key)
+
+
+def _ambiguous(old: str, first: str, second: str, block: MovedBlock) -> Diagnostic:
+    return error(
+        "Ambiguous move",
+        f"{old} is moved to {first} and to {second}. An object has one new address: take one of the blocks out.",
+        block.range,
+    )
 
 
 def _other_type(old: str, new: str, item: ObjectState, block: MovedBlock) -> Diagnostic:
