@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from dstream.addresses import DerivedAddress, TaskAddress, parse_address
-from dstream.config import MovedBlock
+from dstream.addresses import DerivedAddress, ResourceAddress, TaskAddress, parse_address
+from dstream.config import Config, MovedBlock
 from dstream.diagnostics import Diagnostic, error
 from dstream_state import ObjectState
 
@@ -34,9 +34,27 @@ class Moves(Struct):
                 return
 
 
-def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock]) -> Moves:
-    """Apply `moved` blocks to recorded objects; blocks without a recorded source have no effect."""
+def apply_moves(recorded: Mapping[str, ObjectState], config: Config) -> Moves:
+    """Apply the `moved` blocks of a configuration to recorded objects, then the moves that are implied.
+
+    Blocks without a recorded source have no effect.
+    """
     moves = Moves(dict(recorded))
+    _apply(moves, config.moved)
+    _apply(moves, list(_implied(moves.resources, config)))
+    return moves
+
+
+def _implied(recorded: Mapping[str, ObjectState], config: Config) -> Iterator[MovedBlock]:
+    """Yield the moves between `a` and `a[0]` where a block gains or loses `count`, as Terraform implies them."""
+    for block in config.resources.values():
+        alone, first = ResourceAddress(block.type, block.name), ResourceAddress(block.type, block.name, 0)
+        old, new = (first, alone) if block.count is None else (alone, first)
+        if block.for_each is None and str(old) in recorded and str(new) not in recorded:
+            yield MovedBlock(old, new, block.range)
+
+
+def _apply(moves: Moves, blocks: Iterable[MovedBlock]) -> None:
     targets: dict[str, str] = {}
     for block in blocks:
         old, new = str(block.from_), str(block.to)
@@ -45,7 +63,11 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
             continue
         if isinstance(block.from_, TaskAddress):
             moves.tasks[new] = moves.tasks.pop(old, old)
+        # From `a` to `a[0]`: other instances of `a` stay.
+        stay = f"{old}[" if new.startswith(f"{old}[") else None
         for address in [each for each in moves.resources if within(each, old)]:
+            if stay is not None and address.startswith(stay):
+                continue
             target = new + address[len(old) :]
             if target in moves.resources:
                 moves.problems.append(_taken(address, target, block))
@@ -60,7 +82,6 @@ def apply_moves(recorded: Mapping[str, ObjectState], blocks: Iterable[MovedBlock
             if any(within(needed, old) for needed in item.dependencies):
                 needs = tuple(renamed(needed, old, new) for needed in item.dependencies)
                 moves.resources[address] = replace(item, dependencies=needs)
-    return moves
 
 
 def within(address: str, prefix: str) -> bool:

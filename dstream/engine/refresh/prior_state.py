@@ -14,7 +14,7 @@ from dstream.config import Config
 from dstream.diagnostics import Diagnostic
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.targeting import block_of_text
-from dstream.engine.refresh.moved_blocks import apply_moves
+from dstream.engine.refresh.moved_blocks import Moves, apply_moves
 from dstream_state import Drop, ObjectState, OutputState, ProviderState, Put, PutTask, Record, Snapshot, TaskState
 
 
@@ -24,7 +24,7 @@ class PriorState:
     def __init__(self, snapshot: Snapshot, config: Config, *, moves: bool) -> None:
         """Take a snapshot; with `moves`, apply the `moved` blocks of the configuration."""
         self._snapshot = snapshot
-        self._moves = apply_moves(snapshot.resources, config.moved if moves else ())
+        self._moves = apply_moves(snapshot.resources, config) if moves else Moves(dict(snapshot.resources))
         self._upgraded: dict[str, ObjectState] = {}
         self._imported: dict[str, ObjectState] = {}
         self._by_block: dict[str, list[str]] | None = None

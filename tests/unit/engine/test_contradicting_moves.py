@@ -2,6 +2,7 @@
 
 import pytest
 
+from dstream.plan import Action
 from tests.services.recorder.world import World, actions, refused
 
 
@@ -47,3 +48,27 @@ def test_a_chain_of_moves_is_none(world: World) -> None:
     world.apply()
     world.write(block("c", '"a"') + moved("rec_planned.a", "rec_planned.b") + moved("rec_planned.b", "rec_planned.c"))
     assert actions(world.plan()) == {}
+
+
+ONE = block("a", '"a"', "  count = 1\n")
+TWO = block("a", 'count.index == 0 ? "a" : "other"', "  count = 2\n")
+
+
+@pytest.mark.parametrize(("before", "after"), [(A, ONE), (ONE, A), (ONE, TWO)])
+def test_an_object_stays_where_count_comes_or_goes(world: World, before: str, after: str) -> None:
+    world.write(before)
+    world.apply()
+    uid = world.recorder.objects()["rec_planned a"]["uid"]
+    world.write(after)
+    assert [action for action in actions(world.plan()).values() if action is not Action.CREATE] == []
+    world.apply()
+    assert world.recorder.objects()["rec_planned a"]["uid"] == uid
+    assert not world.plan().has_changes
+
+
+def test_other_instances_stay_where_one_without_a_key_is_moved(world: World) -> None:
+    world.write(TWO)
+    world.apply()
+    world.write(A)
+    found = actions(world.plan())
+    assert found == {"rec_planned.a[1]": Action.DELETE}

@@ -10,13 +10,13 @@ def item(address: str, *needs: str, provider: str = "provider.t") -> ObjectState
 
 
 def moves(text: str, **recorded: ObjectState):
-    return apply_moves({name.replace("__", "."): each for name, each in recorded.items()}, load_text(text).moved)
+    return apply_moves({name.replace("__", "."): each for name, each in recorded.items()}, load_text(text))
 
 
 def test_a_block_moves_with_its_instances_and_what_needs_it_follows() -> None:
     text = "moved {\n  from = t.a\n  to   = t.b\n}\n"
     found = apply_moves(
-        {'t.a["x"]': item('t.a["x"]'), "t.c": item("t.c", "t.a"), "t.ab": item("t.ab")}, load_text(text).moved
+        {'t.a["x"]': item('t.a["x"]'), "t.c": item("t.c", "t.a"), "t.ab": item("t.ab")}, load_text(text)
     )
     assert set(found.resources) == {'t.b["x"]', "t.c", "t.ab"}
     assert found.resources['t.b["x"]'].key == 't.b["x"]'
@@ -26,7 +26,7 @@ def test_a_block_moves_with_its_instances_and_what_needs_it_follows() -> None:
 
 def test_a_task_moves_with_its_objects_and_their_provider() -> None:
     text = "moved {\n  from = task.a\n  to   = task.b\n}\n"
-    found = apply_moves({"task.a.input.slot": item("s", provider="task.a.input")}, load_text(text).moved)
+    found = apply_moves({"task.a.input.slot": item("s", provider="task.a.input")}, load_text(text))
     assert found.resources["task.b.input.slot"].provider == "task.b.input"
     assert found.resources["task.b.input.slot"].key == "s"
     assert found.tasks == {"task.b": "task.a"}
