@@ -74,12 +74,12 @@ def test_a_backend_that_uses_a_missing_name_of_the_environment_names_it(world: W
 
 
 def test_an_undeclared_name_in_an_automatic_file_is_a_warning(world: World) -> None:
-    (world.folder / "dstream.dsvars").write_text("size = 3\nsiez = 4\n")
+    (world.folder / "dstream.dsvars").write_text("size = 3\nsizee = 4\n")
     for command in ("plan", "validate"):
         done = dstream(world.folder, command)
         assert done.code == 0, done.said
         assert "Warning: Undeclared variable [DS1242]" in done.said
-        assert 'Did you mean "size"' in done.said or "siez" in done.said
+        assert 'Did you mean "size"' in done.said or "sizee" in done.said
 
 
 def test_what_terraform_would_read_is_named(world: World) -> None:
