@@ -62,7 +62,8 @@ def test_many_seeds_end_as_the_source_does(server: EmbeddedPostgres, first: int)
     assert not [str(outcome) for outcome in outcomes if outcome.problems]
 
 
-@pytest.mark.parametrize("mutant", sorted(MUTANTS))
+# What a seed shows of `commit_before_data` depends on where a kill falls: only the soak test below looks for it.
+@pytest.mark.parametrize("mutant", sorted(set(MUTANTS) - {"commit_before_data"}))
 def test_a_mutant_is_found_by_its_seed(server: EmbeddedPostgres, mutant: str):
     assert trial(server, MUTANTS[mutant].seed, mutant=mutant).problems
 
