@@ -51,18 +51,18 @@ def plan_changes(
     waiting: list[tuple[DesiredObject, SimpleQueue[Answer]]] = []
     for desired, prior in proposals:
         answers: SimpleQueue[Answer] = SimpleQueue()
-        wish = replace(desired, attributes=_ignoring(desired, prior))
-        session.submit(_request(wish, prior, key), answers.put)
-        waiting.append((wish, answers))
+        target = replace(desired, attributes=_ignoring(desired, prior))
+        session.submit(_request(target, prior, key), answers.put)
+        waiting.append((target, answers))
     found, problems = [], []
-    for wish, answers in waiting:
+    for target, answers in waiting:
         answer = answers.get()
         if answer.status == "ok":
-            found.append(_planned_change(wish, answer, rules))
+            found.append(_planned_change(target, answer, rules))
         else:
             reported = answer.diagnostics or (error("Provider did not plan a change", "It gave no reason."),)
             problems += [
-                replace(d, address=d.address or wish.address, subject=d.subject or wish.range) for d in reported
+                replace(d, address=d.address or target.address, subject=d.subject or target.range) for d in reported
             ]
     if problems:
         raise DiagnosticsError(problems)
