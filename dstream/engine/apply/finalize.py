@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 from msgspec.structs import replace
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError, warning
+from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.apply.apply_state import ApplyState
 from dstream.engine.apply.live_objects import LiveObjects
+from dstream.engine.apply.unplanned_values import UnplannedValues
 from dstream.engine.evaluate.conditions import (
     check_postconditions,
     check_preconditions,
@@ -18,11 +19,10 @@ from dstream.engine.evaluate.conditions import (
 from dstream.engine.evaluate.output_values import output_value
 from dstream.engine.evaluate.redaction import redact, reveal
 from dstream.engine.evaluate.resource_values import mark_sensitive
-from dstream.engine.evaluate.targeting import block_of_text
 from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.providers.pool import ProviderPool
 from dstream.lang import contains_unknown
-from dstream.plan import Action, changed_names
+from dstream.plan import Action
 from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record, TaskState
 from dstream_state.clock import now
 
@@ -50,11 +50,11 @@ class Finalizer:
                     self._fingerprint(note.address), now(), self._planned.required[note.address].discovered
                 )
                 records.append(PutTask(note.address, state))
-        moved = self._unforeseen()
+        unplanned = UnplannedValues(self._state, self._planned, self._live, self._failed)
         for output in plan.outputs:
             if output.action is Action.DELETE:
                 records.append(PutOutput(output.name, None))
-            elif output.action is not Action.NO_OP or moved:
+            elif output.action is not Action.NO_OP or unplanned.by_block:
                 value = self._output(output.name)
                 if value is not None and value != self._planned.snapshot.outputs.get(output.name):
                     records.append(PutOutput(output.name, value))
@@ -62,7 +62,7 @@ class Finalizer:
             records += [PutOutput(name, None) for name in self._planned.snapshot.outputs]
         if not plan.destroy and not stopped:
             self.diagnostics += self._conditions()
-            self.diagnostics += self._overtaken(moved)
+            self.diagnostics += unplanned.warnings()
         used = {item.provider for item in self._live.by_address.values()}
         records += [PutProvider(name, None) for name in self._state.held.current().providers if name not in used]
         return records
@@ -82,35 +82,6 @@ class Finalizer:
                     desired, self._live.scope, mark_sensitive(whole, item.sensitive, desired.address)
                 )
         yield from failed_checks(self._state.operation.config, self._live.scope)
-
-    def _unforeseen(self) -> dict[str, str]:
-        """Return the updated objects that differ from their planned values, by block."""
-        found = {}
-        for change in self._planned.plan.changes:
-            item = self._live.by_address.get(change.address)
-            if change.action is Action.UPDATE and item is not None and change.address not in self._failed:
-                real = redact(item.attributes, item.sensitive, self._state.key)
-                planned = {name: value for name, value in (change.after or {}).items() if not contains_unknown(value)}
-                if changed_names(planned, {name: real.get(name) for name in planned}):
-                    found[block_of_text(change.address)] = change.address
-        return found
-
-    def _overtaken(self, moved: Mapping[str, str]) -> Iterator[Diagnostic]:
-        """Yield a warning for each object whose plan would differ now that others have unplanned values."""
-        for change in self._planned.plan.changes if moved else ():
-            desired = self._planned.desired.get(change.address)
-            planned = self._planned.answers.values.get(change.address)
-            if desired is None or desired.evaluate is None or planned is None or contains_unknown(planned):
-                continue
-            needs = self._planned.block_needs.get(desired.block, ())
-            if not moved.keys().isdisjoint(needs) and desired.evaluate(self._live.scope)[0] != planned:
-                yield warning(
-                    "Value changed while applying",
-                    "It refers to what became another value only when the object that has it was updated "
-                    f"({', '.join(sorted(moved.values()))}). `dstream plan` shows what follows; apply again.",
-                    desired.range,
-                    address=change.address,
-                )
 
     def _any_left(self, task: str) -> bool:
         return any(address.startswith(f"{task}.") for address in self._live.by_address)
