@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,8 @@ from dstream_mssql.reader import TableReader
 from dstream_mssql.resources.cdc_database import CdcDatabase
 from dstream_mssql.resources.cdc_table import CdcTable
 from dstream_mssql.settings import Connection, InputSettings
+from dstream_mssql.start_forms import OFFSETS
+from dstream_mssql.starts import places_from
 from dstream_sdk import Object, ProviderError, ResourceContext
 
 VARIABLE = "DATABASE_CONNECTION_STRING"
@@ -146,6 +149,10 @@ def ask(report: Report, database: Database, text: str) -> None:
     report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
     report.attempt("retention in minutes", lambda: retention_of(database) or "no cleanup job", needed=False)
     report.attempt("capture instances that came and went", lambda: one(statements.CAPTURES))
+    begin = partial(places_from, datetime.now(UTC).isoformat(), database, {}, 0)
+    report.attempt("LSN of a time, for start", lambda: begin() or None)
+    if ("dbo", OFFSETS) in found.sources:
+        report.attempt("offsets of the older project", lambda: len(database.rows(statements.OFFSETS)))
     report.attempt("times that captured tables were altered", lambda: one(statements.ALTERATIONS), needed=False)
     for source in found.sources.values():
         for instance in source.begun[:1]:

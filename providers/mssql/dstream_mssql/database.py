@@ -15,8 +15,8 @@ from dstream_mssql.connection_string import Target, parse
 from dstream_mssql.errors import name_all_errors, reached, translated
 from dstream_sdk import InvalidError
 
-AZURE_SQL_DATABASE = 5
-"""EngineEdition of Azure SQL Database; Managed Instance is 8 and has an agent."""
+AZURE_SQL_DATABASE, MANAGED_INSTANCE = 5, 8
+"""EngineEdition of Azure SQL Database, and of Managed Instance, which has an agent."""
 STATEMENT_TIMEOUT = 300.0
 """Seconds that the server may take for one answer; whoever waits longer than this has lost the connection."""
 
@@ -42,9 +42,19 @@ class Database:
     @property
     def in_azure(self) -> bool:
         """Whether this is Azure SQL Database, which has no SQL Server Agent and no `msdb`. Raises ProviderError."""
+        return self._engine_edition() == AZURE_SQL_DATABASE
+
+    @property
+    def has_time_zone(self) -> bool:
+        """Whether the server reports its time zone: SQL Server 2022 and the services do. Raises ProviderError."""
+        if self._engine_edition() in (AZURE_SQL_DATABASE, MANAGED_INSTANCE):
+            return True
+        return int(self.rows(statements.VERSION)[0][0] or 0) >= statements.FIRST_WITH_ZONE
+
+    def _engine_edition(self) -> int:
         if not self._edition:
             ((self._edition,),) = self.rows(statements.EDITION)
-        return self._edition == AZURE_SQL_DATABASE
+        return self._edition
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement returns; its parameters are @P1, @P2 ... Raises ProviderError, Lost."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.lsn import from_bytes, from_hex, to_hex
 from dstream_mssql.names import parse_table
@@ -16,9 +17,8 @@ from dstream_mssql.position import Place
 from dstream_mssql.start_forms import OFFSETS, is_lsn
 from dstream_sdk import log
 
-_OFFSETS = "SELECT table_name, last_lsn FROM cdc_offsets"
-_CLOCK = "SELECT DATEDIFF(minute, GETUTCDATE(), GETDATE())"
-_AT = "SELECT sys.fn_cdc_map_time_to_lsn(N'smallest greater than or equal', @P1)"
+_HOUR = timedelta(hours=1)
+"""As far as a change to or from summer time moves the clock."""
 
 
 def places_from(
@@ -37,7 +37,7 @@ def places_from(
 
 
 def _from_offsets(database: Database, tables: Mapping[str, tuple[str, str]]) -> dict[str, Place]:
-    known = {parse_table(str(name)).folded: from_bytes(lsn) for name, lsn in database.rows(_OFFSETS)}
+    known = {parse_table(str(name)).folded: from_bytes(lsn) for name, lsn in database.rows(statements.OFFSETS)}
     found = {}
     for name, folded in tables.items():
         lsn = known.get(folded, 0)
@@ -50,9 +50,32 @@ def _from_offsets(database: Database, tables: Mapping[str, tuple[str, str]]) -> 
 
 
 def _first_after(text: str, database: Database, captured: int) -> int:
-    """Return the LSN of the first transaction at or after a time; the change tables have the server's local time."""
-    ahead = int(database.rows(_CLOCK)[0][0] or 0)
-    local = datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None) + timedelta(minutes=ahead)
-    found = from_bytes(database.rows(_AT, local.isoformat(sep="T", timespec="milliseconds"))[0][0])
+    """Return the LSN of the first transaction at or after a time, or of one shortly before it."""
+    moment = datetime.fromisoformat(text).astimezone(UTC)
+    local = _local(moment, database)
+    found = from_bytes(database.rows(statements.FIRST_AT, _iso(local))[0][0])
     log(f"start {text}: {'LSN ' + to_hex(found) if found else 'later than every captured change'}")
     return found or captured + 1
+
+
+def _local(moment: datetime, database: Database) -> datetime:
+    """Return the server's local time at a moment; the change tables have no other.
+
+    Where that is ambiguous, return the earlier one: rows are then repeated, and none is missed. It is ambiguous in the
+    hour before the end of summer time, and on a server that does not report its time zone.
+    """
+    if not database.has_time_zone:
+        ahead = timedelta(minutes=int(database.rows(statements.CLOCK)[0][0] or 0))
+        log(
+            "start: SQL Server reports its time zone from 2022 on; beginning an hour or two earlier, in case of summer time"
+        )
+        return moment.replace(tzinfo=None) + ahead - _HOUR
+    first, next_ = (
+        datetime.fromisoformat(str(database.rows(statements.LOCAL, _iso(each))[0][0])[:23])
+        for each in (moment, moment + _HOUR)
+    )
+    return first if next_ - first >= _HOUR else first - _HOUR
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(sep="T", timespec="milliseconds")

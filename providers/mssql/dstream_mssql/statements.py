@@ -79,6 +79,21 @@ LOG_END = "SELECT log_end_lsn FROM sys.dm_db_log_stats(DB_ID())"
 """Where the log ends; needs VIEW DATABASE STATE, and SQL Server 2016 SP2."""
 STILL_THERE = "SELECT @@TRANCOUNT"
 
+OFFSETS = "SELECT table_name, last_lsn FROM cdc_offsets"
+"""What the older project's ingester had published, by table."""
+VERSION = "SELECT CAST(SERVERPROPERTY(N'ProductMajorVersion') AS int)"
+FIRST_WITH_ZONE = 16
+"""SQL Server 2022. Azure SQL Database and Managed Instance have the function too, whatever their version number."""
+CLOCK = "SELECT DATEDIFF(minute, GETUTCDATE(), GETDATE())"
+"""Minutes that the server's local time is ahead of UTC now; at another time of the year it may be another number."""
+LOCAL = (
+    "SELECT CONVERT(nvarchar(23), CAST(CAST(@P1 AS datetimeoffset(3)) AT TIME ZONE CURRENT_TIMEZONE_ID()"
+    " AS datetime2(3)), 126)"
+)
+"""The server's local time at a moment."""
+FIRST_AT = "SELECT sys.fn_cdc_map_time_to_lsn(N'smallest greater than or equal', @P1)"
+"""The first transaction at or after a local time."""
+
 META = ("__$start_lsn", "__$seqval", "__$operation", "__$update_mask", "__$command_id")
 """What comes before the captured columns in a page; the last one is NULL where the change table has none."""
 _ORDER = ("__$start_lsn", "__$command_id", "__$seqval")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from dstream_mssql import statements
 from tests.services.mssql.model import Database, Login
 from tests.services.mssql.server import SqlServer
 
@@ -21,9 +22,16 @@ def check(server: SqlServer, *arguments: str, login: str = "sa") -> subprocess.C
 
 
 def test_read_only_it_asks_all_that_the_input_asks(server: SqlServer, shop: Database):
+    shop.create_table("cdc_offsets", "table_name nvarchar(255) primary key, last_lsn varbinary(10)")
+    with shop.transaction() as t:
+        t.insert("cdc_offsets", table_name="Orders", last_lsn=bytes(10))
     done = check(server, "--read-only")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lowest LSN of dbo_Orders" in done.stdout
+    assert "ok       LSN of a time, for start" in done.stdout
+    assert "ok       offsets of the older project: 1" in done.stdout
+    for statement in (statements.FIRST_AT, statements.LOCAL, statements.OFFSETS):
+        assert statement in server.seen.statements, "what `start` asks is asked here too"
     assert "All that is needed works." in done.stdout
     assert not [text for text in server.seen.statements if not text.startswith("SELECT")]
 

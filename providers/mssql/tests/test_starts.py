@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from providers.mssql.tests.harness import config_of, read, refusal
+from tests.services.mssql.flavours import AZURE, BOX, MANAGED, Flavour
 from tests.services.mssql.model import Database
 from tests.services.mssql.server import SqlServer
 
@@ -49,6 +50,42 @@ def test_a_time_is_where_a_table_begins(server: SqlServer, shop: Database) -> No
     assert ids(read(config_of(server, "Orders", start=f"{start}+02:00"))) == [1, 2]
     later = (server.clock.now() + timedelta(hours=1)).replace(tzinfo=None).isoformat(timespec="seconds")
     assert ids(read(config_of(server, "Orders", start=f"{later}Z"))) == []
+
+
+BOX_2019 = Flavour("box 2019", 3, "Developer Edition (64-bit)", "15.0.4385.2")
+AUTUMN, SPRING = datetime(2026, 10, 25, 1), datetime(2027, 3, 28, 1)
+"""When summer time ends and begins in Berlin, in UTC."""
+
+
+@pytest.mark.parametrize("flavour", [BOX, BOX_2019, AZURE, MANAGED], ids=lambda one: one.name)
+@pytest.mark.parametrize("change", [AUTUMN, SPRING], ids=["autumn", "spring"])
+def test_a_time_before_the_clock_was_changed_misses_nothing(flavour: Flavour, change: datetime) -> None:
+    with SqlServer(flavour=flavour) as server:
+        clock = server.clock
+        clock.zone_id = "W. Europe Standard Time"
+        summer, winter = timedelta(hours=2), timedelta(hours=1)
+        before, after = (summer, winter) if change is AUTUMN else (winter, summer)
+        clock.ahead_of_utc = lambda moment: before if moment < change else after
+        clock.set(change - timedelta(hours=6))
+        shop = server.create_database("shop")
+        shop.create_table("Orders", "Id int primary key")
+        shop.cdc.enable_table("Orders")
+        # The minutes from the change at which each row is inserted; in autumn, 2 and 4 have the same local time.
+        for number, minutes in enumerate((-300, -50, -10, 10, 90), 1):
+            clock.set(change + timedelta(minutes=minutes))
+            insert(shop, number)
+            shop.cdc.capture()
+        clock.set(change + timedelta(hours=5))
+
+        def after_start(minutes: int) -> list[int]:
+            start = f"{(change + timedelta(minutes=minutes)).isoformat()}Z"
+            return ids(read(config_of(server, "Orders", start=start)))
+
+        assert after_start(-30) == ([3, 4, 5] if change is SPRING else [2, 3, 4, 5]), "no row is missed"
+        assert after_start(-130) == [2, 3, 4, 5], "and no old row is repeated"
+        assert after_start(60)[-1:] == [5]
+        if flavour is not BOX_2019:
+            assert after_start(60) == [5], "an hour without a change of the clock is exact"
 
 
 @pytest.mark.parametrize("name", ["Orders", "dbo.orders"])

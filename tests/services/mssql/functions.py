@@ -130,6 +130,7 @@ def _server_property(session: Session, name: str) -> tuple[SqlType, str] | None:
     flavour = session.server.flavour
     found = {
         "productversion": flavour.version,
+        "productmajorversion": flavour.version.partition(".")[0],
         "edition": flavour.edition,
         "engineedition": str(flavour.engine_edition),
         "servername": "stand-in",
@@ -148,6 +149,24 @@ def _database_id(session: Session, *_: Any) -> int:
     return session.database.database_id + (1000 if session.server.flavour.azure else 0)
 
 
+def _zone(session: Session) -> str:
+    """CURRENT_TIMEZONE_ID: SQL Server 2022, Azure SQL Database, Managed Instance (current-timezone-id-transact-sql)."""
+    flavour = session.server.flavour
+    if flavour.engine_edition not in (5, 8) and int(flavour.version.partition(".")[0]) < 16:
+        raise SqlError(195, "'CURRENT_TIMEZONE_ID' is not a recognized built-in function name.", 15)
+    return session.clock.zone_id
+
+
+def at_time_zone(session: Session, moment: Any, zone: str) -> str | None:
+    """AT TIME ZONE of a datetimeoffset, in the zone of the server. SqlError 9820 (at-time-zone-transact-sql)."""
+    if zone != session.clock.zone_id:
+        raise SqlError(9820, f"The time zone parameter '{zone}' provided to AT TIME ZONE clause is invalid.")
+    if moment is None:
+        return None
+    utc = datetime.fromisoformat(str(moment)).replace(tzinfo=None)
+    return f"{iso(session.clock.local(utc))}"
+
+
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "sys.fn_cdc_get_max_lsn": (_max_lsn, _LSN),
     "sys.fn_cdc_get_min_lsn": (_min_lsn, _LSN),
@@ -163,10 +182,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Kind]] = {
     "serverproperty": (_server_property, SqlType("sql_variant")),
     "databasepropertyex": (_database_property, SqlType("sql_variant")),
     "currenttimestamp": (lambda session, *_: iso(session.clock.now()), _MOMENT),
-    "getutcdate": (lambda session: iso(session.clock.now()), _MOMENT),
+    "getutcdate": (lambda session: iso(session.clock.utc()), _MOMENT),
+    "current_timezone_id": (_zone, _NAME),
     "getdate": (lambda session: iso(session.clock.now()), _MOMENT),
     "sysdatetime": (lambda session: iso(session.clock.now()), _MOMENT2),
-    "sysutcdatetime": (lambda session: iso(session.clock.now()), _MOMENT2),
+    "sysutcdatetime": (lambda session: iso(session.clock.utc()), _MOMENT2),
     "datediff": (_datediff, _INT),
     "dateadd": (_dateadd, _MOMENT2),
     "has_perms_by_name": (_permission, _INT),

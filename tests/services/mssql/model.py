@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -129,13 +129,28 @@ class Login:
 
 
 class Clock:
-    """The server's clock, which tests can put forward."""
+    """The server's clock, which tests can put forward, and its time zone."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self.zone_id = "UTC"
+        self.ahead_of_utc: Callable[[datetime], timedelta] = lambda _: timedelta()
+        """How far local time is ahead of UTC at a moment in UTC."""
+
+    def utc(self) -> datetime:
+        return (datetime.now(UTC) + self.ahead).replace(tzinfo=None)
 
     def now(self) -> datetime:
-        return (datetime.now(UTC) + self.ahead).replace(tzinfo=None)
+        """Local time, which most of a server's functions and tables have."""
+        return self.local(self.utc())
+
+    def local(self, moment: datetime) -> datetime:
+        """The local time at a moment in UTC."""
+        return moment + self.ahead_of_utc(moment)
+
+    def set(self, moment: datetime) -> None:
+        """Put the clock to a moment in UTC, without a zone; it goes on from there."""
+        self.ahead += moment - self.utc()
 
     def travel(self, **passed: float) -> None:
         self.ahead += timedelta(**passed)

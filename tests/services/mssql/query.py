@@ -17,7 +17,7 @@ from sqlglot import exp, parse
 from sqlglot.errors import ParseError, TokenError
 
 from tests.services.mssql.compiled import and_, constant, or_, pick, sortable, strict
-from tests.services.mssql.functions import FUNCTIONS, Value, cast_value
+from tests.services.mssql.functions import FUNCTIONS, Value, at_time_zone, cast_value
 from tests.services.mssql.model import Row, SqlError
 from tests.services.mssql.types import SqlType, parse_type
 
@@ -267,6 +267,9 @@ class Query:
             target = parse_type((node.this if converting else node.to).sql("tsql"))
             function, source = self.compile(node.expression if converting else node.this, sources)
             return lambda row: cast_value(function(row), source, target), target
+        if isinstance(node, exp.AtTimeZone):
+            moment, zone = self.compile(node.this, sources)[0], self.compile(node.args["zone"], sources)[0]
+            return lambda row: at_time_zone(self.session, moment(row), zone(row)), SqlType("datetime2", scale=7)
         if isinstance(node, exp.Subquery):
             found = list(self.select(node.this).rows)
             kind = self.select(node.this).fields[0][1]
