@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dstream_state import Checkpoint, open_backend
+from dstream_state import Checkpoint, StateMoved, open_backend
 from dstream_state.backend import Backend
 from tests.e2e.commands import dstream
+from tests.services.azurite import Azurite
 from tests.services.recorder.world import World
 
 ELSEWHERE = 'dstream {\n  backend "local" {\n    path = "elsewhere"\n  }\n}\n'
@@ -86,6 +87,57 @@ def test_migrate_state_moves_everything_and_marks_the_old_state(world: World, tm
     assert refused.code == 1
     assert "was moved from here to local state in" in flat(refused.err)
     assert world.recorder.names() == ["a", "b"]
+
+
+AZURE = """dstream {
+  backend "azurerm" {
+    container_name = "moved"
+    key            = "team/shop.json"
+  }
+}
+"""
+
+
+def contents(backend: Backend) -> dict[str, object]:
+    """Everything that a move carries, of both workspaces."""
+    found: dict[str, object] = {}
+    for name in ("default", "eu"):
+        at = backend.at(name)
+        task = at.task("copy")
+        letters = [(each, task.dead_letters.read(each)) for each in task.dead_letters.list()]
+        history = [(each.serial, at.past(each.serial)) for each in at.history()]
+        found[name] = (at.read().snapshot, history, task.read().checkpoint, letters)
+    return found
+
+
+def test_state_moves_to_blob_storage_and_back(world: World, tmp_path: Path, azurite: Azurite) -> None:
+    env = {"AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string}
+    world.apply(blocks("a", "b", "c"))
+    assert dstream(tmp_path, "workspace", "new", "eu").code == 0
+    assert dstream(tmp_path, "workspace", "select", "default").code == 0
+    for name in ("default", "eu"):
+        with place(tmp_path, workspace=name).task("copy").acquire("run") as task:
+            task.store(Checkpoint({"lsn": f"at-{name}"}, "task.copy"))
+            task.dead_letters.append([(b'{"n": 1}', "bad"), (b'{"n": 2}', "worse")])
+    before = contents(place(tmp_path))
+    change(world, AZURE)
+    there = dstream(tmp_path, "init", "-migrate-state", env=env)
+    assert there.code == 0, there.said
+    connection = azurite.connection_string
+    settings = {"container_name": "moved", "key": "team/shop.json", "connection_string": connection}
+    blobs = open_backend("azurerm", settings, root=tmp_path)
+    assert contents(blobs) == before
+    with blobs.task("copy").acquire("run") as task:
+        task.store(Checkpoint({"lsn": "further"}, "task.copy"))
+    before = contents(blobs)
+    change(world, PARTIAL)
+    back = dstream(tmp_path, "init", "-migrate-state", env=env)
+    assert back.code == 0, back.said
+    assert "workspace default: 3 objects, " in back.out
+    assert contents(place(tmp_path)) == before
+    with pytest.raises(StateMoved):
+        blobs.read()
+    assert dstream(tmp_path, "plan", "-detailed-exitcode", env=env).code == 2, "c is not in this configuration"
 
 
 def test_state_moves_back(world: World, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
-from dstream_state import Checkpoint, LeaseLost, ObjectState, Put, StateConflict, StateError, lease
+from dstream_state import Checkpoint, LeaseLost, ObjectState, Put, SettingsError, StateConflict, StateError, lease
 from dstream_state.azure.blob import AzureStorage
 from dstream_state.azure.service import BlobService
 from dstream_state.backend_impl import StoredBackend
@@ -242,3 +242,24 @@ def test_a_seal_that_is_late_does_no_harm(azure: Azurite, azure_settings: dict[s
     assert snapshot is not None
     assert sorted(snapshot.resources) == ["thing.1", "thing.2"]
     direct.lock("last", timeout=30).release()
+
+
+def reporting(hierarchy: str, status: int = 200) -> Callable[[str, str], Fate]:
+    """An account with or without a hierarchical namespace, or that does not report it."""
+    answer = Fate(answer=status, code="AuthorizationFailure", headers={"x-ms-is-hns-enabled": hierarchy})
+    return lambda _, path: answer if "restype=account" in path else PASSED
+
+
+def test_an_account_with_a_hierarchical_namespace_is_refused_before_anything_is_stored(
+    azure: Azurite, azure_settings: dict[str, str]
+) -> None:
+    with faulty_proxy(azure.endpoint, reporting("true")) as endpoint:
+        opened = backend(endpoint, azure_settings, "state")
+        with pytest.raises(SettingsError, match="hierarchical namespace"):
+            opened.prepare()
+    for fate in (reporting("false"), reporting("", 403)):
+        with faulty_proxy(azure.endpoint, fate) as endpoint:
+            opened = backend(endpoint, azure_settings, "state")
+            opened.prepare()
+            operate(opened)
+    backend(azure.endpoint, azure_settings, "state").prepare()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dstream_state.azure.container import ensure_container, refuse_hierarchy
 from dstream_state.azure.service import BlobService, Rejected
 from dstream_state.errors import StateUnavailable
 from dstream_state.storage import Busy, CannotSeal, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
@@ -68,20 +69,9 @@ class AzureStorage:
         return []
 
     def prepare(self) -> None:
-        """See `Storage`. Makes the container, if that is allowed; else it has to be there."""
-        client = self._service.client()
-        try:
-            if self._service.call(client.exists):
-                return
-        except StateUnavailable:  # A token for a container may not ask for it; whether it may make it is told next.
-            pass
-        except Rejected as answer:
-            raise self._unexpected("the container cannot be made", answer) from None
-        try:
-            self._service.call(client.create_container)
-        except Rejected as answer:
-            if answer.status != 409:
-                raise self._unexpected("the container cannot be made", answer) from None
+        """See `Storage`. Creates the container, if that is allowed. Raises SettingsError for an unusable account."""
+        ensure_container(self._service)
+        refuse_hierarchy(self._service)
 
     def close(self) -> None:
         """See `Storage`."""
