@@ -15,6 +15,7 @@ from dstream.cli.render.paint import paint_for, say
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
     from dstream.run import Flow
+    from dstream_state import Snapshot
 
 
 def write_run_failure(found: tuple[Diagnostic, ...], seconds: float) -> bool:
@@ -66,7 +67,7 @@ def command(
 ) -> int:
     """Run the data flow of one or more tasks. Without TASK, run the only task of the configuration.
 
-    A task that was never applied runs if nothing has to be created or changed for it.
+    A task that was never applied, or was changed since, runs if nothing has to be created or changed for it.
 
     Version 1 outputs and the console output write to standard output, everything else goes to standard error. Press
     Ctrl-C once to stop at a checkpoint, twice to stop immediately.
@@ -111,8 +112,8 @@ def command(
     from dstream.engine.apply.new_streams import create_for_streams
     from dstream.engine.commands.plan import current_state
     from dstream.engine.providers.pool import ProviderPool
-    from dstream.engine.runs.first_run import never_applied, record_first_run
-    from dstream.engine.runs.flows import make_flows
+    from dstream.engine.runs.first_run import never_applied, record_changed, record_first_run
+    from dstream.engine.runs.flows import NotAsApplied, make_flows
     from dstream.engine.runs.run_files import RunStatusWriter
     from dstream.engine.runs.startup import when_reachable
     from dstream.run import RunOptions, Stop, on_signals, run_flows
@@ -130,6 +131,13 @@ def command(
         if first:
             record_first_run(operation, first, Lines(paint, out=recording), stop)
             snapshot, _ = current_state(operation)
+        try:
+            return flows_of(snapshot)
+        except NotAsApplied as found:
+            record_changed(operation, names, found, Lines(paint, out=recording), stop)
+            return flows_of(current_state(operation)[0])
+
+    def flows_of(snapshot: Snapshot) -> list[Flow]:
         return [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
 
     def unreachable(found: tuple[Diagnostic, ...], delay: float) -> None:

@@ -86,10 +86,12 @@ def test_a_killed_run_is_told_from_a_stopped_one_and_its_providers_are_gone(fold
 def test_what_fails_at_once_is_said_at_once(tmp_path):
     write(tmp_path, 3)
     assert dstream(tmp_path, "apply", "-auto-approve").code == 0
-    write(tmp_path, 4)
+    write(tmp_path, -4)
     changed = dstream(tmp_path, "run", "count", "-detach")
     assert changed.code == 1
-    assert "Task was changed since it was applied" in changed.said
+    assert "ended with exit code 1" in changed.said
+    assert "max_count" in changed.said
+    write(tmp_path, 4)
     ended = dstream(tmp_path, "run", "count", "-detach", "-unapplied")
     assert ended.code == 0, ended.said
     assert "No log of" not in dstream(tmp_path, "logs", "count").said

@@ -66,9 +66,22 @@ def test_a_task_that_requires_nothing_runs_and_is_recorded(tmp_path: Path) -> No
     assert "3 records moved" in good(tmp_path, "run", "count").err
     assert dstream(tmp_path, "plan", "-detailed-exitcode").code == 0
     write(tmp_path, to=4)
-    changed = dstream(tmp_path, "run", "count")
-    assert changed.code == 1
-    assert "Task was changed since it was applied" in changed.err
+    assert dstream(tmp_path, "plan", "-detailed-exitcode").code == 2
+    assert "1 record moved" in good(tmp_path, "run", "count").err
+    assert dstream(tmp_path, "plan", "-detailed-exitcode").code == 0, "the run recorded the change"
+
+
+def test_a_changed_task_that_requires_objects_is_refused_with_what_and_how(tmp_path: Path, bus: ServiceBus) -> None:
+    write(tmp_path)
+    good(tmp_path, "run", "count")
+    write(tmp_path, f'provider = "asb"\nconfig {{\n connection_string = "{bus.connection_string}"\n }}')
+    for arguments in (("run", "count"), ("run", "count", "-detach")):
+        ended = dstream(tmp_path, *arguments, env=bus.environment)
+        assert ended.code == 1
+        for said in ("Task was changed since it was applied", "1 to add, 0 to change", "dstream apply count"):
+            assert said in ended.said, ended.said
+    assert bus.queues == []
+    assert dstream(tmp_path, "plan", "-detailed-exitcode", env=bus.environment).code == 2, "and nothing is recorded"
 
 
 def test_a_task_that_requires_objects_is_refused_with_what_and_how(tmp_path: Path, bus: ServiceBus) -> None:

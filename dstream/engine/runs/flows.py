@@ -61,12 +61,16 @@ def flow_names(operation: Operation, task: str) -> list[str]:
     return matching
 
 
+class NotAsApplied(DiagnosticsError):
+    """A task is not applied as it is configured."""
+
+
 def make_flows(
     operation: Operation, name: str, snapshot: Snapshot, pool: ProviderPool, *, unapplied: bool
 ) -> list[Flow]:
     """Return the flows of a task, or the one that is named.
 
-    Raises DiagnosticsError unless what is configured is what was applied; `unapplied` lets it pass.
+    Raises NotAsApplied unless what is configured is what was applied, which `unapplied` ignores; DiagnosticsError.
     """
     block = task_block(operation, name)
     recorded = PriorValues(snapshot, operation, pool, expressions_of(operation, block))
@@ -121,7 +125,7 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
     recorded = snapshot.tasks.get(address)
     name = address.removeprefix("task.")
     if recorded is None:
-        raise DiagnosticsError(
+        raise NotAsApplied(
             error(
                 "Task was never applied",
                 f"{address} may need objects that do not exist yet. Apply it first: dstream apply {name}; or do both "
@@ -131,7 +135,7 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
             )
         )
     if recorded.fingerprint != task.fingerprint(pool, snapshot.hmac_key):
-        raise DiagnosticsError(
+        raise NotAsApplied(
             error(
                 "Task was changed since it was applied",
                 f"The configuration of {address}, or the version of a provider, is not what was applied on "

@@ -66,9 +66,7 @@ def _local(moment: datetime, database: Database) -> datetime:
     """
     if not database.has_time_zone:
         ahead = timedelta(minutes=int(database.rows(statements.CLOCK)[0][0] or 0))
-        log(
-            "start: SQL Server reports its time zone from 2022 on; beginning an hour or two earlier, in case of summer time"
-        )
+        log("start: this server does not report its time zone; beginning up to two hours earlier, for summer time")
         return moment.replace(tzinfo=None) + ahead - _HOUR
     first, next_ = (
         datetime.fromisoformat(str(database.rows(statements.LOCAL, _iso(each))[0][0])[:23])
