@@ -27,6 +27,8 @@ from dstream_sdk import InvalidError, log
 _SINGLES = 24
 """So many rows are tried one by one; more are halved first."""
 _WORTH_COPYING = 12
+_COPIED_AT_ONCE = 256 * 1024
+"""Bytes that COPY is handed in one call."""
 _FOREIGN_KEY, _MISSING = "23503", "22012"
 _BETWEEN_ROWS = ("23503", "23505", "23P01")
 _OF_ROWS = ("21", "22", "23", "44", "54", "P0")
@@ -66,7 +68,23 @@ class Applier:
 
     def apply(self, rows: Sequence[Row]) -> None:
         """Apply a batch. Raises psycopg2.Error, ProviderError where no row is at fault."""
-        placed = [found for row in rows if (found := self._place(row)) is not None]
+        placed: list[Placed] = []
+        last: Row | None = None
+        table: TargetTable | None = None
+        for row in rows:
+            if (
+                last is not None
+                and table is not None
+                and row.columns == last.columns
+                and row.key_columns
+                and row.key_columns == last.key_columns
+                and row.operation is last.operation
+                and row.table == last.table
+            ):
+                placed.append((row, table))  # where the row before it went
+            elif (found := self._place(row)) is not None:
+                placed.append(found)
+                last, table = row, found[1]
         if placed:
             self._part(placed)
             self._finish_held()
@@ -145,7 +163,7 @@ class Applier:
         worth = len(found) >= _WORTH_COPYING and table.table not in self._not_copied
         if worth and (copying := statements.copy(table, found)) is not None:
             try:
-                self._cursor.copy_expert(copying[0], io.BytesIO(copying[1]))
+                self._cursor.copy_expert(copying[0], io.BytesIO(copying[1]), _COPIED_AT_ONCE)
             except (psycopg2.errors.UniqueViolation, psycopg2.errors.FeatureNotSupported) as problem:
                 # Rows are there already, as after a checkpoint that was set back; or rows are secured one by one.
                 self._not_copied.add(table.table)

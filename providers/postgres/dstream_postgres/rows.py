@@ -31,7 +31,7 @@ _OPERATIONS = {
     "delete": Operation.DELETE,
     "truncate": Operation.TRUNCATE,
 }
-_SPELLED = {name.capitalize(): operation for name, operation in _OPERATIONS.items()}
+_SPELLED: Mapping[str | None, Operation] = {name.capitalize(): operation for name, operation in _OPERATIONS.items()}
 
 Values = Mapping[str, Any]
 """Values by column, each the text of a JSON value (bytes, or msgspec.Raw)."""
@@ -91,6 +91,14 @@ def parse_row(line: bytes, keys: Mapping[str, Sequence[str]]) -> Row:
         envelope = _decode(line)
         data: Values = envelope.data
         metadata = envelope.metadata or _NO_METADATA
+        usual, own = _SPELLED.get(metadata.OperationType), metadata.Key
+        plain = metadata.Unchanged is None and metadata.OldKey is None and metadata.JsonNull is None
+        if plain and usual is not None and own:
+            # All that the general way below would find, without looking for what is not there.
+            return Row(
+                metadata.TableName or "", usual, data, tuple(data), own, tuple(own), b"\t".join(own.values()), None,
+                None, line, (), (), metadata.Keyless is True, metadata.Position or "",
+            )  # fmt: skip
     except (msgspec.DecodeError, RecursionError):
         data, metadata = _by_hand(line)
     table = metadata.TableName or ""

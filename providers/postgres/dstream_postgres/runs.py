@@ -100,6 +100,8 @@ def _keys(row: Row) -> set[bytes]:
 
 def planned(placed: list[Placed]) -> list[Run]:
     """Runs that give what the source has: merged by table where that is the same, in order where it is not."""
+    if (run := _uniform(placed)) is not None:
+        return [run]
     unmerged: set[str] = set()
     shapes: dict[str, tuple[str, ...]] = {}
     seen: set[tuple[int, tuple[str, ...]]] = set()
@@ -130,6 +132,31 @@ def planned(placed: list[Placed]) -> list[Run]:
     for state in merged.values():
         out += state.runs()
     return out
+
+
+def _uniform(placed: list[Placed]) -> Run | None:
+    """The one run of whole rows with different keys, all inserted or all updated, of one table; None for other batches.
+
+    It is what merging such rows gives.
+    """
+    first, table = placed[0]
+    kind = kind_of(first, table)
+    if kind not in (Kind.INSERT, Kind.UPDATE) or table.references or not table.commutes(first.key_columns):
+        return None
+    operation, columns, key_columns = first.operation, first.columns, first.key_columns
+    for row, other in placed:
+        if (
+            row.operation is not operation
+            or other is not table
+            or row.columns != columns
+            or row.key_columns != key_columns
+            or row.old_key is not None
+            or row.unchanged
+            or row.keyless
+        ):
+            return None
+    rows = [row for row, _ in placed]
+    return Run(kind, table, rows) if len({row.key for row in rows}) == len(rows) else None
 
 
 class _Merged:
