@@ -28,7 +28,8 @@ quick: setup ## Run the tests that start no program and need no service, in less
 	$(RUN) -m pytest --quick -n auto --maxprocesses 4 $(ARGS)
 
 coverage: setup ## Measure the branch coverage of the quick tests; fail below the floor in pyproject.toml, or raise it
-	$(RUN) -m pytest --quick -n auto --maxprocesses 4 --cov --cov-report=term $(ARGS)
+	$(RUN) -m pytest --quick --hypothesis-profile default -n auto --maxprocesses 4 --cov \
+		--cov-report=term $(ARGS)
 	@$(RUN) .ci/raise_floor.py
 
 check: setup ## Lint, check spelling and types, and hold the import contracts

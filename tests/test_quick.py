@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.quick import QUICK
+from tests.quick import QUICK, _has_space
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = """
@@ -18,8 +18,12 @@ import os, subprocess, pytest
 def postgres():
     return None
 
-def test_in_process():
-    pass
+def test_in_process(pytestconfig, tmp_path):
+    from hypothesis import settings
+    from tests import quick
+    hurried = pytestconfig.option.quick
+    assert (settings().max_examples == quick.EXAMPLES) == hurried
+    assert tmp_path.is_relative_to(quick.MEMORY) == (hurried and quick._has_space(quick.MEMORY))
 
 def test_program():
     subprocess.run(["true"], check=True)
@@ -60,6 +64,7 @@ def run(project, *arguments):
     """Run pytest in a project; return its outcomes by path and test."""
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTEST_DEBUG_TEMPROOT", None)
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=100)
     found = re.findall(r"^tests/(\w+)/\S+::test_(\w+) (PASSED|FAILED)", done.stdout, re.MULTILINE)
     return {f"{folder} {name}": outcome for folder, name, outcome in found}, done.stdout + done.stderr
@@ -95,3 +100,16 @@ def test_a_quick_test_cannot_ask_for_a_service(project):
 @pytest.mark.parametrize("pattern", QUICK)
 def test_every_pattern_finds_something(pattern):
     assert list(ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize(
+    ("flags", "free", "enough"), [(0, 1 << 30, True), (os.ST_NOEXEC, 1 << 30, False), (0, 1 << 26, False)]
+)
+def test_files_go_to_memory_where_it_has_space_and_runs_programs(tmp_path, monkeypatch, flags, free, enough):
+    found = os.statvfs_result((4096, 4096, 0, 0, free // 4096, 0, 0, 0, flags, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: found)
+    assert _has_space(tmp_path) == enough
+
+
+def test_a_system_without_files_in_memory_keeps_them_where_they_are(tmp_path):
+    assert not _has_space(tmp_path / "none")

@@ -111,7 +111,7 @@ snapshots = st.builds(
 )
 
 
-calmly = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """On a busy machine, making an example takes as long as it takes."""
 
 

@@ -141,7 +141,7 @@ def test_a_lone_expression_takes_all_of_the_text():
 
 @pytest.mark.parametrize("line", ["a = \n", "a {\n", 'a = "x\n', "a = <<E\n", "a = 1 @\n", "}\n", "a = [\n", "a = 1\n"])
 def test_a_text_full_of_errors_is_read_in_no_time(line):
-    assert 1 <= len(parse_text(line * 2000, "x").diagnostics) < 2000
+    assert 1 <= len(parse_text(line * 500, "x").diagnostics) < 500
 
 
 @pytest.mark.parametrize(

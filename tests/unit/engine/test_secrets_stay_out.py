@@ -8,7 +8,7 @@ import pytest
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import plan_lines
 from dstream.plan import Action
-from dstream_state import ObjectState
+from dstream_state import ObjectState, passphrase
 from tests.services.recorder.world import World, actions, change, refused, said
 
 SECRET = 'pl4nted "${x}" s3cret'
@@ -166,7 +166,8 @@ def test_a_secret_output_must_say_that_it_is_one(world: World) -> None:
     assert [each.summary for each in found] == ["Output refers to a sensitive value"]
 
 
-def test_the_encrypted_state_keeps_secrets_that_are_made_up(world: World) -> None:
+def test_the_encrypted_state_keeps_secrets_that_are_made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passphrase, "SCRYPT_N", 2**14)  # keys in milliseconds
     encrypted = 'dstream {\n  encryption {\n    passphrase = env("REC_PASSWORD")\n  }\n}\n'
     world.write(encrypted + TEXT + 'resource "rec_generated" "g" {\n  name = "g"\n}\n', config=PASSWORD)
     world.apply()

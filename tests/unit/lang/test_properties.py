@@ -12,7 +12,7 @@ from dstream.config.syntax.tree import Node
 from dstream.lang import Scope, evaluate, from_json_value, to_json_value, to_text
 from dstream.lang.functions.encoding import json_text
 
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12).map(
     lambda text: unicodedata.normalize("NFC", text)

@@ -124,7 +124,7 @@ def _template(part):
     return part[1] if part[0] == "Literal" and part[1] in ("a ", " b") else f"${{{written(part)}}}"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees())
 def test_a_tree_that_is_written_down_is_read_back(tree):
     text = written(tree)

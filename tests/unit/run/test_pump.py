@@ -92,7 +92,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(LINES, st.lists(st.integers(1, 50), max_size=20), st.binary(max_size=20))
 def test_whole_lines_pass_unchanged_however_they_are_cut(pumped, lines, cuts, tail):
     tail = tail.replace(b"\n", b"")
@@ -159,7 +159,7 @@ def test_a_record_over_the_limit_goes_elsewhere_and_the_others_go_on(pumped, chu
     assert pump.dropped == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=30), st.lists(st.integers(1, 60), max_size=30))
 def test_each_record_goes_one_way_however_the_lines_are_cut(pumped, sizes, cuts):
     lines = [b"%d:" % at + b"z" * size for at, size in enumerate(sizes)]
