@@ -1,12 +1,13 @@
-"""Typed blocks: the top-level blocks of a configuration. Expressions stay unevaluated."""
+"""Typed blocks: the top-level blocks of a configuration. Expressions stay unevaluated.
+
+Blocks are compared by identity, like the syntax nodes in them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
-
-from dstream.config.record import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 LaunchKind = Literal["path", "name", "ref", "image"]
 
 
-class Launch(Record):
+class Launch(Struct, frozen=True, eq=False):
     """How a provider is found (`provider_path`, `provider`, `provider_ref`, `provider_image`) and its environment."""
 
     kind: LaunchKind | None
@@ -29,7 +30,7 @@ class Launch(Record):
     """The limits of a container."""
 
 
-class Condition(Record):
+class Condition(Struct, frozen=True, eq=False):
     """A condition, and the error message if it is not met."""
 
     condition: Expr
@@ -48,7 +49,7 @@ class Lifecycle(Struct, frozen=True):
     postconditions: tuple[Condition, ...] = ()
 
 
-class TimeoutsBlock(Record):
+class TimeoutsBlock(Struct, frozen=True, eq=False):
     """`timeouts { ... }`: the time limits for changes of an object, by operation."""
 
     given: dict[str, Expr]
@@ -56,7 +57,7 @@ class TimeoutsBlock(Record):
     range: SourceRange
 
 
-class RequiredProvider(Record):
+class RequiredProvider(Struct, frozen=True, eq=False):
     """One entry of `required_providers`."""
 
     name: str
@@ -65,7 +66,7 @@ class RequiredProvider(Record):
     range: SourceRange
 
 
-class BackendBlock(Record):
+class BackendBlock(Struct, frozen=True, eq=False):
     """`backend "TYPE" { ... }`."""
 
     type: str
@@ -73,7 +74,7 @@ class BackendBlock(Record):
     range: SourceRange
 
 
-class DstreamBlock(Record):
+class DstreamBlock(Struct, frozen=True, eq=False):
     """`dstream { ... }`: settings of the entire configuration."""
 
     required_version: str | None
@@ -87,7 +88,7 @@ class DstreamBlock(Record):
     """Expected differences from the state, with expiry dates."""
 
 
-class ProviderBlock(Record):
+class ProviderBlock(Struct, frozen=True, eq=False):
     """`provider "NAME" { ... }`: how to start and configure a provider of resources."""
 
     name: str
@@ -96,7 +97,7 @@ class ProviderBlock(Record):
     range: SourceRange
 
 
-class VariableBlock(Record):
+class VariableBlock(Struct, frozen=True, eq=False):
     """`variable "NAME" { ... }`: a value given from outside."""
 
     name: str
@@ -109,7 +110,7 @@ class VariableBlock(Record):
     range: SourceRange
 
 
-class ResourceBlock(Record):
+class ResourceBlock(Struct, frozen=True, eq=False):
     """`resource "TYPE" "NAME" { ... }`; the body is without meta-arguments."""
 
     type: str
@@ -124,7 +125,7 @@ class ResourceBlock(Record):
     timeouts: TimeoutsBlock | None = None
 
 
-class SideBlock(Record):
+class SideBlock(Struct, frozen=True, eq=False):
     """`input { ... }` or `output { ... }` of a task."""
 
     label: str | None
@@ -133,7 +134,7 @@ class SideBlock(Record):
     range: SourceRange
 
 
-class TaskBlock(Record):
+class TaskBlock(Struct, frozen=True, eq=False):
     """`task "NAME" { ... }`: a data flow from an input to one or more outputs."""
 
     name: str
@@ -151,7 +152,7 @@ class TaskBlock(Record):
     max_dead_letters: Expr | None = None
 
 
-class OutputBlock(Record):
+class OutputBlock(Struct, frozen=True, eq=False):
     """`output "NAME" { ... }`: a value shown after apply."""
 
     name: str
@@ -163,7 +164,7 @@ class OutputBlock(Record):
     preconditions: tuple[Condition, ...] = ()
 
 
-class MovedBlock(Record):
+class MovedBlock(Struct, frozen=True, eq=False):
     """`moved { from = ... to = ... }`: an object has a new address."""
 
     from_: Address
@@ -171,7 +172,7 @@ class MovedBlock(Record):
     range: SourceRange
 
 
-class RemovedBlock(Record):
+class RemovedBlock(Struct, frozen=True, eq=False):
     """`removed { from = ... }`: an object is no longer declared; `destroy` says whether it is also destroyed."""
 
     from_: Address
@@ -179,7 +180,7 @@ class RemovedBlock(Record):
     range: SourceRange
 
 
-class ImportBlock(Record):
+class ImportBlock(Struct, frozen=True, eq=False):
     """`import { to = ... id = ... }`: an existing object is added to the state."""
 
     to: Expr
@@ -188,7 +189,7 @@ class ImportBlock(Record):
     range: SourceRange
 
 
-class CheckBlock(Record):
+class CheckBlock(Struct, frozen=True, eq=False):
     """`check "NAME" { assert { ... } }`: assertions whose failure is a warning."""
 
     name: str

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from dstream.config.record import Record
-
 if TYPE_CHECKING:
     from dstream.config.blocks import Config
 
@@ -33,15 +31,10 @@ def config_digest(config: Config) -> str:
 
 def _form(value: Any) -> Any:
     """Return a node, block or field as JSON values. Each node is a list that starts with its kind."""
-    if isinstance(value, Record):
-        kind = type(value)
-        if kind.__name__ == "Source":
-            raise AssertionError("a hash does not include source text")
-        # `source` of a block such as `launch` is an expression, and that of a node the text that it stands in.
-        names = [name for name in kind.fields if name not in _PLACES or _says(value, name)]
-        return [kind.__name__, *(_form(getattr(value, name)) for name in names)]
     if isinstance(value, Struct):
-        return [type(value).__name__, *(_form(getattr(value, name)) for name in value.__struct_fields__)]
+        # `source` of a block such as `launch` is an expression, and that of a node the text that it stands in.
+        names = [name for name in value.__struct_fields__ if name not in _PLACES or _says(value, name)]
+        return [type(value).__name__, *(_form(getattr(value, name)) for name in names)]
     if isinstance(value, Mapping):
         return [[_form(name), _form(value[name])] for name in sorted(value, key=repr)]
     if isinstance(value, list | tuple):
@@ -51,6 +44,6 @@ def _form(value: Any) -> Any:
     return value
 
 
-def _says(value: Record, name: str) -> bool:
+def _says(value: Struct, name: str) -> bool:
     """Return whether a field is content, such as the `source` of a launch, rather than a position."""
     return name == "source" and not hasattr(value, "start")

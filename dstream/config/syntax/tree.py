@@ -1,14 +1,15 @@
 """Syntax tree: the nodes of a configuration, with source ranges.
 
-Nodes hold the offsets of their text and compute lines and columns on demand. They are compared by identity, and
-immutable after parsing.
+Nodes hold the offsets of their text and compute lines and columns on demand. They are compared and hashed by identity.
+Only the builder modifies them. They form a tree, without cycles, so the garbage collector does not track them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dstream.config.record import Record
+from msgspec import Struct
+
 from dstream.config.syntax.source import Source
 from dstream.diagnostics import SourceRange
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
-class Node(Record):
-    """A part of the text of one file, from `start` to `end`, exclusive; `fields` has the names of its attributes."""
+class Node(Struct, eq=False, gc=False):
+    """A part of the text of one file, from `start` to `end`, exclusive. Subclasses inherit these options."""
 
     source: Source
     start: int

@@ -52,7 +52,7 @@ def test_every_node_knows_its_own_text():
     def walk(node):
         assert isinstance(node, Node)
         assert text[node.start : node.end] == node.text
-        for name in node.fields[3:]:
+        for name in node.__struct_fields__[3:]:
             part = getattr(node, name)
             for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else [part]:
                 for one in inner if isinstance(inner, tuple) else [inner]:

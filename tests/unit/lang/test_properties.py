@@ -63,7 +63,7 @@ def shape(node):
     if isinstance(node, Node):
         kept = [
             name
-            for name in node.fields
+            for name in node.__struct_fields__
             if name not in ("source", "start", "end", "name_start", "name_end", "header_end")
         ]
         if type(node).__name__ == "SplatItem":
