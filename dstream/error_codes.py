@@ -62,5 +62,5 @@ def code_of(summary: str) -> str | None:
 
 def explain(code: str) -> ErrorCode | None:
     """Return the entry of a code, None if it does not exist. Case and brackets are ignored."""
-    wanted = code.strip("[] ").upper()
-    return next((each for each in catalogue() if each.code == wanted), None)
+    normalized = code.strip("[] ").upper()
+    return next((each for each in catalogue() if each.code == normalized), None)

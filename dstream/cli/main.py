@@ -160,9 +160,9 @@ def _show(problem: Exception) -> None:
 
 def _write_as_json(problem: Exception, args: Sequence[str], seconds: float) -> bool:
     """Write a failure in the command's own JSON, if JSON was requested; return whether text must be left out."""
-    from dstream.cli.options import wants_json
+    from dstream.cli.options import json_requested
 
-    if not wants_json(args):
+    if not json_requested(args):
         return False
     from dstream.cli.failure import diagnostics_of, write_failure_json
 

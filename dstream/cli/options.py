@@ -22,7 +22,7 @@ _JSON = re.compile(r"--?json(=true)?|--?format=json")
 _NO_JSON = re.compile(r"--?no-json|--?json=false")
 
 
-def wants_json(args: Sequence[str]) -> bool:
+def json_requested(args: Sequence[str]) -> bool:
     """Return whether a command line requests JSON, even if it is otherwise invalid."""
     json = False
     for position, arg in enumerate(args):

@@ -11,7 +11,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from dstream.config.blocks import Config
 
-_PLACES = frozenset(["source", "start", "end", "name_start", "name_end", "header_end", "range", "symbol"])
+_POSITIONS = frozenset(["source", "start", "end", "name_start", "name_end", "header_end", "range", "symbol"])
 """Fields of nodes and blocks that hold positions."""
 _BLOCKS = ("settings", "providers", "variables", "locals", "resources", "tasks", "outputs")
 _LISTS = ("moved", "imports", "removed", "checks")
@@ -33,7 +33,7 @@ def _form(value: Any) -> Any:
     """Return a node, block or field as JSON values. Each node is a list that starts with its kind."""
     if isinstance(value, Struct):
         # `source` of a block such as `launch` is an expression, and that of a node the text that it stands in.
-        names = [name for name in value.__struct_fields__ if name not in _PLACES or _says(value, name)]
+        names = [name for name in value.__struct_fields__ if name not in _POSITIONS or _is_content(value, name)]
         return [type(value).__name__, *(_form(getattr(value, name)) for name in names)]
     if isinstance(value, Mapping):
         return [[_form(name), _form(value[name])] for name in sorted(value, key=repr)]
@@ -44,6 +44,6 @@ def _form(value: Any) -> Any:
     return value
 
 
-def _says(value: Struct, name: str) -> bool:
+def _is_content(value: Struct, name: str) -> bool:
     """Return whether a field is content, such as the `source` of a launch, rather than a position."""
     return name == "source" and not hasattr(value, "start")

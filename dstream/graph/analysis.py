@@ -20,10 +20,10 @@ def cycles(graph: Dependencies) -> list[list[str]]:
         return []
     import networkx
 
-    whole = _digraph(graph)
+    full = _digraph(graph)
     found: list[list[str]] = []
-    for group in networkx.strongly_connected_components(whole):
-        part = whole.subgraph(group)
+    for group in networkx.strongly_connected_components(full):
+        part = full.subgraph(group)
         start = min(group)
         if len(group) == 1 and not part.has_edge(start, start):
             continue

@@ -70,8 +70,8 @@ def _ended(message: str) -> str:
 
 
 def _near(name: str) -> str:
-    said = choose(name, registry.names(), "function")
-    near, _, _ = said.partition(" There are:")
+    suggestion = choose(name, registry.names(), "function")
+    near, _, _ = suggestion.partition(" There are:")
     return near or " The functions are listed in docs/language.md."
 
 
@@ -158,11 +158,11 @@ def _check_count(function: Function, count: int, expr: tree.Call) -> None:
         return
     if count < least:
         missing = function.parameters[count].name
-        wants = f"at least {least}" if function.rest is not None or function.optional else str(least)
-        detail = f'{function.usage()} takes {_arguments_word(wants, least)}, not {count}: "{missing}" is missing.'
+        takes = f"at least {least}" if function.rest is not None or function.optional else str(least)
+        detail = f'{function.usage()} takes {_arguments_word(takes, least)}, not {count}: "{missing}" is missing.'
         raise problem("Not enough arguments", detail, expr)
-    wants = f"up to {most}" if function.optional else str(most)
-    detail = f"{function.usage()} takes {_arguments_word(wants, most)}, not {count}."
+    takes = f"up to {most}" if function.optional else str(most)
+    detail = f"{function.usage()} takes {_arguments_word(takes, most)}, not {count}."
     at = expr.arguments[min(most, len(expr.arguments) - 1)]
     raise problem("Too many arguments", detail, at)
 

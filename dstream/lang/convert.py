@@ -51,7 +51,7 @@ def _unknown(value: Unknown, type_: Type) -> Unknown:
         return Unknown(type_) if value.type is None and type_ is not ANY else value
     given = value.type
     if isinstance(type_, Primitive) != isinstance(given, Primitive) or not _possible(given, type_):
-        raise ConversionError(f"{_described_wanted(type_)} is required, not {described(given)}")
+        raise ConversionError(f"{_described_target(type_)} is required, not {described(given)}")
     return Unknown(type_) if isinstance(type_, Primitive) else value
 
 
@@ -60,15 +60,15 @@ def is_primitive(value: Value) -> bool:
     return isinstance(value, Unknown) and isinstance(value.type, Primitive) and value.type is not ANY
 
 
-def _possible(given: Type, wanted: Type) -> bool:
-    if isinstance(given, Primitive) and isinstance(wanted, Primitive):
-        return {given.name, wanted.name} != {"number", "bool"}
+def _possible(given: Type, target: Type) -> bool:
+    if isinstance(given, Primitive) and isinstance(target, Primitive):
+        return {given.name, target.name} != {"number", "bool"}
     maps = (isinstance(given, ObjectType) or (isinstance(given, Collection) and given.name == "map"),
-            isinstance(wanted, ObjectType) or (isinstance(wanted, Collection) and wanted.name == "map"))  # fmt: skip
+            isinstance(target, ObjectType) or (isinstance(target, Collection) and target.name == "map"))  # fmt: skip
     return maps[0] == maps[1]
 
 
-def _described_wanted(type_: Type) -> str:
+def _described_target(type_: Type) -> str:
     return "a tuple" if isinstance(type_, TupleType) else described(type_)
 
 

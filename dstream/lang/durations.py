@@ -32,8 +32,8 @@ def seconds_of(text: str) -> Fraction:
 
 def duration_text(seconds: float) -> str:
     """Return seconds as a duration: `1h30m`, `10s`, `0.5s`."""
-    whole = int(seconds)
-    if whole != seconds:
+    truncated = int(seconds)
+    if truncated != seconds:
         return f"{seconds:g}s"
-    found = ((whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s"))
+    found = ((truncated // 3600, "h"), (truncated % 3600 // 60, "m"), (truncated % 60, "s"))
     return "".join(f"{count}{unit}" for count, unit in found if count) or "0s"

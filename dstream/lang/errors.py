@@ -57,8 +57,8 @@ def choose(name: str, names: Iterable[str], what: str) -> str:
         return ""
     known = sorted(names)
     near = difflib.get_close_matches(name, known, 3, 0.6)
-    said = f" Did you mean {' or '.join(near)}?" if near else ""
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     if not known:
         return f" There are no {what}s."
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return f"{said} There {'is' if len(known) == 1 else 'are'}: {', '.join(known[:_SHOWN])}{more}."
+    return f"{hint} There {'is' if len(known) == 1 else 'are'}: {', '.join(known[:_SHOWN])}{more}."

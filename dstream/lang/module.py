@@ -104,8 +104,8 @@ class Module:
         if (value is _UNSET or (value is None and not block.nullable)) and block.default is not None:
             value = self._default(block, type_)
         if value is _UNSET and ask is not None:
-            asked = Given.text(ask(block), f"the value given for var.{block.name}")
-            value = _fitting(asked, type_, block)
+            given = Given.text(ask(block), f"the value given for var.{block.name}")
+            value = _fitting(given, type_, block)
         if value is _UNSET:
             if not self._lint:
                 raise DiagnosticsError(_missing(block, self.config.root, self.surroundings.env))
@@ -242,9 +242,9 @@ class _Locals:
 
 def _cycle(config: Config, names: list[str]) -> Diagnostic:
     path = " -> ".join(f"local.{name}" for name in [*names, names[0]])
-    places = "\n".join(f"  local.{name} at {config.locals[name].name_range}" for name in names)
+    listed = "\n".join(f"  local.{name} at {config.locals[name].name_range}" for name in names)
     detail = (
-        f"{path}\n{places}\nEach of these needs the next, so none can be evaluated first. Remove one of the references."
+        f"{path}\n{listed}\nEach of these needs the next, so none can be evaluated first. Remove one of the references."
     )
     return error("Locals in a cycle", detail, config.locals[names[0]].name_range)
 

@@ -207,12 +207,12 @@ def _either(expr: tree.Conditional, scope: Scope) -> Value:
 
 def _unified(expr: tree.Conditional, value: Value, other: Value) -> Value:
     """Return the chosen value as the type that both branches can have."""
-    mine, theirs = type_of(value), type_of(other)
-    if mine is ANY or theirs is ANY or mine == theirs:
+    left, right = type_of(value), type_of(other)
+    if left is ANY or right is ANY or left == right:
         return value
     try:
-        shared = common((mine, theirs))
-        if isinstance(shared, Primitive) and mine == shared:
+        shared = common((left, right))
+        if isinstance(shared, Primitive) and left == shared:
             return value
         return convert_loosely(value, shared)
     except ConversionError as wrong:

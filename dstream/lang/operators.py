@@ -45,9 +45,9 @@ def arithmetic(operator: str, left: Value, right: Value) -> int | Decimal:
     a, b = _number(operator, left, 0), _number(operator, right, 1)
     match operator:
         case "+":
-            return a + b if _whole(a, b) else number(PRECISION.add(_decimal(a), _decimal(b)))
+            return a + b if _integers(a, b) else number(PRECISION.add(_decimal(a), _decimal(b)))
         case "-":
-            return a - b if _whole(a, b) else number(PRECISION.subtract(_decimal(a), _decimal(b)))
+            return a - b if _integers(a, b) else number(PRECISION.subtract(_decimal(a), _decimal(b)))
         case "*":
             if isinstance(a, int) and isinstance(b, int):
                 if a.bit_length() + b.bit_length() > MAX_INTEGER_BITS:
@@ -60,7 +60,7 @@ def arithmetic(operator: str, left: Value, right: Value) -> int | Decimal:
             return _remainder(a, b)
 
 
-def _whole(a: Any, b: Any) -> bool:
+def _integers(a: Any, b: Any) -> bool:
     return isinstance(a, int) and isinstance(b, int)
 
 

@@ -111,10 +111,10 @@ class SetValue:
         """Return whether a value is an element."""
         if self._identities is None:
             self._identities = frozenset(map(identity, self.items))
-        wanted = identity(item)
-        if wanted is None or None in self._identities:
+        key = identity(item)
+        if key is None or None in self._identities:
             return any(same(item, other) for other in self.items)
-        return wanted in self._identities
+        return key in self._identities
 
     def __eq__(self, other: object) -> bool:
         """Sets are equal if they have equal elements."""

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.plugins.binary import Binary
 from dstream.plugins.environment import provider_environment
-from dstream.plugins.provider_log import heard, note
+from dstream.plugins.provider_log import has_listeners, note
 from dstream.plugins.watchdog import Watchdog
 
 _watchdog = Watchdog()
@@ -209,7 +209,7 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
                 start_new_session=True,
             )
             _watchdog.add(popen.pid)
-            if heard():
+            if has_listeners():
                 note("debug", name, f"process {popen.pid} is started: {shlex.join(argv)}")
             starting.set(ProviderProcess(name, popen, ended))
         except OSError as problem:

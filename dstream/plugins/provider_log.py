@@ -20,7 +20,7 @@ def listen(listener: Listener) -> None:
     _listeners.append(listener)
 
 
-def heard() -> bool:
+def has_listeners() -> bool:
     """Return whether there is a listener, where a note is expensive."""
     return bool(_listeners)
 

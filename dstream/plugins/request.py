@@ -56,7 +56,7 @@ class Answer(Struct, frozen=True):
     """The process ended without answering: the outcome of the request is not known."""
     late: bool = False
     """Whether the request's timeout was over by then."""
-    asked: bool = True
+    sent: bool = True
     """Whether the request reached the process at all."""
     understood: bool = True
     """False: the answer breaks the protocol, so that it says nothing about what became of the request."""

@@ -21,18 +21,18 @@ def secrets_sent(request: Request, schemas: Schemas) -> Iterator[str]:
         yield from _named(request.prior, request.type, schemas)
 
 
-def secrets_told(request: Request, answer: Answer, schemas: Schemas) -> Iterator[str]:
+def secrets_received(request: Request, answer: Answer, schemas: Schemas) -> Iterator[str]:
     """Yield the sensitive texts that a provider answers with."""
     if answer.attributes is not None:
         yield from _named(answer.attributes, request.type, schemas)
-    for asked, each in zip(request.objects or (), answer.objects or (), strict=False):
+    for requested, each in zip(request.objects or (), answer.objects or (), strict=False):
         if each.attributes is not None:
-            yield from _named(each.attributes, str(asked.get("type")), schemas)
+            yield from _named(each.attributes, str(requested.get("type")), schemas)
 
 
 def may_tell(request: Request, schemas: Schemas) -> bool:
     """Return whether the answer to a request may have sensitive texts in it."""
-    types = {request.type, *(str(asked.get("type")) for asked in request.objects or ())}
+    types = {request.type, *(str(requested.get("type")) for requested in request.objects or ())}
     return any(found is not None and found.sensitive for found in (_schema(each, schemas) for each in types if each))
 
 

@@ -80,10 +80,10 @@ def _by_name(name: str, role: Role) -> Path:
     executables = " or ".join(prefix + short for prefix in _PREFIX[role])
     if short != name:
         there = _installed(short, role)
-        meant = str(there) if there is not None else f"the executable {executables}, which is not installed"
+        expected = str(there) if there is not None else f"the executable {executables}, which is not installed"
         detail = (
             f"provider = {name!r} has the prefix of an executable. Write provider = {short!r}: as {role} that means "
-            f"{meant}."
+            f"{expected}."
         )
     else:
         detail = (
@@ -154,24 +154,24 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     """
     from dstream.plugins.container import Container, find_engine, find_image, remove_leftovers
     from dstream.registry.lockfile.lock_file import read_lock
-    from dstream.registry.oci.image_names import image_name, places_of
+    from dstream.registry.oci.image_names import image_name, references_of
 
     engine = find_engine()
     remove_leftovers(engine)
     locked = read_lock(root).images.get(source.value)
     _check_signed(source, locked.signed_by if locked is not None else "")
-    wanted = source.value if locked is None else f"{image_name(source.value)}@{locked.digest}"
-    found = find_image(engine, wanted)
+    reference = source.value if locked is None else f"{image_name(source.value)}@{locked.digest}"
+    found = find_image(engine, reference)
     if found is None and locked is not None:  # perhaps it came from a mirror: the same content under another name
         from dstream.registry.settings import load_settings
 
-        for place in places_of(source.value, load_settings()):
+        for place in references_of(source.value, load_settings()):
             found = find_image(engine, f"{place}@{locked.digest}")
             if found is not None:
-                wanted = f"{place}@{locked.digest}"
+                reference = f"{place}@{locked.digest}"
                 break
     if found is None:
-        detail = f"{wanted} is not on this machine. Pull it with: dstream init -pull-images"
+        detail = f"{reference} is not on this machine. Pull it with: dstream init -pull-images"
         raise DiagnosticsError(error("Image is not here", detail))
     if locked is None and found.digests_at(image_name(source.value)):
         detail = (
@@ -179,6 +179,6 @@ def _image(source: ProviderSource, root: Path) -> Binary:
             "is not. Lock it with: dstream init"
         )
         raise DiagnosticsError(error("Image is not locked", detail))
-    container = Container(engine, found.id if locked is None else wanted, source.container, root.absolute())
+    container = Container(engine, found.id if locked is None else reference, source.container, root.absolute())
     answer = locked.probe if locked is not None else None
-    return Binary((engine, wanted), source, found.id, str(root.absolute()), answer, container)
+    return Binary((engine, reference), source, found.id, str(root.absolute()), answer, container)

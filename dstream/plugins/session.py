@@ -19,10 +19,10 @@ from dstream.plugins.errors import died, failure, garbage, hung
 from dstream.plugins.pipe_loop import Exchange
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary, describe_exit
-from dstream.plugins.provider_log import heard, note
+from dstream.plugins.provider_log import has_listeners, note
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request, parse_answer, write_request
-from dstream.plugins.request_secrets import may_tell, secrets_sent, secrets_told
+from dstream.plugins.request_secrets import may_tell, secrets_received, secrets_sent
 from dstream.plugins.session_options import START_SECONDS, SessionOptions
 from dstream.plugins.wire import PROTOCOL, complaints, decode_object, encode
 
@@ -174,7 +174,7 @@ class ResourceSession:
         except Exception as problem:  # noqa: BLE001 - it becomes the answer to what is outstanding
             self._fail(_diagnostics(problem))
             return
-        exchange = self._exchange = Exchange(process, self._redactor, self._said)
+        exchange = self._exchange = Exchange(process, self._redactor, self._on_stderr)
         try:
             if self._killed:
                 raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped immediately."))
@@ -263,7 +263,7 @@ class ResourceSession:
         if item is None:
             return  # an answer to what was given up, or to nothing
         answer = parse_answer(form, self._redactor, self._program)
-        self._redactor.learn(secrets_told(item.request, answer, self._schemas))
+        self._redactor.learn(secrets_received(item.request, answer, self._schemas))
         if answer.status == "progress":
             if item.progress is not None:
                 item.progress(answer)
@@ -273,18 +273,18 @@ class ResourceSession:
         self._note()
         item.done(answer)
 
-    def _said(self, line: str) -> None:
+    def _on_stderr(self, line: str) -> None:
         if self._options.log is not None:
             self._options.log(line)
-        if heard():
+        if has_listeners():
             self._unnoted.append(line)
             self._note()
 
     def _note(self) -> None:
         if self._unnoted:
             with self._lock:
-                telling = any(may_tell(item.request, self._schemas) for item in self._flying.values())
-            if not telling:
+                withheld = any(may_tell(item.request, self._schemas) for item in self._flying.values())
+            if not withheld:
                 self._note_all()
 
     def _note_all(self) -> None:
@@ -345,7 +345,7 @@ def _diagnostics(problem: Exception) -> tuple[Diagnostic, ...]:
 
 
 def _unsent(diagnostics: tuple[Diagnostic, ...]) -> Answer:
-    return Answer("error", diagnostics=diagnostics, error_class="fatal", asked=False)
+    return Answer("error", diagnostics=diagnostics, error_class="fatal", sent=False)
 
 
 def _crash(diagnostics: tuple[Diagnostic, ...], *, late: bool) -> Answer:

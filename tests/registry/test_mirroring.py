@@ -14,7 +14,7 @@ from dstream.registry.mirror import FolderTarget, mirror_image, target_of
 from dstream.registry.oci.cache import Cache
 from dstream.registry.oci.client import RegistryClient
 from dstream.registry.oci.content import OCI_MANIFEST, Descriptor, Manifest, make_manifest
-from dstream.registry.oci.image_names import image_reference, places_of
+from dstream.registry.oci.image_names import image_reference, references_of
 from dstream.registry.oci.layout_folder import Folder
 from dstream.registry.oci.push import Pusher, index_of
 from dstream.registry.oci.transport import Transport
@@ -130,7 +130,7 @@ def test_a_layer_that_is_not_what_its_digest_says_reaches_no_mirror(tmp_path: Pa
 
 def test_an_image_is_looked_for_in_mirrors_first_and_in_no_folder() -> None:
     def places(picture: str, *mirrors: str, only: bool = False) -> tuple[str, ...]:
-        return places_of(picture, Settings({"*": RegistrySettings(mirrors, only)}))
+        return references_of(picture, Settings({"*": RegistrySettings(mirrors, only)}))
 
     assert places("ghcr.io/team/x:v1") == ("ghcr.io/team/x",)
     assert places("ghcr.io/team/x:v1", "/srv/mirror", "m.example:5000/{registry}") == (

@@ -61,8 +61,8 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
             "registry with\n\n  dstream providers mirror HOST/PREFIX\n\nand name that as a mirror too."
         )
     if lock.plugins and is_folder(target):
-        wanted = " ".join(lock.plugins)
-        say(f"\nTo fetch Pulumi plugins from it, run:\n\n  dstream providers pull {wanted}")
+        names = " ".join(lock.plugins)
+        say(f"\nTo fetch Pulumi plugins from it, run:\n\n  dstream providers pull {names}")
 
 
 def _plugin(plugin: LockedPlugin, target: str, platforms: list[Platform] | None) -> None:

@@ -40,8 +40,8 @@ class _Order(Struct, frozen=True):
         if not tags:
             raise click.UsageError(f"Give a version: {self.where.name}:v1.0.0.")
         about = {"title": name, "version": version, "created": created(), "description": description}
-        said = {f"org.opencontainers.image.{key}": value for key, value in about.items() if value}
-        return (*tags, *self.tags), {**said, **self.annotations}
+        derived = {f"org.opencontainers.image.{key}": value for key, value in about.items() if value}
+        return (*tags, *self.tags), {**derived, **self.annotations}
 
 
 @click.command("publish", cls=Command)

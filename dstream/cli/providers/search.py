@@ -34,9 +34,9 @@ def command(words: tuple[str, ...], kind: str | None, registry: str | None, vers
         from dstream.registry.oci.transport import Transport
 
         names = RegistryClient(host_of(registry), Transport(settings)).catalog()
-        wanted = [word.lower() for word in words]
+        lowered = [word.lower() for word in words]
         rows: list[dict[str, Any]] = [
-            {"source": f"{registry}/{name}"} for name in names if all(word in name for word in wanted)
+            {"source": f"{registry}/{name}"} for name in names if all(word in name for word in lowered)
         ]
     else:
         rows = [each.to_json() for each in search(load_index(settings), words, kind)]

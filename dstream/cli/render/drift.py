@@ -83,8 +83,8 @@ def summary(report: DriftReport) -> str:
 
 def no_report_json(found: Iterable[Diagnostic]) -> dict[str, Any]:
     """Return the JSON values that replace a report that could not be made."""
-    said = [each.to_json() for each in found]
-    return {"format_version": FORMAT_VERSION, "exit_code": 1, "errored": True, "diagnostics": said}
+    diagnostics = [each.to_json() for each in found]
+    return {"format_version": FORMAT_VERSION, "exit_code": 1, "errored": True, "diagnostics": diagnostics}
 
 
 def drift_json(report: DriftReport) -> dict[str, Any]:

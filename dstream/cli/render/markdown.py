@@ -38,7 +38,7 @@ def markdown(document: Document) -> str:
             continue
         text += heading
         for entry in section.entries:
-            shown = _whole(entry) if full else None
+            shown = _all_attributes(entry) if full else None
             if shown is not None and len(text) + len(shown) <= LIMIT * 3 // 4 - _ROOM:
                 text += shown
                 continue
@@ -53,7 +53,7 @@ def markdown(document: Document) -> str:
     return text
 
 
-def _whole(entry: Entry) -> str | None:
+def _all_attributes(entry: Entry) -> str | None:
     body = "\n".join(map(_marked, entry.lines())).strip("\n")
     if len(body) > _ONE:
         return None

@@ -132,14 +132,14 @@ def _forgotten(change: Change) -> bool:
 def _body(change: Change, paint: Paint) -> Iterator[str]:
     before, after = change.before or {}, change.after or {}
     if change.action is Action.CREATE:
-        yield from _whole(after, "+", paint)
+        yield from _all_attributes(after, "+", paint)
     elif change.action in (Action.DELETE, Action.FORGET):
-        yield from _whole(before, "-", paint)
+        yield from _all_attributes(before, "-", paint)
     else:
         yield from _changed(before, after, change.replace_paths, paint)
 
 
-def _whole(attributes: Mapping[str, Any], symbol: str, paint: Paint) -> Iterator[str]:
+def _all_attributes(attributes: Mapping[str, Any], symbol: str, paint: Paint) -> Iterator[str]:
     names = [name for name in sorted(attributes) if attributes[name] is not None]
     width = max((len(attribute_name(name)) for name in names), default=0)
     mark = paint(symbol, _COLOURS[symbol])

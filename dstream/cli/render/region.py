@@ -49,13 +49,13 @@ class Region:
     def _refresh(self, lines: list[str]) -> None:
         columns, rows = self._size()
         shown = [fitted(line, columns - 1) for line in lines[: max(1, min(_HIGHEST, rows - 2))]]
-        said = []
+        written = []
         while self._written:
-            said.append(self._written.popleft())
-        if not said and shown == self._shown:
+            written.append(self._written.popleft())
+        if not written and shown == self._shown:
             return
         back = f"\x1b[{len(self._shown)}A" if self._shown else ""
-        text = f"{back}\r\x1b[J" + "".join(f"{line}\n" for line in [*said, *shown])
+        text = f"{back}\r\x1b[J" + "".join(f"{line}\n" for line in [*written, *shown])
         self._shown = shown
         try:
             self._stream.write(text)

@@ -194,8 +194,10 @@ def _counted(count: int, what: str) -> str:
 def waiting_line(found: Sequence[Diagnostic], delay: float, *, json: bool) -> str:
     """Return the line that announces a retry of a run that cannot start yet."""
     if json:
-        said = [diagnostic.to_json() for diagnostic in found]
-        return json_module.dumps({"type": "unreachable", "delay": delay, "diagnostics": said}, ensure_ascii=False)
+        diagnostics = [diagnostic.to_json() for diagnostic in found]
+        return json_module.dumps(
+            {"type": "unreachable", "delay": delay, "diagnostics": diagnostics}, ensure_ascii=False
+        )
     why = "; ".join(f"{each.title}: {each.detail}" if each.detail else each.title for each in found)
     return f"Not ready to run, trying again in {delay:.0f}s: {why}"
 
@@ -207,8 +209,8 @@ def applying_line(text: str, *, json: bool) -> str:
 
 def broken_line(found: Sequence[Diagnostic], seconds: float) -> str:
     """Return, as JSON, the outcome of a run that did not start."""
-    said = [diagnostic.to_json() for diagnostic in found]
-    form = {"type": "outcome", "status": "error", "elapsed_seconds": round(seconds, 3), "diagnostics": said}
+    diagnostics = [diagnostic.to_json() for diagnostic in found]
+    form = {"type": "outcome", "status": "error", "elapsed_seconds": round(seconds, 3), "diagnostics": diagnostics}
     return json_module.dumps(form, ensure_ascii=False)
 
 

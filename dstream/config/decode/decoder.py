@@ -98,14 +98,14 @@ class Decoder:
         return replace(self.config, settings=self._settings)
 
     def _block(self, block: Block) -> None:
-        wanted = _LABELS.get(block.type)
-        if wanted is None:
+        expected = _LABELS.get(block.type)
+        if expected is None:
             hint = _ELSEWHERE.get(block.type) or nearest(block.type, _LABELS)
             detail = f'There is no block "{block.type}" at the top level.{hint} There are: {", ".join(_LABELS)}.'
             self.diagnostics.append(error("Unknown block", detail, block.header_range))
             return
-        if len(block.labels) != len(wanted):
-            shape = " ".join([block.type, *(f'"{label}"' for label in wanted)])
+        if len(block.labels) != len(expected):
+            shape = " ".join([block.type, *(f'"{label}"' for label in expected)])
             detail = (
                 f"The syntax of a {block.type} block is {shape} {{ ... }}; this one has {_count(len(block.labels))}."
             )
@@ -277,12 +277,12 @@ class Decoder:
         timeouts = meta_arguments.timeouts(reader)
         record_limit, max_dead_letters = reader.optional("record_limit"), reader.optional("max_dead_letters")
         reader.finish()
-        for wanted, found in (("input", inputs), ("output", outputs)):
+        for expected, found in (("input", inputs), ("output", outputs)):
             if not found:
-                detail = f'task "{name}" needs an {wanted} block, which says which provider the data '
-                detail += "comes from." if wanted == "input" else "goes to."
+                detail = f'task "{name}" needs an {expected} block, which says which provider the data '
+                detail += "comes from." if expected == "input" else "goes to."
                 self.diagnostics.append(
-                    error("Missing input" if wanted == "input" else "Missing output", detail, block.header_range)
+                    error("Missing input" if expected == "input" else "Missing output", detail, block.header_range)
                 )
         if len(inputs) > 1:
             detail = f'task "{name}" has {len(inputs)} inputs, and takes only one. Define a task for each.'

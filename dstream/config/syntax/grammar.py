@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 STARTS = ("start", "lone_expression", "lone_template")
-_OURS = Path(__file__).with_name("hcl.lark")
+_OVERRIDES = Path(__file__).with_name("hcl.lark")
 _FORMAT = 2
 
 
@@ -68,7 +68,7 @@ def table() -> Table:
 def _key() -> str:
     digest = hashlib.sha256(f"{_FORMAT} {sys.version_info[:2]}".encode())
     digest.update(base_grammar().read_bytes())
-    digest.update(_OURS.read_bytes())
+    digest.update(_OVERRIDES.read_bytes())
     return digest.hexdigest()[:24]
 
 
@@ -107,7 +107,7 @@ def _make() -> Table:
     from lark.parsers.lalr_analysis import Shift
 
     parser = Lark(
-        _OURS.read_text(encoding="utf-8"),
+        _OVERRIDES.read_text(encoding="utf-8"),
         parser="lalr",
         start=list(STARTS),
         import_paths=[FromPackageLoader("hcl2", ("",))],

@@ -196,11 +196,11 @@ class Lexer:
                 self._push("string", pos)
                 return
             elif kind == "NUMBER":
-                whole = match["FRACTION"] is None and match["EXPONENT"] is None
-                if not whole and text.startswith(".", end) and text[end + 1 : end + 2].isdigit():
+                integer = match["FRACTION"] is None and match["EXPONENT"] is None
+                if not integer and text.startswith(".", end) and text[end + 1 : end + 2].isdigit():
                     detail = "A number has one decimal point. For a string, use quotation marks."
                     raise LexError(error("Invalid number", detail, self._source.range(pos, end + 2)), end + 2)
-                self._emit("INT_LITERAL" if whole else "FLOAT_LITERAL", pos, end)
+                self._emit("INT_LITERAL" if integer else "FLOAT_LITERAL", pos, end)
             elif kind == "HEREDOC":
                 self._emit("HEREDOC_START", pos, end)
                 self._push("heredoc", pos, match["MARKER"])

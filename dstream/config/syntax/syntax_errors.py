@@ -148,7 +148,7 @@ def _words(
     """Return summary and detail."""
     before = previous.type if previous is not None else ""
     shown = _shown(token)
-    wants_value = "INT_LITERAL" in expected
+    value_expected = "INT_LITERAL" in expected
     if token.type in _CLOSERS:
         return _closer(token, open_brackets, expected, previous)
     if before == "DOT" and token.type == "FLOAT_LITERAL":
@@ -163,11 +163,11 @@ def _words(
             f'Expected a name after the dot, not {shown}. For other keys use brackets: ["key"].',
         )
     if token.type == "NEWLINE":
-        return _line_end(previous, wants_value, expected)
+        return _line_end(previous, value_expected, expected)
     if token.type == END:
         after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
-        return "Unexpected end", f"The text ends{after}, and {_wanted(expected)} is expected."
-    if wants_value:
+        return "Unexpected end", f"The text ends{after}, and {_described(expected)} is expected."
+    if value_expected:
         if token.type == "EQ" and before == "EQ":
             return "Missing value", "There are two equals signs. To compare, use == inside an expression."
         after = f" after {previous.text}" if previous is not None and previous.text.strip() else ""
@@ -206,7 +206,7 @@ def _words(
             "Argument or block expected",
             f"Expected an argument (name = value) or a block (name {{ ... }}), found {shown}.",
         )
-    return "Unexpected text", f"Expected {_wanted(expected)}, found {shown}."
+    return "Unexpected text", f"Expected {_described(expected)}, found {shown}."
 
 
 def _closer(
@@ -227,7 +227,7 @@ def _closer(
         after = f" after {previous.text}" if previous is not None else ""
         return "Missing value", f"A value is expected{after}, before {token.text}."
     if "NEWLINE" not in expected:
-        return "Unexpected closing bracket", f"Expected {_wanted(expected)}, found {token.text}."
+        return "Unexpected closing bracket", f"Expected {_described(expected)}, found {token.text}."
     return (
         "Unexpected closing bracket",
         (
@@ -237,12 +237,12 @@ def _closer(
     )
 
 
-def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str]) -> tuple[str, str]:
+def _line_end(previous: Token | None, value_expected: bool, expected: frozenset[str]) -> tuple[str, str]:
     before = previous.type if previous is not None else ""
     text = previous.text.strip() if previous is not None else ""
     if before == "EQ":
         return "Missing value", "A value is expected after =, on the same line: name = value."
-    if wants_value and before in _BINARY:
+    if value_expected and before in _BINARY:
         return (
             "Missing value",
             (
@@ -258,7 +258,7 @@ def _line_end(previous: Token | None, wants_value: bool, expected: frozenset[str
                 "The opening { of a block must be on the same line as its name."
             ),
         )
-    return "Unexpected line break", f"The line ends after {text}, and {_wanted(expected)} is expected."
+    return "Unexpected line break", f"The line ends after {text}, and {_described(expected)} is expected."
 
 
 def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, str]:
@@ -305,7 +305,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-def _wanted(expected: frozenset[str]) -> str:
+def _described(expected: frozenset[str]) -> str:
     if "INT_LITERAL" in expected:
         return "a value"
     words = sorted(_WORDS[type_] for type_ in expected if type_ in _WORDS)

@@ -77,9 +77,9 @@ class Finalizer:
             item = self._live.by_address.get(change.address)
             if item is not None and desired.lifecycle.postconditions:
                 rules = self._live.rules(self._live.spec(desired.provider), desired.type)
-                whole = rules.implied_type.complete(reveal(item.attributes, desired.attributes))
+                completed = rules.implied_type.complete(reveal(item.attributes, desired.attributes))
                 yield from check_postconditions(
-                    desired, self._live.scope, mark_sensitive(whole, item.sensitive, desired.address)
+                    desired, self._live.scope, mark_sensitive(completed, item.sensitive, desired.address)
                 )
         yield from failed_checks(self._state.operation.config, self._live.scope)
 

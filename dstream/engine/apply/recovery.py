@@ -66,7 +66,7 @@ def _phrase(intent: Intent, result: Result) -> str:
 
 def _unanswered(answer: Answer) -> bool:
     """Return whether the provider gave no usable answer, so that a later attempt may resolve the change."""
-    unclear = answer.crashed or not answer.asked or not answer.understood
+    unclear = answer.crashed or not answer.sent or not answer.understood
     return unclear or answer.error_class in ("retriable", "denied", "conflict")
 
 

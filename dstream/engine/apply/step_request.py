@@ -124,9 +124,9 @@ class StepRequests:
     def _timeouts(self, step: Step, desired: DesiredObject | None, prior: ObjectState | None) -> Timeouts:
         """Return the timeouts of a step: from the configuration, otherwise from the state."""
         address = step.change.address
-        asked_for = desired or self._planned.desired.get(address)
-        if asked_for is not None:
-            return asked_for.timeouts
+        desired_object = desired or self._planned.desired.get(address)
+        if desired_object is not None:
+            return desired_object.timeouts
         recorded = prior.timeouts if prior is not None else NO_TIMEOUTS
         return self._planned.removed_timeouts.get(address, recorded)
 

@@ -22,7 +22,7 @@ from dstream.plugins.probe import ask
 from dstream.registry.errors import Denied, NotThere, RegistryError, Unreachable
 from dstream.registry.lockfile.installer import Installer, Requirement
 from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
-from dstream.registry.oci.image_names import image_name, image_reference, places_of, suffix_of
+from dstream.registry.oci.image_names import image_name, image_reference, references_of, suffix_of
 from dstream.registry.platforms import Platform
 from dstream.registry.trust.policy import Policy
 from dstream_state import Intent, Snapshot, overlay
@@ -152,13 +152,13 @@ def lock_providers(
             now = now.with_provider(_probed(locked, previous, installer, root))
         except DiagnosticsError as problem:
             problems.extend(_explained(problem, each.recorded))
-    for wanted_image in images:
+    for required_image in images:
         try:
-            previous_image = before.images.get(wanted_image.source.value)
-            image = _image(wanted_image, previous_image, installer, root, upgrade=upgrade, pull=pull)
+            previous_image = before.images.get(required_image.source.value)
+            image = _image(required_image, previous_image, installer, root, upgrade=upgrade, pull=pull)
             now = now.with_image(image) if image is not None else now
         except DiagnosticsError as problem:
-            problems.extend(_explained(problem, wanted_image.recorded))
+            problems.extend(_explained(problem, required_image.recorded))
     if problems:
         raise DiagnosticsError(problems)
     result = _compared(before, now)
@@ -199,14 +199,14 @@ def _image(
     if previous is not None and not upgrade:
         signed_by = _signer(image, previous.digest, installer)
         if find_image(engine, f"{image_name(name)}@{previous.digest}") is None:
-            requirements = [f"{place}@{previous.digest}" for place in places_of(name, installer.settings)]
+            requirements = [f"{place}@{previous.digest}" for place in references_of(name, installer.settings)]
             if not any(find_image(engine, each) for each in requirements):
                 _pull(engine, requirements, installer)
         return replace(previous, signed_by=signed_by)
     found = find_image(engine, name)
     if found is None or ((pull or upgrade) and found.digests):
-        places = places_of(name, installer.settings, newest=upgrade)
-        name = _pull(engine, [f"{place}{suffix_of(name)}" for place in places], installer)
+        references = references_of(name, installer.settings, newest=upgrade)
+        name = _pull(engine, [f"{place}{suffix_of(name)}" for place in references], installer)
         found = find_image(engine, name)
     digests = found.digests_at(image_name(name)) if found is not None else ()
     if found is None or not digests:
@@ -215,7 +215,7 @@ def _image(
     if len(digests) > 1 or is_podman(engine):  # which gives digests to what is in no registry, too
         digest = _current_digest(source.value, installer, upgrade) or digest
         if digest not in digests:
-            requirements = [f"{place}@{digest}" for place in places_of(source.value, installer.settings)]
+            requirements = [f"{place}@{digest}" for place in references_of(source.value, installer.settings)]
             found = find_image(engine, _pull(engine, requirements, installer)) or found
     signed_by = _signer(image, digest, installer)
     container = Container(engine, found.id, source.container, root.absolute())

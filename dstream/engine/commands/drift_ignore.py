@@ -40,7 +40,7 @@ class IgnoreRule(Struct, frozen=True):
     """One `ignore` block."""
 
     addresses: tuple[str, ...]
-    places: tuple[Place, ...]
+    paths: tuple[Place, ...]
     """The attributes whose changes are expected; all attributes if empty."""
     owner: str
     expires: date
@@ -57,10 +57,10 @@ class IgnoreRule(Struct, frozen=True):
 
     def applied(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the attributes `after`, with those that the rule covers taken from `before`."""
-        if not self.places:
+        if not self.paths:
             return before
         result: Mapping[str, Any] = after
-        for place in self.places:
+        for place in self.paths:
             result = _as_before(before, result, place)
         return result
 
@@ -68,7 +68,7 @@ class IgnoreRule(Struct, frozen=True):
         """Return the rule as JSON values."""
         return {
             "address": list(self.addresses),
-            "attributes": [".".join(place) for place in self.places],
+            "attributes": [".".join(place) for place in self.paths],
             "owner": self.owner,
             "expires": self.expires.isoformat(),
             "reason": self.reason,
@@ -119,8 +119,8 @@ def _rule(block: Block) -> IgnoreRule:
         wrong.append('expires is the last day that it holds, such as "2026-12-31"')
     if wrong or expires is None or addresses is None or attributes is None:
         raise DiagnosticsError(error("Invalid ignore rule", f"{'; '.join(wrong)}.".capitalize(), block.header_range))
-    places = tuple(tuple(name.split(".")) for name in attributes)
-    return IgnoreRule(tuple(addresses), places, texts["owner"], expires, texts["reason"], block.header_range)
+    paths = tuple(tuple(name.split(".")) for name in attributes)
+    return IgnoreRule(tuple(addresses), paths, texts["owner"], expires, texts["reason"], block.header_range)
 
 
 def _plain(expr: Expr) -> Any:

@@ -188,8 +188,8 @@ class _Checks:
             evaluate_body(block.body, self.scope.bind(names))
         # Expressions may use those attributes that the type has, and no others.
         keyed, counted = block.for_each is not None, block.count is not None
-        whole = Collection("map", type_) if keyed else Collection("list", type_) if counted else type_
-        self.resources.set(block.type, block.name, None, lambda: Unknown(whole))
+        collection = Collection("map", type_) if keyed else Collection("list", type_) if counted else type_
+        self.resources.set(block.type, block.name, None, lambda: Unknown(collection))
 
     def _type(self, provider: str, name: str) -> Type:
         """Return the type of a provider's objects, if it is known."""

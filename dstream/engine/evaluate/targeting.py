@@ -81,7 +81,7 @@ class Selection:
         """Return whether a block or some of its objects are selected."""
         return (self._names is None or block in self._names) and block not in self._left_out
 
-    def whole(self, block: str) -> bool:
+    def complete(self, block: str) -> bool:
         """Return whether all objects of a block are selected."""
         parts = any(_below(address, block) for address in self._excluded)
         return block in self and block not in self._only and not parts

@@ -46,6 +46,6 @@ def check_moved_blocks(context: PlanContext, desired: Collection[str]) -> Iterat
     for moved in context.config.moved:
         old, new = str(moved.from_), str(moved.to)
         # From `a` to `a[0]`, `a` is the one object without a key, else a block with all its instances.
-        whole = "[" in old or "[" not in new
-        if any(within(address, old) if whole else address == old for address in desired):
+        all_instances = "[" in old or "[" not in new
+        if any(within(address, old) if all_instances else address == old for address in desired):
             yield moved_still_declared(old, moved.range)

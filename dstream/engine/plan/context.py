@@ -96,5 +96,5 @@ def _create_first(operation: Operation) -> frozenset[str]:
     config = operation.config
     lifecycles = {f"{type_}.{name}": block.lifecycle for (type_, name), block in config.resources.items()}
     lifecycles |= {f"task.{name}": block.lifecycle for name, block in config.tasks.items()}
-    asking = [name for name, lifecycle in lifecycles.items() if lifecycle.create_before_destroy]
-    return frozenset(operation.graph.closure(asking)) if asking else frozenset()
+    blocks = [name for name, lifecycle in lifecycles.items() if lifecycle.create_before_destroy]
+    return frozenset(operation.graph.closure(blocks)) if blocks else frozenset()

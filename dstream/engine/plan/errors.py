@@ -73,10 +73,10 @@ def destroy_prevented_by_provider(change: Change, subject: SourceRange | None) -
 def cannot_create_before_destroy(change: Change, desired: DesiredObject, rules: ResourceTypeRules) -> Diagnostic:
     """Return the error for a replacement whose new object would have the identity of the old one."""
     names = ", ".join(rules.identity_attributes)
-    whose = "its lifecycle says" if desired.lifecycle.create_before_destroy else "a block that needs it says"
+    cause = "its lifecycle says" if desired.lifecycle.create_before_destroy else "a block that needs it says"
     return error(
         "Cannot create before destroy",
-        f"{change.address} has to be replaced, and {whose} create_before_destroy, but the new object would be "
+        f"{change.address} has to be replaced, and {cause} create_before_destroy, but the new object would be "
         f"identified by the same {names} as the old one, so both cannot exist. Give the new one another {names}, or "
         "take create_before_destroy out.",
         desired.range,

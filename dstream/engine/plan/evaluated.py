@@ -58,7 +58,7 @@ def evaluate_resource(context: PlanContext, block: ResourceBlock) -> EvaluatedBl
         check_triggers(block, context.scope.bind(bound))
     found = [_declared(context, block, key, names, spec, rules) for key in names.of(context.scope)]
     values = {desired.address: desired.attributes for desired in found}
-    if not context.selection.whole(f"{block.type}.{block.name}"):
+    if not context.selection.complete(f"{block.type}.{block.name}"):
         found = [desired for desired in found if context.selection.has(desired.address)]
     _check_attributes(block, found, context.pool.installed(spec).info.resources[block.type])
     return EvaluatedBlock(block.lifecycle, (ObjectGroup(spec, rules, tuple(found)),), values)

@@ -81,7 +81,7 @@ class Command(Struct, frozen=True):
 def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, command: Command) -> PlanFile:
     """Return the content of a plan file."""
     plan = prepared.plan
-    secret = _secret_places(prepared)
+    secret = _secret_paths(prepared)
     pairs = list(_pairs(operation, prepared))
     kept = {
         name: value
@@ -103,7 +103,7 @@ def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, c
     )
 
 
-def _secret_places(prepared: PlanResult) -> dict[str, set[Place]]:
+def _secret_paths(prepared: PlanResult) -> dict[str, set[Place]]:
     """Return the paths of sensitive attributes of desired and recorded objects, by address."""
     found: dict[str, set[Place]] = {}
     for address, item in prepared.snapshot.resources.items():
@@ -133,10 +133,10 @@ def _pairs(operation: Operation, prepared: PlanResult) -> Iterator[tuple[list[An
         desired_attributes = planned_changes[address].proposed if address in planned_changes else desired.attributes
         for path in desired.sensitive:
             yield from _known(["object", address, *path], value_at(desired_attributes, path))
-    for address, places in _secret_places(prepared).items():
+    for address, paths in _secret_paths(prepared).items():
         refreshed = prepared.refreshed_objects.get(address)
         if refreshed is not None and refreshed.attributes is not None:
-            for path in places:
+            for path in paths:
                 yield from _known(["real", address, *path], value_at(refreshed.attributes, path))
 
 

@@ -120,7 +120,7 @@ class _Fold:
             block.type, block.name, keyed=block.for_each is not None, counted=block.count is not None
         )
         evaluated = evaluate_resource(context, block)
-        if not context.selection.whole(name):
+        if not context.selection.complete(name):
             self._add_prior_values(block)
         for group in self._objects(evaluated):
             for each in group.objects:
@@ -188,7 +188,7 @@ class _Fold:
         evaluated = evaluate_task(self._context, task, required)
         self._objects(evaluated)
         self._postconditions(evaluated)
-        if self._context.selection.whole(block):
+        if self._context.selection.complete(block):
             self.planned.notes.append(task_note(self._context, task, required))
 
     def _add_prior_values(self, block: ResourceBlock) -> None:

@@ -42,7 +42,7 @@ class ImpliedType(Struct, frozen=True):
         for name, schema in self.parts.items():
             value = found[name]
             if isinstance(value, dict | list):
-                found[name] = _whole(schema, value, unknown if undecided or name in growing else None)
+                found[name] = _completed(schema, value, unknown if undecided or name in growing else None)
         return found
 
 
@@ -62,19 +62,19 @@ def implied_type(schema: Mapping[str, Any], computed: Iterable[str]) -> ImpliedT
     return ImpliedType(dict.fromkeys(names), parts)
 
 
-def _whole(schema: Any, value: Any, unset: Unknown | None) -> Any:
+def _completed(schema: Any, value: Any, unset: Unknown | None) -> Any:
     """Return a value with all members of its schema; one that is not set is its default, otherwise `unset`."""
     if isinstance(value, dict) and value != WITHHELD:
         form = _form(schema, ("properties", "additionalProperties"))
         properties, others = form.get("properties", {}), form.get("additionalProperties")
-        made = {name: _whole(properties.get(name, others), inner, unset) for name, inner in value.items()}
+        made = {name: _completed(properties.get(name, others), inner, unset) for name, inner in value.items()}
         for name, part in properties.items():
             if name not in made:
                 made[name] = part.get("default") if unset is None and isinstance(part, Mapping) else unset
         return made
     if isinstance(value, list):
         items = _form(schema, ("items",)).get("items")
-        return value if items is None else [_whole(items, item, unset) for item in value]
+        return value if items is None else [_completed(items, item, unset) for item in value]
     return value
 
 

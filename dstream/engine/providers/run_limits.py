@@ -64,20 +64,20 @@ def _bytes(value: Any) -> int:
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         size = int(match[1]) * _UNITS[match[2] or "B"]
     else:
-        size = _whole(value, 'is a number of bytes, or a text such as "64 MiB"')
+        size = _integer(value, 'is a number of bytes, or a text such as "64 MiB"')
     if not 1 <= size <= LARGEST_RECORD_LIMIT:
         raise ValueError(f"is at least 1 byte and at most {LARGEST_RECORD_LIMIT // MIB} MiB")
     return size
 
 
 def _count(value: Any) -> int:
-    number = _whole(_known(value), "is a whole number, 0 or more")
+    number = _integer(_known(value), "is a whole number, 0 or more")
     if number < 0:
         raise ValueError("is a whole number, 0 or more")
     return number
 
 
-def _whole(value: Any, otherwise: str) -> int:
+def _integer(value: Any, otherwise: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or value != int(value):
         raise ValueError(otherwise)
     return int(value)

@@ -66,10 +66,10 @@ class PriorValues(ResourceValues):
         keyed = block.for_each is not None or block.count is not None
         for path in self._read.get((block.type, block.name), ()):
             if not keyed:
-                mine, rest = True, path
+                matches, rest = True, path
             else:
-                mine, rest = not path or path[0] == key, path[1:]
-            if mine and _leads_out(attributes, rest):
+                matches, rest = not path or path[0] == key, path[1:]
+            if matches and _leads_out(attributes, rest):
                 return True
         return False
 

@@ -92,8 +92,8 @@ def make_flows(
         if not unapplied:
             _check_applied(task, snapshot, pool)
         _check_known(task, pool)
-        asked = replace(task, discovered=discovered_of(snapshot.tasks, task))
-        required = TaskRequirements(pool).result(asked)
+        discovered = replace(task, discovered=discovered_of(snapshot.tasks, task))
+        required = TaskRequirements(pool).result(discovered)
         if required.problems:
             raise DiagnosticsError(required.problems)
         fingerprint = task.fingerprint(pool, snapshot.hmac_key)

@@ -57,9 +57,9 @@ def block_graph(config: Config, needs: Needs) -> Dependencies:
 
 def _cycle(names: list[str], ranges: dict[str, SourceRange]) -> Diagnostic:
     path = " -> ".join([*names, names[0]])
-    places = "\n".join(f"  {name} at {ranges[name]}" for name in names)
+    listed = "\n".join(f"  {name} at {ranges[name]}" for name in names)
     detail = (
-        f"{path}\n{places}\nEach of these needs the next one, so none can come first. "
+        f"{path}\n{listed}\nEach of these needs the next one, so none can come first. "
         "Take one of the references out, or move what both need into a local of its own."
     )
     return error("Dependency cycle", detail, ranges[names[0]])
@@ -83,11 +83,11 @@ def _blocks(config: Config) -> Iterator[tuple[str, SourceRange, Iterator[str]]]:
     for name, provider in config.providers.items():
         yield f"provider.{name}", provider.range, _names(provider.config, provider.launch.source, provider.launch.env)
     for (type_, name), resource in config.resources.items():
-        whole = f"{type_}.{name}"
-        yield whole, resource.range, chain(_resource_needs(resource), imports.get(whole, ()))
+        address = f"{type_}.{name}"
+        yield address, resource.range, chain(_resource_needs(resource), imports.get(address, ()))
     for name, task in config.tasks.items():
-        whole = f"task.{name}"
-        yield whole, task.range, chain(_task_needs(task), imports.get(whole, ()))
+        address = f"task.{name}"
+        yield address, task.range, chain(_task_needs(task), imports.get(address, ()))
     for name, output in config.outputs.items():
         yield f"output.{name}", output.range, _output_needs(output)
 

@@ -36,7 +36,7 @@ def unified(value: Value, argument: int) -> list[Value]:
         raise FunctionError(f"its elements must have one type: {wrong.message}", argument) from None
 
 
-def whole(value: Value, argument: int, name: str) -> int:
+def integer(value: Value, argument: int, name: str) -> int:
     """Return a whole number; raise FunctionError, which calls it `name`."""
     if not isinstance(value, int):
         raise FunctionError(f"{name} must be a whole number", argument)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from dstream.lang.convert import to_bool, to_number, to_string, unify
-from dstream.lang.functions.arguments import items_of, joined, sequence, unified, whole
+from dstream.lang.functions.arguments import integer, items_of, joined, sequence, unified
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.operators import equal
 from dstream.lang.types import (
@@ -68,7 +68,7 @@ def _flag(item: Value) -> bool:
 @function("list: list, size: number", shallow=True, gives="list")
 def chunklist(items: Value, size: Value) -> Value:
     """Return the list in pieces of a size."""
-    elements, length = items, whole(size, 1, "the size")
+    elements, length = items, integer(size, 1, "the size")
     if length < 0:
         raise FunctionError("the size must be 0 or more", 1)
     if length == 0:
@@ -162,7 +162,7 @@ def distinct(items: Value) -> Value:
 @function("list: any, index: number", shallow=True)
 def element(items: Value, index: Value) -> Value:
     """Return an element of the list; the index wraps around at the end, and a negative one counts from there."""
-    elements, place = sequence(items, 0), whole(index, 1, "the index")
+    elements, place = sequence(items, 0), integer(index, 1, "the index")
     if not elements:
         raise FunctionError("the list is empty", 0)
     return elements[place % len(elements)]
@@ -236,8 +236,8 @@ def matchkeys(values: Value, keys: Value, search: Value) -> Value:
     except ConversionError as wrong:
         raise FunctionError(f"the keys must be of the type of those searched for: {wrong.message}", 2) from None
     keys, search = one[: len(keys)], one[len(keys) :]
-    wanted = set(map(identity, search))
-    return [value for value, key in zip(values, keys, strict=True) if identity(key) in wanted]
+    selected = set(map(identity, search))
+    return [value for value, key in zip(values, keys, strict=True) if identity(key) in selected]
 
 
 @function("list: any", shallow=True)
@@ -285,7 +285,7 @@ def reverse(items: Value) -> Value:
 def slice_(items: Value, start: Value, end: Value) -> Value:
     """Return the elements from `start` to `end`, exclusive."""
     elements = sequence(items, 0)
-    first, last = whole(start, 1, "the start"), whole(end, 2, "the end")
+    first, last = integer(start, 1, "the start"), integer(end, 2, "the end")
     if not 0 <= first <= len(elements):
         raise FunctionError(f"the start must be between 0 and {len(elements)}, the length of the list", 1)
     if not first <= last <= len(elements):

@@ -91,7 +91,7 @@ def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:
         case "t":
             return "true" if to_bool(value) else "false"
         case "d" | "b" | "o" | "x" | "X":
-            return _whole(verb, flags, precision, value)
+            return _integer(verb, flags, precision, value)
         case "e" | "E" | "f" | "g" | "G":
             return _fraction(verb, flags, precision, value)
     raise FunctionError(f"unknown verb %{verb}; the verbs are %v %s %q %d %f %e %g %t %b %o %x %X and %#v", 0)
@@ -111,7 +111,7 @@ def _sign(flags: str, negative: bool) -> str:
     return "-" if negative else "+" if "+" in flags else " " if " " in flags else ""
 
 
-def _whole(verb: str, flags: str, precision: int | None, value: Value) -> str:
+def _integer(verb: str, flags: str, precision: int | None, value: Value) -> str:
     number = to_number(value)
     if not isinstance(number, int):
         raise ConversionError("a whole number is required")

@@ -24,7 +24,7 @@ def _network(prefix: str) -> Network:
         raise FunctionError(f'"{prefix}" is not a network: {wrong}', 0) from None
 
 
-def _whole(value: Value, argument: int, name: str) -> int:
+def _integer(value: Value, argument: int, name: str) -> int:
     if not isinstance(value, int):
         raise FunctionError(f"{name} must be a whole number", argument)
     return value
@@ -33,7 +33,7 @@ def _whole(value: Value, argument: int, name: str) -> int:
 @function("prefix: string, hostnum: number")
 def cidrhost(prefix: Value, hostnum: Value) -> Value:
     """Return the address of a host in a network; a negative number counts from its end."""
-    network, host = _network(prefix), _whole(hostnum, 1, "the number of the host")
+    network, host = _network(prefix), _integer(hostnum, 1, "the number of the host")
     if not -network.num_addresses <= host < network.num_addresses:
         raise FunctionError(f"the network {prefix} has no host {host}", 1)
     return str(network[host])
@@ -65,7 +65,7 @@ def cidrnetmask(prefix: Value) -> Value:
 def cidrsubnet(prefix: Value, newbits: Value, netnum: Value) -> Value:
     """Return one of the networks inside a network."""
     network = _network(prefix)
-    bits, chosen = _whole(newbits, 1, "the number of bits"), _whole(netnum, 2, "the number of the network")
+    bits, chosen = _integer(newbits, 1, "the number of bits"), _integer(netnum, 2, "the number of the network")
     length = network.prefixlen + bits
     if bits < 0 or length > network.max_prefixlen:
         raise FunctionError(f"the prefix {prefix} cannot be made {bits} bits longer", 1)
@@ -90,7 +90,7 @@ def cidrsubnets(prefix: Value, *newbits: Value) -> Value:
     end = address + network.num_addresses
     made: list[Value] = []
     for argument, bits in enumerate(newbits, 1):
-        length = network.prefixlen + _whole(bits, argument, "the number of bits")
+        length = network.prefixlen + _integer(bits, argument, "the number of bits")
         if bits < 1 or length > network.max_prefixlen:
             raise FunctionError(f"the prefix {prefix} cannot be made {bits} bits longer", argument)
         size = 1 << (network.max_prefixlen - length)

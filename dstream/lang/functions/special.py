@@ -59,17 +59,17 @@ def can(scope: Scope, arguments: list[Expr]) -> Value:
 @function("name: string, default?: any|null", surrounded=True, marked=True)
 def env(surroundings: Surroundings, name: Value, default: Value = ...) -> Value:
     """Return an environment variable, which is sensitive, or the default if it is not set."""
-    wanted = unwrap(name)
-    value = surroundings.env.get(wanted)
+    variable = unwrap(name)
+    value = surroundings.env.get(variable)
     if value is not None:
         surroundings.secret_texts.add(value)
-        return Sensitive(value, {f"env {wanted}"})
+        return Sensitive(value, {f"env {variable}"})
     if default is not ...:
         return mark(default, origins(name))
     if surroundings.unset_is_unknown:
-        return Sensitive(Unknown(STRING), {f"env {wanted}"})
+        return Sensitive(Unknown(STRING), {f"env {variable}"})
     raise NotSet(
-        f"The environment variable {wanted} is not set. Set it before starting dstream, or give a default: "
-        f'env("{wanted}", "...").',
+        f"The environment variable {variable} is not set. Set it before starting dstream, or give a default: "
+        f'env("{variable}", "...").',
         0,
     )

@@ -96,7 +96,7 @@ def _loader() -> type[yaml.SafeLoader]:
         pairs = ((loader.construct_object(key, deep=True), value) for key, value in node.value)
         return {_name(key): loader.construct_object(value, deep=True) for key, value in pairs}
 
-    def whole(loader: yaml.SafeLoader, node: Any) -> int:
+    def integer(loader: yaml.SafeLoader, node: Any) -> int:
         text = loader.construct_scalar(node)
         sign = -1 if text.startswith("-") else 1
         digits = text.lstrip("+-")
@@ -110,7 +110,7 @@ def _loader() -> type[yaml.SafeLoader]:
         return Decimal(loader.construct_scalar(node))
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
-    Loader.add_constructor("tag:yaml.org,2002:int", whole)
+    Loader.add_constructor("tag:yaml.org,2002:int", integer)
     Loader.add_constructor("tag:yaml.org,2002:float", fraction)
     Loader.add_constructor("tag:yaml.org,2002:bool", truth)
     return Loader

@@ -28,7 +28,7 @@ def image_reference(image: str) -> Reference:
     return parse_reference(image if named else f"docker.io/{image}")
 
 
-def places_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
+def references_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
     """Return the names, without tag and digest, under which an engine may get an image, mirrors first.
 
     With `newest`, its own registry comes first for a tag. Mirror folders are skipped, since engines pull only from

@@ -280,11 +280,11 @@ class Applier:
     def _together(self, waiting: Sequence[Placed]) -> bool:
         """Apply rows that hold unique values against each other: remove all of them, then write them."""
         last = {(row.table, row.key): (row, table) for row, table in waiting}
-        whole = all(
+        complete = all(
             row.operation is not Operation.DELETE and row.key_columns and not row.unchanged and not row.keyless
             and not table.references and not table.triggers for row, table in waiting
         )  # fmt: skip
-        if not whole:
+        if not complete:
             return False
         self._execute(b"SAVEPOINT together")
         try:

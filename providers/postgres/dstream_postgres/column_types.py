@@ -42,20 +42,20 @@ def declared_type(column: Column, known: Callable[[str], bool]) -> str:
     return plain
 
 
-def widens(present: str, wanted: str) -> bool:
+def widens(present: str, required: str) -> bool:
     """Whether `wanted` takes every value of `present`, both as PostgreSQL spells types."""
-    if present == wanted:
+    if present == required:
         return False
-    if wanted in _WIDER and present in _WIDER:
-        return _WIDER.index(wanted) > _WIDER.index(present)
-    (kind, sizes), (other, others) = _sizes(present), _sizes(wanted)
+    if required in _WIDER and present in _WIDER:
+        return _WIDER.index(required) > _WIDER.index(present)
+    (kind, sizes), (other, others) = _sizes(present), _sizes(required)
     if kind == "character varying":
         return other == "text" or (other == kind and (not others or (bool(sizes) and others[0] > sizes[0])))
     if kind == "numeric" and other == "numeric":
         if not sizes or not others:
             return bool(sizes)
         return others[1] >= sizes[1] and others[0] - others[1] >= sizes[0] - sizes[1]
-    return kind == "real" and wanted == "double precision"
+    return kind == "real" and required == "double precision"
 
 
 def _sizes(type_name: str) -> tuple[str, list[int]]:

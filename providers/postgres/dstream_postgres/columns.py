@@ -94,10 +94,10 @@ def stream_of(connection: Any, name: str, shape: TableShape, attributes: Sequenc
     return Stream(name, () if shape.keyless else shape.key, columns=columns_of(connection, attributes))
 
 
-def _types(connection: Any, wanted: set[int]) -> dict[int, _Type]:
+def _types(connection: Any, required: set[int]) -> dict[int, _Type]:
     """Types, with those below domains and inside arrays."""
     found: dict[int, _Type] = {}
-    while missing := wanted - found.keys():
+    while missing := required - found.keys():
         for oid, *rest in rows(
             connection,
             "SELECT oid::bigint, typtype, typbasetype::bigint, typtypmod,"
@@ -107,7 +107,7 @@ def _types(connection: Any, wanted: set[int]) -> dict[int, _Type]:
             found[oid] = _Type(*rest)
         for oid in missing - found.keys():
             found[oid] = _Type("b", 0, -1, 0)  # dropped since
-        wanted = wanted | {each for one in found.values() for each in (one.base, one.element) if each}
+        required = required | {each for one in found.values() for each in (one.base, one.element) if each}
     return found
 
 

@@ -50,8 +50,8 @@ class PostgresInput(Input[InputSettings]):
             before = []
             if config.replica_identity:
                 for name in names:
-                    wanted = {"table": name, "identity": config.replica_identity}
-                    yield Resource(REPLICA_IDENTITY, name, wanted)
+                    form = {"table": name, "identity": config.replica_identity}
+                    yield Resource(REPLICA_IDENTITY, name, form)
                     before.append((REPLICA_IDENTITY, name))
             attributes: dict[str, Any] = {"name": publication, "tables": names, "operations": list(config.operations)}
             if config.allow_tables_without_key:

@@ -102,10 +102,10 @@ class SnapshotReader:
             relations={**position.relations, **{str(each.table): each.member.relation for each in window}},
             tables={**position.tables, **dict.fromkeys(names, UNREAD)},
         )
-        wanted = marked.to_json()
-        if self._session.checkpoint_position != wanted:
-            self._session.checkpoint(wanted)
-            while self._session.committed != wanted:
+        checkpoint = marked.to_json()
+        if self._session.checkpoint_position != checkpoint:
+            self._session.checkpoint(checkpoint)
+            while self._session.committed != checkpoint:
                 if self._session.wait(_PATIENCE):
                     raise Stopped
         return marked
@@ -175,14 +175,14 @@ class SnapshotReader:
     def _wait_for_running_transactions(self) -> None:
         """Wait for the end of all transactions that are running now and may write."""
         ((limit,),) = rows(self._connection, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::numeric")
-        told = False
+        warned = False
         while True:
             ((oldest,),) = rows(self._connection, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::numeric")
             if oldest >= limit:
                 break
-            if not told:
+            if not warned:
                 log("waiting for transactions that were running before the tables were published")
-                told = True
+                warned = True
             if self._session.wait(_PATIENCE):
                 raise Stopped
 

@@ -255,14 +255,14 @@ def _one_equal(table: TargetTable, row: Row) -> bytes:
         names = [f"e.{quote(column.name)}" for column in unclear]
         either = "".join(f" AND ({name} IS NULL OR {name}::text = 'null')" for name in names)
     own = ", ".join(f"e.{quote(column.name)}" for column in columns)
-    wanted = b", ".join(
+    required = b", ".join(
         literal(bytes(values[column.name]), column, table, column.name in nulls) + f"::{column.full_type}".encode()
         for column in columns
     )
     return (
         f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e".encode()
         + f" WHERE ROW({own})::record *= ROW(".encode()
-        + wanted
+        + required
         + f")::record{either} LIMIT 1)".encode()
     )
 

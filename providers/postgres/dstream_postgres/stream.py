@@ -78,7 +78,7 @@ class Stream:
         self._records_at_checkpoint = 0
         # The checkpoint that we were started from is stored.
         self._released = position.lsn if session.checkpoint_position is not None else 0
-        self._asked_at = 0.0
+        self._polled_at = 0.0
         self._dying = armed("mid_transaction")
 
     def start(self) -> None:
@@ -213,8 +213,8 @@ class Stream:
         if done:
             return True
         self.release()
-        if end is not None and now - self._asked_at >= _POLL:
-            self._asked_at = now
+        if end is not None and now - self._polled_at >= _POLL:
+            self._polled_at = now
             self._stream.confirm(self._released, self._lsn, reply=True)
         session.flush()
         select.select([self._connection, session.stop_fd], [], [], _POLL)

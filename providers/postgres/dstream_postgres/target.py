@@ -113,9 +113,9 @@ class Target:
         sent = {column.name: column for column in stream.columns}
         for name, present in found.columns.items():
             column = sent.get(name)
-            wanted = declared_type(column, self._has_type) if column else present.full_type
-            if widens(present.full_type, wanted):
-                self._alter(table, f"ALTER COLUMN {quote(name)} TYPE {wanted}")
+            required = declared_type(column, self._has_type) if column else present.full_type
+            if widens(present.full_type, required):
+                self._alter(table, f"ALTER COLUMN {quote(name)} TYPE {required}")
             if present.required and name not in stream.key and (column is None or column.nullable):
                 self._alter(table, f"ALTER COLUMN {quote(name)} DROP NOT NULL")
 
@@ -212,9 +212,9 @@ class Target:
         return TargetTable(
             table,
             columns,
-            unique=frozenset(frozenset(names) for whole, own, names in indexes if whole and own),
+            unique=frozenset(frozenset(names) for is_unique, own, names in indexes if is_unique and own),
             constrained=frozenset(
-                frozenset(names) if whole else frozenset((*(names or ()), "")) for whole, _, names in indexes
+                frozenset(names) if is_unique else frozenset((*(names or ()), "")) for is_unique, _, names in indexes
             ),
             triggers=triggers,
             references=references,

@@ -171,13 +171,13 @@ class Client:
             raise
 
     def _wait(self, answer: Any, cancelled: Callable[[], bool]) -> Any:
-        asked = False
+        cancel_sent = False
         while True:
             try:
                 return answer.result(_LOOK)
             except self._grpc.FutureTimeoutError:
-                if not asked and cancelled():
-                    asked = True
+                if not cancel_sent and cancelled():
+                    cancel_sent = True
                     self.cancel()
 
     def _failed(self, what: str, problem: Any) -> ProviderError:
@@ -216,9 +216,9 @@ class Client:
 def refuse(failures: Any, where: str) -> None:
     """Raise InvalidError for what a check found wrong."""
     if failures:
-        said = "; ".join(f"{each.property}: {each.reason}" if each.property else each.reason for each in failures)
+        reasons = "; ".join(f"{each.property}: {each.reason}" if each.property else each.reason for each in failures)
         path = f"{where}.{failures[0].property}" if failures[0].property else where
-        raise InvalidError("Property rejected by the plugin", said, path=path)
+        raise InvalidError("Property rejected by the plugin", reasons, path=path)
 
 
 def _text(value: Any) -> str:

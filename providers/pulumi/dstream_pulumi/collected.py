@@ -99,8 +99,8 @@ class Collected:
                 above = [""]
             elif spec.parentUrn:
                 known = self._registered.get(spec.parentUrn)
-                whole = known is not None and known.request.type != STACK
-                above = [self._key(known)] if known is not None and whole else [_name_in(spec.parentUrn)]
+                is_resource = known is not None and known.request.type != STACK
+                above = [self._key(known)] if known is not None and is_resource else [_name_in(spec.parentUrn)]
             named.append((spec.type or token, spec.name or name, above))
         for each_token, each_name, parents in named:
             for above_key in parents:
@@ -140,11 +140,11 @@ class Collected:
     def _check_plugin(self, found: Registered) -> None:
         request = found.request
         package = request.type.partition(":")[0]
-        wanted = str(request.version)
+        version = str(request.version)
         explicit = self._registered.get(request.provider.rpartition("::")[0])
         if explicit is not None:
             settings = from_struct(explicit.request.object)
-            wanted = str(explicit.request.version or settings.pop("version", "") or wanted)
+            version = str(explicit.request.version or settings.pop("version", "") or version)
             settings.pop("version", None)
             if settings:
                 raise InvalidError(
@@ -160,10 +160,10 @@ class Collected:
                 "Pulumi program needs another plugin",
                 f"{found} is of {package}, and the plugins given are {', '.join(sorted(self._plugins))}.",
             )
-        if wanted and plugin.version and wanted != plugin.version:
+        if version and plugin.version and version != plugin.version:
             raise InvalidError(
                 "Pulumi program needs another version of a plugin",
-                f"{found} is of {package} {wanted}, and the plugin given is {package} {plugin.version}. "
+                f"{found} is of {package} {version}, and the plugin given is {package} {plugin.version}. "
                 "The package of the program and its plugin go together.",
             )
 

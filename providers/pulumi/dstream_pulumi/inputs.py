@@ -26,7 +26,7 @@ class Inputs:
     """Whether the inputs were read from the object, so that the configured ones and the secrets are unknown."""
 
 
-def as_asked(
+def without_unconfigured(
     inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return recorded inputs that were read from the object, without those that are not configured.

@@ -60,13 +60,13 @@ def read_note(note: Mapping[str, Any] | None, known: Iterable[Any]) -> tuple[dic
     return dict(inputs), dict(outputs)
 
 
-def keep_note(note: dict[str, Any], before: Mapping[str, Any], part: str, told: Mapping[str, Any], answer: Any) -> None:
-    """Have what a plugin tells as it was told noted as it was: a secret that it was not told is still there.
+def keep_note(note: dict[str, Any], before: Mapping[str, Any], part: str, sent: Mapping[str, Any], answer: Any) -> None:
+    """Keep the noted value of each property that the plugin returned as it was sent: secrets are not sent to it.
 
-    `part` is "inputs" or "outputs", `told` what the plugin was told of it, `answer` what it then told, without marks.
+    `part` is "inputs" or "outputs", `sent` the properties in the request, `answer` those in the answer, without marks.
     """
     for name, value in (before.get(part) or {}).items():
-        if answer.get(name) == told.get(name):
+        if answer.get(name) == sent.get(name):
             note[part][name] = value
 
 
@@ -126,12 +126,12 @@ def _hide(
         return {name: _hide(inner, paths, hidden, salt, (*here, name), below) for name, inner in value.items()}
     if isinstance(value, list):
         return [_hide(inner, paths, hidden, salt, (*here, index), below) for index, inner in enumerate(value)]
-    if value is None or not (below or (isinstance(value, str) and _tells(value, *hidden))):
+    if value is None or not (below or (isinstance(value, str) and _reveals(value, *hidden))):
         return value
     return {_DIGEST: _digest(value, salt)}
 
 
-def _tells(text: str, values: set[str], long: tuple[str, ...]) -> bool:
+def _reveals(text: str, values: set[str], long: tuple[str, ...]) -> bool:
     """Return whether a text is a secret, or has one in it that is too long to be there by chance."""
     return text in values or any(each in text for each in long)
 

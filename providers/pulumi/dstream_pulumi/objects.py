@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dstream_pulumi.described import Described
-from dstream_pulumi.inputs import Inputs, as_asked, has_unknown, has_withheld, known, seconds_left, visibly
+from dstream_pulumi.inputs import Inputs, has_unknown, has_withheld, known, seconds_left, visibly, without_unconfigured
 from dstream_pulumi.names import logical_name
 from dstream_pulumi.notes import Path, keep_note, make_note, mark_secrets, read_note, texts_at, unwrap_secrets
 from dstream_pulumi.paths import first_step
@@ -54,7 +54,7 @@ class PluginType(ResourceType[Any]):
         given = self._check(ctx, client, wish, old_inputs)
         checked = given.values
         if (prior.private or {}).get("guessed"):
-            old_inputs, old_outputs = as_asked(old_inputs, old_outputs, checked)
+            old_inputs, old_outputs = without_unconfigured(old_inputs, old_outputs, checked)
         changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
         if replaces:
             names = [self._name(name) for name in sorted(replaces)]
@@ -164,13 +164,13 @@ class PluginType(ResourceType[Any]):
             return found
         attributes = self._steady(found.attributes, prior.attributes)
         note = dict(found.private or {})
-        for part, told, real in (("inputs", old_inputs, inputs), ("outputs", old_outputs, outputs)):
+        for part, sent, real in (("inputs", old_inputs, inputs), ("outputs", old_outputs, outputs)):
             real = unwrap_secrets(real)[0]
-            keep_note(note, before, part, told, real)
+            keep_note(note, before, part, sent, real)
             attributes |= {
                 member.name: prior.attributes[member.name]
                 for name, member in self._members.items()
-                if real.get(name) == told.get(name) and has_withheld(prior.attributes.get(member.name))
+                if real.get(name) == sent.get(name) and has_withheld(prior.attributes.get(member.name))
             }
         return replace(found, attributes=attributes, private=note)
 
@@ -196,8 +196,10 @@ class PluginType(ResourceType[Any]):
                 timeout=ctx.remaining(),
                 cancelled=lambda: ctx.cancelled,
             )
-            told, secrets = unwrap_secrets(from_struct(answer.properties))
-            outputs = to_attributes(self._about.outputs, told) | dict.fromkeys(self._unguarded(ctx, secrets), UNKNOWN)
+            previewed, secrets = unwrap_secrets(from_struct(answer.properties))
+            outputs = to_attributes(self._about.outputs, previewed) | dict.fromkeys(
+                self._unguarded(ctx, secrets), UNKNOWN
+            )
         for member in self._about.outputs.values():
             if member.name not in attributes:
                 value = outputs.get(member.name)

@@ -46,12 +46,12 @@ class Plugin:
         for folder in candidates:
             if (folder / self.executable).is_file():
                 return folder / self.executable
-        wanted = f"{self.name}@{self.version}" if self.version else self.name
+        reference = f"{self.name}@{self.version}" if self.version else self.name
         raise InvalidError(
             "Plugin not found",
             f"{self.executable} is neither on PATH nor in {candidates[0] if candidates else plugins} "
             "(where that is, the setting pulumi_home says, or PULUMI_HOME if the block has it in env). "
-            f"Get it with: dstream providers pull pulumi/{wanted}",
+            f"Get it with: dstream providers pull pulumi/{reference}",
             path="config.plugin",
         )
 

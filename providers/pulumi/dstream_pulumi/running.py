@@ -91,12 +91,12 @@ class Running:
         if self._schema is None:
             executable = self.plugin.find(self._home)
             schema = open_schema(self.plugin, executable, lambda: self._started().schema())
-            wanted, there = self.plugin.version, schema.version.removeprefix("v")
-            if wanted and there and wanted != there:
+            required, there = self.plugin.version, schema.version.removeprefix("v")
+            if required and there and required != there:
                 schema.close()
                 raise InvalidError(
                     "Plugin has another version",
-                    f"{executable} is version {there}, and {wanted} is asked for. Take it off the PATH, or ask for it.",
+                    f"{executable} is version {there}, not {required}. Take it off the PATH, or change the version.",
                     path="config.version",
                 )
             self._schema = schema

@@ -124,8 +124,8 @@ def _asset(value: Any) -> Any:
         value = value[0]
     if not isinstance(value, Mapping) or not _SOURCES & value.keys():
         raise InvalidError("Invalid asset", "An asset is a path, a URL, or an object with path, uri, text or assets.")
-    said = _without_empty_sources(value)
-    value = said if _SOURCES & said.keys() else value
+    pruned = _without_empty_sources(value)
+    value = pruned if _SOURCES & pruned.keys() else value
     if has_unknown(value):
         return UNKNOWN_TEXT
     if "assets" in value:

@@ -91,10 +91,10 @@ class AsyncInput(Input[C]):
     def run(self, config: C, session: InputSession) -> None:
         """Run the coroutine in an event loop of its own."""
 
-        async def whole() -> None:
+        async def with_session() -> None:
             await self.run_async(config, AsyncInputSession(session))
 
-        asyncio.run(whole())
+        asyncio.run(with_session())
 
 
 class AsyncOutput(Output[C]):

@@ -13,7 +13,7 @@ _UNITS = {
 }  # fmt: skip
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
 _SHOWN = (("d", 86400.0), ("h", 3600.0), ("m", 60.0))
-_SPOKEN = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0))
+_LARGE_UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0))
 
 
 class Duration(float):
@@ -59,7 +59,7 @@ def format_duration(seconds: float) -> str:
 
 def describe_duration(seconds: float) -> str:
     """Return `seconds` rounded, for a sentence: `45 seconds`, `2.5 hours`, `12 days`."""
-    for unit, size in _SPOKEN:
+    for unit, size in _LARGE_UNITS:
         if seconds >= size * 2:
             return f"{seconds / size:.0f} {unit}" if seconds >= size * 10 else f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} seconds"

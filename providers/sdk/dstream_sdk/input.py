@@ -154,9 +154,9 @@ class InputSession:
             self._commit_pipe = os.pipe()
             for end in self._commit_pipe:
                 os.set_blocking(end, False)
-        wanted = dict(position)
-        self.checkpoint(wanted)
-        while self._committed != wanted:
+        expected = dict(position)
+        self.checkpoint(expected)
+        while self._committed != expected:
             if self.stopping:
                 raise Stopped
             select.select([self._stop_read, self._commit_pipe[0]], [], [])
@@ -178,8 +178,8 @@ class InputSession:
         """Announce the columns that the data of `stream` has from here on. Writes nothing unless `schemas`."""
         if self.schemas:
             form = stream.to_json()
-            said = {"stream": form["name"], "key": form["key"], "version": form.get("version", "")}
-            self._writer.put(b'{"schema":' + encode({**said, "columns": form.get("columns", [])}) + b"}\n")
+            entry = {"stream": form["name"], "key": form["key"], "version": form.get("version", "")}
+            self._writer.put(b'{"schema":' + encode({**entry, "columns": form.get("columns", [])}) + b"}\n")
 
     def flush(self) -> None:
         """Write the buffer now, instead of within about 50 ms."""

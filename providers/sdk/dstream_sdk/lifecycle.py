@@ -61,12 +61,12 @@ def _all(provider: Provider, command: str, config: Any) -> list[str]:
     return lines
 
 
-def _one(kind: ResourceType[Any], command: str, config: Any, wanted: Resource) -> str:
+def _one(kind: ResourceType[Any], command: str, config: Any, resource: Resource) -> str:
     """Execute the command for one object; return the outcome."""
     if command == "plan":
         return kind.type
-    ctx: ResourceContext[Any] = ResourceContext(config, {"type": kind.type, "key": wanted.key}, lambda _: None)
-    identity = {name: wanted.attributes.get(name) for name in kind.identity_attributes}
+    ctx: ResourceContext[Any] = ResourceContext(config, {"type": kind.type, "key": resource.key}, lambda _: None)
+    identity = {name: resource.attributes.get(name) for name in kind.identity_attributes}
     found = kind.read(ctx, identity, None)
     if command == "status":
         return "exists" if found else "missing"
@@ -76,13 +76,13 @@ def _one(kind: ResourceType[Any], command: str, config: Any, wanted: Resource) -
         kind.delete(ctx, found)
         return "destroyed"
     if found is None:
-        kind.create(ctx, dict(wanted.attributes), None)
+        kind.create(ctx, dict(resource.attributes), None)
         return "created"
-    if _same(found, wanted):
+    if _same(found, resource):
         return "exists"
-    kind.update(ctx, found, {**found.attributes, **wanted.attributes})
+    kind.update(ctx, found, {**found.attributes, **resource.attributes})
     return "updated"
 
 
-def _same(found: Object, wanted: Resource) -> bool:
-    return all(found.attributes.get(name) == value for name, value in wanted.attributes.items())
+def _same(found: Object, resource: Resource) -> bool:
+    return all(found.attributes.get(name) == value for name, value in resource.attributes.items())

@@ -40,14 +40,14 @@ class Pool(Generic[T]):
     ) -> None:
         """Open connections by `connect`, at most `size` at a time: further threads wait. None: no limit."""
         self._connect, self._lost, self._kept, self._usable = connect, lost, kept, usable
-        self._places = threading.BoundedSemaphore(size) if size is not None else contextlib.nullcontext()
+        self._slots = threading.BoundedSemaphore(size) if size is not None else contextlib.nullcontext()
         self._lock = threading.Lock()
         self._idle: list[T] = []
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[T]:
         """Lend a connection for the `with` block. Raises what `connect` raises."""
-        with self._places:
+        with self._slots:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:

@@ -97,7 +97,7 @@ class Server:
             try:
                 answer = self._answer(request, context)
             except ProviderError as problem:
-                answer = {"status": "error", **_told(problem.object), "diagnostics": problem.diagnostics()}
+                answer = {"status": "error", **_object_form(problem.object), "diagnostics": problem.diagnostics()}
             except HostGone:
                 return
             except Exception as problem:  # noqa: BLE001 - a mistake in a provider answers its request, not all
@@ -164,19 +164,19 @@ class Server:
 
     def _bulk(self, request: dict[str, Any], ctx: ResourceContext[Any]) -> dict[str, Any]:
         """Answer for many objects, in order; a failure of one does not affect the others."""
-        asked = [each for each in request["objects"] if isinstance(each, dict)]
-        answers: list[dict[str, Any]] = [{} for _ in asked]
+        requested = [each for each in request["objects"] if isinstance(each, dict)]
+        answers: list[dict[str, Any]] = [{} for _ in requested]
         by_type: dict[str, list[int]] = {}
-        for at, each in enumerate(asked):
+        for at, each in enumerate(requested):
             by_type.setdefault(str(each.get("type") or request.get("type")), []).append(at)
-        for name, places in by_type.items():
+        for name, indexes in by_type.items():
             try:
                 kind = self._kind({"type": name})
-                found = kind.read_many(ctx, [(_identity(asked[at]), _object(asked[at])) for at in places])
-                for at, one in zip(places, found, strict=True):
+                found = kind.read_many(ctx, [(_identity(requested[at]), _object(requested[at])) for at in indexes])
+                for at, one in zip(indexes, found, strict=True):
                     answers[at] = _found(one)
             except ProviderError as problem:
-                for at in places:
+                for at in indexes:
                     answers[at] = {"status": "error", "diagnostics": problem.diagnostics()}
         return {"status": "ok", "objects": answers}
 
@@ -194,7 +194,7 @@ def _object(request: Mapping[str, Any]) -> Object | None:
     return Object(_identity(request), unwrap(prior), request.get("private"))
 
 
-def _told(found: Object | None) -> dict[str, Any]:
+def _object_form(found: Object | None) -> dict[str, Any]:
     if found is None:
         return {}
     out = {"identity": dict(found.identity), "attributes": wrap(found.attributes)}
@@ -204,4 +204,4 @@ def _told(found: Object | None) -> dict[str, Any]:
 
 
 def _found(found: Object | None) -> dict[str, Any]:
-    return {"status": "gone"} if found is None else {"status": "ok", **_told(found)}
+    return {"status": "gone"} if found is None else {"status": "ok", **_object_form(found)}

@@ -140,7 +140,7 @@ sys.exit(3)
         serving.submit(Request("init", "queue", key), done)
     answers = done.wait(4)
     # Two were on their way, so that nobody knows what became of them; of the others the process never heard.
-    assert [(answer.crashed, answer.asked) for answer in answers] == [(True, True)] * 2 + [(False, False)] * 2
+    assert [(answer.crashed, answer.sent) for answer in answers] == [(True, True)] * 2 + [(False, False)] * 2
     for answer in answers:
         assert (answer.status, answer.error_class) == ("error", "fatal")
         (diagnostic,) = answer.diagnostics

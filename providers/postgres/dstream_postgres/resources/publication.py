@@ -83,18 +83,18 @@ class Publication(ResourceType[Connection]):
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
         """ALTER PUBLICATION: adds and drops the tables that differ, in one transaction."""
-        name, wanted, operations = str(desired["name"]), _tables(desired), _operations(desired)
+        name, published, operations = str(desired["name"]), _tables(desired), _operations(desired)
         with server_of(ctx.config, f"change the publication {name}") as server:
             found = server.run(_READ, (name,))
             if not found:
                 raise ConflictError("Publication does not exist", f"{name!r} was dropped meanwhile; plan again")
             present = {Table(*row) for row in server.run(_MEMBERS, (found[0][0],))}
             more = set(_published(found[0])) != set(operations)
-            _check_keys(server, [table for table in wanted if more or table not in present], operations, desired)
+            _check_keys(server, [table for table in published if more or table not in present], operations, desired)
             with server.transaction():
-                if added := [f"ONLY {table.sql}" for table in wanted if table not in present]:
+                if added := [f"ONLY {table.sql}" for table in published if table not in present]:
                     server.run(f"ALTER PUBLICATION {quote(name)} ADD TABLE {', '.join(added)}")
-                if dropped := [table.sql for table in sorted(present) if table not in wanted]:
+                if dropped := [table.sql for table in sorted(present) if table not in published]:
                     server.run(f"ALTER PUBLICATION {quote(name)} DROP TABLE {', '.join(dropped)}")
                 if set(_published(found[0])) != set(operations):
                     server.run(f"ALTER PUBLICATION {quote(name)} SET (publish = '{', '.join(operations)}')")

@@ -77,10 +77,10 @@ class ReplicaIdentity(ResourceType[Connection]):
         spelled = str(desired["table"])
         table = _table(spelled)
         with server_of(ctx.config, f"set the replica identity of {table}") as server:
-            wanted = str(desired.get("identity") or "default"), str(desired.get("index") or "")
-            _set(server, table, *wanted)
+            identity = str(desired.get("identity") or "default"), str(desired.get("index") or "")
+            _set(server, table, *identity)
             now = _read(server, table)
-        return _object(spelled, now or wanted, prior.private or {})
+        return _object(spelled, now or identity, prior.private or {})
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
         """Put the earlier value back; a table that is gone needs nothing, a missing index becomes the default."""

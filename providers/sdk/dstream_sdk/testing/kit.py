@@ -176,11 +176,11 @@ class _Kit:
             provider.send({"data": {"id": 1}, "metadata": metadata}, {"checkpoint": {"source": "kit", "at": 2}, "n": 2})
             provider.send({"end": True})
             lines = [json.loads(line) for line in provider.rest()]
-            asked = next((at for at, line in enumerate(lines) if "stream" in line), None)
-            if asked is None:
+            requested = next((at for at, line in enumerate(lines) if "stream" in line), None)
+            if requested is None:
                 return  # it needs no objects, or has another way with them
-            stream = lines[asked]["stream"]
+            stream = lines[requested]["stream"]
             if not isinstance(stream, dict) or stream.get("name") != "kit_unnamed" or "key" not in stream:
                 raise provider.failed(f"R38: it asks for the objects of {stream}, where the data was of kit_unnamed")
-            if lines[asked + 1 :] or any(line.get("n", 0) > 1 for line in lines):
+            if lines[requested + 1 :] or any(line.get("n", 0) > 1 for line in lines):
                 raise provider.failed(f"R38: it met a new stream, and yet wrote {lines}")

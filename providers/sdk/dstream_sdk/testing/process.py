@@ -142,8 +142,8 @@ class ProviderProcess:
 
     def failed(self, what: str) -> Failed:
         """Return the failure to raise, with the end of standard error."""
-        said = self.stderr().strip()
-        return Failed(f"{what}\nstderr: {said[-2000:]}" if said else what)
+        output = self.stderr().strip()
+        return Failed(f"{what}\nstderr: {output[-2000:]}" if output else what)
 
     def _read_out(self) -> None:
         for line in self._stdout:

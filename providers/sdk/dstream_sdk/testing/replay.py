@@ -44,8 +44,8 @@ def _expect(provider: ProviderProcess, expected: list[object], where: str) -> No
         found = provider.read()
         at = next((at for at, each in enumerate(expected) if matches(each, found)), None)
         if at is None:
-            wanted = " or ".join(json.dumps(each, ensure_ascii=False) for each in expected)
-            raise provider.failed(f"{where}: expected {wanted}\nfound {as_line(found).decode().strip()}")
+            listed = " or ".join(json.dumps(each, ensure_ascii=False) for each in expected)
+            raise provider.failed(f"{where}: expected {listed}\nfound {as_line(found).decode().strip()}")
         del expected[at]
 
 

@@ -94,7 +94,7 @@ class RunningInput:
     @property
     def said(self) -> str:
         """What it has written to standard error, and the errors that it has told the host."""
-        return self.process.stderr() + told(self.status)
+        return self.process.stderr() + shown(self.status)
 
     def _read(self) -> None:
         for line in self.process.lines():
@@ -152,7 +152,7 @@ class RunningOutput:
             if "reject" in value:
                 self.rejects.append(value["reject"])
             elif "status" in value:
-                raise self.process.failed(told(value))
+                raise self.process.failed(shown(value))
 
     def end(self) -> int:
         """Say that this is all, and return its exit code."""
@@ -193,7 +193,7 @@ class ResourceSession:
             raise self.process.failed(f"exit code {code}")
 
 
-def told(status: Mapping[str, Any]) -> str:
+def shown(status: Mapping[str, Any]) -> str:
     """Return the errors of an answer as they are read by people."""
     return "".join(f"error: {each['summary']}\n  {each.get('detail')}\n" for each in status.get("diagnostics") or ())
 
