@@ -21,6 +21,7 @@ from dstream.engine.plan.planned import PlannedGroup, PlannedObject
 from dstream.engine.plan.provider_plan import PlannedChange
 from dstream.engine.plan.recorded_answers import RecordedAnswers, requirement_key
 from dstream.engine.plan.removals import Removals, plan_removals
+from dstream.engine.plan.renamed_types import warn_of_renamed_types
 from dstream.engine.plan.resource_diff import drift_of
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.refresh.refresh import RefreshedObject
@@ -83,6 +84,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
         notes += _removed_tasks(context, planned)
     problems += removals.problems
     changes = {**planned.changes, **removals.changes}
+    desired = {address: each.desired for address, each in planned.objects.items()}
     problems += (unknown_target(each, list(changes)) for each in context.replaced if each not in changes)
     if options.plans_objects and context.selection.everything:
         outputs += removed_outputs(context.prior.outputs, context.config.outputs)
@@ -93,9 +95,9 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
         problems += check_import_blocks(context, planned.objects, planned.broken, planned.waiting_tasks)
         problems += check_removed_blocks(context, planned.objects)
         problems += check_moved_blocks(context, planned.objects)
+        problems += warn_of_renamed_types(changes, desired)
     if has_errors(problems):
         raise DiagnosticsError(problems)
-    desired = {address: each.desired for address, each in planned.objects.items()}
     context.prior.readdress(desired)
     snapshot = context.prior.snapshot
     plan = Plan(

@@ -146,6 +146,13 @@ class Prefetch:
             self._requested.update(objects)
             self._refresh.ask(spec, objects, dict.fromkeys(objects))
 
+    def request_renamed(self, spec: ProviderSpec, objects: dict[str, ObjectState]) -> None:
+        """Query objects by their present type; they were requested by one that their provider may no longer have."""
+        if self._options.refresh and objects and not spec.unknown:
+            self._requested.update(objects)
+            key = self._prior.key
+            self._refresh.ask(spec, objects, {a: prior_for_provider(o.attributes, (), key) for a, o in objects.items()})
+
     def read_for_import(self, spec: ProviderSpec, address: str, item: ObjectState) -> RefreshedObject:
         """Read an object to import by its identity, and wait for the answer."""
         return self._refresh.read_for_import(spec, address, item)

@@ -47,8 +47,12 @@ class RefreshedGroup(Struct, frozen=True):
 
 def refresh_group(context: PlanContext, group: ObjectGroup) -> RefreshedGroup:
     """Return the objects of a group with prior and refreshed ones; raise DiagnosticsError if a provider rejects one."""
+    renamed: dict[str, ObjectState] = {}
     for desired in group.objects:
-        context.prior.apply_aliases(desired)
+        item = context.prior.apply_aliases(desired, group.rules.version)
+        if item is not None and item.status in ("ok", "tainted"):
+            renamed[desired.address] = item
+    context.prefetch.request_renamed(group.spec, renamed)
     planned = _plan_with_provider(context, group, group.objects)
     objects = [_with_plan(desired, planned) for desired in group.objects]
     _request_absent(context, group, objects)

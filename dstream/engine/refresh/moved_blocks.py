@@ -23,15 +23,16 @@ class Moves(Struct):
     """The old address of each moved task, by its new one."""
     problems: list[Diagnostic] = field(default_factory=list)
 
-    def take(self, new: str, aliases: Iterable[str]) -> None:
-        """Move an object to `new` if it is recorded under an alias and not under `new`."""
+    def take(self, new: str, aliases: Iterable[str]) -> bool:
+        """Move an object to `new` if it is recorded under an alias and not under `new`; return whether it was."""
         if new in self.resources:
-            return
+            return False
         for alias in aliases:
             if alias in self.resources:
                 self.origins[new] = self.origins.pop(alias, alias)
                 self.resources[new] = self.resources.pop(alias)
-                return
+                return True
+        return False
 
 
 def apply_moves(recorded: Mapping[str, ObjectState], config: Config) -> Moves:

@@ -92,9 +92,21 @@ class PriorState:
                 self._by_block.setdefault(block_of_text(address), []).append(address)
         return self._by_block.get(block, [])
 
-    def apply_aliases(self, desired: DesiredObject) -> None:
-        """Move an object to its present address if it is recorded under an alias."""
-        self._moves.take(desired.address, desired.aliases)
+    def apply_aliases(self, desired: DesiredObject, schema_version: int) -> ObjectState | None:
+        """Move an object to its present address if it is recorded under an alias.
+
+        Return it if the alias is of another type: it has the present one from then on, in the version given.
+        """
+        if not self._moves.take(desired.address, desired.aliases):
+            return None
+        item = self._moves.resources[desired.address]
+        if item.type == desired.type:
+            return None
+        item = replace(
+            item, type=desired.type, key=desired.key, provider=desired.provider, schema_version=schema_version
+        )
+        self._moves.resources[desired.address] = item
+        return item
 
     def upgrade(self, objects: Mapping[str, ObjectState]) -> None:
         """Replace objects by their upgraded versions."""

@@ -9,12 +9,14 @@ _ACRONYM = re.compile(r"([A-Z]+)([A-Z][a-z])")
 
 
 def type_name(token: str) -> str:
-    """Return the type of a Pulumi token in configurations.
+    """Return the type of a Pulumi token in configurations; a type of configurations stays as it is.
 
     The part of a module that only repeats the type (`random:index/randomPet:RandomPet`) and the module `index` are left
     out: `random_RandomPet`.
     """
-    package, _, rest = token.partition(":")
+    package, colon, rest = token.partition(":")
+    if not colon:
+        return token
     module, _, name = rest.rpartition(":")
     head, slash, tail = module.rpartition("/")
     if slash and tail == name[:1].lower() + name[1:]:
