@@ -22,6 +22,10 @@ class TypeRules(Protocol):
         """Attributes that the provider computes if the configuration does not set them."""
 
     @property
+    def unknown(self) -> Collection[str]:
+        """Computed attributes that a plan of the provider leaves unknown; an update makes them unknown too."""
+
+    @property
     def replace(self) -> Collection[str]:
         """Attributes whose change needs a new object."""
 
@@ -59,7 +63,7 @@ def decide(
     """Return the action from real attributes (`prior`, None if the object is missing) to the desired ones.
 
     An attribute that is not set takes the type's default; otherwise, if it is computed, its real value (unknown for a
-    new object); otherwise it is removed.
+    new object); otherwise it is removed. A replacement is a new object: ignored attributes take the desired values.
     """
     if prior is None:
         return Decision(Action.CREATE, _planned({}, desired, rules))
@@ -69,10 +73,10 @@ def decide(
     forced = tuple(name for name in changed if name in rules.replace)
     if forced or options.replace:
         order = Action.CREATE_THEN_DELETE if options.create_before_destroy else Action.REPLACE
-        return Decision(order, _planned({}, target, rules), forced, options.replace)
+        return Decision(order, _planned({}, desired, rules), forced, options.replace)
     if not changed:
         return Decision(Action.NO_OP, dict(prior))
-    return Decision(Action.UPDATE, after)
+    return Decision(Action.UPDATE, after | {name: Unknown() for name in rules.unknown if name not in target})
 
 
 def _planned(prior: Mapping[str, Any], desired: Mapping[str, Any], rules: TypeRules) -> dict[str, Any]:

@@ -177,12 +177,12 @@ class StepRequests:
         return replace(desired, attributes=attributes, sensitive=desired.sensitive | paths)
 
     def _ignoring(self, desired: DesiredObject, change: Change) -> DesiredObject:
-        """Return an object with its ignored attributes set to their real values.
+        """Return an object with its ignored attributes set to their real values; a new object has none.
 
         A secret whose real value is unknown keeps its configured value, since a provider accepts no placeholder.
         """
         ignored = desired.lifecycle.ignore_changes
-        if change.before is None or not ignored:
+        if change.before is None or change.action.replaces or not ignored:
             return desired
         refreshed = self._planned.refreshed_objects.get(desired.address)
         real = reveal(change.before, refreshed.attributes if refreshed is not None else None)

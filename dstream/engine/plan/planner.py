@@ -135,10 +135,10 @@ class _Fold:
         planned.values.update(evaluated.values)
         found = []
         for group in evaluated.groups:
-            refreshed = refresh_group(context, group)
             trigger = trigger_reason(
                 evaluated.lifecycle, context.config.resources, planned.changes, planned.changed_blocks
             )
+            refreshed = refresh_group(context, group, trigger)
             made = plan_group(context, refreshed, trigger)
             planned.add(made)
             found.append(made)

@@ -69,6 +69,19 @@ def plan_changes(
     return found
 
 
+def replacement_of(first: PlannedChange, second: PlannedChange) -> PlannedChange:
+    """Return the plan of a replacement from two plans: of the change, and of a new object.
+
+    The attributes that force it are those of the first, so that the reason for the replacement stays visible.
+    """
+    forcing = first.rules.replace
+    attributes = {name: value for name, value in second.desired.attributes.items() if name not in forcing}
+    attributes |= {name: value for name, value in first.desired.attributes.items() if name in forcing}
+    later = (second.rules.computed - forcing) | (first.rules.computed & forcing)
+    rules = replace(second.rules, computed=later, unknown=later, replace=forcing)
+    return PlannedChange(replace(second.desired, attributes=attributes), rules, second.proposed)
+
+
 def _ignoring(desired: DesiredObject, prior: PriorObject | None) -> dict[str, Any]:
     """Return the desired attributes with ignored ones set to their real values, except secrets."""
     ignored = desired.lifecycle.ignore_changes
@@ -97,10 +110,12 @@ def _request(desired: DesiredObject, prior: PriorObject | None, key: bytes) -> R
 
 def _planned_change(desired: DesiredObject, answer: Answer, rules: ResourceTypeRules) -> PlannedChange:
     planned = dict(answer.attributes or {})
-    later = {name for name, value in planned.items() if isinstance(value, Unknown) and name not in desired.attributes}
+    later = frozenset(
+        name for name, value in planned.items() if isinstance(value, Unknown) and name not in desired.attributes
+    )
     attributes = {name: value for name, value in planned.items() if name not in later}
     return PlannedChange(
         replace(desired, attributes=attributes),
-        replace(rules, computed=frozenset(later), replace=frozenset(answer.replace), defaults={}),
+        replace(rules, computed=later, unknown=later, replace=frozenset(answer.replace), defaults={}),
         desired.attributes,
     )

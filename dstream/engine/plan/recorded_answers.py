@@ -82,7 +82,8 @@ class RecordedAnswers(Struct, frozen=True):
 
 
 def _planned_rules(saved: PlannedChange, rules: ResourceTypeRules) -> ResourceTypeRules:
-    return replace(rules, computed=saved.rules.computed, replace=saved.rules.replace, defaults={})
+    computed = saved.rules.computed
+    return replace(rules, computed=computed, unknown=computed, replace=saved.rules.replace, defaults={})
 
 
 def requirement_key(flow: str, role: str) -> str:

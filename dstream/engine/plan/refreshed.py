@@ -16,11 +16,12 @@ from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.plan.context import PlanContext
 from dstream.engine.plan.errors import object_exists, sensitive_identity, unreachable, unresolved
 from dstream.engine.plan.evaluated import ObjectGroup
-from dstream.engine.plan.provider_plan import PlannedChange, PriorObject, plan_changes
+from dstream.engine.plan.provider_plan import PlannedChange, PriorObject, plan_changes, replacement_of
 from dstream.engine.plan.resource_diff import planned_identity, prior_attributes
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.refresh.import_blocks import ImportTarget, imported_object, object_to_import
 from dstream.engine.refresh.refresh import RefreshedObject
+from dstream.plan import Reason
 from dstream_state import ObjectState
 
 
@@ -45,18 +46,21 @@ class RefreshedGroup(Struct, frozen=True):
     targets: tuple[RefreshedTarget, ...]
 
 
-def refresh_group(context: PlanContext, group: ObjectGroup) -> RefreshedGroup:
-    """Return the objects of a group with prior and refreshed ones; raise DiagnosticsError if a provider rejects one."""
+def refresh_group(context: PlanContext, group: ObjectGroup, trigger: Reason) -> RefreshedGroup:
+    """Return the objects of a group with prior and refreshed ones; raise DiagnosticsError if a provider rejects one.
+
+    `trigger` is the reason for a replacement by `replace_triggered_by`.
+    """
     renamed: dict[str, ObjectState] = {}
     for desired in group.objects:
         item = context.prior.apply_aliases(desired, group.rules.version)
         if item is not None and item.status in ("ok", "tainted"):
             renamed[desired.address] = item
     context.prefetch.request_renamed(group.spec, renamed)
-    planned = _plan_with_provider(context, group, group.objects)
+    planned = _plan_with_provider(context, group, group.objects, trigger)
     objects = [_with_plan(desired, planned) for desired in group.objects]
     _request_absent(context, group, objects)
-    return RefreshedGroup(tuple(_target(context, group, desired, planned) for desired in objects))
+    return RefreshedGroup(tuple(_target(context, group, desired, planned, trigger) for desired in objects))
 
 
 def check_prior(address: str, item: ObjectState | None, refreshed: RefreshedObject) -> Iterator[Diagnostic]:
@@ -73,7 +77,11 @@ def _with_plan(desired: DesiredObject, planned: Mapping[str, PlannedChange]) -> 
 
 
 def _target(
-    context: PlanContext, group: ObjectGroup, desired: DesiredObject, planned: Mapping[str, PlannedChange]
+    context: PlanContext,
+    group: ObjectGroup,
+    desired: DesiredObject,
+    planned: Mapping[str, PlannedChange],
+    trigger: Reason,
 ) -> RefreshedTarget:
     address = desired.address
     problems = list(_sensitive_identities(desired, group.rules))
@@ -85,7 +93,7 @@ def _target(
         except DiagnosticsError as problem:
             problems += problem.diagnostics
     if importing is not None:
-        planned = {**planned, **_plan_with_provider(context, group, [desired])}
+        planned = {**planned, **_plan_with_provider(context, group, [desired], trigger)}
         desired = _with_plan(desired, planned)
     item, refreshed = context.prior.objects.get(address), context.prefetch.refreshed(address)
     if item is None and refreshed.exists:
@@ -110,7 +118,7 @@ def _take_over(context: PlanContext, group: ObjectGroup, desired: DesiredObject,
 
 
 def _plan_with_provider(
-    context: PlanContext, group: ObjectGroup, objects: Iterable[DesiredObject]
+    context: PlanContext, group: ObjectGroup, objects: Iterable[DesiredObject], trigger: Reason
 ) -> dict[str, PlannedChange]:
     """Return the provider's plans for objects by address, if the schema of their type has `plans`."""
     rules, spec, saved = group.rules, group.spec, context.saved
@@ -125,9 +133,40 @@ def _plan_with_provider(
     if saved is not None:
         found, proposals = saved.recall_planned(proposals, rules)
     if proposals:
-        fresh = plan_changes(context.pool.session(spec), proposals, rules, context.key)
+        fresh = _planned_by_provider(context, group, proposals, trigger)
         found += fresh if saved is None else (saved.merge_planned(each, rules) for each in fresh)
     return {each.desired.address: each for each in found}
+
+
+def _planned_by_provider(
+    context: PlanContext,
+    group: ObjectGroup,
+    proposals: Sequence[tuple[DesiredObject, PriorObject | None]],
+    trigger: Reason,
+) -> list[PlannedChange]:
+    """Return the provider's plans. It plans what will be replaced a second time, as a new object.
+
+    An object that its provider replaces was planned as a new one already, unless attributes are ignored: these keep
+    their real values in a change, and take the desired ones in a new object.
+    """
+    session = context.pool.session(group.spec)
+    found = plan_changes(session, proposals, group.rules, context.key)
+    again: dict[int, DesiredObject] = {}
+    for index, (desired, prior) in enumerate(proposals):
+        forced = _replaced(context, desired) or trigger is not Reason.NONE
+        if prior is not None and (forced or (found[index].rules.replace and desired.lifecycle.ignore_changes)):
+            again[index] = desired
+    if again:
+        second = plan_changes(session, [(desired, None) for desired in again.values()], group.rules, context.key)
+        for index, planned in zip(again, second, strict=True):
+            found[index] = replacement_of(found[index], planned)
+    return found
+
+
+def _replaced(context: PlanContext, desired: DesiredObject) -> bool:
+    """Whether an object is replaced by request, or because it is tainted."""
+    item = context.prior.objects.get(desired.address)
+    return desired.address in context.replaced or (item is not None and item.status == "tainted")
 
 
 def _prior_object(context: PlanContext, desired: DesiredObject) -> PriorObject | None:

@@ -17,6 +17,8 @@ class ResourceTypeRules(Struct, frozen=True):
     """The rules of one type; satisfies `dstream.plan.TypeRules`."""
 
     computed: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    """Computed attributes that the provider's plan of a change leaves unknown."""
     replace: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     unordered: frozenset[str] = frozenset()

@@ -14,6 +14,7 @@ class Rules:
     computed: frozenset[str] = frozenset({"id"})
     replace: frozenset[str] = frozenset({"name"})
     defaults: dict[str, Any] = field(default_factory=lambda: {"size": 1})
+    unknown: frozenset[str] = frozenset()
     unordered: frozenset[str] = frozenset({"tags"})
 
 
