@@ -62,9 +62,8 @@ def _read(connection: Any, length: int) -> bytes:
     found = bytearray()
     deadline = time.monotonic() + _PATIENCE
     while len(found) < length:
-        payload = stream.read()
-        if payload is not None:
-            found += payload
+        if payloads := stream.read():
+            found += b"".join(payloads)
         elif time.monotonic() > deadline:
             raise ProviderError("No answer", f"{length} bytes of the log were not sent within {_PATIENCE:.0f} s")
         else:

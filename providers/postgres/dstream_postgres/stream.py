@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from dstream_postgres import messages
-from dstream_postgres.copyboth import CopyBoth
+from dstream_postgres.copyboth import CopyBoth, Replication
 from dstream_postgres.database import rows
 from dstream_postgres.encoder import Encoder, Values
+from dstream_postgres.frames import Frames, readable
 from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
 from dstream_postgres.messages import (
     BEGIN,
@@ -84,12 +85,17 @@ class Stream:
     def start(self) -> None:
         """Begin to read. psycopg2.errors.ObjectInUse: another process reads the slot."""
         publication = quote(self._position.publication).replace("'", "''")
-        self._connection.cursor().start_replication_expert(
+        command = (
             f"START_REPLICATION SLOT {quote(self._position.slot)} LOGICAL {format_lsn(self._position.lsn)}"
-            f" (proto_version '1', publication_names '{publication}')",
-            decode=False,
+            f" (proto_version '1', publication_names '{publication}')"
         )
-        self._stream = CopyBoth(self._connection)
+        self._stream: Replication
+        if readable(self._connection):
+            self._stream = frames = Frames(self._connection)
+            frames.start(command)
+        else:
+            self._connection.cursor().start_replication_expert(command, decode=False)
+            self._stream = CopyBoth(self._connection)
         self._stream.confirm(self._released, self._lsn)
 
     def run(self, end: int | None) -> None:
@@ -105,8 +111,8 @@ class Stream:
         skip: frozenset[bytes] = frozenset()
         between = True
         while True:
-            payload = read()
-            if payload is None:
+            payloads = read()
+            if not payloads:
                 if lines:
                     session.emit_bytes(b"".join(lines), len(lines))
                     lines.clear()
@@ -115,78 +121,80 @@ class Stream:
                 if not between:
                     select.select([self._connection], [], [], _POLL)
                 continue
-            kind = payload[0]
-            if kind == INSERT:
-                fast = inserts.get(payload[1:5])
-                if fast is not None:
-                    number += 1
-                    if not skip or payload[1:5] not in skip:
-                        append(
-                            fast(payload, 8, at, number, tail) or self._insert(payload, at + b"%08d" % number + tail)
-                        )
-            elif kind == UPDATE:
-                relation = payload[1:5]
-                fast = updates.get(relation)
-                if fast is not None:
-                    number += 1
-                    if not skip or relation not in skip:
-                        line = fast(payload, 8, at, number, tail) if payload[5] == 78 else None
-                        append(line or self._update(encoders[relation], payload, at + b"%08d" % number + tail))
-            elif kind == DELETE:
-                relation = payload[1:5]
-                encoder = encoders.get(relation)
-                if encoder is not None:
-                    number += 1
-                    if not skip or relation not in skip:
-                        append(self._delete(encoder, payload, at + b"%08d" % number + tail))
-            elif kind == BEGIN:
-                lsn, xid = messages.parse_begin(payload)
-                at, tail = position_prefix(lsn), b'","TransactionID":%d}}\n' % xid
-                number, between = 0, False
-                if relations.seen:
-                    skip = relations.skipped(xid)
-                elif skip:
-                    skip = frozenset()
-            elif kind == ORIGIN:
-                origin = messages.parse_origin(payload)
-                if self._origins.drops(origin):
-                    inserts, updates, encoders = {}, {}, {}
-                else:
-                    tail = b'","TransactionID":%d,"Origin":%b}}\n' % (xid, orjson.dumps(origin))
-            elif kind == COMMIT:
-                between = True
-                inserts, updates, encoders = relations.inserts, relations.updates, relations.encoders
-                if self._dying and number:
-                    self._die_within(lines)
-                if lines and session.max_records is not None:
-                    session.emit_bytes(b"".join(lines), len(lines))
-                    lines.clear()
-                self._advance(messages.parse_commit_end(payload))
-                done = session.stopping or (end is not None and self._lsn >= end)
-                if done or self._due(len(lines)):
-                    if lines:
-                        session.emit_bytes(b"".join(lines), len(lines))
-                        lines.clear()
-                    self._checkpoint(last=done)
-                    if done:
-                        return
-            elif kind == RELATION:
-                if lines:
-                    session.emit_bytes(b"".join(lines), len(lines))
-                    lines.clear()
-                relation = relations.learn(payload, self._position.tables, xid)
-                if relation in relations.seen and relations.seen[relation].sees(xid):
-                    skip |= {relation}
-            elif kind == TRUNCATE:
-                for relation in messages.parse_truncate(payload):
+            for payload in payloads:
+                kind = payload[0]
+                if kind == INSERT:
+                    fast = inserts.get(payload[1:5])
+                    if fast is not None:
+                        number += 1
+                        if not skip or payload[1:5] not in skip:
+                            append(
+                                fast(payload, 8, at, number, tail)
+                                or self._insert(payload, at + b"%08d" % number + tail)
+                            )
+                elif kind == UPDATE:
+                    relation = payload[1:5]
+                    fast = updates.get(relation)
+                    if fast is not None:
+                        number += 1
+                        if not skip or relation not in skip:
+                            line = fast(payload, 8, at, number, tail) if payload[5] == 78 else None
+                            append(line or self._update(encoders[relation], payload, at + b"%08d" % number + tail))
+                elif kind == DELETE:
+                    relation = payload[1:5]
                     encoder = encoders.get(relation)
                     if encoder is not None:
                         number += 1
-                        if relation not in skip:
-                            append(encoder.truncate(at + b"%08d" % number + tail))
-            if len(lines) >= _BLOCK:
-                session.emit_bytes(b"".join(lines), len(lines))
-                lines.clear()
+                        if not skip or relation not in skip:
+                            append(self._delete(encoder, payload, at + b"%08d" % number + tail))
+                elif kind == BEGIN:
+                    lsn, xid = messages.parse_begin(payload)
+                    at, tail = position_prefix(lsn), b'","TransactionID":%d}}\n' % xid
+                    number, between = 0, False
+                    if relations.seen:
+                        skip = relations.skipped(xid)
+                    elif skip:
+                        skip = frozenset()
+                elif kind == ORIGIN:
+                    origin = messages.parse_origin(payload)
+                    if self._origins.drops(origin):
+                        inserts, updates, encoders = {}, {}, {}
+                    else:
+                        tail = b'","TransactionID":%d,"Origin":%b}}\n' % (xid, orjson.dumps(origin))
+                elif kind == COMMIT:
+                    between = True
+                    inserts, updates, encoders = relations.inserts, relations.updates, relations.encoders
+                    if self._dying and number:
+                        self._die_within(lines)
+                    if lines and session.max_records is not None:
+                        session.emit_bytes(b"".join(lines), len(lines))
+                        lines.clear()
+                    self._advance(messages.parse_commit_end(payload))
+                    done = session.stopping or (end is not None and self._lsn >= end)
+                    if done or self._due(len(lines)):
+                        if lines:
+                            session.emit_bytes(b"".join(lines), len(lines))
+                            lines.clear()
+                        self._checkpoint(last=done)
+                        if done:
+                            return
+                elif kind == RELATION:
+                    if lines:
+                        session.emit_bytes(b"".join(lines), len(lines))
+                        lines.clear()
+                    relation = relations.learn(payload, self._position.tables, xid)
+                    if relation in relations.seen and relations.seen[relation].sees(xid):
+                        skip |= {relation}
+                elif kind == TRUNCATE:
+                    for relation in messages.parse_truncate(payload):
+                        encoder = encoders.get(relation)
+                        if encoder is not None:
+                            number += 1
+                            if relation not in skip:
+                                append(encoder.truncate(at + b"%08d" % number + tail))
+                if len(lines) >= _BLOCK:
+                    session.emit_bytes(b"".join(lines), len(lines))
+                    lines.clear()
 
     def release(self) -> None:
         """Tell the server how far changes are stored behind us; it may forget what is before."""
