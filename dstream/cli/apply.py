@@ -111,6 +111,8 @@ def carry_out(
     operation: Operation, plan_options: PlanOptions, saved: PlanFile | None = None, **settings: Unpack[ApplySettings]
 ) -> int:
     """Plan, prompt for approval and apply, or apply a saved plan; return the exit code."""
+    from msgspec import structs
+
     from dstream.cli.render.approval import Approval
     from dstream.cli.render.diagnostics import diagnostics_text
     from dstream.cli.render.progress import PlainProgress, applied_summary, progress_for
@@ -118,6 +120,7 @@ def carry_out(
     from dstream.stopping import Stop, on_signals
 
     paint = paint_for(sys.stdout, color=settings["color"])
+    plan_options = structs.replace(plan_options, parallelism=settings["parallelism"])
     patience = seconds(settings["lock_timeout"], "-lock-timeout")
     options = ApplyOptions(plan_options, settings["parallelism"], patience, settings["stop_tasks"])
     events = None

@@ -130,7 +130,11 @@ def plan_options(function: F) -> F:
     function = option("replace", metavar="ADDRESS", multiple=True, help="Replace the object at this address.")(function)
     function = flag("refresh", default=True, help="Refresh the state before planning (default).")(function)
     return option(
-        "parallelism", metavar="N", type=click.IntRange(min=1), default=10, help="Number of concurrent changes."
+        "parallelism",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=10,
+        help="Number of concurrent changes and of tasks planned together.",
     )(function)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.cli.open_operation import open_configured, operation_inputs, task_targets
-from dstream.cli.options import Command, config_options, flag, format_option, lock_options, option, plan_options
+from dstream.cli.options import Command, config_options, flag, format_option, option, plan_options
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.refresh_progress import announce, show_refresh
 
@@ -34,7 +34,7 @@ def write_plan_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 @click.argument("task", required=False)
 @config_options
 @plan_options
-@lock_options
+@option("lock-timeout", metavar="DURATION", default="0s", help="Has no effect: a plan takes no lock.")
 @option("out", metavar="FILE", help="Save the plan for `dstream apply FILE`.")
 @option("generate-config-out", metavar="FILE", help="Write blocks for imported objects that are not declared.")
 @format_option
@@ -79,7 +79,7 @@ def command(
 
         if generate(operation, generate_config_out, {}, quiet=form != "text"):
             operation = open_configured(config, var, var_file, ask=input)
-    options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace)
+    options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace, parallelism=parallelism)
     options = with_targets(options, task_targets(operation, task, target))
     save = (
         None if out is None else partial(_save, Path(out), operation, options, operation_inputs(config, var, var_file))

@@ -1,8 +1,10 @@
 """Plugins: provider processes and the wire: finds and probes providers, plans tasks, manages objects."""
 
 from dstream.plugins.binary import Binary, ProviderSource
-from dstream.plugins.derive import Derivation, DerivedResource, begin_derive, derive
+from dstream.plugins.derivation import Derivation, DerivedResource
+from dstream.plugins.derive import derive
 from dstream.plugins.pending import Pending
+from dstream.plugins.plan_session import PlanSession
 from dstream.plugins.probe import ProviderInfo, begin_probe, probe, probe_many
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import Answer, Request
@@ -18,13 +20,13 @@ __all__ = [
     "DerivedResource",
     "LegacyLifecycle",
     "Pending",
+    "PlanSession",
     "ProviderInfo",
     "ProviderSource",
     "Redactor",
     "Request",
     "ResourceSchema",
     "ResourceSession",
-    "begin_derive",
     "begin_probe",
     "derive",
     "probe",

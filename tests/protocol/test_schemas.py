@@ -37,14 +37,15 @@ def schema_of(line: dict[str, Any], by_host: bool, opening: dict[str, Any] | Non
         return "new-stream"
     if "data" in line:
         return "envelope"
+    plans = opening is not None and opening["command"] == "serve" and opening["role"] != "resource"
     if by_host:
-        return "request" if opening else "opening" if "protocol" in line else "opening-v1"
+        return "plan-request" if plans else "request" if opening else "opening" if "protocol" in line else "opening-v1"
     if opening is None:
         return "probe"
     if opening.get("protocol") != 2:
         return "lifecycle-v1"
     if "id" in line:
-        return "answer"
+        return "plan-line" if plans else "answer"
     return "plan-line" if opening["command"] == "plan" else "handshake"
 
 
@@ -90,7 +91,9 @@ def test_what_the_sdk_answers_fits_the_schemas(transcript: Transcript) -> None:
 
 def test_schemas_refuse_what_the_rules_refuse() -> None:
     assert problems("checkpoint", {"checkpoint": {}, "n": 0})
-    assert problems("opening", {"command": "serve", "protocol": 2, "role": "input", "config": {}})
+    assert problems("opening", {"command": "schema", "protocol": 2, "role": "input", "config": {}})
+    assert problems("opening", {"command": "plan", "protocol": 2, "role": "resource", "config": {}})
+    assert problems("plan-request", {"id": 1, "command": "plan", "task": "copy"})
     assert problems("opening-v1", {"command": "run", "protocol": 2, "config": {}})
     assert problems("handshake", {"status": "error", "diagnostics": []})
     assert problems("answer", {"id": 1, "status": "error"})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from dstream.plugins import (
     Answer,
     Binary,
     LegacyLifecycle,
+    PlanSession,
     ProviderInfo,
     ProviderSource,
     Request,
@@ -96,6 +98,29 @@ def test_the_host_asks_what_a_task_needs(name: str) -> None:
     assert [each["name"] for each in found.streams] == [line["stream"]["name"] for line in lines if "stream" in line]
     assert [list(pair) for pair in found.released] == lines[-1].get("released", [])
     assert [each.summary for each in found.warnings] == [each["summary"] for each in lines[-1].get("diagnostics", [])]
+
+
+@pytest.mark.parametrize("name", named("plans-"))
+def test_the_host_asks_one_process_what_many_tasks_need(name: str) -> None:
+    transcript = TRANSCRIPTS[name]
+    opening, *requests = said(transcript, "host")
+    session = PlanSession(binary(transcript), info(transcript), opening["role"], WAIT)
+    try:
+        for request in requests:
+            lines = [line for line in said(transcript, "provider") if line.get("id") == request["id"]]
+            ask = partial(session.derive, task=request["task"], config_json=request["config"])
+            if lines[-1]["status"] == "error":
+                with pytest.raises(DiagnosticsError) as caught:
+                    ask()
+                expected = [each["summary"] for each in lines[-1]["diagnostics"]]
+                assert [each.summary for each in caught.value.diagnostics] == expected
+                continue
+            found = ask()
+            names = [line["resource"]["key"] for line in lines if "resource" in line]
+            assert [each.key for each in found.resources] == names
+            assert [list(pair) for pair in found.released] == lines[-1].get("released", [])
+    finally:
+        session.close()
 
 
 @pytest.mark.parametrize("name", named("resource-", "host-resource-"))
@@ -174,6 +199,7 @@ def test_every_transcript_is_replayed_or_it_is_said_why_not() -> None:
     families = (
         "probe-",
         "plan-",
+        "plans-",
         "host-plan-",
         "resource-",
         "host-resource-",

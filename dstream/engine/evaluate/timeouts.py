@@ -17,7 +17,7 @@ from dstream.engine.evaluate.expansion import InstanceNames
 from dstream.engine.evaluate.targeting import block_of_text
 from dstream.lang import Scope, Sensitive, contains_unknown, evaluate, sensitive_paths
 from dstream.lang.durations import duration_text, seconds_of
-from dstream.plugins.derive import LONGEST_SECONDS
+from dstream.plugins.derivation import LONGEST_SECONDS
 from dstream_state import NO_TIMEOUTS, Timeouts
 
 _SHOWN = 40

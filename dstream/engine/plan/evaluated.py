@@ -114,9 +114,13 @@ def _check_attributes(block: ResourceBlock, found: Iterable[DesiredObject], sche
             raise DiagnosticsError(problems)
 
 
-def evaluate_task(context: PlanContext, task: TaskInstance, required: RequiredObjects) -> EvaluatedBlock:
-    """Return the selected objects that a task requires, with the lifecycle and timeouts of its block."""
-    names = InstanceNames(task.block.for_each, task.block.count)
+def evaluate_task(
+    context: PlanContext, task: TaskInstance, required: RequiredObjects, names: InstanceNames
+) -> EvaluatedBlock:
+    """Return the selected objects that a task requires, with the lifecycle and timeouts of its block.
+
+    `names` are those of all instances of the block.
+    """
     key = task.address.key
 
     def bound(scope: Scope) -> Scope:

@@ -12,7 +12,7 @@ from dstream.engine.evaluate.resource_values import ResourceValues
 from dstream.engine.plan.recorded_answers import RecordedAnswers
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.task_instance import Streams, TaskInstance
-from dstream.engine.providers.task_requirements import RequiredObjects
+from dstream.engine.providers.task_requirements import PARALLELISM, RequiredObjects
 from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.plan import Plan
 from dstream_state import Record, Snapshot, Timeouts
@@ -28,6 +28,8 @@ class PlanOptions(Struct, frozen=True):
     targets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
+    parallelism: int = PARALLELISM
+    """The number of tasks whose providers are queried at the same time."""
     imports: Mapping[str, Any] = field(default_factory=dict)
     """Identities of objects to import, by address, in addition to `import` blocks."""
     discovered: Mapping[str, Streams] = field(default_factory=dict)

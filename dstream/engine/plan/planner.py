@@ -52,6 +52,7 @@ def make_plan(
     for name in operation.graph.in_order():
         if name in context.selection:
             fold.block(name)
+    pool.end_planning()
     return plan_result(context, fold.planned, pending)
 
 
@@ -172,9 +173,9 @@ class _Fold:
                 context.schemas.check_settings(side.spec)
             required = context.prefetch.required(task)
             self.planned.required[address] = required
-            self._required(f"task.{name}", task, required)
+            self._required(f"task.{name}", task, required, names)
 
-    def _required(self, block: str, task: TaskInstance, required: RequiredObjects) -> None:
+    def _required(self, block: str, task: TaskInstance, required: RequiredObjects, names: InstanceNames) -> None:
         address = str(task.address)
         if required.problems:
             self.planned.fail(block, required.problems)
@@ -185,7 +186,7 @@ class _Fold:
             self.planned.waiting_tasks.add(address)
             self.planned.defer(block, _deferred(task, required))
             return
-        evaluated = evaluate_task(self._context, task, required)
+        evaluated = evaluate_task(self._context, task, required, names)
         self._objects(evaluated)
         self._postconditions(evaluated)
         if self._context.selection.complete(block):

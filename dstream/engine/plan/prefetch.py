@@ -50,10 +50,12 @@ class Prefetch:
         self._options, self._saved = options, saved
         self._specs: dict[str, ProviderSpec] = {}
         self._tasks: dict[str, TaskInstance] = {}
+        self._instances: dict[str, list[TaskInstance]] = {}
+        """The same tasks, by the name of their block."""
         self._requested: set[str] = set()
         if saved is None:
             self._refresh = Refresh(pool, operation.refresh_progress)
-            self._requirements = TaskRequirements(pool)
+            self._requirements = TaskRequirements(pool, options.parallelism)
         else:
             self._refresh = SavedRefresh(pool, operation.refresh_progress, saved.refreshed_objects)
             self._requirements = SavedTaskRequirements(pool, saved.derivations)
@@ -135,10 +137,10 @@ class Prefetch:
 
     def add_task(self, name: str) -> list[TaskInstance]:
         """Evaluate a task in the fold, unless it was evaluated early; return its instances."""
-        if not any(task.address.name == name for task in self._tasks.values()):
+        if not self._instances.get(name):
             self._evaluate_task(name)
-            self._join(side.spec for task in self._tasks.values() if task.address.name == name for side in task.sides)
-        return [task for task in self._tasks.values() if task.address.name == name]
+            self._join(side.spec for task in self._instances[name] for side in task.sides)
+        return self._instances[name]
 
     def request_absent(self, spec: ProviderSpec, objects: dict[str, ObjectState]) -> None:
         """Query objects that should not exist yet, by their planned identity."""
@@ -179,6 +181,7 @@ class Prefetch:
 
     def _evaluate_task(self, name: str) -> None:
         block = self._operation.config.tasks[name]
+        found: list[TaskInstance] = []
         for key, names in instances(block.for_each, block.count, self._scope):
             task = task_instance(block, key, self._scope.bind(names), self._operation.config)
             if self._saved is not None:
@@ -189,6 +192,10 @@ class Prefetch:
                 dependencies=self._dependencies.of(f"task.{name}"),
                 discovered=discovered_of(self._prior.tasks, task, self._options.discovered),
             )
+            found.append(task)
+        # All instances or none: after an error here the fold evaluates the block again, and reports it.
+        self._instances[name] = found
+        for task in found:
             self._tasks[str(task.address)] = task
             for side in task.sides:
                 self._specs[side.spec.name] = side.spec

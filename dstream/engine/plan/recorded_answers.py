@@ -25,7 +25,7 @@ from dstream.engine.refresh.refresh import NOT_REFRESHED, Refresh, RefreshedObje
 from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
 from dstream.lang.markers import SECRET, UNKNOWN_MARKER, WITHHELD, escaped
-from dstream.plugins.derive import Derivation, DerivedResource
+from dstream.plugins.derivation import Derivation, DerivedResource
 from dstream_state import ObjectState, Timeouts
 
 _ABSENT = object()

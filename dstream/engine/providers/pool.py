@@ -16,12 +16,14 @@ from dstream.engine.setup.operation import DATA_DIR, Operation
 from dstream.plugins import (
     Binary,
     LegacyLifecycle,
+    PlanSession,
     ProviderInfo,
     ProviderSource,
     ResourceSession,
     probe_many,
     resolve,
 )
+from dstream.plugins.plan_session import PLANS_MANY
 from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.type_schemas import DESCRIBES, DescribedTypes
 
@@ -58,6 +60,8 @@ class ProviderPool:
         self._described: dict[str, tuple[dict[str, Any], Installed]] = {}
         self._describing = threading.Lock()
         self._sessions: dict[str, ResourceSession | LegacyLifecycle] = {}
+        self._planning: dict[tuple[ProviderSource, Role], PlanSession] = {}
+        self._starting_planning = threading.Lock()
         self._restarts: dict[str, int] = {}
         self._killed = False
 
@@ -121,6 +125,28 @@ class ProviderPool:
                 session.kill()
         return session
 
+    def plan_session(self, spec: ProviderSpec) -> PlanSession | None:
+        """Return the process that plans for all tasks with the provider of a spec, started if it does not run.
+
+        Return None if the provider cannot plan many tasks in one process.
+        """
+        found = self.installed(spec)
+        if PLANS_MANY not in found.info.capabilities:
+            return None
+        where = (spec.source, spec.role)
+        with self._starting_planning:
+            if where not in self._planning:
+                self._planning[where] = PlanSession(found.binary, found.info, spec.role)
+            return self._planning[where]
+
+    def end_planning(self) -> None:
+        """End the processes that plan for tasks; what is asked later starts them again."""
+        with self._starting_planning:
+            sessions = list(self._planning.values())
+            self._planning.clear()
+        for session in sessions:
+            session.close()
+
     def secrets_of(self, spec: ProviderSpec) -> tuple[str, ...]:
         """Return the secrets of a configuration: its sensitive texts, and the secrets that they are built from."""
         return (*spec.secrets, *sorted(self._operation.secrets.within(spec.secrets)))
@@ -144,6 +170,7 @@ class ProviderPool:
 
     def close(self) -> None:
         """End all processes: close their stdin and wait for them to finish."""
+        self.end_planning()
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
@@ -151,7 +178,7 @@ class ProviderPool:
     def kill(self) -> None:
         """Kill all processes."""
         self._killed = True
-        for session in list(self._sessions.values()):
+        for session in (*self._sessions.values(), *self._planning.values()):
             session.kill()
 
 

@@ -8,6 +8,7 @@ share. A version 1 output requires one opaque object, its lifecycle; a version 1
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -34,6 +35,8 @@ from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.type_schemas import fetch
 from dstream_state import V1_LIFECYCLE
 
+PARALLELISM = 10
+"""The number of tasks that are queried at the same time, unless the user says otherwise."""
 _LIFECYCLE = "lifecycle"
 """The key of the only object of a version 1 output."""
 
@@ -73,29 +76,46 @@ class RequiredObjects(Struct, frozen=True):
 class TaskRequirements:
     """Queries the providers of tasks for their requirements, several tasks in parallel."""
 
-    def __init__(self, pool: ProviderPool) -> None:
-        """Use the providers of `pool`."""
+    def __init__(self, pool: ProviderPool, parallelism: int = PARALLELISM) -> None:
+        """Use the providers of `pool`, for at most `parallelism` tasks at the same time."""
         self._pool = pool
-        self._threads: dict[str, threading.Thread] = {}
+        self._parallelism = parallelism
+        self._lock = threading.Lock()
+        self._waiting: deque[TaskInstance] = deque()
+        self._workers = 0
+        self._started: dict[str, threading.Event] = {}
         self._results: dict[str, RequiredObjects | Exception] = {}
 
     def start(self, task: TaskInstance) -> None:
         """Start the queries of a task; `result` waits for the answers."""
-        thread = threading.Thread(target=self._ask, args=(task,), name=f"derive {task.address}", daemon=True)
-        self._threads[str(task.address)] = thread
-        thread.start()
+        with self._lock:
+            self._started[str(task.address)] = threading.Event()
+            self._waiting.append(task)
+            if self._workers < self._parallelism:
+                self._workers += 1
+                threading.Thread(target=self._work, name=f"requirements-{self._workers}", daemon=True).start()
 
     def result(self, task: TaskInstance) -> RequiredObjects:
         """Return the requirements of a task, started now unless `start` was called."""
-        thread = self._threads.pop(str(task.address), None)
-        if thread is not None:
-            thread.join()
+        started = self._started.get(str(task.address))
+        if started is not None:
+            started.wait()
         elif str(task.address) not in self._results:
             self._ask(task)
         found = self._results[str(task.address)]
         if isinstance(found, Exception):
             raise found
         return found
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._workers -= 1
+                    return
+                task = self._waiting.popleft()
+            self._ask(task)
+            self._started[str(task.address)].set()
 
     def _ask(self, task: TaskInstance) -> None:
         try:
@@ -147,14 +167,19 @@ class TaskRequirements:
     def answer(self, side: Side, flow: str, streams: Streams) -> Derivation:
         """Return the requirements of a side, as its provider answers."""
         found = self._pool.installed(side.spec)
+        delivered = streams if side.role == "output" else None
+        config, secrets = side.spec.wire(found.info), self._pool.secrets_of(side.spec)
+        session = self._pool.plan_session(side.spec)
+        if session is not None:
+            return session.derive(task=flow, config_json=config, streams=delivered, redact=secrets)
         return derive(
             found.binary,
             found.info,
             task=flow,
             role=side.role,
-            config_json=side.spec.wire(found.info),
-            streams=streams if side.role == "output" else None,
-            redact=self._pool.secrets_of(side.spec),
+            config_json=config,
+            streams=delivered,
+            redact=secrets,
         )
 
 

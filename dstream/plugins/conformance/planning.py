@@ -1,4 +1,4 @@
-"""Rules about the plan of a data role: R11, R12, R14, R16."""
+"""Rules about the plan of a data role: R11, R12, R14, R16, R17."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
 from dstream.plugins.conformance.talk import Talk
-from dstream.plugins.derive import is_timeout
+from dstream.plugins.derivation import is_timeout
+from dstream.plugins.plan_session import PLANS_MANY
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.wire import decode_object
 from dstream_state import TIMED
@@ -42,6 +43,7 @@ def check_plan(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], ro
     yield check("R12", lambda: _twice(binary, info, config, role), role)
     yield check("R14", lambda: _objects(binary, info, config, role), role)
     yield check("R16", lambda: _timeouts(binary, config, role), role)
+    yield check("R17", lambda: _many(binary, info, config, role), role)
 
 
 def _discard(found: object) -> None:
@@ -52,6 +54,33 @@ def _twice(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: 
     if "discovers" in info.capabilities:
         raise Skipped("it discovers, so two plans may differ")
     require(plan(binary, config, role) == plan(binary, config, role), "two plans of one configuration differ")
+
+
+def _many(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:
+    if PLANS_MANY not in info.capabilities:
+        raise Skipped("it does not announce plans_many")
+    alone = plan(binary, config, role)
+    with Talk(binary, {"command": "serve", "protocol": 2, "role": role, "config": {}}) as talk:
+        require(talk.object("ready").get("status") == "ready", "it is not ready for requests")
+        request: dict[str, Any] = {"command": "plan", "task": "conformance", "config": config}
+        if role == "output":
+            request["streams"] = [STREAM]
+        wrong = {**request, "id": 2, "config": {**config, "conformance_no_such_setting": 1}}
+        talk.send({"id": 1, **request}, wrong, {"id": 3, **request})
+        talk.close_input()
+        answers: dict[Any, list[dict[str, Any]]] = {1: [], 2: [], 3: []}
+        for line in talk.rest(60.0):
+            form = decode_object(line) or {}
+            number = form.pop("id", None)
+            require(number in answers, f"it wrote {line[:200]!r}, which answers no request")
+            answers[number].append(form)
+        require(talk.code == 0, f"it exited with {talk.code}")
+    for number, lines in answers.items():
+        ends = [line for line in lines if "status" in line]
+        require(len(ends) == 1 and lines[-1] is ends[0], f"the answer to request {number} has {len(ends)} ends")
+    if "discovers" not in info.capabilities:
+        for number in (1, 3):
+            require((answers[number][:-1], answers[number][-1]) == alone, f"answer {number} differs from a plan alone")
 
 
 def _timeouts(binary: Binary, config: Mapping[str, Any], role: str) -> None:

@@ -1,46 +1,43 @@
-"""Plan response: the answer to `plan` of a data role, with required objects and the streams of an input."""
+"""Plan response: the answer to `plan` of a data role, with required objects and the streams of an input.
+
+Nothing is written before the plan is complete.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dstream_sdk.channel import Writer, encode, wrap
+from dstream_sdk.channel import encode, unwrap, wrap
 from dstream_sdk.errors import Deferred, InvalidError
-from dstream_sdk.handshake import refuse
+from dstream_sdk.handshake import refusal
 from dstream_sdk.input import Input
 from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, streams_of
 from dstream_sdk.settings import decode
 
 
-def derive(
-    part: Input[Any] | Output[Any] | None,
-    config: type[Any],
-    opening: Mapping[str, Any],
-    given: Mapping[str, Any],
-    writer: Writer,
-) -> int:
-    """Write the objects and streams that `part` plans, and the status; return the exit code.
+def plan_answer(
+    part: Input[Any] | Output[Any], config: type[Any], request: Mapping[str, Any], members: Mapping[str, Any]
+) -> bytes:
+    """Return the lines of the answer to `request`, joined: the objects and streams that `part` plans, and the status.
 
-    Nothing is written before the plan is complete.
+    `request` has the members `task`, `config` and, for outputs, `streams`. Each line begins with `members`. An error
+    is an answer of one line.
     """
-    if part is None:
-        return refuse(writer, InvalidError("No such role", "the provider does not have it"))
-    context = PlanContext(str(opening.get("task") or ""), streams_of(opening))
     try:
-        found: Iterable[Any] = list(part.plan(decode(config, given), context))
-        lines = [_line(each) for each in found if isinstance(each, Resource | Stream)]
+        return b"\n".join(encode({**members, **line}) for line in _lines(part, config, request))
     except Deferred as deferred:
-        writer.send(encode({"status": "deferred", "needs": list(deferred.needs)}))
-        return 0
+        return encode({**members, "status": "deferred", "needs": list(deferred.needs)})
     except Exception as problem:  # noqa: BLE001 - whatever it is, it is the answer, and the host proposes nothing
-        refuse(writer, problem)
-        return 0
-    for line in lines:
-        writer.put(line + b"\n")
-    writer.send(encode(_end(found)))
-    return 0
+        return encode({**members, **refusal(problem)})
+
+
+def _lines(part: Input[Any] | Output[Any], config: type[Any], request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    context = PlanContext(str(request.get("task") or ""), streams_of(request))
+    found: list[Any] = list(part.plan(decode(config, unwrap(request.get("config") or {})), context))
+    yield from (_line(each) for each in found if isinstance(each, Resource | Stream))
+    yield _end(found)
 
 
 _TIMED = ("create", "read", "update", "delete")
@@ -75,9 +72,9 @@ def _end(found: Iterable[Any]) -> dict[str, Any]:
     return end
 
 
-def _line(found: Resource | Stream) -> bytes:
+def _line(found: Resource | Stream) -> dict[str, Any]:
     if isinstance(found, Stream):
-        return encode({"stream": found.to_json()})
+        return {"stream": found.to_json()}
     resource: dict[str, Any] = {
         "type": found.type,
         "key": found.key,
@@ -96,4 +93,4 @@ def _line(found: Resource | Stream) -> bytes:
     }
     if any(lifecycle.values()):
         resource["lifecycle"] = {name: value for name, value in lifecycle.items() if value}
-    return encode({"resource": resource})
+    return {"resource": resource}

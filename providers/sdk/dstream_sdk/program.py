@@ -13,8 +13,8 @@ from typing import Any
 from dstream_sdk.channel import LineReader, Writer, encode, log, take_over, unwrap
 from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.handshake import refuse
-from dstream_sdk.input import run_input
-from dstream_sdk.output import run_output
+from dstream_sdk.input import Input, run_input
+from dstream_sdk.output import Output, run_output
 from dstream_sdk.provider import Provider
 from dstream_sdk.settings import decode
 
@@ -112,11 +112,13 @@ def _version_2(
             "No such role", f"{provider.name} has no role {role!r}; it has {', '.join(provider.roles())}"
         )
     given = unwrap(opening.get("config") or {})
-    if command == "plan" and role in ("input", "output"):
-        from dstream_sdk.plan_response import derive
+    part = {"input": provider.input, "output": provider.output}.get(str(role))
+    if command == "plan" and part:
+        return lambda: _plan(provider, part, opening, writer)
+    if command == "serve" and part:
+        from dstream_sdk.plan_server import PlanServer
 
-        part = provider.input if role == "input" else provider.output
-        return lambda: derive(part, provider.config(), opening, given, writer)
+        return PlanServer(part, provider.config(), reader, writer).run
     if command == "run" and role == "input" and (source := provider.input):
         config = decode(provider.config(), given)
         return lambda: run_input(source, config, opening, reader, writer, 2)
@@ -134,6 +136,13 @@ def _version_2(
         catalog = provider.catalog
         return lambda: describe_types(catalog, opening, given, writer)
     raise InvalidError("No such command", f"{command!r} is not a command of role {role} in protocol 2")
+
+
+def _plan(provider: Provider, part: Input[Any] | Output[Any], opening: Mapping[str, Any], writer: Writer) -> int:
+    from dstream_sdk.plan_response import plan_answer
+
+    writer.send(plan_answer(part, provider.config(), opening, {}))
+    return 0
 
 
 def _version_1(provider: Provider, command: str, opening: Mapping[str, Any], reader: LineReader, writer: Writer) -> int:

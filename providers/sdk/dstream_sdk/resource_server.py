@@ -7,7 +7,6 @@ end of the input, outstanding requests are finished.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Mapping
 from queue import SimpleQueue
@@ -17,6 +16,7 @@ from dstream_sdk.catalog import Catalog
 from dstream_sdk.channel import LineReader, Writer, encode, log, unwrap, wrap
 from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.model import Object
+from dstream_sdk.request import parse_request
 from dstream_sdk.resource import ResourceContext, ResourceType
 
 MAX_IN_FLIGHT = 16
@@ -48,9 +48,9 @@ class Server:
         self._writer.send(b'{"status":"ready","protocol":2}')
         workers: list[threading.Thread] = []
         while (line := self._reader.readline()) is not None:
-            request = self._parse(line)
-            if request is None:
+            if not line.strip():
                 continue
+            request = parse_request(line)
             if request.get("command") == "cancel":
                 with self._lock:
                     context = self._contexts.get(request.get("id"))
@@ -75,17 +75,6 @@ class Server:
         if self._catalog is not None:
             self._catalog.close()
         return 0
-
-    def _parse(self, line: bytes) -> dict[str, Any] | None:
-        if not line.strip():
-            return None
-        try:
-            request = json.loads(line)
-        except ValueError as problem:
-            raise InvalidError("Not a request", f"{problem}: {line[:200]!r}") from None
-        if not isinstance(request, dict) or "id" not in request:
-            raise InvalidError("Not a request", f"expected an object with an id: {line[:200]!r}")
-        return request
 
     def _send(self, answer: dict[str, Any]) -> None:
         self._writer.send(encode(answer))

@@ -34,11 +34,11 @@ def check_provider(
     info = kit.probe()
     kit.wrong_config(info)
     if "input" in info["roles"]:
-        kit.plans("input")
+        kit.plans("input", info)
         kit.input(records)
         kit.input_without_acks()
     if "output" in info["roles"]:
-        kit.plans("output")
+        kit.plans("output", info)
         kit.output(envelopes)
         kit.output_without_end(envelopes)
         kit.new_stream(envelopes)
@@ -86,10 +86,32 @@ class _Kit:
             if answer.get("status") != "error" or found[0].get("class") != "invalid" or not found[0].get("path"):
                 raise provider.failed(f"R8: a wrong setting was answered with {answer}")
 
-    def plans(self, role: str) -> None:
+    def plans(self, role: str, info: Mapping[str, Any]) -> None:
         first, second = self._plan(role), self._plan(role)
         if first != second:
             raise AssertionError(f"R12: plan said two things for one configuration:\n{first}\n{second}")
+        if "plans_many" in info.get("capabilities", ()):
+            self._plans_many(role, first)
+
+    def _plans_many(self, role: str, alone: list[dict[str, Any]]) -> None:
+        """One process plans twice what a process of its own plans once."""
+        with self._start() as provider:
+            provider.send({**self._opening("serve", role), "config": {}})
+            self._ready(provider)
+            request = self._opening("plan", role, streams=[{"name": "sample", "key": ["id"]}])
+            for number in (1, 2):
+                provider.send({"id": number, **request})
+                lines: list[dict[str, Any]] = []
+                while not lines or "status" not in lines[-1]:
+                    line = provider.read()
+                    if line.pop("id", None) != number:
+                        raise provider.failed(f"R17: a line without the id {number}: {line}")
+                    lines.append(line)
+                if lines != alone:
+                    raise provider.failed(f"R17: plan in a session differs from a plan alone: {lines}")
+            provider.close()
+            if provider.rest() or provider.wait() != 0:
+                raise provider.failed("R17: the session ends with its input, and with exit code 0")
 
     def _plan(self, role: str) -> list[dict[str, Any]]:
         with self._start() as provider:

@@ -1,0 +1,53 @@
+"""Instances of a task: all are planned or none, by few processes, and a few at a time."""
+
+from typing import Any
+
+import pytest
+
+from dstream.engine.providers import task_requirements
+from dstream.engine.providers.pool import ProviderPool
+from dstream.plugins import plan_session
+from tests.services.recorder.world import World, refused
+
+
+def test_an_error_in_one_instance_of_a_task_is_reported_and_plans_none(world: World) -> None:
+    several = world.task("t").replace('task "copy" {', 'task "copy" {\n  count = COUNT')
+    several = several.replace('["t"]', '[["a", "b"][count.index]]')
+    world.write(several.replace("COUNT", "3"))
+    assert [each.summary for each in refused(world.plan)] == ["Invalid index"] * 2
+
+
+def test_instances_of_a_task_are_planned_by_one_process_of_each_side(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    begin = plan_session.begin_binary
+    monkeypatch.setattr(plan_session, "begin_binary", lambda binary: started.append(binary.name) or begin(binary))
+    monkeypatch.setattr(plan_session, "derive", None)
+    monkeypatch.setattr(task_requirements, "derive", None)
+    world.write(world.task("t").replace('task "copy" {', 'task "copy" {\n  count = 12'))
+    assert len(world.plan().tasks) == 12
+    assert sorted(started) == ["rec-in", "rec-out"]
+
+
+def test_tasks_whose_providers_plan_in_processes_of_their_own_are_planned_a_few_at_a_time(
+    world: World, monkeypatch
+) -> None:
+    running: list[str] = []
+    most = 0
+    derive = task_requirements.derive
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal most
+        running.append(options["task"])
+        most = max(most, len(running))
+        try:
+            return derive(*args, **options)
+        finally:
+            running.remove(options["task"])
+
+    monkeypatch.setattr(ProviderPool, "plan_session", lambda pool, spec: None)
+    monkeypatch.setattr(task_requirements, "derive", counted)
+    world.write(world.task("t").replace('task "copy" {', 'task "copy" {\n  count = 12'))
+    assert len(world.plan(parallelism=3).tasks) == 12
+    assert 1 <= most <= 3
