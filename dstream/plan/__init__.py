@@ -2,7 +2,7 @@
 
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
-from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide
+from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide, with_defaults
 from dstream.plan.differences import MISSING, Difference, changed_names, differences, has_unknown_part
 from dstream.plan.plan import Plan
 
@@ -24,4 +24,5 @@ __all__ = [
     "decide",
     "differences",
     "has_unknown_part",
+    "with_defaults",
 ]

@@ -79,11 +79,20 @@ def decide(
     return Decision(Action.UPDATE, after | {name: Unknown() for name in rules.unknown if name not in target})
 
 
-def _planned(prior: Mapping[str, Any], desired: Mapping[str, Any], rules: TypeRules) -> dict[str, Any]:
-    after = {name: value for name, value in desired.items() if value is not None}
+def with_defaults(desired: Mapping[str, Any], rules: TypeRules) -> dict[str, Any]:
+    """Return the desired attributes without null ones, and with the defaults of those that are not set.
+
+    A computed attribute has no default: the provider decides.
+    """
+    found = {name: value for name, value in desired.items() if value is not None}
     for name, value in rules.defaults.items():
-        if name not in after and value is not None and name not in rules.computed:
-            after[name] = value
+        if name not in found and value is not None and name not in rules.computed:
+            found[name] = value
+    return found
+
+
+def _planned(prior: Mapping[str, Any], desired: Mapping[str, Any], rules: TypeRules) -> dict[str, Any]:
+    after = with_defaults(desired, rules)
     for name in rules.computed:
         if name not in after:
             if prior:

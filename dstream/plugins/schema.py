@@ -30,6 +30,8 @@ class ResourceSchema(Struct, frozen=True):
     holds_data: bool = False
     plans: bool = False
     """Whether the provider plans changes of this type itself."""
+    normalizes: bool = False
+    """Whether the target may write a value in another way than it was given, such as `westeurope` for `West Europe`."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values of attributes that are not set, from `default` in the JSON Schema."""
     settle: float = 30.0
@@ -68,6 +70,7 @@ def parse_schema(name: str, form: Mapping[str, Any]) -> ResourceSchema:
         identity_attributes=_names(form, "identity_attributes"),
         holds_data=form.get("holds_data") is True,
         plans=form.get("plans") is True,
+        normalizes=form.get("normalizes") is True,
         defaults={
             attribute: each["default"]
             for attribute, each in (properties.items() if isinstance(properties, dict) else ())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -18,19 +18,21 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.apply.apply_state import ApplyState
 from dstream.engine.apply.live_objects import LiveObjects
 from dstream.engine.apply.step_graph import Step
+from dstream.engine.evaluate.answer_errors import inconsistent_plan
+from dstream.engine.evaluate.answer_values import described, inconsistencies
 from dstream.engine.evaluate.conditions import check_preconditions
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import has_withheld, prior_for_provider, redact, reveal
 from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.evaluate.timeouts import seconds_for
 from dstream.engine.plan.plan_result import PlanResult
-from dstream.engine.plan.provider_plan import PriorObject, plan_changes
+from dstream.engine.plan.provider_plan import PlannedChange, PriorObject, plan_changes
 from dstream.engine.plan.resource_diff import planned_identity, prior_attributes
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.engine.refresh.refresh import NOT_REFRESHED
 from dstream.lang import contains_unknown, to_json_value
-from dstream.plan import Action, Change
+from dstream.plan import Action, Change, with_defaults
 from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, Request
 from dstream_state import NO_TIMEOUTS, Drop, Intent, ObjectState, Put, Record, Timeouts
@@ -70,10 +72,14 @@ class StepRequests:
         rules = self._live.rules(spec, change.type)
         prior = self._live.by_address.get(change.address + DEPOSED if step.deposed else change.address)
         desired = None if step.kind == "destroy" else self._planned.desired[change.address]
-        if desired is not None and desired.unknown:
-            desired = self._evaluated_again(desired)
-            if rules.plans and desired.unknown is False:
-                desired = self._planned_again(desired, spec, rules, prior if step.kind == "update" else None)
+        if desired is not None:
+            planned = not desired.unknown and change.address in self._planned.answers.planned_changes
+            if desired.unknown:
+                desired = self._evaluated_again(desired)
+            if rules.plans and not desired.unknown:
+                if not planned:
+                    desired = self._planned_again(desired, spec, rules, prior if step.kind == "update" else None)
+                rules = replace(rules, defaults={})  # the plan of its provider is complete
         if desired is not None:
             desired = self._ignoring(desired, change)
             problems = list(check_preconditions(desired, self._live.scope))
@@ -140,14 +146,22 @@ class StepRequests:
     def _planned_again(
         self, desired: DesiredObject, spec: ProviderSpec, rules: ResourceTypeRules, prior: ObjectState | None
     ) -> DesiredObject:
-        """Let the provider plan an object again whose attributes were unknown; names that it generated are kept."""
+        """Let the provider plan an object whose attributes, or whose provider, were unknown in the plan.
+
+        Names that it generated then are kept.
+        """
         planned = self._planned.desired[desired.address].attributes
         kept = {name: value for name, value in planned.items() if not contains_unknown(value)}
         before = None
         if prior is not None:
             before = PriorObject(prior.identity, prior.attributes, self._private(prior, desired.address))
         proposed = replace(desired, attributes={**kept, **desired.attributes})
-        return plan_changes(self._state.pool.session(spec), [(proposed, before)], rules, self._state.key)[0].desired
+        again = plan_changes(self._state.pool.session(spec), [(proposed, before)], rules, self._state.key)[0]
+        if not rules.normalizes:
+            asked = desired.address in self._planned.answers.planned_changes
+            free = rules.computed if asked else again.desired.attributes.keys()
+            _require_same_plan(planned, again, rules, free=free, update=prior is not None)
+        return again.desired
 
     def _prior_attributes(self, prior: ObjectState | None, desired: DesiredObject | None, address: str) -> Any:
         if prior is None:
@@ -191,16 +205,26 @@ class StepRequests:
         return replace(desired, attributes=attributes)
 
 
+def _require_same_plan(
+    planned: Mapping[str, Any], again: PlannedChange, rules: ResourceTypeRules, *, free: Collection[str], update: bool
+) -> None:
+    """Raise DiagnosticsError if a provider that is asked with all values known plans something else than before.
+
+    `free` has the attributes that it may add.
+    """
+    desired = again.desired
+    found = list(inconsistencies(planned, desired.attributes, rules.schema, free))
+    reasons = [described(found, desired.sensitive)] if found else []
+    if update and again.rules.replace:
+        reasons.append(f"a replacement, forced by {', '.join(sorted(again.rules.replace))}, where it planned an update")
+    if reasons:
+        problem = inconsistent_plan(reasons, desired.address, desired.provider)
+        raise DiagnosticsError(replace(problem, subject=desired.range))
+
+
 def _fresh_ids() -> Iterator[str]:
     """Yield random UUIDs; random bytes are read from the system in batches."""
     while True:
         noise = os.urandom(16 * 256)
         for start in range(0, len(noise), 16):
             yield str(uuid.UUID(bytes=noise[start : start + 16], version=4))
-
-
-def with_defaults(attributes: Mapping[str, Any], rules: ResourceTypeRules) -> dict[str, Any]:
-    """Return the attributes with the defaults of their type, and without null ones."""
-    found = {name: value for name, value in rules.defaults.items() if value is not None}
-    found.update((name, value) for name, value in attributes.items() if value is not None)
-    return found

@@ -12,7 +12,9 @@ from dstream.diagnostics import Diagnostic, error
 from dstream.engine.apply.apply_state import ApplyState
 from dstream.engine.apply.live_objects import LiveObjects
 from dstream.engine.apply.progress import Progress
-from dstream.engine.apply.step_request import RunningStep, with_defaults
+from dstream.engine.apply.step_request import RunningStep
+from dstream.engine.evaluate.answer_errors import inconsistent_result, invalid_object
+from dstream.engine.evaluate.answer_values import described, inconsistencies
 from dstream.engine.evaluate.conditions import check_postconditions
 from dstream.engine.evaluate.redaction import Path, echoed_secrets, redact, reveal
 from dstream.engine.evaluate.resource_values import mark_sensitive
@@ -20,10 +22,13 @@ from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.evaluate.timeouts import out_of_time
 from dstream.engine.plan.plan_result import PlanResult
 from dstream.lang.markers import is_withheld
-from dstream.plan import Action
+from dstream.plan import Action, with_defaults
 from dstream.plugins import Answer
+from dstream.plugins.provider_log import note
 from dstream.plugins.request import broken
 from dstream_state import V1_LIFECYCLE, Drop, ObjectState, Put, Record, Result
+
+_RECORDED = " The values that it reported are recorded in the state."
 
 
 class StepResults:
@@ -66,11 +71,14 @@ class StepResults:
 
     def _succeeded(self, running: RunningStep, answer: Answer, records: list[Record]) -> bool:
         item = self._object(running, answer, "ok")
+        wrong = self._unplanned(running, answer, item)
+        if wrong and running.step.kind == "create":
+            item = replace(item, status="tainted")
         records.append(Result(running.intent.id, "ok", item))
         self._live.by_address[running.intent.address] = item
         self._export(running, answer, item)
         self._progress.count(running.step)
-        problems = self._postconditions(running, answer, item)
+        problems = wrong or self._postconditions(running, answer, item)
         if problems:
             # The object exists and is recorded; what needs it does not begin.
             self._progress.fail(running.step, problems)
@@ -140,6 +148,22 @@ class StepResults:
         if desired is not None and not desired.block.startswith("task."):
             make = partial(_value, running, answer, item)
             self._planned.resource_values.set(desired.type, desired.block.partition(".")[2], desired.instance, make)
+
+    def _unplanned(self, running: RunningStep, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
+        """Return the error for an object that is not what was planned, or not what the schema says."""
+        desired, rules, answered = running.desired, running.rules, answer.attributes
+        if desired is None or not answered or running.intent.type == V1_LIFECYCLE:
+            return ()
+        address, provider = desired.address, running.intent.provider
+        wrong = invalid_object(rules.answer_types, answered, address, provider, running.step.kind, _RECORDED)
+        if wrong is None:
+            planned = with_defaults(desired.attributes, rules)
+            found = list(inconsistencies(planned, answered, rules.schema, rules.computed))
+            if found and rules.normalizes:
+                note("info", provider, f"{address}: {described(found, item.sensitive)}")
+            elif found:
+                wrong = inconsistent_result(found, item.sensitive, address, provider)
+        return () if wrong is None else (replace(wrong, subject=desired.range),)
 
     def _postconditions(self, running: RunningStep, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
         desired = running.desired

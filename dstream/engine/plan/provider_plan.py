@@ -14,11 +14,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.engine.evaluate.answer_errors import invalid_object
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import prior_for_provider
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.lang import Unknown, to_json_value
 from dstream.lang.markers import is_fingerprint
+from dstream.plan import with_defaults
 from dstream.plan.ignore_changes import with_ignored
 from dstream.plugins import Answer, LegacyLifecycle, Request, ResourceSession
 
@@ -52,12 +54,15 @@ def plan_changes(
     for desired, prior in proposals:
         answers: SimpleQueue[Answer] = SimpleQueue()
         target = replace(desired, attributes=_ignoring(desired, prior))
-        session.submit(_request(target, prior, key), answers.put)
+        session.submit(_request(target, prior, rules, key), answers.put)
         waiting.append((target, answers))
     found, problems = [], []
     for target, answers in waiting:
         answer = answers.get()
-        if answer.status == "ok":
+        wrong = invalid_object(rules.answer_types, answer.attributes, target.address, target.provider, "plan")
+        if wrong is not None:
+            problems.append(replace(wrong, subject=target.range))
+        elif answer.status == "ok":
             found.append(_planned_change(target, answer, rules))
         else:
             reported = answer.diagnostics or (error("Provider did not plan a change", "It gave no reason."),)
@@ -91,7 +96,7 @@ def _ignoring(desired: DesiredObject, prior: PriorObject | None) -> dict[str, An
     return with_ignored(desired.attributes, prior.attributes, names, lambda value: not is_fingerprint(value))
 
 
-def _request(desired: DesiredObject, prior: PriorObject | None, key: bytes) -> Request:
+def _request(desired: DesiredObject, prior: PriorObject | None, rules: ResourceTypeRules, key: bytes) -> Request:
     before = identity = private = None
     if prior is not None:
         identity, private = prior.identity, prior.private
@@ -101,7 +106,7 @@ def _request(desired: DesiredObject, prior: PriorObject | None, key: bytes) -> R
         type=desired.type,
         key=desired.key,
         identity=identity,
-        desired=to_json_value({name: value for name, value in desired.attributes.items() if value is not None}),
+        desired=to_json_value(with_defaults(desired.attributes, rules)),
         prior=before,
         private=private,
         sensitive=[list(path) for path in sorted(desired.sensitive, key=str)] or None,

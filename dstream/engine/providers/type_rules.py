@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from dstream.engine.evaluate.answer_types import NO_TYPES, AnswerTypes, answer_types
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.providers.implied_type import NO_IMPLIED_TYPE, ImpliedType, implied_type
 from dstream.plugins import ProviderInfo, ResourceSchema
@@ -37,6 +38,10 @@ class ResourceTypeRules(Struct, frozen=True):
     """The JSON Schema of the attributes."""
     implied_type: ImpliedType = NO_IMPLIED_TYPE
     """All attributes, set or not."""
+    answer_types: AnswerTypes = NO_TYPES
+    """The types that answers of the provider are held to."""
+    normalizes: bool = False
+    """Whether the target may write a value in another way than it was given."""
 
 
 NO_RULES = ResourceTypeRules()
@@ -68,4 +73,6 @@ def _rules(schema: ResourceSchema) -> ResourceTypeRules:
         plans=schema.plans,
         schema=schema.schema,
         implied_type=implied_type(schema.schema, schema.computed),
+        answer_types=answer_types(schema.schema),
+        normalizes=schema.normalizes,
     )

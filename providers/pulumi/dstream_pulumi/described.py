@@ -77,6 +77,7 @@ class Described:
             "identity_attributes": ["id"] if self.template else [],
             "holds_data": holds_data,
             "plans": True,
+            "normalizes": True,
             "settle": 30.0,
         }
 

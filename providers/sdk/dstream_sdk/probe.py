@@ -36,4 +36,5 @@ def describe(kind: ResourceType[Any]) -> dict[str, Any]:
         "holds_data": kind.holds_data,
         "plans": overrides(kind, "plan"),
         "settle": kind.settle,
+        **({"normalizes": True} if kind.normalizes else {}),
     }

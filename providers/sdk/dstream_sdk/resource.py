@@ -69,6 +69,8 @@ class ResourceType(Generic[C]):
     """The attributes that form a planned identity."""
     holds_data: ClassVar[bool] = False
     """Whether deleting an object loses data."""
+    normalizes: ClassVar[bool] = False
+    """Whether the target may write a value in another way than it was given; otherwise a difference is an error."""
     settle: ClassVar[float] = 30.0
     """Seconds after which a request that was cut off can have no more effect on the target."""
 

@@ -108,7 +108,8 @@ class Recorder:
         """Say what happens at the next `times` (default: all) calls of a command about a name, or about `any`.
 
         `fail`: an error of that class, with `retry` its retry_after, and with `made` only after it is done, with the
-        object in the error. `slow`: seconds before. `crash`: "before" or "after" it is done. `gate`: wait until
+        object in the error. `answers`: attributes that the answer has in place of the real ones. `slow`: seconds
+        before. `crash`: "before" or "after" it is done. `gate`: wait until
         `open_gate` of that name.
         """
         (self.folder / "behaviour" / f"{command} {name}.json").write_text(json.dumps(behaviour))

@@ -49,9 +49,10 @@ class Recorded(sdk.ResourceType[Settings]):
         name = self.file(identity)
         before = None if prior is None else prior.attributes
         self.store.log("read", self.type, name, prior=before, timeout=ctx.timeout)
-        Act(self.store, "read", name).before()
+        act = Act(self.store, "read", name)
+        act.before()
         stored = self.store.read(self.type, name)
-        return None if stored is None else self.object(stored)
+        return None if stored is None else act.answer(self.object(stored))
 
     def create(self, ctx: Any, desired: Any, intent: str | None) -> sdk.Object:
         name = desired["name"]
@@ -62,7 +63,7 @@ class Recorded(sdk.ResourceType[Settings]):
         found = self.make(desired, intent)
         act.after(found)
         self.store.log("created", self.type, name)
-        return found
+        return act.answer(found)
 
     def make(self, desired: Any, intent: str | None) -> sdk.Object:
         name = desired["name"]
@@ -89,7 +90,7 @@ class Recorded(sdk.ResourceType[Settings]):
         found = self.object(stored)
         act.after(found)
         self.store.log("updated", self.type, name)
-        return found
+        return act.answer(found)
 
     def delete(self, ctx: Any, prior: sdk.Object) -> None:
         name = self.file(prior.identity)
@@ -269,6 +270,7 @@ class Deciding(Recorded):
     """One whose provider decides on a note where none is given, while it plans and when it creates."""
 
     type = "rec_deciding"
+    normalizes = True
 
     def plan(self, ctx: Any, prior: sdk.Object | None, desired: Any) -> Any:
         uid = sdk.UNKNOWN if prior is None else prior.attributes["uid"]
@@ -277,6 +279,19 @@ class Deciding(Recorded):
 
     def create(self, ctx: Any, desired: Any, intent: str | None) -> sdk.Object:
         return super().create(ctx, {"note": f"decided in {ctx.config.region}", **desired}, intent)
+
+
+class Promising(Recorded):
+    """One whose provider plans, and is held to its plan: it adds nothing to what is desired."""
+
+    type = "rec_promising"
+
+    def plan(self, ctx: Any, prior: sdk.Object | None, desired: Any) -> Any:
+        act = Act(self.store, "plan", desired["name"])
+        uid = sdk.UNKNOWN if prior is None else prior.attributes["uid"]
+        planned = act.answer(sdk.Object({}, {"uid": uid, **desired})).attributes
+        changed = [] if prior is None else [n for n in self.replace if prior.attributes.get(n) != planned.get(n)]
+        return planned, [*changed, *act.wanted.get("replace", ())]
 
 
 @dataclass
@@ -312,6 +327,6 @@ class Free(Recorded):
 
 
 KINDS = (
-    Recorded, Table, Blind, Marked, Secret, Generator, PlannedSecret, Versioned, Composite, Deciding, Hint, Free,
-    Named,
+    Recorded, Table, Blind, Marked, Secret, Generator, PlannedSecret, Versioned, Composite, Deciding, Promising, Hint,
+    Free, Named,
 )  # fmt: skip

@@ -121,6 +121,11 @@ class Act:
         if "fail" in self.wanted and self.wanted.get("made"):
             self._fail(found)
 
+    def answer(self, found: sdk.Object) -> sdk.Object:
+        """Return what is to be answered: the object, with the attributes that the test gives."""
+        given = self.wanted.get("answers")
+        return found if given is None else sdk.Object(found.identity, {**found.attributes, **given}, found.private)
+
     def _fail(self, found: sdk.Object | None) -> None:
         detail = f"told to fail with {self.wanted['fail']} at {self.command} of {self.name}"
         raise ERRORS[self.wanted["fail"]]("Told to fail", detail, object=found, retry_after=self.wanted.get("retry"))
