@@ -6,13 +6,13 @@ an object depends on what its parents depend on, and whoever depends on a compon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from dstream_pulumi.monitor import PROVIDERS, STACK, Registered
 from dstream_pulumi.names import snake, type_name
-from dstream_pulumi.notes import unwrap_secrets
+from dstream_pulumi.notes import SHORTEST_ECHO, texts_at, unwrap_secrets
 from dstream_pulumi.plugin import Plugin
+from dstream_pulumi.registered import PROVIDERS, STACK, Registered, check_plugin
 from dstream_pulumi.signatures import ARCHIVE, ASSET, SIGNATURE, is_unknown, signature
 from dstream_pulumi.timeouts import seconds_of
 from dstream_pulumi.wire import from_struct
@@ -25,9 +25,12 @@ Pair = tuple[str, str]
 class Collected:
     """The resources of a program that has run."""
 
-    def __init__(self, registered: Mapping[str, Registered], plugins: Mapping[str, Plugin]) -> None:
-        """Take what was registered by URN, and the plugins by name."""
+    def __init__(
+        self, registered: Mapping[str, Registered], plugins: Mapping[str, Plugin], secrets: Collection[str] = ()
+    ) -> None:
+        """Take what was registered by URN, the plugins by name, and the secret texts that functions answered."""
         self._registered, self._plugins = registered, plugins
+        self._secrets = tuple(text for text in secrets if len(text) >= SHORTEST_ECHO)
         self._children: dict[str, list[Registered]] = {}
         for each in registered.values():
             self._children.setdefault(each.request.parent, []).append(each)
@@ -39,7 +42,8 @@ class Collected:
 
     def _resource(self, found: Registered) -> Resource:
         request = found.request
-        self._check_plugin(found)
+        explicit = self._registered.get(request.provider.rpartition("::")[0])
+        check_plugin(str(found), request.type, request.version, explicit, self._plugins)
         plain, secrets = unwrap_secrets(from_struct(request.object))
         for name, value in plain.items():
             if _contains_unknown(value):
@@ -52,6 +56,7 @@ class Collected:
             )
         self._check_replacing(found)
         hidden = {*(str(path[0]) for path in secrets), *request.additionalSecretOutputs}
+        hidden |= {name for name, value in plain.items() if self._has_secret(value)}
         return Resource(
             type=type_name(request.type),
             key=self._key(found),
@@ -64,6 +69,10 @@ class Collected:
             create_before_destroy=bool(request.deleteBeforeReplaceDefined and not request.deleteBeforeReplace),
             timeouts=seconds_of(request.customTimeouts),
         )
+
+    def _has_secret(self, value: Any) -> bool:
+        """Return whether a secret that a function answered is in a value."""
+        return bool(self._secrets) and any(secret in text for text in texts_at(value, [()]) for secret in self._secrets)
 
     # -- names -----------------------------------------------------------------------------------
 
@@ -136,36 +145,6 @@ class Collected:
                 yield from self._objects_of(child.urn)
 
     # -- refusals --------------------------------------------------------------------------------
-
-    def _check_plugin(self, found: Registered) -> None:
-        request = found.request
-        package = request.type.partition(":")[0]
-        version = str(request.version)
-        explicit = self._registered.get(request.provider.rpartition("::")[0])
-        if explicit is not None:
-            settings = from_struct(explicit.request.object)
-            version = str(explicit.request.version or settings.pop("version", "") or version)
-            settings.pop("version", None)
-            if settings:
-                raise InvalidError(
-                    "Pulumi program configures a provider",
-                    f"{explicit} sets {', '.join(sorted(settings))}. The plugin has one configuration, which "
-                    "PluginCatalog(settings=...) gives.",
-                )
-        if not self._plugins:
-            return
-        plugin = self._plugins.get(package)
-        if plugin is None:
-            raise InvalidError(
-                "Pulumi program needs another plugin",
-                f"{found} is of {package}, and the plugins given are {', '.join(sorted(self._plugins))}.",
-            )
-        if version and plugin.version and version != plugin.version:
-            raise InvalidError(
-                "Pulumi program needs another version of a plugin",
-                f"{found} is of {package} {version}, and the plugin given is {package} {plugin.version}. "
-                "The package of the program and its plugin go together.",
-            )
 
     def _check_replacing(self, found: Registered) -> None:
         """Refuse what is to replace an object beyond what its plugin's schema says, which packages repeat."""

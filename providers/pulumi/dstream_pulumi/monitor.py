@@ -8,51 +8,34 @@ honoured is refused here, and the first refusal is the error of the whole progra
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
 from dstream_pulumi.foreseen import foreseen
+from dstream_pulumi.functions import Functions
+from dstream_pulumi.plugin import Plugin
+from dstream_pulumi.registered import STACK, Registered, check_plugin
 from dstream_pulumi.timeouts import seconds_of
 from dstream_pulumi.wire import from_struct, to_struct
 from dstream_sdk import InvalidError, ProviderError, log
 
-STACK = "pulumi:pulumi:Stack"
-PROVIDERS = "pulumi:providers:"
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
-Invokes = Mapping[str, Callable[[dict[str, Any]], Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """What a program registered: an object, a component or a provider."""
-
-    urn: str
-    request: Any
-    """The message RegisterResourceRequest."""
-
-    @property
-    def is_object(self) -> bool:
-        """Whether it is something that a plugin makes."""
-        return bool(self.request.custom) and not self.request.type.startswith(PROVIDERS)
-
-    def __str__(self) -> str:
-        """Return it as error messages have it."""
-        return f"{self.request.type} {self.request.name!r}"
 
 
 class Monitor:
     """The service `pulumirpc.ResourceMonitor`, as far as programs need it. Any thread may call it."""
 
-    def __init__(self, project: str, stack: str, invokes: Invokes) -> None:
-        """Take the names that the program sees, and what answers its function calls."""
-        self._project, self._stack, self._invokes = project, stack, invokes
+    def __init__(self, project: str, stack: str, functions: Functions, plugins: Mapping[str, Plugin]) -> None:
+        """Take the names that the program sees, what answers its function calls, and the plugins by name."""
+        self._project, self._stack, self._functions, self._plugins = project, stack, functions, plugins
         self._lock = threading.Lock()
         self.registered: dict[str, Registered] = {}
         self.refusal: ProviderError | None = None
+        self.failed_calls: list[ProviderError] = []
+        """The errors of functions that were called."""
 
     # The methods have the names of the service.
 
@@ -95,17 +78,27 @@ class Monitor:
         return Empty()
 
     def Invoke(self, request: Any) -> Any:
-        """Answer a function call by the function that the author gave for it."""
-        answer = self._invokes.get(request.tok)
-        if answer is None:
-            self._refuse(
-                "Pulumi program calls a function",
-                f"It calls {request.tok}, and a plan makes no calls. Give the value as a setting of the provider, or "
-                f'answer the call yourself: collect(..., invokes={{"{request.tok}": lambda arguments: {{...}}}}).',
-            )
+        """Answer a function call by its author, or by the plugin that has the function."""
+        try:
+            if self._functions.needs_plugin(request.tok):
+                self._check_provider(request)
+        except InvalidError as refusal:
+            self.refusal = self.refusal or refusal
+            raise
         response = resource_pb2.ResourceInvokeResponse()
-        getattr(response, "return").CopyFrom(to_struct(answer(from_struct(request.args))))
+        try:
+            answer = self._functions.answer(request.tok, from_struct(request.args))
+        except ProviderError as problem:  # the SDK raises it where the program calls, and the program may go on
+            self.failed_calls.append(problem)
+            response.failures.add(reason=problem.detail)
+            return response
+        getattr(response, "return").CopyFrom(to_struct(answer))
         return response
+
+    def _check_provider(self, request: Any) -> None:
+        """Raise InvalidError for a call by a provider, or in a version, that the plugin given is not."""
+        explicit = self.registered.get(request.provider.rpartition("::")[0])
+        check_plugin(f"The function {request.tok}", request.tok, request.version, explicit, self._plugins)
 
     def ReadResource(self, request: Any) -> NoReturn:
         """Refuse `.get()` and StackReference."""

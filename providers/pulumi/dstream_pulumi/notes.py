@@ -18,7 +18,7 @@ from dstream_pulumi.signatures import SECRET, secret, signature
 from dstream_sdk import UNKNOWN, WITHHELD
 
 _DIGEST = "$secret"
-_SHORTEST_ECHO = 4
+SHORTEST_ECHO = 4
 """Characters of a secret that is looked for inside of texts."""
 Path = tuple[str | int, ...]
 
@@ -40,7 +40,7 @@ def make_note(
     """
     salt = str((before or {}).get("salt") or random.token_hex(16))
     values = {each for each in hidden if isinstance(each, str) and each}
-    long = tuple(each.strip() for each in values if len(each.strip()) >= _SHORTEST_ECHO)
+    long = tuple(each.strip() for each in values if len(each.strip()) >= SHORTEST_ECHO)
     made: dict[str, Any] = {"salt": salt}
     for name, tree in (("inputs", inputs), ("outputs", outputs)):
         paths = frozenset(_digests((before or {}).get(name), ())) | {(each,) for each in properties}

@@ -18,7 +18,9 @@ from dstream_pulumi.plugin import Plugin
 from dstream_sdk import Deferred, InvalidError, ProviderError, Resource
 
 if TYPE_CHECKING:
-    from dstream_pulumi.monitor import Invokes, Monitor
+    from dstream_pulumi.functions import Invokes
+    from dstream_pulumi.functions import Settings as PluginSettings
+    from dstream_pulumi.monitor import Monitor
 
 Program = Callable[[], Awaitable[None] | None]
 _UNSUPPORTED = re.compile(r"The Pulumi CLI does not support (?:the )?(.+?)\. Please update the Pulumi CLI", re.I)
@@ -34,22 +36,30 @@ def collect(
     secrets: Sequence[str] = (),
     plugins: Sequence[Plugin] = (),
     invokes: Invokes | None = None,
+    settings: PluginSettings | None = None,
 ) -> list[Resource]:
     """Run a program and return its resources, sorted by type and key; raise ProviderError with what went wrong.
 
     `config` is what `pulumi.Config` sees; the names in `secrets` are secret in it. `plugins` are those that will serve
-    the resources: the program may not ask for another version. `invokes` answers function calls by their token.
+    the resources: the program may not ask for another version. `invokes` answers function calls by their token; with
+    `settings`, the configurations of plugins by their names, plugins answer the other calls.
     """
     from dstream_pulumi.collected import Collected
+    from dstream_pulumi.functions import Functions
     from dstream_pulumi.monitor import Monitor
 
-    monitor = Monitor(project, stack, invokes or {})
+    given = {plugin.name: plugin for plugin in plugins}
+    functions = Functions(invokes or {}, given, settings)
+    monitor = Monitor(project, stack, functions, given)
     texts = {_full(name, project): value for name, value in (config or {}).items()}
-    problem = _run(program, monitor, project, stack, texts, [_full(name, project) for name in secrets])
+    try:
+        problem = _run(program, monitor, project, stack, texts, [_full(name, project) for name in secrets])
+    finally:
+        functions.close()
     if problem is not None:
         explained = _explained(problem, monitor)
         raise explained from None if explained is problem else problem
-    return Collected(monitor.registered, {plugin.name: plugin for plugin in plugins}).resources()
+    return Collected(monitor.registered, given, functions.secrets).resources()
 
 
 def _run(
@@ -88,6 +98,9 @@ def _explained(problem: BaseException, monitor: Monitor) -> BaseException:
         return monitor.refusal
     if isinstance(problem, ProviderError | Deferred):
         return problem
+    for failed in monitor.failed_calls:
+        if failed.detail in str(problem):
+            return failed
     feature = _UNSUPPORTED.search(str(problem))
     if feature is not None:
         return InvalidError(

@@ -170,15 +170,6 @@ def test_programs_that_run_at_once_do_not_see_each_other():
             assert [(each.key, each.attributes) for each in found] == [(f"t{number}", {"n": str(number)})]
 
 
-def test_function_calls_are_answered_by_what_the_author_gives():
-    def program():
-        found = pulumi.runtime.invoke("acme:stuff:getSize", {"name": "a"})
-        Thing("a", {"size": found.value["size"]})
-
-    [thing] = collect(program, invokes={"acme:stuff:getSize": lambda given: {"size": 7 if given["name"] == "a" else 0}})
-    assert thing.attributes == {"size": 7}
-
-
 REFUSED = {
     "invoke": (lambda: pulumi.runtime.invoke("acme:stuff:getSize", {}), "acme:stuff:getSize"),
     "get": (lambda: Thing("a", opts=options(id="x")), "gets acme:stuff:Thing"),

@@ -88,8 +88,15 @@ def test_the_marks_of_special_values_are_those_of_the_sdk():
 def test_the_service_of_plugins_has_the_methods_that_are_called():
     called = {
         "Handshake", "GetSchema", "CheckConfig", "DiffConfig", "Configure", "Check", "Diff", "Create", "Read",
-        "Update", "Delete", "Cancel",
+        "Update", "Delete", "Cancel", "Invoke",
     }  # fmt: skip
     assert called <= methods(provider_pb2_grpc.ResourceProviderServicer)
     assert {"id", "properties", "reasons", "inputs"} <= fields(provider_pb2.ErrorResourceInitFailed)
     assert {"code", "message", "details"} <= fields(status_pb2.Status)
+
+
+def test_a_function_call_has_the_fields_that_are_read_and_written():
+    assert {"tok", "args", "provider", "version"} <= fields(resource_pb2.ResourceInvokeRequest)
+    assert fields(resource_pb2.ResourceInvokeResponse) == {"return", "failures", "unknown"}
+    assert {"tok", "args"} <= fields(provider_pb2.InvokeRequest)
+    assert fields(provider_pb2.InvokeResponse) == {"return", "failures"}

@@ -4,7 +4,8 @@
 decides how it fares: `failing` (it is made and does not become ready), `crashing` (the plugin dies when it is made),
 `dying` (it dies before), `slow` (it waits until it is cancelled), `refused` (an error, and nothing is made), `unready`
 (it is made, and not ready in time), `lasting 6` (each change takes 6 s, or is given up when the time for it is over).
-`acme:stuff:Plain` is served in the old way: no secrets, no names; it cannot be read.
+`acme:stuff:Plain` is served in the old way: no secrets, no names; it cannot be read. Every function answers with the
+size and the key of the file `name`.
 """
 
 from __future__ import annotations
@@ -184,6 +185,16 @@ class Acme(provider_pb2_grpc.ResourceProviderServicer):
         self._last(request, context, bare(plain(request.old_inputs)).get("mood"))
         (self.folder / request.id).unlink(missing_ok=True)
         return empty_pb2.Empty()
+
+    def Invoke(self, request, context):
+        given = plain(request.args)
+        if "name" not in given:
+            failure = provider_pb2.CheckFailure(property="name", reason="it is required")
+            return provider_pb2.InvokeResponse(failures=[failure])
+        if not (self.folder / given["name"]).exists():
+            context.abort(grpc.StatusCode.UNKNOWN, f"there is no {given['name']}")
+        found = {"size": len(given["name"]), "key": secret(f"key of {given['name']}")}
+        return provider_pb2.InvokeResponse(**{"return": struct(found)})
 
     def Cancel(self, request, context):
         self.cancelled.set()
