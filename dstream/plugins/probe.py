@@ -25,6 +25,7 @@ from dstream.plugins.pending import Pending
 from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
 from dstream.plugins.schema import ResourceSchema, parse_schema
+from dstream.plugins.schema_keywords import require_supported
 from dstream.plugins.wire import PROTOCOL, decode_object, encode
 
 PROBE_SECONDS = 5.0
@@ -132,6 +133,7 @@ def _info(binary: Binary, form: Mapping[str, Any]) -> ProviderInfo:
     provider = form["provider"]
     schema = form.get("schema") or {}
     try:
+        require_supported(schema.get("config"), "the schema of the configuration")
         resources = {
             name: parse_schema(name, each)
             for name, each in (schema.get("resources") or {}).items()

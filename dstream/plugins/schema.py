@@ -8,6 +8,8 @@ from typing import Any, Literal, cast
 
 from msgspec import Struct, field
 
+from dstream.plugins.schema_keywords import require_supported
+
 Readable = Literal["readable", "write_only"]
 
 
@@ -58,6 +60,7 @@ def parse_schema(name: str, form: Mapping[str, Any]) -> ResourceSchema:
     version = form.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool):
         raise ValueError(f"{name}: version is {version!r}, and must be an integer")
+    require_supported(schema, f"the schema of {name}")
     properties = schema.get("properties")
     return ResourceSchema(
         type=name,
