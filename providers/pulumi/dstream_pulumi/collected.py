@@ -37,8 +37,17 @@ class Collected:
 
     def resources(self) -> list[Resource]:
         """Return the objects, sorted by type and key; raise InvalidError for what cannot be one."""
-        found = [self._resource(each) for each in self._registered.values() if each.is_object]
-        return sorted(found, key=lambda each: (each.type, each.key))
+        found: dict[Pair, Resource] = {}
+        for each in self._registered.values():
+            if each.is_object:
+                made = self._resource(each)
+                if found.setdefault((made.type, made.key), made) is not made:
+                    raise InvalidError(
+                        "Pulumi program names two resources alike",
+                        f"Two {each.request.type} would both be {made.key!r}: their parents have one name and "
+                        "different types, or a name has a slash. Give one of them, or of the parents, another name.",
+                    )
+        return [found[pair] for pair in sorted(found)]
 
     def _resource(self, found: Registered) -> Resource:
         request = found.request

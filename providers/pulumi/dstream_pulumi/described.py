@@ -12,6 +12,7 @@ from dstream_pulumi.names import type_name
 from dstream_pulumi.paths import forced
 from dstream_pulumi.schemas import Schema
 from dstream_pulumi.shapes import Member, json_schema, members_of
+from dstream_sdk import InvalidError
 
 _IMPORT = re.compile(r"^\$? *pulumi import (\S+) \S+ (\S+)", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -83,9 +84,18 @@ class Described:
 
 
 def described(schema: Schema, type_: str) -> Described | None:
-    """Return a type by its name in configurations (or its token), None if the plugin has none of it."""
+    """Return a type by its name in configurations (or its token), None if the plugin has none of it.
+
+    Raise InvalidError for a component resource, which the plugin would expand into others.
+    """
     found = schema.resource(type_)
     if found is None:
+        if schema.has_component(type_):
+            raise InvalidError(
+                "Component resource of a plugin",
+                f"{type_} is a component: {schema.name} expands it into other resources through Pulumi's engine. Write "
+                "these as resource blocks, or use a component class of Python in an embedded program.",
+            )
         return None
     token, body = found
     outputs = members_of(body.get("properties") or {}, schema.type)

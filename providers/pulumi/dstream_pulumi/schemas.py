@@ -19,7 +19,7 @@ from typing import Any
 from dstream_pulumi.names import snake, type_name
 from dstream_pulumi.plugin import Plugin
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,13 @@ class Schema:
             "SELECT token, body FROM entry WHERE kind = 'resource' AND (name = ? OR token = ?)", (type_, type_)
         ).fetchone()
         return None if row is None else (row[0], json.loads(row[1]))
+
+    def has_component(self, type_: str) -> bool:
+        """Return whether a type, by its name in configurations or its token, is a component that the plugin expands."""
+        found = self.connection.execute(
+            "SELECT 1 FROM entry WHERE kind = 'component' AND (name = ? OR token = ?)", (type_, type_)
+        ).fetchone()
+        return found is not None
 
     def type(self, token: str) -> dict[str, Any] | None:
         """Return an entry of `types`."""
@@ -85,9 +92,8 @@ def _write(file: Path, schema: Mapping[str, Any]) -> None:
         ("config", "", "", json.dumps(config)),
         *(("type", token, "", json.dumps(body)) for token, body in (schema.get("types") or {}).items()),
         *(
-            ("resource", token, type_name(token), json.dumps(body))
+            ("component" if body.get("isComponent") else "resource", token, type_name(token), json.dumps(body))
             for token, body in (schema.get("resources") or {}).items()
-            if not body.get("isComponent")
         ),
     ]
     with contextlib.closing(sqlite3.connect(temporary)) as connection, connection:

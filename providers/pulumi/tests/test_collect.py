@@ -88,6 +88,50 @@ def test_components_are_left_out_and_give_their_names_and_dependencies_to_what_i
     assert ("acme_stuff_Thing", "outer/y") in last and ("acme_stuff_Thing", "outer/inner/x") in last
 
 
+class Team(ComponentResource):
+    def __init__(self, name, opts=None):
+        super().__init__("acme:parts:Team", name, None, opts)
+
+
+def test_two_components_of_one_name_may_not_make_one_object_of_two():
+    def program(second):
+        return lambda: [Thing("x", {"size": 1}, options(parent=kind("a"))) for kind in (Group, second)] and None
+
+    with pytest.raises(InvalidError, match=r"Two acme:stuff:Thing would both be 'a/x'"):
+        collect(program(Team))
+    with pytest.raises(InvalidError, match="twice"):
+        collect(program(Group))
+    with pytest.raises(InvalidError, match="'a/x'"):
+        collect(lambda: [Thing("x", opts=options(parent=Group("a"))), Thing("a/x")].clear())
+
+
+def test_a_component_of_another_type_leaves_its_objects_as_they_are():
+    """In Pulumi its children are replaced then, unless it has an alias: their URNs name the types of parents."""
+    before, after = (
+        collect(lambda kind=kind: Thing("x", opts=options(parent=kind("a"))) and None) for kind in (Group, Team)
+    )
+    assert before == after
+
+
+def test_transformations_and_providers_of_a_component_reach_what_is_in_it():
+    def tagged(given):
+        return pulumi.ResourceTransformationResult({**given.props, "tags": {"team": "x"}}, given.opts)
+
+    def program(version):
+        acme = ProviderResource("acme", "mine", {}, options(version=version))
+        outer = Group("outer", options(transformations=[tagged], providers=[acme]))
+        Thing("x", opts=options(parent=Group("inner", options(parent=outer))))
+        outer.register_outputs({"address": Thing("y", opts=options(parent=outer)).made})
+
+    found = by_key(collect(lambda: program("1.2.3"), plugins=[Plugin("acme", "1.2.3")]))
+    assert {key: each.attributes.get("tags") for key, each in found.items()} == {
+        "outer/inner/x": {"team": "x"},
+        "outer/y": {"team": "x"},
+    }
+    with pytest.raises(InvalidError, match=r"acme 3\.0\.0"):
+        collect(lambda: program("3.0.0"), plugins=[Plugin("acme", "1.2.3")])
+
+
 def test_protect_ignore_changes_and_the_order_of_replacement_come_along():
     def program():
         Thing("a", {"maxSize": 1}, options(protect=True, ignore_changes=["maxSize"]))

@@ -92,6 +92,8 @@ def test_a_catalog_serves_the_types_of_its_plugins(executable, asked):
     assert thing["schema"]["required"] == ["size"] and thing["replace"] == ["region", "thing_name"]
     assert thing["sensitive"] == {"access_key": "write_only", "password": "write_only"}
     assert {"access_key", "password"} <= set(thing["computed"]), "they need an encrypted state"
+    with pytest.raises(InvalidError, match="acme_parts_Kit is a component: acme expands it"):
+        catalog.describe({}, ["acme_stuff_Thing", "acme_parts_Kit"])
     assert catalog.kind(None, "postgres_slot") is None
     assert catalog.kind(None, "acme_stuff_Thing") is not None
     catalog.close()
@@ -127,7 +129,7 @@ def test_plugins_start_although_grpc_runs_already(executable, asked):
 
 def test_a_plugin_of_another_version_is_refused(executable):
     running = Running(Plugin("acme", "9.9.9", str(executable)), {})
-    with pytest.raises(InvalidError, match=r"version 1\.2\.3, and 9\.9\.9 is asked for"):
+    with pytest.raises(InvalidError, match=r"is version 1\.2\.3, not 9\.9\.9"):
         running.describe("acme_stuff_Thing")
     running.close()
     same = Running(Plugin("acme", "1.2.3", str(executable)), {})

@@ -75,6 +75,7 @@ SCHEMA = {
             },
         },
         "acme:stuff:Plain": {"inputProperties": {"text": TEXT, "size": {"type": "integer"}}},
+        "acme:parts:Kit": {"isComponent": True, "inputProperties": {"text": TEXT}},
         "acme:parts/sub:Part": {"inputProperties": {"text": TEXT}, "properties": {"text": TEXT}},
     },
 }  # fmt: skip
