@@ -184,6 +184,16 @@ class Encoder:
             parts.append(self._names[at] + b":" + value)
         return b"{" + b",".join(parts) + b"}" if parts else None
 
+    def around(self, operation: str) -> list[bytes]:
+        """The text behind the object `data`, up to the position: all of it without a key, else in pieces around the
+        values of the key."""
+        out = []
+        text = self._heads[operation][1:]
+        for count, at in enumerate(self.key_at):
+            out.append(text + (b"," if count else b',"Key":{') + self._names[at] + b":")
+            text = b""
+        return [*out, text + (b"}" if self.key_at else b"") + b',"Position":"']
+
     def _compile(self) -> dict[str, Any]:
         reads = []
         for at, column in enumerate(self.columns):

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dstream_postgres import rendered
 from dstream_postgres.catalog import TableShape
 from dstream_postgres.columns import attributes_of, stream_of
 from dstream_postgres.copied import Rows, compile_rows
@@ -153,14 +154,16 @@ class SnapshotReader:
             session.emit_bytes(encoder.truncate(prefix + b"%08d" % 0 + _END))
         marked = position.to_json()
         chunks = ChunkedRows(session, self._chunk_rows, lambda _rows: marked)
-        sink = _Sink(chunks, compile_rows(encoder), prefix)
         columns = ", ".join(quote(column.name) for column in shape.columns)
         # Partitions are a part of their table; children of an inheritance tree are tables of their own, as they are
         # for the stream. The filter is the server's own text, from its catalog.
         source = unread.table.sql if unread.member.partitioned else "ONLY " + unread.table.sql
         condition = f" WHERE {unread.member.row_filter}" if unread.member.row_filter else ""
-        with self._connection.cursor() as cursor:
+        query = rendered.command(encoder, source + condition)
+        sink = _Sink(chunks, (rendered.complete_rows if query else compile_rows)(encoder), prefix)
+        if query is None:
             query = f"COPY (SELECT {columns} FROM {source}{condition}) TO STDOUT"  # noqa: S608 - quoted
+        with self._connection.cursor() as cursor:
             try:
                 cursor.copy_expert(query, sink)
             except Stopped:
