@@ -23,6 +23,7 @@ from dstream.engine.plan.recorded_answers import RecordedAnswers, requirement_ke
 from dstream.engine.plan.removals import Removals, plan_removals
 from dstream.engine.plan.renamed_types import warn_of_renamed_types
 from dstream.engine.plan.resource_diff import drift_of
+from dstream.engine.plan.shared_objects import check_shared_objects
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.engine.refresh.refresh_only import refresh_records
@@ -95,6 +96,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
         problems += check_import_blocks(context, planned.objects, planned.broken, planned.waiting_tasks)
         problems += check_removed_blocks(context, planned.objects)
         problems += check_moved_blocks(context, planned.objects)
+        problems += check_shared_objects(context, planned.objects)
         problems += warn_of_renamed_types(changes, desired)
     if has_errors(problems):
         raise DiagnosticsError(problems)
