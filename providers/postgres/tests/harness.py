@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dstream_sdk.testing import ResourceSession, RunningInput, RunningOutput, derived
+from tests.events import until
 from tests.services.postgres import EmbeddedPostgres
 
 Json = dict[str, Any]
@@ -26,6 +29,17 @@ class Database:
 
     def execute(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         return self.server.execute(sql, parameters, dbname=self.name)
+
+    def sent(self) -> None:
+        """Wait until the server has sent what is now in its log to the input of `t`, or has passed over it."""
+        ((end,),) = self.execute("SELECT pg_current_wal_lsn()::text")
+        reached = (
+            "SELECT sent_lsn >= %s::pg_lsn FROM pg_stat_replication JOIN pg_replication_slots ON pid = active_pid"
+            " WHERE slot_name = %s"
+        )
+        until(
+            lambda: self.execute(reached, (end, f"dstream_t_{self.name}")) == [(True,)], f"the log up to {end} is sent"
+        )
 
     def prepare(self, *tables: str, task: str = "t") -> None:
         """The publication and slot that the input of `task` reads."""
@@ -48,6 +62,17 @@ class InputRun(RunningInput):
 
     def __init__(self, config: Mapping[str, Any], checkpoint: Json | None = None, **more: Any) -> None:
         super().__init__(program("in"), config, checkpoint, **more)
+
+    def waits(self, times: int = 12) -> None:
+        """Wait until it has gone to sleep so often: by then it has done all that it does without being told more."""
+        start = self._sleeps()
+        until(lambda: self._sleeps() >= start + times, f"{times} times that the input waits")
+
+    def _sleeps(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"^voluntary_ctxt_switches:\s*(\d+)$", status, re.MULTILINE)
+        assert found is not None, status
+        return int(found[1])
 
 
 class OutputRun(RunningOutput):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from providers.postgres.tests.harness import Database, InputRun, start
+from tests.events import until
 from tests.services.postgres import EmbeddedPostgres
 
 
@@ -19,17 +18,16 @@ def confirmed(database: Database) -> str:
 def test_the_slot_moves_on_committed_only(database: Database):
     checkpoint = start(database)
     before = confirmed(database)
-    run = InputRun(database.config("t"), checkpoint, until=None, commit=False)
+    run = InputRun(database.config("t", checkpoint_interval=50), checkpoint, until=None, commit=False)
     database.execute("INSERT INTO t VALUES (2)")
     run.wait_for(lambda one: one.checkpoint != checkpoint)
-    time.sleep(0.5)
+    stored = run.checkpoint
+    assert stored is not None
+    database.execute("INSERT INTO t VALUES (3)")
+    run.wait_for(lambda one: one.covered == 2)  # the server has read what the input told it before it sent this change
     assert confirmed(database) in (before, checkpoint["lsn"])
-    assert run.checkpoint is not None
-    run.committed(1, run.checkpoint)
-    end = time.monotonic() + 10
-    while confirmed(database) != run.checkpoint["lsn"]:
-        assert time.monotonic() < end, (confirmed(database), run.checkpoint)
-        time.sleep(0.05)
+    run.committed(1, stored)
+    until(lambda: confirmed(database) == stored["lsn"], "the slot at the stored checkpoint")
     run.stop()
 
 
@@ -37,16 +35,23 @@ def test_an_idle_session_does_not_move_the_slot_ahead_of_the_stored_checkpoint(d
     """A client that confirms whatever a keepalive names would make the next session see a gap that is none."""
     checkpoint = start(database)
     database.execute("CREATE TABLE busy (v int)")
-    run = InputRun(database.config("t", heartbeat=60_000), checkpoint, until=None)
+    run = InputRun(database.config("t", heartbeat=60_000, checkpoint_interval=60_000), checkpoint, until=None)
     run.wait_for(lambda one: one.status.get("status") == "ready")
-    for number in range(20):
-        database.execute("INSERT INTO busy VALUES (%s)", (number,))
-        time.sleep(0.05)
+    for number in (
+        2,
+        3,
+    ):  # what the input confirms with the first of these, the server reads before it sends the second
+        for each in range(5):
+            database.execute("INSERT INTO busy VALUES (%s)", (each,))
+            database.sent()  # followed by a keepalive that names a later place
+        database.execute("INSERT INTO t VALUES (%s)", (number,))
+        run.wait_for(lambda one, number=number: len(one.envelopes) == number - 1)
     assert run.checkpoint == checkpoint
     run.kill()
     assert confirmed(database) == checkpoint["lsn"]
     again = InputRun(database.config("t"), checkpoint).finish()
     assert again.ended, again.status
+    assert len(again.envelopes) == 2
 
 
 def test_an_idle_table_beside_a_busy_database_does_not_hold_the_log_back(database: Database):
@@ -56,10 +61,8 @@ def test_an_idle_table_beside_a_busy_database_does_not_hold_the_log_back(databas
     for _ in range(5):
         database.execute("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 2000)")
     ((lsn,),) = database.execute("SELECT pg_current_wal_lsn()::text")
-    end = time.monotonic() + 20
-    while not database.execute("SELECT %s::pg_lsn <= %s::pg_lsn", (lsn, confirmed(database)))[0][0]:
-        assert time.monotonic() < end, (lsn, confirmed(database))
-        time.sleep(0.05)
+    reached = "SELECT %s::pg_lsn <= %s::pg_lsn"
+    until(lambda: database.execute(reached, (lsn, confirmed(database))) == [(True,)], f"the slot at {lsn}")
     assert run.envelopes == []
     run.stop()
     assert run.ended

@@ -11,6 +11,7 @@ import pytest
 
 from dstream_postgres.position import Position
 from providers.postgres.tests.harness import Database, InputRun
+from tests.events import until
 
 
 def kinds(run: InputRun) -> list[tuple[str, Any]]:
@@ -57,7 +58,7 @@ def test_it_waits_for_transactions_that_wrote_before_the_table_was_published(dat
         database.execute("ALTER PUBLICATION dstream_t ADD TABLE t")
         run = InputRun(database.config("old", "t"), start)
         run.wait_for(lambda one: "waiting for transactions" in one.said)
-        time.sleep(0.3)  # long enough to go wrong, if it did not wait
+        run.waits()
         assert kinds(run) == []
         connection.commit()
     run.finish()
@@ -105,7 +106,7 @@ def test_no_row_is_emitted_before_the_snapshot_is_stored(database: Database):
     database.prepare("t")
     run = InputRun(database.config("t"), commit=False)
     run.wait_for(lambda one: one.checkpoint is not None)
-    time.sleep(0.5)
+    run.waits()
     assert run.envelopes == []
     assert run.checkpoint is not None
     run.committed(1, run.checkpoint)
@@ -157,10 +158,10 @@ def test_under_concurrent_writes_every_row_is_seen_exactly_once(database: Databa
     for writer in writers:
         writer.start()
     try:
-        time.sleep(0.2)
+        written = "SELECT count(DISTINCT w) FROM t"
+        until(lambda: database.execute(written) == [(5,)], "a row of each writer")
         run = InputRun(database.config("t", chunk_rows=chunk_rows), until=None)
-        run.wait_for(lambda one: any(kind == "Insert" for kind, _ in kinds(one)))
-        time.sleep(0.3)
+        run.wait_for(lambda one: sum(kind == "Insert" for kind, _ in kinds(one)) > 100)
     finally:
         stop.set()
         for writer in writers:
@@ -275,6 +276,15 @@ def test_chunks_of_a_reading_that_fails_are_no_progress_either(database: Databas
     assert ends[0] == ends[1] == ends[2]
 
 
+def past_the_limits(database: Database) -> None:
+    """Wait until the server has ended two sessions of ours, one of them idle in a transaction, at its time limits."""
+    with database.server.connect(database.name) as idle, database.server.connect(database.name) as within:
+        pids = [idle.info.backend_pid, within.info.backend_pid]
+        within.cursor().execute("BEGIN; SELECT 1")
+        alive = "SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)"
+        until(lambda: database.server.execute(alive, (pids,)) == [], "the end of idle sessions")
+
+
 def test_the_server_s_time_limits_do_not_hold_for_us(database: Database):
     for name in ("statement", "transaction", "idle_session", "idle_in_transaction_session", "lock"):
         database.execute(f"ALTER DATABASE {database.name} SET {name}_timeout = '300ms'")
@@ -285,12 +295,12 @@ def test_the_server_s_time_limits_do_not_hold_for_us(database: Database):
     database.prepare("t")
     run = InputRun(database.config("t", chunk_rows=1, heartbeat=100), commit=False, until=None)
     run.wait_for(lambda one: one.checkpoint is not None)
-    time.sleep(0.5)  # idle in a transaction, or with a session idle, for longer than the limits
+    past_the_limits(database)
     assert run.checkpoint is not None
     run.commit = True
     run.committed(1, run.checkpoint)
     run.wait_for(lambda one: len(one.envelopes) == 30)
-    time.sleep(0.5)
+    past_the_limits(database)
     database.execute("INSERT INTO t VALUES (31)")
     run.wait_for(lambda one: ("Insert", 31) in kinds(one))
     run.stop()
