@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +64,15 @@ def dstream(
     return ended
 
 
-def start(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start `dstream ARGUMENTS` in a folder, in a process group of its own."""
+def start(
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str] = (str(PROGRAMS / "dstream"),),
+) -> subprocess.Popen[str]:
+    """Start `dstream ARGUMENTS` in a folder, in a process group of its own; `program` may be a variant of dstream."""
     return subprocess.Popen(
-        [PROGRAMS / "dstream", *arguments],
+        [*program, *arguments],
         cwd=folder,
         env=environment(env),
         stdin=subprocess.DEVNULL,

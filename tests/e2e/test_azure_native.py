@@ -9,12 +9,12 @@ import json
 import os
 import re
 import signal
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from dstream_state import processes
 from tests.e2e.commands import Ended, dstream, start
 from tests.events import PATIENCE, until
 from tests.services.azure.arm import ArmServer
@@ -284,9 +284,11 @@ def test_an_engine_killed_while_azure_creates_makes_nothing_twice(cloud, lands):
         cloud.arm.fault(f"PUT {QUEUE}.*", delay=2.0, status=503)
     running = start(cloud.folder, "apply", "-auto-approve", "-parallelism=1", env=cloud.env)
     until(lambda: cloud.arm.requests("PUT", "/queues/"), "the request for a queue")
+    plugins = plugins_under(running.pid)
+    assert plugins
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
-    time.sleep(0.5)
+    until(lambda: not any(processes.start_time(plugin) for plugin in plugins), "the end of the plugin")
     recovered(cloud, 3)
 
 

@@ -1,12 +1,13 @@
 """The probe: who is asked, who answers what, and what is remembered."""
 
 import json
-import time
 
 import pytest
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, probe_many, resolve
+from dstream_state import processes
+from tests.events import until
 
 pytestmark = pytest.mark.processes
 
@@ -57,11 +58,10 @@ def test_anything_else_is_version_1(shell, body):
 
 
 def test_an_input_that_streams_whatever_it_is_told_is_stopped_at_its_first_line(shell, tmp_path):
-    binary = shell('while :; do echo x >>"$0.count"; echo \'{"data":{"a":1}}\'; sleep 0.05; done')
+    binary = shell('echo $$ >"$0.pid"; while :; do echo \'{"data":{"a":1}}\'; sleep 0.05; done')
     assert probe(binary).protocol == 1
-    lines = (tmp_path / "provider.count").read_text().count("x")
-    time.sleep(0.3)
-    assert (tmp_path / "provider.count").read_text().count("x") == lines
+    pid = int((tmp_path / "provider.pid").read_text())
+    until(lambda: processes.start_time(pid) is None, "the end of the provider")
 
 
 def test_half_an_answer_is_an_error(shell):
