@@ -33,6 +33,20 @@ PHRASES = (
 SINGLE = tuple(
     line.split("->")[0] for line in (ROOT / "docs" / "house-words.txt").read_text("utf-8").splitlines() if "->" in line
 )
+SPEECH = "said|says|told|tells|telling|asked|asking|wanted|wants|wishes|knowing|knows|heard|spoken|speaks|meant"
+HOUSE_NAMES = "whole|looking|stock|mine|ours|theirs|whose|nobody|somebody|anybody|everybody|mend|mends"
+IDENTIFIER_WORDS = frozenset(f"{SPEECH}|{HOUSE_NAMES}".split("|"))
+"""Words that no variable, parameter, attribute, function or class has in its name: what it holds has a name."""
+PUBLIC_IDENTIFIERS = frozenset(
+    {
+        "NOT_WANTED_BY_TASK",  # a reason in the format of plans
+        "SaidAll",  # of the SDK, as are the next three
+        "WHOLE",
+        "said",
+        "says",
+    }
+)
+"""Names that others may have written down; `said` and `says` in the kit for tests of providers alone."""
 WORDS = re.compile(rf"\b(?:{'|'.join(SINGLE)})\b", re.IGNORECASE)
 HOUSE = re.compile(rf"\b(?:{'|'.join([*SINGLE, *PHRASES])})\b", re.IGNORECASE)
 
@@ -89,6 +103,24 @@ def hits_of_code(path: Path) -> Iterator[str]:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}: {found[0]!r} in: {' '.join(node.value.split())[:120]}"
 
 
+def identifiers(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield each name that a module binds, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+
+
+def words_of(identifier: str) -> set[str]:
+    """Return the words of a name in snake case, camel case or capitals."""
+    return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", identifier).lower().split("_"))
+
+
 def hits(path: Path) -> list[str]:
     return [*(hits_of_page(path) if path.suffix == ".md" else hits_of_code(path))]
 
@@ -101,6 +133,26 @@ def test_messages_help_and_pages_have_no_house_words():
     """The words to use instead are in docs/glossary.md and docs/house-words.txt."""
     clean = [path for path in [*PAGES, *CODE] if not name(path).startswith(EXEMPT)]
     assert [hit for path in clean for hit in hits(path)] == []
+
+
+def test_identifiers_name_what_they_hold():
+    """A variable is `diagnostics`, `expected` or `stop_requested`, not `said`, `wanted` or `asked`."""
+    found = [
+        f"{name(path)}:{line}: {identifier}"
+        for path in CODE
+        for identifier, line in identifiers(ast.parse(path.read_text("utf-8")))
+        if words_of(identifier) & IDENTIFIER_WORDS
+        and not (identifier in PUBLIC_IDENTIFIERS and (identifier.isupper() or "dstream_sdk" in path.parts))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["said = 1", "self._told = 1", "def as_asked(): ...", "def f(*, wanted): ...", "class HeardAll: ...", "_OURS = 1"],
+)
+def test_house_words_in_identifiers_are_found(source):
+    assert any(words_of(identifier) & IDENTIFIER_WORDS for identifier, _ in identifiers(ast.parse(source)))
 
 
 @pytest.mark.parametrize(

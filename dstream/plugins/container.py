@@ -115,9 +115,9 @@ def find_engine() -> str:
 
     DSTREAM_CONTAINER_ENGINE names one, and then no other is tried.
     """
-    wanted = os.environ.get("DSTREAM_CONTAINER_ENGINE")
+    engine = os.environ.get("DSTREAM_CONTAINER_ENGINE")
     problems = []
-    for name in (wanted,) if wanted else ("docker", "podman"):
+    for name in (engine,) if engine else ("docker", "podman"):
         program = shutil.which(name)
         if program is None:
             problems.append(f"{name} is not installed.")

@@ -52,15 +52,15 @@ def deliver(
         lines.append(_END)
     redactor = Redactor(redact)
     process = begin_binary(binary).result()
-    said = converse(process, b"".join(lines), timeout=DELIVERY_SECONDS, redactor=redactor)
-    confirmed = said.exit_code == 0 and not said.timed_out
+    conversation = converse(process, b"".join(lines), timeout=DELIVERY_SECONDS, redactor=redactor)
+    confirmed = conversation.exit_code == 0 and not conversation.timed_out
     refused = []
     problems = []
-    for line in said.lines:
+    for line in conversation.lines:
         form = decode_object(line) or {}
         if isinstance(form.get("reject"), dict):
             refused.append(form["reject"].get("envelope"))
         elif form.get("status") == "error":
             problem = form.get("diagnostics") or form.get("message")
             problems.append(redactor.text(encode(problem).decode().strip()))
-    return Delivered(confirmed, tuple(refused), "\n".join([*problems, str(said.tail)]))
+    return Delivered(confirmed, tuple(refused), "\n".join([*problems, str(conversation.tail)]))

@@ -40,28 +40,28 @@ def derive(
     if streams is not None:
         opening["streams"] = list(streams)
     redactor = Redactor(redact)
-    said = converse(begin_binary(binary).result(), encode(opening), timeout=timeout, redactor=redactor)
-    return _parse(binary.name, said, timeout, redactor)
+    conversation = converse(begin_binary(binary).result(), encode(opening), timeout=timeout, redactor=redactor)
+    return _parse(binary.name, conversation, timeout, redactor)
 
 
-def _parse(name: str, said: Conversation, timeout: float, redactor: Redactor) -> Derivation:
-    if said.timed_out:
-        raise hung(name, _WAITING, timeout, said.rest, redactor, said.tail)
+def _parse(name: str, conversation: Conversation, timeout: float, redactor: Redactor) -> Derivation:
+    if conversation.timed_out:
+        raise hung(name, _WAITING, timeout, conversation.rest, redactor, conversation.tail)
     answer = PlanAnswer(name, redactor)
-    for line in said.lines:
+    for line in conversation.lines:
         if not line.strip():
             continue
         form = decode_object(line)
         if form is None:
-            raise garbage(name, "part of " + _WAITING, line, redactor, said.tail)
+            raise garbage(name, "part of " + _WAITING, line, redactor, conversation.tail)
         try:
             found = answer.add(form)
         except ValueError as problem:
-            raise garbage(name, f"well formed ({problem})", line, redactor, said.tail) from None
+            raise garbage(name, f"well formed ({problem})", line, redactor, conversation.tail) from None
         if found is not None:
-            if said.exit_code != 0:
-                raise died(name, "ending with exit code 0", said.exit_code, b"", redactor, said.tail)
+            if conversation.exit_code != 0:
+                raise died(name, "ending with exit code 0", conversation.exit_code, b"", redactor, conversation.tail)
             return found
-    if said.overlong:
-        raise garbage(name, "as short as a line may be", said.rest, redactor, said.tail)
-    raise died(name, f"the end of {_WAITING}", said.exit_code, said.rest, redactor, said.tail)
+    if conversation.overlong:
+        raise garbage(name, "as short as a line may be", conversation.rest, redactor, conversation.tail)
+    raise died(name, f"the end of {_WAITING}", conversation.exit_code, conversation.rest, redactor, conversation.tail)

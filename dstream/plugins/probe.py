@@ -101,19 +101,23 @@ def ask(binary: Binary, *, cache_dir: Path | None = None) -> tuple[Mapping[str, 
     environment.pop("DSTREAM_FAULT", None)  # faults are about sessions
     process = begin_binary(binary, environment=environment).result()
     timeout = PROBE_SECONDS if binary.container is None else _IMAGE_SECONDS
-    said = converse(
+    conversation = converse(
         process, b"", timeout=timeout, redactor=Redactor(), go_on=lambda line: _is_answer(decode_object(line))
     )
-    first = said.lines[0] if said.lines else said.rest
+    first = conversation.lines[0] if conversation.lines else conversation.rest
     found = decode_object(first)
-    if found is not None and _is_answer(found) and not said.timed_out:
+    if found is not None and _is_answer(found) and not conversation.timed_out:
         form = found
     elif first.startswith(_ANSWER):
-        raise garbage(binary.name, "a complete answer to the probe", first, Redactor(), said.tail)
+        raise garbage(binary.name, "a complete answer to the probe", first, Redactor(), conversation.tail)
     else:
         form = {"protocol": 1}
     _info(binary, form)
-    certain = form["protocol"] >= PROTOCOL or not (said.timed_out or (said.exit_code or 0) < 0) or said.stopped
+    certain = (
+        form["protocol"] >= PROTOCOL
+        or not (conversation.timed_out or (conversation.exit_code or 0) < 0)
+        or conversation.stopped
+    )
     if certain:
         _write(binary, cache_dir, form)
     return form, certain

@@ -85,8 +85,8 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
     """Return the answer in `form`; one that breaks the protocol becomes an error that is not `understood`."""
     status = form.get("status")
     if status not in ("ok", "gone", "error", "progress"):
-        said = redactor.text(repr(status))
-        return broken(f"{provider} answered with status {said}; known are ok, gone, error and progress.")
+        shown = redactor.text(repr(status))
+        return broken(f"{provider} answered with status {shown}; known are ok, gone, error and progress.")
     for member, kind, what in (
         ("attributes", dict, "object"),
         ("diagnostics", list, "list"),

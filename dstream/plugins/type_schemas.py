@@ -50,10 +50,10 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
     def fetch(self, types: Iterable[str]) -> None:
         """Request several types together; raise DiagnosticsError if the provider cannot say."""
         with self._lock:
-            wanted = sorted(set(types) - self._known.keys())
-            if wanted:
-                found = self._ask(wanted)
-                self._known.update({name: found.get(name) for name in wanted})
+            missing = sorted(set(types) - self._known.keys())
+            if missing:
+                found = self._ask(missing)
+                self._known.update({name: found.get(name) for name in missing})
 
     def known(self, name: str) -> ResourceSchema | None:
         """Return a type if it is known, without a request."""
@@ -80,20 +80,22 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
         opening = {"command": "schema", "protocol": PROTOCOL, "role": "resource", "config": self._config}
         process = begin_binary(self._binary).result()
         name = self._binary.name
-        said = converse(process, encode({**opening, "types": types}), timeout=self._timeout, redactor=self._redactor)
-        if said.timed_out:
-            raise hung(name, _WAITING, self._timeout, said.rest, self._redactor, said.tail)
-        line = said.lines[0] if said.lines else said.rest
+        conversation = converse(
+            process, encode({**opening, "types": types}), timeout=self._timeout, redactor=self._redactor
+        )
+        if conversation.timed_out:
+            raise hung(name, _WAITING, self._timeout, conversation.rest, self._redactor, conversation.tail)
+        line = conversation.lines[0] if conversation.lines else conversation.rest
         form = decode_object(line)
         if form is None:
             if line:
-                raise garbage(name, _WAITING, line, self._redactor, said.tail)
-            raise died(name, _WAITING, said.exit_code, said.rest, self._redactor, said.tail)
+                raise garbage(name, _WAITING, line, self._redactor, conversation.tail)
+            raise died(name, _WAITING, conversation.exit_code, conversation.rest, self._redactor, conversation.tail)
         if form.get("status") == "error":
             raise DiagnosticsError([each.diagnostic for each in complaints(form, self._redactor, name)])
         resources = form.get("resources")
         if form.get("status") != "done" or not isinstance(resources, dict):
-            raise garbage(name, _WAITING, line, self._redactor, said.tail)
+            raise garbage(name, _WAITING, line, self._redactor, conversation.tail)
         try:
             return {type_: parse_schema(type_, each) for type_, each in resources.items() if isinstance(each, dict)}
         except (ValueError, TypeError, AttributeError) as problem:

@@ -131,7 +131,7 @@ class LegacyLifecycle:
         if self._killed:
             process.kill()
         timeout = request.timeout or LIFECYCLE_SECONDS
-        said = converse(
+        conversation = converse(
             process,
             opening,
             timeout=timeout,
@@ -139,34 +139,36 @@ class LegacyLifecycle:
             log=self._options.log,
             go_on=lambda line: not _is_data(line),
         )
-        return self._understand(request, said, timeout)
+        return self._understand(request, conversation, timeout)
 
-    def _understand(self, request: Request, said: Conversation, timeout: float) -> Answer:
+    def _understand(self, request: Request, conversation: Conversation, timeout: float) -> Answer:
         name, command = self._binary.name, request.command
-        if said.stopped:
+        if conversation.stopped:
             raise DiagnosticsError(
                 failure(
                     "Provider streams instead of answering",
                     f"{name} was killed: it answered {command} with a line of data, so it seems to start its data flow "
                     "whatever it is asked. Its infrastructure cannot be managed through it.",
-                    said.tail,
+                    conversation.tail,
                 )
             )
-        if said.timed_out:
+        if conversation.timed_out:
             detail = f"{name} was killed: {command} took over {timeout:g} s."
-            slow = (failure("Provider does not answer", detail, said.tail),)
+            slow = (failure("Provider does not answer", detail, conversation.tail),)
             late = request.timeout is not None
             return Answer("error", diagnostics=slow, error_class="fatal", crashed=True, late=late)
-        if said.exit_code is not None and said.exit_code < 0:
-            what = f"{name} {describe_exit(said.exit_code)} during {command}."
-            raise DiagnosticsError(failure("Provider ended early", what, said.tail))
-        answer = parse_legacy_answer(said.text, self._redactor)
-        text = "\n".join(filter(None, (answer.text, *answer.resources))) if answer else self._shown(said)
+        if conversation.exit_code is not None and conversation.exit_code < 0:
+            what = f"{name} {describe_exit(conversation.exit_code)} during {command}."
+            raise DiagnosticsError(failure("Provider ended early", what, conversation.tail))
+        answer = parse_legacy_answer(conversation.text, self._redactor)
+        text = "\n".join(filter(None, (answer.text, *answer.resources))) if answer else self._shown(conversation)
         if answer is not None and not answer.succeeded and command in ("init", "destroy"):
             reason = answer.text or "no reason given"
             detail = f"{name} answered {command} with status {answer.status or 'missing'}: {reason}"
             failed = failure(
-                "Provider failed to init" if command == "init" else "Provider failed to destroy", detail, said.tail
+                "Provider failed to init" if command == "init" else "Provider failed to destroy",
+                detail,
+                conversation.tail,
             )
             return Answer("error", diagnostics=(failed,), error_class="fatal", text=text)
         if answer is None and command in ("init", "destroy") and not text:
@@ -176,8 +178,8 @@ class LegacyLifecycle:
             return Answer("ok", text=text)
         return Answer("ok", identity=request.identity or {}, attributes=known or {}, private=request.private, text=text)
 
-    def _shown(self, said: Conversation) -> str:
-        return self._redactor.scrub(said.text).decode("utf-8", "replace").strip()
+    def _shown(self, conversation: Conversation) -> str:
+        return self._redactor.scrub(conversation.text).decode("utf-8", "replace").strip()
 
 
 def parse_legacy_answer(text: bytes, redactor: Redactor) -> LegacyAnswer | None:
@@ -188,8 +190,8 @@ def parse_legacy_answer(text: bytes, redactor: Redactor) -> LegacyAnswer | None:
     """
     found = [each for each in map(_lowered, text.split(b"\n")) if each is not None and _is_report(each)]
     if not found:
-        whole = _lowered(text)
-        found = [whole] if whole is not None and _is_report(whole) else []
+        report = _lowered(text)
+        found = [report] if report is not None and _is_report(report) else []
     if not found:
         return None
     form = found[-1]

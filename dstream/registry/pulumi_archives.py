@@ -32,19 +32,19 @@ Report = Callable[[str, int, int], None]
 class Archives(Struct, frozen=True):
     """The places of archives in their order: folders, and the start of a URL as text."""
 
-    places: tuple[Path | str, ...]
+    locations: tuple[Path | str, ...]
     transport: Transport
     report: Report
 
     @property
     def shown(self) -> str:
         """Their names in messages."""
-        return ", ".join(map(str, self.places))
+        return ", ".join(map(str, self.locations))
 
     def fetch(self, name: str, target: Path) -> str:
         """Write an archive to a file, from the first place that has it; return its digest."""
         missing = []
-        for place in self.places:
+        for place in self.locations:
             try:
                 return (
                     self._copied(place / name, target) if isinstance(place, Path) else self._loaded(place, name, target)
@@ -92,17 +92,17 @@ def archives(settings: Settings, environment: Mapping[str, str], transport: Tran
     if base:
         return Archives((base.rstrip("/"),), transport, report)
     own = settings.of(HOST)
-    places: list[Path | str] = [folder_of(mirror) for mirror in own.mirrors if is_folder(mirror)]
+    locations: list[Path | str] = [folder_of(mirror) for mirror in own.mirrors if is_folder(mirror)]
     if not own.only_mirrors or not own.mirrors:
-        places.append(f"https://{HOST}/{_BELOW}")
-    if not places:
+        locations.append(f"https://{HOST}/{_BELOW}")
+    if not locations:
         raise RegistryError(
             "Plugin not available from mirrors",
             f"Only mirrors may be used, and {', '.join(own.mirrors)} is not a folder: Pulumi plugins are mirrored to "
             f"folders. Copy them with: dstream providers mirror ./FOLDER, and add that folder to the mirrors; or set "
             f"{BASE_VARIABLE} to the address of a web server that has them.",
         )
-    return Archives(tuple(places), transport, report)
+    return Archives(tuple(locations), transport, report)
 
 
 def folder_of(mirror: str) -> Path:

@@ -74,8 +74,8 @@ class CheckpointTracker:
         number = int(found[1]) if found else None
         with self._lock:
             if number != self._last_sent + 1:
-                wanted = self._last_sent + 1
-                raise ProtocolBroken("input", f"numbered a checkpoint {number} where {wanted} was next.")
+                expected = self._last_sent + 1
+                raise ProtocolBroken("input", f"numbered a checkpoint {number} where {expected} was next.")
             if len(line) > POSITION_LIMIT + 64:
                 raise ProtocolBroken("input", f"wrote a checkpoint of {len(line)} bytes; {POSITION_LIMIT} are allowed.")
             self._last_sent = number

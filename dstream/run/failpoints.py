@@ -17,8 +17,8 @@ _passed: dict[str, int] = {}
 
 def fault(name: str) -> None:
     """Die here if the environment says so."""
-    wanted, _, count = os.environ.get("DSTREAM_FAULT", "").partition(":")
-    if wanted != name:
+    selected, _, count = os.environ.get("DSTREAM_FAULT", "").partition(":")
+    if selected != name:
         return
     with _lock:
         _passed[name] = _passed.get(name, 0) + 1

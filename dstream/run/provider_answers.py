@@ -62,8 +62,8 @@ def _named(diagnostic: Diagnostic, side: ProviderHandle) -> Diagnostic:
     """Return a diagnostic that names the provider which reported it."""
     if side.program in diagnostic.summary or side.program in diagnostic.detail:
         return diagnostic
-    said = f"Reported by the {side.name} {side.program}."
-    return replace(diagnostic, detail=f"{diagnostic.detail}\n{said}" if diagnostic.detail else said)
+    origin = f"Reported by the {side.name} {side.program}."
+    return replace(diagnostic, detail=f"{diagnostic.detail}\n{origin}" if diagnostic.detail else origin)
 
 
 def version_1_status(form: Mapping[str, Any] | None) -> str | None:

@@ -42,7 +42,7 @@ class Session:
         self.driver = self.make_driver()
         self._threads = SessionThreads(context.flow.name, self.providers, self.reason)
         self._started = time.monotonic()
-        self._asked_at: float | None = None
+        self._stop_requested_at: float | None = None
         """When the input was asked to end."""
         self._output_done_at: float | None = None
         self._reported_at, self._reported = self._started, (0, 0)
@@ -88,7 +88,9 @@ class Session:
                 self.providers.take(f"The start of {self.context.flow.name}", problem, self.reason)
             finally:
                 self._bring_down()
-        return session_end(self.context, self.reason, self.driver, self.committer, asked=self._asked_at is not None)
+        return session_end(
+            self.context, self.reason, self.driver, self.committer, stop_requested=self._stop_requested_at is not None
+        )
 
     def lease_lost(self) -> None:
         """Kill first, explain later: another runner may have the task already."""
@@ -152,9 +154,9 @@ class Session:
         return self.providers.output.look()
 
     def _ask_to_end(self, now: float) -> None:
-        if self._asked_at is not None:
+        if self._stop_requested_at is not None:
             return
-        self._asked(now)
+        self._request_stop(now)
         self.context.reporter.stopping(self.context.flow)
         if not self.driver.input_ready.is_set():
             self.reason.fail(Failure())  # no data has moved: there is nothing to finish
@@ -162,17 +164,17 @@ class Session:
         else:
             self.providers.input.terminate()
 
-    def _asked(self, now: float) -> None:
-        self._asked_at, self.driver.stopping = now, True
+    def _request_stop(self, now: float) -> None:
+        self._stop_requested_at, self.driver.stopping = now, True
 
     def _check_times(self, now: float) -> None:
         flow, options, pump = self.context.flow, self.context.options, self.driver.pump
-        if self._asked_at is not None:
-            if now - self._asked_at > options.grace:
+        if self._stop_requested_at is not None:
+            if now - self._stop_requested_at > options.grace:
                 what = f"{flow.name} did not stop within {options.grace:g} s and was killed."
                 self.context.reporter.problem(flow, warning("Graceful stop timed out", what))
                 self.providers.kill()
-                self._asked_at = now + options.grace
+                self._stop_requested_at = now + options.grace
             return
         if self._starting(now) or pump is None:
             return
@@ -182,7 +184,7 @@ class Session:
                 what = f"The output {output.program} had not finished {options.drain:g} s after the last data."
                 self.reason.fail(Failure((error("Provider does not finish", what),), output))
         elif options.until_idle and self.providers.input.version < 2 and now - pump.last_moved > options.idle_seconds:
-            self._asked(now)
+            self._request_stop(now)
             self.providers.input.terminate()
 
     def _starting(self, now: float) -> bool:
@@ -214,7 +216,12 @@ class Session:
         if not (self.reason.over or self.context.stop.at_once):
             self._wait_for_exits()
             failure = failure_at_end(
-                self.context, self.providers, self.driver, self.reader, self.tracker, asked=self._asked_at is not None
+                self.context,
+                self.providers,
+                self.driver,
+                self.reader,
+                self.tracker,
+                stop_requested=self._stop_requested_at is not None,
             )
             if failure is not None and not (self.reason.over or self.context.stop.at_once):
                 self.reason.fail(failure)

@@ -38,11 +38,11 @@ class SessionEnd(Struct, frozen=True):
 
 
 def session_end(
-    context: RunContext, reason: EndReason, driver: Driver, committer: Committer, *, asked: bool
+    context: RunContext, reason: EndReason, driver: Driver, committer: Committer, *, stop_requested: bool
 ) -> SessionEnd:
     """Return how a session ended that is brought down; `asked`: its input was asked to end."""
     pump, failure = driver.pump, reason.failure or Failure()
-    kind, diagnostics = _kind(context, reason, asked=asked), failure.diagnostics
+    kind, diagnostics = _kind(context, reason, stop_requested=stop_requested), failure.diagnostics
     if kind == "lost":
         diagnostics = (_lost(context, reason),)
     elif failure.side is not None:
@@ -61,14 +61,14 @@ def session_end(
     )
 
 
-def _kind(context: RunContext, reason: EndReason, *, asked: bool) -> Kind:
+def _kind(context: RunContext, reason: EndReason, *, stop_requested: bool) -> Kind:
     if reason.lost is not None:
         return "lost"
     if context.stop.requested:
         return "stopped"
     if reason.failure is not None and reason.failure.diagnostics:
         return "failed"
-    return "stopped" if asked and not context.options.until_idle else "ended"
+    return "stopped" if stop_requested and not context.options.until_idle else "ended"
 
 
 def _lost(context: RunContext, reason: EndReason) -> Diagnostic:
@@ -89,7 +89,7 @@ def failure_at_end(
     reader: AckReader,
     tracker: CheckpointTracker,
     *,
-    asked: bool,
+    stop_requested: bool,
 ) -> Failure | None:
     """Return what was wrong with a session in which both sides have closed their pipes, or None."""
     output, pump, acks = providers.output, driver.pump, context.flow.acks
@@ -100,10 +100,10 @@ def failure_at_end(
     if pump.dropped:
         what = f"{pump.dropped} bytes of an unfinished line from {providers.input.program} were dropped."
         context.reporter.problem(context.flow, warning("Unfinished line dropped", what))
-    early = _input_ended_early(providers.input, driver, pump, acks=acks, asked=asked)
+    early = _input_ended_early(providers.input, driver, pump, acks=acks, stop_requested=stop_requested)
     if early is not None:
         return early
-    if output.code != 0 and not (asked and acks and not pump.ended):
+    if output.code != 0 and not (stop_requested and acks and not pump.ended):
         return Failure((output.ended("Output failed", "."),), output, final=output.version < 2)
     if acks and pump.ended and not tracker.all_acknowledged:
         what = f"The output {output.program} ended without acknowledging the last checkpoint."
@@ -111,12 +111,14 @@ def failure_at_end(
     return None
 
 
-def _input_ended_early(side: ProviderHandle, driver: Driver, pump: Pump, *, acks: bool, asked: bool) -> Failure | None:
+def _input_ended_early(
+    side: ProviderHandle, driver: Driver, pump: Pump, *, acks: bool, stop_requested: bool
+) -> Failure | None:
     if not driver.input_ready.is_set():
         rest = " in the middle of a line" if pump.dropped else ""
         return Failure((side.ended("Provider ended early", f"{rest} before it was ready."),), side)
-    if acks and not pump.ended and not asked:
+    if acks and not pump.ended and not stop_requested:
         return Failure((side.ended("Input ended early", " without having written its end line."),), side)
-    if not acks and side.code != 0 and not asked and not pump.full:
+    if not acks and side.code != 0 and not stop_requested and not pump.full:
         return Failure((side.ended("Input ended early", "."),), side, final=side.version < 2)
     return None

@@ -281,7 +281,7 @@ class _Reader:
         A write that did not end leaves the beginning of a block, never more than one.
         """
         tail = content.rpartition(b"\n")[2]
-        if tail[:-1].endswith(b'"}') and _whole(tail[:-1]):
+        if tail[:-1].endswith(b'"}') and _is_json(tail[:-1]):
             raise StateDamaged(self._what, "the line break after its last block is damaged")
 
     def _line(self, form: Json) -> str | None:
@@ -324,7 +324,7 @@ class _Reader:
         return f"Journal {self._name}"
 
 
-def _whole(line: bytes) -> bool:
+def _is_json(line: bytes) -> bool:
     try:
         return isinstance(read_line(line, "a block"), dict)
     except StateDamaged:

@@ -45,9 +45,9 @@ class Lease:
         Raises Busy.
         """
         until: float | None = None
-        pause, told = 0.05, False
+        pause, reported = 0.05, False
         while True:
-            asked = self._clock()
+            started = self._clock()
             try:
                 self._storage.acquire(self._cell, self.id)
                 break
@@ -56,12 +56,12 @@ class Lease:
                 left = until - time.monotonic()
                 if left <= 0:
                     raise
-                if not told:
-                    told = True
+                if not reported:
+                    reported = True
                     on_busy()
                 time.sleep(min(pause, max(left, 0.0)))
                 pause = min(pause * 1.6, 2.0)
-        self._extend(asked)
+        self._extend(started)
         if self._storage.lease_seconds is not None:
             self._watch()
 
@@ -87,13 +87,13 @@ class Lease:
 
     def renew(self) -> None:
         """Renew now. Raises StateError if the service does not answer; being refused makes the lease lost."""
-        asked = self._clock()
+        started = self._clock()
         try:
             self._storage.renew(self._cell, self.id)
         except NotOwner:
             self._lose("Another process took it over")
         else:
-            self._extend(asked)
+            self._extend(started)
 
     def release(self) -> None:
         """Give it back."""
@@ -116,10 +116,10 @@ class Lease:
         """Record that a write was refused because another process holds the lease."""
         self._lose("Another process took it over")
 
-    def _extend(self, asked: float) -> None:
+    def _extend(self, started: float) -> None:
         length = self._storage.lease_seconds
         if length is not None:
-            self._deadline = asked + length - self._margin
+            self._deadline = started + length - self._margin
 
     def _watch(self) -> None:
         threading.Thread(target=self._keep, name=f"lease {self._cell}", daemon=True).start()

@@ -63,7 +63,7 @@ class LocalStorage:
 
     def prepare(self) -> None:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             self._make(self._folder)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class LocalStorage:
 
     def read_meta(self, name: str) -> Stored:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             path = self._path(name, ".meta")
             try:
                 content = path.read_bytes()
@@ -104,7 +104,7 @@ class LocalStorage:
 
     def acquire(self, name: str, lease: str) -> None:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             path = self._path(name, ".lock")
             self._make(path.parent)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -144,20 +144,20 @@ class LocalStorage:
     def write(self, name: str, content: bytes, meta: Mapping[str, str], lease: str, tag: str) -> str:
         """See `Storage`."""
         self._check(name, lease, tag)
-        with self._telling():
+        with self._state_errors():
             self._replace(self._path(name, ".json"), content)
             return self._replace_meta(name, meta)
 
     def write_meta(self, name: str, meta: Mapping[str, str], lease: str, tag: str) -> str:
         """See `Storage`."""
         self._check(name, lease, tag)
-        with self._telling():
+        with self._state_errors():
             return self._replace_meta(name, meta)
 
     def delete_cell(self, name: str, lease: str) -> None:
         """See `Storage`. The lock file stays: who waits for it must wait for the same one."""
         self._owned(name, lease)
-        with self._telling():
+        with self._state_errors():
             for suffix in (".json", ".meta"):
                 self._path(name, suffix).unlink(missing_ok=True)
 
@@ -165,7 +165,7 @@ class LocalStorage:
 
     def create_log(self, name: str, content: bytes) -> None:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             path = self._path(name, ".log")
             self._make(path.parent)
             try:
@@ -181,7 +181,7 @@ class LocalStorage:
 
     def append(self, name: str, position: int, content: bytes) -> None:
         """See `Storage`."""
-        with self._telling(), self._log(name) as fd:
+        with self._state_errors(), self._log(name) as fd:
             if os.fstat(fd).st_size != position:
                 raise Refused
             os.lseek(fd, position, os.SEEK_SET)
@@ -191,14 +191,14 @@ class LocalStorage:
     def seal(self, name: str) -> None:
         """See `Storage`."""
         try:
-            with self._telling(), self._log(name) as fd:
+            with self._state_errors(), self._log(name) as fd:
                 size = os.fstat(fd).st_size
                 content = os.pread(fd, size, 0)
                 if content.endswith(_SEAL):
                     return
-                whole = content.rfind(b"\n") + 1  # What follows was never relied upon: its append did not end.
-                os.ftruncate(fd, whole)
-                os.lseek(fd, whole, os.SEEK_SET)
+                complete = content.rfind(b"\n") + 1  # What follows was never relied upon: its append did not end.
+                os.ftruncate(fd, complete)
+                os.lseek(fd, complete, os.SEEK_SET)
                 _write_all(fd, _SEAL)
                 _sync(fd)
         except Refused:
@@ -206,7 +206,7 @@ class LocalStorage:
 
     def read_log(self, name: str) -> Stored:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             try:
                 content = self._path(name, ".log").read_bytes()
             except FileNotFoundError:
@@ -216,7 +216,7 @@ class LocalStorage:
     def delete_log(self, name: str, tag: str | None = None) -> None:
         """See `Storage`."""
         try:
-            with self._telling(), self._log(name) as fd:
+            with self._state_errors(), self._log(name) as fd:
                 if tag is not None and str(os.fstat(fd).st_size) != tag:
                     raise Changed
                 # Sealed before it goes: an append that waits for the lock has this file open.
@@ -230,14 +230,14 @@ class LocalStorage:
 
     def put(self, name: str, content: bytes) -> None:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             path = self._path(name, "")
             self._make(path.parent)
             self._replace(path, content)
 
     def get(self, name: str) -> bytes:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             try:
                 return self._path(name, "").read_bytes()
             except FileNotFoundError:
@@ -245,7 +245,7 @@ class LocalStorage:
 
     def delete(self, name: str) -> None:
         """See `Storage`."""
-        with self._telling():
+        with self._state_errors():
             self._path(name, "").unlink(missing_ok=True)
 
     def cells(self, prefix: str) -> list[str]:
@@ -260,7 +260,7 @@ class LocalStorage:
         """See `Storage`."""
         top = self._folder / prefix.partition("/")[0] if "/" in prefix else self._folder
         found = []
-        with self._telling():
+        with self._state_errors():
             for path in top.rglob("*"):
                 name = path.relative_to(self._folder).as_posix()
                 if not path.suffix and name.startswith(prefix) and path.is_file():
@@ -268,7 +268,7 @@ class LocalStorage:
         return sorted(found, key=lambda item: item.name)
 
     def _names(self, prefix: str, suffix: str) -> list[str]:
-        with self._telling():
+        with self._state_errors():
             names = (
                 p.relative_to(self._folder).as_posix().removesuffix(suffix) for p in self._folder.rglob(f"*{suffix}")
             )
@@ -330,7 +330,7 @@ class LocalStorage:
             os.close(fd)
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _state_errors(self) -> Iterator[None]:
         """Turn what the operating system says into an error for the user."""
         try:
             yield

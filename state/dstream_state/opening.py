@@ -52,7 +52,7 @@ def open_backend(
     if kind == "memory":
         from dstream_state.memory import MemoryPlace
 
-        place = _PLACES.setdefault(texts.get("name", str(root)), MemoryPlace())
+        place = _MEMORY.setdefault(texts.get("name", str(root)), MemoryPlace())
         return StoredBackend(place.storage(workspace), workspace, encryption)
     return StoredBackend(_installed(kind)(texts, root, workspace), workspace, encryption)
 
@@ -88,4 +88,4 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-_PLACES: dict[str, MemoryPlace] = {}  # By name, so that a second backend of this process sees the same state.
+_MEMORY: dict[str, MemoryPlace] = {}  # By name, so that a second backend of this process sees the same state.

@@ -162,11 +162,11 @@ class StoredHeld:
         with self._lock:
             self.ensure()
             self._lock.wait_for(lambda: self._appending == 0)
-            wanted = self._overlay.snapshot() if snapshot is None else snapshot
-            if self._exists and not self._appended and self._same(wanted):
+            target = self._overlay.snapshot() if snapshot is None else snapshot
+            if self._exists and not self._appended and self._same(target):
                 return self._base
             self._journal.close(LeaseLost("The operation has ended."))
-            self._overlay = Overlay(wanted)
+            self._overlay = Overlay(target)
             self._write_over(self._late_records())
             self._appended = False
             self._remove(self._journal.logs)
@@ -323,6 +323,6 @@ class StoredHeld:
                 "the operation again."
             ) from None
 
-    def _same(self, wanted: Snapshot) -> bool:
+    def _same(self, target: Snapshot) -> bool:
         base = self._base
-        return replace(wanted, serial=base.serial, epoch=base.epoch, absorbed=base.absorbed) == base
+        return replace(target, serial=base.serial, epoch=base.epoch, absorbed=base.absorbed) == base

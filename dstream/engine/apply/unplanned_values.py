@@ -63,13 +63,15 @@ class UnplannedValues:
         if not own:
             return
         after = change.after or {}
-        told = [f"{name} was planned as {_text(after[name])}, and is {_text(real.get(name))}" for name in own[:_SHOWN]]
+        differences = [
+            f"{name} was planned as {_text(after[name])}, and is {_text(real.get(name))}" for name in own[:_SHOWN]
+        ]
         if len(own) > _SHOWN:
-            told.append(f"so do {len(own) - _SHOWN} more attributes")
+            differences.append(f"so do {len(own) - _SHOWN} more attributes")
         desired = self._planned.desired.get(change.address)
         yield warning(
             "Object differs from its plan",
-            f"The plan of its provider was wrong: {'; '.join(told)}. The state has the real values.",
+            f"The plan of its provider was wrong: {'; '.join(differences)}. The state has the real values.",
             desired.range if desired is not None else None,
             address=change.address,
         )

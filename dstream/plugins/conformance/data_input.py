@@ -63,7 +63,7 @@ def check_input(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -
     def ended_by(stop: Callable[[Talk], None], **members: Any) -> Session:
         with opened(**members) as talk:
             stop(talk)
-            lines = tuple(talk.heard[1:]) + tuple(talk.rest(_SECONDS))
+            lines = tuple(talk.received[1:]) + tuple(talk.rest(_SECONDS))
             return Session(lines, talk.code)
 
     def stop_by_signal(talk: Talk) -> None:

@@ -36,16 +36,16 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], 
         if "checkpoint" not in info.capabilities:
             raise Skipped("it does not acknowledge")
 
-    def whole() -> None:
+    def acknowledges() -> None:
         needs_acks()
         with opened() as talk:
             for number in range(1, 4):
                 talk.send(envelope(2 * number - 1), envelope(2 * number), checkpoint(number))
             talk.send(END)
-            said = talk.rest(_SECONDS)
-            _acknowledgements(said, 3)
+            answers = talk.rest(_SECONDS)
+            _acknowledgements(answers, 3)
             require(talk.code == 0, f"it exited with {talk.code}")
-            require(bool(_numbers(said)) and _numbers(said)[-1] == 3, "the last checkpoint was not acknowledged")
+            require(bool(_numbers(answers)) and _numbers(answers)[-1] == 3, "the last checkpoint was not acknowledged")
 
     def waiting() -> None:
         needs_acks()
@@ -75,10 +75,10 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], 
             talk.send(envelope(1), checkpoint(1), envelope(2), checkpoint(2))
             acknowledged = b'{"checkpoint":'
             require(talk.until(lambda line: line.startswith(acknowledged), _SECONDS), f"no acknowledgement{talk.why()}")
-            number = _numbers([talk.heard[-1]])[0]
+            number = _numbers([talk.received[-1]])[0]
             talk.kill()
         with opened() as talk:
-            found = (decode_object(talk.heard[0]) or {}).get("checkpoint")
+            found = (decode_object(talk.received[0]) or {}).get("checkpoint")
             kept = found.get("id") if isinstance(found, dict) else None
             if not isinstance(kept, int) or kept < number:
                 raise Departed(f"it acknowledged checkpoint {number}, was killed, and then had {found}")
@@ -87,19 +87,19 @@ def check_output(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], 
         needs_acks()
         with opened() as talk:
             talk.send(envelope(1), checkpoint(1), envelope(2, _UNNAMED), checkpoint(2), END)
-            said = talk.rest(_SECONDS)
-            at = next((at for at, line in enumerate(said) if line.startswith(b'{"stream":')), None)
+            answers = talk.rest(_SECONDS)
+            at = next((at for at, line in enumerate(answers) if line.startswith(b'{"stream":')), None)
             if at is None:
                 raise Skipped("with this configuration it requests no objects of a table that is not among its streams")
-            stream = (decode_object(said[at]) or {}).get("stream")
+            stream = (decode_object(answers[at]) or {}).get("stream")
             named = isinstance(stream, dict) and stream.get("name") == _UNNAMED and isinstance(stream.get("key"), list)
             require(named, f"it asks for {stream}, where the data was of {_UNNAMED}")
-            require(at == len(said) - 1, f"after the stream line it wrote {said[-1][:200]!r}")
-            _acknowledgements(said[:at], 1)
+            require(at == len(answers) - 1, f"after the stream line it wrote {answers[-1][:200]!r}")
+            _acknowledgements(answers[:at], 1)
 
-    yield check("R31", whole)
+    yield check("R31", acknowledges)
     yield check("R32", waiting)
-    yield check("R33", whole)
+    yield check("R33", acknowledges)
     yield check("R34", without_end)
     yield check("R35", half)
     if "stores_checkpoint" in info.capabilities:

@@ -60,16 +60,16 @@ def _no_half_record(opened: Callable[[], Talk], view: SinkView) -> None:
 def _rejects(opened: Callable[[], Talk], view: SinkView) -> None:
     with opened() as talk:
         talk.send(envelope(5001), _GARBAGE.encode() + b"\n", envelope(5002), checkpoint(1), END)
-        said = talk.rest(_SECONDS)
-    acknowledged = next((at for at, line in enumerate(said) if line.startswith(_ACKNOWLEDGEMENT)), None)
-    rejected = [at for at, line in enumerate(said) if line.startswith(_REJECT)]
+        answers = talk.rest(_SECONDS)
+    acknowledged = next((at for at, line in enumerate(answers) if line.startswith(_ACKNOWLEDGEMENT)), None)
+    rejected = [at for at, line in enumerate(answers) if line.startswith(_REJECT)]
     if acknowledged is None:
         raise Skipped("it ends at a record that is not JSON, instead of rejecting it")
     require(all(at < acknowledged for at in rejected), "a reject comes after the acknowledgement that covers it")
     for at in rejected:
-        form = (decode_object(said[at]) or {}).get("reject")
-        require(isinstance(form, dict) and "envelope" in form, f"it rejects no envelope: {said[at][:200]!r}")
-    if any(text_of(5000).encode() in said[at] for at in rejected):
+        form = (decode_object(answers[at]) or {}).get("reject")
+        require(isinstance(form, dict) and "envelope" in form, f"it rejects no envelope: {answers[at][:200]!r}")
+    if any(text_of(5000).encode() in answers[at] for at in rejected):
         return
     if view.known and view.missing([5000]):
         raise Departed("a record that is not JSON is neither in the sink nor rejected, and was acknowledged")

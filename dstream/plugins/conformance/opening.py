@@ -109,7 +109,7 @@ def _secret(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role:
         talk.line(5.0)
         talk.close_input()
         talk.until(lambda _line: False, 5.0)
-        shown = b"\n".join(talk.heard).decode("utf-8", "replace") + talk.stderr
+        shown = b"\n".join(talk.received).decode("utf-8", "replace") + talk.stderr
         require(_SECRET not in shown, f"the value of {', '.join(texts)} appears in what it writes")
 
 

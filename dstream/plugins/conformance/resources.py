@@ -47,8 +47,8 @@ def check_resources(binary: Binary, info: ProviderInfo, config: Mapping[str, Any
         with opened() as talk:
             talk.send({"id": 1, **_UNKNOWN}, {"id": 2, **_UNKNOWN})
             talk.close_input()
-            said = talk.rest(30.0)
-            require(len(said) == 2, f"of 2 outstanding requests {len(said)} were answered")
+            answers = talk.rest(30.0)
+            require(len(answers) == 2, f"of 2 outstanding requests {len(answers)} were answered")
             require(talk.code == 0, f"it exited with {talk.code}")
 
     def errors() -> None:
@@ -91,8 +91,8 @@ def _objects(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], open
     """Create, look at and destroy what the plan asks for."""
     problems: dict[str, str] = {}
 
-    def whole() -> None:
-        wanted = _wanted(binary, info, config)
+    def lifecycle() -> None:
+        resources = _planned_resources(binary, info, config)
         with opened() as talk:
             numbers = iter(range(1, 1000))
 
@@ -101,7 +101,7 @@ def _objects(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], open
                 talk.send({"id": number, "command": command, "type": each["type"], "key": each["key"], **members})
                 return _answer(talk)
 
-            for each in wanted:
+            for each in resources:
                 schema = info.resources[each["type"]]
                 desired = {**schema.defaults, **each["attributes"]}
                 identity = {name: desired.get(name) for name in schema.identity_attributes}
@@ -125,12 +125,12 @@ def _objects(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], open
         if rule in problems:
             raise Departed(problems[rule])
 
-    first = check("R44", whole)
+    first = check("R44", lifecycle)
     yield first if first.outcome != "passed" else check("R44", lambda: look("R44"))
     yield Result("R45", "skipped", first.detail) if first.outcome != "passed" else check("R45", lambda: look("R45"))
 
 
-def _wanted(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _planned_resources(binary: Binary, info: ProviderInfo, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     for role in ("input", "output"):
         if role in info.roles:
             lines, _ = plan(binary, config, role)

@@ -52,9 +52,9 @@ class Reading(Struct, frozen=True):
         return [found[at] for at in sorted({0, len(found) // 2, len(found) - 1})] if found else []
 
 
-def read(talk: Talk, wanted: Iterable[str] | None = None) -> Reading:
+def read(talk: Talk, expected: Iterable[str] | None = None) -> Reading:
     """Read a session until it ends, has delivered `wanted` or as much as is read at most; then kill it."""
-    missing = Counter(wanted) if wanted is not None else None
+    missing = Counter(expected) if expected is not None else None
     lines: list[str | Mapping[str, Any]] = []
     until = time.monotonic() + _SECONDS
     while len(lines) < 4 * _RECORDS and (missing is None or missing):

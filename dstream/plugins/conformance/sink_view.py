@@ -37,12 +37,12 @@ class SinkView:
 
     def require(self, numbers: Iterable[int], when: str) -> None:
         """Raise Departed unless all records are in the sink; `when` begins the sentence that says so."""
-        wanted = list(numbers)
-        missing = self.missing(wanted)
+        expected = list(numbers)
+        missing = self.missing(expected)
         if missing:
-            _, said = self._look()
+            _, shown = self._look()
             listed = ", ".join(map(text_of, missing[:3])) + (" and others" if len(missing) > 3 else "")
-            raise Departed(f"{when}, {len(missing)} of {len(wanted)} records are not in the sink: {listed}{said}")
+            raise Departed(f"{when}, {len(missing)} of {len(expected)} records are not in the sink: {listed}{shown}")
 
     def _look(self) -> tuple[str, str]:
         """Return what the command prints, and what it says is wrong, as the end of a sentence."""
@@ -54,6 +54,6 @@ class SinkView:
             )
         except subprocess.TimeoutExpired:
             raise Departed(f"the -verify command did not end within {_SECONDS:g} s") from None
-        said = done.stderr.decode("utf-8", "replace").strip()
-        failed = f"\nThe -verify command exited with {done.returncode}: {said}" if done.returncode else ""
+        shown = done.stderr.decode("utf-8", "replace").strip()
+        failed = f"\nThe -verify command exited with {done.returncode}: {shown}" if done.returncode else ""
         return done.stdout.decode("utf-8", "replace"), failed

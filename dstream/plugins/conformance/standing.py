@@ -23,14 +23,14 @@ _INTENT = "c0f0e5c0-0000-4000-8000-000000000002"
 @contextlib.contextmanager
 def objects_in_place(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> Iterator[None]:
     """Create what the plan of `role` names and is not there; destroy it afterwards, last first."""
-    wanted = _wanted(binary, info, config, role) if "resource" in info.roles else []
-    if not wanted:
+    resources = _planned_resources(binary, info, config, role) if "resource" in info.roles else []
+    if not resources:
         yield
         return
     session = ResourceSession(binary, info, config)
     made: list[tuple[Mapping[str, Any], Answer]] = []
     try:
-        for each in wanted:
+        for each in resources:
             schema = info.resources[each["type"]]
             desired = {**schema.defaults, **each["attributes"]}
             identity = {name: desired.get(name) for name in schema.identity_attributes}
@@ -45,7 +45,9 @@ def objects_in_place(binary: Binary, info: ProviderInfo, config: Mapping[str, An
         session.close()
 
 
-def _wanted(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> list[dict[str, Any]]:
+def _planned_resources(
+    binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str
+) -> list[dict[str, Any]]:
     """Return the objects of the plan, each after those that it depends on."""
     try:
         lines, _ = plan(binary, config, role)

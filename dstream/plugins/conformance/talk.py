@@ -32,7 +32,7 @@ class Talk:
         self._stderr: list[str] = []
         self._exchange = Exchange(process, Redactor(), self._stderr.append)
         self._lines: list[bytes] = []
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         """All lines that were taken."""
         self.commits = False
         """Whether to commit each checkpoint as soon as it is read, as a host does that has stored it."""
@@ -83,7 +83,7 @@ class Talk:
         if not self._lines:
             return None
         line = self._lines.pop(0)
-        self.heard.append(line)
+        self.received.append(line)
         if line.startswith(_CHECKPOINT) and self.commits and (form := decode_object(line)) is not None:
             self.send({"committed": {"n": form.get("n"), "checkpoint": form.get("checkpoint")}})
         return line
@@ -113,21 +113,21 @@ class Talk:
 
     def rest(self, seconds: float = PATIENCE) -> list[bytes]:
         """Return all further lines until stdout ends; raise Departed if it does not end in time."""
-        start = len(self.heard)
+        start = len(self.received)
         self.until(lambda _line: False, seconds)
         if not self._exchange.ended:
             raise Departed(f"it was still running after {seconds:g} s")
         self.code = self._exchange.close(5.0)
         if self._exchange.rest:
             raise Departed(f"its last line has no newline: {self._exchange.rest[:200]!r}")
-        return self.heard[start:]
+        return self.received[start:]
 
     def why(self) -> str:
         """Return how the provider ended and what it said on stderr, as the end of a sentence."""
         code = self._exchange.process.poll()
-        said = str(self._exchange.tail)
+        tail = str(self._exchange.tail)
         ended = f": it {describe_exit(code)}" if code is not None else " in time"
-        return ended + (f"\nIts stderr ends with:\n{said}" if said else "")
+        return ended + (f"\nIts stderr ends with:\n{tail}" if tail else "")
 
     @property
     def stderr(self) -> str:

@@ -35,7 +35,7 @@ def _plain(binary: Binary, opening: Mapping[str, Any]) -> None:
         talk.close_input()
         if not talk.until(lambda line: b'"data"' in line, 5.0):
             raise Skipped("its source delivers nothing")
-        for line in talk.heard:
+        for line in talk.received:
             require(not line.startswith((CHECKPOINT, END)), f"it wrote {line[:200]!r}")
 
 
@@ -49,19 +49,19 @@ def _takes(binary: Binary, config: Mapping[str, Any]) -> None:
     with Talk(binary, {"command": "run", "config": config}) as talk:
         talk.send(envelope(1))
         talk.close_input()
-        said = talk.rest(20.0)
+        answers = talk.rest(20.0)
         require(talk.code == 0, f"it exited with {talk.code}{talk.why()}")
-        for line in said:
+        for line in answers:
             require(not line.startswith((CHECKPOINT, b'{"reject":')), f"it wrote {line[:200]!r}")
 
 
 def _lifecycle(binary: Binary, config: Mapping[str, Any]) -> None:
     with Talk(binary, {"command": "status", "config": config}) as talk:
         talk.close_input()
-        said = talk.rest(30.0)
-        if parse_legacy_answer(b"\n".join(said), Redactor()) is None:
-            raise Departed(f"it answered status with no object that has a status: {said[:3]}")
-        for line in said:
+        answers = talk.rest(30.0)
+        if parse_legacy_answer(b"\n".join(answers), Redactor()) is None:
+            raise Departed(f"it answered status with no object that has a status: {answers[:3]}")
+        for line in answers:
             form = decode_object(line)
             require(form is None or "data" not in form, f"it wrote a line of data: {line[:200]!r}")
 

@@ -72,13 +72,13 @@ def _files(environment: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, A
         yield "DOCKER_AUTH_CONFIG", _parse(text, "DOCKER_AUTH_CONFIG")
     home = Path(environment.get("HOME") or "~").expanduser()
     folder = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
-    places = [folder / "config.json"]
+    paths = [folder / "config.json"]
     if environment.get("REGISTRY_AUTH_FILE"):
-        places.append(Path(environment["REGISTRY_AUTH_FILE"]))
+        paths.append(Path(environment["REGISTRY_AUTH_FILE"]))
     if environment.get("XDG_RUNTIME_DIR"):
-        places.append(Path(environment["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
-    places.append(home / ".config" / "containers" / "auth.json")
-    for path in places:
+        paths.append(Path(environment["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
+    paths.append(home / ".config" / "containers" / "auth.json")
+    for path in paths:
         try:
             text = path.read_text("utf-8")
         except OSError:

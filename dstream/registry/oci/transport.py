@@ -33,7 +33,7 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 30.0
 _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|HTTP_REQUEST|UNKNOWN_PROTOCOL|RECORD_LAYER_FAILURE")
 # What a proxy or another host sees of a redirected request.
-_OURS = frozenset({"authorization"})
+_CREDENTIALS = frozenset({"authorization"})
 
 
 class Transport:
@@ -49,7 +49,7 @@ class Transport:
     def scheme(self, host: str) -> str:
         """Return "https", or "http" for a host that is allowed plain http and does not support TLS."""
         if host not in self._schemes:
-            self._schemes[host] = "http" if self._plain_allowed(host) and not self._speaks_tls(host) else "https"
+            self._schemes[host] = "http" if self._plain_allowed(host) and not self._accepts_tls(host) else "https"
         return self._schemes[host]
 
     def may_see_secrets(self, url: str) -> bool:
@@ -103,7 +103,7 @@ class Transport:
                     "redirect was not followed.",
                 )
             if (before.scheme, before.netloc) != (after.scheme, after.netloc):
-                headers = {name: value for name, value in headers.items() if name.lower() not in _OURS}
+                headers = {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
             url = target
         raise RegistryError("Too many redirects", f"{urlsplit(url).netloc} redirects in a loop.")
 
@@ -155,7 +155,7 @@ class Transport:
     def _plain_allowed(self, host: str) -> bool:
         return self._settings.insecure(host) or is_loopback(host)
 
-    def _speaks_tls(self, host: str) -> bool:
+    def _accepts_tls(self, host: str) -> bool:
         if self._settings.offline:
             return True
         try:

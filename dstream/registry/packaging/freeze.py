@@ -59,7 +59,7 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
         )
     with tempfile.TemporaryDirectory() as name, installed(package) as site:
         found = list(distributions(path=[str(site)]))
-        mine, (script, reference) = program_of(found, package, program)
+        distribution, (script, reference) = program_of(found, package, program)
         module, _, function = reference.partition(":")
         entry = Path(name, f"{script.replace('-', '_')}_.py")
         entry.write_text(_MAIN.format(module=module, function=function))
@@ -85,7 +85,7 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
         if done.returncode:
             output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
             raise RegistryError("Package cannot be frozen", f"PyInstaller, for {package}:\n{output}")
-        parts, version, summary = parts_of_folder(site), mine.version, metadata_field(mine, "Summary")
+        parts, version, summary = parts_of_folder(site), distribution.version, metadata_field(distribution, "Summary")
     return Built(script, version, summary, target / script, parts)
 
 

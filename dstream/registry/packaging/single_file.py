@@ -69,12 +69,12 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
                 "built elsewhere.",
             )
         found = list(distributions(path=[str(site)]))
-        mine, (script, reference) = program_of(found, package, program)
+        distribution, (script, reference) = program_of(found, package, program)
         module, _, function = reference.partition(":")
         raw = _zip(site, _MAIN.format(module=module, function=function))
         # Metadata is read when it is asked for, so while the folder is there.
         parts = _parts(found)
-        version, summary = mine.version, metadata_field(mine, "Summary")
+        version, summary = distribution.version, metadata_field(distribution, "Summary")
     target.mkdir(parents=True, exist_ok=True)
     path = target / script
     path.write_bytes(raw)
@@ -134,13 +134,13 @@ def program_of(found: list[Distribution], package: Path, program: str | None) ->
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise RegistryError("Not a provider package", f"{package}/pyproject.toml: {problem}.") from problem
     name = _normal(str(project.get("name", "")))
-    mine = next((each for each in found if _normal(each.metadata["Name"]) == name), None)
+    distribution = next((each for each in found if _normal(each.metadata["Name"]) == name), None)
     scripts = {
         each.name: each.value
-        for each in (mine.entry_points if mine is not None else ())
+        for each in (distribution.entry_points if distribution is not None else ())
         if each.group == "console_scripts" and each.name.startswith(_PREFIXES)
     }
-    if mine is None or not scripts or (program and program not in scripts):
+    if distribution is None or not scripts or (program and program not in scripts):
         there = ", ".join(sorted(scripts)) or "none"
         detail = (
             f"[project.scripts] of {package} must contain {program or 'a program named dstream-in-NAME'} "
@@ -151,7 +151,7 @@ def program_of(found: list[Distribution], package: Path, program: str | None) ->
         detail = f"{package} has {', '.join(sorted(scripts))}. An artifact holds one program: choose it with -program."
         raise RegistryError("Ambiguous program", detail)
     chosen = program or next(iter(scripts))
-    return mine, (chosen, scripts[chosen])
+    return distribution, (chosen, scripts[chosen])
 
 
 def _normal(name: str) -> str:

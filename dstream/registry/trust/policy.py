@@ -93,14 +93,14 @@ class Policy(Struct, frozen=True):
                     return (f"{name} ({self.issuer})" if self.issuer else name) + roots
                 except RegistryError as problem:
                     problems.append(problem.diagnostics[0].detail)
-        wanted = " or ".join(
+        signers = " or ".join(
             [*(f"the key {key}" for key in self.keys), *([f"the identity {self.identity}"] if self.identity else [])]
         )
         there = f"{len(found)}, by other signers or for other content" if found else "none"
         raise RegistryError(
             "Signature is missing",
-            f"The trust block {self.pattern!r} requires a signature of {reference.name}@{manifest.digest} by {wanted}. "
-            f"Signatures in {source.place}: {there}. {' '.join(problems)}".strip(),
+            f"The trust block {self.pattern!r} requires a signature of {reference.name}@{manifest.digest} by "
+            f"{signers}. Signatures in {source.place}: {there}. {' '.join(problems)}".strip(),
         )
 
 

@@ -135,14 +135,14 @@ class _Reading:
             at = self._offsets[path]
             if session.until_current and at >= self._ends[path]:
                 return
-            block = self._whole_lines(path, fd, at, replaced)
+            block = self._complete_lines(path, fd, at, replaced)
             if not block:
                 return
             self._emit(path, block, at)
             self._positions[path] = Position.of(fd, self._offsets[path])
             session.checkpoint(write_checkpoint(self._positions))
 
-    def _whole_lines(self, path: str, fd: int, at: int, replaced: bool) -> bytes:
+    def _complete_lines(self, path: str, fd: int, at: int, replaced: bool) -> bytes:
         """Return lines from `at`; more than 1 MiB only for one long line; nothing when none is finished."""
         size = _CHUNK
         while True:

@@ -29,7 +29,7 @@ _MOST = range(1, 100)
 class Captures:
     """What a task asks for of one table: capture instances by number, see `instance_name`."""
 
-    wanted: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
     released: tuple[int, ...] = ()
     """Those that dstream made, that are needed no longer and hold nothing that the newest one does not."""
     notice: Notice | None = None
@@ -51,12 +51,12 @@ def captures_of(source: Source, catalog: Catalog, made: Made, config: InputSetti
     if not config.manage:
         kept, released = [], []
     newest = source.instances[-1]
-    ours = newest in own.values()
+    managed = newest in own.values()
     notice = None
-    if source.uncaptured and config.new_columns == "capture" and (ours or newest.altered):
+    if source.uncaptured and config.new_columns == "capture" and (managed or newest.altered):
         if len(source.instances) > 1:
-            notice = _full(source, ours=len(own) == 2, going=bool(released))
-        elif ours and config.manage:
+            notice = _full(source, managed=len(own) == 2, going=bool(released))
+        elif managed and config.manage:
             kept.append(_free(source.table, catalog))
             notice = _planned(source, instance_name(source.table, kept[-1]))
         else:
@@ -64,7 +64,7 @@ def captures_of(source: Source, catalog: Catalog, made: Made, config: InputSetti
     return Captures(tuple(kept), tuple(released), notice)
 
 
-def spoken_warning(source: Source, catalog: Catalog) -> str | None:
+def unrecorded_columns(source: Source, catalog: Catalog) -> str | None:
     """What a task that runs says of columns that do not arrive, None if they all do."""
     if not source.uncaptured or not source.instances[-1].altered:
         return None
@@ -143,12 +143,12 @@ def _by_hand(source: Source, catalog: Catalog) -> Notice:
     )
 
 
-def _full(source: Source, *, ours: bool, going: bool) -> Notice:
+def _full(source: Source, *, managed: bool, going: bool) -> Notice:
     older, newer = source.instances[0], source.instances[-1]
     disable = disabling(source.table, older.name)
     if going:
         more = f"This plan removes {older.name}, with which nothing is lost: apply it and plan again."
-    elif ours:
+    elif managed:
         more = (
             f"{older.name} still holds changes that {newer.name} does not. Once cleanup has removed these (see the "
             f"retention), `dstream apply` removes {older.name}, and the next plan makes another. Not to wait for that, "

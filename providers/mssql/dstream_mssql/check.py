@@ -33,7 +33,7 @@ from dstream_mssql.resources.cdc_database import CdcDatabase
 from dstream_mssql.resources.cdc_table import CdcTable
 from dstream_mssql.settings import Connection, InputSettings
 from dstream_mssql.start_forms import OFFSETS
-from dstream_mssql.starts import places_from
+from dstream_mssql.starts import start_positions
 from dstream_sdk import Object, ProviderError, ResourceContext
 
 VARIABLE = "DATABASE_CONNECTION_STRING"
@@ -149,7 +149,7 @@ def ask(report: Report, database: Database, text: str) -> None:
     report.attempt("seconds since the newest scan of the log", lambda: one(statements.SCAN_AGE), needed=False)
     report.attempt("retention in minutes", lambda: retention_of(database) or "no cleanup job", needed=False)
     report.attempt("capture instances that came and went", lambda: one(statements.CAPTURES))
-    begin = partial(places_from, datetime.now(UTC).isoformat(), database, {}, 0)
+    begin = partial(start_positions, datetime.now(UTC).isoformat(), database, {}, 0)
     report.attempt("LSN of a time, for start", lambda: begin() or None)
     if ("dbo", OFFSETS) in found.sources:
         report.attempt("offsets of the older project", lambda: len(database.rows(statements.OFFSETS)))
@@ -199,10 +199,10 @@ def change(report: Report, database: Database, text: str, patience: float) -> No
         return
     made_cdc = not report.values["catalog"].cdc
     name = report.values["catalog"].database
-    cdc, wanted = CdcDatabase(), {"database": name, "retention_minutes": 4320}
+    cdc, desired = CdcDatabase(), {"database": name, "retention_minutes": 4320}
     if made_cdc and not report.attempt(
         "enable CDC of the database (sysadmin, or db_owner in Azure SQL Database)",
-        lambda: cdc.create(_request(text), wanted, _INTENT) and "with a retention of 4320 minutes",
+        lambda: cdc.create(_request(text), desired, _INTENT) and "with a retention of 4320 minutes",
     ):
         return
     table, capture = CdcTable(), {"table": TABLE.full, "capture_instance": instance_name(TABLE)}
@@ -228,10 +228,10 @@ def change(report: Report, database: Database, text: str, patience: float) -> No
         report.attempt("disable its first capture instance", lambda: table.delete(_request(text), made))
         report.attempt("drop the table, and the second one with it", lambda: _drop(database))
         if made_cdc:
-            made = Object({"database": name}, wanted)
+            made = Object({"database": name}, desired)
             report.attempt(
                 "change the retention",
-                lambda: cdc.update(_request(text), made, {**wanted, "retention_minutes": 1440}) and None,
+                lambda: cdc.update(_request(text), made, {**desired, "retention_minutes": 1440}) and None,
             )
             report.attempt("disable CDC of the database", lambda: cdc.delete(_request(text), made))
 

@@ -187,8 +187,8 @@ def _server(given: Mapping[str, str]) -> tuple[str, str, int | None]:
 
 
 def _authentication(given: Mapping[str, str]) -> str:
-    wanted = given.get("authentication", "").replace(" ", "").replace("_", "").lower()
-    kind = _AUTHENTICATIONS.get(wanted)
+    authentication = given.get("authentication", "").replace(" ", "").replace("_", "").lower()
+    kind = _AUTHENTICATIONS.get(authentication)
     if kind is None:
         raise ValueError(
             "Authentication is SqlPassword, ActiveDirectoryDefault, ActiveDirectoryManagedIdentity or "

@@ -47,18 +47,18 @@ class Decoder:
 
     def fetch(self, source: RowBytes, found: list[Any]) -> bool:
         """Append some rows that follow in `source`; False when there are no more. Raises the driver's errors."""
-        waiting, wanted = source.rest, 0
+        waiting, required = source.rest, 0
         while True:
             more = source.take()
             waiting += more
-            if more and len(waiting) < wanted:
+            if more and len(waiting) < required:
                 continue
             at, ended = self._walk(waiting, 0, found)
             if ended or not more:
                 source.end(waiting[at:])
                 return False
             # One value may be larger than all that has come: ask again when there is twice as much.
-            wanted = 0 if at else len(waiting) * 2
+            required = 0 if at else len(waiting) * 2
             waiting = waiting[at:]
             if at:
                 source.rest = waiting

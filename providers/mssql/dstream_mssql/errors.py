@@ -101,8 +101,8 @@ def scrub(text: str, target: Target) -> str:
 def _of_server(problem: Any, summary: str, target: Target, address: str) -> ProviderError:
     last = getattr(problem, "number", None) or getattr(problem, "msg_no", None) or 0
     number = next((one for one in getattr(problem, "numbers", ()) if one in BY_NUMBER), last)
-    said = problem.args[0] if problem.args and isinstance(problem.args[0], str) else str(problem)
-    text = scrub(" ".join(str(said).split()), target)
+    message = problem.args[0] if problem.args and isinstance(problem.args[0], str) else str(problem)
+    text = scrub(" ".join(str(message).split()), target)
     if not number:
         return DeniedError(summary, text) if "not authorized" in text else Lost(summary, text)
     entry = BY_NUMBER.get(number)

@@ -88,8 +88,8 @@ class Follower:
     @property
     def position(self) -> Position:
         """Where the tables are."""
-        places = {name: track.place for name, track in self.tracks.items()}
-        tables = {**self._position.tables, **places}
+        positions = {name: track.place for name, track in self.tracks.items()}
+        tables = {**self._position.tables, **positions}
         return replace(self._position, lsn=max(self._captured, self._position.lsn), tables=tables)
 
     def run(self, end: int | None) -> None:

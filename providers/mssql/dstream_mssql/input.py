@@ -35,8 +35,8 @@ class SqlServerInput(Input[InputSettings]):
 
         tables = [pattern.table for pattern in patterns]
         if config.manage:
-            wanted = [(table, 1) for table in tables]
-            yield from needed(config, target_of(config.connection_string).database, wanted)
+            instances = [(table, 1) for table in tables]
+            yield from needed(config, target_of(config.connection_string).database, instances)
         for table in tables:
             yield Stream(str(table), tuple(keys.get(table.folded, ())))
 

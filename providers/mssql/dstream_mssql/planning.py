@@ -10,7 +10,7 @@ from dstream_mssql.catalog import Catalog, check_key, json_schema, look
 from dstream_mssql.database import connect, target_of
 from dstream_mssql.names import Pattern, Table
 from dstream_mssql.patience import patiently
-from dstream_mssql.resources.marker import Made, ours
+from dstream_mssql.resources.marker import Made, read_markers
 from dstream_mssql.selection import parse_list
 from dstream_mssql.settings import InputSettings
 from dstream_sdk import InvalidError, Notice, Released, Resource, Stream
@@ -32,7 +32,7 @@ def discovered(
     def seen() -> tuple[Catalog, Made]:
         database = connect(target)
         try:
-            return look(database), ours(database)
+            return look(database), read_markers(database)
         finally:
             database.close()
 
@@ -47,8 +47,8 @@ def discovered(
     sources = catalog.chosen(patterns, parse_list(config.exclude, "exclude"))
     found = [(source.table, captures_of(source, catalog, made, config)) for source in sources]
     if config.manage:
-        wanted = [(table, number) for table, captures in found for number in captures.wanted]
-        yield from needed(config, catalog.database, wanted, database=not catalog.cdc or made.database)
+        pairs = [(table, number) for table, captures in found for number in captures.numbers]
+        yield from needed(config, catalog.database, pairs, database=not catalog.cdc or made.database)
     for table, captures in found:
         yield from (Released(CDC_TABLE, key_of(table, number)) for number in captures.released)
         if captures.notice is not None:
@@ -71,10 +71,10 @@ def needed(
         yield Resource(CDC_DATABASE, name, attributes)
         before.append((CDC_DATABASE, name))
     for table, number in tables:
-        wanted = {"table": table.full, "capture_instance": instance_name(table, number)}
+        form = {"table": table.full, "capture_instance": instance_name(table, number)}
         if config.role_name:
-            wanted["role_name"] = config.role_name
-        yield Resource(CDC_TABLE, key_of(table, number), wanted, depends_on=before)
+            form["role_name"] = config.role_name
+        yield Resource(CDC_TABLE, key_of(table, number), form, depends_on=before)
 
 
 def _slept(seconds: float) -> bool:

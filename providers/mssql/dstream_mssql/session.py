@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from dstream_mssql import statements
-from dstream_mssql.captures import spoken_warning
+from dstream_mssql.captures import unrecorded_columns
 from dstream_mssql.catalog import Catalog, Source, look
 from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.errors import Lost, reached
@@ -22,7 +22,7 @@ from dstream_mssql.selection import keys_of, parse_list, patterns_of
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.snapshot import SnapshotReader
 from dstream_mssql.start_forms import start_of
-from dstream_mssql.starts import places_from
+from dstream_mssql.starts import start_positions
 from dstream_mssql.watch import Watch
 from dstream_sdk import DeniedError, InputSession, ProviderError, RetriableError, Stopped, log
 from dstream_sdk.pool import Pool
@@ -76,22 +76,22 @@ class Session:
         self._first = self._renewed = captured
         self._catalog = catalog
         stored = self._session.checkpoint_position
-        asked = start_of(stored)
-        if stored is None or asked is not None:
-            if asked is not None:
-                self._config = replace(self._config, start=asked)
+        start = start_of(stored)
+        if stored is None or start is not None:
+            if start is not None:
+                self._config = replace(self._config, start=start)
             tables = {source.table.full: source.table.folded for source in self._sources(catalog)}
             with self._pool.lend() as database:
-                places = places_from(self._config.start, database, tables, captured)
-            self._position = Position(catalog.database, catalog.guid, captured, places)
+                positions = start_positions(self._config.start, database, tables, captured)
+            self._position = Position(catalog.database, catalog.guid, captured, positions)
         else:
             self._position = Position.from_json(stored)
             with self._pool.lend() as database:
                 self._check_database(database, self._position, catalog, captured)
-        self._tracks, places = self._begin(catalog, self._position, captured)
+        self._tracks, positions = self._begin(catalog, self._position, captured)
         # Where a table is that cannot be followed now is kept: it may go on from there, or find that something is lost.
         kept = {name: place for name, place in self._position.tables.items() if self._means(name)}
-        self._position = Position(catalog.database, catalog.guid, captured or self._position.lsn, {**kept, **places})
+        self._position = Position(catalog.database, catalog.guid, captured or self._position.lsn, {**kept, **positions})
 
     def run(self) -> None:
         """Read rows, then changes, until the session stops. Raises ProviderError, Stopped."""
@@ -212,7 +212,7 @@ class Session:
     def _warn(self, source: Source, catalog: Catalog) -> None:
         """Say which columns do not arrive, once."""
         name, lacking = source.table.full, source.uncaptured
-        text = spoken_warning(source, catalog) if self._config.new_columns == "capture" else None
+        text = unrecorded_columns(source, catalog) if self._config.new_columns == "capture" else None
         if text is not None and self._warned.get(name) != lacking:
             self._warned[name] = lacking
             log(f"warning: {text}")

@@ -21,7 +21,7 @@ _HOUR = timedelta(hours=1)
 """As far as a change to or from summer time moves the clock."""
 
 
-def places_from(
+def start_positions(
     start: str, database: Database, tables: Mapping[str, tuple[str, str]], captured: int
 ) -> dict[str, Place]:
     """Return the places of tables, by full name with its folded name; none where a table begins as the settings say.

@@ -25,7 +25,7 @@ class Watch:
         self._fail = config.on_agent_stop == "fail"
         self._warning = config.retention_warning
         self._due = 0.0
-        self._told: dict[str, float] = {}
+        self._warned_at: dict[str, float] = {}
         self._refused: set[str] = set()
         self._between = min(_BETWEEN_LOOKS, max(1.0, self._agent_timeout / 4))
 
@@ -45,7 +45,7 @@ class Watch:
     def _agent(self, database: Database, now: float) -> None:
         age = self._ask("the capture agent's newest entry", lambda: _one(database, statements.AGENT_AGE))
         if age is None or age < self._agent_timeout:
-            self._told.pop("agent", None)
+            self._warned_at.pop("agent", None)
             return
         last = self._ask("the capture agent's errors", lambda: _one(database, statements.CAPTURE_ERRORS))
         scanned = self._ask("the scans of the log", lambda: _one(database, statements.SCAN_AGE))
@@ -104,8 +104,8 @@ class Watch:
             return None
 
     def _tell(self, about: str, text: str, now: float) -> None:
-        if now - self._told.get(about, -_BETWEEN_WARNINGS) >= _BETWEEN_WARNINGS:
-            self._told[about] = now
+        if now - self._warned_at.get(about, -_BETWEEN_WARNINGS) >= _BETWEEN_WARNINGS:
+            self._warned_at[about] = now
             log(f"warning: {text}")
 
 

@@ -102,25 +102,25 @@ def check(entity: str, table: str) -> None:
         )
 
 
-def chosen(delivered: Iterable[str], wanted: Iterable[str]) -> list[str]:
+def chosen(delivered: Iterable[str], patterns: Iterable[str]) -> list[str]:
     """Return the tables that `wanted` names (with or without schema, `*` and `?` as wildcards) among those delivered.
 
     All that are delivered if nothing is wanted; what is wanted if the input does not say what it delivers. Raises
     InvalidError for what is wanted and not delivered.
     """
-    delivered, wanted = list(delivered), list(wanted)
+    delivered, patterns = list(delivered), list(patterns)
     if not delivered:
-        if wild := next((each for each in wanted if any(c in each for c in "*?[")), None):
+        if wild := next((each for each in patterns if any(c in each for c in "*?[")), None):
             raise InvalidError(
                 "Tables are not known",
                 f"{wild} needs the input's list of tables, and this input gives none: name each table",
                 path="config.tables",
             )
-        return list(dict.fromkeys(wanted))
-    if not wanted:
+        return list(dict.fromkeys(patterns))
+    if not patterns:
         return delivered
     found = []
-    for at, pattern in enumerate(wanted):
+    for at, pattern in enumerate(patterns):
         matching = [each for each in delivered if matches(each, pattern)]
         if not matching:
             names = ", ".join(delivered[:20])

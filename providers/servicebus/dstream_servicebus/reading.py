@@ -105,11 +105,11 @@ class Reader:
             self._session.wait(0.05)
             return []
         wait = 0.1 if self._held else self._config.max_wait  # what is committed meanwhile is completed soon
-        asked = time.monotonic()
+        started = time.monotonic()
         try:
             if self._receiver is None:
                 self._receiver = self._open()
-                asked = time.monotonic()
+                started = time.monotonic()
             found = self._receiver.receive_messages(max_message_count=min(room, BLOCK), max_wait_time=wait)
         except OperationTimeoutError:
             if not self._config.sessions:
@@ -117,7 +117,7 @@ class Reader:
             self._receiver = None  # no session has messages
             self._session.wait(self._config.max_wait)
             found = []
-        self._quiet += time.monotonic() - asked
+        self._quiet += time.monotonic() - started
         return found
 
     def _open(self) -> ServiceBusReceiver:

@@ -62,7 +62,7 @@ def _data(body: bytes) -> dict[str, Any]:
 
 
 def _metadata(message: ServiceBusReceivedMessage, entity: str) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "TableName": entity,
         "OperationType": "Insert",
         "Key": {"SequenceNumber": message.sequence_number},
@@ -76,8 +76,8 @@ def _metadata(message: ServiceBusReceivedMessage, entity: str) -> dict[str, Any]
     }
     properties = {_text(key): _plain(value) for key, value in (message.application_properties or {}).items()}
     if properties:
-        said["Properties"] = properties
-    return {name: value for name, value in said.items() if value is not None}
+        metadata["Properties"] = properties
+    return {name: value for name, value in metadata.items() if value is not None}
 
 
 def _text(value: Any) -> str:

@@ -145,7 +145,7 @@ class EntitySender:
 
     def _attempt(self, action: Callable[[ServiceBusSender], Any]) -> None:
         """Do something with the sender until it is done; raise _Refused, or ProviderError when it cannot be done."""
-        started, tries, told = time.monotonic(), 0, False
+        started, tries, warned = time.monotonic(), 0, False
         while True:
             fresh = self._sender is None
             try:
@@ -166,8 +166,8 @@ class EntitySender:
                         self._ask(problem)
                 if left <= delay or self._stopped.is_set():
                     raise self._given_up(kind, problem) from None
-                if not told and kind in (Kind.BUSY, Kind.FULL):
-                    told = True
+                if not warned and kind in (Kind.BUSY, Kind.FULL):
+                    warned = True
                     log(f"{self.name}: {sentence(problem)}; waiting {delay:g} s, as long as it takes")
                 self._stopped.wait(delay)
             else:
@@ -182,8 +182,8 @@ class EntitySender:
 
     def _delay(self, kind: Kind, tries: int, problem: Exception) -> float:
         if kind in (Kind.BUSY, Kind.FULL):
-            asked = pause_of(problem) if kind is Kind.BUSY else None
-            return self._config.throttle_wait if asked is None else asked
+            requested = pause_of(problem) if kind is Kind.BUSY else None
+            return self._config.throttle_wait if requested is None else requested
         return float(min(_FIRST_DELAY * 2 ** (tries - 1), _LONGEST_DELAY))
 
     def _raise_final(self, kind: Kind, problem: Exception) -> None:
@@ -229,5 +229,5 @@ class EntitySender:
 
 def _new_batch(sender: ServiceBusSender) -> ServiceBusMessageBatch:
     """Return an empty batch that is small enough for the service when it is full. Opens the sender, if need be."""
-    whole = sender.create_message_batch()
-    return sender.create_message_batch(max_size_in_bytes=whole.max_size_in_bytes - ENVELOPE)
+    empty = sender.create_message_batch()
+    return sender.create_message_batch(max_size_in_bytes=empty.max_size_in_bytes - ENVELOPE)

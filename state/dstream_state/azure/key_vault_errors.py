@@ -28,8 +28,8 @@ def refusal(what: str, vault: str, key: str, status: int, answer: Mapping[str, J
     error = error if isinstance(error, dict) else {}
     inner = error.get("innererror")
     reason = str(inner.get("code")) if isinstance(inner, dict) else str(error.get("code") or "")
-    said = " ".join(str(error.get("message") or "").split())[:_LONGEST]
-    words = f" The vault reports: {said}" if said else ""
+    message = " ".join(str(error.get("message") or "").split())[:_LONGEST]
+    words = f" The vault reports: {message}" if message else ""
     if status == 400 and what == "unwrapKey":
         return WrongKey(f"{key} does not unwrap the state's key: it was modified, or wrapped by another key.{words}")
     return KeyUnavailable(f"{_why(what, vault, key, status, reason)} Nothing was written.{words}")

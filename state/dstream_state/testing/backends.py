@@ -74,9 +74,9 @@ class BackendConformance(TaskStoreConformance):
                     PutTask("task.a", TaskState("f", "2026-01-01T00:00:00Z")),
                 ]
             )
-            wanted = intent("thing.a")
-            held.append([wanted])
-            held.append([Result(wanted.id, "ok", thing(1, **odd))])
+            pending = intent("thing.a")
+            held.append([pending])
+            held.append([Result(pending.id, "ok", thing(1, **odd))])
             written = held.finish()
         read = place.open().read().snapshot
         assert read == written
@@ -126,13 +126,13 @@ class BackendConformance(TaskStoreConformance):
 
     def test_one_holder_at_a_time_and_the_other_is_told_who(self, place: Place) -> None:
         with place.open().lock("apply") as held:
-            told: list[Holder | None] = []
+            holders: list[Holder | None] = []
             with pytest.raises(StateLocked) as caught:
-                place.open().lock("plan", timeout=0.2, on_wait=told.append)
+                place.open().lock("plan", timeout=0.2, on_wait=holders.append)
             assert caught.value.holder is not None
             assert (caught.value.holder.id, caught.value.holder.operation) == (held.holder.id, "apply")
             assert held.holder.id in str(caught.value)
-            assert told == [caught.value.holder]
+            assert holders == [caught.value.holder]
         place.open().lock("apply").release()
 
     def test_who_waits_long_enough_gets_the_lock(self, place: Place) -> None:
@@ -169,12 +169,12 @@ class BackendConformance(TaskStoreConformance):
             held.append([Put("thing.a", thing(1))])
             held.finish()
         with place.open().lock("apply") as held:
-            wanted = intent("thing.b")
-            held.append([wanted, Put("thing.a", thing(2))])
+            pending = intent("thing.b")
+            held.append([pending, Put("thing.a", thing(2))])
             view = place.open().read()
             assert view.snapshot is not None
             assert view.snapshot.resources["thing.a"] == thing(1)
-            assert view.pending == (wanted, Put("thing.a", thing(2)))
+            assert view.pending == (pending, Put("thing.a", thing(2)))
             assert overlay(view.snapshot, view.pending) == held.current()
             assert view.holder == held.holder
             held.finish()

@@ -19,11 +19,11 @@ class StorageConformance:
         one, other = place.storage(), place.storage()
         with pytest.raises(Missing):
             one.read("state")
-        mine = self.take(one)
+        owner = self.take(one)
         with pytest.raises(Busy):
             self.take(other)
         assert (one.read("state").content, dict(one.read("state").meta)) == (b"", {})
-        one.release("state", mine)
+        one.release("state", owner)
         self.take(other)
 
     def test_a_write_replaces_content_and_metadata_and_moves_the_tag(self, place: StoragePlace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.errors import Lost
-from dstream_mssql.resources.marker import mark, note_retention, ours, unmark
+from dstream_mssql.resources.marker import mark, note_retention, read_markers, unmark
 from dstream_mssql.resources.retention import current_retention, want_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
@@ -62,7 +62,7 @@ class CdcDatabase(ResourceType[Connection]):
                     f"the connection string names {name!r}, not {desired['database']!r}",
                     path="database",
                 )
-            again = cdc and bool(intent) and ours(database).database_intent == intent
+            again = cdc and bool(intent) and read_markers(database).database_intent == intent
             if cdc and not again:
                 raise ConflictError(
                     "CDC already enabled",
@@ -105,7 +105,7 @@ class CdcDatabase(ResourceType[Connection]):
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
         """CDC, if its marker has the intent."""
         with database_of(ctx.config) as database:
-            if ours(database).database_intent != intent:
+            if read_markers(database).database_intent != intent:
                 return None
             return _read(database, {"database": _state(database)[0]}, {})
 
@@ -142,15 +142,15 @@ def _minutes(desired: Mapping[str, Any]) -> int | None:
 
 def _read(database: Database, identity: Mapping[str, Any], spelled: Mapping[str, Any]) -> Object | None:
     name, cdc = _state(database)
-    wanted = str(identity["database"])
-    if not cdc or name.lower() != wanted.lower():
+    database_name = str(identity["database"])
+    if not cdc or name.lower() != database_name.lower():
         return None
     minutes = spelled.get("retention_minutes")
     if minutes is not None:
         # Without the permission to ask it counts as what it was.
         found = current_retention(database)
         minutes = minutes if found is None else found
-    return Object({"database": wanted}, {"database": wanted, "retention_minutes": minutes})
+    return Object({"database": database_name}, {"database": database_name, "retention_minutes": minutes})
 
 
 def _existing(database: Database, desired: Mapping[str, Any]) -> Object:

@@ -10,7 +10,7 @@ from dstream_mssql.catalog import Instance, Source, look
 from dstream_mssql.database import Database
 from dstream_mssql.errors import Lost
 from dstream_mssql.names import Table, parse_table, quote
-from dstream_mssql.resources.marker import mark, ours, unmark
+from dstream_mssql.resources.marker import mark, read_markers, unmark
 from dstream_mssql.resources.retention import set_noted_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
@@ -69,7 +69,7 @@ class CdcTable(ResourceType[Connection]):
             source = _source(database, table)
             key = (source.object_id, name.lower())
             if any(one.name.lower() == name.lower() for one in source.instances):
-                if intent and ours(database).tables.get(key) == intent:
+                if intent and read_markers(database).tables.get(key) == intent:
                     return self._finished(database, name, desired)
                 raise ConflictError(
                     "Capture instance exists",
@@ -122,7 +122,7 @@ class CdcTable(ResourceType[Connection]):
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
         """The capture instance whose marker has the intent."""
         with database_of(ctx.config) as database:
-            made = [key[1] for key, value in ours(database).tables.items() if value == intent]
+            made = [key[1] for key, value in read_markers(database).tables.items() if value == intent]
             return _read(database, made[0], {}) if made else None
 
 
@@ -161,9 +161,9 @@ def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object |
     except ValueError:
         same = False
     columns = [column.name for column in instance.columns]
-    wanted = [str(one) for one in spelled.get("columns") or ()]
-    if not wanted or {one.lower() for one in wanted} == {one.lower() for one in columns}:
-        columns = wanted
+    recorded = [str(one) for one in spelled.get("columns") or ()]
+    if not recorded or {one.lower() for one in recorded} == {one.lower() for one in columns}:
+        columns = recorded
     spelling = str(spelled.get("capture_instance") or instance.name)
     attributes = {
         "table": table if same else source.table.full,
@@ -172,7 +172,7 @@ def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object |
         "columns": columns,
         "change_table_id": instance.object_id,
         # A list of columns is a choice: what it lacks is not missed.
-        "uncaptured_columns": None if wanted else list(source.uncaptured) or None,
+        "uncaptured_columns": None if recorded else list(source.uncaptured) or None,
     }
     return Object({"capture_instance": spelling}, attributes)
 

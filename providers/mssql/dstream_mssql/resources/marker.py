@@ -35,7 +35,7 @@ class Made:
     """Minutes that were asked for before there was a cleanup job to give them to."""
 
 
-def ours(database: Database) -> Made:
+def read_markers(database: Database) -> Made:
     """What the markers say. Raises ProviderError."""
     found = database.rows(_READ)
     own = [value for major, name, value in found if not major and name == NAME]
@@ -48,7 +48,7 @@ def mark(database: Database, intent: str, table: Table | None = None, instance: 
     """Leave a marker, or renew it. Raises ProviderError."""
     name = f"{NAME}:{instance.lower()}" if table else NAME
     where = (table.schema, table.name) if table else ()
-    made = ours(database)
+    made = read_markers(database)
     there = made.database if table is None else any(key[1] == instance.lower() for key in made.tables)
     verb = "sp_updateextendedproperty" if there else "sp_addextendedproperty"
     at = _AT[0] if table else ""
@@ -58,7 +58,7 @@ def mark(database: Database, intent: str, table: Table | None = None, instance: 
 def unmark(database: Database, table: Table | None = None, instance: str = "") -> None:
     """Remove a marker, if there is one. Raises ProviderError."""
     name = f"{NAME}:{instance.lower()}" if table else NAME
-    made = ours(database)
+    made = read_markers(database)
     there = made.database if table is None else any(key[1] == instance.lower() for key in made.tables)
     if there:
         where = (table.schema, table.name) if table else ()
@@ -68,7 +68,7 @@ def unmark(database: Database, table: Table | None = None, instance: str = "") -
 
 def note_retention(database: Database, minutes: int | None) -> None:
     """Note the retention for the cleanup job that the first captured table brings; None: none is due any more."""
-    noted = ours(database).retention
+    noted = read_markers(database).retention
     if noted == minutes:
         return
     if minutes is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dstream_mssql.catalog import retention_of
 from dstream_mssql.database import Database
 from dstream_mssql.errors import number_of
-from dstream_mssql.resources.marker import note_retention, ours
+from dstream_mssql.resources.marker import note_retention, read_markers
 from dstream_sdk import DeniedError, InvalidError
 
 CHANGE = "EXEC sys.sp_cdc_change_job @job_type = N'cleanup', @retention = @P1"
@@ -43,7 +43,7 @@ def _change_unseen(database: Database, minutes: int) -> int | None:
 
 def set_noted_retention(database: Database) -> None:
     """Give the job, which exists now, the retention that was noted for it, if one was. Raises ProviderError."""
-    minutes = ours(database).retention
+    minutes = read_markers(database).retention
     if minutes is not None:
         database.run("change the retention", CHANGE, minutes)
         note_retention(database, None)
@@ -51,7 +51,7 @@ def set_noted_retention(database: Database) -> None:
 
 def current_retention(database: Database) -> int | None:
     """The retention, noted or set; None if this login may not ask. Raises ProviderError."""
-    noted = ours(database).retention
+    noted = read_markers(database).retention
     if noted is not None:
         return noted
     try:

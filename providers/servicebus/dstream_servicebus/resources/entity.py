@@ -150,8 +150,8 @@ class EntityType(ResourceType[Connection]):
         found = self._look(ctx, client, prior.identity)
         if found is None:
             return
-        mine = (prior.private or {}).get("intent")
-        if mine is not None and _intent(found) != mine:
+        own_intent = (prior.private or {}).get("intent")
+        if own_intent is not None and _intent(found) != own_intent:
             name = prior.identity["name"]
             raise ConflictError(
                 f"{self.noun.capitalize()} not managed by this task",
@@ -223,7 +223,7 @@ class EntityType(ResourceType[Connection]):
             out[self.names.get(name, name)] = durations.iso(value) if name in self.times else value
         return out
 
-    def _object(self, at: Mapping[str, Any], found: Any, prior: Object | None, size_asked: Any = None) -> Object:
+    def _object(self, at: Mapping[str, Any], found: Any, prior: Object | None, configured_size: Any = None) -> Object:
         attributes: dict[str, Any] = {name: at[name] for name in self.identity_attributes}
         for name, default in _defaults(self.attributes).items():
             if name not in attributes:
@@ -231,9 +231,9 @@ class EntityType(ResourceType[Connection]):
                 value = default if value is None else value
                 attributes[name] = durations.of_service(value) if name in self.times else value
         size = attributes.get("max_size_in_megabytes")
-        asked = prior.attributes.get("max_size_in_megabytes") if prior is not None else size_asked
+        configured = prior.attributes.get("max_size_in_megabytes") if prior is not None else configured_size
         sums = tuple(16 * each for each in SIZES)
-        if attributes.get("enable_partitioning") and isinstance(size, int) and size != asked and size in sums:
+        if attributes.get("enable_partitioning") and isinstance(size, int) and size != configured and size in sums:
             attributes["max_size_in_megabytes"] = size // 16  # tier Standard shows the sum over its 16 partitions
         private = dict(prior.private or {}) if prior is not None else {}
         if prior is None and (mark := _intent(found)) is not None:
