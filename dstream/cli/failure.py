@@ -36,7 +36,7 @@ def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:
     if isinstance(problem, DiagnosticsError):
         return problem.diagnostics
     if isinstance(problem, click.ClickException):
-        return (error("Command cannot be carried out", problem.format_message()),)
+        return (error("Invalid command", problem.format_message()),)
     if isinstance(problem, StateError):
         return (error(problem.summary, problem.detail),)
     if isinstance(problem, OSError) and problem.filename is not None:

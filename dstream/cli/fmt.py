@@ -91,10 +91,10 @@ def _read(name: str) -> str:
         data = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
         return data.decode("utf-8")
     except OSError as problem:
-        raise DiagnosticsError(error("File cannot be read", f"{name}: {problem.strerror}.")) from None
+        raise DiagnosticsError(error("Unreadable file", f"{name}: {problem.strerror}.")) from None
     except UnicodeDecodeError as problem:
         detail = f"{name} is not in UTF-8: byte {problem.start} is invalid. Save the file as UTF-8."
-        raise DiagnosticsError(error("File is not in UTF-8", detail)) from None
+        raise DiagnosticsError(error("File not in UTF-8", detail)) from None
 
 
 def _diff(name: str, before: str, after: str) -> None:

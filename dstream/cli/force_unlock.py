@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Release the lock of an operation that no longer runs.
 
-    The message "The state is locked" shows the LOCK-ID. Without one, only a lock without a recorded holder is released.
+    The message "State locked" shows the LOCK-ID. Without one, only a lock without a recorded holder is released.
     """
     operation = open_for_state(config, var, var_file)
     if not force:

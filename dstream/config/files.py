@@ -63,8 +63,8 @@ def _texts(path: Path, *, empty: bool) -> tuple[dict[str, str], list[Diagnostic]
         try:
             texts[str(file)] = file.read_bytes().decode("utf-8")
         except OSError as problem:
-            problems.append(error("File cannot be read", f"{file}: {problem.strerror}."))
+            problems.append(error("Unreadable file", f"{file}: {problem.strerror}."))
         except UnicodeDecodeError as problem:
             detail = f"{file} is not valid UTF-8 at byte {problem.start}. Save the file as UTF-8."
-            problems.append(error("File is not in UTF-8", detail))
+            problems.append(error("File not in UTF-8", detail))
     return texts, problems

@@ -97,10 +97,10 @@ def _read(
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as wrong:
-        problems.append(error("File of variables cannot be read", f"{path}: {wrong.strerror}."))
+        problems.append(error("Unreadable file of variables", f"{path}: {wrong.strerror}."))
         return
     except UnicodeDecodeError:
-        problems.append(error("File of variables cannot be read", f"{path} is not in UTF-8. Save the file as UTF-8."))
+        problems.append(error("Unreadable file of variables", f"{path} is not in UTF-8. Save the file as UTF-8."))
         return
     parsed = parse_text(text, str(path))
     problems.extend(parsed.diagnostics)

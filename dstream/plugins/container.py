@@ -182,7 +182,7 @@ def pull_image(engine: str, image: str) -> None:
 
             login = f"{Path(engine).name} login {image_reference(image).registry}"
             detail += f" The engine pulls with its own login: {login}"
-        raise DiagnosticsError(error("Image cannot be pulled", detail))
+        raise DiagnosticsError(error("Image pull failure", detail))
 
 
 def plain_http(engine: str, image: str) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def pull_first(engine: str, images: Iterable[str]) -> str:
             problems.append(problem.diagnostics[0].detail)
         else:
             return image
-    raise DiagnosticsError(error("Image cannot be pulled", " ".join(problems)))
+    raise DiagnosticsError(error("Image pull failure", " ".join(problems)))
 
 
 @cache

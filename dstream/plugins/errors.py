@@ -41,8 +41,8 @@ def died(
     ended = "closed its standard output" if code is None else describe_exit(code)
     if rest:
         detail = f"{name} {ended} in the middle of a line, before {waiting_for}: {excerpt(rest, redactor)}"
-        return DiagnosticsError(failure("Provider wrote half a line", detail, tail))
-    return DiagnosticsError(failure("Provider ended early", f"{name} {ended} before {waiting_for}.", tail))
+        return DiagnosticsError(failure("Incomplete line from provider", detail, tail))
+    return DiagnosticsError(failure("Unexpected provider exit", f"{name} {ended} before {waiting_for}.", tail))
 
 
 def hung(name: str, waiting_for: str, seconds: float, rest: bytes, redactor: Redactor, tail: Tail) -> DiagnosticsError:
@@ -50,7 +50,7 @@ def hung(name: str, waiting_for: str, seconds: float, rest: bytes, redactor: Red
     detail = f"{name} was killed since it had not got to {waiting_for} within {seconds:g} s."
     if rest:
         detail += f" It had written half a line: {excerpt(rest, redactor)}"
-    return DiagnosticsError(failure("Provider does not answer", detail, tail))
+    return DiagnosticsError(failure("No response from provider", detail, tail))
 
 
 def garbage(name: str, waiting_for: str, line: bytes, redactor: Redactor, tail: Tail) -> DiagnosticsError:
@@ -59,4 +59,4 @@ def garbage(name: str, waiting_for: str, line: bytes, redactor: Redactor, tail: 
         f"{name} wrote a line that is not {waiting_for}: {excerpt(line, redactor)}\n"
         "Its standard output is for the protocol alone; what it has to tell people belongs on its stderr."
     )
-    return DiagnosticsError(failure("Provider broke the protocol", detail, tail))
+    return DiagnosticsError(failure("Provider protocol violation", detail, tail))

@@ -25,14 +25,14 @@ def build_image(engine: str, folder: Path, image: str, platform: Platform) -> No
     recipe = next((folder / name for name in _RECIPES if (folder / name).is_file()), None)
     if recipe is None:
         detail = f"{folder} has no {' or '.join(_RECIPES)}. `dstream providers new` makes packages that have one."
-        raise DiagnosticsError(error("Image cannot be built", detail))
+        raise DiagnosticsError(error("Image build failure", detail))
     options = ["--platform", f"{platform.os}/{platform.arch}", "--file", str(recipe), "--tag", image]
-    _engine(engine, "Image cannot be built", "build", *options, str(folder))
+    _engine(engine, "Image build failure", "build", *options, str(folder))
 
 
 def push_image(engine: str, client: RegistryClient, reference: Reference, platform: Platform) -> Descriptor:
     """Let the engine push an image, with its own login; return what the registry has then for the platform."""
-    _engine(engine, "Image cannot be pushed", "push", *plain_http(engine, str(reference)), str(reference))
+    _engine(engine, "Image push failure", "push", *plain_http(engine, str(reference)), str(reference))
     found = client.manifest(reference.repository, reference.tag or "")
     if found.media_type not in INDEXES:
         return found.descriptor
@@ -40,7 +40,7 @@ def push_image(engine: str, client: RegistryClient, reference: Reference, platfo
         form = each.platform or {}
         if form.get("os") == platform.os and parse_platform(f"{platform.os}_{form.get('architecture')}") == platform:
             return each
-    raise DiagnosticsError(error("Image cannot be pushed", f"{reference} has no image for {platform} after the push."))
+    raise DiagnosticsError(error("Image push failure", f"{reference} has no image for {platform} after the push."))
 
 
 def _engine(engine: str, summary: str, *arguments: str) -> None:

@@ -154,7 +154,7 @@ def _info(binary: Binary, form: Mapping[str, Any]) -> ProviderInfo:
             binary.digest,
         )
     except (ValueError, TypeError, AttributeError) as problem:
-        raise DiagnosticsError(failure("Provider describes itself wrongly", f"{binary.name}: {problem}")) from problem
+        raise DiagnosticsError(failure("Malformed provider description", f"{binary.name}: {problem}")) from problem
 
 
 def _entry(binary: Binary, cache_dir: Path) -> Path:

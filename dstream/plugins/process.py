@@ -214,7 +214,7 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
             starting.set(ProviderProcess(name, popen, ended))
         except OSError as problem:
             detail = f"{argv[0]}: {problem.strerror or problem}. Check that it is a program for this machine."
-            starting.set(None, DiagnosticsError(error("Provider cannot be started", detail)))
+            starting.set(None, DiagnosticsError(error("Provider start failure", detail)))
         except Exception as problem:  # noqa: BLE001 - whoever waits for the process must not wait indefinitely
             starting.set(None, problem)
 

@@ -123,7 +123,7 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
 
 def broken(detail: str) -> Answer:
     """Return the answer that stands for one which breaks the protocol."""
-    problem = failure("Provider broke the protocol", detail)
+    problem = failure("Provider protocol violation", detail)
     return Answer("error", diagnostics=(problem,), error_class="fatal", understood=False)
 
 

@@ -57,14 +57,16 @@ def _at_path(value: str, root: Path) -> Path:
     path = Path(os.path.normpath(root / Path(value).expanduser())).absolute()
     if path.is_dir():
         raise DiagnosticsError(
-            error("Provider is a folder", f"provider_path {value!r} is the folder {path}. Name the executable in it.")
+            error(
+                "Provider path to a folder", f"provider_path {value!r} is the folder {path}. Name the executable in it."
+            )
         )
     if not path.exists():
         detail = f"provider_path {value!r} (from the configuration's folder) means {path}, and there is no such file."
         raise DiagnosticsError(error("Provider not found", detail))
     if not os.access(path, os.X_OK):
         raise DiagnosticsError(
-            error("Provider is not executable", f"{path} may not be executed. To fix this, run: chmod +x {path}")
+            error("Provider not executable", f"{path} may not be executed. To fix this, run: chmod +x {path}")
         )
     return path
 
@@ -72,7 +74,7 @@ def _at_path(value: str, root: Path) -> Path:
 def _by_name(name: str, role: Role) -> Path:
     if "/" in name or "\\" in name or name.startswith("."):
         detail = f"provider = {name!r} is a path. A name has no slash; for a path, write provider_path = {name!r}."
-        raise DiagnosticsError(error("Provider name is a path", detail))
+        raise DiagnosticsError(error("Path as a provider name", detail))
     found = _installed(name, role)
     if found is not None:
         return found
@@ -113,7 +115,7 @@ def _from_registry(source: ProviderSource, root: Path) -> Binary:
     if locked is None:
         raise DiagnosticsError(
             error(
-                "Provider is not locked",
+                "Provider not locked",
                 f"{source.value} is not in the lock file .dstream.lock.hcl, and nothing from a registry is executed "
                 "that is not. Choose a version, and lock it, with: dstream init",
             )
@@ -131,7 +133,7 @@ def _check_signed(source: ProviderSource, signed_by: str) -> None:
     if not signed_by:
         raise DiagnosticsError(
             error(
-                "Provider is not signed",
+                "Unsigned provider",
                 f"The trust block requires a signature of {source.value}, and the lock file names no signer. To verify "
                 "the signature and record the signer, run: dstream init",
             )
@@ -139,7 +141,7 @@ def _check_signed(source: ProviderSource, signed_by: str) -> None:
     if not source.trusted.accepts(signed_by):
         raise DiagnosticsError(
             error(
-                "Signer is not trusted",
+                "Untrusted signer",
                 f"According to the lock file, {source.value} was signed by {signed_by}, whom the trust block "
                 f"{source.trusted.pattern!r} does not trust: the block or its keys may have changed since. To look for "
                 "another signature, run: dstream init",
@@ -172,13 +174,13 @@ def _image(source: ProviderSource, root: Path) -> Binary:
                 break
     if found is None:
         detail = f"{reference} is not on this machine. Pull it with: dstream init -pull-images"
-        raise DiagnosticsError(error("Image is not here", detail))
+        raise DiagnosticsError(error("Image not on this machine", detail))
     if locked is None and found.digests_at(image_name(source.value)):
         detail = (
             f"{source.value} is not in the lock file .dstream.lock.hcl, and nothing from a registry is executed that "
             "is not. Lock it with: dstream init"
         )
-        raise DiagnosticsError(error("Image is not locked", detail))
+        raise DiagnosticsError(error("Image not locked", detail))
     container = Container(engine, found.id if locked is None else reference, source.container, root.absolute())
     answer = locked.probe if locked is not None else None
     return Binary((engine, reference), source, found.id, str(root.absolute()), answer, container)

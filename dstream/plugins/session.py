@@ -115,7 +115,7 @@ class ResourceSession:
         with self._lock:
             refused = self._broken
             if refused is None and self._closing:
-                refused = (failure("Provider session is closed", f"{self.name} takes no more requests."),)
+                refused = (failure("Provider session closed", f"{self.name} takes no more requests."),)
             if refused is None:
                 self._waiting.extend(items)
         if refused is None:
@@ -177,7 +177,7 @@ class ResourceSession:
         exchange = self._exchange = Exchange(process, self._redactor, self._on_stderr)
         try:
             if self._killed:
-                raise DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped immediately."))
+                raise DiagnosticsError(failure("Provider killed", f"{self.name} was stopped immediately."))
             exchange.send(self._opening)
             self._await_ready(exchange)
             self._served = True
@@ -188,7 +188,7 @@ class ResourceSession:
         finally:
             exchange.close()
             self._note_all()
-            self._fail((failure("Provider session is closed", f"{self.name} takes no more requests."),))
+            self._fail((failure("Provider session closed", f"{self.name} takes no more requests."),))
 
     def _await_ready(self, exchange: Exchange) -> None:
         until = time.monotonic() + self._options.start_timeout
@@ -218,7 +218,7 @@ class ResourceSession:
     def _death(self, exchange: Exchange, waiting_for: str) -> DiagnosticsError:
         code = exchange.close(_TERMINATION)
         if self._killed:
-            return DiagnosticsError(failure("Provider was killed", f"{self.name} was stopped immediately."))
+            return DiagnosticsError(failure("Provider killed", f"{self.name} was stopped immediately."))
         return died(self._program, waiting_for, code, exchange.rest, self._redactor, exchange.tail)
 
     def _serve(self, exchange: Exchange) -> None:
@@ -341,7 +341,7 @@ def _describe(request: Request) -> str:
 def _diagnostics(problem: Exception) -> tuple[Diagnostic, ...]:
     if isinstance(problem, DiagnosticsError):
         return problem.diagnostics
-    return (failure("Provider session failed", f"{type(problem).__name__}: {problem}"),)
+    return (failure("Provider session failure", f"{type(problem).__name__}: {problem}"),)
 
 
 def _unsent(diagnostics: tuple[Diagnostic, ...]) -> Answer:

@@ -99,7 +99,7 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
         try:
             return {type_: parse_schema(type_, each) for type_, each in resources.items() if isinstance(each, dict)}
         except (ValueError, TypeError, AttributeError) as problem:
-            raise DiagnosticsError(failure("Provider describes itself wrongly", f"{name}: {problem}")) from problem
+            raise DiagnosticsError(failure("Malformed provider description", f"{name}: {problem}")) from problem
 
 
 def fetch(types: Mapping[str, ResourceSchema], names: Iterable[str]) -> None:

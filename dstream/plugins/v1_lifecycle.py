@@ -108,7 +108,7 @@ class LegacyLifecycle:
         except DiagnosticsError as problem:
             answer = Answer("error", diagnostics=problem.diagnostics, error_class="fatal", crashed=True)
         except Exception as problem:  # noqa: BLE001 - it becomes the answer
-            what = failure("Provider session failed", f"{type(problem).__name__}: {problem}")
+            what = failure("Provider session failure", f"{type(problem).__name__}: {problem}")
             answer = Answer("error", diagnostics=(what,), error_class="fatal", crashed=True)
         with self._lock:
             self._running.pop(threading.current_thread(), None)
@@ -121,7 +121,7 @@ class LegacyLifecycle:
             )
         if request.command not in ("init", "destroy", "status", "plan"):
             what = f"{self.name} speaks version 1, which has init, destroy, status and plan, but not {request.command}."
-            return Answer("error", diagnostics=(failure("Provider cannot do this", what),), error_class="invalid")
+            return Answer("error", diagnostics=(failure("Unsupported provider request", what),), error_class="invalid")
         opening = encode({"command": request.command, "config": self._config})
         process = begin_binary(self._binary, self._options.pass_fds).result()
         with self._lock:
@@ -146,7 +146,7 @@ class LegacyLifecycle:
         if conversation.stopped:
             raise DiagnosticsError(
                 failure(
-                    "Provider streams instead of answering",
+                    "Data stream instead of an answer",
                     f"{name} was killed: it answered {command} with a line of data, so it seems to start its data flow "
                     "whatever it is asked. Its infrastructure cannot be managed through it.",
                     conversation.tail,
@@ -154,19 +154,19 @@ class LegacyLifecycle:
             )
         if conversation.timed_out:
             detail = f"{name} was killed: {command} took over {timeout:g} s."
-            slow = (failure("Provider does not answer", detail, conversation.tail),)
+            slow = (failure("No response from provider", detail, conversation.tail),)
             late = request.timeout is not None
             return Answer("error", diagnostics=slow, error_class="fatal", crashed=True, late=late)
         if conversation.exit_code is not None and conversation.exit_code < 0:
             what = f"{name} {describe_exit(conversation.exit_code)} during {command}."
-            raise DiagnosticsError(failure("Provider ended early", what, conversation.tail))
+            raise DiagnosticsError(failure("Unexpected provider exit", what, conversation.tail))
         answer = parse_legacy_answer(conversation.text, self._redactor)
         text = "\n".join(filter(None, (answer.text, *answer.resources))) if answer else self._shown(conversation)
         if answer is not None and not answer.succeeded and command in ("init", "destroy"):
             reason = answer.text or "no reason given"
             detail = f"{name} answered {command} with status {answer.status or 'missing'}: {reason}"
             failed = failure(
-                "Provider failed to init" if command == "init" else "Provider failed to destroy",
+                "Provider init failure" if command == "init" else "Provider destroy failure",
                 detail,
                 conversation.tail,
             )

@@ -63,7 +63,7 @@ def complaints(message: Mapping[str, Any], redactor: Redactor, provider: str) ->
     )
     if message.get("status") == "error" and not any(each.diagnostic.severity is Severity.ERROR for each in out):
         text = redactor.text(str(message.get("message") or message.get("error") or f"{provider} gave no reason."))
-        out += (Complaint(Diagnostic(Severity.ERROR, "Provider reported an error", text)),)
+        out += (Complaint(Diagnostic(Severity.ERROR, "Provider error", text)),)
     return out
 
 

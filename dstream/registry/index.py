@@ -55,7 +55,7 @@ def load_index(settings: Settings) -> list[Entry]:
         try:
             raw = Path(place).expanduser().read_bytes()
         except OSError as problem:
-            raise RegistryError("Index cannot be read", f"{place}: {problem.strerror}.") from problem
+            raise RegistryError("Unreadable index", f"{place}: {problem.strerror}.") from problem
     return parse_index(raw, place)
 
 
@@ -67,7 +67,7 @@ def parse_index(raw: bytes, place: str) -> list[Entry]:
         if form["format"] != 1 or not isinstance(entries, list):
             raise ValueError("the format is not 1")
     except (ValueError, KeyError, TypeError) as problem:
-        raise RegistryError("Index cannot be read", f"{place} is not an index of providers: {problem}.") from problem
+        raise RegistryError("Unreadable index", f"{place} is not an index of providers: {problem}.") from problem
     return [_entry(each, place) for each in entries]
 
 
@@ -85,7 +85,7 @@ def search(entries: Iterable[Entry], words: Iterable[str], kind: str | None = No
 
 def _entry(form: Any, place: str) -> Entry:
     if not isinstance(form, dict):
-        raise RegistryError("Index cannot be read", f"{place} contains an entry that is not an object.")
+        raise RegistryError("Unreadable index", f"{place} contains an entry that is not an object.")
     name, tier, source = (str(form.get(key, "")) for key in ("name", "tier", "source"))
     kinds = form.get("kinds")
     if not _NAME.fullmatch(name):
@@ -99,7 +99,7 @@ def _entry(form: Any, place: str) -> Entry:
     else:
         parse_reference(source)
         return Entry(name, tier, source, tuple(kinds), str(form["description"]), str(form.get("homepage", "")))
-    raise RegistryError("Index cannot be read", f"{place}: {name or form}: {why}.")
+    raise RegistryError("Unreadable index", f"{place}: {name or form}: {why}.")
 
 
 def _download(url: str, settings: Settings) -> bytes:
@@ -107,8 +107,8 @@ def _download(url: str, settings: Settings) -> bytes:
 
     transport = Transport(settings)
     if not transport.may_see_secrets(url):
-        raise RegistryError("Index cannot be read", f"{url}: the index must be fetched over https.")
+        raise RegistryError("Unreadable index", f"{url}: the index must be fetched over https.")
     with transport.send("GET", url, {"Accept": "application/json"}) as response:
         if response.status != 200:
-            raise RegistryError("Index cannot be read", f"{url} returned status {response.status}.")
+            raise RegistryError("Unreadable index", f"{url} returned status {response.status}.")
         return body_of(response, _MAX, url)

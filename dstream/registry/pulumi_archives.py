@@ -74,7 +74,7 @@ class Archives(Struct, frozen=True):
             if response.status == 404:
                 raise NotThere("Plugin not found", url)
             if response.status != 200:
-                raise RegistryError("Plugin download failed", f"{url} returned status {response.status}.")
+                raise RegistryError("Plugin download failure", f"{url} returned status {response.status}.")
             size, done = int(response.headers.get("Content-Length") or 0), 0
             for chunk in response.stream(_CHUNK):
                 file.write(chunk)

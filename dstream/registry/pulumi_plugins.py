@@ -134,7 +134,7 @@ def _changed(
     plugin: PluginReference, platform: Platform | str, digest: str, source: Archives, expected: str | None
 ) -> Tampered:
     return Tampered(
-        "Plugin does not match the lock file",
+        "Plugin mismatch with the lock file",
         f"{plugin} for {platform} is {digest} at {source.shown}, but {expected} in the lock file. A release "
         "never changes: find the reason before you delete the entry from .dstream.lock.hcl.",
     )

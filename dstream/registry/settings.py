@@ -70,7 +70,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
                 "Settings not found", f"DSTREAM_CONFIG_FILE names {path}, which does not exist."
             ) from None
     except (OSError, UnicodeDecodeError) as problem:
-        raise RegistryError("Settings cannot be read", f"{path}: {problem}.") from problem
+        raise RegistryError("Unreadable settings", f"{path}: {problem}.") from problem
     else:
         index = _read(path, text, registries)
     mirror = environment.get("DSTREAM_REGISTRY_MIRROR")

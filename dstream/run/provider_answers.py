@@ -81,5 +81,5 @@ def version_1_refusal(side: ProviderHandle, form: Mapping[str, Any]) -> SessionO
     """Return the end of a session whose version 1 provider refuses to run."""
     lowered = {name.lower(): value for name, value in form.items()}
     text = side.redactor.text(str(lowered.get("message") or lowered.get("error") or "it gave no reason"))
-    what = error("Provider reported an error", f"The {side.name} {side.program} refused to run: {text}")
+    what = error("Provider error", f"The {side.name} {side.program} refused to run: {text}")
     return SessionOver(Failure((what,), side, final=True))

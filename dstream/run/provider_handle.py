@@ -62,7 +62,7 @@ class ProviderHandle:
         """Start the process without waiting for it; raise DiagnosticsError after `shut`."""
         with self._lock:
             if self._shut:
-                raise DiagnosticsError(error("Session is over", f"{self.program} was not started."))
+                raise DiagnosticsError(error("Session already over", f"{self.program} was not started."))
             if self._starting is None:
                 self._starting = begin_binary(self.endpoint.binary, self._inherit)
 

@@ -172,7 +172,7 @@ class Session:
         if self._stop_requested_at is not None:
             if now - self._stop_requested_at > options.grace:
                 what = f"{flow.name} did not stop within {options.grace:g} s and was killed."
-                self.context.reporter.problem(flow, warning("Graceful stop timed out", what))
+                self.context.reporter.problem(flow, warning("Graceful stop timeout", what))
                 self.providers.kill()
                 self._stop_requested_at = now + options.grace
             return
@@ -182,7 +182,7 @@ class Session:
             if now - max(self.reader.last_ack, pump.last_moved) > options.drain:
                 output = self.providers.output
                 what = f"The output {output.program} had not finished {options.drain:g} s after the last data."
-                self.reason.fail(Failure((error("Provider does not finish", what),), output))
+                self.reason.fail(Failure((error("Provider exit timeout", what),), output))
         elif options.until_idle and self.providers.input.version < 2 and now - pump.last_moved > options.idle_seconds:
             self._request_stop(now)
             self.providers.input.terminate()
@@ -197,7 +197,7 @@ class Session:
             # One that has exited is found by what it wrote, or by the end of its stdout.
             if not side.look() and now - self._started > limit * factor:
                 what = f"The {side.name} {side.program} was not ready within {limit:g} s."
-                self.reason.fail(Failure((error("Provider does not answer", what),), side))
+                self.reason.fail(Failure((error("No response from provider", what),), side))
             return True
         return False
 

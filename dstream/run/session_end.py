@@ -96,7 +96,7 @@ def failure_at_end(
     if pump is None or not (driver.input_ended or pump.ended):
         when = " in the middle of a line" if reader.rest else ""
         when += " before it was ready." if pump is None else " while the input was still writing."
-        return Failure((output.ended("Output ended early", when),), output, final=output.version < 2)
+        return Failure((output.ended("Unexpected end of output", when),), output, final=output.version < 2)
     if pump.dropped:
         what = f"{pump.dropped} bytes of an unfinished line from {providers.input.program} were dropped."
         context.reporter.problem(context.flow, warning("Unfinished line dropped", what))
@@ -104,10 +104,10 @@ def failure_at_end(
     if early is not None:
         return early
     if output.code != 0 and not (stop_requested and acks and not pump.ended):
-        return Failure((output.ended("Output failed", "."),), output, final=output.version < 2)
+        return Failure((output.ended("Output failure", "."),), output, final=output.version < 2)
     if acks and pump.ended and not tracker.all_acknowledged:
         what = f"The output {output.program} ended without acknowledging the last checkpoint."
-        return Failure((error("Provider broke the protocol", what),), output)
+        return Failure((error("Provider protocol violation", what),), output)
     return None
 
 
@@ -116,9 +116,9 @@ def _input_ended_early(
 ) -> Failure | None:
     if not driver.input_ready.is_set():
         rest = " in the middle of a line" if pump.dropped else ""
-        return Failure((side.ended("Provider ended early", f"{rest} before it was ready."),), side)
+        return Failure((side.ended("Unexpected provider exit", f"{rest} before it was ready."),), side)
     if acks and not pump.ended and not stop_requested:
-        return Failure((side.ended("Input ended early", " without having written its end line."),), side)
+        return Failure((side.ended("Unexpected end of input", " without having written its end line."),), side)
     if not acks and side.code != 0 and not stop_requested and not pump.full:
-        return Failure((side.ended("Input ended early", "."),), side, final=side.version < 2)
+        return Failure((side.ended("Unexpected end of input", "."),), side, final=side.version < 2)
     return None

@@ -51,11 +51,11 @@ class Providers(Struct, frozen=True):
         elif isinstance(problem, ProtocolBroken):
             side = self.input if problem.side == "input" else self.output
             detail = f"The {side.name} {side.program} {side.redactor.text(problem.text)}"
-            reason.fail(Failure((error("Provider broke the protocol", detail),), side, final=True))
+            reason.fail(Failure((error("Provider protocol violation", detail),), side, final=True))
         elif isinstance(problem, DiagnosticsError):
             reason.fail(Failure(tuple(problem.diagnostics), final=True))
         elif isinstance(problem, StateError):
             reason.fail(Failure((error(problem.summary, problem.detail),)))
         else:
             detail = f"{what} failed: {type(problem).__name__}: {problem}"
-            reason.fail(Failure((error("Run failed", detail),)))
+            reason.fail(Failure((error("Run failure", detail),)))

@@ -114,7 +114,7 @@ def _caught(
         return RunOutcome("failed", Totals(), diagnostics=problem.diagnostics)
     except Exception as problem:  # noqa: BLE001 - the other flows continue, and the outcome reports it
         what = f"{flow.name}: {type(problem).__name__}: {problem}"
-        return RunOutcome("failed", Totals(), diagnostics=(error("Run failed", what),))
+        return RunOutcome("failed", Totals(), diagnostics=(error("Run failure", what),))
 
 
 def _addressed(diagnostics: tuple[Diagnostic, ...], flow: Flow) -> tuple[Diagnostic, ...]:
@@ -265,4 +265,4 @@ class Supervisor:
             "outside, fix it and run the task again. If the first record after the checkpoint is at fault, leave it "
             f"out: dstream run {name} -skip-records 1 (or more). What is left out is kept: dstream dlq list {name}."
         )
-        return (error("Task is blocked", what), *end.diagnostics)
+        return (error("Blocked task", what), *end.diagnostics)

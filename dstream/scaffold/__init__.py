@@ -25,7 +25,7 @@ def make(name: str, kind: Kind, language: Language, folder: Path) -> list[Path]:
         detail = f"{name!r} cannot be the name of a provider: small letters, digits and dashes, starting with a letter."
         raise DiagnosticsError(error("Invalid name", detail))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DiagnosticsError(error("Folder is not empty", f"{folder} is there already. Name another with -folder."))
+        raise DiagnosticsError(error("Folder not empty", f"{folder} is there already. Name another with -folder."))
     program = f"dstream-{kind}-{name}"
     words = {
         "@NAME@": name,

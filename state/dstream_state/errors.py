@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class StateError(Exception):
     """Base of all errors of this package; `str()` is the summary and the detail, ready for the user."""
 
-    summary = "The state cannot be used"
+    summary = "Unusable state"
 
     def __init__(self, detail: str) -> None:
         """Keep `detail`, one or more sentences for the user."""
@@ -29,7 +29,7 @@ class StateError(Exception):
 class StateLocked(StateError):
     """Another process holds the lock; `holder` is the last one recorded, None if none was recorded."""
 
-    summary = "The state is locked"
+    summary = "State locked"
 
     def __init__(self, holder: Holder | None, what: str = "The state", hint: str | None = None) -> None:
         """Say who holds `what`; `hint` replaces the advice on how to go on."""
@@ -43,31 +43,31 @@ class StateLocked(StateError):
 class LeaseLost(StateError):
     """This process no longer holds the lock, or cannot be sure that it does."""
 
-    summary = "The lock was lost"
+    summary = "Lost state lock"
 
 
 class StateConflict(StateError):
     """The state was changed by another process since it was read."""
 
-    summary = "The state was changed by another process"
+    summary = "State changed by another process"
 
 
 class StateUnavailable(StateError):
     """The backend does not answer, or refuses access."""
 
-    summary = "The state cannot be reached"
+    summary = "Unreachable state"
 
 
 class KeyUnavailable(StateUnavailable):
     """The service that has the key of an encrypted state does not answer, or refuses access."""
 
-    summary = "The key of the state cannot be used"
+    summary = "Unusable state key"
 
 
 class StateDamaged(StateError):
     """The stored content is not valid; `reason` says why."""
 
-    summary = "The state is damaged"
+    summary = "Damaged state"
 
     def __init__(self, what: str, why: str) -> None:
         """Take the stored item and the reason."""
@@ -81,7 +81,7 @@ class StateDamaged(StateError):
 class StateMismatch(StateError):
     """The stored content is valid, and is not what was written last; `reason` says in what it differs."""
 
-    summary = "The state does not match its metadata"
+    summary = "State metadata mismatch"
 
     def __init__(self, why: str) -> None:
         """Take what does not match, as a sentence without its full stop."""
@@ -96,7 +96,7 @@ class StateMismatch(StateError):
 class StateMoved(StateError):
     """The state was moved to another place, and the one that is left is not used any more."""
 
-    summary = "The state was moved"
+    summary = "Moved state"
 
     def __init__(self, place: str) -> None:
         """Take where it was moved to."""
@@ -109,7 +109,7 @@ class StateMoved(StateError):
 class FormatTooNew(StateError):
     """The state was written by a newer version of this program."""
 
-    summary = "The state was written by a newer version of dstream"
+    summary = "State from a newer dstream version"
 
     def __init__(self, what: str, found: object, known: int) -> None:
         """Take the stored item, its format version and the newest supported one."""
@@ -121,7 +121,7 @@ class FormatTooNew(StateError):
 class JournalMismatch(StateError):
     """A journal belongs to another state than the one it is listed in; it is never replayed."""
 
-    summary = "A journal does not belong to this state"
+    summary = "Foreign journal"
 
     def __init__(self, journal: str, why: str) -> None:
         """Take the journal and the reason."""
@@ -135,13 +135,13 @@ class JournalMismatch(StateError):
 class WrongKey(StateError):
     """The state is encrypted and none of the given keys opens it; nothing was written."""
 
-    summary = "The state cannot be decrypted"
+    summary = "State decryption failure"
 
 
 class EncryptionRequired(StateError):
     """The operation requires an encrypted state."""
 
-    summary = "The state is not encrypted"
+    summary = "Unencrypted state"
 
 
 class SettingsError(StateError):

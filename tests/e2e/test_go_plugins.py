@@ -167,7 +167,7 @@ def drive_command(folder, typed, plugin):
     assert "made.txt" in typed("output", "files").out
     planned, said = apply("two", "1", "was hello one, is two")
     assert "Plan: 0 to add, 1 to change, 0 to destroy" in planned
-    assert "Value changed while applying" in said, "what was not foreseen is told"
+    assert "Inconsistent value during apply" in said, "what was not foreseen is told"
     planned, _ = apply("two", "x", "hello two")
     assert "# forces replacement" in planned and "1 to add, 1 to change, 1 to destroy" in planned
     assert (folder / "log.txt").read_text() == "gone after was hello one, is two\n"
@@ -229,7 +229,7 @@ resource "command_local_Command" "b" {{
         assert SECRET.encode() not in everything_in(folder)
     commands(folder, plugin, text("two") + output, encrypted=encrypted)
     done = typed("apply", "-auto-approve")
-    assert done.code == (0 if encrypted else 1) and ("Secret is not in the state" in done.said) is not encrypted
+    assert done.code == (0 if encrypted else 1) and ("Secret not in the state" in done.said) is not encrypted
     commands(folder, plugin, text("three; exit 3"), encrypted=encrypted)
     failed = typed("apply", "-auto-approve")
     assert failed.code == 1 and "exit status 3" in failed.said and SECRET not in failed.said

@@ -42,12 +42,12 @@ def test_fmt_starts_nothing_and_lint_only_what_the_configuration_trusts(tmp_path
     assert not trace.exists()
     unasked = dstream(tmp_path, "lint", "-run-providers=false")
     assert unasked.code == 0, unasked.said
-    assert "Settings were not checked" in unasked.said
+    assert "Unchecked settings" in unasked.said
     assert not trace.exists()
     assert dstream(tmp_path, "lint").code == 0
     assert trace.exists()
     again = dstream(tmp_path, "lint", "-run-providers=false")  # the answer is known now
-    assert "Settings were not checked" not in again.said
+    assert "Unchecked settings" not in again.said
 
 
 def test_lint_says_what_it_cannot_know_of_a_provider_that_is_not_locked(tmp_path):
@@ -58,7 +58,7 @@ def test_lint_says_what_it_cannot_know_of_a_provider_that_is_not_locked(tmp_path
     assert dstream(tmp_path, "plan").code == 1
     allowed = dstream(tmp_path, "lint", "-run-providers")
     assert allowed.code == 1  # nothing that is not locked runs, whoever allows it
-    assert "Provider is not locked" in allowed.said
+    assert "Provider not locked" in allowed.said
 
 
 def test_a_program_in_the_current_folder_is_never_meant_by_a_name(tmp_path, trace):

@@ -208,7 +208,7 @@ def test_a_vault_that_refuses_stops_every_command_and_nothing_is_overwritten(
         commands = commands[:1]  # It is waited for.
     for arguments in commands:
         refused = run(world, vault, *arguments, code=1)
-        assert "The key of the state cannot be used" in told(refused), arguments
+        assert "Unusable state key" in told(refused), arguments
         assert says in told(refused), refused.err
     assert stored(world, ".json") == before
     key.newest.enabled, key.deleted = True, False

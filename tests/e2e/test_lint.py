@@ -174,6 +174,6 @@ def test_patterns_of_a_schema_are_matched_by_re2(tmp_path, pattern, value, found
     if found is None:
         assert errors == []
     else:
-        summary = "Wrong argument" if "is not a text like" in found else "Provider describes itself wrongly"
+        summary = "Wrong argument" if "is not a text like" in found else "Malformed provider description"
         assert [each[0] for each in errors] == [summary]
         assert found in errors[0][1]

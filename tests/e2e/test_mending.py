@@ -67,7 +67,7 @@ def test_a_state_that_was_damaged_by_hand_is_refused_and_restored(tmp_path: Path
         refused = dstream(tmp_path, *command)
         assert refused.code == 1
         text = " ".join(refused.err.replace("│", " ").split())
-        assert "The state is damaged" in text and "dstream state restore" in text
+        assert "Damaged state" in text and "dstream state restore" in text
     listed = dstream(tmp_path, "state", "history")
     assert listed.code == 0, listed.said
     serial = listed.out.split()[0]

@@ -60,7 +60,7 @@ def test_a_backend_that_uses_a_missing_variable_names_it(world: World) -> None:
     world.write('variable "folder" {}\n' + A)
     done = dstream(world.folder, "state", "list")
     assert done.code == 1
-    assert "Backend needs a value [DS1241]" in done.said
+    assert "Missing backend value [DS1241]" in done.said
     assert "var.folder" in done.said
     assert "on dstream.hcl:" in done.said
 

@@ -83,12 +83,12 @@ output "heard" {{
 
 def test_what_an_update_computes_is_unknown_until_it_is_done_and_what_refers_to_it_follows(write, typed):
     write(CHAIN.format("one"))
-    assert "Value changed" not in typed("apply", "-auto-approve").said
+    assert "Inconsistent value" not in typed("apply", "-auto-approve").said
     write(CHAIN.format("two"))
     planned = typed("plan").out
     assert "Plan: 0 to add, 2 to change, 0 to destroy" in planned
     assert "frame_local_Command.third" not in planned, "it refers to what stays as it is"
-    assert "Value changed" not in typed("apply", "-auto-approve").said
+    assert "Inconsistent value" not in typed("apply", "-auto-approve").said
     assert typed("output", "-raw", "said").out.strip() == "two", "the output is as the object is"
     assert typed("output", "-raw", "heard").out.strip() == "heard two"
     typed("plan", "-detailed-exitcode")
@@ -142,7 +142,7 @@ def test_a_secret_that_came_back_can_be_referred_to_where_the_state_has_it(write
     write(text, encrypted=True)
     typed("apply", "-auto-approve")
     write(text + REFERENCE.replace("  sensitive = true\n", ""), encrypted=True)
-    assert "Output refers to a sensitive value" in typed("plan", code=1).said
+    assert "Sensitive value in an output" in typed("plan", code=1).said
     write(text + REFERENCE, encrypted=True)
     typed("apply", "-auto-approve")
     assert typed("output", "-raw", "said").out.strip() == f"got {SECRET} one"
@@ -163,7 +163,7 @@ def test_where_the_state_does_not_have_it_a_reference_says_what_to_do(write, typ
     typed("apply", "-auto-approve")
     write(text + REFERENCE)
     done = typed("plan", code=1)
-    assert done.said.count("Secret is not in the state") == 2 and "encryption" in done.said
+    assert done.said.count("Secret not in the state") == 2 and "encryption" in done.said
 
 
 def test_what_a_plugin_logs_is_in_the_log(write, typed):

@@ -55,7 +55,7 @@ def test_an_input_that_ignores_the_stop_is_killed_after_the_grace_period(bench):
     bench.notes.soon = [(0.1, stop.request)]
     outcome = bench.run(bench.flow(source, bench.ledger, None, {"path": str(bench.got)}), stop, grace=0.5)
     assert outcome.status == "stopped"
-    assert bench.notes.problems == ["Graceful stop timed out"]
+    assert bench.notes.problems == ["Graceful stop timeout"]
 
 
 def test_a_signal_stops_gracefully(tmp_path):

@@ -36,7 +36,7 @@ def stale(world: World, *arguments: str, **env: str) -> str:
     """Apply the saved plan, expect that it is refused and changes nothing, and return the reason."""
     before = world.recorder.objects()
     said = run(world, "apply", "p.plan", *arguments, code=1, **env).err
-    assert "Saved plan is stale" in said
+    assert "Stale saved plan" in said
     assert world.recorder.objects() == before
     return " ".join(said.replace("│", " ").split())
 

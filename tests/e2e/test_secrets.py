@@ -282,7 +282,7 @@ def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list
     clean()
     run("apply", "p.plan", code=1, PLANTED="another")
     run("apply", "p.plan", code=1, DSTREAM_VAR_given="another")
-    assert said.count(b"Saved plan is stale") == 2
+    assert said.count(b"Stale saved plan") == 2
     del env["DSTREAM_LOG"]  # a token that is shouted and never told, since nothing was made, nobody can know
     run("apply", "-json", "p.plan")
     run("plan", "-detailed-exitcode")

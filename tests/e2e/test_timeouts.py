@@ -138,7 +138,7 @@ def test_what_is_slow_is_given_up_when_its_time_is_over_and_made_when_it_is_long
     done = acme.run("apply", "-auto-approve")
     said = " ".join(done.said.replace("│", " ").split())
     assert done.code == 1, done.said
-    assert "Change took too long" in said and "The provider had 3s to create this object" in said
+    assert "Change timeout" in said and "The provider had 3s to create this object" in said
     assert f'timeouts {{ create = "6s" }} in the block {block}.' in said
     assert f"was not done with Create of {'acme_stuff_Thing.a' if text is DECLARED else 'a'} within its" in said
     assert acme.things() == []

@@ -135,10 +135,10 @@ def test_an_input_that_confirms_nothing_is_delivered_and_nothing_stored(tmp_path
 @pytest.mark.parametrize(
     ("name", "position", "says"),
     [
-        ("input-cannot-go-on-without-acks", None, "Input ended early"),
+        ("input-cannot-go-on-without-acks", None, "Unexpected end of input"),
         ("input-cannot-open", None, "Cannot open: the source is closed"),
         ("input-refuses-settings", None, "config.cuont: no such setting; did you mean count?"),
-        ("host-input-half-line", 1, "Input ended early"),
+        ("host-input-half-line", 1, "Unexpected end of input"),
         ("host-dies-before-ready", None, "before it was ready"),
         ("host-garbage-instead-of-ready", None, "Welcome to my provider!"),
         ("host-unknown-status", None, "almost"),

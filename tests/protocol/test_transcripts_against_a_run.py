@@ -99,7 +99,7 @@ def test_what_an_output_acknowledges_is_stored(tmp_path: Path, name: str, positi
 def test_an_output_that_breaks_the_rules_is_ended(tmp_path: Path, name: str) -> None:
     run = Run(name, tmp_path)
     assert run.outcome.status == "failed"
-    assert "Provider broke the protocol" in run.said
+    assert "Provider protocol violation" in run.said
 
 
 @pytest.mark.parametrize(

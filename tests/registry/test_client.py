@@ -102,7 +102,7 @@ def test_a_token_is_got_once_with_the_login_and_used_again(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.login = ("ada", "pass:word")
-    with pytest.raises(Denied, match="Registry denied access"):
+    with pytest.raises(Denied, match="Registry access denied"):
         client(script).tags("a/b")
     monkeypatch.setenv(f"DSTREAM_AUTH_{script.host.replace('.', '_').replace(':', '_')}", "ada:pass:word")
     script.asked.clear()

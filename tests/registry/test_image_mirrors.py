@@ -69,7 +69,7 @@ def test_an_image_comes_from_a_mirror_that_wants_a_login_over_tls(
     login = user.environment.pop("DOCKER_CONFIG")
     refused = user.dstream("init")
     assert refused.code == 1
-    assert "Image cannot be pulled" in refused.said
+    assert "Image pull failure" in refused.said
     assert f"login {guarded.host}" in words(refused.said)
     user.environment["DOCKER_CONFIG"] = login
     user.done("init")
@@ -92,5 +92,5 @@ def test_a_mirror_with_a_certificate_of_nobody_known_is_not_pulled_from(
         user.configure(f'provider_image = "{other.host}/team/counter:v1.0.0"')
         ended = user.dstream("init")
         assert ended.code == 1
-        assert "Image cannot be pulled" in ended.said
+        assert "Image pull failure" in ended.said
         assert "certificate" in ended.said

@@ -166,7 +166,7 @@ def test_an_image_is_published_for_two_platforms_from_a_folder_with_a_containerf
     assert shown(user.done("run", "-unapplied")) == ["1", "2", "3"]
     (package / "Containerfile").unlink()
     ended = user.dstream("providers", "publish", reference, "dstream-in-boxed", "-image", "-no-sbom")
-    assert "Image cannot be built" in ended.said
+    assert "Image build failure" in ended.said
 
 
 def test_an_image_needs_the_signature_that_a_trust_block_wants(
@@ -181,8 +181,8 @@ def test_an_image_needs_the_signature_that_a_trust_block_wants(
     user.configure(f'provider_image = "{tagged}"')
     user.done("init")
     user.configure(f'provider_image = "{tagged}"', head=f"dstream {{\n  {trust}\n}}")
-    assert "Provider is not signed" in user.dstream("plan").said
-    assert "Signature is missing" in user.dstream("init").said
+    assert "Unsigned provider" in user.dstream("plan").said
+    assert "Missing signature" in user.dstream("init").said
     user.done("providers", "sign", tagged, "-key", str(secret))
     assert "signed by key SHA256:" in user.done("init")
     assert "signed_by" in user.lock.read_text()
@@ -246,7 +246,7 @@ def test_an_image_runs_from_a_mirror_that_a_folder_has_brought_there(
     config = json.loads(open_registry.blob(needed[0]).read_text())["config"]["digest"]
     good = open_registry.blob(config).read_bytes()
     open_registry.blob(config).write_bytes(good.replace(b"for-a-mirror", b"for-whatever"))
-    assert "Image cannot be pulled" in user.dstream("init").said
+    assert "Image pull failure" in user.dstream("init").said
     open_registry.blob(config).write_bytes(good)
     user.done("init", "-lockfile=readonly")
     user.done("apply", "-auto-approve")
@@ -295,7 +295,7 @@ def test_an_image_of_this_machine_that_is_called_as_if_it_were_in_a_registry_is_
         return
     # podman gives it a digest, which would pass for one of the registry.
     assert ended.code == 1
-    assert "Image is not in its registry" in ended.said
+    assert "Image not in its registry" in ended.said
     assert "localhost/NAME" in ended.said
     assert not user.lock.exists()
     push(containers, tagged)

@@ -43,4 +43,4 @@ def test_a_name_that_cannot_be_a_program_and_a_full_folder_are_refused(tmp_path:
         assert dstream(tmp_path, "providers", "new", "--", name).code == 1
     (tmp_path / "dstream-in-x").mkdir()
     (tmp_path / "dstream-in-x" / "mine").touch()
-    assert "Folder is not empty" in dstream(tmp_path, "providers", "new", "x").said
+    assert "Folder not empty" in dstream(tmp_path, "providers", "new", "x").said

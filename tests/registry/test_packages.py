@@ -84,13 +84,13 @@ def test_what_cannot_be_packed_is_explained(user: User, open_registry: Registry,
     native.write_bytes(b"\x7fELF")
     compiled = user.dstream("providers", "publish", reference, "dstream-in-odd", **offline)
     assert compiled.code == 1
-    assert "Package has compiled parts" in compiled.said
+    assert "Compiled parts in a package" in compiled.said
     native.unlink()
     project.write_text(good.replace("dstream-in-odd = ", "something = "))
     assert "Not a provider package" in user.dstream("providers", "publish", reference, "dstream-in-odd", **offline).said
     project.write_text(good.replace('dependencies = ["dstream-sdk"]', 'dependencies = ["no-such-thing-at-all"]'))
     missing = user.dstream("providers", "publish", reference, "dstream-in-odd", **offline)
-    assert "Package cannot be installed" in missing.said
+    assert "Package installation failure" in missing.said
     assert "no-such-thing-at-all" in missing.said
     assert user.dstream("providers", "publish", reference, "nowhere").code == 1
     assert user.dstream("providers", "publish", reference).code != 0

@@ -98,7 +98,7 @@ def test_an_archive_that_is_not_the_locked_one_is_refused(pull, releases, tmp_pa
     name = next(iter(releases.files))
     releases.files[name] = archive(text="#!/bin/sh\necho changed\n")
     done = pull("pulumi/acme@1.2.3", home=tmp_path / "another")
-    assert done.code == 1 and "Plugin does not match the lock file" in done.said
+    assert done.code == 1 and "Plugin mismatch with the lock file" in done.said
     assert not list((tmp_path / "another").rglob("pulumi-resource-acme"))
     assert list((tmp_path / "another" / "plugins").iterdir()) == [], "nothing is left behind"
 
@@ -198,7 +198,7 @@ def test_plugins_are_mirrored_to_a_folder_and_pulled_from_there_without_a_networ
     name = f"pulumi-resource-acme-v1.2.3-{HERE.os}-{HERE.arch}.tar.gz"
     (folder / name).write_bytes(archive(text="#!/bin/sh\necho evil\n"))
     refused = run("pull", "pulumi/acme@1.2.3")
-    assert refused.code == 1 and "Plugin does not match the lock file" in refused.said
+    assert refused.code == 1 and "Plugin mismatch with the lock file" in refused.said
     assert not pull.plugin.exists()
 
 
@@ -209,7 +209,7 @@ def test_a_mirror_gets_no_archive_that_is_not_the_locked_one(pull, releases, tmp
     assert done.code == 0 and "not locked for these platforms" in done.out
     releases.files[next(iter(releases.files))] = archive(text="#!/bin/sh\necho changed\n")
     done = run("mirror", str(tmp_path / "mirror"), DSTREAM_PULUMI_PLUGINS=releases.url)
-    assert done.code == 1 and "Plugin does not match the lock file" in done.said
+    assert done.code == 1 and "Plugin mismatch with the lock file" in done.said
     assert not list((tmp_path / "mirror").rglob("*.gz"))
 
 

@@ -85,8 +85,8 @@ def test_what_is_locked_and_needs_no_signature_goes_on_being_used(recorded: Reco
 
 def test_one_that_is_not_locked_is_not_started_until_init_has_locked_it(recorded: Recorded) -> None:
     recorded.user.lock.unlink()
-    recorded.refused("Provider is not locked")
-    assert "Lock file would change" in recorded.user.dstream("init", "-lockfile=readonly").said
+    recorded.refused("Provider not locked")
+    assert "Outdated lock file" in recorded.user.dstream("init", "-lockfile=readonly").said
     recorded.user.done("init")
     recorded.user.done("apply", "-auto-approve")
     assert recorded.recorder.names() == []
@@ -95,17 +95,17 @@ def test_one_that_is_not_locked_is_not_started_until_init_has_locked_it(recorded
 def test_one_without_the_signature_that_is_wanted_now_is_not_started(recorded: Recorded) -> None:
     secret, public = make_keys(recorded.user.home, "ed25519")
     recorded.trusting(public)
-    recorded.refused("Provider is not signed")
+    recorded.refused("Unsigned provider")
     ended = recorded.user.dstream("init")
     said = " ".join(ended.said.replace("│", " ").split())
     assert ended.code == 1
-    assert "Signature is missing" in said and "dstream state rm" in said
+    assert "Missing signature" in said and "dstream state rm" in said
     recorded.user.done("providers", "sign", f"{recorded.repository}:v1.0.0", "-key", str(secret))
-    recorded.refused("Provider is not signed")  # nobody has looked yet
+    recorded.refused("Unsigned provider")  # nobody has looked yet
     assert "signed by key SHA256:" in recorded.user.done("init")
     _, other = make_keys(recorded.user.home, "ecdsa")
     recorded.trusting(other)
-    recorded.refused("Signer is not trusted")
+    recorded.refused("Untrusted signer")
     recorded.trusting(public)
     recorded.user.done("apply", "-auto-approve")
     assert recorded.recorder.names() == []
@@ -127,7 +127,7 @@ def test_one_whose_content_is_not_what_was_locked_is_not_started(recorded: Recor
     shutil.rmtree(user.cache)
     ended = user.dstream("init")
     assert ended.code == 1
-    assert "Provider changed in the registry" in ended.said
+    assert "Changed provider version" in ended.said
     user.done("plan")
     assert "two" not in recorded.starts.read_text()
     user.done("init", "-upgrade")

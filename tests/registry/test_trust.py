@@ -66,7 +66,7 @@ def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User,
     trusting(user, source, other, public, pattern=f"{open_registry.host}/signed*")
     unsigned = user.dstream("init")
     assert unsigned.code == 1
-    assert "Signature is missing" in unsigned.said
+    assert "Missing signature" in unsigned.said
     assert not user.lock.exists()
     user.done(
         "providers",
@@ -86,7 +86,7 @@ def test_a_provider_is_locked_only_with_a_signature_by_a_trusted_key(user: User,
     trusting(user, source, public, pattern="*")
     ended = user.dstream("init", "-upgrade")
     assert ended.code == 1
-    assert "Signature is missing" in ended.said
+    assert "Missing signature" in ended.said
 
 
 def _move_signature(server: Registry, source: str, old: str, new: str) -> None:
@@ -105,7 +105,7 @@ def test_a_trust_block_added_later_holds_for_what_is_locked_already(user: User, 
     trusting(user, source, public, pattern="*/later/*")
     ended = user.dstream("plan")
     assert ended.code == 1
-    assert "Provider is not signed" in ended.said
+    assert "Unsigned provider" in ended.said
     user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
     user.done("init")
     user.done("plan")
@@ -127,10 +127,10 @@ def test_a_key_that_is_exchanged_is_noticed_by_every_command(user: User, open_re
     for command in (("plan",), ("apply", "-auto-approve"), ("run",), ("run", "-unapplied")):
         ended = user.dstream(*command)
         assert ended.code == 1, command
-        assert "Signer is not trusted" in ended.said
-    assert "Signature is missing" in user.dstream("init").said
+        assert "Untrusted signer" in ended.said
+    assert "Missing signature" in user.dstream("init").said
     user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
-    assert "Signer is not trusted" in user.dstream("plan").said
+    assert "Untrusted signer" in user.dstream("plan").said
     user.done("init")
     user.done("plan", DSTREAM_OFFLINE="1")
     trusting(user, source, old, new, pattern="*")  # any of several is enough
@@ -180,7 +180,7 @@ def test_what_the_state_recorded_needs_the_signature_that_the_configuration_want
         form = {"kind": kind, "value": f"ghcr.io/{name}/dstream-resource-x:v1.0.0", "container": container}
         source = source_from_state(ProviderState(source=form, version="1", config={}, role="resource"), config)
         assert (source.trusted is not None) == wanted
-        refused = "Provider is not signed" if wanted else "Provider is not locked"
+        refused = "Unsigned provider" if wanted else "Provider not locked"
         if kind == "ref":
             (user.folder / ".dstream.lock.hcl").write_text(
                 f'provider "{form["value"]}" {{\n  manifest = "sha256:{0:064}"\n  platforms = {{\n  }}\n}}\n'
@@ -214,7 +214,7 @@ def test_a_broken_trust_block_is_an_error(user: User) -> None:
         assert ended.code == 1
         assert "trust block" in ended.said or "Value expected" in ended.said
     user.configure('provider_ref = "ghcr.io/x/y:v1"', head='dstream {\n  trust "*" {\n    keys = ["none.pub"]\n  }\n}')
-    assert "Provider is not locked" in user.dstream("plan").said
+    assert "Provider not locked" in user.dstream("plan").said
 
 
 WORKFLOW = "https://github.com/team/count/.github/workflows/release.yml@refs/tags/v1.0.0"
@@ -255,15 +255,15 @@ def test_a_sigstore_bundle_counts_if_identity_issuer_roots_and_content_are_right
 
     right = "https://github.com/team/count/*@refs/tags/v*"
     attach(Pusher(client, repository), subject, BUNDLE, bundle(b"another manifest", f"sha256:{'0' * 64}"), "x.json")
-    assert "Signature is missing" in init(right)  # a bundle of the right signer about other content
+    assert "Missing signature" in init(right)  # a bundle of the right signer about other content
     attach(Pusher(client, repository), subject, BUNDLE, bundle(subject.raw, digest), "y.json")
     assert f"signed by {WORKFLOW}" in init(right)
     user.done("plan")
     own_roots = roots["own"].read_bytes()
     roots["own"].write_bytes(roots["other"].read_bytes())  # the block is the same: its roots are not
-    assert "Signer is not trusted" in user.dstream("plan").said
+    assert "Untrusted signer" in user.dstream("plan").said
     roots["own"].unlink()
-    assert "Signer is not trusted" in user.dstream("plan").said
+    assert "Untrusted signer" in user.dstream("plan").said
     roots["own"].write_bytes(own_roots)
     user.done("plan")
     assert f"The bundle is signed by {WORKFLOW}" in init("https://github.com/evil/*")

@@ -359,4 +359,4 @@ def test_opening_the_settings_imports_and_sends_nothing() -> None:
 
 def test_errors_of_the_vault_are_errors_of_the_state() -> None:
     assert issubclass(KeyUnavailable, StateError)
-    assert KeyUnavailable("x").summary == "The key of the state cannot be used"
+    assert KeyUnavailable("x").summary == "Unusable state key"

@@ -41,7 +41,7 @@ def sides(task: BlockReader, role: str) -> list[SideBlock]:
                 "A task with several outputs tells them apart by labels, each used once: "
                 'output "audit" { ... }, output "main" { ... }.'
             )
-            task.diagnostics.append(error("Output needs a label", detail, block.header_range))
+            task.diagnostics.append(error("Missing output label", detail, block.header_range))
         labels.add(label)
         what = f'the {role} "{label}" of {task.what}' if label else f"the {role} of {task.what}"
         reader = BlockReader(what, block, task.diagnostics)

@@ -252,7 +252,7 @@ class Executor:
             cycles = "; ".join(" -> ".join([*cycle, cycle[0]]) for cycle in progress.walk.cycles())
             progress.diagnostics.append(
                 error(
-                    "Steps wait for each other",
+                    "Cycle of steps",
                     f"{cycles}. The other steps are done and recorded. Remove create_before_destroy from one of these "
                     "blocks, or apply them one after the other with -target.",
                 )

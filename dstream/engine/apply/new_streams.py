@@ -42,7 +42,7 @@ def create_for_streams(
         if other:
             raise DiagnosticsError(
                 error(
-                    "New table waits for an apply",
+                    "Pending new table",
                     f"{flow.name} has met {names}, which it was not told of. More than objects for it is to be changed "
                     f"({', '.join(other[:5])}): apply that first, with dstream apply {flow.name.partition('/')[0]}",
                 )

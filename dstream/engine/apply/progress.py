@@ -39,7 +39,7 @@ class Progress:
         """Report a failed step, and skip its dependents."""
         address = step.change.address
         found = [d if d.address else replace(d, address=address) for d in diagnostics]
-        self.diagnostics.extend(found or [error("Provider reported an error", "It gave no reason.", address=address)])
+        self.diagnostics.extend(found or [error("Provider error", "It gave no reason.", address=address)])
         self._observer.failed(address, step.kind)
         self.failed.add(address)
         for name in self.walk.failed(step.name):

@@ -204,7 +204,7 @@ class _InterruptedChange:
         detail = "\n".join(f"{d.summary}: {d.detail}" if d.detail else d.summary for d in answer.diagnostics)
         return DiagnosticsError(
             error(
-                "Cannot find out what became of a change",
+                "Unknown outcome of a change",
                 f"An earlier operation was cut off while it was to {self.intent.action} this object, and its provider "
                 f"does not answer now. Nothing was changed; try again when it does.\n{detail}",
                 address=self.intent.address,

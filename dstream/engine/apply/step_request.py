@@ -182,7 +182,7 @@ class StepRequests:
         if contains_unknown(attributes):
             raise DiagnosticsError(
                 error(
-                    "Value is still not known",
+                    "Value unknown after apply",
                     "What this object needs was applied, and did not give the value. Its provider does not "
                     "return an attribute that it announced.",
                     address=desired.address,

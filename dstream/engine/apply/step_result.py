@@ -61,7 +61,7 @@ class StepResults:
         if running.step.kind != "destroy":
             records.append(Result(running.intent.id, "gone"))
             address = running.step.change.address
-            problem = error("Object vanished", "Its provider reports that it no longer exists.", address=address)
+            problem = error("Vanished object", "Its provider reports that it no longer exists.", address=address)
             self._progress.fail(running.step, (problem,))
             return False
         records.append(Result(running.intent.id, "ok"))

@@ -88,7 +88,7 @@ class UnplannedValues:
             sources = sorted(differing[block] for block in needs if block in differing)
             if sources and desired.evaluate(self._live.scope)[0] != planned:
                 yield warning(
-                    "Value changed while applying",
+                    "Inconsistent value during apply",
                     f"It was applied with a planned value of {', '.join(sources)}, which has another value since it "
                     "was created, updated or replaced. To see the difference, run dstream plan; then apply again.",
                     desired.range,

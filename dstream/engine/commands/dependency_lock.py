@@ -164,7 +164,7 @@ def lock_providers(
     result = _compared(before, now)
     if readonly:
         if now.text() != before.text():
-            raise DiagnosticsError(error("Lock file would change", _difference(result)))
+            raise DiagnosticsError(error("Outdated lock file", _difference(result)))
         return result
     return replace(result, changed=write_lock(root, now))
 
@@ -243,7 +243,7 @@ def _current_digest(image: str, installer: Installer, newest: bool) -> str | Non
         return None
     except NotThere as problem:
         raise RegistryError(
-            "Image is not in its registry",
+            "Image not in its registry",
             f"{image} is on this machine, and {source.place} does not have it. Push it. For an image that only this "
             "machine uses, choose a name without a registry: localhost/NAME.",
         ) from problem

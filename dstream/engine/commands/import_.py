@@ -34,7 +34,7 @@ def import_object(operation: Operation, address: str, identity: Any, lock_timeou
         elif known is not None:
             raise DiagnosticsError(
                 error(
-                    "Address is taken",
+                    "Address in use",
                     f"The state has one at {name} already. dstream state rm {name} forgets it.",
                 )
             )

@@ -66,7 +66,7 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
         taken = [target for _, target in moved if target in snapshot.resources]
         if taken:
             detail = f"The state has an object at {taken[0]} already; nothing was moved."
-            raise DiagnosticsError(error("Address is taken", detail))
+            raise DiagnosticsError(error("Address in use", detail))
         records: list[Record] = []
         for address, item in snapshot.resources.items():
             needs = tuple(renamed(needed, old, new) for needed in item.dependencies)

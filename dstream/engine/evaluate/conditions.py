@@ -62,6 +62,6 @@ def _own(desired: DesiredObject, scope: Scope) -> Scope:
 def failed_checks(config: Config, scope: Scope) -> Iterator[Diagnostic]:
     """Yield a warning for each assertion of a `check` block that is false; checks do not block an operation."""
     for block in config.checks:
-        for found in unmet_conditions(block.asserts, scope, "Check failed", f"check.{block.name}"):
+        for found in unmet_conditions(block.asserts, scope, "Failed check", f"check.{block.name}"):
             if found.severity is Severity.ERROR:
                 yield warning(found.summary, found.detail, found.subject, address=f"check.{block.name}")

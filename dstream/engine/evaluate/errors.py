@@ -19,7 +19,7 @@ def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
 def secret_not_kept(subject: SourceRange | None, address: str | None = None) -> Diagnostic:
     """Return the error for a reference to a secret of which an unencrypted state has only a fingerprint."""
     return error(
-        "Secret is not in the state",
+        "Secret not in the state",
         "It refers to an attribute with a secret in it, and a state keeps secrets only when it is encrypted: "
         'dstream { encryption { passphrase = env("NAME") } }. Then replace the object with '
         "dstream apply -replace=ADDRESS.",

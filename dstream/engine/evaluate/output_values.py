@@ -48,7 +48,7 @@ def output_value(block: OutputBlock, scope: Scope) -> tuple[Any, bool]:
     if paths and not declared:
         raise DiagnosticsError(
             error(
-                "Output refers to a sensitive value",
+                "Sensitive value in an output",
                 f"The value of output {block.name} is sensitive. Say so with sensitive = true, which hides it, "
                 "or show it on purpose with nonsensitive(...).",
                 block.value.range,

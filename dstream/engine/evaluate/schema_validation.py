@@ -88,9 +88,7 @@ def check_arguments(
                 f"{provider}: the schema of {name} has a pattern that is not a regular expression of RE2 "
                 f"(https://github.com/google/re2/wiki/Syntax): {wrong}. Report this to the authors of the provider."
             )
-            found.append(
-                error("Provider describes itself wrongly", detail, value_range(body, (name,)), address=address)
-            )
+            found.append(error("Malformed provider description", detail, value_range(body, (name,)), address=address))
             continue
         for path, problem in problems:
             if any(path[: len(secret)] == secret for secret in sensitive):

@@ -92,7 +92,7 @@ def out_of_time(
         fix = f"put the block {block} back with {longer}, and take it away by dstream destroy -target={block}"
     more = "".join(f"\n{each.summary}: {each.detail}" for each in reported)
     return error(
-        "Change took too long",
+        "Change timeout",
         f"The provider had {duration_text(seconds)} to {step} this object, and gave no answer. What became of it is "
         f"looked up, now or by the next apply. If it needs longer, {fix}.{more}",
         subject,

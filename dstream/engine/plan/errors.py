@@ -29,9 +29,7 @@ def object_exists(address: str) -> Diagnostic:
 def unreachable(address: str, refreshed: RefreshedObject) -> list[Diagnostic]:
     """Return the errors for an object whose provider could not report whether it exists."""
     found = [replace(d, address=d.address or address) for d in refreshed.diagnostics]
-    return found or [
-        error("Provider did not say whether an object exists", "Try again, or use -refresh=false.", address=address)
-    ]
+    return found or [error("Object refresh failure", "Try again, or use -refresh=false.", address=address)]
 
 
 def unresolved(address: str) -> Diagnostic:
@@ -48,7 +46,7 @@ def unresolved(address: str) -> Diagnostic:
 def destroy_prevented(change: Change, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a destruction that the configuration forbids."""
     return error(
-        "Destruction is prevented",
+        "Destruction prevented",
         f"{change.address} would be {'replaced' if change.action.replaces else 'destroyed'}, and its lifecycle says "
         "prevent_destroy. Take prevent_destroy out first, or leave what forces this"
         + (f" ({', '.join(change.replace_paths)})" if change.replace_paths else "")
@@ -61,7 +59,7 @@ def destroy_prevented(change: Change, subject: SourceRange | None) -> Diagnostic
 def destroy_prevented_by_provider(change: Change, subject: SourceRange | None) -> Diagnostic:
     """Return the error for the destruction of an object that the provider of its task protects."""
     return error(
-        "Destruction is prevented",
+        "Destruction prevented",
         f"{change.address} would be destroyed, and the provider that asked for it said that it must not be "
         "(prevent_destroy; protect in a Pulumi program). Take that out and apply first; or let the object stay and "
         f"forget it: dstream state rm '{change.address}'",
@@ -100,7 +98,7 @@ def no_import_target(address: str, declared: bool, subject: SourceRange | None) 
 def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a `removed` block about an object that is still declared."""
     return error(
-        "Removed object is still declared",
+        "Removed object still declared",
         f"{address} is asked for by the configuration, and a removed block says that it is no longer. Take one of the "
         "two out.",
         subject,
@@ -110,7 +108,7 @@ def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
 def moved_still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a `moved` block away from what is still declared."""
     return error(
-        "Moved object is still declared",
+        "Moved object still declared",
         f"{address} is declared by the configuration, and a moved block says that it has another address now. Take the "
         "moved block out, or rename the block.",
         subject,
@@ -138,7 +136,7 @@ def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) ->
 def encryption_required(type_: str, names: Collection[str], subject: SourceRange | None) -> Diagnostic:
     """Return the error for a type with secrets that only an encrypted state can keep."""
     return error(
-        "State must be encrypted",
+        "Encryption required",
         f"{type_} has secrets that cannot be read again ({', '.join(sorted(names))}), so the state has to keep "
         'them, and it keeps secrets only when it is encrypted: dstream { encryption { passphrase = env("NAME") } }.',
         subject,

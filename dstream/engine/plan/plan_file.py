@@ -278,7 +278,7 @@ def _refuse(problems: list[str]) -> None:
     if problems:
         raise DiagnosticsError(
             error(
-                "Saved plan is stale",
+                "Stale saved plan",
                 f"This is not as it was when the plan was made: {'; '.join(problems)}. Nothing was changed. "
                 "Plan again with dstream plan -out=FILE, and look at what it says.",
             )

@@ -65,7 +65,7 @@ def plan_changes(
         elif answer.status == "ok":
             found.append(_planned_change(target, answer, rules))
         else:
-            reported = answer.diagnostics or (error("Provider did not plan a change", "It gave no reason."),)
+            reported = answer.diagnostics or (error("Provider plan failure", "It gave no reason."),)
             problems += [
                 replace(d, address=d.address or target.address, subject=d.subject or target.range) for d in reported
             ]

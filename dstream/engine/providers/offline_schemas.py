@@ -49,4 +49,4 @@ class OfflineSchemas:
 
 def _unchecked(spec: ProviderSpec, why: str, how: str) -> Diagnostic:
     detail = f"{spec.source.value} {why}, so its settings were not checked. {how}"
-    return replace(warning("Settings were not checked", detail, spec.range), address=spec.name)
+    return replace(warning("Unchecked settings", detail, spec.range), address=spec.name)

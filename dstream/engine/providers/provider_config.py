@@ -239,7 +239,7 @@ def spec_from_state(name: str, recorded: ProviderState, scope: Scope, config: Co
                 reason = "; ".join(f"{d.summary}: {d.detail}" for d in problem.diagnostics)
                 raise DiagnosticsError(
                     error(
-                        "Secret of a recorded provider is not available",
+                        "Missing secret of a recorded provider",
                         f"{name} is no longer in the configuration, and its objects are still in the state. Its "
                         f"argument {argument} is a secret, which the state does not hold; it came from "
                         f"{', '.join(value.get('origins', [])) or 'an expression'}: provide that again. ({reason})",

@@ -202,7 +202,7 @@ class _Collected:
         if same.attributes != desired.attributes:
             raise DiagnosticsError(
                 error(
-                    "Flows of a task need different objects of one name",
+                    "Conflicting objects of a task",
                     f"{desired.address} is required with different attributes.",
                     self.task.block.range,
                 )

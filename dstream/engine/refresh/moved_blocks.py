@@ -137,7 +137,7 @@ def _other_type(old: str, new: str, item: ObjectState, block: MovedBlock) -> Dia
 
 def _taken(old: str, new: str, block: MovedBlock) -> Diagnostic:
     return error(
-        "Moved to an address that is taken",
+        "Move to an address in use",
         f"{old} is to become {new}, and the state has another object there. Take this block out, or move or remove the "
         f"other object first (dstream state rm {new} forgets it).",
         block.range,

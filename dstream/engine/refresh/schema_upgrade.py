@@ -78,7 +78,7 @@ def try_upgrade(
                 schema_version=version,
             )
         else:
-            reported = answer.diagnostics or (error("Provider did not upgrade an object", "It gave no reason."),)
+            reported = answer.diagnostics or (error("Schema upgrade failure", "It gave no reason."),)
             problems += (replace(each, address=address) for each in reported)
     return found, problems
 
@@ -90,7 +90,7 @@ def _kept(answer: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any
 
 def _newer(address: str, item: ObjectState, known: int, spec: ProviderSpec) -> Diagnostic:
     return error(
-        "Object was recorded by a newer provider",
+        "Object recorded by a newer provider",
         f"It has version {item.schema_version} of the schema of {item.type}, and {spec.name} knows versions up to "
         f"{known}. Use the newer provider again (dstream init -upgrade).",
         address=address,

@@ -61,9 +61,7 @@ def _deliver(flow: Flow, letters: Sequence[DeadLetter]) -> tuple[Any, ...]:
     )
     if not answer.confirmed:
         raise DiagnosticsError(
-            error(
-                "Replay was not confirmed", f"{flow.output.binary.name} ended without confirming. {answer.tail}".strip()
-            )
+            error("Unconfirmed replay", f"{flow.output.binary.name} ended without confirming. {answer.tail}".strip())
         )
     return answer.refused
 

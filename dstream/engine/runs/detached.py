@@ -99,7 +99,7 @@ def stop(operation: Operation, task: str, *, force: bool, patience: float) -> li
                     f"Process {pid} was asked to end {patience:g} s ago and is still finishing. Wait longer with "
                     f"-timeout, or kill it with: dstream stop {task} -force (what is not acknowledged comes again)."
                 )
-                raise DiagnosticsError(error("Task does not stop", detail))
+                raise DiagnosticsError(error("Task stop timeout", detail))
             time.sleep(0.05)
     return stopped
 

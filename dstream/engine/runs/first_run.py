@@ -56,7 +56,7 @@ def record_first_run(
     tasks: Sequence[str],
     observer: Observer,
     stop: Stop,
-    summary: str = "Task was never applied",
+    summary: str = "Task not applied",
 ) -> None:
     """Record tasks by address as applied.
 

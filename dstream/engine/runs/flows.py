@@ -127,7 +127,7 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
     if recorded is None:
         raise NotAsApplied(
             error(
-                "Task was never applied",
+                "Task not applied",
                 f"{address} may need objects that do not exist yet. Apply it first: dstream apply {name}; or do both "
                 "with dstream run -apply; or run it as it is with dstream run -unapplied.",
                 task.block.range,
@@ -137,7 +137,7 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
     if recorded.fingerprint != task.fingerprint(pool, snapshot.hmac_key):
         raise NotAsApplied(
             error(
-                "Task was changed since it was applied",
+                "Task changed since apply",
                 f"The configuration of {address}, or the version of a provider, is not what was applied on "
                 f"{recorded.applied_at}. See the difference with dstream plan {name}, then dstream apply {name}; "
                 "or run it as it is with dstream run -unapplied.",
@@ -153,7 +153,7 @@ def _check_known(task: TaskInstance, pool: ProviderPool) -> None:
         if side.spec.unknown:
             raise DiagnosticsError(
                 error(
-                    "Value is not known",
+                    "Value not known",
                     f"{side.spec.name} needs a value of a resource that was not applied.",
                     side.spec.range,
                 )
@@ -161,7 +161,7 @@ def _check_known(task: TaskInstance, pool: ProviderPool) -> None:
         if has_withheld(wire):
             raise DiagnosticsError(
                 error(
-                    "Secret of a resource is not in the state",
+                    "Missing secret of a resource",
                     f"{side.spec.name} needs a secret that a resource has, and the state keeps secrets only when it is "
                     'encrypted. Give it to the task by an environment variable, env("NAME").',
                     side.spec.range,

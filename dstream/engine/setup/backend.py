@@ -26,7 +26,7 @@ def configured_encryption(config: Config, module: Module) -> Encryption | None:
     if contains_unknown(settings):
         missing = ", ".join(f"var.{name}" for name in module.missing)
         detail = f"The arguments of `encryption` are not known. Set what they use of: {missing}."
-        raise DiagnosticsError(error("Encryption needs a value", detail, body.range))
+        raise DiagnosticsError(error("Missing encryption value", detail, body.range))
     for path, origins in sensitive_paths(settings):
         if KEYS.isdisjoint(path):
             raise _shows("Sensitive encryption argument", str(path[-1]), origins, body.range)
@@ -68,7 +68,7 @@ def _arguments(block: BackendBlock, module: Module) -> dict[str, Any]:
     if contains_unknown(values):
         missing = ", ".join(f"var.{name}" for name in module.missing)
         detail = f"The arguments of `backend` are not known. Set what they use of: {missing}."
-        raise DiagnosticsError(error("Backend needs a value", detail, block.range))
+        raise DiagnosticsError(error("Missing backend value", detail, block.range))
     for path, origins in sensitive_paths(values):
         name = str(path[0])
         if name not in CREDENTIALS:

@@ -62,7 +62,7 @@ def recorded_backend(root: Path) -> BackendRecord | None:
     except (OSError, ValueError, KeyError, TypeError) as problem:
         why = f"{type(problem).__name__}: {problem}"
         detail = f"{path} cannot be read ({why}). Delete it, then run: dstream init -reconfigure"
-        raise DiagnosticsError(error("Backend record cannot be read", detail)) from problem
+        raise DiagnosticsError(error("Unreadable backend record", detail)) from problem
     if record.type == "local" and not _has_local_state(root / str(record.settings.get("path") or ".dstream/state")):
         return None if not record.overrides else BackendRecord("local", "", record.settings, record.overrides)
     return record

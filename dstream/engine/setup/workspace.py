@@ -67,10 +67,10 @@ def select_workspace(operation: Operation, name: str, *, create: bool = False) -
 def delete_workspace(operation: Operation, name: str, *, force: bool) -> None:
     """Delete the state of a workspace; with `force` also one with objects, which are no longer managed then."""
     if name == DEFAULT:
-        raise DiagnosticsError(error("Workspace cannot be deleted", "The workspace default is always there."))
+        raise DiagnosticsError(error("Protected workspace", "The workspace default is always there."))
     if name == operation.workspace:
         detail = f"{name} is selected. Select another one first: dstream workspace select default."
-        raise DiagnosticsError(error("Workspace cannot be deleted", detail))
+        raise DiagnosticsError(error("Protected workspace", detail))
     if name not in operation.backend.workspaces():
         known = ", ".join(operation.backend.workspaces())
         raise DiagnosticsError(error("Unknown workspace", f"There is no workspace {name}. There are: {known}."))
@@ -83,7 +83,7 @@ def delete_workspace(operation: Operation, name: str, *, force: bool) -> None:
             f"{name} has {what}. Destroy them first ({VARIABLE}={name} dstream destroy), or use -force: they then "
             "stay and are no longer managed."
         )
-        raise DiagnosticsError(error("Workspace is not empty", detail))
+        raise DiagnosticsError(error("Workspace not empty", detail))
     backend.delete()
 
 
@@ -97,7 +97,7 @@ def _not_overridden(verb: str) -> None:
     named = os.environ.get(VARIABLE)
     if named:
         detail = f"{VARIABLE} is set to {named}, which goes before what is selected. Unset it for `workspace {verb}`."
-        raise DiagnosticsError(error("Workspace is selected by the environment", detail))
+        raise DiagnosticsError(error("Workspace selected by the environment", detail))
 
 
 def _select(operation: Operation, name: str) -> None:

@@ -93,7 +93,7 @@ class Installer(Struct):
         digests = {str(platform): each.digest for platform, each in sorted(artifact.executables.items())}
         if keep is not None and digests != dict(keep.platforms):
             raise RegistryError(
-                "Lock file conflicts with the registry",
+                "Lock file conflict",
                 f"The manifest {keep.manifest} of {requirement.source} lists other executables than the lock file. "
                 "A digest identifies its content, so one of the two was edited. Restore the lock file from version "
                 "control, or delete its entry and run: dstream init",
@@ -145,7 +145,7 @@ class Installer(Struct):
         self.cache.remember(tagged, found.digest)
         if found.digest != locked.manifest:
             raise RegistryError(
-                "Provider changed in the registry",
+                "Changed provider version",
                 f"{tagged} was {locked.manifest} when it was locked and is {found.digest} now: the tag was moved. "
                 "If the publisher intended this, accept it with: dstream init -upgrade. Until then, dstream "
                 "uses the locked content.",
@@ -221,7 +221,7 @@ class Installer(Struct):
         descriptor = artifact.executable(platform, what)
         if descriptor.digest != digest:
             raise Tampered(
-                "Provider does not match the lock file",
+                "Provider mismatch with the lock file",
                 f"{what} for {platform} is {digest} in the lock file and {descriptor.digest} in the manifest "
                 f"{locked.manifest}. One of them was edited; nothing is executed.",
             )

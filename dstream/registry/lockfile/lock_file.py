@@ -119,7 +119,7 @@ def read_lock(root: Path) -> LockFile:
     except FileNotFoundError:
         return LockFile()
     except (OSError, UnicodeDecodeError) as problem:
-        raise RegistryError("Lock file cannot be read", f"{path}: {problem}.") from problem
+        raise RegistryError("Unreadable lock file", f"{path}: {problem}.") from problem
     parsed = parse_text(text, str(path))
     if parsed.diagnostics:
         raise DiagnosticsError(parsed.diagnostics)

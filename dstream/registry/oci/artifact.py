@@ -108,4 +108,4 @@ def _no_provider(what: str, manifest: Manifest) -> RegistryError:
         how = "It looks like a container image; use provider_image instead of provider_ref."
     else:
         how = "A provider consists of a file named plugin.OS_ARCH, or an index entry, for each platform."
-    return RegistryError("Artifact is not a provider", f"{what} contains no executable for any platform. {how}")
+    return RegistryError("Artifact without a provider", f"{what} contains no executable for any platform. {how}")

@@ -92,7 +92,7 @@ class Cache:
         path = self.path(digest)
         if not matches(path, digest):
             raise Tampered(
-                "Cached provider was modified",
+                "Modified provider in cache",
                 f"{path} does not match the digest in its name: the file was modified or damaged. It was not "
                 "executed. To download it again, run: dstream init",
             )
@@ -108,7 +108,7 @@ class Cache:
                     shutil.copy2(path, link)
                 link.replace(shown)
             if not matches(shown, digest):
-                raise Tampered("Cached provider was modified", f"{shown} was modified while it was being prepared.")
+                raise Tampered("Modified provider in cache", f"{shown} was modified while it was being prepared.")
         with contextlib.suppress(OSError):
             os.utime(path)
         return shown

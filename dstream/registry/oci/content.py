@@ -168,7 +168,7 @@ def check(raw: bytes, digest: str, size: int | None, where: str) -> None:
 def wrong_digest(where: str, expected: str, got: str) -> Tampered:
     """Return the error for content that does not match its digest."""
     return Tampered(
-        "Content does not match its digest",
+        "Digest mismatch",
         f"{where}: {expected} was requested and {got} was received. The content was damaged or changed in transit, in "
         "a mirror or in the registry. It was discarded. Try again; if the error persists, contact the registry's "
         "operator.",
@@ -178,6 +178,6 @@ def wrong_digest(where: str, expected: str, got: str) -> Tampered:
 def wrong_size(where: str, expected: int, got: int) -> Tampered:
     """Return the error for content whose size differs from its descriptor."""
     return Tampered(
-        "Content does not match its size",
+        "Size mismatch",
         f"{where}: {expected} bytes were announced and {got} received. The content was discarded.",
     )

@@ -167,19 +167,19 @@ def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Crede
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
-        raise RegistryError("Credential helper failed", f"{program} get, for {server}: {problem}.") from problem
+        raise RegistryError("Credential helper failure", f"{program} get, for {server}: {problem}.") from problem
     output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
         if "not found" in output.lower() or "no credentials" in output.lower():
             return None
         detail = f"{program} get, for {server}, exited with code {done.returncode}: {output[:300]}"
-        raise RegistryError("Credential helper failed", detail)
+        raise RegistryError("Credential helper failure", detail)
     try:
         form = json.loads(output)
         username, secret = str(form["Username"]), str(form["Secret"])
     except (ValueError, KeyError, TypeError) as problem:
         detail = f"{program} get, for {server}, returned no Username and Secret."
-        raise RegistryError("Credential helper failed", detail) from problem
+        raise RegistryError("Credential helper failure", detail) from problem
     if username == _TOKEN_USER:
         return Credentials("", "", secret)
     return Credentials(username, secret)

@@ -124,7 +124,7 @@ class Folder:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise RegistryError("Mirror cannot be read", f"{path}: {problem}.") from problem
+            raise RegistryError("Unreadable mirror", f"{path}: {problem}.") from problem
 
     def _blob(self, repository: str, digest: str) -> Path:
         algorithm, _, encoded = digest.partition(":")

@@ -67,7 +67,7 @@ class Login:
         else:
             who = f"as {known.username!r}" if known.username else "with a token"
             how = f"The login {who} is not sufficient, or has expired. Log in with: docker login {self._host}"
-        return Denied("Registry denied access", f"{what} cannot be {_doing(scope)}, or does not exist. {how}")
+        return Denied("Registry access denied", f"{what} cannot be {_doing(scope)}, or does not exist. {how}")
 
     def _known(self) -> Credentials | None:
         if not self._searched:
@@ -100,13 +100,13 @@ class Login:
                 raise self.denied(scope)
             if response.status != 200:
                 detail = f"{urlsplit(realm).netloc} returned status {response.status} for a token of {self._host}."
-                raise RegistryError("Registry issued no token", detail)
+                raise RegistryError("Missing registry token", detail)
         try:
             answer = json.loads(text)
             token = answer.get("token") or answer["access_token"]
         except (ValueError, KeyError, AttributeError) as problem:
             detail = f"{urlsplit(realm).netloc} returned no token."
-            raise RegistryError("Registry issued no token", detail) from problem
+            raise RegistryError("Missing registry token", detail) from problem
         return str(token)
 
 

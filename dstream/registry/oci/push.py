@@ -96,7 +96,7 @@ class Pusher:
     def _refused(self, what: str, answer: urllib3.BaseHTTPResponse) -> RegistryError:
         place = f"{self._client.host}/{self._client.path(self._repository)}"
         detail = f"{place} rejected {what}: {reason_of(answer)}"
-        return RegistryError("Registry rejected the push", detail)
+        return RegistryError("Registry push rejected", detail)
 
 
 def index_of(

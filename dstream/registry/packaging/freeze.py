@@ -53,7 +53,7 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
     """
     if find_spec("PyInstaller") is None:
         raise RegistryError(
-            "PyInstaller is not installed",
+            "PyInstaller not installed",
             "PyInstaller builds the single file of a package with compiled parts. Install it in the environment of "
             f"dstream ({sys.executable}): pip install 'dstream-cli[freeze]'.",
         )
@@ -84,7 +84,7 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
         )
         if done.returncode:
             output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-            raise RegistryError("Package cannot be frozen", f"PyInstaller, for {package}:\n{output}")
+            raise RegistryError("Package freeze failure", f"PyInstaller, for {package}:\n{output}")
         parts, version, summary = parts_of_folder(site), distribution.version, metadata_field(distribution, "Summary")
     return Built(script, version, summary, target / script, parts)
 

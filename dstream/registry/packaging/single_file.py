@@ -63,7 +63,7 @@ def build(package: Path, target: Path, program: str | None = None) -> Built:
         compiled = sorted(str(each.relative_to(site)) for each in site.rglob("*") if each.suffix in _COMPILED)
         if compiled:
             raise RegistryError(
-                "Package has compiled parts",
+                "Compiled parts in a package",
                 f"{compiled[0]} is built for one platform, so one file of {package} cannot run on all platforms. Use "
                 "-freeze to build a file for this platform with PyInstaller, and -binary OS_ARCH=FILE for files "
                 "built elsewhere.",
@@ -116,7 +116,7 @@ def _install(package: Path, site: Path) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-        raise RegistryError("Package cannot be installed", f"{' '.join(command[:4])} ... {package}:\n{output}")
+        raise RegistryError("Package installation failure", f"{' '.join(command[:4])} ... {package}:\n{output}")
 
 
 def _has_pip() -> bool:

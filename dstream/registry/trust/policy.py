@@ -98,7 +98,7 @@ class Policy(Struct, frozen=True):
         )
         there = f"{len(found)}, by other signers or for other content" if found else "none"
         raise RegistryError(
-            "Signature is missing",
+            "Missing signature",
             f"The trust block {self.pattern!r} requires a signature of {reference.name}@{manifest.digest} by "
             f"{signers}. Signatures in {source.place}: {there}. {' '.join(problems)}".strip(),
         )
@@ -243,4 +243,4 @@ def _public(key: Path) -> Any:
 
 
 def _bad_key(key: Path, why: str) -> RegistryError:
-    return RegistryError("Key cannot be used", f"{key}: {why}. The file must contain a public key in PEM format.")
+    return RegistryError("Unusable key", f"{key}: {why}. The file must contain a public key in PEM format.")

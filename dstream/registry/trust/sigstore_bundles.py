@@ -32,7 +32,7 @@ def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, tr
         from sigstore.verify.policy import AnyOf, Identity  # noqa: F401 - the names say whether the library fits
     except ImportError as problem:
         raise RegistryError(
-            "Sigstore is not installed",
+            "Sigstore not installed",
             f"Verifying bundles needs the sigstore library: pip install 'dstream-cli[sigstore]' ({problem}).",
         ) from problem
     verifier = _verifier(trusted_root)
@@ -76,7 +76,7 @@ def _verifier(trusted_root: Path | None) -> Any:
         else:
             root = TrustedRoot.from_file(str(trusted_root))
     except (OSError, ValueError, KeyError) as problem:
-        raise RegistryError("Trusted root cannot be read", f"{trusted_root}: {problem}.") from problem
+        raise RegistryError("Unreadable trusted root", f"{trusted_root}: {problem}.") from problem
     return Verifier(trusted_root=root)
 
 

@@ -84,7 +84,7 @@ def seconds_left(ctx: ResourceContext[Any]) -> float | None:
     left = ctx.remaining()
     if left is not None and left <= 0:
         raise ProviderError(
-            "Change took too long",
+            "Change timeout",
             f"Its {ctx.timeout:g} s passed before the plugin was called; nothing was done. Give it a longer timeout.",
         )
     return None if left is None else float(math.ceil(left))

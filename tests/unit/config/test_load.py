@@ -174,7 +174,7 @@ def test_empty_locals_and_no_locals_are_fine():
 
 def test_several_outputs_need_labels():
     two = TASK.replace("  output {", '  output "x" {\n    provider = "c"\n  }\n  output {')
-    assert problems(two)[0][0] == "Output needs a label"
+    assert problems(two)[0][0] == "Missing output label"
     fine = load_text(two.replace("  output {", '  output "y" {'))
     assert [side.label for side in fine.tasks["t"].outputs] == ["x", "y"]
 
@@ -203,7 +203,7 @@ def test_errors_of_all_files_come_together(tmp_path):
     (tmp_path / "b.hcl").write_bytes(b'locals {\n  a = "\xff"\n}\n')
     with pytest.raises(DiagnosticsError) as caught:
         load(tmp_path)
-    assert {d.summary for d in caught.value.diagnostics} == {"Missing value", "File is not in UTF-8"}
+    assert {d.summary for d in caught.value.diagnostics} == {"Missing value", "File not in UTF-8"}
 
 
 def test_no_file_at_all_says_what_to_do(tmp_path):

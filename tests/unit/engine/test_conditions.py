@@ -100,7 +100,7 @@ def test_a_check_warns_in_plan_and_apply_and_stops_nothing(world: World) -> None
     for variables in ({"size": "7"}, {"size": "7"}):
         [found] = world.plan(variables=variables).diagnostics
         assert (found.severity, found.summary, found.detail, found.address) == (
-            Severity.WARNING, "Check failed", "Too large: 7.", "check.small",
+            Severity.WARNING, "Failed check", "Too large: 7.", "check.small",
         )  # fmt: skip
         outcome = world.attempt(variables=variables)
         assert not outcome.failed and [d.detail for d in outcome.diagnostics] == ["Too large: 7."]
@@ -110,7 +110,7 @@ def test_a_check_warns_in_plan_and_apply_and_stops_nothing(world: World) -> None
 def test_a_check_of_what_only_apply_knows_is_asked_afterwards(world: World) -> None:
     world.write(an_object("precondition", "true") + CHECK.format(condition='rec_planned.a.uid != "uid-of-a"'))
     assert world.plan().diagnostics == ()
-    assert [d.summary for d in world.attempt().diagnostics] == ["Check failed"]
+    assert [d.summary for d in world.attempt().diagnostics] == ["Failed check"]
 
 
 def test_an_output_with_a_precondition_that_does_not_hold_stops_the_plan(world: World) -> None:

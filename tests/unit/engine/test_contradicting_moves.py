@@ -22,8 +22,8 @@ KEYED = block("a", '"a${each.key}"', '  for_each = toset(["x", "y"])\n')
 @pytest.mark.parametrize(
     ("after", "summary"),
     [
-        (A + B + moved("rec_planned.a", "rec_planned.b"), "Moved object is still declared"),
-        (COUNTED + B + moved("rec_planned.a[0]", "rec_planned.b"), "Moved object is still declared"),
+        (A + B + moved("rec_planned.a", "rec_planned.b"), "Moved object still declared"),
+        (COUNTED + B + moved("rec_planned.a[0]", "rec_planned.b"), "Moved object still declared"),
         (B + C + moved("rec_planned.a", "rec_planned.b") + moved("rec_planned.a", "rec_planned.c"), "Ambiguous move"),
     ],
 )

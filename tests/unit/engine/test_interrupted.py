@@ -96,11 +96,11 @@ def test_a_change_that_cannot_be_looked_up_now_is_looked_up_by_the_next_apply(wo
     world.recorder.on("create", "a", crash="after", times=1)
     world.recorder.on("find", "rec_marked.a", crash="before")
     found = said(world.attempt(parallelism=1).diagnostics)
-    assert "Cannot find out what became of a change" in found
+    assert "Unknown outcome of a change" in found
     assert [intent.address for intent in world.snapshot.intents.values()] == ["rec_marked.a"]
     assert world.recorder.names() == ["a", "b"]
     refusal = refused(world.attempt)
-    assert [each.summary for each in refusal] == ["Cannot find out what became of a change"]
+    assert [each.summary for each in refusal] == ["Unknown outcome of a change"]
     world.recorder.behave()
     world.apply()
     assert world.told.of("recovered") == ["rec_marked.a: was created"]

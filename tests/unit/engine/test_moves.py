@@ -34,7 +34,7 @@ def test_a_task_moves_with_its_objects_and_their_provider() -> None:
 
 def test_an_address_that_is_taken_is_an_error_and_nothing_moves() -> None:
     found = moves("moved {\n  from = t.a\n  to   = t.b\n}\n", t__a=item("t.a"), t__b=item("t.b"))
-    assert [problem.summary for problem in found.problems] == ["Moved to an address that is taken"]
+    assert [problem.summary for problem in found.problems] == ["Move to an address in use"]
     assert set(found.resources) == {"t.a", "t.b"}
 
 

@@ -49,7 +49,7 @@ def test_an_answer_to_a_create_that_cannot_be_understood_is_asked_about(
     world.write(block(kind))
     answer_oddly(monkeypatch, ODD[odd], 1)
     outcome = world.attempt()
-    assert "broke the protocol" in said(outcome.diagnostics), said(outcome.diagnostics)
+    assert "Provider protocol violation" in said(outcome.diagnostics), said(outcome.diagnostics)
     assert world.recorder.names() == ["a"]
     assert world.snapshot.intents == {}
     assert world.recorded[f"{kind}.a"].status == KINDS[kind]
@@ -68,7 +68,7 @@ def test_an_answer_to_an_update_that_cannot_be_understood_is_asked_about(
     world.write(block("rec_marked", 2))
     answer_oddly(monkeypatch, ODD[odd], 2)
     outcome = world.attempt()
-    assert "broke the protocol" in said(outcome.diagnostics)
+    assert "Provider protocol violation" in said(outcome.diagnostics)
     assert world.recorded["rec_marked.a"].attributes["size"] == 2
     assert not world.plan().has_changes
 
@@ -93,7 +93,7 @@ def test_a_find_that_cannot_be_understood_leaves_the_change_open(world: World, m
 
     monkeypatch.setattr(session, "parse_answer", parse)
     outcome = world.attempt()
-    assert "Cannot find out what became of a change" in said(outcome.diagnostics)
+    assert "Unknown outcome of a change" in said(outcome.diagnostics)
     assert len(world.snapshot.intents) == 1
     world.apply()
     assert world.recorder.names() == ["a"]

@@ -85,7 +85,7 @@ def test_what_is_let_go_stays_and_is_no_longer_managed(world: World) -> None:
 def test_a_removed_block_about_what_is_still_declared_is_an_error(world: World) -> None:
     for address in ("rec_planned.a", PART, "task.copy"):
         world.write(A + world.task("Orders") + REMOVED.format(address))
-        assert {each.summary for each in refused(world.plan)} == {"Removed object is still declared"}
+        assert {each.summary for each in refused(world.plan)} == {"Removed object still declared"}
 
 
 MANY = """
@@ -207,9 +207,9 @@ def test_an_object_that_a_newer_provider_recorded_is_left_alone(world: World) ->
     world.apply(VERSIONED)
     record_as(world, schema_version=7)
     found = refused(world.plan)
-    assert [each.summary for each in found] == ["Object was recorded by a newer provider"]
+    assert [each.summary for each in found] == ["Object recorded by a newer provider"]
     assert found[0].address == "rec_versioned.v"
     report = world.drift()
     assert report.exit_code == 1
     assert [(each.address, each.kind) for each in report.drifts] == [("rec_versioned.v", DriftKind.UNREACHABLE)]
-    assert "Object was recorded by a newer provider" in report.drifts[0].detail
+    assert "Object recorded by a newer provider" in report.drifts[0].detail

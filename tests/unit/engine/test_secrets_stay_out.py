@@ -111,7 +111,7 @@ def test_the_provider_of_a_removed_block_comes_back_from_the_state_with_its_secr
     (world.folder / "dstream.hcl").write_text("")
     monkeypatch.delenv("REC_PASSWORD")
     found = refused(world.attempt)
-    assert [each.summary for each in found] == ["Secret of a recorded provider is not available"]
+    assert [each.summary for each in found] == ["Missing secret of a recorded provider"]
     assert "env REC_PASSWORD" in found[0].detail
     monkeypatch.setenv("REC_PASSWORD", "an0ther")
     world.apply()
@@ -156,14 +156,14 @@ def test_secret_keys_are_refused(world: World, argument: str) -> None:
 def test_a_type_that_makes_up_secrets_needs_an_encrypted_state_before_anything_is_made(world: World) -> None:
     world.write('resource "rec_generated" "g" {\n  name = "g"\n}\nresource "rec_planned" "a" {\n  name = "a"\n}\n')
     found = refused(world.attempt)
-    assert [each.summary for each in found] == ["State must be encrypted"]
+    assert [each.summary for each in found] == ["Encryption required"]
     assert world.recorder.objects() == {}
 
 
 def test_a_secret_output_must_say_that_it_is_one(world: World) -> None:
     world.write(TEXT.replace("  sensitive = true\n", ""))
     found = refused(world.plan)
-    assert [each.summary for each in found] == ["Output refers to a sensitive value"]
+    assert [each.summary for each in found] == ["Sensitive value in an output"]
 
 
 def test_the_encrypted_state_keeps_secrets_that_are_made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

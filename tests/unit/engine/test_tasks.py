@@ -212,7 +212,7 @@ def test_a_lifecycle_holds_for_all_objects_of_a_task(world: World) -> None:
     world.apply(text)
     world.write(text.replace('["t"]', "[]"))
     found = refused(world.plan)
-    assert {each.summary for each in found} == {"Destruction is prevented"}
+    assert {each.summary for each in found} == {"Destruction prevented"}
     assert len(found) == 2
 
 

@@ -260,7 +260,7 @@ def test_an_output_of_version_1_is_given_up_as_well(world: World) -> None:
     program.chmod(0o755)
     world.write(SLEEPY.replace("FOLDER", str(world.recorder.folder)))
     [found] = [each for each in world.attempt().diagnostics if each.address == "task.old.output.lifecycle"]
-    assert found.summary == "Change took too long"
+    assert found.summary == "Change timeout"
     assert 'timeouts { create = "2s" } in the block task.old' in found.detail
     assert "task.old.output.lifecycle" not in world.recorded
 
@@ -281,7 +281,7 @@ def test_a_creation_that_takes_too_long_is_given_up_and_looked_up(world: World, 
     world.recorder.on("create", "a", gate="never")
     outcome = world.attempt()
     [found] = outcome.diagnostics
-    assert (found.summary, found.address) == ("Change took too long", f"{kind}.a")
+    assert (found.summary, found.address) == ("Change timeout", f"{kind}.a")
     assert "The provider had 1s to create this object" in found.detail
     assert f'timeouts {{ create = "2s" }} in the block {kind}.a' in found.detail
     assert "rec was killed" in found.detail and found.subject is not None
@@ -320,7 +320,7 @@ def test_an_intent_stays_open_until_its_provider_can_be_asked(world: World) -> N
     world.recorder.on("create", "a", gate="never")
     world.recorder.on("find", "rec_marked.a", crash="before")
     told = said(world.attempt().diagnostics)
-    assert "Change took too long" in told and "Cannot find out what became of a change" in told
+    assert "Change timeout" in told and "Unknown outcome of a change" in told
     [intent] = world.snapshot.intents.values()
     assert (intent.action, intent.timeout, intent.timeouts) == ("create", 1.0, Timeouts(create=1.0, delete=7200.0))
     world.recorder.behave()
@@ -364,8 +364,8 @@ def test_what_was_under_way_beside_it_is_told_why_and_looked_up(world: World) ->
     world.write(block('    create = "1s"', kind="rec_marked") + block("", "b", kind="rec_marked"))
     world.recorder.on("create", "any", gate="never")
     found = {each.address: each for each in world.attempt().diagnostics}
-    assert found["rec_marked.a"].summary == "Change took too long"
-    assert found["rec_marked.b"].summary == "Provider does not answer"
+    assert found["rec_marked.a"].summary == "Change timeout"
+    assert found["rec_marked.b"].summary == "No response from provider"
     assert "an answer to init rec_marked rec_marked.a" in found["rec_marked.b"].detail
     assert len(world.told.of("recovered")) == 2
     assert world.snapshot.intents == {} and world.in_step()

@@ -268,7 +268,7 @@ def test_a_secret_that_is_not_set_is_a_secret_null(world: World) -> None:
     hint = 'resource "rec_hint" "a" {\n  name = "a"\n}\n'
     world.write(hint + output("rec_hint.a.hint"))
     [found] = refused(world.plan)
-    assert found.summary == "Output refers to a sensitive value"
+    assert found.summary == "Sensitive value in an output"
     for _ in ("create", "stays"):
         world.apply(hint + output("nonsensitive(rec_hint.a.hint) == null"))
         assert world.snapshot.outputs["o"].value is True

@@ -54,7 +54,7 @@ def test_what_a_provider_planned_wrongly_is_told_with_what_was_applied_by_it(
     outcome = world.attempt(replace=replace)
     assert not outcome.failed
     told = {(each.summary, each.address) for each in outcome.diagnostics}
-    differs, changed = "Object differs from its plan", "Value changed while applying"
+    differs, changed = "Object differs from its plan", "Inconsistent value during apply"
     assert told == {(differs, "rec_deciding.d"), (changed, "rec_planned.e")}, said(outcome.diagnostics)
     assert 'note was planned as "decided in ' in said(outcome.diagnostics)
     assert 'and is "decided elsewhere"' in said(outcome.diagnostics)

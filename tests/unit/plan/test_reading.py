@@ -78,7 +78,7 @@ def test_everything_else_is_read_back() -> None:
             OutputChange("q", Action.DELETE, 5, None),
         ),
         (TaskNote("task.x", applied=False, streams=("s",), notes=("n",)), TaskNote("task.y", False, removed=True)),
-        (warning("Check failed", "too small", place, address="check.c"),),
+        (warning("Failed check", "too small", place, address="check.c"),),
         lineage="l",
         serial=4,
         pending=2,

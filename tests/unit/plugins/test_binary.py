@@ -71,11 +71,11 @@ def test_a_name_with_the_prefix_of_an_executable_is_explained_without_doubling_i
     ("source", "summary"),
     [
         (ProviderSource("path", "missing"), "Provider not found"),
-        (ProviderSource("path", "folder"), "Provider is a folder"),
-        (ProviderSource("path", "plain"), "Provider is not executable"),
+        (ProviderSource("path", "folder"), "Provider path to a folder"),
+        (ProviderSource("path", "plain"), "Provider not executable"),
         (ProviderSource("path", ""), "Provider without a source"),
-        (ProviderSource("name", "./here"), "Provider name is a path"),
-        (ProviderSource("ref", "ghcr.io/x/y:v1"), "Provider is not locked"),
+        (ProviderSource("name", "./here"), "Path as a provider name"),
+        (ProviderSource("ref", "ghcr.io/x/y:v1"), "Provider not locked"),
     ],
 )
 def test_what_cannot_be_started_is_explained(tmp_path, source, summary):

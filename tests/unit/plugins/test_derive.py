@@ -61,26 +61,26 @@ def test_an_unknown_value_defers(shell):
 @pytest.mark.parametrize(
     ("body", "summary"),
     [
-        ("exit 0", "Provider ended early"),
-        ("kill -9 $$", "Provider ended early"),
-        ('echo \'{"resource":{"type":"q","key":"k"}}\'; exit 0', "Provider ended early"),
-        ('printf \'{"resource":{"ty\'; exit 1', "Provider wrote half a line"),
-        ("echo Hello", "Provider broke the protocol"),
-        (TIMED.format('{"create":"1h"}'), "Provider broke the protocol"),
-        (TIMED.format('{"delete":0}'), "Provider broke the protocol"),
-        (TIMED.format('{"update":1e400}'), "Provider broke the protocol"),
-        (TIMED.format('{"update":true}'), "Provider broke the protocol"),
-        (TIMED.format("60"), "Provider broke the protocol"),
-        ('echo \'{"resource":{"key":"k"}}\'', "Provider broke the protocol"),
-        ('echo \'{"stream":5}\'; echo \'{"status":"done"}\'', "Provider broke the protocol"),
-        ('echo \'{"status":"whatever"}\'', "Provider broke the protocol"),
-        ('echo \'{"status":"done"}\'; exit 4', "Provider ended early"),
-        ("exec sleep 100", "Provider does not answer"),
+        ("exit 0", "Unexpected provider exit"),
+        ("kill -9 $$", "Unexpected provider exit"),
+        ('echo \'{"resource":{"type":"q","key":"k"}}\'; exit 0', "Unexpected provider exit"),
+        ('printf \'{"resource":{"ty\'; exit 1', "Incomplete line from provider"),
+        ("echo Hello", "Provider protocol violation"),
+        (TIMED.format('{"create":"1h"}'), "Provider protocol violation"),
+        (TIMED.format('{"delete":0}'), "Provider protocol violation"),
+        (TIMED.format('{"update":1e400}'), "Provider protocol violation"),
+        (TIMED.format('{"update":true}'), "Provider protocol violation"),
+        (TIMED.format("60"), "Provider protocol violation"),
+        ('echo \'{"resource":{"key":"k"}}\'', "Provider protocol violation"),
+        ('echo \'{"stream":5}\'; echo \'{"status":"done"}\'', "Provider protocol violation"),
+        ('echo \'{"status":"whatever"}\'', "Provider protocol violation"),
+        ('echo \'{"status":"done"}\'; exit 4', "Unexpected provider exit"),
+        ("exec sleep 100", "No response from provider"),
     ],
 )
 def test_any_other_answer_is_an_error_with_the_end_of_stderr(shell, body, summary):
     with pytest.raises(DiagnosticsError) as problem:
-        patience = 1 if summary == "Provider does not answer" else 60
+        patience = 1 if summary == "No response from provider" else 60
         ask(shell(f"echo 'password is hunter2' >&2\n{body}"), timeout=patience, redact=["hunter2"])
     (diagnostic,) = problem.value.diagnostics
     assert diagnostic.summary == summary

@@ -138,7 +138,7 @@ def alone(task):
     session = plans(serve, alone)
     found = together(session, "a", "bad", "c", redact=["hunter2"])
     (problem,) = found.pop("bad").diagnostics
-    assert problem.summary == "Provider ended early"
+    assert problem.summary == "Unexpected provider exit"
     assert "password is (sensitive value)" in problem.detail
     assert keys(found) == {"a": ["a"], "c": ["c"]}
     assert keys(together(session, "d")) == {"d": ["d"]}
@@ -152,7 +152,7 @@ def serve(request, number, task):
 """
     session = plans(serve, timeout=1.0)
     found = together(session, "a", "hangs", "c")
-    assert [each.summary for each in found.pop("hangs").diagnostics] == ["Provider does not answer"]
+    assert [each.summary for each in found.pop("hangs").diagnostics] == ["No response from provider"]
     assert keys(found) == {"a": ["a"], "c": ["c"]}
 
 

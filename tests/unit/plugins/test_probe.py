@@ -68,7 +68,7 @@ def test_half_an_answer_is_an_error(shell):
     with pytest.raises(DiagnosticsError) as problem:
         probe(shell('printf \'{"protocol":2,"provi\'; echo broken pipe of mine >&2'))
     (diagnostic,) = problem.value.diagnostics
-    assert diagnostic.summary == "Provider broke the protocol"
+    assert diagnostic.summary == "Provider protocol violation"
     assert "broken pipe of mine" in diagnostic.detail
 
 

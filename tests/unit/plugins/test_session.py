@@ -149,15 +149,15 @@ sys.exit(3)
         assert "init queue" in diagnostic.detail
     late = Answers()
     serving.submit(Request("init", "queue", "z"), late)
-    assert not late.wait()[0].asked
+    assert not late.wait()[0].sent
 
 
 @pytest.mark.parametrize(
     ("body", "summary"),
     [
-        ("print('hello', flush=True); time.sleep(100)", "Provider broke the protocol"),
-        ('sys.stdin.readline(); os.write(1, b\'{"id":1,"sta\'); sys.exit(1)', "Provider wrote half a line"),
-        ("sys.stdin.readline(); say(status='ok')", "Provider broke the protocol"),
+        ("print('hello', flush=True); time.sleep(100)", "Provider protocol violation"),
+        ('sys.stdin.readline(); os.write(1, b\'{"id":1,"sta\'); sys.exit(1)', "Incomplete line from provider"),
+        ("sys.stdin.readline(); say(status='ok')", "Provider protocol violation"),
     ],
 )
 def test_what_is_no_answer_is_an_error(start, body, summary):
@@ -204,7 +204,7 @@ def test_an_overdue_answer_ends_the_process(start, monkeypatch):
     serving.submit(Request("destroy", "t", "k", timeout=0.2), done)
     (answer,) = done.wait()
     assert answer.crashed
-    assert answer.diagnostics[0].summary == "Provider does not answer"
+    assert answer.diagnostics[0].summary == "No response from provider"
     assert "destroy t k" in answer.diagnostics[0].detail
 
 
@@ -230,15 +230,15 @@ sys.exit(70)
 @pytest.mark.parametrize(
     ("body", "summary"),
     [
-        ("exit 7", "Provider ended early"),
-        ("printf '{\"status\":'; exit 0", "Provider wrote half a line"),
-        ("echo Welcome!; sleep 100", "Provider broke the protocol"),
-        ("exec sleep 100", "Provider does not answer"),
+        ("exit 7", "Unexpected provider exit"),
+        ("printf '{\"status\":'; exit 0", "Incomplete line from provider"),
+        ("echo Welcome!; sleep 100", "Provider protocol violation"),
+        ("exec sleep 100", "No response from provider"),
         ('echo \'{"status":"error","diagnostics":[{"summary":"No such server"}]}\'', "No such server"),
     ],
 )
 def test_a_provider_that_never_gets_ready_is_explained(shell, body, summary):
-    patience = 0.5 if summary == "Provider does not answer" else 60
+    patience = 0.5 if summary == "No response from provider" else 60
     serving = ResourceSession(shell(f"echo reason >&2; {body}"), INFO, {}, SessionOptions(start_timeout=patience))
     done = Answers()
     serving.submit(Request("status", "t", "k"), done)

@@ -66,7 +66,7 @@ def test_a_line_of_data_ends_the_process_and_is_an_error(shell, tmp_path):
     binary = shell("""echo $$ >"$0.pid"; while :; do echo '{"data":{"a":1}}'; sleep 0.05; done""")
     answer = ask(binary)
     assert answer.crashed
-    assert answer.diagnostics[0].summary == "Provider streams instead of answering"
+    assert answer.diagnostics[0].summary == "Data stream instead of an answer"
     pid = int((tmp_path / "provider.pid").read_text())
     until(lambda: processes.start_time(pid) is None, "the end of the provider")
 
