@@ -158,8 +158,8 @@ class StepRequests:
         proposed = replace(desired, attributes={**kept, **desired.attributes})
         again = plan_changes(self._state.pool.session(spec), [(proposed, before)], rules, self._state.key)[0]
         if not rules.normalizes:
-            asked = desired.address in self._planned.answers.planned_changes
-            free = rules.computed if asked else again.desired.attributes.keys()
+            planned_by_provider = desired.address in self._planned.answers.planned_changes
+            free = rules.computed if planned_by_provider else again.desired.attributes.keys()
             _require_same_plan(planned, again, rules, free=free, update=prior is not None)
         return again.desired
 

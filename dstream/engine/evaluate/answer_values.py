@@ -44,22 +44,22 @@ def inconsistencies(
     aliases = {part["x-alias-of"] for part in properties.values() if "x-alias-of" in part}
     for name, value in answered.items():
         added = name not in planned and name in properties and name not in computed
-        if added and name not in aliases and value is not None and not _told_nothing(value):
+        if added and name not in aliases and value is not None and not _is_opaque(value):
             yield Inconsistency((name,), None, value)
 
 
 def _differing(before: Any, after: Any, schema: Any, path: Path, growing: bool) -> Iterator[Inconsistency]:
     """Yield the differences of two values; `growing` objects may have members that were not planned."""
-    if isinstance(before, Unknown) or _told_nothing(after) or before == WITHHELD:
+    if isinstance(before, Unknown) or _is_opaque(after) or before == WITHHELD:
         return
     part: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in before.keys() | after.keys():
             inner = _member(part, name)
-            wanted = before.get(name)
-            if wanted is None and (growing or after.get(name) == _default(inner)):
+            required = before.get(name)
+            if required is None and (growing or after.get(name) == _default(inner)):
                 continue
-            yield from _differing(wanted, after.get(name), inner, (*path, name), growing)
+            yield from _differing(required, after.get(name), inner, (*path, name), growing)
     elif isinstance(before, list | tuple) and isinstance(after, list | tuple):
         if _alternative(part, "items").get("uniqueItems"):
             if not _same_sets(before, after):
@@ -68,13 +68,13 @@ def _differing(before: Any, after: Any, schema: Any, path: Path, growing: bool) 
             yield Inconsistency(path, before, after)
         else:
             items = _alternative(part, "items").get("items")
-            for index, (wanted, given) in enumerate(zip(before, after, strict=True)):
-                yield from _differing(wanted, given, items, (*path, index), growing)
+            for index, (required, given) in enumerate(zip(before, after, strict=True)):
+                yield from _differing(required, given, items, (*path, index), growing)
     elif not _equal(before, after):
         yield Inconsistency(path, before, after)
 
 
-def _told_nothing(value: Any) -> bool:
+def _is_opaque(value: Any) -> bool:
     return isinstance(value, Mapping) and (value == WITHHELD or is_fingerprint(value))
 
 
@@ -88,9 +88,9 @@ def _same_sets(before: Collection[Any], after: Collection[Any]) -> bool:
     if has_unknown_part(before) or has_withheld(after):
         return True
     left = list(after)
-    for wanted in before:
+    for required in before:
         found = next(
-            (index for index, each in enumerate(left) if not any(_differing(wanted, each, None, (), False))), None
+            (index for index, each in enumerate(left) if not any(_differing(required, each, None, (), False))), None
         )
         if found is None:
             return False

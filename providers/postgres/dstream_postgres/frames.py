@@ -48,7 +48,7 @@ class Frames(Replication):
         self._fd: int = connection.fileno()
         self._parts: list[bytes] = []
         self._size = 0
-        self._wanted = 5
+        self._required = 5
         """Bytes that the parts must hold before the next message is complete."""
         self._problem: ProviderError | None = None
 
@@ -77,7 +77,7 @@ class Frames(Replication):
     def read(self) -> list[bytes]:
         """The payloads of the changes that have arrived, in order. Answers keepalives. Raises ProviderError."""
         while self._problem is None:
-            if self._size >= self._wanted:
+            if self._size >= self._required:
                 found = self._cut(b"".join(self._parts))
                 if found:
                     return found
@@ -117,7 +117,7 @@ class Frames(Replication):
         return found
 
     def _keep(self, rest: bytes) -> None:
-        self._parts, self._size, self._wanted = [rest], len(rest), _end(rest, 0)
+        self._parts, self._size, self._required = [rest], len(rest), _end(rest, 0)
 
     def _other(self, kind: int, body: bytes) -> bool:
         """Take a message that is no change; False if it ends the stream: the next `read` says why."""

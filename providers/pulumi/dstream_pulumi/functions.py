@@ -80,10 +80,10 @@ class Functions:
                 "form with _output: it is not called, and its answer is unknown.",
             ) from problem
         if answer.failures:
-            said = "; ".join(
+            reasons = "; ".join(
                 f"{each.property}: {each.reason}" if each.property else each.reason for each in answer.failures
             )
-            raise InvalidError("Function rejected its arguments", f"{token}: {said}")
+            raise InvalidError("Function rejected its arguments", f"{token}: {reasons}")
         return from_struct(getattr(answer, "return"))
 
     def _plugin(self, package: str) -> Running:
