@@ -90,7 +90,7 @@ def test_a_wrong_passphrase_writes_nothing(kept: World, arguments: tuple[str, ..
     assert SECRET.encode() not in (kept.folder / "kept.dsstate").read_bytes()
     before = {path: content for path, content in stored(kept).items() if path.suffix == ".json"}
     refused = run(kept, *arguments, code=1, PASS=TWO)
-    assert "decrypted" in refused.err
+    assert "State decryption failure" in refused.err
     assert {path: content for path, content in stored(kept).items() if path.suffix == ".json"} == before
     run(kept, "plan", "-detailed-exitcode", code=2)
 

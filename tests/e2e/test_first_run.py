@@ -124,7 +124,7 @@ def test_of_two_first_runs_one_waits_for_the_other_to_record_the_task(tmp_path: 
         each.join()
     # The task itself has one runner: the second may find it running.
     assert 0 in [each.code for each in ended]
-    assert all("never applied" not in each.said for each in ended)
+    assert all("Task not applied" not in each.said for each in ended)
     found = [json.loads(line) for line in good(tmp_path, "plan", "-json").out.splitlines() if line.startswith("{")]
     assert found[-1]["tasks"][0]["applied"] is True
 

@@ -165,7 +165,7 @@ def test_a_saved_plan_carries_out_what_a_provider_of_version_1_does(tmp_path):
     )
     assert dstream(tmp_path, "plan", "-out", "p.plan", env={"SECRET": "planted"}).code == 0
     assert b"planted" not in (tmp_path / "p.plan").read_bytes()
-    assert "stale" in dstream(tmp_path, "apply", "p.plan", env={"SECRET": "another"}).err
+    assert "Stale saved plan" in dstream(tmp_path, "apply", "p.plan", env={"SECRET": "another"}).err
     done = dstream(tmp_path, "apply", "p.plan", env={"SECRET": "planted"})
     assert done.code == 0, done.said
     [told] = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines() if '"init"' in line]

@@ -348,8 +348,8 @@ def test_a_saved_plan_of_an_encrypted_state_is_encrypted_under_the_same_key(worl
     save(world, "-var", "size=41", **right)
     content = (world.folder / "p.plan").read_bytes()
     assert b"rec_planned" not in content and b"41" not in content.partition(b"\n")[2][:20]
-    assert "decrypted" in run(world, "show", "p.plan", code=1, **wrong).err
-    assert "decrypted" in run(world, "apply", "p.plan", code=1, **wrong).err
+    assert "State decryption failure" in run(world, "show", "p.plan", code=1, **wrong).err
+    assert "State decryption failure" in run(world, "apply", "p.plan", code=1, **wrong).err
     assert "PASS" in run(world, "show", "p.plan", code=1).err
     assert "rec_planned.a" in run(world, "show", "p.plan", **right).out
     run(world, "apply", "p.plan", **right)

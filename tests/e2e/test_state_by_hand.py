@@ -109,7 +109,7 @@ def test_an_encrypted_state_holds_no_secret_in_clear_and_needs_its_passphrase(tm
         assert not file.is_file() or b"hunter2" not in file.read_bytes(), file
     wrong = dstream(tmp_path, "plan", env=right | {"PASS": "another passphrase, as long"})
     assert wrong.code == 1
-    assert "decrypted" in wrong.err
+    assert "State decryption failure" in wrong.err
     assert dstream(tmp_path, "plan", "-detailed-exitcode", env=right).code == 0
 
 

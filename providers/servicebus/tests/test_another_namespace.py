@@ -39,7 +39,7 @@ def test_every_command_refuses_and_both_namespaces_stay_as_they_are(folder: Fold
         assert "Another namespace" in told and "dstream state rm" in told
         assert f"127.0.0.1:{folder.bus.server.port}" in told and f"127.0.0.1:{other.server.port}" in told
     ran = folder.dstream("run", "copy", "-until-idle")
-    assert ran.code == 1 and "changed since it was applied" in ran.said
+    assert ran.code == 1 and "Task changed since apply" in ran.said
     forced = folder.dstream("run", "copy", "-until-idle", "-unapplied")
     assert forced.code == 1 and "do not exist" in forced.said
     assert (folder.bus.queues, other.queues) == (QUEUES, [])

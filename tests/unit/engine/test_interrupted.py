@@ -27,7 +27,7 @@ def test_a_provider_that_dies_while_it_creates_is_asked_again_in_the_same_apply(
     world.write(blocks(kind, "a"))
     world.recorder.on("create", "a", crash=when, times=1)
     outcome = world.attempt()
-    assert "ended" in said(outcome.diagnostics), said(outcome.diagnostics)
+    assert "Unexpected provider exit" in said(outcome.diagnostics), said(outcome.diagnostics)
     assert world.told.of("recovered") == [f"{kind}.a: was {'' if when == 'after' else 'not '}created"]
     assert world.snapshot.intents == {}
     assert world.recorder.names() == (["a"] if when == "after" else [])
@@ -113,7 +113,7 @@ def test_an_answer_that_may_be_another_later_decides_nothing(world: World, error
     world.write(blocks("rec_marked", "a"))
     world.recorder.on("create", "a", crash="after", times=1)
     world.recorder.on("find", "rec_marked.a", fail=error_class)
-    assert "Cannot find out" in said(world.attempt().diagnostics)
+    assert "Unknown outcome of a change" in said(world.attempt().diagnostics)
     world.recorder.behave()
     world.apply()
     assert world.recorder.names() == ["a"]
