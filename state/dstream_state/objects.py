@@ -53,7 +53,8 @@ class ObjectState(Struct, frozen=True):
     attributes that are never shown. Status `tainted`: exists, and must be replaced; `pending`: asked for, not yet
     there; `unresolved`: its existence is unknown. `prevent_destroy`: the provider that asked for it for a task said so,
     who may not be asked again when it is to be destroyed. `timeouts`: those that its block, or that provider, gave it
-    when it was last recorded.
+    when it was last recorded. `replacing`: the reason of a replacement that an apply began and did not finish; empty if
+    there is none.
     """
 
     provider: str
@@ -70,6 +71,7 @@ class ObjectState(Struct, frozen=True):
     create_before_destroy: bool = False
     prevent_destroy: bool = False
     timeouts: Timeouts = NO_TIMEOUTS
+    replacing: str = ""
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -98,6 +100,8 @@ class ObjectState(Struct, frozen=True):
             form["prevent_destroy"] = True
         if self.timeouts != NO_TIMEOUTS:
             form["timeouts"] = self.timeouts.to_json()
+        if self.replacing:
+            form["replacing"] = self.replacing
         return form
 
     @classmethod
@@ -120,6 +124,7 @@ class ObjectState(Struct, frozen=True):
             get("create_before_destroy", False),
             get("prevent_destroy", False),
             Timeouts.from_json(form["timeouts"]) if "timeouts" in form else NO_TIMEOUTS,
+            get("replacing", ""),
         )
 
 

@@ -105,7 +105,7 @@ def forget(operation: Operation, addresses: list[str], timeout: float, observer:
 
 
 def untaint(operation: Operation, addresses: Sequence[str], timeout: float, observer: Observer) -> list[str]:
-    """Clear the taint of objects, so that they are not replaced; return their addresses."""
+    """Clear taints and replacements that are not done yet, so that the objects stay; return their addresses."""
     with locked(operation, "untaint", timeout, observer) as held:
         snapshot = held.current()
         records: list[Record] = []
@@ -113,9 +113,11 @@ def untaint(operation: Operation, addresses: Sequence[str], timeout: float, obse
             item = snapshot.resources.get(name)
             if item is None:
                 raise DiagnosticsError(_missing(name, snapshot))
-            if item.status != "tainted":
+            if item.status != "tainted" and not item.replacing:
                 raise DiagnosticsError(error("Not tainted", f"{name} is {item.status} in the state; nothing was done."))
-            records.append(Put(name, replace(item, status="ok")))
+            records.append(
+                Put(name, replace(item, status="ok" if item.status == "tainted" else item.status, replacing=""))
+            )
         held.append(records)
         held.finish()
     return [record.address for record in records if isinstance(record, Put)]

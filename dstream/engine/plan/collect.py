@@ -17,7 +17,7 @@ from dstream.engine.evaluate.targeting import block_of_text, task_of
 from dstream.engine.plan.block_checks import check_import_blocks, check_moved_blocks, check_removed_blocks
 from dstream.engine.plan.context import PlanContext
 from dstream.engine.plan.plan_result import PlanResult
-from dstream.engine.plan.planned import PlannedGroup, PlannedObject
+from dstream.engine.plan.planned import PlannedGroup, PlannedObject, replacement_records
 from dstream.engine.plan.provider_plan import PlannedChange
 from dstream.engine.plan.recorded_answers import RecordedAnswers, requirement_key
 from dstream.engine.plan.removals import Removals, plan_removals
@@ -192,6 +192,7 @@ def _state_updates(context: PlanContext, planned: PlannedBlocks, drifts: Iterabl
         yield from refresh_records(drifts, prior.objects, refreshed, encrypted=encrypted)
         return
     yield from prior.move_records()
+    yield from replacement_records(planned.objects, prior.objects)
     for address, required in planned.required.items():
         task = prior.tasks.get(address)
         if task is not None and any(flow in context.options.discovered for flow in required.streams):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -16,6 +16,10 @@ from dstream.engine.plan.refreshed import RefreshedGroup, RefreshedTarget
 from dstream.engine.plan.resource_diff import change_of, same_identity
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.plan import Action, Change, Reason
+from dstream_state import ObjectState, Put, Record
+
+_REMEMBERED = {str(reason): reason for reason in (Reason.REQUESTED, Reason.TRIGGERED)}
+"""Reasons for a replacement that nothing would repeat after a failure, by their form in the state."""
 
 
 class PlannedObject(Struct, frozen=True):
@@ -58,9 +62,17 @@ def _rules_of_change(target: RefreshedTarget) -> ResourceTypeRules:
 def _change(context: PlanContext, target: RefreshedTarget, trigger: Reason) -> Change:
     desired = target.desired
     forced = Reason.REQUESTED if desired.address in context.replaced else trigger
+    remembered = _REMEMBERED.get(target.prior.replacing, Reason.NONE) if target.prior is not None else Reason.NONE
+    again = forced is Reason.NONE and remembered is not Reason.NONE
+    if again:
+        forced = remembered
     create_first = desired.block in context.create_first or desired.lifecycle.create_before_destroy
     rules = _rules_of_change(target)
     change = change_of(desired, target.prior, target.refreshed, rules, forced, context.key, create_first=create_first)
+    if again and change.reason is remembered:
+        change = replace(
+            change, detail=f"an earlier apply did not finish it; dstream untaint '{change.address}' cancels it"
+        )
     moved_from = context.prior.previous_addresses.get(desired.address)
     if moved_from is None and target.importing is None:
         return change
@@ -75,3 +87,11 @@ def _prevented(target: RefreshedTarget, change: Change) -> list[Diagnostic]:
     if change.action.destroys and desired.lifecycle.prevent_destroy:
         found.append(destroy_prevented(change, desired.range))
     return found
+
+
+def replacement_records(objects: Mapping[str, PlannedObject], prior: Mapping[str, ObjectState]) -> Iterator[Record]:
+    """Yield the records that make the state remember replacements until they are done."""
+    for address, planned in objects.items():
+        reason, item = str(planned.change.reason), prior.get(address)
+        if planned.change.action.replaces and reason in _REMEMBERED and item is not None and item.replacing != reason:
+            yield Put(address, replace(item, replacing=reason))

@@ -164,9 +164,10 @@ def _planned_by_provider(
 
 
 def _replaced(context: PlanContext, desired: DesiredObject) -> bool:
-    """Whether an object is replaced by request, or because it is tainted."""
+    """Whether an object is replaced by request, now or in an apply that did not finish it, or because it is tainted."""
     item = context.prior.objects.get(desired.address)
-    return desired.address in context.replaced or (item is not None and item.status == "tainted")
+    remembered = item is not None and (item.status == "tainted" or bool(item.replacing))
+    return desired.address in context.replaced or remembered
 
 
 def _prior_object(context: PlanContext, desired: DesiredObject) -> PriorObject | None:
