@@ -8,13 +8,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of:'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
 
 setup: ## Make or refresh the environment .venv (every other target does)
 	@PYTHON='$(PYTHON)' sh .ci/setup.sh
 
 demo: setup ## The main job as a story: PostgreSQL to JSON Lines, on this machine alone
 	@$(RUN) -m examples.demo
+
+try-azure: setup ## Check on your Azure subscription what was modelled (docs/try-azure.md; it costs cents, and asks)
+	@$(RUN) -m examples.try_azure $(ARGS)
 
 azure: setup ## Add to .venv what the tests over pulumi-azure-native need (`make test` does)
 	@PYTHON='$(PYTHON)' sh .ci/setup.sh azure
@@ -77,4 +80,4 @@ clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo azure test quick coverage check hooks bench soak fuzz lock build freeze images publish notes checksums clean
+.PHONY: help setup demo try-azure azure test quick coverage check hooks bench soak fuzz lock build freeze images publish notes checksums clean

@@ -14,7 +14,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.servicebus.management import CorrelationRuleFilter, SqlRuleFilter
 
-from dstream_sdk import ConflictError, RetriableError, decode
+from dstream_sdk import ConflictError, DeniedError, RetriableError, decode
 from dstream_servicebus.access import entities_client
 from dstream_servicebus.reading import Reader
 from dstream_servicebus.settings import Connection, InputSettings
@@ -22,7 +22,7 @@ from providers.servicebus.tests.conftest import RECORDED
 from providers.servicebus.tests.harness import Emitted, add, sending
 from tests.e2e.commands import Ended, dstream
 from tests.events import until
-from tests.services.azure.faults import Throttle
+from tests.services.azure.faults import DataFault, Throttle
 from tests.services.azure.running import ServiceBus, service_bus
 
 pytestmark = [pytest.mark.usefixtures("trust"), pytest.mark.timeout(300)]
@@ -103,6 +103,21 @@ def test_a_link_that_the_service_has_closed_is_opened_again(bus: ServiceBus, sec
         until(lambda: bus.broker.closed_links > closed, "the service to close the link")
         bus.broker.clock = time.time
         output.send(change(1))
+    assert numbers(bus) == [0, 1]
+
+
+def test_a_sender_that_could_send_before_is_opened_again_when_it_is_refused_for_its_rights(bus: ServiceBus) -> None:
+    add(bus, QUEUE)
+    with sending(bus) as output:
+        output.send(change(0))
+        fault = DataFault(QUEUE.lower(), condition="amqp:unauthorized-access")
+        bus.broker.faults.append(fault)
+        output.send(change(1))
+        assert fault not in bus.broker.faults, "it was refused once"
+        for _ in range(2):  # the sender that is open, and the one that takes its place
+            bus.broker.faults.append(DataFault(QUEUE.lower(), condition="amqp:unauthorized-access"))
+        with pytest.raises(DeniedError, match="Access denied"):
+            output.send(change(2))
     assert numbers(bus) == [0, 1]
 
 

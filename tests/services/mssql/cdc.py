@@ -244,6 +244,15 @@ class Cdc:
             self.mapping = [one for one in self.mapping if one.start_lsn >= low]
             return low
 
+    def cleanup_table(self, name: str, low: int) -> None:
+        """sp_cdc_cleanup_change_table: `low` must be an LSN of cdc.lsn_time_mapping. SqlError 22964 if it is not."""
+        with self._database.lock:
+            if all(one.start_lsn != low for one in self.mapping):
+                raise SqlError(22964, "LSN is not represented as start_lsn of an entry in cdc.lsn_time_mapping.")
+            instance = self.instances[name.lower()]
+            instance.rows = [one for one in instance.rows if one.start_lsn >= low]
+            instance.start_lsn = max(instance.start_lsn or 0, low)
+
     def max_lsn(self) -> int | None:
         """fn_cdc_get_max_lsn."""
         with self._database.lock:

@@ -113,12 +113,20 @@ def _change_job(session: Session, arguments: Arguments) -> None:
         session.database.cdc.change_retention(arguments["retention"], in_database=in_database)
 
 
+def _cleanup_change_table(session: Session, arguments: Arguments) -> None:
+    _owner(session)
+    session.database.cdc.cleanup_table(
+        arguments["capture_instance"], int.from_bytes(arguments["low_water_mark"], "big")
+    )
+
+
 _PROCEDURES: dict[str, Callable[[Session, Arguments], None]] = {
     "sp_cdc_enable_db": _enable_db,
     "sp_cdc_disable_db": _disable_db,
     "sp_cdc_enable_table": _enable_table,
     "sp_cdc_disable_table": _disable_table,
     "sp_cdc_change_job": _change_job,
+    "sp_cdc_cleanup_change_table": _cleanup_change_table,
     "sp_addextendedproperty": _add_property,
     "sp_updateextendedproperty": _update_property,
     "sp_dropextendedproperty": _drop_property,

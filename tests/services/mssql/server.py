@@ -143,6 +143,11 @@ class SqlServer:
         with self._lock:
             self._login_faults += [SqlError(number, message, severity)] * times
 
+    def allow_logins(self) -> None:
+        """Refuse no further logins."""
+        with self._lock:
+            self._login_faults.clear()
+
     def login_fault(self) -> SqlError | None:
         """The error that a login meets, if any."""
         with self._lock:
