@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
+from dstream.lang import refinements
 from dstream.lang.convert import convert
 from dstream.lang.dispatch import evaluate_all
 from dstream.lang.errors import choose, problem, sentence
@@ -100,7 +101,7 @@ def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
             unknown = unknown or contains_unknown(value)
         given.append(value)
     if unknown:
-        return mark(Unknown(), marks)
+        return mark(refinements.result(function.name, given), marks)
     surroundings = [scope.surroundings] if function.surrounded else []
     if marks is None:
         return _typed(function.implementation(*surroundings, *given), function, given)

@@ -71,7 +71,8 @@ def _for(expr: tree.For, scope: Scope) -> Value:
         marks, collection = collection.origins, collection.value
     if isinstance(collection, Unknown):
         refuse_primitive(collection, expr.collection)
-        return mark(Unknown(), marks)
+        whole = expr.key is None and expr.condition is None
+        return mark(Unknown(not_null=True, lengths=collection.lengths if whole else (0, None)), marks)
     items: list[Value] = []
     groups: dict[str, list[Value]] = {}
     made: dict[str, Value] = {}
@@ -111,7 +112,7 @@ def _for(expr: tree.For, scope: Scope) -> Value:
         else:
             made[text] = result
     if unknown:
-        return mark(Unknown(), marks)
+        return mark(Unknown(not_null=True), marks)
     if expr.key is None:
         return mark(items, marks)
     return mark(_sorted(dict(groups) if expr.grouping else made), marks)

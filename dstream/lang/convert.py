@@ -48,11 +48,19 @@ def convert(value: Value, type_: Type) -> Value:
 def _unknown(value: Unknown, type_: Type) -> Unknown:
     """Convert an unknown value to a type; raise ConversionError if no value of its type converts."""
     if type_ is ANY or value.type is None or value.type is ANY:
-        return Unknown(type_) if value.type is None and type_ is not ANY else value
+        return _typed(value, type_) if value.type is None and type_ is not ANY else value
     given = value.type
     if isinstance(type_, Primitive) != isinstance(given, Primitive) or not _possible(given, type_):
         raise ConversionError(f"{_described_target(type_)} is required, not {described(given)}")
-    return Unknown(type_) if isinstance(type_, Primitive) else value
+    return _typed(value, type_) if isinstance(type_, Primitive) else value
+
+
+def _typed(value: Unknown, type_: Type) -> Unknown:
+    lengths = value.lengths
+    if isinstance(type_, Collection) and type_.name == "set":
+        lengths = (min(1, lengths[0]), lengths[1])
+    prefix = value.prefix if str(type_) == "string" else ""
+    return Unknown(type_, not_null=value.not_null, prefix=prefix, lengths=lengths)
 
 
 def is_primitive(value: Value) -> bool:

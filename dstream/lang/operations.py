@@ -12,6 +12,7 @@ from dstream.lang.convert import convert, convert_loosely, to_number
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import discarded, discarding, hidden, problem, sentence
 from dstream.lang.operators import OperatorError, truth
+from dstream.lang.refinements import either
 from dstream.lang.scope import Scope
 from dstream.lang.types import ANY, BOOL, NUMBER, ConversionError, Primitive, common, type_of
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, kind, mark, origins
@@ -76,11 +77,11 @@ def _logical(expr: tree.Binary, left: Value, scope: Scope) -> Value:
         _, right, more = operators.operands(None, right)
         marks = more if marks is None else marks | more if more is not None else marks
         if isinstance(right, Unknown):
-            return mark(Unknown(BOOL), marks)
+            return mark(Unknown(BOOL, not_null=True), marks)
         result = truth(f"the right side of {expr.operator}", right, 1)
         if known or result == decides:
             return mark(result, marks)
-        return mark(Unknown(BOOL), marks)
+        return mark(Unknown(BOOL, not_null=True), marks)
     except OperatorError as wrong:
         raise problem("Invalid operand", sentence(wrong.message), expr.right if wrong.side else expr.left) from None
 
@@ -95,7 +96,7 @@ def _operate(expr: tree.Binary, left: Value, scope: Scope) -> Value:
         return _compare(operator, left, right, marks)
     if isinstance(left, Unknown) or isinstance(right, Unknown):
         _fits(expr, left, right, marks)
-        return mark(Unknown(operators.RESULTS[operator]), marks)
+        return mark(Unknown(operators.RESULTS[operator], not_null=True), marks)
     if marks is not None:
         detail = f"{operator} takes two numbers. One operand is sensitive, so it is not shown."
         with hidden("Invalid operand", detail, expr):
@@ -141,7 +142,7 @@ def _compare(operator: str, left: Value, right: Value, marks: Marks) -> Value:
                 marks = inner if marks is None else marks | inner
     result = operators.equal(left, right)
     if result is None:
-        return mark(Unknown(BOOL), marks)
+        return mark(Unknown(BOOL, not_null=True), marks)
     return mark(result == (operator == "=="), marks)
 
 
@@ -196,13 +197,15 @@ def _either(expr: tree.Conditional, scope: Scope) -> Value:
     """Return what is known of the result before the condition is known."""
     yes, no, marks = operators.operands(_possible(expr.yes, scope), _possible(expr.no, scope))
     _unified(expr, yes, no)
+    if yes is None and no is None:
+        return mark(None, marks)
     if any(isinstance(value, Unknown) and value.type is None for value in (yes, no)):
-        return mark(Unknown(), marks)
+        return mark(either(yes, no, ANY), marks)
     try:
         type_ = common((type_of(yes), type_of(no)))
     except ConversionError:
         type_ = ANY
-    return mark(Unknown(None if type_ is ANY else type_), marks)
+    return mark(either(yes, no, type_), marks)
 
 
 def _unified(expr: tree.Conditional, value: Value, other: Value) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from dstream.lang import refinements
 from dstream.lang.convert import to_bool, to_number
 from dstream.lang.types import BOOL, NUMBER, ConversionError, Type
 from dstream.lang.values import (
@@ -135,7 +136,7 @@ def equal(left: Value, right: Value) -> bool | None:
     """Return whether two values are equal, None if unknown. Types are never converted."""
     left, right = unwrap(left), unwrap(right)
     if isinstance(left, Unknown) or isinstance(right, Unknown):
-        return None
+        return refinements.equal(left, right)
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, dict) and isinstance(right, dict):

@@ -11,6 +11,7 @@ from dstream.lang.convert import convert, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import problem, sentence
 from dstream.lang.operators import OperatorError, truth
+from dstream.lang.refinements import text_from
 from dstream.lang.scope import Scope
 from dstream.lang.types import STRING, ConversionError
 from dstream.lang.values import Sensitive, Unknown, Value, kind, mark
@@ -21,6 +22,8 @@ class _TextBuilder:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.known = 0
+        """The number of texts before the first unknown part."""
         self.unknown = False
         self.marks: Marks = None
 
@@ -60,7 +63,7 @@ class _TextBuilder:
                 convert(value, STRING)
             except ConversionError as wrong:
                 raise problem("Invalid value in a template", sentence(wrong.message), part) from None
-            self.unknown = True
+            self._found_unknown()
         elif value is None:
             if part.text == "null":
                 raise problem("Null in a template", "null cannot be interpolated.", part)
@@ -83,7 +86,7 @@ class _TextBuilder:
             self.add_marks(value.origins)
             value = value.value
         if isinstance(value, Unknown):
-            self.unknown = True
+            self._found_unknown()
             return
         try:
             chosen = part.yes if truth("the condition of %{ if }", value) else part.no
@@ -99,14 +102,19 @@ class _TextBuilder:
             collection = collection.value
         if isinstance(collection, Unknown):
             refuse_primitive(collection, part.collection)
-            self.unknown = True
+            self._found_unknown()
             return
         for key, value in pairs(collection, part.collection):
             names = {part.value_name: value} if part.key_name is None else {part.key_name: key, part.value_name: value}
             self.add_all(part.body, scope.bind(names))
 
     def result(self) -> Value:
-        return mark(Unknown(STRING) if self.unknown else "".join(self.texts), self.marks)
+        made = text_from("".join(self.texts[: self.known])) if self.unknown else "".join(self.texts)
+        return mark(made, self.marks)
+
+    def _found_unknown(self) -> None:
+        if not self.unknown:
+            self.unknown, self.known = True, len(self.texts)
 
 
 def _template(expr: tree.Template, scope: Scope) -> Value:

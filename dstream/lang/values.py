@@ -25,14 +25,24 @@ QUOTIENTS = Context(prec=160, Emin=-999_999, Emax=999_999)
 """Quotients have more, so that rounding brings back what was divided: 1 / 3 * 3 == 1."""
 
 
+Lengths = tuple[int, int | None]
+"""The least and the greatest number of elements of a collection; None where there is no limit."""
+
+
 class Unknown:
-    """A value that is not known yet; `type` is its type, if that is known."""
+    """A value that is not known yet; `type` is its type, if that is known.
 
-    __slots__ = ("type",)
+    More may be known of it: that it is not null, the start of a text, and the number of elements.
+    """
 
-    def __init__(self, type: Any = None) -> None:
+    __slots__ = ("lengths", "not_null", "prefix", "type")
+
+    def __init__(
+        self, type: Any = None, *, not_null: bool = False, prefix: str = "", lengths: Lengths = (0, None)
+    ) -> None:
         """Take a type from `dstream.lang.types`, or None for any."""
         self.type = type
+        self.not_null, self.prefix, self.lengths = not_null, prefix, lengths
 
     def __repr__(self) -> str:
         """Show it as plans do."""

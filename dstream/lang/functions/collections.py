@@ -214,13 +214,14 @@ def _length(value: Value) -> Value:
                 return len(value.type.elements if isinstance(value.type, TupleType) else value.type.attributes)
             case Primitive() if value.type not in (ANY, STRING):
                 raise FunctionError(f"a list, map, object or string is required, not a {value.type}", 0)
-        return Unknown(NUMBER)
+        least, most = value.lengths
+        return least if least == most else Unknown(NUMBER, not_null=True)
     if isinstance(value, str):
         from dstream.lang.functions.strings import clusters
 
         return len(clusters(value))
-    if isinstance(value, SetValue) and contains_unknown(value):
-        return Unknown(NUMBER)
+    if isinstance(value, SetValue) and contains_unknown(value) and len(value) > 1:
+        return Unknown(NUMBER, not_null=True)
     if isinstance(value, list | tuple | dict | SetValue):
         return len(value)
     raise FunctionError(f"a list, map, object or string is required, not {kind(value)}", 0)

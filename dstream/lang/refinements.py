@@ -1,0 +1,126 @@
+"""Refinements: what is known of a value that is unknown itself, after an operation or a function.
+
+A text with an unknown part is not null and begins with what stands before that part; a sorted list is as long as the
+list was. So `"a-${unknown}" != null` and `length(sort([unknown]))` are known in a plan, as in OpenTofu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dstream.lang.types import ANY, STRING, Type
+from dstream.lang.values import Lengths, SetValue, Unknown, Value, unwrap
+
+_DELIMITERS = frozenset(" \t-_:;/\\,.(){}|?!~@#$%^&*+\"'[]<>=")
+"""Characters with which no following character combines into another one."""
+_SOMETIMES_NULL = frozenset(
+    {
+        "element",
+        "env",
+        "ephemeralasnull",
+        "jsondecode",
+        "lookup",
+        "nonsensitive",
+        "one",
+        "sensitive",
+        "tobool",
+        "tolist",
+    }
+    | {"tomap", "tonumber", "toset", "tostring", "try", "yamldecode"}
+)
+"""Functions that return null for some arguments."""
+
+
+def text_from(start: str) -> Unknown:
+    """Return an unknown text that begins with `start`."""
+    if start and start[-1] not in _DELIMITERS:
+        start = start[:-1]  # the next character may combine with this one
+    return Unknown(STRING, not_null=True, prefix=start)
+
+
+def lengths_of(value: Value) -> Lengths:
+    """Return the least and the greatest number of elements that a collection can have; None where there is no limit."""
+    value = unwrap(value)
+    if isinstance(value, Unknown):
+        return value.lengths
+    if isinstance(value, SetValue):
+        known = sum(not isinstance(unwrap(item), Unknown) for item in value)
+        return max(known, min(1, len(value))), len(value)
+    return (len(value), len(value)) if isinstance(value, list | tuple | dict) else (0, None)
+
+
+def either(yes: Value, no: Value, type_: Type) -> Unknown:
+    """Return the unknown one of two values, of a type that both can have."""
+    (least, most), (other_least, other_most) = lengths_of(yes), lengths_of(no)
+    lengths = min(least, other_least), None if most is None or other_most is None else max(most, other_most)
+    not_null = all(value.not_null if isinstance(value, Unknown) else value is not None for value in (yes, no))
+    return Unknown(None if type_ is ANY else type_, not_null=not_null, lengths=lengths)
+
+
+def equal(left: Value, right: Value) -> bool | None:
+    """Return False if two values, one of them unknown, cannot be equal; otherwise None."""
+    unknown, other = (left, right) if isinstance(left, Unknown) else (right, left)
+    if not isinstance(unknown, Unknown):
+        return None
+    if other is None:
+        return False if unknown.not_null else None
+    if isinstance(other, str):
+        return None if other.startswith(unknown.prefix) else False
+    if isinstance(other, Unknown):
+        shorter = min(unknown.prefix, other.prefix, key=len)
+        return None if unknown.prefix.startswith(shorter) and other.prefix.startswith(shorter) else False
+    if isinstance(other, list | tuple | dict):
+        least, most = unknown.lengths
+        return None if least <= len(other) <= (len(other) if most is None else most) else False
+    return None
+
+
+def result(function: str, given: Sequence[Value]) -> Value:
+    """Return what is known of a function's result if an argument is unknown, or has an unknown part."""
+    if function == "startswith" and isinstance(given[1], str):
+        found = _starts(given[0], given[1])
+        if found is not None:
+            return found
+    if function == "jsonencode":
+        return text_from(_json_start(given[0]))
+    if function == "format" and isinstance(given[0], str):
+        return text_from(given[0].partition("%")[0])
+    refine = _LENGTHS.get(function)
+    lengths: Lengths = (0, None) if refine is None else refine([lengths_of(value) for value in given])
+    return Unknown(not_null=function not in _SOMETIMES_NULL, lengths=lengths)
+
+
+def _starts(text: Value, start: str) -> bool | None:
+    if not isinstance(text, Unknown):
+        return None
+    if text.prefix.startswith(start):
+        return True
+    return None if start.startswith(text.prefix) else False
+
+
+def _json_start(value: Value) -> str:
+    if isinstance(value, dict | list | tuple):
+        return "{" if isinstance(value, dict) else "["
+    return '"' if isinstance(value, Unknown) and value.type == STRING and value.not_null else ""
+
+
+def _same(given: Sequence[Lengths]) -> Lengths:
+    return given[0]
+
+
+def _fewer(given: Sequence[Lengths]) -> Lengths:
+    least, most = given[0]
+    return min(1, least), most
+
+
+def _sum(given: Sequence[Lengths]) -> Lengths:
+    total: int | None = 0
+    for _, most in given:
+        total = None if total is None or most is None else total + most
+    return sum(least for least, _ in given), total
+
+
+_LENGTHS: dict[str, Callable[[Sequence[Lengths]], Lengths]] = {
+    "concat": _sum, "distinct": _fewer, "keys": _same, "reverse": _same, "sort": _same, "values": _same,
+}  # fmt: skip
+"""The number of elements of a result, by function."""
