@@ -107,6 +107,31 @@ def with_targets(options: PlanOptions, targets: tuple[str, ...]) -> PlanOptions:
     return replace(options, targets=targets)
 
 
+def apply_tasks(
+    operation: Operation,
+    targets: tuple[str, ...],
+    *,
+    parallelism: int,
+    lock_timeout: str,
+    auto_approve: bool,
+    color: bool,
+) -> int:
+    """Apply what tasks require, for commands that do so on the way; return the exit code."""
+    from dstream.engine.plan.plan_result import PlanOptions
+
+    return carry_out(
+        operation,
+        PlanOptions(targets=targets),
+        parallelism=parallelism,
+        lock_timeout=lock_timeout,
+        auto_approve=auto_approve,
+        stop_tasks=False,
+        allow_data_loss=False,
+        json=False,
+        color=color,
+    )
+
+
 def carry_out(
     operation: Operation, plan_options: PlanOptions, saved: PlanFile | None = None, **settings: Unpack[ApplySettings]
 ) -> int:

@@ -71,18 +71,14 @@ def command(
         pull=pull_images,
     )
     if task is not None:
-        from dstream.cli.apply import carry_out
-        from dstream.engine.plan.plan_result import PlanOptions
+        from dstream.cli.apply import apply_tasks
 
-        return carry_out(
+        return apply_tasks(
             operation,
-            PlanOptions(targets=task_targets(operation, task, ())),
+            task_targets(operation, task, ()),
             parallelism=parallelism,
             lock_timeout=lock_timeout,
             auto_approve=auto_approve,
-            stop_tasks=False,
-            allow_data_loss=False,
-            json=False,
             color=color,
         )
     from dstream.engine.commands.provider_inventory import configured_providers

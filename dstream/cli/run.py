@@ -80,19 +80,11 @@ def command(
     if detach and apply and not auto_approve:
         raise click.UsageError("A background run cannot prompt. Apply first, or add -auto-approve.")
     if apply:
-        from dstream.cli.apply import carry_out
-        from dstream.engine.plan.plan_result import PlanOptions
+        from dstream.cli.apply import apply_tasks
 
-        code = carry_out(
-            operation,
-            PlanOptions(targets=tuple(f"task.{name.removeprefix('task.')}" for name in names)),
-            parallelism=10,
-            lock_timeout=lock_timeout,
-            auto_approve=auto_approve,
-            stop_tasks=False,
-            allow_data_loss=False,
-            json=False,
-            color=color,
+        targets = tuple(f"task.{name.removeprefix('task.')}" for name in names)
+        code = apply_tasks(
+            operation, targets, parallelism=10, lock_timeout=lock_timeout, auto_approve=auto_approve, color=color
         )
         if code:
             return code

@@ -7,6 +7,7 @@ will have), sensitive ones sensitive.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -167,10 +168,15 @@ def _collection(value: Value, type_: Collection) -> Value:
 def _elements(items: list[Value], steps: list[Any], element: Type) -> list[Value]:
     if element is ANY or (isinstance(element, Primitive) and element.name == "any"):
         return unify(items)
+    return _each(steps, items, itertools.repeat(element, len(items)))
+
+
+def _each(steps: Iterable[Any], items: Iterable[Value], types: Iterable[Type]) -> list[Value]:
+    """Convert each item to its type; an error names the step that leads to the item."""
     made = []
-    for step, item in zip(steps, items, strict=True):
+    for step, item, type_ in zip(steps, items, types, strict=True):
         try:
-            made.append(convert(item, element))
+            made.append(convert(item, type_))
         except ConversionError as problem:
             raise problem.inside(step) from None
     return made
@@ -182,13 +188,7 @@ def _tuple(value: Value, type_: TupleType) -> Value:
     items = list(value)
     if len(items) != len(type_.elements):
         raise ConversionError(f"a tuple of {len(type_.elements)} elements is required, not of {len(items)}")
-    made = []
-    for index, (item, element) in enumerate(zip(items, type_.elements, strict=True)):
-        try:
-            made.append(convert(item, element))
-        except ConversionError as problem:
-            raise problem.inside(index) from None
-    return made
+    return _each(range(len(items)), items, type_.elements)
 
 
 def _object(value: Value, type_: ObjectType) -> Value:

@@ -1,4 +1,4 @@
-"""Lease: holding a cell, knowing for how long, and saying so when it is lost.
+"""Lease: ownership of a cell for a limited time, its renewal, and the notice of its loss.
 
 The deadline is the moment *before* the last acquire or renew that succeeded, plus the lease's length, minus a
 margin; on a clock that counts suspend. Before it, no other process can own the cell; after it, this process considers
@@ -11,7 +11,10 @@ import contextlib
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from dstream_state.clock import boot_seconds
 from dstream_state.errors import LeaseLost, StateError
@@ -22,11 +25,29 @@ RENEW_EVERY = 15.0
 Clock = Callable[[], float]
 
 
+class ReleasedOnExit(ABC):
+    """A context manager that releases what it holds when its block ends."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Release it. Later calls do nothing."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release it, whether the block failed or not."""
+        self.release()
+
+
 class Lease:
     """The lease on one cell, renewed by a thread of its own until `release` (no thread where leases do not end)."""
 
     def __init__(self, storage: Storage, cell: str, clock: Clock = boot_seconds) -> None:
-        """Nothing is taken yet."""
+        """Take nothing yet."""
         self.id = str(uuid.uuid4())
         self._storage, self._cell, self._clock = storage, cell, clock
         self._deadline = float("inf")
@@ -40,7 +61,7 @@ class Lease:
         self._every = RENEW_EVERY if length is None else min(RENEW_EVERY, length / 4)
 
     def acquire(self, timeout: float, on_busy: Callable[[], None]) -> None:
-        """Take it, waiting for `timeout` seconds from when it was found held; `on_busy` is called once then.
+        """Take the lease. If another owner has it, call `on_busy` once and retry for `timeout` seconds.
 
         Raises Busy.
         """
@@ -66,7 +87,7 @@ class Lease:
             self._watch()
 
     def ensure(self) -> None:
-        """Raise LeaseLost unless the cell is surely held."""
+        """Raise LeaseLost unless this process certainly holds the cell."""
         if self._lost is None and self._clock() > self._deadline:
             self._lose("It could not be renewed in time (the process was suspended, or the network was down)")
         if self._lost is not None:
@@ -78,7 +99,7 @@ class Lease:
             raise LeaseLost("It was already released.")
 
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when it is lost; at once if it is lost already."""
+        """Call `callback` when the lease is lost, or immediately if it already is."""
         with self._lock:
             self._callbacks.append(callback)
             lost = self._lost is not None
@@ -86,7 +107,7 @@ class Lease:
             callback()
 
     def renew(self) -> None:
-        """Renew now. Raises StateError if the service does not answer; being refused makes the lease lost."""
+        """Renew now. Raises StateError if the service does not answer. After a refusal the lease is lost."""
         started = self._clock()
         try:
             self._storage.renew(self._cell, self.id)
@@ -96,12 +117,12 @@ class Lease:
             self._extend(started)
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lease. Later calls do nothing."""
         if self._released:
             return
         self._released = True
         self._stop.set()
-        with contextlib.suppress(StateError):  # It then ends by itself.
+        with contextlib.suppress(StateError):  # The lease then expires.
             self._storage.release(self._cell, self.id)
 
     def check(self) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Self
 
 from msgspec.structs import replace
 
@@ -20,7 +18,7 @@ from dstream_state.errors import JournalMismatch, LeaseLost, StateConflict, Stat
 from dstream_state.history import History
 from dstream_state.holder import Holder
 from dstream_state.journal import Journal, JournalWriter, delete_journal, log_name, read_journal
-from dstream_state.lease import Lease
+from dstream_state.lease import Lease, ReleasedOnExit
 from dstream_state.lock_metadata import Meta
 from dstream_state.records import Intent, ProcessStarted, Record, SetKey
 from dstream_state.sealing import Sealer, snapshot_bytes
@@ -54,7 +52,7 @@ def fresh_records(journal: Journal, snapshot: Snapshot) -> list[Record]:
     return [record for block in blocks for record in block.records]
 
 
-class StoredHeld:
+class StoredHeld(ReleasedOnExit):
     """`Held` over a `Storage`; made by `StoredBackend.lock`."""
 
     def __init__(
@@ -182,16 +180,6 @@ class StoredHeld:
                 self._lease.ensure()
                 self._give_back()
             self._lease.release()
-
-    def __enter__(self) -> Self:
-        """See `Held`."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """See `Held`."""
-        self.release()
 
     def _give_back(self) -> None:
         # A journal without news goes; one with news stays listed, and whoever is next takes it in.

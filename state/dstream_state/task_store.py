@@ -10,8 +10,6 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
 
 from msgspec.structs import replace
 
@@ -23,7 +21,7 @@ from dstream_state.codec import Json
 from dstream_state.dead_letters import StoredDeadLetters
 from dstream_state.errors import FormatTooNew, LeaseLost, StateConflict, StateDamaged, StateError, StateLocked
 from dstream_state.holder import Holder, this_holder
-from dstream_state.lease import Clock, Lease
+from dstream_state.lease import Clock, Lease, ReleasedOnExit
 from dstream_state.lock_metadata import Meta
 from dstream_state.records import ProcessStarted
 from dstream_state.sealing import Sealer
@@ -213,7 +211,7 @@ class _Document:
             raise StateDamaged(what, f"{type(error).__name__}: {error}") from error
 
 
-class StoredTaskLease:
+class StoredTaskLease(ReleasedOnExit):
     """`TaskLease` over a `Storage`; made by `StoredTask.acquire`. Thread-safe."""
 
     def __init__(
@@ -305,16 +303,6 @@ class StoredTaskLease:
                 self._lease.ensure()
                 self._storage.write_meta(self._cell, self._meta.released().store(), self._lease.id, self._tag)
             self._lease.release()
-
-    def __enter__(self) -> Self:
-        """See `TaskLease`."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """See `TaskLease`."""
-        self.release()
 
     def _write(self, document: _Document) -> None:
         self.ensure()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.plan.context import PlanContext
-from dstream.engine.plan.errors import moved_still_declared, no_import_target, still_declared
+from dstream.engine.plan.errors import moved_still_declared, no_import_target, removed_still_declared
 from dstream.engine.refresh.moved_blocks import within
 
 
@@ -38,7 +38,7 @@ def check_removed_blocks(context: PlanContext, desired: Collection[str]) -> Iter
     for removed in context.config.removed:
         still = next((address for address in desired if within(address, str(removed.from_))), None)
         if still is not None:
-            yield still_declared(still, removed.range)
+            yield removed_still_declared(still, removed.range)
 
 
 def check_moved_blocks(context: PlanContext, desired: Collection[str]) -> Iterator[Diagnostic]:

@@ -95,24 +95,20 @@ def no_import_target(address: str, declared: bool, subject: SourceRange | None) 
     return error("Nothing to import to", f"The configuration asks for no object at {address}. {fix}", subject)
 
 
-def still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
-    """Return the error for a `removed` block about an object that is still declared."""
-    return error(
-        "Removed object still declared",
-        f"{address} is asked for by the configuration, and a removed block says that it is no longer. Take one of the "
-        "two out.",
-        subject,
-    )
+def removed_still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
+    """Return the error for a `removed` block that names an object that is still declared."""
+    fix = "a removed block removes it. Delete the removed block, or the object's own block."
+    return _still_declared("Removed object still declared", address, fix, subject)
 
 
 def moved_still_declared(address: str, subject: SourceRange | None) -> Diagnostic:
-    """Return the error for a `moved` block away from what is still declared."""
-    return error(
-        "Moved object still declared",
-        f"{address} is declared by the configuration, and a moved block says that it has another address now. Take the "
-        "moved block out, or rename the block.",
-        subject,
-    )
+    """Return the error for a `moved` block that moves an object away that is still declared."""
+    fix = "a moved block gives it another address. Delete the moved block, or rename the object's own block."
+    return _still_declared("Moved object still declared", address, fix, subject)
+
+
+def _still_declared(summary: str, address: str, fix: str, subject: SourceRange | None) -> Diagnostic:
+    return error(summary, f"{address} is declared by the configuration, and {fix}", subject)
 
 
 def sensitive_identity(desired: DesiredObject, name: str) -> Diagnostic:

@@ -8,8 +8,7 @@ from typing import Any
 
 from dstream_mssql import statements
 from dstream_mssql.database import Database
-from dstream_mssql.errors import Lost
-from dstream_mssql.resources.marker import mark, note_retention, read_markers, unmark
+from dstream_mssql.resources.marker import marked, note_retention, read_markers, unmark
 from dstream_mssql.resources.retention import current_retention, want_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
@@ -112,22 +111,16 @@ class CdcDatabase(ResourceType[Connection]):
 
 def _enable(database: Database, name: str, intent: str) -> None:
     """Leave the marker, then enable CDC. Raises ProviderError, with the marker gone unless the result is unknown."""
-    mark(database, intent)
-    try:
-        database.run("enable CDC of the database", "EXEC sys.sp_cdc_enable_db")
-    except Lost:
-        raise  # it may have been enabled: the marker tells
-    except DeniedError as problem:
-        unmark(database)
-        raise DeniedError(
-            "Permission to enable CDC missing",
-            f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
-            f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream then "
-            "uses it as it is.",
-        ) from None
-    except Exception:
-        unmark(database)
-        raise
+    with marked(database, intent):
+        try:
+            database.run("enable CDC of the database", "EXEC sys.sp_cdc_enable_db")
+        except DeniedError as problem:
+            raise DeniedError(
+                "Permission to enable CDC missing",
+                f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
+                f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream then "
+                "uses it as it is.",
+            ) from None
 
 
 def _state(database: Database) -> tuple[str, bool]:

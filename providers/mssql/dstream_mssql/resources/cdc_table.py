@@ -8,9 +8,8 @@ from typing import Any
 
 from dstream_mssql.catalog import Instance, Source, look
 from dstream_mssql.database import Database
-from dstream_mssql.errors import Lost
 from dstream_mssql.names import Table, parse_table, quote
-from dstream_mssql.resources.marker import mark, read_markers, unmark
+from dstream_mssql.resources.marker import marked, read_markers, unmark
 from dstream_mssql.resources.retention import set_noted_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
@@ -76,7 +75,6 @@ class CdcTable(ResourceType[Connection]):
                     f"{table.full} already has a capture instance {name!r}, which dstream did not create. Plan "
                     "again: dstream then uses it as it is.",
                 )
-            mark(database, intent or "", source.table, name)
             role, columns = str(desired.get("role_name") or ""), list(desired.get("columns") or ())
             parameters: list[Any] = [source.table.schema, source.table.name, name]
             if role:
@@ -85,17 +83,12 @@ class CdcTable(ResourceType[Connection]):
             if columns:
                 parameters.append(", ".join(map(quote, columns)))
                 clause = f", @captured_column_list = @P{len(parameters)}"
-            try:
+            with marked(database, intent or "", source.table, name):
                 database.run(
                     f"enable CDC of {table.full}",
                     _ENABLE.format(role="@P4" if role else "NULL", columns=clause),
                     *parameters,
                 )
-            except Lost:
-                raise  # it may have been enabled: the marker tells
-            except Exception:
-                unmark(database, source.table, name)
-                raise
             return self._finished(database, name, desired)
 
     def _finished(self, database: Database, name: str, desired: Mapping[str, Any]) -> Object:

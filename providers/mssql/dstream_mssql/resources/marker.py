@@ -6,9 +6,12 @@ of plans; what was made by a request whose answer was lost is found again by its
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dstream_mssql.database import Database
+from dstream_mssql.errors import Lost
 from dstream_mssql.names import Table
 
 NAME = "dstream_cdc"
@@ -53,6 +56,22 @@ def mark(database: Database, intent: str, table: Table | None = None, instance: 
     verb = "sp_updateextendedproperty" if there else "sp_addextendedproperty"
     at = _AT[0] if table else ""
     database.run("leave a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2{at}", name, intent, *where)
+
+
+@contextlib.contextmanager
+def marked(database: Database, intent: str, table: Table | None = None, instance: str = "") -> Iterator[None]:
+    """Leave a marker for what the block creates, and remove it if that fails.
+
+    After a lost connection the marker stays: the object may exist, and the marker identifies it.
+    """
+    mark(database, intent, table, instance)
+    try:
+        yield
+    except Lost:
+        raise
+    except Exception:
+        unmark(database, table, instance)
+        raise
 
 
 def unmark(database: Database, table: Table | None = None, instance: str = "") -> None:
