@@ -64,6 +64,12 @@ class Change(Struct, frozen=True):
         return self.action is not Action.NO_OP or self.moved_from is not None or self.importing is not None
 
     @property
+    def shown_address(self) -> str:
+        """The address as a plan shows it: an object that was replaced and still exists is `(deposed)`."""
+        address = self.address.removesuffix("#deposed")
+        return self.address if address == self.address else f"{address} (deposed)"
+
+    @property
     def stays(self) -> bool:
         """Whether the object exists and is managed after the apply."""
         return self.after is not None and self.action not in (Action.DELETE, Action.FORGET, Action.DEFERRED)

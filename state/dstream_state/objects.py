@@ -54,7 +54,7 @@ class ObjectState(Struct, frozen=True):
     there; `unresolved`: its existence is unknown. `prevent_destroy`: the provider that asked for it for a task said so,
     who may not be asked again when it is to be destroyed. `timeouts`: those that its block, or that provider, gave it
     when it was last recorded. `replacing`: the reason of a replacement that an apply began and did not finish; empty if
-    there is none.
+    there is none. `protected`: its block had `prevent_destroy` when it was last recorded.
     """
 
     provider: str
@@ -72,6 +72,7 @@ class ObjectState(Struct, frozen=True):
     prevent_destroy: bool = False
     timeouts: Timeouts = NO_TIMEOUTS
     replacing: str = ""
+    protected: bool = False
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -102,6 +103,8 @@ class ObjectState(Struct, frozen=True):
             form["timeouts"] = self.timeouts.to_json()
         if self.replacing:
             form["replacing"] = self.replacing
+        if self.protected:
+            form["protected"] = True
         return form
 
     @classmethod
@@ -125,6 +128,7 @@ class ObjectState(Struct, frozen=True):
             get("prevent_destroy", False),
             Timeouts.from_json(form["timeouts"]) if "timeouts" in form else NO_TIMEOUTS,
             get("replacing", ""),
+            get("protected", False),
         )
 
 

@@ -96,7 +96,7 @@ def _entry(change: Change) -> Entry:
         phrase = "is imported" if change.action is Action.NO_OP else f"is imported, and {phrase}"
     elif change.moved_from is not None:
         phrase = f"was {change.moved_from}" + ("" if change.action is Action.NO_OP else f", and {phrase}")
-    return Entry(change.address, phrase, partial(_lines, change), alarming=change.action.destroys)
+    return Entry(change.shown_address, phrase, partial(_lines, change), alarming=change.action.destroys)
 
 
 def _lines(change: Change) -> list[str]:

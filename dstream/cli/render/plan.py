@@ -106,7 +106,7 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
         yield ""
         return
     phrase = "no longer exists; it will be removed from the state" if _forgotten(change) else _PHRASES[change.action]
-    yield paint(f"  # {change.address} {phrase}", "bold")
+    yield paint(f"  # {change.shown_address} {phrase}", "bold")
     if reason:
         yield paint(f"  # ({reason})", "dim")
     if change.detail:

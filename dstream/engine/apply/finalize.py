@@ -125,6 +125,7 @@ def unchanged_object_records(planned: PlanResult, pool: ProviderPool) -> list[Re
                 dependencies=desired.dependencies,
                 create_before_destroy=desired.lifecycle.create_before_destroy,
                 prevent_destroy=desired.provider_prevents_destroy,
+                protected=desired.lifecycle.prevent_destroy,
                 timeouts=desired.timeouts,
             )
             if kept != item:

@@ -35,12 +35,13 @@ class Progress:
         """Mark a step as done, so that its dependents may start."""
         self.walk.done(step.name)
 
-    def fail(self, step: Step, diagnostics: tuple[Diagnostic, ...]) -> None:
-        """Report a failed step, and skip its dependents."""
+    def fail(self, step: Step, diagnostics: tuple[Diagnostic, ...], *, carried_out: bool = False) -> None:
+        """Report a failed step, and skip its dependents; `carried_out` if only what depends on it may not go on."""
         address = step.change.address
         found = [d if d.address else replace(d, address=address) for d in diagnostics]
         self.diagnostics.extend(found or [error("Provider error", "It gave no reason.", address=address)])
-        self._observer.failed(address, step.kind)
+        if not carried_out:
+            self._observer.failed(address, step.kind)
         self.failed.add(address)
         for name in self.walk.failed(step.name):
             kind, _, skipped = name.partition(" ")

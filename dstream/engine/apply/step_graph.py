@@ -8,14 +8,16 @@ of objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
+from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.targeting import DEPOSED, block_of_text
 from dstream.graph import Dependencies
 from dstream.plan import Action, Change
+from dstream_state import ObjectState
 
 Kind = Literal["create", "update", "destroy", "forget"]
 
@@ -49,12 +51,16 @@ def gate(block: str) -> str:
 
 
 def build_steps(
-    changes: Iterable[Change], block_needs: Mapping[str, Iterable[str]], recorded_needs: Mapping[str, Iterable[str]]
+    changes: Iterable[Change],
+    block_needs: Mapping[str, Iterable[str]],
+    recorded_needs: Mapping[str, Iterable[str]],
+    in_the_way: Collection[str] = (),
 ) -> tuple[Dependencies, dict[str, Step]]:
     """Return the graph of steps and gates, and the steps by name.
 
     `block_needs` are the configuration's dependencies between blocks; `recorded_needs` those of existing objects, by
-    address, as the state has them (blocks, or addresses of objects of the same task).
+    address, as the state has them (blocks, or addresses of objects of the same task). `in_the_way` has the addresses of
+    deposed objects that leave no room for the new one.
     """
     graph = Dependencies()
     steps: dict[str, Step] = {}
@@ -81,10 +87,26 @@ def build_steps(
         if step.deposed:
             graph.add(name, [f"create {address}"])
         elif step.kind == "create" and f"destroy {address}{DEPOSED}" in steps:
-            # There is room for one earlier object beside the present one.
-            graph.add(name, [f"destroy {address}{DEPOSED}"])
-    _removals(graph, by_block, by_address, recorded_needs)
+            earlier = address + DEPOSED
+            if step.change.action is Action.CREATE_THEN_DELETE or earlier in in_the_way:
+                # There is room for one earlier object beside the present one, which is healthy.
+                graph.add(name, [f"destroy {earlier}"])
+            else:
+                graph.add(f"destroy {earlier}", [name])
+    _removals(graph, by_block, by_address, recorded_needs, in_the_way)
     return graph, steps
+
+
+def deposed_in_the_way(desired: Mapping[str, DesiredObject], recorded: Mapping[str, ObjectState]) -> frozenset[str]:
+    """Return the addresses of deposed objects that have the identity of the object that is desired in their place."""
+    return frozenset(
+        address
+        for address, item in recorded.items()
+        if address.endswith(DEPOSED)
+        and (new := desired.get(address.removesuffix(DEPOSED))) is not None
+        and isinstance(item.identity, Mapping)
+        and all(new.attributes.get(name) == value for name, value in item.identity.items())
+    )
 
 
 def _after(step: Step, by_address: Mapping[str, list[Step]], needs: Iterable[str]) -> Iterable[str]:
@@ -100,6 +122,7 @@ def _removals(
     by_block: Mapping[str, list[Step]],
     by_address: Mapping[str, list[Step]],
     recorded_needs: Mapping[str, Iterable[str]],
+    in_the_way: Collection[str],
 ) -> None:
     """Order the destruction of an object after its dependents are destroyed or released it."""
     fences: dict[str, bool] = {}
@@ -118,14 +141,17 @@ def _removals(
                 graph.add(f"released {needed}", _releasing(own, permanent=fences[needed]))
     for needed in fences:
         for target in by_block[needed]:
-            if target.kind == "destroy" and not _precedes_replacement(target, by_address):
+            if target.kind == "destroy" and not _precedes_replacement(target, by_address, in_the_way):
                 graph.add(target.name, [f"released {needed}"])
 
 
-def _precedes_replacement(step: Step, by_address: Mapping[str, list[Step]]) -> bool:
-    """Whether a step destroys a deposed object because another replacement of the same address follows."""
+def _precedes_replacement(step: Step, by_address: Mapping[str, list[Step]], in_the_way: Collection[str]) -> bool:
+    """Whether a step destroys a deposed object to make room for the new one at its address."""
     address = step.change.address
-    return address.endswith(DEPOSED) and address.removesuffix(DEPOSED) in by_address
+    if not address.endswith(DEPOSED):
+        return False
+    present = by_address.get(address.removesuffix(DEPOSED), ())
+    return address in in_the_way or any(each.change.action is Action.CREATE_THEN_DELETE for each in present)
 
 
 def _before(target: Step, dependents: Iterable[Step]) -> Iterable[str]:

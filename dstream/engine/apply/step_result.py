@@ -81,8 +81,8 @@ class StepResults:
         problems = wrong or self._postconditions(running, answer, item)
         if problems:
             # The object exists and is recorded; what needs it does not begin.
-            self._progress.fail(running.step, problems)
-            return False
+            self._progress.fail(running.step, problems, carried_out=not wrong)
+            return not wrong
         self._progress.done(running.step)
         return True
 
@@ -140,6 +140,7 @@ class StepResults:
             holds_data=running.rules.holds_data,
             create_before_destroy=desired.lifecycle.create_before_destroy,
             prevent_destroy=desired.provider_prevents_destroy,
+            protected=desired.lifecycle.prevent_destroy,
             timeouts=desired.timeouts,
         )
 

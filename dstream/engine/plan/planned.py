@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic
 from dstream.engine.evaluate.desired import DesiredObject
+from dstream.engine.evaluate.targeting import DEPOSED
 from dstream.engine.plan.context import PlanContext
 from dstream.engine.plan.errors import cannot_create_before_destroy, destroy_prevented
 from dstream.engine.plan.provider_plan import PlannedChange
@@ -67,6 +68,9 @@ def _change(context: PlanContext, target: RefreshedTarget, trigger: Reason) -> C
     if again:
         forced = remembered
     create_first = desired.block in context.create_first or desired.lifecycle.create_before_destroy
+    tainted = target.prior is not None and target.prior.status == "tainted"
+    if tainted and desired.address + DEPOSED in context.prior.objects:
+        create_first = False  # the healthy object is the deposed one, which goes only after the new one is there
     rules = _rules_of_change(target)
     change = change_of(desired, target.prior, target.refreshed, rules, forced, context.key, create_first=create_first)
     if again and change.reason is remembered:

@@ -11,10 +11,10 @@ from dstream.addresses import DerivedAddress
 from dstream.config import ResourceBlock, TaskBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.evaluate.expansion import InstanceNames
-from dstream.engine.evaluate.targeting import block_of_text, read_address
+from dstream.engine.evaluate.targeting import DEPOSED, block_of_text, read_address
 from dstream.engine.evaluate.timeouts import timeouts_of_removed
 from dstream.engine.plan.context import PlanContext
-from dstream.engine.plan.errors import destroy_prevented, destroy_prevented_by_provider
+from dstream.engine.plan.errors import destroy_prevented, destroy_prevented_by_provider, destroy_prevented_by_state
 from dstream.engine.plan.refreshed import check_prior
 from dstream.engine.plan.resource_diff import removal_of
 from dstream.engine.refresh.moved_blocks import within
@@ -66,13 +66,17 @@ class _RemovalPlanner:
         declared = self._declaration(block)
         if declared is not None:
             self._add_timeouts(address, item, block, declared)
-        if change.action.destroys and declared is not None and declared.lifecycle.prevent_destroy:
+        if not change.action.destroys or address.endswith(DEPOSED):
+            return change  # what was replaced may go: its replacement was allowed
+        if declared is not None and declared.lifecycle.prevent_destroy:
             if change.reason is Reason.RELEASED:
                 return None
             self.problems.append(destroy_prevented(change, declared.range))
-        elif change.action.destroys and item.prevent_destroy:
+        elif item.prevent_destroy:
             subject = declared.range if declared is not None else None
             self.problems.append(destroy_prevented_by_provider(change, subject))
+        elif item.protected and declared is None and not self._removed(address, destroy=True):
+            self.problems.append(destroy_prevented_by_state(change))
         return change
 
     def _reason(self, address: str, block: str) -> Reason:
@@ -86,8 +90,12 @@ class _RemovalPlanner:
 
     def _forgotten(self, address: str) -> bool:
         """Return whether a `removed` block removes an object from the state without destroying it."""
+        return self._removed(address, destroy=False)
+
+    def _removed(self, address: str, *, destroy: bool) -> bool:
+        """Return whether a `removed` block removes an object, and destroys it or not."""
         removed = self._context.config.removed
-        return any(not block.destroy and within(address, str(block.from_)) for block in removed)
+        return any(block.destroy is destroy and within(address, str(block.from_)) for block in removed)
 
     def _declaration(self, block: str) -> ResourceBlock | TaskBlock | None:
         kind, _, rest = block.partition(".")

@@ -150,5 +150,6 @@ def imported_object(
         holds_data=rules.holds_data,
         create_before_destroy=desired.lifecycle.create_before_destroy,
         prevent_destroy=desired.provider_prevents_destroy,
+        protected=desired.lifecycle.prevent_destroy,
         timeouts=desired.timeouts,
     )
