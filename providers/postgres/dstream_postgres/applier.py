@@ -338,6 +338,7 @@ def _foreign_key(problem: BaseException | None, table: TargetTable) -> InvalidEr
     return InvalidError(
         "Foreign key in the target",
         f"{' '.join(str(problem).split())} Rows are written in the order in which they come, and the row that this "
-        f"one refers to did not come before it. Make foreign keys to and from {table.table} DEFERRABLE, have the input "
-        'read the tables that are referred to first, or set session_replication_role = "replica" in the output.',
+        f"one refers to did not come before it. A snapshot reads tables at different moments if it takes longer than "
+        'ten seconds or is interrupted: set session_replication_role = "replica" in the output, at least until it is '
+        f"complete. If the rows come in one transaction, foreign keys of {table.table} that are DEFERRABLE suffice.",
     )

@@ -80,3 +80,32 @@ def base_types(connection: Any, type_oids: Sequence[int]) -> Mapping[int, int]:
             if found:
                 out[oid] = found[0][0]
     return out
+
+
+def referred_first(connection: Any, relations: Sequence[int]) -> list[int]:
+    """The tables (pg_class.oid) in an order in which those that foreign keys refer to come first, else as they are.
+
+    Tables that refer to each other have no such order: they come as they are.
+    """
+    found = rows(
+        connection,
+        "SELECT conrelid::bigint, confrelid::bigint FROM pg_constraint WHERE contype = 'f'"
+        " AND conrelid <> confrelid AND conrelid = ANY (%s::oid[]) AND confrelid = ANY (%s::oid[]) ORDER BY conname",
+        (list(relations), list(relations)),
+    )
+    parents: dict[int, list[int]] = {}
+    for relation, parent in found:
+        parents.setdefault(relation, []).append(parent)
+    out: dict[int, None] = {}
+    begun: set[int] = set()
+    waiting = list(reversed(relations))
+    while waiting:
+        relation = waiting[-1]
+        left = [parent for parent in parents.get(relation, ()) if parent not in begun]
+        if relation not in begun and left:
+            begun.add(relation)
+            waiting += reversed(left)
+            continue
+        begun.add(relation)
+        out.setdefault(waiting.pop())
+    return list(out)

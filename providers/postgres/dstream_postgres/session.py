@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dstream_postgres.catalog import shape_of
+from dstream_postgres.catalog import referred_first, shape_of
 from dstream_postgres.database import connect, error_of
 from dstream_postgres.history import differs, mark_before
 from dstream_postgres.names import Table
@@ -161,6 +161,8 @@ class Session:
         if not unread:
             return
         connection = self._connection()
+        by_relation = {each.member.relation: each for each in unread}
+        unread = [by_relation[relation] for relation in referred_first(connection, list(by_relation))]
         with connection.cursor() as cursor:
             cursor.execute("SET row_security = off")  # an error in place of the rows that a policy lets this role see
         reader = SnapshotReader(connection, self._session, self._config.chunk_rows)

@@ -332,3 +332,22 @@ def test_many_tables_are_read_after_few_waits_for_the_host_and_fit_into_a_checkp
     assert len(run.envelopes) == 250
     assert len(json.dumps(run.checkpoint)) < 16 * 1024
     assert InputRun(database.config(*names), run.checkpoint).finish().envelopes == []
+
+
+def test_tables_that_foreign_keys_refer_to_are_read_first(database: Database):
+    database.execute(
+        "CREATE TABLE top (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY);"
+        "CREATE TABLE middle (id int PRIMARY KEY, up int REFERENCES top, self int REFERENCES middle);"
+        "CREATE TABLE leaf (id int PRIMARY KEY, up int REFERENCES middle, side int REFERENCES other);"
+        "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY REFERENCES a);"
+        "ALTER TABLE a ADD FOREIGN KEY (id) REFERENCES b DEFERRABLE INITIALLY DEFERRED;"
+        "INSERT INTO top VALUES (1); INSERT INTO other VALUES (1); INSERT INTO middle VALUES (1, 1, 1);"
+        "INSERT INTO leaf VALUES (1, 1, 1); BEGIN; INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); COMMIT"
+    )
+    tables = ("leaf", "a", "b", "other", "middle", "top")
+    database.prepare(*tables)
+    run = InputRun(database.config(*tables)).finish()
+    read = [one["metadata"]["TableName"].removeprefix("public.") for one in run.envelopes]
+    assert sorted(read) == sorted(tables)
+    for referring, referred in (("leaf", "middle"), ("leaf", "other"), ("middle", "top")):
+        assert read.index(referred) < read.index(referring), read
