@@ -167,6 +167,14 @@ task "{TASK}" {{
         slot = f"SELECT 1 FROM pg_replication_slots WHERE slot_name = 'd_{self.target}' AND active"
         until(lambda: host.poll() is not None or self.server.execute(slot), "the task to read the slot")
 
+    def await_end(self) -> None:
+        """Wait until all that the source has committed counts as stored, or the run has ended."""
+        host = self._host
+        assert host is not None, "it does not run"
+        ((end,),) = self.server.execute("SELECT pg_current_wal_insert_lsn()", dbname=self.source)
+        slot = f"SELECT 1 FROM pg_replication_slots WHERE slot_name = 'd_{self.target}' AND confirmed_flush_lsn >= %s"
+        until(lambda: host.poll() is not None or self.server.execute(slot, (end,)), "the source's end to be stored")
+
     def kill(self, dice: random.Random) -> None:
         """Kill the host or one of its providers; start the host again if it is gone."""
         host = self._host

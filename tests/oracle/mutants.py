@@ -15,6 +15,8 @@ from typing import Any
 from tests.services.shebang import shebang
 
 ROOT = Path(__file__).resolve().parents[2]
+FAULT = "checkpoint_without_data"
+"""The fault point of `commit_before_data`."""
 WITHIN = 50
 """So many seeds at most are to find each mutant."""
 
@@ -51,15 +53,23 @@ def merge_without_replay() -> None:
 
 
 def commit_before_data() -> None:
-    """The output commits a checkpoint before the data that belongs to it."""
+    """The output commits a checkpoint before the data that belongs to it.
+
+    The fault point `checkpoint_without_data` is the moment between the two, of data that no later session reads again:
+    the rows of a snapshot that was interrupted are read once more.
+    """
     from dstream_postgres.output import PostgresOutput
+    from dstream_sdk.failpoints import fault
 
     flush = PostgresOutput.flush
 
     def early(self: Any, checkpoint: dict[str, Any] | None) -> None:
         if self._checkpoints is not None and not self._begun:
+            changes = any(b'"OperationType":"Read"' not in row.line for row in self._rows)
             self._checkpoints.store(checkpoint)
             self._connection.commit()
+            if changes and checkpoint is not None:
+                fault(FAULT)
         flush(self, checkpoint)
 
     PostgresOutput.flush = early  # type: ignore[method-assign]
@@ -101,16 +111,20 @@ def snapshot_with_row_security() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A provider that is wrong: the side that it stands in for, what makes it wrong, and a seed that finds it."""
+    """A provider that is wrong: the side that it stands in for, what makes it wrong, and a seed that finds it.
+
+    `fault` is the fault point at which it has to die for that, if any.
+    """
 
     side: str
     apply: Callable[[], None]
     seed: int
+    fault: str = ""
 
 
 MUTANTS = {
     "merge_without_replay": Mutant("output", merge_without_replay, 5),
-    "commit_before_data": Mutant("output", commit_before_data, 2),
+    "commit_before_data": Mutant("output", commit_before_data, 1, FAULT),
     "drop_by_name": Mutant("input", drop_by_name, 5),
     "snapshot_with_row_security": Mutant("input", snapshot_with_row_security, 11),
 }

@@ -62,8 +62,7 @@ def test_many_seeds_end_as_the_source_does(server: EmbeddedPostgres, first: int)
     assert not [str(outcome) for outcome in outcomes if outcome.problems]
 
 
-# What a seed shows of `commit_before_data` depends on where a kill falls: only the soak test below looks for it.
-@pytest.mark.parametrize("mutant", sorted(set(MUTANTS) - {"commit_before_data"}))
+@pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_a_mutant_is_found_by_its_seed(server: EmbeddedPostgres, mutant: str):
     assert trial(server, MUTANTS[mutant].seed, mutant=mutant).problems
 

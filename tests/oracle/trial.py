@@ -13,6 +13,7 @@ import psycopg2
 from tests.oracle.alterations import Alterations
 from tests.oracle.compare import differences
 from tests.oracle.following import Dstream, Native, Ways
+from tests.oracle.mutants import MUTANTS
 from tests.oracle.schema import Schema, make
 from tests.oracle.workload import Counts, Workload
 from tests.services.postgres import EmbeddedPostgres
@@ -73,6 +74,8 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
     folder = Path(tempfile.mkdtemp(prefix="oracle-"))
     native = Native(server, source, native_name)
     fault = f"before_commit:{dice.randint(2, 4)}" if kills and dice.random() < 0.3 else ""
+    dies = MUTANTS[mutant].fault if mutant else ""
+    fault = dies or fault
     follower = Dstream(server, source, target, folder, ways, mutant, fault)
     workload = Workload(schema, seed, lambda: psycopg2.connect(server.dsn(source)))
 
@@ -90,7 +93,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
         workload.run(20)
         if when == "beside":
             follower.start()
-            if dice.random() < 0.8:
+            if dice.random() < 0.8 or dies:
                 workload.settle()  # a snapshot waits for open transactions
                 follower.await_stream()
         alterations = Alterations(
@@ -107,6 +110,8 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
                     workload.settle()
                     follower.await_stream()
         workload.finish()
+        if dies:
+            follower.await_end()  # the last changes of all are lost, which nothing writes over
         outcome.counts, outcome.altered = workload.counts, alterations.done
         wrong = follower.finish(_PATIENCE)
         outcome.problems += [wrong] if wrong else []
