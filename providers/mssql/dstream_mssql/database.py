@@ -128,7 +128,7 @@ def connect(target: Target) -> Database:
     with translated("connect to SQL Server", target, raw.getsockname()[0]):
         encryption: Any = tls.Encryption(
             verify=target.encrypt and not target.trust,
-            host_name=target.certificate_host or target.host,
+            host_name=target.certificate_host,
             authority=target.authority,
         )
         connection = pytds.connect(

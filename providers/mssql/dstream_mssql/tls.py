@@ -21,6 +21,7 @@ class Encryption:
 
     verify: bool
     host_name: str
+    """What the certificate has to name; empty for the server that is connected to, also after a redirect."""
     authority: str = ""
 
 
@@ -109,8 +110,9 @@ def establish_channel(session: Any) -> None:
 
     connection = session.conn
     encryption: Encryption = connection._login.tls_ctx
+    host_name = encryption.host_name or str(connection._login.server_name)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context_of(encryption).wrap_bio(incoming, outgoing, server_hostname=encryption.host_name)
+    tls = context_of(encryption).wrap_bio(incoming, outgoing, server_hostname=host_name)
     reader, writer = session._reader, session._writer
     while True:
         try:

@@ -13,6 +13,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -78,6 +80,27 @@ class Cdc:
         self._made: list[Made] = []
         self._read = self._read_made = self._read_altered = 0
         self.scans: list[tuple[datetime, int]] = []
+        self._locked: set[str] = set()
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of a whole change table, as cleanup does that deletes many rows: readers wait, without end.
+
+        Sources: sys-sp-cdc-cleanup-change-table-transact-sql (lock escalation), set-lock-timeout-transact-sql.
+        """
+        with self._database.lock:
+            self._locked.add(name.lower())
+        try:
+            yield
+        finally:
+            with self._database.lock:
+                self._locked.discard(name.lower())
+                self._database.unlocked.notify_all()
+
+    def wait_for_lock(self, instance: Instance) -> None:
+        """Wait until a change table can be read; the caller has the database's lock."""
+        while instance.name.lower() in self._locked:
+            self._database.unlocked.wait()
 
     def enable(self) -> None:
         """sp_cdc_enable_db. SqlError 22906 if it is on."""

@@ -204,7 +204,9 @@ class Connection:
             return False
         self._session = Session(server, login, database, self._number)
         size = min(max(asked.packet_size, 512), 32767)
-        self._send(REPLY, [tokens.login_answer(database.name, size, self._packet_size, asked.token is not None)])
+        by_token = asked.token is not None
+        route = server.routes_to if asked.read_only else None
+        self._send(REPLY, [tokens.login_answer(database.name, size, self._packet_size, by_token, route)])
         self._packet_size = size
         return True
 

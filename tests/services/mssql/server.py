@@ -62,8 +62,9 @@ class SqlServer:
         login_only: bool = False,
         keep_encoded: bool = False,
         flavour: Flavour = BOX,
+        names: tuple[str, ...] = ("127.0.0.1", "localhost"),
     ) -> None:
-        self.flavour = flavour
+        self.flavour, self._names = flavour, names
         self.clock = Clock()
         self.databases: dict[str, Database] = {}
         self.logins = {"sa": Login("sa", "Secret-1", sysadmin=True)}
@@ -73,6 +74,9 @@ class SqlServer:
         self.keep_encoded: dict[Any, bytes] | None = {} if keep_encoded else None
         """Answers as they go over the wire, by request: for measurements, while nothing changes."""
         self.seen = Seen()
+        self.routes_to: tuple[str, int] | None = None
+        """Where the listener of an availability group sends connections with read intent (read-only routing:
+        configure-read-only-routing-for-an-availability-group-sql-server); Azure SQL redirects in the same way."""
         self.before: Callable[[str], None] | None = None
         """Called with the text of each request before it is answered."""
         self.certificate = ""
@@ -199,7 +203,5 @@ class SqlServer:
         authority = trustme.CA()
         folder = Path(self._folder.name)
         authority.cert_pem.write_to_path(folder / "ca.pem")
-        authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
-            folder / "server.pem"
-        )
+        authority.issue_cert(*self._names).private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
         self.authority, self.certificate = str(folder / "ca.pem"), str(folder / "server.pem")

@@ -126,6 +126,7 @@ class Session:
                 if instance is not None:
                     if not self.login.owner and "select cdc" not in {one.lower() for one in self.login.grants}:
                         raise SqlError(229, f"The SELECT permission was denied on the object '{name}'.", 14)
+                    self.database.cdc.wait_for_lock(instance)
                     self.database.cdc.check_readable(instance)
                     return change_table(instance, command_ids=self.database.cdc.command_ids)
             table = self.database.table(f"{schema}.{name}")

@@ -66,8 +66,17 @@ def _changed(kind: int, new: str, old: str) -> bytes:
     return struct.pack("<BHB", 0xE3, len(values) + 1, kind) + values
 
 
-def login_answer(database: str, packet_size: int, earlier: int, by_token: bool) -> bytes:
-    """All that a server says to a login that it lets in."""
+def routing(host: str, port: int) -> bytes:
+    """ENVCHANGE that sends the client to another server (20; MS-TDS 2.2.7.9)."""
+    data = struct.pack("<BH", 0, port) + _us_varchar(host)
+    values = struct.pack("<H", len(data)) + data + b"\0\0"
+    return struct.pack("<BHB", 0xE3, len(values) + 1, 20) + values
+
+
+def login_answer(
+    database: str, packet_size: int, earlier: int, by_token: bool, route: tuple[str, int] | None = None
+) -> bytes:
+    """All that a server says to a login that it lets in, or sends to another server."""
     message = f"Changed database context to '{database}'."
     body = struct.pack("<iBB", 5701, 2, 0) + _us_varchar(message) + _b_varchar(_SERVER) + _b_varchar("") + b"\1\0\0\0"
     info = struct.pack("<BH", 0xAB, len(body)) + body
@@ -83,6 +92,7 @@ def login_answer(database: str, packet_size: int, earlier: int, by_token: bool) 
         + ack
         + _changed(4, str(packet_size), str(earlier))
         + features
+        + (routing(*route) if route else b"")
         + done(0)
     )
 
