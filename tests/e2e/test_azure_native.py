@@ -122,6 +122,10 @@ def test_queues_are_planned_applied_changed_and_destroyed(cloud):
     assert cloud.recorded() == names
     assert cloud.dstream("plan", "-detailed-exitcode").code == 0
     assert cloud.dstream("drift").code == 0
+    cloud.write(NAMESPACE.replace("  sku", '  tags = { team = "shop" }\n  sku'), QUEUES)
+    assert "Plan: 0 to add, 1 to change, 0 to destroy" in cloud.dstream("plan").out, (
+        "queues keep the name that they need"
+    )
     cloud.write(NAMESPACE, QUEUES.replace("max_delivery_count  = 5", "max_delivery_count  = 7"))
     assert "Plan: 0 to add, 1 to change, 0 to destroy" in cloud.dstream("plan").out
     cloud.applied()

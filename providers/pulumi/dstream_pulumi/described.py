@@ -39,6 +39,12 @@ class Described:
         """All properties by their name on Pulumi's side, as inputs where they are both."""
         return {**self.outputs, **self.inputs}
 
+    @property
+    def read_only(self) -> frozenset[str]:
+        """The attributes that are outputs, no inputs and no secrets."""
+        given = {member.name for member in self.inputs.values()}
+        return frozenset(member.name for member in self.outputs.values() if not member.secret) - given
+
     def forces(self, path: str) -> bool:
         """Whether a change at a property path replaces an object by the word of the schema, not of the plugin."""
         return forced(self.inputs, path) or forced(self.outputs, path)

@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 from dstream_pulumi.described import Described
 from dstream_pulumi.inputs import Inputs, has_unknown, has_withheld, known, seconds_left, visibly, without_unconfigured
 from dstream_pulumi.names import logical_name
-from dstream_pulumi.notes import Path, keep_note, make_note, mark_secrets, read_note, texts_at, unwrap_secrets
+from dstream_pulumi.notes import (
+    Path,
+    keep_note,
+    make_note,
+    mark_secrets,
+    read_note,
+    texts_at,
+    unwrap_secrets,
+)
 from dstream_pulumi.paths import first_step
+from dstream_pulumi.present import present_outputs
 from dstream_pulumi.translate import to_attributes, to_properties
 from dstream_pulumi.unsteady import is_unsteady
 from dstream_pulumi.wire import from_struct, to_struct
@@ -221,9 +230,12 @@ class PluginType(ResourceType[Any]):
             elif name in desired:
                 found[name] = desired[name]
         gone = {self._name(name) for name in changed}
+        unchanged = (value for name, value in checked.items() if name not in changed)
+        stays = present_outputs(self._about.read_only, prior, unchanged)
         for name in prior.attributes:
             if name not in found and name not in gone:
-                found[name] = UNKNOWN
+                # An unknown name of a namespace would replace its queues; an input that is not set stays out of Update.
+                found[name] = stays.get(name, UNKNOWN)
         if "id" in prior.attributes:
             found["id"] = prior.attributes["id"]
         return found

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from dstream_pulumi.client import CUT_OFF
+from dstream_pulumi.present import present_outputs
 from dstream_sdk import (
     UNKNOWN,
     WITHHELD,
@@ -50,8 +51,21 @@ def test_a_change_in_place_keeps_the_generated_name(kind, context):
     attributes, replace = planned(thing, context(), {"size": 4}, made)
     assert replace == [] and attributes["size"] == 4
     assert attributes["thing_name"] == made.attributes["thing_name"]
+    assert attributes["access_key"] is UNKNOWN and attributes["updated_at"] is UNKNOWN, "a secret, and a clock"
     changed = thing.update(context(), made, known(attributes))
     assert changed.identity == made.identity and changed.attributes["size"] == 4
+
+
+def test_an_update_leaves_what_its_id_and_its_unchanged_inputs_determine():
+    """All of it unknown would replace what refers to it (pulumi/pulumi-azure-nextgen#64)."""
+    id_ = "/subscriptions/x/providers/Microsoft.ServiceBus/namespaces/shop"
+    attributes = {
+        "name": "shop", "type": "Microsoft.ServiceBus/Namespaces", "region": "north", "url": "sb://shop", "part": "sho",
+        "etag": "shop", "port": 5, "key": WITHHELD,
+    }  # fmt: skip
+    prior = Object({"id": id_}, attributes, None)
+    found = present_outputs([*attributes, "gone"], prior, ["north", 5])
+    assert found == {"name": "shop", "type": "Microsoft.ServiceBus/Namespaces", "region": "north"}
 
 
 def test_a_change_that_replaces_says_why_and_generates_another_name(kind, context):
