@@ -29,13 +29,28 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f' Did you mean "{found[0]}"?' if found else ""
 
 
-def is_reference(expr: Expr) -> bool:
-    """Return whether an expression is a static reference: names, and literal indexes."""
+_INSTANCE_KEYS = (("each", "key"), ("count", "index"))
+
+
+def is_reference(expr: Expr, *, instance_keys: bool = False) -> bool:
+    """Return whether an expression is a static reference: names, and literal indexes.
+
+    With `instance_keys`, an index may also be `each.key` or `count.index`.
+    """
     while isinstance(expr, GetAttr | Index):
-        if isinstance(expr, Index) and not isinstance(expr.key, Literal):
+        if isinstance(expr, Index) and not _is_static_key(expr.key, instance_keys=instance_keys):
             return False
         expr = expr.value
     return isinstance(expr, Variable | SplatItem)
+
+
+def _is_static_key(expr: Expr, *, instance_keys: bool) -> bool:
+    return isinstance(expr, Literal) or (instance_keys and _is_instance_key(expr))
+
+
+def _is_instance_key(expr: Expr) -> bool:
+    root = expr.value if isinstance(expr, GetAttr) else None
+    return isinstance(expr, GetAttr) and isinstance(root, Variable) and (root.name, expr.name) in _INSTANCE_KEYS
 
 
 class BlockReader:
@@ -102,8 +117,8 @@ class BlockReader:
         )
         return default
 
-    def references(self, name: str) -> tuple[Expr, ...]:
-        """Return an argument that is a list of references."""
+    def references(self, name: str, *, instance_keys: bool = False) -> tuple[Expr, ...]:
+        """Return an argument that is a list of references; see `is_reference`."""
         expr = self.optional(name)
         if expr is None:
             return ()
@@ -112,7 +127,7 @@ class BlockReader:
             return ()
         found = []
         for item in expr.items:
-            if is_reference(item) and not isinstance(item, Variable):
+            if is_reference(item, instance_keys=instance_keys) and not isinstance(item, Variable):
                 found.append(item)
             else:
                 detail = f'"{name}" lists references such as postgres_publication.orders or task.copy, without quotes.'

@@ -69,7 +69,7 @@ def lifecycle(reader: BlockReader) -> Lifecycle:
         inner.flag("prevent_destroy", False),
         _ignored(inner),
         inner.flag("create_before_destroy", False),
-        inner.references("replace_triggered_by"),
+        inner.references("replace_triggered_by", instance_keys=True),
         inner.conditions("precondition"),
         inner.conditions("postcondition"),
     )

@@ -5,7 +5,10 @@ Errors of different blocks are collected; dependents of a broken block are skipp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+
+from msgspec.structs import replace
 
 from dstream.addresses import ResourceAddress
 from dstream.config import ResourceBlock
@@ -16,18 +19,19 @@ from dstream.engine.evaluate.output_values import output_change
 from dstream.engine.evaluate.targeting import read_address
 from dstream.engine.plan.collect import PlannedBlocks, plan_result
 from dstream.engine.plan.context import PlanContext, open_context
-from dstream.engine.plan.evaluated import EvaluatedBlock, evaluate_resource, evaluate_task
+from dstream.engine.plan.evaluated import EvaluatedBlock, ObjectGroup, evaluate_resource, evaluate_task
 from dstream.engine.plan.object_values import planned_value, prior_value
 from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planned import PlannedGroup, plan_group
 from dstream.engine.plan.recorded_answers import RecordedAnswers
 from dstream.engine.plan.refreshed import refresh_group
-from dstream.engine.plan.replace_triggers import trigger_reason
+from dstream.engine.plan.replace_triggers import by_instance, trigger_reason
 from dstream.engine.plan.task_notes import task_note
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.task_instance import TaskInstance
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.setup.operation import Operation
+from dstream.lang import Scope
 from dstream.plan import Action, Change, Reason, has_unknown_part
 from dstream_state import V1_LIFECYCLE, Snapshot
 
@@ -135,9 +139,13 @@ class _Fold:
         context, planned = self._context, self.planned
         planned.values.update(evaluated.values)
         found = []
-        for group in evaluated.groups:
+        for group in _by_trigger(evaluated):
             trigger = trigger_reason(
-                evaluated.lifecycle, context.config.resources, planned.changes, planned.changed_blocks
+                evaluated.lifecycle,
+                context.config.resources,
+                planned.changes,
+                planned.changed_blocks,
+                _scope_of(group, context.scope),
             )
             refreshed = refresh_group(context, group, trigger)
             made = plan_group(context, refreshed, trigger)
@@ -203,6 +211,19 @@ class _Fold:
             address = read_address(text)
             if isinstance(address, ResourceAddress):
                 context.values.set(address.type, address.name, address.key, partial(prior_value, context, text))
+
+
+def _by_trigger(evaluated: EvaluatedBlock) -> Iterable[ObjectGroup]:
+    """Return the groups of a block, one for each object if `replace_triggered_by` depends on the instance."""
+    if not by_instance(evaluated.lifecycle):
+        return evaluated.groups
+    return [replace(group, objects=(each,)) for group in evaluated.groups for each in group.objects]
+
+
+def _scope_of(group: ObjectGroup, scope: Scope) -> Scope:
+    """Return the scope of the only object of a group, otherwise that of all."""
+    bind = group.objects[0].bind_instance if len(group.objects) == 1 else None
+    return scope if bind is None else bind(scope)
 
 
 def _deferred(task: TaskInstance, required: RequiredObjects) -> Change:

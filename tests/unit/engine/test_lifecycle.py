@@ -2,6 +2,8 @@
 
 import pytest
 
+from dstream.engine.commands.validate import lint
+from dstream.engine.setup.operation import OperationInputs
 from dstream.plan import Action, Reason
 from tests.services.recorder.world import World, actions, change, refused
 
@@ -61,6 +63,33 @@ def test_one_instance_can_set_off_a_replacement_and_the_others_do_not(world: Wor
     assert set(actions(world.plan())) == {'rec_planned.m["y"]'}
     world.write(many.format(2, 1) + follower)
     assert set(actions(world.plan())) == {'rec_planned.m["x"]', "rec_planned.f"}
+
+
+EACH = """
+resource "rec_planned" "m" {{
+  for_each = {{ x = {0}, y = 1 }}
+  name     = each.key
+  size     = each.value
+}}
+resource "rec_planned" "f" {{
+  for_each = toset(["x", "y"])
+  name     = "f${{each.key}}"
+  lifecycle {{
+    replace_triggered_by = [rec_planned.m[each.key]{1}]
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize("attribute", ["", ".size", '["size"]'])
+def test_the_instance_of_the_same_key_sets_off_a_replacement_of_one_instance(world: World, attribute: str) -> None:
+    world.apply(EACH.format(1, attribute))
+    assert lint(OperationInputs(config=world.folder)).diagnostics == ()
+    world.write(EACH.format(2, attribute))
+    found = actions(world.plan())
+    assert found == {'rec_planned.m["x"]': Action.UPDATE, 'rec_planned.f["x"]': Action.REPLACE}
+    world.apply()
+    assert not world.plan().has_changes
 
 
 def test_the_objects_of_a_task_are_replaced_when_something_sets_it_off(world: World) -> None:
