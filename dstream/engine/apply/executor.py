@@ -18,7 +18,7 @@ from dstream.engine.apply.apply_state import ApplyState
 from dstream.engine.apply.finalize import Finalizer, unchanged_object_records
 from dstream.engine.apply.live_objects import LiveObjects
 from dstream.engine.apply.progress import Progress
-from dstream.engine.apply.step_graph import Step, build_steps, deposed_in_the_way
+from dstream.engine.apply.step_graph import Step, build_steps, deposed_in_the_way, through_empty
 from dstream.engine.apply.step_request import RunningStep, StepRequests
 from dstream.engine.apply.step_result import StepResults, summaries
 from dstream.engine.plan.plan_result import PlanResult
@@ -35,6 +35,7 @@ class Executor:
         """Carry out `planned.plan`, at most `parallelism` changes at the same time."""
         self._state, self._planned, self._parallelism = state, planned, parallelism
         prior_needs = {address: item.dependencies for address, item in planned.snapshot.resources.items()}
+        prior_needs = through_empty(prior_needs, planned.block_needs)
         in_the_way = deposed_in_the_way(planned.desired, planned.snapshot.resources)
         graph, self._steps = build_steps(planned.plan.changes, planned.block_needs, prior_needs, in_the_way)
         self.progress = Progress(graph, state.observer)

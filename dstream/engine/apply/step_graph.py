@@ -109,6 +109,53 @@ def deposed_in_the_way(desired: Mapping[str, DesiredObject], recorded: Mapping[s
     )
 
 
+def through_empty(
+    recorded_needs: Mapping[str, tuple[str, ...]], block_needs: Mapping[str, Iterable[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the recorded dependencies, extended through needed blocks that have no objects.
+
+    Such a block (`count = 0`) is not recorded: what it depends on is in the configuration. What the state has the other
+    way around stays as it is there.
+    """
+    above: dict[str, set[str]] = {}
+    for address, needs in recorded_needs.items():
+        above.setdefault(block_of_text(address), set()).update(map(block_of_text, needs))
+    found: dict[str, tuple[str, ...]] = {}
+    extended: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+    for address, needs in recorded_needs.items():
+        case = (block_of_text(address), needs)
+        if case not in extended:
+            extended[case] = _extended(*case, above, block_needs)
+        found[address] = extended[case]
+    return found
+
+
+def _extended(
+    block: str, needs: tuple[str, ...], above: Mapping[str, set[str]], block_needs: Mapping[str, Iterable[str]]
+) -> tuple[str, ...]:
+    empty = [each for each in needs if block_of_text(each) not in above]
+    found, seen = list(needs), set(needs)
+    while empty:
+        for each in block_needs.get(empty.pop(), ()):
+            if each in seen or block in _reached(each, above):
+                continue
+            seen.add(each)
+            found.append(each)
+            if each not in above:
+                empty.append(each)
+    return tuple(found)
+
+
+def _reached(block: str, above: Mapping[str, set[str]]) -> set[str]:
+    """Return a block and the blocks that its recorded objects depend on, directly or not."""
+    found, waiting = {block}, [block]
+    while waiting:
+        fresh = above.get(waiting.pop(), set()) - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
 def _after(step: Step, by_address: Mapping[str, list[Step]], needs: Iterable[str]) -> Iterable[str]:
     yield from (gate(needed) for needed in needs)
     for needed in step.change.dependencies:

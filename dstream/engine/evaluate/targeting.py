@@ -19,8 +19,9 @@ class Selection:
     """The selected blocks and objects: the targets with their dependencies, or all but the excluded ones.
 
     A target is a block, an instance of it, or an object of a task. Dependencies of a target are included as entire
-    blocks, and dependents of an excluded object are left out as entire blocks. A destroy reverses this: it includes the
-    dependents of a target, and leaves out the dependencies of an excluded object.
+    blocks, and dependents of an excluded object are left out as entire blocks. Outputs that depend on nothing but the
+    included blocks are included. A destroy reverses this: it includes the dependents of a target, and leaves out the
+    dependencies of an excluded object.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Selection:
             # One that is wanted as a whole, by itself or since another target needs it, is not wanted in parts.
             if block in self._only[block] or block in needed:
                 del self._only[block]
+        if not self._destroy:
+            self._names |= _outputs_of(self._names, operation)
 
     def _leave_out(self, left: list[tuple[str, str]], operation: Operation) -> None:
         graph = operation.graph
@@ -119,6 +122,17 @@ class Selection:
 
     def _is_excluded(self, address: str) -> bool:
         return any(_below(address, each) for each in self._excluded)
+
+
+def _outputs_of(names: set[str], operation: Operation) -> set[str]:
+    """Return the outputs that depend on selected objects alone, with their dependencies: they have no targets."""
+    found: set[str] = set()
+    for output in operation.config.outputs:
+        needed = operation.graph.closure([f"output.{output}"])
+        objects = {each for each in needed if each.partition(".")[0] not in ("var", "local", "provider", "output")}
+        if objects and objects <= names:
+            found |= needed | {f"output.{output}"}
+    return found
 
 
 def _below(address: str, prefix: str) -> bool:

@@ -42,10 +42,12 @@ def check_removed_blocks(context: PlanContext, desired: Collection[str]) -> Iter
 
 
 def check_moved_blocks(context: PlanContext, desired: Collection[str]) -> Iterator[Diagnostic]:
-    """Yield an error for each `moved` block away from an object that is still declared."""
+    """Yield an error for each `moved` block away from a block or an object that is still declared."""
+    blocks = context.operation.needs
     for moved in context.config.moved:
         old, new = str(moved.from_), str(moved.to)
         # From `a` to `a[0]`, `a` is the one object without a key, else a block with all its instances.
         all_instances = "[" in old or "[" not in new
-        if any(within(address, old) if all_instances else address == old for address in desired):
+        still = all_instances and old in blocks
+        if still or any(within(address, old) if all_instances else address == old for address in desired):
             yield moved_still_declared(old, moved.range)

@@ -42,7 +42,7 @@ class PlannedBlocks:
         self.objects: dict[str, PlannedObject] = {}
         self.changes: dict[str, Change] = {}
         self.changed_blocks: set[str] = set()
-        """Blocks with a change of an existing object, for `replace_triggered_by`."""
+        """Blocks with an object that is created, updated or replaced, for `replace_triggered_by`."""
         self.values: dict[str, Any] = {}
         """The evaluated attributes of declared objects."""
         self.by_provider: dict[str, PlannedChange] = {}
@@ -60,7 +60,7 @@ class PlannedBlocks:
         for planned in group.objects:
             self.objects[planned.desired.address] = planned
             self.changes[planned.desired.address] = planned.change
-            if planned.change.action not in (Action.NO_OP, Action.CREATE):
+            if planned.change.action is not Action.NO_OP:
                 self.changed_blocks.add(planned.desired.block)
 
     def defer(self, block: str, change: Change) -> None:

@@ -61,6 +61,8 @@ class _RemovalPlanner:
         self.problems += check_prior(address, item, refreshed)
         block = block_of_text(address)
         change = removal_of(address, item, refreshed, self._reason(address, block), context.key)
+        if not context.options.destroy:
+            change = replace(change, moved_from=context.prior.previous_addresses.get(address))
         if self._forgotten(address):
             change = replace(change, action=Action.FORGET, reason=Reason.NONE, detail="a removed block forgets it")
         declared = self._declaration(block)

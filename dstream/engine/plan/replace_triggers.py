@@ -24,8 +24,8 @@ def trigger_reason(
 ) -> Reason:
     """Return the reason to replace an object, if a reference in its `replace_triggered_by` changes.
 
-    `changed_blocks` are the blocks with a change of an existing object. `scope` has the keys
-    of the object's instance.
+    `changed_blocks` are the blocks with an object that is created, updated or replaced. `scope` has the keys of the
+    object's instance.
     """
     for expr in lifecycle.replace_triggered_by:
         for reference in _references(expr, scope):
@@ -71,9 +71,7 @@ def _triggers(reference: Reference, resources: Resources, changes: Mapping[str, 
     if declared.for_each is not None or declared.count is not None:
         prefix, rest = str(ResourceAddress(declared.type, declared.name, rest[0])), rest[1:]
     changed = [
-        change
-        for address, change in changes.items()
-        if within(address, prefix) and change.action not in (Action.NO_OP, Action.CREATE)
+        change for address, change in changes.items() if within(address, prefix) and change.action is not Action.NO_OP
     ]
     if not rest:
         return bool(changed)

@@ -41,7 +41,7 @@ def apply_moves(recorded: Mapping[str, ObjectState], config: Config) -> Moves:
     Blocks without a recorded source have no effect.
     """
     moves = Moves(dict(recorded))
-    _apply(moves, config.moved)
+    _apply(moves, _in_order(config.moved))
     _apply(moves, list(_implied(moves.resources, config)))
     return moves
 
@@ -53,6 +53,24 @@ def _implied(recorded: Mapping[str, ObjectState], config: Config) -> Iterator[Mo
         old, new = (first, alone) if block.count is None else (alone, first)
         if block.for_each is None and str(old) in recorded and str(new) not in recorded:
             yield MovedBlock(old, new, block.range)
+
+
+def _in_order(blocks: Iterable[MovedBlock]) -> Iterator[MovedBlock]:
+    """Yield `moved` blocks so that those of a chain follow each other, however they are written."""
+    waiting = list(blocks)
+    while waiting:
+        block = next((each for each in waiting if not any(_precedes(other, each) for other in waiting)), waiting[0])
+        waiting.remove(block)
+        yield block
+
+
+def _precedes(first: MovedBlock, second: MovedBlock) -> bool:
+    """Whether a move delivers what another takes away, or is about a part of what it moves."""
+    old, new, later_old, later_new = (str(each) for each in (first.from_, first.to, second.from_, second.to))
+    if first is second:
+        return False
+    chained = within(later_old, new) or within(new, later_old)
+    return chained or (old != later_old and within(old, later_old)) or (new != later_new and within(later_new, new))
 
 
 def _apply(moves: Moves, blocks: Iterable[MovedBlock]) -> None:

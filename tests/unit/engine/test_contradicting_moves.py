@@ -3,7 +3,7 @@
 import pytest
 
 from dstream.plan import Action
-from tests.services.recorder.world import World, actions, refused
+from tests.services.recorder.world import World, actions, change, refused
 
 
 def block(name: str, own: str, more: str = "") -> str:
@@ -16,6 +16,7 @@ def moved(old: str, new: str) -> str:
 
 A, B, C = (block(name, f'"{name}"') for name in "abc")
 COUNTED = block("a", '"a${count.index}"', "  count = 2\n")
+NONE = block("a", '"a${count.index}"', "  count = 0\n")
 KEYED = block("a", '"a${each.key}"', '  for_each = toset(["x", "y"])\n')
 
 
@@ -24,6 +25,7 @@ KEYED = block("a", '"a${each.key}"', '  for_each = toset(["x", "y"])\n')
     [
         (A + B + moved("rec_planned.a", "rec_planned.b"), "Moved object still declared"),
         (COUNTED + B + moved("rec_planned.a[0]", "rec_planned.b"), "Moved object still declared"),
+        (NONE + B + moved("rec_planned.a", "rec_planned.b"), "Moved object still declared"),
         (B + C + moved("rec_planned.a", "rec_planned.b") + moved("rec_planned.a", "rec_planned.c"), "Ambiguous move"),
     ],
 )
@@ -43,10 +45,12 @@ def test_a_move_to_an_instance_of_the_same_block_is_none(world: World, after: st
     assert world.plan() is not None
 
 
-def test_a_chain_of_moves_is_none(world: World) -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_chain_of_moves_is_none(world: World, order: int) -> None:
     world.write(A)
     world.apply()
-    world.write(block("c", '"a"') + moved("rec_planned.a", "rec_planned.b") + moved("rec_planned.b", "rec_planned.c"))
+    chain = [moved("rec_planned.a", "rec_planned.b"), moved("rec_planned.b", "rec_planned.c")]
+    world.write(block("c", '"a"') + "".join(chain[::order]))
     assert actions(world.plan()) == {}
 
 
@@ -72,3 +76,10 @@ def test_other_instances_stay_where_one_without_a_key_is_moved(world: World) -> 
     world.write(A)
     found = actions(world.plan())
     assert found == {"rec_planned.a[1]": Action.DELETE}
+
+
+def test_an_object_that_is_moved_and_removed_shows_where_it_was(world: World) -> None:
+    world.apply(A)
+    world.write(NONE)
+    planned = change(world.plan(), "rec_planned.a[0]")
+    assert (planned.action, planned.moved_from) == (Action.DELETE, "rec_planned.a")

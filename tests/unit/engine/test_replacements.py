@@ -32,3 +32,12 @@ def test_a_replacement_takes_the_configured_value_of_an_ignored_attribute(world:
     assert change(world.plan(replace=(f"{kind}.a",)), f"{kind}.a").after["note"] == "second"
     world.apply(replace=(f"{kind}.a",))
     assert world.recorder.objects()[f"{kind} a"]["note"] == "second"
+
+
+@pytest.mark.parametrize("what", ["rec_planned.s", "rec_planned.s.size"])
+def test_an_object_that_is_created_triggers_a_replacement(world: World, what: str) -> None:
+    more = f"  lifecycle {{\n    replace_triggered_by = [{what}]\n  }}\n"
+    world.apply(DECIDING.format(more=""))
+    world.write(DECIDING.format(more=more) + SOURCE.format(1))
+    planned = change(world.plan(), "rec_deciding.d")
+    assert (planned.action, planned.reason) == (Action.REPLACE, Reason.TRIGGERED)

@@ -121,3 +121,10 @@ def test_only_what_exists_is_taken_also_where_there_are_secrets(world: World, ki
     assert b"p4ss" not in world.everything_written()
     world.apply()
     assert not world.plan().has_changes
+
+
+def test_an_output_that_depends_on_targets_alone_is_planned_with_them(world: World) -> None:
+    two = 'resource "rec_planned" "a" {\n  name = "a"\n}\nresource "rec_planned" "b" {\n  name = "b"\n}\n'
+    outputs = 'output "own" {{\n  value = rec_planned.a.name\n}}\noutput "both" {{\n  value = "{}{}"\n}}\n'
+    world.write(two + outputs.format("${rec_planned.a.name}", "${rec_planned.b.name}"))
+    assert [each.name for each in world.plan(targets=("rec_planned.a",)).outputs] == ["own"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from dstream.engine.apply.step_graph import build_steps
+from dstream.engine.apply.step_graph import build_steps, through_empty
 from dstream.graph import Walk, cycles
 from dstream.plan import Action, Change
 
@@ -99,3 +99,14 @@ def test_an_old_object_that_is_still_there_makes_room_before_the_next_one_become
     ]
     made = order(changes, KEYED, {"t.b": ("t.a",), 't.a["x"]': (), 't.a["x"]#deposed': ()})
     assert made == ['destroy t.a["x"]#deposed', 'create t.a["x"]', "update t.b", 'destroy t.a["x"]']
+
+
+def test_what_is_needed_through_a_block_without_objects_is_destroyed_last() -> None:
+    blocks, recorded = {"t.c": ("t.b",), "t.b": ("t.a",), "t.a": ()}, {"t.c": ("t.b",), "t.a": ()}
+    going = [change("t.a", Action.DELETE), change("t.c", Action.DELETE)]
+    assert order(going, blocks, through_empty(recorded, blocks)) == ["destroy t.c", "destroy t.a"]
+
+
+def test_what_the_state_has_the_other_way_around_stays_so() -> None:
+    blocks, recorded = {"t.c": ("t.b",), "t.b": ("t.a",), "t.a": ()}, {"t.c": ("t.b",), "t.a": ("t.c",)}
+    assert through_empty(recorded, blocks) == recorded
