@@ -19,12 +19,18 @@ replace github.com/hashicorp/hcl/v2 v2.20.1 => github.com/opentofu/hcl/v2 v2.20.
 IMPORT = '//go:build tools\n\npackage tools\n\nimport _ "github.com/opentofu/opentofu/cmd/tofu"\n'
 
 
+def program() -> Path:
+    """Return where the program is once it is built."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "dstream-bench" / f"opentofu-{VERSION}" / "tofu"
+
+
 def build_opentofu() -> Path | None:
     """Return the program, built now or before; None, and a line that says so, where there is no Go."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dstream-bench" / f"opentofu-{VERSION}"
-    program = folder / "tofu"
-    if program.exists():
-        return program
+    built = program()
+    if built.exists():
+        return built
+    folder = built.parent
     go = shutil.which("go")
     if go is None:
         print("There is no Go here to build OpenTofu with: dstream is measured alone.", file=sys.stderr)
@@ -39,5 +45,5 @@ def build_opentofu() -> Path | None:
         if done.returncode:
             print(f"OpenTofu cannot be built: {done.stderr[-2000:]}", file=sys.stderr)
             return None
-    (folder / "tofu.new").replace(program)
-    return program
+    (folder / "tofu.new").replace(built)
+    return built

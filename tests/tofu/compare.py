@@ -1,0 +1,132 @@
+"""The differences between the results of OpenTofu and of dstream for one step.
+
+Differences that are meant have a rule here, and a line in docs/coming-from-terraform.md. A rule changes the result of
+OpenTofu to what dstream is expected to show, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tests.tofu.results import Result
+from tests.tofu.steps import Step
+
+REASONS = {
+    "replace_because_tainted": "tainted",
+    "replace_by_request": "requested",
+    "replace_by_triggers": "replace_triggered_by",
+    "replace_because_cannot_update": None,  # `replace_paths` say so
+    "delete_because_no_resource_config": "not_in_configuration",
+    "delete_because_wrong_repetition": "not_in_configuration",
+    "delete_because_count_index": "not_in_configuration",
+    "delete_because_each_key": "not_in_configuration",
+    "delete_because_no_move_target": "not_in_configuration",
+}
+"""The reason of dstream for each of OpenTofu."""
+
+REASONLESS = ("create", "forget")
+"""Actions for which OpenTofu gives a reason and dstream does not: a trigger of an object that does not exist yet, and
+the missing block of an object that a `removed` block names."""
+
+ENDS = {
+    "Moved resource instances excluded by targeting": "moved-and-targeted",
+    "no change found for ": "trigger-without-instances",
+}
+"""The beginnings of summaries with which OpenTofu refuses what dstream accepts, and the names of these rules. A trial
+ends with them, since the states differ from then on."""
+
+KEPT = {
+    "targeted-deletion": "OpenTofu plans a deletion with -target, and does not carry it out, without an error.",
+    "released-first": "dstream deletes an object after those that release it were updated: not if an update fails.",
+    "remembered-replacement": "dstream plans a replacement again that an apply began and did not finish.",
+}
+"""The rules for what one program keeps or does again after an apply that both planned alike. They end a trial too."""
+
+REFUSALS = {
+    "Resource instance cannot be destroyed": "Destruction prevented",
+    "Resource postcondition failed": "Postcondition not met",
+    "Resource precondition failed": "Precondition not met",
+    "Moved object still exists": "Moved object still declared",
+}
+"""The summary of dstream for each of OpenTofu."""
+
+
+def plan_differences(step: Step, ours: Result, theirs: Result) -> list[str]:
+    """Return what differs in the plan of a step, and in the errors of its apply."""
+    found = _refused("refusal of the plan", ours.refused, theirs.refused)
+    found += _changes("plan", ours.plan, theirs.plan, destroy=step.destroy)
+    # The plan of a destroy leaves out the outputs, which go with the objects.
+    found += _differ("outputs", ours.outputs, {} if step.destroy else theirs.outputs)
+    return found + _refused("errors of the apply", ours.failed, theirs.failed)
+
+
+def outcome_differences(ours: Result, theirs: Result) -> list[str]:
+    """Return what differs in the state after a step, and in the next plan."""
+    found = _mapping("state", ours.state, theirs.state)
+    found += _differ("objects that are kept", ours.kept, theirs.kept)
+    found += _refused("refusal of the next plan", ours.again_refused, theirs.again_refused)
+    return found + _changes("next plan", ours.again, theirs.again, destroy=False)
+
+
+def refused_by_opentofu(theirs: Result) -> str:
+    """Return the name of the rule by which OpenTofu refuses a step that dstream accepts; empty if there is none."""
+    summaries = [*theirs.refused, *theirs.again_refused]
+    return next((rule for text, rule in ENDS.items() for each in summaries if each.startswith(text)), "")
+
+
+def kept_by_one(step: Step, ours: Result, theirs: Result) -> str:
+    """Return the name of the rule by which one program keeps what both plan to delete; empty if there is none."""
+    planned = {address for address, each in theirs.plan.items() if "delete" in each["actions"]}
+    deleted = {event.address for event in theirs.events if event.action == "delete"}
+    if step.targets and not theirs.failed and planned - deleted:
+        return "targeted-deletion"
+    more = ours.state.keys() - theirs.state.keys()
+    if ours.failed and theirs.failed and more and more <= planned:
+        return "released-first"
+    if ours.failed and theirs.failed and any(_remembered(each, ours, theirs) for each in ours.again):
+        return "remembered-replacement"
+    return ""
+
+
+def _remembered(address: str, ours: Result, theirs: Result) -> bool:
+    """Whether both planned to replace an object, and only dstream plans it again."""
+    replaced = ("delete-create", "create-delete")
+    mine, other, planned = (each.get(address, {}).get("actions") for each in (ours.again, theirs.again, theirs.plan))
+    return mine in replaced and planned in replaced and other not in replaced
+
+
+def _refused(what: str, ours: list[str], theirs: list[str]) -> list[str]:
+    """Compare refusals. Both have to refuse, and for a reason in common: dstream reports fewer errors of one run."""
+    expected = {REFUSALS.get(each, each) for each in theirs}
+    return [] if set(ours) & expected else _differ(what, ours, sorted(expected))
+
+
+def _changes(what: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], *, destroy: bool) -> list[str]:
+    return _mapping(what, ours, {address: _expected(each, destroy) for address, each in theirs.items()})
+
+
+def _expected(change: Mapping[str, Any], destroy: bool) -> dict[str, Any]:
+    """Return a change of OpenTofu as dstream shows it."""
+    found = dict(change)
+    reason = found.pop("reason", None)
+    if found["actions"] in REASONLESS:
+        return found
+    if destroy and reason is None:
+        return {**found, "reason": "destroy"}
+    if reason is not None and (ours := REASONS.get(reason, reason)) is not None:
+        found["reason"] = ours
+    return found
+
+
+def _mapping(what: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    found = []
+    for address in sorted(ours.keys() | theirs.keys()):
+        found += _differ(f"{what}: {address}", ours.get(address), theirs.get(address))
+    return found
+
+
+def _differ(what: str, ours: Any, theirs: Any) -> list[str]:
+    left, right = json.dumps(ours, sort_keys=True), json.dumps(theirs, sort_keys=True)
+    return [] if left == right else [f"{what}\n    dstream  {left}\n    OpenTofu {right}"]
