@@ -7,6 +7,7 @@ OpenTofu to what dstream is expected to show, and nothing else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,13 +34,16 @@ the missing block of an object that a `removed` block names."""
 ENDS = {
     "Moved resource instances excluded by targeting": "moved-and-targeted",
     "no change found for ": "trigger-without-instances",
+    "Cycle: ": "cycle",
 }
 """The beginnings of summaries with which OpenTofu refuses what dstream accepts, and the names of these rules. A trial
 ends with them, since the states differ from then on."""
 
 KEPT = {
-    "targeted-deletion": "OpenTofu plans a deletion with -target, and does not carry it out, without an error.",
-    "released-first": "dstream deletes an object after those that release it were updated: not if an update fails.",
+    "protected-without-block": "prevent_destroy holds after the block is deleted.",
+    "targeted-change": "OpenTofu plans a change with -target, and does not carry it out, without an error.",
+    "deleted-after-failure": "Where a change fails, it depends on the order which deletions are carried out: dstream "
+    "deletes an object after those that release it were updated.",
     "remembered-replacement": "dstream plans a replacement again that an apply began and did not finish.",
 }
 """The rules for what one program keeps or does again after an apply that both planned alike. They end a trial too."""
@@ -56,10 +60,24 @@ REFUSALS = {
 def plan_differences(step: Step, ours: Result, theirs: Result) -> list[str]:
     """Return what differs in the plan of a step, and in the errors of its apply."""
     found = _refused("refusal of the plan", ours.refused, theirs.refused)
-    found += _changes("plan", ours.plan, theirs.plan, destroy=step.destroy)
+    found += _changes("plan", ours.plan, _kept_by_removed(step, theirs.plan), destroy=step.destroy)
     # The plan of a destroy leaves out the outputs, which go with the objects.
-    found += _differ("outputs", ours.outputs, {} if step.destroy else theirs.outputs)
+    found += _differ("outputs", _changed(ours.outputs), {} if step.destroy else _changed(theirs.outputs))
     return found + _refused("errors of the apply", ours.failed, theirs.failed)
+
+
+def _changed(outputs: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the changes of outputs. OpenTofu forgets those that a failed apply did not reach."""
+    return {name: ["update"] if actions == ["create"] else actions for name, actions in outputs.items()}
+
+
+def _kept_by_removed(step: Step, plan: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the plan of a destroy, in which dstream keeps the objects of `removed` blocks that say so."""
+    kept = re.findall(r"^removed \{\n  from = (\S+)\n  lifecycle \{\n    destroy = false", step.text, re.MULTILINE)
+    return {
+        address: {"actions": "forget"} if step.destroy and address.partition("[")[0] in kept else each
+        for address, each in plan.items()
+    }
 
 
 def outcome_differences(ours: Result, theirs: Result) -> list[str]:
@@ -72,19 +90,33 @@ def outcome_differences(ours: Result, theirs: Result) -> list[str]:
 
 def refused_by_opentofu(theirs: Result) -> str:
     """Return the name of the rule by which OpenTofu refuses a step that dstream accepts; empty if there is none."""
-    summaries = [*theirs.refused, *theirs.again_refused]
+    summaries = [*theirs.refused, *theirs.failed, *theirs.again_refused]
     return next((rule for text, rule in ENDS.items() for each in summaries if each.startswith(text)), "")
 
 
+def refused_by_dstream(ours: Result, theirs: Result) -> str:
+    """Return the name of the rule by which dstream refuses a step that OpenTofu accepts; empty if there is none."""
+    for refused, other, plan in (
+        (ours.refused, theirs.refused, theirs.plan),
+        (ours.again_refused, theirs.again_refused, theirs.again),
+    ):
+        prevented = {"Destruction prevented", "Destruction is prevented"} & set(refused)
+        if prevented and not other and any(each.get("reason", "").startswith("delete") for each in plan.values()):
+            return "protected-without-block"
+    return ""
+
+
 def kept_by_one(step: Step, ours: Result, theirs: Result) -> str:
-    """Return the name of the rule by which one program keeps what both plan to delete; empty if there is none."""
-    planned = {address for address, each in theirs.plan.items() if "delete" in each["actions"]}
-    deleted = {event.address for event in theirs.events if event.action == "delete"}
-    if step.targets and not theirs.failed and planned - deleted:
-        return "targeted-deletion"
-    more = ours.state.keys() - theirs.state.keys()
-    if ours.failed and theirs.failed and more and more <= planned:
-        return "released-first"
+    """Return the name of the rule by which one program leaves out what both plan; empty if there is none."""
+    planned = {(address, each["actions"]) for address, each in theirs.plan.items()}
+    done = {(event.address, event.action) for event in theirs.events}
+    begun = {(address, actions) for address, actions in planned if actions in ("create", "update", "delete")}
+    if step.targets and not theirs.failed and begun - done:
+        return "targeted-change"
+    deleted = {address for address, actions in planned if "delete" in actions}
+    other = {address.removesuffix("#deposed") for address in ours.state.keys() ^ theirs.state.keys()}
+    if ours.failed and theirs.failed and other and other <= deleted:
+        return "deleted-after-failure"
     if ours.failed and theirs.failed and any(_remembered(each, ours, theirs) for each in ours.again):
         return "remembered-replacement"
     return ""
@@ -113,7 +145,7 @@ def _expected(change: Mapping[str, Any], destroy: bool) -> dict[str, Any]:
     reason = found.pop("reason", None)
     if found["actions"] in REASONLESS:
         return found
-    if destroy and reason is None:
+    if destroy and reason is None and found["actions"] == "delete":
         return {**found, "reason": "destroy"}
     if reason is not None and (ours := REASONS.get(reason, reason)) is not None:
         found["reason"] = ours

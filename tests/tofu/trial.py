@@ -8,7 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.tofu.compare import kept_by_one, outcome_differences, plan_differences, refused_by_opentofu
+from tests.tofu.compare import (
+    kept_by_one,
+    outcome_differences,
+    plan_differences,
+    refused_by_dstream,
+    refused_by_opentofu,
+)
 from tests.tofu.engine import Dstream
 from tests.tofu.opentofu import OpenTofu
 from tests.tofu.ordering import violations
@@ -57,8 +63,10 @@ def trial(seed: int, steps: list[Step], theirs: Iterable[Result]) -> Trial:
             if found.ended:
                 break
             our = ours.step(step)
-            found.differences = plan_differences(step, our, their)
-            found.ended = kept_by_one(step, our, their)
+            found.ended = refused_by_dstream(our, their)
+            if not found.ended:
+                found.differences = plan_differences(step, our, their)
+                found.ended = kept_by_one(step, our, their)
             if not found.ended:
                 found.differences += outcome_differences(our, their)
             found.differences += [f"order of dstream: {each}" for each in violations(step, earlier, our)]

@@ -58,7 +58,8 @@ def change_of(
         key=desired.key,
         before=prior,
         after=decision.after,
-        replace_paths=decision.replace_paths,
+        # A tainted object is replaced whatever it is compared with.
+        replace_paths=() if decision.reason is Reason.TAINTED else decision.replace_paths,
         reason=Reason.MISSING if missing else decision.reason,
         holds_data=rules.holds_data,
         dependencies=desired.dependencies,
