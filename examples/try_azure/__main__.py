@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(Report().clean(str(problem)), file=sys.stderr)
         return 1
     if given.remove:
-        return _remove(manager, subscription, given.remove)
+        return remove(manager, subscription, given.remove)
     print("This creates resources in your subscription, and deletes them at the end:\n")
     print("\n".join(f"  {each.title}: {each.cost}" for each in stages))
     if not given.yes and input("\nDo you want to go on? Only 'yes' will be accepted: ").strip() != "yes":
@@ -147,7 +147,8 @@ def _only_subscription(manager: ResourceManager) -> str:
     return str(found[0])
 
 
-def _remove(manager: ResourceManager, subscription: str, name: str) -> int:
+def remove(manager: ResourceManager, subscription: str, name: str) -> int:
+    """Delete a resource group that this script created; return the exit code."""
     path = f"/subscriptions/{subscription}/resourceGroups/{name}"
     try:
         tags = manager.get(path, GROUPS).get("tags") or {}

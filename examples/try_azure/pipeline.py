@@ -131,7 +131,6 @@ def drift(trial: Trial) -> None:
     expect(QUEUES[2] in dstream(trial, "drift", code=2), True, "the deleted queue is named")
     dstream(trial, "apply", "-auto-approve")
     expect(queues(trial), sorted(QUEUES))
-    dstream(trial, "drift")
 
 
 @check("destroy", "`destroy`: queues and CDC are gone", SOURCE)

@@ -28,15 +28,15 @@ def prepare(trial: Trial) -> None:
     trial.report.secret(keys["primaryKey"], keys["secondaryKey"], keys["primaryConnectionString"])
 
 
-def config(trial: Trial) -> Connection:
-    """Return the settings of the provider."""
-    return decode(Connection, {"connection_string": trial.found["servicebus"]})
+def config(trial: Trial, connection: str = "") -> Connection:
+    """Return the settings of the provider, with all rights unless another connection string is given."""
+    return decode(Connection, {"connection_string": connection or trial.found["servicebus"]})
 
 
-def send(trial: Trial, queue: str, messages: Any) -> str:
+def send(trial: Trial, queue: str, messages: Any, connection: str = "") -> str:
     """Send, and return how it was refused, as the client library and as the provider understand it; empty if stored."""
     try:
-        with messages_client(config(trial)) as client, client.get_queue_sender(queue) as sender:
+        with messages_client(config(trial, connection)) as client, client.get_queue_sender(queue) as sender:
             sender.send_messages(messages, timeout=PATIENCE)
     except Exception as problem:  # noqa: BLE001 - which one it is, is the question
         return f"{type(problem).__name__}, taken as {kind_of(problem).value}"
@@ -199,6 +199,18 @@ def disabled(trial: Trial) -> str:
         found = send(trial, QUEUE, message("x"))
         queue.status = "Active"
         admin.update_queue(queue)
+    expect(bool(found), True, "sending is refused")
+    return found
+
+
+@check("rights", "sending with a key that may only listen is refused", f"{GUIDE}service-bus-sas")
+def rights(trial: Trial) -> str:
+    """Send with such a key: how it is refused decides how fast a task ends for it."""
+    rule = f"Microsoft.ServiceBus/namespaces/dstream-try-{trial.mark}/authorizationRules/listen"
+    trial.manager.put(f"{trial.group_path}/providers/{rule}", VERSION, {"properties": {"rights": ["Listen"]}})
+    keys = trial.action(f"{rule}/listKeys", VERSION)
+    trial.report.secret(keys["primaryKey"], keys["secondaryKey"], keys["primaryConnectionString"])
+    found = send(trial, QUEUE, message("x"), keys["primaryConnectionString"])
     expect(bool(found), True, "sending is refused")
     return found
 

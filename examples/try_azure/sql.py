@@ -20,6 +20,7 @@ from examples.try_azure.trial import Trial
 VERSION = "2021-11-01"
 PATIENCE = 240.0
 """Seconds for a firewall rule to be in force, and for the scheduler to capture a change."""
+UNREACHED = -1
 check = Checks("sql", "[`tests/services/mssql`](../tests/services/mssql), flavour `azure`")
 CDC = "azure/azure-sql/database/change-data-capture-overview"
 
@@ -45,11 +46,11 @@ def opened(trial: Trial) -> Database:
 
 
 def number_of(call: Callable[[], object]) -> tuple[int, str]:
-    """Return the number of the error that a call ends with, and its text; 0 if it went well."""
+    """Return the number of the error that a call ends with (UNREACHED: none), and its text; 0 if it went well."""
     try:
         call()
     except ProviderError as problem:
-        return int(getattr(problem, "number", -1)), str(problem)
+        return int(getattr(problem, "number", UNREACHED)), str(problem)
     return 0, ""
 
 
@@ -66,7 +67,14 @@ def until(trial: Trial, done: Callable[[], bool], what: str) -> None:
        "azure/azure-sql/database/firewall-configure")  # fmt: skip
 def firewall(trial: Trial) -> str:
     """Connect, allow the address that the error names, and connect again."""
-    number, text = number_of(lambda: opened(trial).close())
+    found = [(UNREACHED, "")]
+
+    def answered() -> bool:
+        found[0] = number_of(lambda: opened(trial).close())
+        return found[0][0] != UNREACHED
+
+    until(trial, answered, "an answer of the new server, whose name has to spread")
+    number, text = found[0]
     expect(number, 40615)
     address = re.search(r"'(\d+\.\d+\.\d+\.\d+)'", text)
     expect(bool(address), True, "the error names an address")

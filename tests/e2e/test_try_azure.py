@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from examples.try_azure.__main__ import STAGES, chosen, finish, main
+from examples.try_azure.__main__ import STAGES, chosen, finish, main, remove
 from examples.try_azure.checks import Check, Different, Stage, costs, table
 from examples.try_azure.report import Report
 from examples.try_azure.resource_manager import ResourceManager
-from examples.try_azure.trial import Trial
+from examples.try_azure.trial import TAG, Trial
 from tests.e2e.commands import dstream
 from tests.services.azure.arm import ArmServer
 from tests.services.azure.running import arm_server, service_bus
@@ -128,6 +128,18 @@ def test_a_group_that_was_given_stays_and_what_was_made_in_it_goes(arm: ArmServe
     assert finish(walked, (STAGES[1], made, stage("b", raising(ValueError()))), tmp_path / "report.json") == 1
     assert arm.model.groups
     assert arm.model.namespaces == {}
+
+
+def test_what_a_killed_run_left_can_be_removed_and_nothing_else(arm: ArmServer, tmp_path: Path) -> None:
+    manager = ResourceManager(arm.url, lambda: TOKEN, wait=lambda _: None)
+    killed = trial(arm.url, tmp_path)
+    killed.make_group()
+    arm.model.group(SUBSCRIPTION, killed.group)["tags"] = TAG
+    arm.model.put_group(SUBSCRIPTION, "mine")
+    assert remove(manager, SUBSCRIPTION, "mine") == 1
+    assert remove(manager, SUBSCRIPTION, killed.group) == 0
+    assert [name for _, name in arm.model.groups] == ["mine"]
+    assert remove(manager, SUBSCRIPTION, killed.group) == 1
 
 
 def test_a_stage_brings_those_that_it_needs() -> None:

@@ -54,6 +54,10 @@ class Subscription(ArmServer):
         if path.endswith("/rootmanagesharedaccesskey/listkeys"):
             keys = {"primaryKey": "primary-key", "secondaryKey": "secondary-key"}
             return Answer.of(200, {**keys, "primaryConnectionString": self.bus.connection_string})
+        if path.endswith("/listen/listkeys"):
+            self.model.put_rule(self.bus.namespace, "listen", ("Listen",))
+            keys = {"primaryKey": "primary-listen", "secondaryKey": "secondary-listen"}
+            return Answer.of(200, {**keys, "primaryConnectionString": self.bus.server.connection_string("listen")})
         return answer
 
     def _accepted(self, header: str) -> Answer:
