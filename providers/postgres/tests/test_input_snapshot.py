@@ -351,3 +351,18 @@ def test_tables_that_foreign_keys_refer_to_are_read_first(database: Database):
     assert sorted(read) == sorted(tables)
     for referring, referred in (("leaf", "middle"), ("leaf", "other"), ("middle", "top")):
         assert read.index(referred) < read.index(referring), read
+
+
+def test_text_in_an_unknown_encoding_is_an_error_of_the_snapshot(database: Database):
+    name = f"{database.name}_ascii"
+    database.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    other = Database(database.server, name)
+    try:
+        other.execute(r"CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, E'a\xe9b')")
+        other.prepare("t")
+        run = InputRun(other.config("t")).finish()
+        assert run.envelopes == [] and not run.ended
+        assert 'invalid byte sequence for encoding "UTF8"' in str(run.status), run.status
+    finally:
+        other.execute(f"SELECT pg_drop_replication_slot('dstream_t_{name}')")
+        database.execute(f"DROP DATABASE {name} WITH (FORCE)")
