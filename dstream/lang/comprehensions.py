@@ -71,8 +71,8 @@ def _for(expr: tree.For, scope: Scope) -> Value:
         marks, collection = collection.origins, collection.value
     if isinstance(collection, Unknown):
         refuse_primitive(collection, expr.collection)
-        whole = expr.key is None and expr.condition is None
-        return mark(Unknown(not_null=True, lengths=collection.lengths if whole else (0, None)), marks)
+        every_element = expr.key is None and expr.condition is None
+        return mark(Unknown(not_null=True, lengths=collection.lengths if every_element else (0, None)), marks)
     items: list[Value] = []
     groups: dict[str, list[Value]] = {}
     made: dict[str, Value] = {}
