@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +26,7 @@ from typing import Any
 from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.programs import find_program
 
 _OWNER = "dev.dstream.owner"
 _PASSED = frozenset({"TZ", "LANG", "LANGUAGE"})
@@ -118,7 +118,7 @@ def find_engine() -> str:
     engine = os.environ.get("DSTREAM_CONTAINER_ENGINE")
     problems = []
     for name in (engine,) if engine else ("docker", "podman"):
-        program = shutil.which(name)
+        program = find_program(name)
         if program is None:
             problems.append(f"{name} is not installed.")
             continue

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.runs.flows import flow_names
 from dstream.engine.runs.run_files import log_path, read_run_status, run_folder
 from dstream.engine.setup.operation import Operation
+from dstream.programs import python_module
 from dstream_state import Holder
 from dstream_state.processes import alive, start_time, this_host
 
@@ -45,7 +45,7 @@ def start_detached(
         log.replace(log.with_name(f"{log.name}.1"))
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dstream", *arguments],
+            python_module("dstream", *arguments),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

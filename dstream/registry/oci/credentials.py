@@ -12,7 +12,6 @@ import base64
 import binascii
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from dstream.programs import find_program
 from dstream.registry.errors import RegistryError
 
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -150,8 +150,8 @@ def _entry(entry: Mapping[str, Any], name: str, where: str) -> Credentials | Non
 
 def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Credentials | None:
     """Run `docker-credential-NAME get`; return None if it has no credentials for the server."""
-    program = shutil.which(f"docker-credential-{name}", path=environment.get("PATH"))
-    if program is None or os.sep in name:
+    program = None if os.sep in name else find_program(f"docker-credential-{name}", environment)
+    if program is None:
         raise RegistryError(
             "Credential helper not found",
             f"The docker configuration names docker-credential-{name} for {server}, but this program is not on the "

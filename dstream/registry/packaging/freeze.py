@@ -9,7 +9,6 @@ newer one.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from importlib.metadata import distributions, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+from dstream.programs import absolute_path, find_program, python_module
 from dstream.registry.errors import RegistryError
 from dstream.registry.packaging.single_file import Built, installed, metadata_field, parts_of_folder, program_of
 
@@ -72,14 +72,20 @@ def freeze(package: Path, target: Path, program: str | None = None) -> Built:
         # What only this environment has, a library would import if it could.
         for other in sorted({"tkinter", *packages_distributions()} - _top(site)):
             options += ["--exclude-module", other]
-        if shutil.which("strip"):
+        if find_program("strip"):
             options.append("--strip")  # half of Python's library may be about debugging
         done = subprocess.run(
-            [sys.executable, "-m", "PyInstaller", *options, str(entry)],
+            python_module("PyInstaller", *options, str(entry)),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            env={"SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "1", **os.environ, "PYTHONPATH": str(site)},
+            env={
+                "SOURCE_DATE_EPOCH": "315532800",
+                "PYTHONHASHSEED": "1",
+                **os.environ,
+                "PATH": absolute_path(),
+                "PYTHONPATH": str(site),
+            },
             check=False,
         )
         if done.returncode:

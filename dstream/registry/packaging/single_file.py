@@ -11,9 +11,7 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +22,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from dstream.programs import find_program, python_module
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.content import digest_of
 
@@ -109,10 +108,11 @@ def installed(package: Path) -> Iterator[Path]:
 def _install(package: Path, site: Path) -> None:
     """Install a package and its dependencies into a folder, with pip or uv."""
     options = ["install", "--quiet", "--no-compile", "--target", str(site), str(package)]
-    if shutil.which("uv") and not _has_pip():
-        command = ["uv", "pip", *options]
+    uv = find_program("uv")
+    if uv is not None and not _has_pip():
+        command = [uv, "pip", *options]
     else:
-        command = [sys.executable, "-m", "pip", *options, "--disable-pip-version-check", "--no-warn-conflicts"]
+        command = python_module("pip", *options, "--disable-pip-version-check", "--no-warn-conflicts")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])

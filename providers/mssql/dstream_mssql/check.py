@@ -324,7 +324,7 @@ def _settings(text: str) -> dict[str, Any]:
 def session(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The envelopes of one session of the input, up to the present end."""
     opening = {"command": "run", "protocol": 2, "role": "input", "task": "check", "until": "current", "config": config}
-    command = [sys.executable, "-m", "dstream_mssql", "in"]
+    command = [sys.executable, "-P", "-m", "dstream_mssql", "in"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("no pipes")
