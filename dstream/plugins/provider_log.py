@@ -26,6 +26,6 @@ def has_listeners() -> bool:
 
 
 def note(level: Level, provider: str, text: str) -> None:
-    """Tell whoever listens."""
+    """Pass a note to all listeners."""
     for listener in _listeners:
         listener(level, provider, text)

@@ -107,7 +107,7 @@ def _installed(name: str, role: Role) -> Path | None:
 
 
 def _from_registry(source: ProviderSource, root: Path) -> Binary:
-    """Return what the lock file names, from the cache; what is missing there is fetched, by its digest."""
+    """Return the program that the lock file names, from the cache; fetch a missing one by its digest."""
     from dstream.registry.lockfile.installer import installer
     from dstream.registry.lockfile.lock_file import read_lock
 

@@ -131,7 +131,7 @@ class ResourceSession:
         return answers.get()
 
     def cancel(self) -> None:
-        """Ask the provider to give up what is outstanding; what has not been sent is answered with an error."""
+        """Ask the provider to cancel outstanding requests; those that were not sent are answered with an error."""
         with self._lock:
             flying, waiting = list(self._flying), list(self._waiting)
             self._waiting.clear()
@@ -142,7 +142,7 @@ class ResourceSession:
             exchange.send(b"".join(encode({"id": number, "command": "cancel"}) for number in flying))
 
     def kill(self) -> None:
-        """End the process and what it started immediately; what is outstanding is answered as a crash."""
+        """Kill the process and its children; outstanding requests are answered as after a crash."""
         self._killed = True
         exchange = self._exchange
         if exchange is not None:
@@ -150,7 +150,7 @@ class ResourceSession:
         self._wake()
 
     def close(self, timeout: float = START_SECONDS) -> None:
-        """Let the provider finish what is outstanding, and end it; kill it when it still runs after `timeout`."""
+        """Let the provider finish outstanding requests, then end it; kill it if it still runs after `timeout`."""
         with self._lock:
             self._closing = True
         self._wake()

@@ -81,7 +81,7 @@ class Committer:
             self._wake.notify()
 
     def close(self) -> None:
-        """Let `run` return once it has stored what is acknowledged by now."""
+        """Let `run` return once it has stored everything acknowledged so far."""
         with self._wake:
             self._closing = True
             self._wake.notify()

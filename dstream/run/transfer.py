@@ -35,7 +35,7 @@ class Transfer(Protocol):
         """Pass on the next bytes, which are `chunk[start:cut]`."""
 
     def close(self) -> None:
-        """Give back what is held; the two pipes stay open."""
+        """Free the resources of the transfer; the two pipes stay open."""
 
 
 class Copying:
@@ -79,7 +79,7 @@ class Splicing:
             raise OSError(errno.EPERM, "the pipes are too small to gain anything")
 
     def peek(self) -> bytes:
-        """Duplicate what is in the source, and read the duplicate."""
+        """Duplicate the content of the source, and read the duplicate."""
         while (size := self._tee(self._source, self._in, CHUNK, 0)) < 0:
             number = ctypes.get_errno()
             if number != errno.EINTR:

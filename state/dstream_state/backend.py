@@ -235,7 +235,7 @@ class TaskStore(Protocol):
         """
 
     def read(self) -> TaskView:
-        """Return what is stored, without the lease."""
+        """Return the stored content, without taking the lease."""
 
     @property
     def dead_letters(self) -> DeadLetters:

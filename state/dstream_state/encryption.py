@@ -44,7 +44,7 @@ class Encryption:
     """Seals under the first source's key, opens under any. It is a `crypt.Sealer`. Thread-safe."""
 
     def __init__(self, sources: Sequence[KeySource], *, enforced: bool = False) -> None:
-        """Take the sources, the current one first; `enforced` refuses to read what is in clear."""
+        """Take the sources, the current one first; `enforced` refuses to read unencrypted content."""
         self.enforced = enforced
         self._sources = tuple(sources)
         self._current: tuple[Json, bytes] | None = None

@@ -39,7 +39,7 @@ class History:
         self._storage = storage
 
     def keep(self, serial: int, content: bytes) -> None:
-        """Keep a copy of the document `content`; now and then, remove what is too old."""
+        """Keep a copy of the document `content`; occasionally, delete copies that are too old."""
         at = now().replace("-", "").replace(":", "")
         self._storage.put(f"{_PREFIX}{serial:012d}-{at}", zlib.compress(content, 1))
         if serial % _PRUNE_EVERY == 0:
@@ -70,7 +70,7 @@ class History:
         return found, content
 
     def prune(self, moment: float) -> None:
-        """Remove what is neither among the last 50 nor of the last 30 days before `moment` (seconds since 1970)."""
+        """Delete copies that are neither among the last 50 nor of the 30 days before `moment` (seconds since 1970)."""
         oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment - KEEP_SECONDS))
         for kept in self.entries()[KEEP:]:
             if kept.at < oldest:

@@ -133,7 +133,7 @@ class ObjectState(Struct, frozen=True):
 
 
 class ProviderState(Struct, frozen=True):
-    """A provider configuration in use, so that an object whose block is gone can still be refreshed and
+    """A provider configuration in use, so that an object whose block was deleted can still be refreshed and
     destroyed.
 
     `source` is how it is started (as JSON), `version` what it said it is, `config` its settings: each sensitive leaf as

@@ -32,7 +32,7 @@ def this_host() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Return when `pid` started, in clock ticks since boot; None if it is gone.
+    """Return when `pid` started, in clock ticks since boot; None if it has ended.
 
     Where there is no /proc (macOS), in seconds since 1970, as `ps` says it.
     """
@@ -53,7 +53,7 @@ def alive(pid: int, started: int | None) -> bool:
 
 
 def end(pid: int, started: int | None, *, patience: float = 5.0) -> bool:
-    """Kill the process, and its group if it leads one; return whether it is gone.
+    """Kill the process, and its group if it leads one; return whether it has ended.
 
     Does nothing to a process that merely has the same pid. A process with unknown start time is left alone.
     """

@@ -199,7 +199,7 @@ class PutProvider(Struct, frozen=True):
 
 
 class PutOutput(Struct, frozen=True):
-    """The output `name` has this value now; None: it is gone."""
+    """The output `name` has this value now; None if it no longer exists."""
 
     record: ClassVar[str] = "output"
     name: str
@@ -216,7 +216,7 @@ class PutOutput(Struct, frozen=True):
 
 
 class PutTask(Struct, frozen=True):
-    """The task at this address was applied; None: it is gone."""
+    """The task at this address was applied; None if it no longer exists."""
 
     record: ClassVar[str] = "task"
     address: str

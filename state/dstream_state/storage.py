@@ -55,11 +55,11 @@ class Refused(StorageError):
 
 
 class Exists(StorageError):
-    """Something of this name is there already."""
+    """A cell or log of this name exists already."""
 
 
 class Missing(StorageError):
-    """Nothing of this name is there."""
+    """No cell or log has this name."""
 
 
 class CannotSeal(StorageError):
@@ -126,7 +126,7 @@ class Storage(Protocol):
         """Give the lease back; nothing happens if it was lost."""
 
     def break_lease(self, name: str) -> None:
-        """End whatever lease is on the cell at once, if the place can."""
+        """End any lease on the cell immediately, where the storage supports it."""
 
     def inherit_fds(self, name: str, lease: str) -> tuple[int, ...]:
         """Return descriptors that keep the lease for as long as a process has them open."""

@@ -100,7 +100,7 @@ def refused_by_dstream(ours: Result, theirs: Result) -> str:
         (ours.refused, theirs.refused, theirs.plan),
         (ours.again_refused, theirs.again_refused, theirs.again),
     ):
-        prevented = {"Destruction prevented", "Destruction is prevented"} & set(refused)
+        prevented = "Destruction prevented" in refused
         if prevented and not other and any(each.get("reason", "").startswith("delete") for each in plan.values()):
             return "protected-without-block"
     return ""

@@ -71,7 +71,7 @@ def destroy_prevented_by_provider(change: Change, subject: SourceRange | None) -
 def destroy_prevented_by_state(change: Change) -> Diagnostic:
     """Return the error for the destruction of an object whose block is gone and had `prevent_destroy`."""
     return error(
-        "Destruction is prevented",
+        "Destruction prevented",
         f"{change.address} would be destroyed, since its block is no longer in the configuration. The block had "
         "prevent_destroy when it was last applied, so the state protects the object. To destroy it, write: "
         f"removed {{ from = {change.address} }}. To keep it and forget it, run: dstream state rm '{change.address}'. "

@@ -47,7 +47,7 @@ def check_plan(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], ro
 
 
 def _discard(found: object) -> None:
-    """The plan is good; what is in it does not matter here."""
+    """The plan is valid, whatever it contains."""
 
 
 def _twice(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:

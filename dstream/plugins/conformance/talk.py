@@ -65,7 +65,7 @@ class Talk:
         narrow(self._exchange.process.stdout)
 
     def answers_unread(self, seconds: float) -> bool:
-        """Wait, while stdout is not read, until something is there to be read; return whether it is."""
+        """Wait, without reading stdout, until it has data; return whether it has."""
         until = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._exchange.process.stdout, select.POLLIN)

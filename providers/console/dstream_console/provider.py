@@ -24,7 +24,7 @@ class Settings:
 
 
 class Console(Output[Settings]):
-    """Shows what arrives, at once."""
+    """Prints each record as it arrives."""
 
     exact_numbers = True
     _format: str

@@ -24,7 +24,7 @@ class Settings:
 
 
 class Log(Output[Settings]):
-    """Logs what arrives, at once."""
+    """Logs each record as it arrives."""
 
     exact_numbers = True
     _config: Settings

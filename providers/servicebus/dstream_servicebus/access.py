@@ -118,7 +118,7 @@ CLIENTS = Clients()
 
 
 def exists(config: Connection, kind: str, name: str) -> bool | None:
-    """Ask the management plane whether a queue, topic or subscription is there; None where it cannot be asked.
+    """Ask the management plane whether a queue, topic or subscription exists; None where that plane cannot answer.
 
     The data plane tells a missing entity in ways that look like something else, and takes other rights.
     """

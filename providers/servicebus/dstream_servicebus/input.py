@@ -23,10 +23,10 @@ class ServiceBusInput(Input[InputSettings]):
         self._reader = Reader(config, session)
 
     def run(self, config: InputSettings, session: InputSession) -> None:
-        """Read until stopped, or, with `until`, until nothing has come for a while."""
+        """Read until stopped, or, with `until`, until no message has arrived for some time."""
         self._reader.run()
 
 
 def name_of(config: InputSettings) -> str:
-    """Return what is read, as its stream is called."""
+    """Return the name of the source, which is the name of its stream."""
     return config.queue or f"{config.topic}/{config.subscription}"

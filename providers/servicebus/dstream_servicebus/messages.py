@@ -47,7 +47,7 @@ class Preparer:
             self.content_type = "application/cloudevents+json"
 
     def prepare(self, line: bytes, envelope: Envelope) -> Prepared:
-        """Return what is sent for an envelope."""
+        """Return the message for an envelope."""
         metadata = envelope.metadata or {}
         table = envelope.table
         message_id = identity_of(table, metadata) or uuid.uuid4().hex

@@ -58,7 +58,7 @@ def settings_of(config: OutputSettings) -> dict[str, Any]:
 
 
 def receiving_of(config: OutputSettings) -> dict[str, Any]:
-    """Return the attributes of what is received from: a queue or a subscription."""
+    """Return the attributes for receiving, which a queue or a subscription has."""
     return {
         "lock_duration": short(config.lock_duration),
         "max_delivery_count": config.max_delivery_count,

@@ -28,7 +28,7 @@ class Router:
     def __init__(
         self, config: OutputSettings, naming: Naming, streams: Sequence[Stream], exists: Callable[[str], bool | None]
     ) -> None:
-        """`exists` tells whether an entity is there, None if that cannot be known."""
+        """`exists` returns whether an entity exists, None if that cannot be determined."""
         self._config, self._naming, self._exists = config, naming, exists
         self._discovered = {stream.name for stream in streams if stream.discovered}
         self._delivered = [stream.name for stream in streams]

@@ -73,7 +73,7 @@ class EntitySender:
         self._check()
 
     def close(self) -> None:
-        """Stop, after what is being sent."""
+        """Stop after the current send."""
         self._stopped.set()
         self._blocks.put(None)
         self._thread.join()
@@ -199,7 +199,7 @@ class EntitySender:
             )
 
     def _ask(self, problem: Exception) -> None:
-        """Ask the management plane whether the entity is there, where the data plane does not say."""
+        """Ask the management plane whether the entity exists, where the data plane does not report it."""
         there = self._exists(self.name)
         if there is False:
             raise missing(self._config.entity, self.name)

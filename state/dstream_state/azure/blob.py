@@ -373,7 +373,7 @@ def _absent() -> dict[str, Any]:
 
 
 def _unchanged(tag: str) -> dict[str, Any]:
-    """Return the condition that what is there has this tag."""
+    """Return the condition that the stored blob has this tag."""
     from azure.core import MatchConditions
 
     return {"match_condition": MatchConditions.IfNotModified, "etag": tag}

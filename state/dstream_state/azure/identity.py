@@ -81,7 +81,7 @@ def is_set(found: Mapping[str, str], name: str) -> bool:
 
 
 class LateCredential:
-    """A credential of azure-identity, which is imported when the first token is needed: it takes a while."""
+    """A credential of azure-identity, imported when the first token is needed, since the import is slow."""
 
     def __init__(self, found: Mapping[str, str]) -> None:
         """Take the values of `IDENTITY_ARGUMENTS`, empty where there is none. Raises SettingsError."""

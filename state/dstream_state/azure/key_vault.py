@@ -178,7 +178,7 @@ class AzureKeyVault:
         return version, ALGORITHMS[found["kty"]]
 
     def _ask(self, what: str, method: str, key: VaultKey, body: Json = None) -> Mapping[str, Json]:
-        """Send a request about a key until it is answered with something that does not pass by itself.
+        """Send a request about a key until the answer is not a transient error.
 
         Return the members of the answer; raise KeyUnavailable for a refusal, WrongKey if what is to be unwrapped is not
         of this key.

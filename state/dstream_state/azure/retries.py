@@ -29,7 +29,7 @@ class Pauses:
         self._until, self._next = time.monotonic() + seconds, first
 
     def wait(self, at_least: float = 0.0) -> bool:
-        """Wait until it is time to try again; tell, at once, if there is no time left for that."""
+        """Wait until the next try is due and return True; return False immediately if no time is left for it."""
         wait = max(at_least, self._next * _SPREAD.uniform(0.5, 1.5))
         if time.monotonic() + wait > self._until:
             return False

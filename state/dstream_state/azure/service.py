@@ -104,7 +104,7 @@ class BlobService:
         return self.client().get_blob_client(name)
 
     def call(self, method: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """Call a method of the clients until it is answered with something that does not pass by itself.
+        """Call a method of the clients until the answer is not a transient error.
 
         Raises Rejected for every other answer than success, and StateUnavailable after `retry_seconds` of trying, when
         access is refused, and when there is no such container.

@@ -18,7 +18,7 @@ def test_prevent_destroy_survives_its_block_and_says_the_way_out(world: World) -
     world.write("")
     for options in ({}, {"destroy": True}):
         [found] = refused(lambda options=options: world.plan(**options))
-        assert found.summary == "Destruction is prevented" and found.address == "rec_planned.a"
+        assert found.summary == "Destruction prevented" and found.address == "rec_planned.a"
         assert "removed { from = rec_planned.a }" in found.detail
         assert "dstream state rm 'rec_planned.a'" in found.detail
     world.write(REMOVED.format("  lifecycle {\n    destroy = false\n  }\n"))

@@ -1,4 +1,4 @@
-"""asb_subscription: who gets a copy of what is sent to a topic."""
+"""asb_subscription: a receiver of copies of the messages sent to a topic."""
 
 from __future__ import annotations
 
