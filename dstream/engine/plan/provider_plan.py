@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.evaluate.answer_errors import invalid_object
 from dstream.engine.evaluate.desired import DesiredObject
-from dstream.engine.evaluate.redaction import prior_for_provider
+from dstream.engine.evaluate.redaction import fingerprint_paths, prior_for_provider
 from dstream.engine.providers.type_rules import ResourceTypeRules
 from dstream.lang import Unknown, to_json_value
 from dstream.lang.markers import is_fingerprint
@@ -50,20 +50,20 @@ def plan_changes(
     key: bytes,
 ) -> list[PlannedChange]:
     """Let a provider plan several objects of one type; raise DiagnosticsError with all that it rejects."""
-    waiting: list[tuple[DesiredObject, SimpleQueue[Answer]]] = []
+    waiting: list[tuple[DesiredObject, PriorObject | None, SimpleQueue[Answer]]] = []
     for desired, prior in proposals:
         answers: SimpleQueue[Answer] = SimpleQueue()
         target = replace(desired, attributes=_ignoring(desired, prior))
         session.submit(_request(target, prior, rules, key), answers.put)
-        waiting.append((target, answers))
+        waiting.append((target, prior, answers))
     found, problems = [], []
-    for target, answers in waiting:
+    for target, prior, answers in waiting:
         answer = answers.get()
         wrong = invalid_object(rules.answer_types, answer.attributes, target.address, target.provider, "plan")
         if wrong is not None:
             problems.append(replace(wrong, subject=target.range))
         elif answer.status == "ok":
-            found.append(_planned_change(target, answer, rules))
+            found.append(_planned_change(target, prior, answer, rules))
         else:
             reported = answer.diagnostics or (error("Provider plan failure", "It gave no reason."),)
             problems += [
@@ -113,14 +113,19 @@ def _request(desired: DesiredObject, prior: PriorObject | None, rules: ResourceT
     )
 
 
-def _planned_change(desired: DesiredObject, answer: Answer, rules: ResourceTypeRules) -> PlannedChange:
+def _planned_change(
+    desired: DesiredObject, prior: PriorObject | None, answer: Answer, rules: ResourceTypeRules
+) -> PlannedChange:
+    """Return the change in an answer; what is secret of the prior object stays so, where the provider keeps it."""
     planned = dict(answer.attributes or {})
+    secret = fingerprint_paths(prior.attributes) if prior is not None else set()
+    kept = {path for path in secret if path[0] in planned and path[0] not in desired.attributes}
     later = frozenset(
         name for name, value in planned.items() if isinstance(value, Unknown) and name not in desired.attributes
     )
     attributes = {name: value for name, value in planned.items() if name not in later}
     return PlannedChange(
-        replace(desired, attributes=attributes),
+        replace(desired, attributes=attributes, sensitive=desired.sensitive | kept),
         replace(rules, computed=later, unknown=later, replace=frozenset(answer.replace), defaults={}),
         desired.attributes,
     )

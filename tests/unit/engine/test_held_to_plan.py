@@ -195,3 +195,16 @@ def test_limits_of_a_configuration_are_not_asked_of_answers() -> None:
     types = answer_types({"properties": {"size": {"type": "integer", "maximum": 5}, "kind": {"enum": ["a"]}}})
     assert types.errors({"size": 7, "kind": "b", "more": 1}) == []
     assert [path for path, _ in types.errors({"size": Decimal("7.5")})] == [("size",)]
+
+
+def test_a_secret_that_the_target_echoed_stays_one_in_the_plan_of_its_provider(world: World) -> None:
+    secret = '  note = sensitive("long-5ecret-value")\n'
+    world.write(block(secret, kind="rec_promising"))
+    for command in ("create", "read", "update"):
+        world.recorder.on(command, "a", answers={"uid": "got long-5ecret-value"})
+    world.apply()
+    assert not world.plan().has_changes
+    world.write(block(secret + "  size = 2\n", kind="rec_promising"))
+    planned = world.plan()
+    assert actions(planned) == {"rec_promising.a": Action.UPDATE}
+    assert "5ecret" not in str(planned.to_json())
