@@ -39,8 +39,12 @@ ENDS = {
 """The beginnings of summaries with which OpenTofu refuses what dstream accepts, and the names of these rules. A trial
 ends with them, since the states differ from then on."""
 
+_CARRIED_OUT = ("create", "update", "delete", "delete-create", "create-delete")
+
 KEPT = {
     "protected-without-block": "prevent_destroy holds after the block is deleted.",
+    "moved-beside-others": "A block can be moved to one of which other instances exist.",
+    "excluded-outputs": "-exclude leaves out the outputs that depend on an excluded object.",
     "targeted-change": "OpenTofu plans a change with -target, and does not carry it out, without an error.",
     "deleted-after-failure": "Where a change fails, it depends on the order which deletions are carried out: dstream "
     "deletes an object after those that release it were updated.",
@@ -61,8 +65,9 @@ def plan_differences(step: Step, ours: Result, theirs: Result) -> list[str]:
     """Return what differs in the plan of a step, and in the errors of its apply."""
     found = _refused("refusal of the plan", ours.refused, theirs.refused)
     found += _changes("plan", ours.plan, _kept_by_removed(step, theirs.plan), destroy=step.destroy)
-    # The plan of a destroy leaves out the outputs, which go with the objects.
-    found += _differ("outputs", _changed(ours.outputs), {} if step.destroy else _changed(theirs.outputs))
+    if not step.destroy and not step.exclude:
+        # The plan of a destroy leaves out the outputs, which go with the objects, and -exclude those of its dependents.
+        found += _differ("outputs", _changed(ours.outputs), _changed(theirs.outputs))
     return found + _refused("errors of the apply", ours.failed, theirs.failed)
 
 
@@ -94,8 +99,10 @@ def refused_by_opentofu(theirs: Result) -> str:
     return next((rule for text, rule in ENDS.items() for each in summaries if each.startswith(text)), "")
 
 
-def refused_by_dstream(ours: Result, theirs: Result) -> str:
-    """Return the name of the rule by which dstream refuses a step that OpenTofu accepts; empty if there is none."""
+def planned_otherwise(ours: Result, theirs: Result) -> str:
+    """Return the name of the rule by which dstream plans other objects than OpenTofu; empty if there is none."""
+    if any(theirs.plan.get(old, {}).get("actions") == "delete" for old in _origins(ours)):
+        return "moved-beside-others"
     for refused, other, plan in (
         (ours.refused, theirs.refused, theirs.plan),
         (ours.again_refused, theirs.again_refused, theirs.again),
@@ -106,13 +113,20 @@ def refused_by_dstream(ours: Result, theirs: Result) -> str:
     return ""
 
 
+def _origins(result: Result) -> set[str]:
+    """Return the addresses from which a plan moves objects."""
+    return {each["previous"] for each in result.plan.values() if "previous" in each}
+
+
 def kept_by_one(step: Step, ours: Result, theirs: Result) -> str:
     """Return the name of the rule by which one program leaves out what both plan; empty if there is none."""
     planned = {(address, each["actions"]) for address, each in theirs.plan.items()}
     done = {(event.address, event.action) for event in theirs.events}
-    begun = {(address, actions) for address, actions in planned if actions in ("create", "update", "delete")}
+    begun = {(address, each) for address, actions in planned if actions in _CARRIED_OUT for each in actions.split("-")}
     if step.targets and not theirs.failed and begun - done:
         return "targeted-change"
+    if step.exclude and _changed(ours.outputs) != _changed(theirs.outputs):
+        return "excluded-outputs"
     deleted = {address for address, actions in planned if "delete" in actions}
     other = {address.removesuffix("#deposed") for address in ours.state.keys() ^ theirs.state.keys()}
     if ours.failed and theirs.failed and other and other <= deleted:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tests.tofu.results import Event, Result
 from tests.tofu.steps import Step
 
 
-def violations(step: Step, earlier: Step | None, result: Result) -> list[str]:
-    """Return the pairs of actions in an order that breaks a dependency."""
+def violations(step: Step, earlier: Step | None, result: Result, *, direct: bool = False) -> list[str]:
+    """Return the pairs of actions in an order that breaks a dependency.
+
+    With `direct`, those through other blocks do not count: OpenTofu does not follow them
+    through a block without objects.
+    """
     starts: dict[tuple[str, str], int] = {}
     ends: dict[tuple[str, str], int] = {}
     for position, event in enumerate(result.events):
         (starts if event.kind == "start" else ends)[_key(event)] = position
     found = [
         f"{second[0]} of {second[1]} starts before {first[0]} of {first[1]} ends"
-        for first, second in _pairs(step, earlier, result, list(starts))
+        for first, second in _pairs(step, earlier, result, list(starts), direct)
         if first not in ends or ends[first] > starts[second]
     ]
     return sorted(found)
@@ -27,11 +31,14 @@ def _key(event: Event) -> tuple[str, str]:
 
 
 def _pairs(
-    step: Step, earlier: Step | None, result: Result, begun: list[tuple[str, str]]
+    step: Step, earlier: Step | None, result: Result, begun: list[tuple[str, str]], direct: bool
 ) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     """Yield pairs of actions of which the first ends before the second starts."""
-    needs = _transitive(step.needs)
-    before = _transitive(earlier.needs) if earlier is not None else {}
+    transitive = _transitive(step.needs)
+    before: Mapping[str, Iterable[str]] = {}
+    if earlier is not None:
+        before = earlier.needs if direct else _transitive(earlier.needs)
+    needs: Mapping[str, Iterable[str]] = step.needs if direct else transitive
     moved = any("previous" in each for each in result.plan.values())
     for first in begun:
         for second in begun:
@@ -39,7 +46,7 @@ def _pairs(
             if first[0] == second[0] == "create or update" and a in needs.get(b, ()):
                 yield first, second
             elif first[0] == second[0] == "delete" and not moved and _deleted(result, first[1], second[1]):
-                if b in before.get(a, ()) and a not in before.get(b, ()) and a not in needs.get(b, ()):
+                if b in before.get(a, ()) and a not in before.get(b, ()) and a not in transitive.get(b, ()):
                     yield first, second
             elif first[1] == second[1] and first[0] != second[0]:
                 order = result.plan.get(first[1], {}).get("actions", "")

@@ -12,7 +12,7 @@ from tests.tofu.compare import (
     kept_by_one,
     outcome_differences,
     plan_differences,
-    refused_by_dstream,
+    planned_otherwise,
     refused_by_opentofu,
 )
 from tests.tofu.engine import Dstream
@@ -63,14 +63,16 @@ def trial(seed: int, steps: list[Step], theirs: Iterable[Result]) -> Trial:
             if found.ended:
                 break
             our = ours.step(step)
-            found.ended = refused_by_dstream(our, their)
+            found.ended = planned_otherwise(our, their)
             if not found.ended:
                 found.differences = plan_differences(step, our, their)
                 found.ended = kept_by_one(step, our, their)
             if not found.ended:
                 found.differences += outcome_differences(our, their)
             found.differences += [f"order of dstream: {each}" for each in violations(step, earlier, our)]
-            found.differences += [f"order of OpenTofu: {each}" for each in violations(step, earlier, their)]
+            found.differences += [
+                f"order of OpenTofu: {each}" for each in violations(step, earlier, their, direct=True)
+            ]
             if found.differences or found.ended:
                 break
             earlier = step
