@@ -108,7 +108,7 @@ def planned_otherwise(ours: Result, theirs: Result) -> str:
         (ours.again_refused, theirs.again_refused, theirs.again),
     ):
         prevented = "Destruction prevented" in refused
-        if prevented and not other and any(each.get("reason", "").startswith("delete") for each in plan.values()):
+        if prevented and not other and any(each["actions"] == "delete" for each in plan.values()):
             return "protected-without-block"
     return ""
 
