@@ -166,7 +166,7 @@ class Secret(Recorded):
     replace = ("name",)
 
     def object(self, stored: dict[str, Any]) -> sdk.Object:
-        shown = {name: value for name, value in stored["attributes"].items() if name not in ("password", "uid")}
+        shown = {name: value for name, value in stored["attributes"].items() if name in ("name", "size")}
         return sdk.Object(
             {"name": shown["name"]},
             {**shown, "password": sdk.WITHHELD, "token": f"token-of-{shown['name']}-5ecret"},
