@@ -54,7 +54,8 @@ class Client:
         self._engine = Engine()
         self._process = PluginProcess(executable, self._engine.address)
         import grpc
-        from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+        from dstream_pulumi.protos import provider_pb2, provider_pb2_grpc
 
         self._engine.serve()
         self.messages = provider_pb2

@@ -28,7 +28,8 @@ class Engine:
 
         import grpc
         from google.protobuf.empty_pb2 import Empty
-        from pulumi.runtime.proto import engine_pb2_grpc
+
+        from dstream_pulumi.protos import engine_pb2_grpc
 
         class Servicer(engine_pb2_grpc.EngineServicer):
             def Log(self, request: Any, context: Any) -> Empty:

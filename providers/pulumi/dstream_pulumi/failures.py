@@ -12,7 +12,8 @@ from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError,
 
 if TYPE_CHECKING:
     import grpc
-    from pulumi.runtime.proto import provider_pb2
+
+    from dstream_pulumi.protos import provider_pb2
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 _BY_TEXT: tuple[tuple[type[ProviderError], re.Pattern[str]], ...] = (
@@ -47,7 +48,7 @@ def explain(problem: grpc.RpcError, what: str) -> ProviderError:
 
 def partial_state(problem: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed | None:
     """Return what exists in spite of the error: an object that was created or changed, but did not become ready."""
-    from pulumi.runtime.proto import provider_pb2, status_pb2
+    from dstream_pulumi.protos import provider_pb2, status_pb2
 
     for entry in problem.trailing_metadata() or ():
         if entry.key == _STATUS_DETAILS:
