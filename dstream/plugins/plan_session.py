@@ -16,7 +16,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.binary import Binary
 from dstream.plugins.derivation import Derivation, PlanAnswer
 from dstream.plugins.derive import DERIVE_SECONDS, derive
-from dstream.plugins.errors import hung
+from dstream.plugins.errors import failure, hung
 from dstream.plugins.pipe_loop import Exchange
 from dstream.plugins.probe import ProviderInfo
 from dstream.plugins.process import begin_binary
@@ -59,7 +59,7 @@ class PlanSession:
         self._lock = threading.Lock()
         self._open: dict[int, _Open] = {}
         self._next = 1
-        self._closing = self._over = False
+        self._closing = self._killed = self._over = False
         self._unsent: list[bytes] = []
         self._exchange: Exchange | None = None
         self._starting = begin_binary(binary)
@@ -83,6 +83,8 @@ class PlanSession:
                 request.answered.wait()
         if request is not None and request.error is not None:
             raise request.error
+        if self._killed:
+            raise DiagnosticsError(failure("Provider was killed", f"{self._binary.name} was stopped immediately."))
         if request is not None and request.result is not None:
             return request.result
         return derive(
@@ -104,7 +106,7 @@ class PlanSession:
 
     def kill(self) -> None:
         """End the process immediately."""
-        self._closing = True
+        self._closing = self._killed = True
         if self._exchange is not None:
             self._exchange.process.kill()
         self._wake()
@@ -115,7 +117,10 @@ class PlanSession:
         """Send a request; return None if the process has ended."""
         request = _Open(PlanAnswer(self._binary.name, self._redactor), float("inf"))
         with self._lock:
-            if self._over or self._closing:
+            if self._closing:
+                problem = failure("Provider session is closed", f"{self._binary.name} takes no more requests.")
+                raise DiagnosticsError(problem)
+            if self._over:
                 return None
             number, self._next = self._next, self._next + 1
             form: dict[str, Any] = {"id": number, "command": "plan", "task": task, "config": config_json}
@@ -140,7 +145,7 @@ class PlanSession:
             while not (self._closing and not self._open):
                 self._serve(exchange)
             exchange.finish()
-        except (_Ended, DiagnosticsError) as problem:
+        except Exception as problem:  # noqa: BLE001 - whoever waits is answered by a process of its own
             if not self._closing:
                 note("info", self._binary.name, f"plans each task in a process of its own: {problem}")
         finally:

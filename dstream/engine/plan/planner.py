@@ -52,11 +52,14 @@ def make_plan(
     """
     context = open_context(operation, snapshot, pool, options, saved)
     fold = _Fold(context)
-    fold.planned.problems += context.prefetch.start_early()
-    for name in operation.graph.in_order():
-        if name in context.selection:
-            fold.block(name)
-    pool.end_planning()
+    try:
+        fold.planned.problems += context.prefetch.start_early()
+        for name in operation.graph.in_order():
+            if name in context.selection:
+                fold.block(name)
+    finally:
+        context.prefetch.stop()
+        pool.end_planning()
     return plan_result(context, fold.planned, pending)
 
 

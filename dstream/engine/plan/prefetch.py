@@ -91,6 +91,10 @@ class Prefetch:
         """Wait for what a task requires."""
         return self._requirements.result(task)
 
+    def stop(self) -> None:
+        """Query no further tasks."""
+        self._requirements.stop()
+
     # -- starting ------------------------------------------------------------------------------------
 
     def start_early(self) -> list[Diagnostic]:

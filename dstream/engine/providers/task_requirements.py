@@ -107,6 +107,11 @@ class TaskRequirements:
             raise found
         return found
 
+    def stop(self) -> None:
+        """Query no further tasks; those in progress end with an answer or an error."""
+        with self._lock:
+            self._waiting.clear()
+
     def _work(self) -> None:
         while True:
             with self._lock:

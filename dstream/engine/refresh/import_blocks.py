@@ -132,8 +132,8 @@ def imported_object(
 ) -> ObjectState:
     """Return the record of an object that was read; raise DiagnosticsError if it does not exist."""
     if not found.exists:
-        told = (f"{d.summary}: {d.detail}" if d.detail else d.summary for d in found.diagnostics)
-        reason = "; ".join(told) or "its provider reports that it does not exist"
+        reported = (f"{d.summary}: {d.detail}" if d.detail else d.summary for d in found.diagnostics)
+        reason = "; ".join(reported) or "its provider reports that it does not exist"
         raise DiagnosticsError(
             error("Nothing to import", f"{requested.identity}: {reason}.", desired.range, address=desired.address)
         )

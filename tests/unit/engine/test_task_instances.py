@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from dstream.diagnostics import DiagnosticsError
 from dstream.engine.providers import task_requirements
 from dstream.engine.providers.pool import ProviderPool
-from dstream.plugins import plan_session
+from dstream.plugins import PlanSession, plan_session
 from tests.services.recorder.world import World, refused
 
 
@@ -51,3 +52,30 @@ def test_tasks_whose_providers_plan_in_processes_of_their_own_are_planned_a_few_
     world.write(world.task("t").replace('task "copy" {', 'task "copy" {\n  count = 12'))
     assert len(world.plan(parallelism=3).tasks) == 12
     assert 1 <= most <= 3
+
+
+def test_a_plan_that_fails_leaves_no_process_and_queries_no_further_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions: list[PlanSession] = []
+    queried: list[str] = []
+    start, ask = PlanSession.__init__, PlanSession.derive
+
+    def started(session: PlanSession, *args: Any) -> None:
+        sessions.append(session)
+        start(session, *args)
+
+    def asked(session: PlanSession, **options: Any) -> Any:
+        queried.append(options["task"])
+        return ask(session, **options)
+
+    monkeypatch.setattr(PlanSession, "__init__", started)
+    monkeypatch.setattr(PlanSession, "derive", asked)
+    monkeypatch.setattr("dstream.engine.plan.planner.evaluate_task", None)  # a fault in the middle of a plan
+    world.write(world.task("t").replace('task "copy" {', 'task "copy" {\n  count = 200'))
+    with pytest.raises(TypeError):
+        world.plan(parallelism=1)
+    assert sessions and not any(session._thread.is_alive() for session in sessions)
+    assert len(queried) < 400
+    with pytest.raises(DiagnosticsError, match="session is closed"):
+        sessions[0].derive(task="late", config_json={})
