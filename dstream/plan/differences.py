@@ -27,7 +27,9 @@ class Difference(Struct, frozen=True):
 
 
 def normalised(value: Any, *, unordered: bool = False) -> Any:
-    """Return the value in a form for == : floats as decimals, sets in one order."""
+    """Return the value in a form for == : floats as decimals, sets in one order, and booleans that equal no number."""
+    if isinstance(value, bool):
+        return bool, value
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, dict):
@@ -65,13 +67,20 @@ def changed_names(before: Mapping[str, Any], after: Mapping[str, Any], unordered
 
     `before` has real attributes, none unknown.
     """
-    if before == after:
+    if before == after and not (_has_boolean(before) or _has_boolean(after)):
         return []
     return sorted(
         name
         for name in before.keys() | after.keys()
         if not same(before.get(name), after.get(name), unordered=name in unordered)
     )
+
+
+def _has_boolean(value: Any) -> bool:
+    """Whether a value has a boolean in it, which == takes for 0 or 1."""
+    if isinstance(value, Mapping):
+        return any(map(_has_boolean, value.values()))
+    return any(map(_has_boolean, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
 
 
 def differences(before: Any, after: Any) -> Iterator[Difference]:
@@ -103,9 +112,15 @@ class _Fingerprint(str):
     """A fingerprint as a single value for deepdiff."""
 
 
+class _Boolean(str):
+    """A boolean for deepdiff, which takes it for a number otherwise."""
+
+
 def _folded(value: Any) -> Any:
     if is_fingerprint(value):
         return _Fingerprint(fingerprint_text(value))
+    if isinstance(value, bool):
+        return _Boolean(value)
     if isinstance(value, Mapping):
         return {name: _folded(inner) for name, inner in value.items()}
     return [_folded(item) for item in value] if isinstance(value, list | tuple) else value
@@ -114,6 +129,8 @@ def _folded(value: Any) -> Any:
 def _unfolded(value: Any) -> Any:
     if isinstance(value, _Fingerprint):
         return fingerprint_marker(str(value))
+    if isinstance(value, _Boolean):
+        return value == "True"
     if isinstance(value, Mapping):
         return {name: _unfolded(inner) for name, inner in value.items()}
     return [_unfolded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -12,6 +12,7 @@ from dstream.engine.evaluate.errors import secret_not_kept
 from dstream.engine.evaluate.redaction import has_withheld, redact
 from dstream.lang import Scope, evaluate, sensitive_paths, strip_sensitive
 from dstream.plan import Action, OutputChange, has_unknown_part
+from dstream.plan.differences import same
 from dstream_state import OutputState
 
 
@@ -24,7 +25,7 @@ def output_change(block: OutputBlock, recorded: OutputState | None, scope: Scope
         before = redact(recorded.value, [()], key) if recorded.sensitive else recorded.value
     if recorded is None:
         action = Action.CREATE
-    elif not has_unknown_part(shown) and before == shown:
+    elif not has_unknown_part(shown) and before == shown and same(before, shown):
         action = Action.NO_OP
     else:
         action = Action.UPDATE
