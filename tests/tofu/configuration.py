@@ -78,7 +78,12 @@ class Block:
     @property
     def needs(self) -> set[str]:
         """The blocks that it refers to."""
-        found = set(self.depends_on) | {name for name, _ in self.triggered_by}
+        return self.needs_entirely | {name for name, _ in self.triggered_by}
+
+    @property
+    def needs_entirely(self) -> set[str]:
+        """The blocks that it refers to as a whole: OpenTofu waits only for the instance that a trigger names."""
+        found = set(self.depends_on) | {name for name, rest in self.triggered_by if not rest.startswith("[")}
         found |= {value.block for value in (self.input, self.triggers) if isinstance(value, From)}
         return found | ({self.expected[0]} if self.expected else set())
 

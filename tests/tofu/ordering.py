@@ -11,8 +11,8 @@ from tests.tofu.steps import Step
 def violations(step: Step, earlier: Step | None, result: Result, *, direct: bool = False) -> list[str]:
     """Return the pairs of actions in an order that breaks a dependency.
 
-    With `direct`, those through other blocks do not count: OpenTofu does not follow them
-    through a block without objects.
+    With `direct`, those through other blocks do not count, since OpenTofu does not follow them through a block without
+    objects, nor does an instance in `replace_triggered_by`, which is all that OpenTofu waits for.
     """
     starts: dict[tuple[str, str], int] = {}
     ends: dict[tuple[str, str], int] = {}
@@ -38,7 +38,7 @@ def _pairs(
     before: Mapping[str, Iterable[str]] = {}
     if earlier is not None:
         before = earlier.needs if direct else _transitive(earlier.needs)
-    needs: Mapping[str, Iterable[str]] = step.needs if direct else transitive
+    needs: Mapping[str, Iterable[str]] = step.needs_entirely if direct else transitive
     moved = any("previous" in each for each in result.plan.values())
     for first in begun:
         for second in begun:

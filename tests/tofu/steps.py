@@ -23,6 +23,8 @@ class Step:
     """Objects that are marked as tainted before, if they exist."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The blocks that each block refers to."""
+    needs_entirely: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those that it refers to other than by an instance in `replace_triggered_by`."""
 
 
 def steps_of(seed: int) -> list[Step]:
@@ -41,7 +43,11 @@ def steps_of(seed: int) -> list[Step]:
 
 
 def _with_needs(step: Step, config: Configuration) -> Step:
-    return replace(step, needs={block.name: tuple(sorted(block.needs)) for block in config.blocks.values()})
+    return replace(
+        step,
+        needs={block.name: tuple(sorted(block.needs)) for block in config.blocks.values()},
+        needs_entirely={block.name: tuple(sorted(block.needs_entirely)) for block in config.blocks.values()},
+    )
 
 
 def _instances(config: Configuration) -> list[str]:

@@ -39,7 +39,11 @@ class Trial:
             ended = f", ended by the rule {self.ended}" if self.ended else ""
             return f"seed {self.seed}: {number} of {len(self.steps)} steps, no difference{ended}"
         step = self.steps[number - 1]
-        options = {name: value for name, value in vars(step).items() if value and name not in ("text", "needs")}
+        options = {
+            name: value
+            for name, value in vars(step).items()
+            if value and name not in ("text", "needs", "needs_entirely")
+        }
         before = self.steps[number - 2].text if number > 1 else ""
         return "\n".join(
             [
