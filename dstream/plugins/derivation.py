@@ -57,6 +57,7 @@ class PlanAnswer:
         """Take the name of the provider for messages, and the redactor of what they quote."""
         self._provider, self._redactor = provider, redactor
         self._resources: list[DerivedResource] = []
+        self._keys: set[tuple[str, str]] = set()
         self._streams: list[Mapping[str, Any]] = []
 
     def add(self, form: Mapping[str, Any]) -> Derivation | None:
@@ -67,7 +68,11 @@ class PlanAnswer:
         """
         try:
             if "resource" in form:
-                self._resources.append(_resource(form["resource"]))
+                resource = _resource(form["resource"])
+                if (resource.type, resource.key) in self._keys:
+                    raise ValueError(f"a second {resource.type} with the key {resource.key!r}")
+                self._keys.add((resource.type, resource.key))
+                self._resources.append(resource)
             elif "stream" in form:
                 self._streams.append(_stream(form["stream"]))
             elif "status" in form:

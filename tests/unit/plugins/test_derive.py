@@ -72,6 +72,7 @@ def test_an_unknown_value_defers(shell):
         (TIMED.format('{"update":true}'), "Provider protocol violation"),
         (TIMED.format("60"), "Provider protocol violation"),
         ('echo \'{"resource":{"key":"k"}}\'', "Provider protocol violation"),
+        ("echo '" + 2 * '{"resource":{"type":"q","key":"k"}}\n' + "'", "Provider protocol violation"),
         ('echo \'{"stream":5}\'; echo \'{"status":"done"}\'', "Provider protocol violation"),
         ('echo \'{"status":"whatever"}\'', "Provider protocol violation"),
         ('echo \'{"status":"done"}\'; exit 4', "Unexpected provider exit"),
