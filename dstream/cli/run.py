@@ -130,7 +130,10 @@ def command(
             return flows_of(current_state(operation)[0])
 
     def flows_of(snapshot: Snapshot) -> list[Flow]:
-        return [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
+        try:
+            return [flow for name in names for flow in make_flows(operation, name, snapshot, pool, unapplied=unapplied)]
+        finally:
+            pool.end_planning()  # a run may take months
 
     def unreachable(found: tuple[Diagnostic, ...], delay: float) -> None:
         say(waiting_line(found, delay, json=json), stream=sys.stderr)

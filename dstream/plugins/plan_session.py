@@ -84,7 +84,7 @@ class PlanSession:
         if request is not None and request.error is not None:
             raise request.error
         if self._killed:
-            raise DiagnosticsError(failure("Provider was killed", f"{self._binary.name} was stopped immediately."))
+            raise DiagnosticsError(failure("Provider killed", f"{self._binary.name} was stopped immediately."))
         if request is not None and request.result is not None:
             return request.result
         return derive(
@@ -118,7 +118,7 @@ class PlanSession:
         request = _Open(PlanAnswer(self._binary.name, self._redactor), float("inf"))
         with self._lock:
             if self._closing:
-                problem = failure("Provider session is closed", f"{self._binary.name} takes no more requests.")
+                problem = failure("Provider session closed", f"{self._binary.name} takes no more requests.")
                 raise DiagnosticsError(problem)
             if self._over:
                 return None

@@ -22,6 +22,7 @@ def test_each_example_is_run_by_a_test():
     tested |= {"demo": "e2e/test_demo.py", "postgres-to-jsonl": "e2e/conftest.py"}
     tested |= {"oci-validation": "registry/test_images.py", "mssql-to-asb": "e2e/test_mssql_to_asb.py"}
     tested |= {"mssql-to-asb-pulumi": "e2e/test_mssql_to_asb_pulumi.py"}
+    tested |= {"try_azure": "e2e/test_try_azure.py"}
     tested |= {"mssql-to-console": "e2e/test_run_mssql.py"}
     assert {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(tested)
     missing = [name for name, where in tested.items() if name not in (TESTS / where).read_text().split("tested |=")[-1]]

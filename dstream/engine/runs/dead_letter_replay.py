@@ -32,9 +32,10 @@ def replay(operation: Operation, task: str, keys: Sequence[str] = ()) -> ReplayO
     before it confirms: then everything stays, and some of it may have been delivered.
     """
     snapshot, _ = current_state(operation)
-    pool = ProviderPool(operation)
+    with ProviderPool(operation) as pool:
+        flows = make_flows(operation, task, snapshot, pool, unapplied=True)
     delivered = refused = 0
-    for flow in make_flows(operation, task, snapshot, pool, unapplied=True):
+    for flow in flows:
         store = operation.backend.task(flow.name)
         chosen = [key for key in store.dead_letters.list() if not keys or key.startswith(tuple(keys))]
         letters = [store.dead_letters.read(key) for key in chosen]

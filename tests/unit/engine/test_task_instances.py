@@ -77,5 +77,5 @@ def test_a_plan_that_fails_leaves_no_process_and_queries_no_further_task(
         world.plan(parallelism=1)
     assert sessions and not any(session._thread.is_alive() for session in sessions)
     assert len(queried) < 400
-    with pytest.raises(DiagnosticsError, match="session is closed"):
+    with pytest.raises(DiagnosticsError, match="session closed"):
         sessions[0].derive(task="late", config_json={})

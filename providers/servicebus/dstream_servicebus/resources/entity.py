@@ -27,6 +27,7 @@ class EntityType(ResourceType[Connection]):
     """One kind of entity. Deleting one deletes the messages in it."""
 
     holds_data = True
+    normalizes = True  # a Premium namespace decides on partitions, and the service on the size of partitioned entities
     noun: ClassVar[str]
     times: ClassVar[tuple[str, ...]]
     """Attributes that are durations."""
