@@ -34,7 +34,8 @@ class Input(Generic[C]):
     def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
         """Return the required objects, the delivered streams, released objects, and warnings.
 
-        Pure unless `discovers`; reading an unknown setting ends the call with the answer "deferred".
+        One process calls it for many tasks: if it `discovers`, from several threads at the same time. Pure unless
+        `discovers`; reading an unknown setting ends the call with the answer "deferred".
         """
         return ()
 

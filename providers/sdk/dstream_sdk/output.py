@@ -49,7 +49,8 @@ class Output(Generic[C]):
     def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Released | Notice]:
         """Return the objects that `context.streams` require, released objects, and warnings.
 
-        Pure unless `discovers`.
+        One process calls it for many tasks: if it `discovers`, from several threads at the same time. Pure unless
+        `discovers`.
         """
         return ()
 
