@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from benchmarks.postgres_writer import TABLE
 from tests.services.postgres import EmbeddedPostgres
 from tests.services.postgres_programs import installations
 
 PROGRAM = Path(sys.executable).parent / "dstream-in-postgres"
-TABLE = "CREATE TABLE events (id bigint PRIMARY KEY, customer text, amount numeric(12, 2), at timestamptz, note text)"
 TARGETS = {100: 0.9, 1: 0.95, 100_000: 0.8}
 """What `dstream run` is to reach of the rate of `pg_recvlogical`, by the rows of a transaction."""
 CONFIGURATION = """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
-from queue import SimpleQueue
 from typing import Any
 
 from dstream_sdk.catalog import Catalog
@@ -18,9 +17,7 @@ from dstream_sdk.errors import HostGone, InvalidError, ProviderError
 from dstream_sdk.model import Object
 from dstream_sdk.request import parse_request
 from dstream_sdk.resource import ResourceContext, ResourceType
-
-MAX_IN_FLIGHT = 16
-"""The maximum number of outstanding requests."""
+from dstream_sdk.workers import Workers
 
 
 class Server:
@@ -37,7 +34,7 @@ class Server:
         """Take the types by name, the decoded configuration, the two ends of the wire, and where more types are."""
         self._kinds, self._config, self._reader, self._writer = dict(kinds), config, reader, writer
         self._catalog = catalog
-        self._queue: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._workers = Workers(self._respond)
         self._lock = threading.Lock()
         self._contexts: dict[Any, ResourceContext[Any]] = {}
         self._opened: set[str] = set()
@@ -46,7 +43,6 @@ class Server:
     def run(self) -> int:
         """Serve until the host closes the pipe and everything is answered; return the exit code."""
         self._writer.send(b'{"status":"ready","protocol":2}')
-        workers: list[threading.Thread] = []
         while (line := self._reader.readline()) is not None:
             if not line.strip():
                 continue
@@ -60,14 +56,8 @@ class Server:
             with self._lock:
                 self._contexts[request["id"]] = ResourceContext(self._config, request, self._send)
                 busy = len(self._contexts)
-            if len(workers) < min(busy, MAX_IN_FLIGHT):
-                workers.append(threading.Thread(target=self._work, name=f"worker-{len(workers)}", daemon=True))
-                workers[-1].start()
-            self._queue.put(request)
-        for _ in workers:
-            self._queue.put(None)
-        for worker in workers:
-            worker.join()
+            self._workers.add(request, busy)
+        self._workers.finish()
         with contextlib.suppress(HostGone):
             self._writer.flush()  # what a worker has left to the next one
         for name in self._opened:
@@ -79,33 +69,30 @@ class Server:
     def _send(self, answer: dict[str, Any]) -> None:
         self._writer.send(encode(answer))
 
-    def _work(self) -> None:
-        while (request := self._queue.get()) is not None:
-            number = request["id"]
-            context = self._contexts[number]
-            try:
-                answer = self._answer(request, context)
-            except ProviderError as problem:
-                answer = {"status": "error", **_object_form(problem.object), "diagnostics": problem.diagnostics()}
-            except HostGone:
-                return
-            except Exception as problem:  # noqa: BLE001 - a mistake in a provider answers its request, not all
-                fatal = ProviderError("Provider failed", f"{type(problem).__name__}: {problem}")
-                answer = {"status": "error", "diagnostics": fatal.diagnostics()}
-            with self._lock:
-                self._contexts.pop(number, None)
-            try:
-                line = encode({"id": number, **answer})
-                if self._queue.empty():
-                    self._writer.send(line)
-                else:
-                    self._writer.put(line + b"\n")  # with what comes next, or in a moment
-            except HostGone:
-                return
-            except (TypeError, ValueError) as problem:
-                log(f"the answer to request {number} is not JSON: {problem}")
-                fatal = ProviderError("Provider failed", f"its answer is not JSON: {problem}")
-                self._send({"id": number, "status": "error", "diagnostics": fatal.diagnostics()})
+    def _respond(self, request: dict[str, Any]) -> None:
+        number = request["id"]
+        context = self._contexts[number]
+        try:
+            answer = self._answer(request, context)
+        except ProviderError as problem:
+            answer = {"status": "error", **_object_form(problem.object), "diagnostics": problem.diagnostics()}
+        except HostGone:
+            raise
+        except Exception as problem:  # noqa: BLE001 - a mistake in a provider answers its request, not all
+            fatal = ProviderError("Provider failed", f"{type(problem).__name__}: {problem}")
+            answer = {"status": "error", "diagnostics": fatal.diagnostics()}
+        with self._lock:
+            self._contexts.pop(number, None)
+        try:
+            line = encode({"id": number, **answer})
+            if not self._workers.waiting:
+                self._writer.send(line)
+            else:
+                self._writer.put(line + b"\n")  # with what comes next, or in a moment
+        except (TypeError, ValueError) as problem:
+            log(f"the answer to request {number} is not JSON: {problem}")
+            fatal = ProviderError("Provider failed", f"its answer is not JSON: {problem}")
+            self._send({"id": number, "status": "error", "diagnostics": fatal.diagnostics()})
 
     def _kind(self, request: Mapping[str, Any]) -> ResourceType[Any]:
         name = str(request.get("type"))
