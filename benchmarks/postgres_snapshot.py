@@ -11,7 +11,8 @@ import sys
 import time
 from statistics import median
 
-from benchmarks.postgres_reader import PROGRAM, ROWS, TABLE
+from benchmarks.postgres_reader import PROGRAM, ROWS
+from benchmarks.postgres_writer import TABLE
 from tests.services.postgres import EmbeddedPostgres
 from tests.services.postgres_programs import installations
 
