@@ -22,7 +22,7 @@ from dstream_postgres.rows import Operation, Row
 from dstream_postgres.runs import Kind, Placed, Run, kind_of, ordered, planned
 from dstream_postgres.target import Target, TargetTable
 from dstream_postgres.values import Unfit
-from dstream_sdk import InvalidError, log
+from dstream_sdk import InvalidError
 
 _SINGLES = 24
 """So many rows are tried one by one; more are halved first."""
@@ -31,6 +31,7 @@ _COPIED_AT_ONCE = 256 * 1024
 """Bytes that COPY is handed in one call."""
 _FOREIGN_KEY, _MISSING = "23503", "22012"
 _BETWEEN_ROWS = ("23503", "23505", "23P01")
+NO_ROW = "an update of a row that the target does not have: no row equals it"
 _OF_ROWS = ("21", "22", "23", "44", "54", "P0")
 """Classes of SQLSTATE that say that a row cannot be stored, not that the server or a setting is at fault."""
 
@@ -45,6 +46,8 @@ class Rejected:
 
     row: Row
     reason: str
+    missing: bool = False
+    """Whether it changes a row without a key of which the target has none that equals the old one."""
 
 
 def refused(problem: BaseException) -> bool:
@@ -89,8 +92,12 @@ class Applier:
             self._part(placed)
             self._finish_held()
 
+    def applies(self, row: Row) -> bool:
+        """Whether a row is applied at all: deletes and truncates may not be."""
+        return self._deletes or row.operation not in (Operation.DELETE, Operation.TRUNCATE)
+
     def _place(self, row: Row) -> Placed | None:
-        if not self._deletes and row.operation in (Operation.DELETE, Operation.TRUNCATE):
+        if not self.applies(row):
             return None
         if not row.key_columns:
             if row.operation is Operation.DELETE:
@@ -304,11 +311,13 @@ class Applier:
 
     def _reject(self, row: Row, problem: BaseException) -> None:
         reason = " ".join(str(problem).split())
-        if getattr(problem, "pgcode", None) == _MISSING and row.operation is Operation.UPDATE:
-            missing = f"columns {', '.join(row.unchanged)} were not sent" if row.unchanged else "no row equals it"
-            reason = f"an update of a row that the target does not have: {missing}"
-        log(f"{row.table}: a row was rejected: {reason}")
-        self.rejected.append(Rejected(row, reason))
+        missing = getattr(problem, "pgcode", None) == _MISSING and row.operation is Operation.UPDATE
+        if missing:
+            not_sent = (
+                f"an update of a row that the target does not have: columns {', '.join(row.unchanged)} were not sent"
+            )
+            reason = not_sent if row.unchanged else NO_ROW
+        self.rejected.append(Rejected(row, reason, missing and row.keyless))
 
     def _execute(self, sql: bytes) -> int:
         self._cursor.execute(sql)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream_postgres.names import Table, parse_table
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource, Stream
+from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource, Stream, log
 from dstream_sdk.failpoints import fault
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class PostgresOutput(Output[OutputSettings]):
         self._begun = False
         self._kept: list[Sequence[Row] | Stream] = []
         self._rows_begun = 0
+        self._counted: dict[str, Row] = {}
+        """The tables where a row without a key was missing, each with a change of it."""
         self._checkpoints: CheckpointRow | None = None
         self._keys = {stream.name: tuple(stream.key) for stream in session.streams if stream.key}
         if config.session_replication_role != "origin":
@@ -138,8 +140,9 @@ class PostgresOutput(Output[OutputSettings]):
             if self._rows:
                 self._hand_over()
             self._worker.wait()
-            self._check_deferred()
+            self._settle()
             for rejected in self._rejected:
+                log(f"{rejected.row.table}: a row was rejected: {rejected.reason}")
                 self._session.reject(rejected.row.line, rejected.reason)
             self._rejected.clear()
             self._refusals.store()
@@ -180,11 +183,12 @@ class PostgresOutput(Output[OutputSettings]):
             refusals.applied(batch, aside)
         self._rejected += rejected
 
-    def _check_deferred(self) -> None:
-        """Check the constraints that were put off to the end of the transaction, while rows can still be rejected.
+    def _settle(self) -> None:
+        """Apply the transaction again where it cannot be committed as it is, while rows can still be rejected.
 
-        Where they refuse it, it is applied again with each row checked at its place. Raises psycopg2.Error where it
-        was too long to be kept: the host then goes on in smaller steps.
+        That is where a change of a row without a key found none (`recount`), and where constraints that were put off
+        to the end refuse the rows: each row is then checked at its place. Raises psycopg2.Error where that is so and
+        the transaction was too long to be kept: the host then goes on in smaller steps.
         """
         import psycopg2
 
@@ -193,24 +197,55 @@ class PostgresOutput(Output[OutputSettings]):
 
         if not self._begun:
             return
+        kept = self._rows_begun <= _KEPT
+        self._counted = {each.row.table: each.row for each in self._rejected if each.missing}
+        if kept and self._counted:
+            self._again("DEFERRED")
         try:
             rows(self._connection, "SET CONSTRAINTS ALL IMMEDIATE")
         except psycopg2.Error as problem:
-            if not refused(problem) or self._rows_begun > _KEPT:
+            if not refused(problem) or not kept:
                 raise
-            self._connection.rollback()
-            self._rejected.clear()
-            self._target.forget()
-            rows(self._connection, "SET CONSTRAINTS ALL IMMEDIATE")
-            waiting: list[Row] = []
-            for part in self._kept:
-                if isinstance(part, Stream):
-                    self._apply(waiting)
-                    waiting = []
-                    self._apply(part)
-                else:
-                    waiting += part
-            self._apply(waiting)
+            self._again("IMMEDIATE")
+
+    def _again(self, constraints: str) -> None:
+        """Roll back and apply the transaction once more, counting the rows of tables where one was missing."""
+        from dstream_postgres.database import rows
+        from dstream_postgres.recount import Recount
+
+        self._connection.rollback()
+        self._rejected.clear()
+        self._target.forget()
+        self._refusals.load()
+        rows(self._connection, f"SET CONSTRAINTS ALL {constraints}")
+        every = [row for part in self._kept if not isinstance(part, Stream) for row in part]
+        recounts = [
+            Recount(
+                self._connection,
+                self._target.table_for(example),
+                [row for row in every if row.table == name and self._applier.applies(row)],
+            )
+            for name, example in self._counted.items()
+        ]
+        for recount in recounts:
+            recount.before()
+        waiting: list[Row] = []
+        for part in self._kept:
+            if isinstance(part, Stream):
+                self._apply(waiting)
+                waiting = []
+                self._apply(part)
+            else:
+                waiting += part
+        self._apply(waiting)
+        for recount in recounts:
+            missing = [each.row for each in self._rejected if each.missing]
+            self._rejected = recount.after(self._rejected)
+            still = {id(each.row) for each in self._rejected}
+            found = [row for row in missing if id(row) not in still]
+            self._refusals.forget(found)
+            if not self._replay:
+                self._refusals.applied(found, ())
 
     def _hand_over(self) -> None:
         from dstream_postgres.database import rows

@@ -46,7 +46,9 @@ class Refusals:
         self._by_stream: dict[str, list[_Note]] = {}
 
     def load(self) -> None:
-        """Read the notes that are there."""
+        """Read the notes that are there; what was noted and not committed is forgotten."""
+        self._notes.clear()
+        self._by_stream.clear()
         self._there = not self._run("SELECT to_regclass(%s) IS NULL", (self._table.sql,))[0][0]
         if self._there:
             name = self._table.sql_format
@@ -115,6 +117,8 @@ class Refusals:
             note = self._notes.pop((row.table, row.position), None)
             if note is not None:
                 self._by_stream[row.table].remove(note)
+                if not self._there:
+                    continue
                 name = self._table.sql_format
                 self._run(
                     f"DELETE FROM {name} WHERE task = %s AND stream = %s AND position = %s",  # noqa: S608 - quoted

@@ -246,25 +246,63 @@ def _one_equal(table: TargetTable, row: Row) -> bytes:
 
     Only of the present values the envelope says which null is JSON's: of earlier ones, a null stands for either.
     """
-    values, nulls = row.old_key_data or row.key_data, row.json_nulls
-    columns = [table.columns[name] for name in values if not table.columns[name].generated]
-    either = ""
-    if row.old_key_data:
-        unclear = [column for column in columns if column.json and bytes(values[column.name]) == b"null"]
-        columns = [column for column in columns if column not in unclear]
-        names = [f"e.{quote(column.name)}" for column in unclear]
-        either = "".join(f" AND ({name} IS NULL OR {name}::text = 'null')" for name in names)
-    own = ", ".join(f"e.{quote(column.name)}" for column in columns)
+    unclear = unclear_nulls(table, row.old_key_data) if row.old_key_data else ()
+    own, required = _complete(table, row.old_key_data or row.key_data, row.json_nulls, unclear)
+    names = [f"e.{quote(name)}" for name in unclear]
+    either = "".join(f" AND ({name} IS NULL OR {name}::text = 'null')" for name in names)
+    return (
+        f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e WHERE {own}::record *= ".encode()
+        + required
+        + f"::record{either} LIMIT 1)".encode()
+    )
+
+
+def unclear_nulls(table: TargetTable, values: Values) -> tuple[str, ...]:
+    """The columns of earlier values whose null may be the JSON value or SQL's NULL."""
+    return tuple(name for name, value in values.items() if table.columns[name].json and bytes(value) == b"null")
+
+
+def _complete(
+    table: TargetTable, values: Values, json_nulls: Sequence[str], left_out: Sequence[str]
+) -> tuple[str, bytes]:
+    """The row `e` of a table as a ROW, and a ROW of literals to compare it with."""
+    columns = [table.columns[name] for name in values if not table.columns[name].generated and name not in left_out]
     required = b", ".join(
-        literal(bytes(values[column.name]), column, table, column.name in nulls) + f"::{column.full_type}".encode()
+        literal(bytes(values[column.name]), column, table, column.name in json_nulls) + f"::{column.full_type}".encode()
         for column in columns
     )
+    return f"ROW({', '.join(f'e.{quote(column.name)}' for column in columns)})", b"ROW(" + required + b")"
+
+
+def count_equal(table: TargetTable, rows: Sequence[Row]) -> bytes:
+    """Count the rows that equal each row: (place in `rows`, digest of the row as it is stored, count).
+
+    The rows have the same columns, and no earlier values.
+    """
+    compared = [_complete(table, row.key_data, row.json_nulls, ()) for row in rows]
+    listed = b", ".join(b"(%d, %s::text)" % (place, literals) for place, (_, literals) in enumerate(compared))
     return (
-        f"(t.tableoid, t.ctid) = (SELECT e.tableoid, e.ctid FROM {table.only} AS e".encode()
-        + f" WHERE ROW({own})::record *= ROW(".encode()
-        + required
-        + f")::record{either} LIMIT 1)".encode()
-    )
+        b"SELECT v.place, md5(v.text), count(c.text) FROM (VALUES " + listed
+        + f") AS v (place, text) LEFT JOIN (SELECT {compared[0][0]}::text FROM {table.only} AS e) AS c (text)".encode()
+        + b" ON c.text = v.text GROUP BY v.place, v.text"
+    )  # fmt: skip
+
+
+def written_now(table: TargetTable, row: Row) -> bytes:
+    """The rows that the open transaction has written: (place in the table, digest as `count_equal` makes it)."""
+    own, _ = _complete(table, row.key_data, row.json_nulls, ())
+    epoch = "(pg_current_xact_id()::text::bigint >> 32 << 32)"
+    return (
+        f"SELECT ROW(e.tableoid, e.ctid)::text, md5({own}::text) FROM {table.only} AS e"
+        " WHERE CASE WHEN age(e.xmin) <= age(pg_current_xact_id()::xid)"
+        f" THEN pg_xact_status(({epoch} + e.xmin::text::bigint)::text::xid8) = 'in progress' END"
+    ).encode()
+
+
+def delete_places(table: TargetTable, places: Sequence[str]) -> bytes:
+    """Delete the rows at places that `written_now` returned."""
+    listed = ", ".join(f"'{place}'" for place in places)
+    return f"DELETE FROM {table.only} AS t WHERE ROW(t.tableoid, t.ctid)::text IN ({listed})".encode()
 
 
 def _by_keys(table: TargetTable, keys: Sequence[Values]) -> bytes:
