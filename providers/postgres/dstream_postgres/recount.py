@@ -67,9 +67,9 @@ class Recount:
         if self._before is None:
             return list(rejected)
         other = {id(each.row) for each in rejected if not each.missing}
-        wanted, missing = self._applied(self._before, other)
+        expected, missing = self._applied(self._before, other)
         now = self._count()
-        if now is None or not self._write(wanted, now):
+        if now is None or not self._write(expected, now):
             return list(rejected)
         own = {id(row) for row in self._changes}
         left = [each for each in rejected if not each.missing or id(each.row) not in own]
@@ -95,15 +95,15 @@ class Recount:
                 counts[self._digests[_name(self._new(row))]] += 1
         return counts, missing
 
-    def _write(self, wanted: dict[str, int], now: dict[str, int]) -> bool:
+    def _write(self, expected: dict[str, int], now: dict[str, int]) -> bool:
         """Delete what is there too often, insert what is missing; return whether the target takes it.
 
         A row that no change names may be there in place of one that is missing: where the target has changed it as
         the source did not. It is deleted where it is clear which rows those are.
         """
         by_digest = {self._digests[name]: row for name, row in self._named.items()}
-        less = {digest: now[digest] - count for digest, count in wanted.items() if now[digest] > count}
-        more = {digest: count - now[digest] for digest, count in wanted.items() if now[digest] < count}
+        less = {digest: now[digest] - count for digest, count in expected.items() if now[digest] > count}
+        more = {digest: count - now[digest] for digest, count in expected.items() if now[digest] < count}
         surplus_others = max(0, self._total() - sum(now.values()) - self._others)
         with self._connection.cursor() as cursor:
             cursor.execute("SAVEPOINT recount")
