@@ -1,10 +1,11 @@
 """Plan model: actions, changes, drift, the plan and its JSON form. Pure; the only user of deepdiff."""
 
 from dstream.plan.action import Action
-from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
+from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason
 from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide, with_defaults
 from dstream.plan.differences import MISSING, Difference, changed_names, differences, has_unknown_part
 from dstream.plan.plan import Plan
+from dstream.plan.task_change import TaskChange
 
 __all__ = [
     "MISSING",
@@ -18,7 +19,7 @@ __all__ = [
     "OutputChange",
     "Plan",
     "Reason",
-    "TaskNote",
+    "TaskChange",
     "TypeRules",
     "changed_names",
     "decide",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from dstream.plan.action import Action
 
@@ -109,15 +109,3 @@ class OutputChange(Struct, frozen=True):
     before: Any = None
     after: Any = None
     sensitive: bool = False
-
-
-class TaskNote(Struct, frozen=True):
-    """The note of a plan about a task, besides its objects."""
-
-    address: str
-    applied: bool
-    """Whether its present configuration is applied."""
-    removed: bool = False
-    """Whether it was applied and is removed by the plan."""
-    streams: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())

@@ -18,7 +18,8 @@ from dstream.diagnostics import Diagnostic
 from dstream.lang import Unknown
 from dstream.lang.markers import is_fingerprint
 from dstream.plan.action import Action
-from dstream.plan.change import Attributes, Change, Drift, DriftKind, OutputChange, TaskNote
+from dstream.plan.change import Attributes, Change, Drift, DriftKind, OutputChange
+from dstream.plan.task_change import TaskChange, task_counts
 
 FORMAT_VERSION = "1.0"
 
@@ -29,7 +30,7 @@ class Plan(Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     drifts: tuple[Drift, ...] = ()
     outputs: tuple[OutputChange, ...] = ()
-    tasks: tuple[TaskNote, ...] = ()
+    tasks: tuple[TaskChange, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     destroy: bool = False
     refresh_only: bool = False
@@ -66,7 +67,7 @@ class Plan(Struct, frozen=True):
         return (
             any(change.changes_state for change in self.changes)
             or any(change.action is not Action.NO_OP for change in self.outputs)
-            or any(not note.applied for note in self.tasks)
+            or any(not task.applied for task in self.tasks)
         )
 
     @property
@@ -94,7 +95,7 @@ class Plan(Struct, frozen=True):
             "applyable": self.has_changes,
             "complete": not self.counts["deferred"],
             "errored": False,
-            "summary": self.counts,
+            "summary": {**self.counts, "tasks": task_counts(self.tasks)},
             "planned_values": {
                 "outputs": {output.name: _planned_output(output) for output in self.outputs if _stays(output)},
                 "root_module": {"resources": [_planned(change) for change in self.changes if change.stays]},
@@ -104,14 +105,15 @@ class Plan(Struct, frozen=True):
             "output_changes": {output.name: _output(output) for output in self.outputs},
             "tasks": [
                 {
-                    "address": note.address,
-                    "applied": note.applied,
-                    "removed": note.removed,
-                    "streams": list(note.streams),
-                    "notes": list(note.notes),
+                    "address": task.address,
+                    "applied": task.applied,
+                    "removed": task.removed,
+                    "streams": list(task.streams),
+                    "notes": list(task.notes),
                 }
-                for note in self.tasks
+                for task in self.tasks
             ],
+            "task_changes": [_task_change(task) for task in self.tasks],
             "diagnostics": [diagnostic.to_json() for diagnostic in self.diagnostics],
         }
 
@@ -146,6 +148,24 @@ def _change(change: Change) -> dict[str, Any]:
         "detail": change.detail or None,
         "loses_data": change.loses_data,
         "dependencies": list(change.dependencies),
+    }
+
+
+def _task_change(task: TaskChange) -> dict[str, Any]:
+    return {
+        "address": task.address,
+        "previous_address": task.moved_from,
+        "change": {
+            "actions": task.action.steps,
+            **_both_sides(task.before, task.after),
+            "after_unknown": unknown_part(task.after) or {},
+        },
+        "streams": {
+            "all": list(task.streams),
+            "new": list(task.new_streams),
+            "lost": list(task.lost_streams),
+        },
+        "notes": list(task.notes),
     }
 
 

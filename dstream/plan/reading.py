@@ -10,8 +10,9 @@ from dstream.error_codes import FROM_PROVIDER
 from dstream.lang import UNKNOWN
 from dstream.lang.markers import fingerprint_marker
 from dstream.plan.action import Action
-from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason, TaskNote
+from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason
 from dstream.plan.plan import FORMAT_VERSION, Plan
+from dstream.plan.task_change import TaskChange
 
 _ACTIONS = {tuple(action.steps): action for action in Action}
 
@@ -34,7 +35,7 @@ def _plan(form: Mapping[str, Any]) -> Plan:
         changes=tuple(map(_change, form["resource_changes"])),
         drifts=tuple(map(_drift, form["resource_drift"])),
         outputs=tuple(_output(name, each) for name, each in form["output_changes"].items()),
-        tasks=tuple(map(_note, form["tasks"])),
+        tasks=_tasks(form),
         diagnostics=tuple(map(_diagnostic, form["diagnostics"])),
         destroy=form["mode"] == "destroy",
         refresh_only=form["mode"] == "refresh-only",
@@ -114,8 +115,32 @@ def _output(name: str, form: Mapping[str, Any]) -> OutputChange:
     return OutputChange(name, _ACTIONS[tuple(form["actions"])], form["before"], after, sensitive)
 
 
-def _note(form: Mapping[str, Any]) -> TaskNote:
-    return TaskNote(form["address"], form["applied"], form["removed"], tuple(form["streams"]), tuple(form["notes"]))
+def _tasks(form: Mapping[str, Any]) -> tuple[TaskChange, ...]:
+    if "task_changes" in form:
+        return tuple(map(_task_change, form["task_changes"]))
+    return tuple(map(_task_without_settings, form["tasks"]))
+
+
+def _task_change(form: Mapping[str, Any]) -> TaskChange:
+    change, streams = form["change"], form["streams"]
+    before, after = _sides(change)
+    return TaskChange(
+        address=form["address"],
+        action=_ACTIONS[tuple(change["actions"])],
+        before=before,
+        after=after,
+        moved_from=form["previous_address"],
+        streams=tuple(streams["all"]),
+        new_streams=tuple(streams["new"]),
+        lost_streams=tuple(streams["lost"]),
+        notes=tuple(form["notes"]),
+    )
+
+
+def _task_without_settings(form: Mapping[str, Any]) -> TaskChange:
+    """Return a task of a plan from before plans had `task_changes`."""
+    action = Action.DELETE if form["removed"] else Action.NO_OP if form["applied"] else Action.UPDATE
+    return TaskChange(form["address"], action, streams=tuple(form["streams"]), notes=tuple(form["notes"]))
 
 
 def _diagnostic(form: Mapping[str, Any]) -> Diagnostic:

@@ -181,16 +181,28 @@ class TaskState(Struct, frozen=True):
     applied_at: str
     discovered: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     """Streams that its outputs met at run time without having been told of them, by the name of the flow."""
+    settings: Mapping[str, Json] | None = None
+    """Its providers and their configuration by side, with fingerprints for secrets; None if dstream was older."""
+    streams: tuple[str, ...] = ()
+    """The names of the streams that its input had; empty without `settings`."""
 
     def to_json(self) -> Json:
         """Return the stored form."""
         form: Json = {"fingerprint": self.fingerprint, "applied_at": self.applied_at}
         if self.discovered:
             form["discovered"] = {flow: list(streams) for flow, streams in self.discovered.items()}
+        if self.settings is not None:
+            form |= {"settings": dict(self.settings), "streams": list(self.streams)}
         return form
 
     @classmethod
     def from_json(cls, form: Json) -> TaskState:
         """Return what `to_json` stored."""
         discovered = {flow: tuple(streams) for flow, streams in form.get("discovered", {}).items()}
-        return cls(form["fingerprint"], form["applied_at"], discovered)
+        return cls(
+            form["fingerprint"],
+            form["applied_at"],
+            discovered,
+            settings=form.get("settings"),
+            streams=tuple(form.get("streams", ())),
+        )

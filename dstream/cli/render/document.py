@@ -13,7 +13,8 @@ from functools import partial
 from msgspec import Struct
 
 from dstream.cli.render.paint import Paint
-from dstream.cli.render.plan import change_lines, drift_lines, output_lines, summary, task_lines
+from dstream.cli.render.plan import change_lines, drift_lines, output_lines, summary
+from dstream.cli.render.task_change import task_lines, task_phrase
 from dstream.plan import Action, Change, Plan
 
 PLAIN = Paint(enabled=False)
@@ -111,12 +112,13 @@ def _others(plan: Plan) -> Iterable[Section]:
     yield Section("Changed outside of dstream", "changed outside", tuple(drifts))
     tasks = [
         Entry(
-            note.address,
-            _task_phrase(note.applied, note.removed),
-            partial(lambda each: list(task_lines(each, PLAIN)), note),
+            task.address,
+            task_phrase(task) if task.moved_from is None else f"was {task.moved_from}, and {task_phrase(task)}",
+            partial(lambda each: [line for line in task_lines(each, PLAIN) if line], task),
+            alarming=task.action.destroys,
         )
-        for note in plan.tasks
-        if not note.applied or note.notes
+        for task in plan.tasks
+        if task.worth_showing
     ]
     yield Section("Tasks", "tasks", tuple(tasks))
     outputs = [
@@ -125,10 +127,6 @@ def _others(plan: Plan) -> Iterable[Section]:
         if output.action is not Action.NO_OP
     ]
     yield Section("Outputs", "outputs", tuple(outputs))
-
-
-def _task_phrase(applied: bool, removed: bool) -> str:
-    return "is removed" if removed else "as applied" if applied else "will be created"
 
 
 def counted(cut: Counter[str]) -> str:

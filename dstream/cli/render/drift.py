@@ -60,8 +60,8 @@ def pending_lines(pending: PendingChanges) -> Iterator[str]:
         yield f"pending: {change.action.symbol} {change.address}{moved}"
     for output in pending.outputs:
         yield f"pending: {output.action.symbol} output.{output.name}"
-    for note in pending.tasks:
-        yield f"pending: {'-' if note.removed else '~'} {note.address}"
+    for task in pending.tasks:
+        yield f"pending: {task.action.symbol} {task.address}"
 
 
 def summary(report: DriftReport) -> str:
@@ -120,7 +120,7 @@ def drift_json(report: DriftReport) -> dict[str, Any]:
                 for change in pending.changes
             ],
             "outputs": [{"name": output.name, "actions": output.action.steps} for output in pending.outputs],
-            "tasks": [{"address": note.address, "removed": note.removed} for note in pending.tasks],
+            "tasks": [{"address": task.address, "removed": task.removed} for task in pending.tasks],
         },
         "unfinished_records": report.unfinished,
         "diagnostics": [diagnostic.to_json() for diagnostic in (*report.diagnostics, *report.warnings)],

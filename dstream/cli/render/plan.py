@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from dstream.cli.render.attributes import COLOURS, all_attributes, changed_attributes
 from dstream.cli.render.paint import Paint
-from dstream.cli.render.values import attribute_name, literal_lines, scalar
-from dstream.lang.markers import is_fingerprint
+from dstream.cli.render.task_change import task_lines, task_summary
+from dstream.cli.render.values import literal_lines
 from dstream.plan import (
-    MISSING,
     Action,
     Change,
     Drift,
@@ -17,11 +16,8 @@ from dstream.plan import (
     OutputChange,
     Plan,
     Reason,
-    TaskNote,
-    differences,
 )
 
-_COLOURS = {"+": "green", "-": "red", "~": "yellow", "-/+": "red", "+/-": "red", "?": "cyan", ".": "dim"}
 _PHRASES = {
     Action.CREATE: "will be created",
     Action.UPDATE: "will be updated in place",
@@ -55,12 +51,12 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
         yield ""
         for change in shown:
             yield from change_lines(change, paint)
-    fresh = [note for note in plan.tasks if not note.applied or note.notes]
-    if fresh:
+    tasks = [task for task in plan.tasks if task.worth_showing]
+    if tasks:
         yield paint("Tasks:", "bold")
-        for note in fresh:
-            yield from task_lines(note, paint)
         yield ""
+        for task in tasks:
+            yield from task_lines(task, paint)
     outputs = [output for output in plan.outputs if output.action is not Action.NO_OP]
     if outputs:
         yield paint("Outputs:", "bold")
@@ -92,7 +88,7 @@ def summary(plan: Plan, paint: Paint) -> str:
         parts.append(f"{counts['forget']} to forget")
     if counts["deferred"]:
         parts.append(f"{counts['deferred']} deferred")
-    return paint("Plan:", "bold") + " " + ", ".join(parts) + "."
+    return paint("Plan:", "bold") + " " + ", ".join(parts) + "." + task_summary(plan)
 
 
 def change_lines(change: Change, paint: Paint) -> Iterator[str]:
@@ -114,7 +110,7 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     if change.loses_data:
         yield paint("  # This destroys data.", "bold", "red")
     symbol = change.action.symbol
-    mark = paint(symbol, _COLOURS[symbol])
+    mark = paint(symbol, COLOURS[symbol])
     if change.action is Action.DEFERRED:
         yield f"  {mark} {change.type}"
         yield ""
@@ -132,70 +128,11 @@ def _forgotten(change: Change) -> bool:
 def _body(change: Change, paint: Paint) -> Iterator[str]:
     before, after = change.before or {}, change.after or {}
     if change.action is Action.CREATE:
-        yield from _all_attributes(after, "+", paint)
+        yield from all_attributes(after, "+", paint)
     elif change.action in (Action.DELETE, Action.FORGET):
-        yield from _all_attributes(before, "-", paint)
+        yield from all_attributes(before, "-", paint)
     else:
-        yield from _changed(before, after, change.replace_paths, paint)
-
-
-def _all_attributes(attributes: Mapping[str, Any], symbol: str, paint: Paint) -> Iterator[str]:
-    names = [name for name in sorted(attributes) if attributes[name] is not None]
-    width = max((len(attribute_name(name)) for name in names), default=0)
-    mark = paint(symbol, _COLOURS[symbol])
-    for name in names:
-        first, *rest = literal_lines(attributes[name], "        ")
-        yield f"      {mark} {attribute_name(name):<{width}} = {first}"
-        yield from rest
-
-
-def _changed(
-    before: Mapping[str, Any], after: Mapping[str, Any], replace_paths: tuple[str, ...], paint: Paint
-) -> Iterator[str]:
-    names = sorted(name for name in before.keys() | after.keys())
-    different = [name for name in names if before.get(name) != after.get(name)]
-    width = max((len(attribute_name(name)) for name in different), default=0)
-    for name in different:
-        left, right = before.get(name), after.get(name)
-        forces = paint("  # forces replacement", "red") if name in replace_paths else ""
-        label = f"{attribute_name(name):<{width}}"
-        short_left, short_right = scalar(left), scalar(right)
-        if left is None:
-            yield from _one_side("+", label, right, forces, paint)
-        elif right is None:
-            yield from _one_side("-", label, left, forces, paint)
-        elif short_left is not None and short_right is not None:
-            changes = f"{short_left} -> {short_right}"
-            if is_fingerprint(left) and is_fingerprint(right):
-                changes = f"{short_right}  # changes"
-            yield f"      {paint('~', 'yellow')} {label} = {changes}{forces}"
-        else:
-            yield f"      {paint('~', 'yellow')} {label} = {'[' if isinstance(right, list) else '{'}{forces}"
-            yield from _inner(left, right, paint)
-            yield f"        {']' if isinstance(right, list) else '}'}"
-    kept = len(names) - len(different)
-    if kept:
-        yield paint(f"        # ({kept} unchanged attribute{'s' if kept != 1 else ''})", "dim")
-
-
-def _one_side(symbol: str, label: str, value: Any, forces: str, paint: Paint) -> Iterator[str]:
-    first, *rest = literal_lines(value, "        ")
-    yield f"      {paint(symbol, _COLOURS[symbol])} {label} = {first}{forces}"
-    yield from rest
-
-
-def _inner(before: Any, after: Any, paint: Paint) -> Iterator[str]:
-    for difference in differences(before, after):
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in difference.path).lstrip(".")
-        name = f"{path} = " if path and not isinstance(after, list) else ""
-        if is_fingerprint(difference.before) and is_fingerprint(difference.after):
-            yield f"          {paint('~', 'yellow')} {name}{scalar(difference.after)}  # changes"
-            continue
-        for symbol, value in (("-", difference.before), ("+", difference.after)):
-            if value is not MISSING:
-                first, *rest = literal_lines(value, "            ")
-                yield f"          {paint(symbol, _COLOURS[symbol])} {name}{first}"
-                yield from rest
+        yield from changed_attributes(before, after, change.replace_paths, paint)
 
 
 def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
@@ -210,31 +147,17 @@ def drift_lines(drift: Drift, paint: Paint) -> Iterator[str]:
         yield paint(f"  # ({drift.detail})", "dim")
     if drift.kind is DriftKind.CHANGED:
         yield f"  {paint('~', 'yellow')} {drift.type} {{"
-        yield from _changed(drift.before or {}, drift.after or {}, (), paint)
+        yield from changed_attributes(drift.before or {}, drift.after or {}, (), paint)
         yield "    }"
     elif drift.kind is DriftKind.MISSING:
         yield f"  {paint('-', 'red')} {drift.type}"
     yield ""
 
 
-def task_lines(note: TaskNote, paint: Paint) -> Iterator[str]:
-    """Yield the lines about a task."""
-    if note.removed:
-        yield f"  {paint('-', 'red')} {note.address} will be removed; its checkpoint is archived"
-        return
-    mark = " " if note.applied else paint("+", "green")
-    count = len(note.streams)
-    streams = f" ({', '.join(note.streams)})" if 0 < count < 6 else f" ({count} streams)" if count else ""
-    state = "" if note.applied else " will be created"
-    yield f"  {mark} {note.address}{state}{streams}"
-    for line in note.notes:
-        yield paint(f"      {line}", "dim")
-
-
 def output_lines(output: OutputChange, paint: Paint) -> Iterator[str]:
     """Yield the lines that show a change of an output."""
     symbol = output.action.symbol
-    mark = paint(symbol, _COLOURS[symbol])
+    mark = paint(symbol, COLOURS[symbol])
     if output.sensitive:
         yield f"  {mark} {output.name} = (sensitive value)"
         return

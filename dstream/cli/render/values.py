@@ -14,6 +14,7 @@ from dstream.lang.markers import is_fingerprint
 
 UNKNOWN = "(known after apply)"
 SENSITIVE = "(sensitive value)"
+SENSITIVE_CHANGED = "(sensitive value, changed)"
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 _BARE = re.compile(r"[^\W\d][\w-]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

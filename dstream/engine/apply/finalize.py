@@ -21,10 +21,10 @@ from dstream.engine.evaluate.redaction import redact, reveal
 from dstream.engine.evaluate.resource_values import mark_sensitive
 from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.task_settings import task_state, with_settings
 from dstream.lang import contains_unknown
-from dstream.plan import Action
-from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record, TaskState
-from dstream_state.clock import now
+from dstream.plan import Action, TaskChange
+from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record
 
 
 class Finalizer:
@@ -40,16 +40,12 @@ class Finalizer:
         """Return the records; with `stopped`, some steps were not attempted."""
         records: list[Record] = []
         plan = self._planned.plan
-        for note in plan.tasks:
-            task = self._planned.tasks.get(note.address)
-            if plan.destroy or task is None:
-                if note.address in self._planned.snapshot.tasks and not self._any_left(note.address):
-                    records.append(PutTask(note.address, None))
-            elif not note.applied and not self._touches_failure(note.address) and not stopped:
-                state = TaskState(
-                    self._fingerprint(note.address), now(), self._planned.required[note.address].discovered
-                )
-                records.append(PutTask(note.address, state))
+        for change in plan.tasks:
+            if plan.destroy or change.address not in self._planned.tasks:
+                if change.address in self._planned.snapshot.tasks and not self._any_left(change.address):
+                    records.append(PutTask(change.address, None))
+            elif not self._touches_failure(change.address) and not stopped:
+                records += self._task(change)
         unplanned = UnplannedValues(self._state, self._planned, self._live, self._failed)
         for output in plan.outputs:
             if output.action is Action.DELETE:
@@ -93,10 +89,16 @@ class Finalizer:
             address.startswith(tuple(f"{name}." for name in needed)) or address in needed for address in self._failed
         )
 
-    def _fingerprint(self, address: str) -> str:
-        task = self._planned.tasks[address]
-        fresh = self._live.task_again(task) if any(side.spec.unknown for side in task.sides) else task
-        return fresh.fingerprint(self._state.pool, self._state.key)
+    def _task(self, change: TaskChange) -> Iterator[Record]:
+        """Yield the record of a configured task, if the state does not have it as it is."""
+        task, required = self._planned.tasks[change.address], self._planned.required[change.address]
+        pool, key = self._state.pool, self._state.key
+        prior = self._planned.snapshot.tasks.get(change.address)
+        if not change.applied or prior is None:
+            fresh = self._live.task_again(task) if any(side.spec.unknown for side in task.sides) else task
+            yield PutTask(change.address, task_state(fresh, required, pool, key))
+        elif prior.settings is None or prior.streams != required.stream_names:
+            yield PutTask(change.address, with_settings(prior, task, required, pool, key))
 
     def _output(self, name: str) -> OutputState | None:
         block = self._state.operation.config.outputs[name]

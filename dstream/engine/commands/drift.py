@@ -27,7 +27,7 @@ from dstream.engine.providers.type_rules import rules_of
 from dstream.engine.refresh.refresh import Refresh, RefreshedObject
 from dstream.engine.refresh.schema_upgrade import try_upgrade
 from dstream.engine.setup.operation import Operation
-from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskNote, changed_names
+from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, TaskChange, changed_names
 from dstream_state import ObjectState, Snapshot
 
 
@@ -44,7 +44,7 @@ class PendingChanges(Struct, frozen=True):
 
     changes: tuple[Change, ...] = ()
     outputs: tuple[OutputChange, ...] = ()
-    tasks: tuple[TaskNote, ...] = ()
+    tasks: tuple[TaskChange, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of objects, outputs and tasks."""
@@ -145,7 +145,7 @@ def _pending(
         PendingChanges(
             tuple(change for change in plan.changes if change.changes_state),
             tuple(output for output in plan.outputs if output.action is not Action.NO_OP),
-            tuple(note for note in plan.tasks if not note.applied),
+            tuple(task for task in plan.tasks if not task.applied),
         ),
         (),
         tuple(warning for required in prepared.required.values() for warning in required.warnings),

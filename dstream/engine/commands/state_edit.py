@@ -55,8 +55,8 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
     with locked(operation, "state mv", timeout, observer) as held:
         snapshot = held.current()
         found = [address for address in snapshot.resources if within(address, old)]
-        task = old in snapshot.tasks
-        if not found and not task:
+        tasks = {renamed(address, old, new): address for address in snapshot.tasks if within(address, old)}
+        if not found and not tasks:
             raise DiagnosticsError(_missing(old, snapshot))
         moved = [(address, renamed(address, old, new)) for address in sorted(found)]
         for address, target in moved:
@@ -64,8 +64,10 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
                 detail = f"{address} is a {snapshot.resources[address].type}, and {target} would be of another type."
                 raise DiagnosticsError(error("Moved to another type", detail))
         taken = [target for _, target in moved if target in snapshot.resources]
+        taken += [target for target in tasks if target in snapshot.tasks]
         if taken:
-            detail = f"The state has an object at {taken[0]} already; nothing was moved."
+            what = "a task" if taken[0] in snapshot.tasks else "an object"
+            detail = f"The state has {what} at {taken[0]} already; nothing was moved."
             raise DiagnosticsError(error("Address in use", detail))
         records: list[Record] = []
         for address, item in snapshot.resources.items():
@@ -76,9 +78,10 @@ def move(operation: Operation, source: str, target: str, timeout: float, observe
                 records += [Put(target, fresh), Drop(address)]
             elif needs != item.dependencies:
                 records.append(Put(address, replace(item, dependencies=needs)))
-        if task:
-            records += [PutTask(new, snapshot.tasks[old]), PutTask(old, None)]
-            move_checkpoints(operation.backend, {new: old}, "state mv", timeout)
+        for target, address in tasks.items():
+            records += [PutTask(target, snapshot.tasks[address]), PutTask(address, None)]
+        if tasks:
+            move_checkpoints(operation.backend, tasks, "state mv", timeout)
         held.append(records)
         held.finish()
     return moved

@@ -118,6 +118,22 @@ def echoed_secrets(
     }
 
 
+_LONG = 8
+"""Characters; a shorter secret, such as `prod`, is in other texts by chance, and is looked for as a whole text."""
+
+
+def repeated_secrets(answered: Mapping[str, Any], secrets: Iterable[str]) -> set[Path]:
+    """Return the paths at which an answer repeats one of the secret texts that its provider was given."""
+    known = set(secrets)
+    return _holding(answered, {text for text in known if len(text) >= _LONG}, ()) | _equal(answered, known, ())
+
+
+def _equal(value: Any, known: set[str], here: Path) -> set[Path]:
+    if isinstance(value, str):
+        return {here} if value in known else set()
+    return {path for step, inner in _items(value) for path in _equal(inner, known, (*here, step))}
+
+
 def _holding(value: Any, known: set[str], here: Path) -> set[Path]:
     if isinstance(value, str):
         return {here} if any(text in value for text in known) else set()

@@ -24,10 +24,11 @@ from dstream.engine.plan.removals import Removals, plan_removals
 from dstream.engine.plan.renamed_types import warn_of_renamed_types
 from dstream.engine.plan.resource_diff import drift_of
 from dstream.engine.plan.shared_objects import check_shared_objects
+from dstream.engine.plan.task_changes import removed_task
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.engine.refresh.refresh_only import refresh_records
-from dstream.plan import Action, Change, Drift, OutputChange, Plan, TaskNote
+from dstream.plan import Action, Change, Drift, OutputChange, Plan, TaskChange
 from dstream_state import PutTask, Record
 
 
@@ -51,7 +52,7 @@ class PlannedBlocks:
         self.waiting_tasks: set[str] = set()
         """Tasks whose objects are not known yet: their prior objects stay."""
         self.outputs: list[OutputChange] = []
-        self.notes: list[TaskNote] = []
+        self.tasks: list[TaskChange] = []
 
     def add(self, group: PlannedGroup) -> None:
         """Add the changes of a group."""
@@ -77,12 +78,12 @@ class PlannedBlocks:
 def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> PlanResult:
     """Return the plan of all blocks; raise DiagnosticsError with all errors."""
     options, operation = context.options, context.operation
-    problems, notes, outputs = list(planned.problems), list(planned.notes), list(planned.outputs)
+    problems, tasks, outputs = list(planned.problems), list(planned.tasks), list(planned.outputs)
     removals = Removals({}, {}, ())
     if not options.refresh_only:
         released = frozenset(address for each in planned.required.values() for address in each.released)
         removals = plan_removals(context, list(_leftovers(context, planned)), released)
-        notes += _removed_tasks(context, planned)
+        tasks += _removed_tasks(context, planned)
     problems += removals.problems
     changes = {**planned.changes, **removals.changes}
     desired = {address: each.desired for address, each in planned.objects.items()}
@@ -106,7 +107,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
         changes=tuple(changes[address] for address in sorted(changes)),
         drifts=tuple(drifts),
         outputs=tuple(outputs),
-        tasks=tuple(notes),
+        tasks=tuple(tasks),
         diagnostics=tuple(problems),
         destroy=options.destroy,
         refresh_only=options.refresh_only,
@@ -145,14 +146,14 @@ def _leftovers(context: PlanContext, planned: PlannedBlocks) -> Iterator[str]:
         yield address
 
 
-def _removed_tasks(context: PlanContext, planned: PlannedBlocks) -> Iterator[TaskNote]:
-    """Yield a note for each applied task that is no longer configured, or that is destroyed."""
+def _removed_tasks(context: PlanContext, planned: PlannedBlocks) -> Iterator[TaskChange]:
+    """Yield the change of each applied task that is no longer configured, or that is destroyed."""
     configured = set() if context.options.destroy else set(context.prefetch.tasks)
     for address in sorted(context.prior.tasks):
         if address in configured or address in context.prior.task_origins or not context.selection.has(address):
             continue
         if block_of_text(address) not in planned.broken:
-            yield TaskNote(address, applied=False, removed=True)
+            yield removed_task(context, address)
 
 
 def _drifts(context: PlanContext) -> list[Drift]:

@@ -26,7 +26,7 @@ from dstream.engine.plan.planned import PlannedGroup, plan_group
 from dstream.engine.plan.recorded_answers import RecordedAnswers
 from dstream.engine.plan.refreshed import refresh_group
 from dstream.engine.plan.replace_triggers import by_instance, trigger_reason
-from dstream.engine.plan.task_notes import task_note
+from dstream.engine.plan.task_changes import task_change
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.task_instance import TaskInstance
 from dstream.engine.providers.task_requirements import RequiredObjects
@@ -201,7 +201,7 @@ class _Fold:
         self._objects(evaluated)
         self._postconditions(evaluated)
         if self._context.selection.complete(block):
-            self.planned.notes.append(task_note(self._context, task, required))
+            self.planned.tasks.append(task_change(self._context, task, required))
 
     def _add_prior_values(self, block: ResourceBlock) -> None:
         """Set the values of a block to its prior attributes if it is not planned.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from dstream.addresses import DerivedAddress
 from dstream.config import Lifecycle
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.evaluate.desired import DesiredObject, split_sensitive
-from dstream.engine.evaluate.redaction import Path
+from dstream.engine.evaluate.redaction import Path, repeated_secrets
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.task_instance import (
     Side,
@@ -31,6 +31,7 @@ from dstream.engine.providers.task_instance import (
     with_discovered,
 )
 from dstream.lang import from_json_value
+from dstream.lang.secret_texts import texts_in
 from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
 from dstream.plugins.type_schemas import fetch
 from dstream_state import V1_LIFECYCLE
@@ -162,7 +163,9 @@ class TaskRequirements:
             into.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
             return None
         fetch(found.info.resources, {item.type for item in answer.resources})
-        into.answers[flow, side.role] = _with_all_secrets(answer, found.info)
+        secrets = {text for each in into.task.sides for text in texts_in(self._pool.secrets_of(each.spec))}
+        answer = _with_all_secrets(answer, found.info, secrets)
+        into.answers[flow, side.role] = answer
         for item in answer.resources:
             into.add(_required(into.task, side, item, found.info))
         into.released.update(derived_address(into.task, side, *pair) for pair in answer.released)
@@ -263,14 +266,20 @@ def _v1_lifecycle(task: TaskInstance, side: Side, version: str) -> DesiredObject
     )
 
 
-def _with_all_secrets(answer: Derivation, info: ProviderInfo) -> Derivation:
-    """Return an answer whose objects list all sensitive attributes, including those of the type's schema."""
+def _with_all_secrets(answer: Derivation, info: ProviderInfo, secrets: Collection[str]) -> Derivation:
+    """Return an answer whose objects list all sensitive attributes: those of the type's schema and repeated secrets.
+
+    The name of an object is shown even if it is made of a secret.
+    """
 
     def named(item: DerivedResource) -> DerivedResource:
         schema = info.resources.get(item.type)
-        if schema is None or not schema.sensitive:
-            return item
-        return replace(item, sensitive=(*item.sensitive, *((name,) for name in schema.sensitive)))
+        more: set[Path] = {(name,) for name in schema.sensitive} if schema is not None else set()
+        if secrets:
+            names = schema.identity_attributes if schema is not None else ()
+            more |= {path for path in repeated_secrets(item.attributes, secrets) if path[0] not in names}
+        more -= set(item.sensitive)
+        return replace(item, sensitive=(*item.sensitive, *sorted(more, key=repr))) if more else item
 
     return replace(answer, resources=tuple(map(named, answer.resources)))
 

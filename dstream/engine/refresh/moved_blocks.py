@@ -20,7 +20,9 @@ class Moves(Struct):
     origins: dict[str, str] = field(default_factory=dict)
     """The old address of each moved object, by its new one."""
     tasks: dict[str, str] = field(default_factory=dict)
-    """The old address of each moved task, by its new one."""
+    """The old address of each task that is recorded under it, by its new one."""
+    unmoved_tasks: set[str] = field(default_factory=set)
+    """The addresses of the other recorded tasks."""
     problems: list[Diagnostic] = field(default_factory=list)
 
     def take(self, new: str, aliases: Iterable[str]) -> bool:
@@ -35,24 +37,30 @@ class Moves(Struct):
         return False
 
 
-def apply_moves(recorded: Mapping[str, ObjectState], config: Config) -> Moves:
-    """Apply the `moved` blocks of a configuration to recorded objects, then the moves that are implied.
+def apply_moves(recorded: Mapping[str, ObjectState], config: Config, tasks: Iterable[str] = ()) -> Moves:
+    """Apply the `moved` blocks of a configuration to recorded objects and tasks, then the moves that are implied.
 
-    Blocks without a recorded source have no effect.
+    `tasks` has the addresses of recorded tasks. Blocks without a recorded source have no effect.
     """
-    moves = Moves(dict(recorded))
+    moves = Moves(dict(recorded), unmoved_tasks=set(tasks))
     _apply(moves, _in_order(config.moved))
-    _apply(moves, list(_implied(moves.resources, config)))
+    _apply(moves, list(_implied(moves, config)))
     return moves
 
 
-def _implied(recorded: Mapping[str, ObjectState], config: Config) -> Iterator[MovedBlock]:
+def _implied(moves: Moves, config: Config) -> Iterator[MovedBlock]:
     """Yield the moves between `a` and `a[0]` where a block gains or loses `count`, as Terraform implies them."""
+    tasks = {*moves.unmoved_tasks, *moves.tasks}
     for block in config.resources.values():
         alone, first = ResourceAddress(block.type, block.name), ResourceAddress(block.type, block.name, 0)
         old, new = (first, alone) if block.count is None else (alone, first)
-        if block.for_each is None and str(old) in recorded and str(new) not in recorded:
+        if block.for_each is None and str(old) in moves.resources and str(new) not in moves.resources:
             yield MovedBlock(old, new, block.range)
+    for task in config.tasks.values():
+        single, zero = TaskAddress(task.name), TaskAddress(task.name, 0)
+        source, target = (zero, single) if task.count is None else (single, zero)
+        if task.for_each is None and str(source) in tasks and str(target) not in tasks:
+            yield MovedBlock(source, target, task.range)
 
 
 def _in_order(blocks: Iterable[MovedBlock]) -> Iterator[MovedBlock]:
@@ -80,10 +88,10 @@ def _apply(moves: Moves, blocks: Iterable[MovedBlock]) -> None:
         if targets.setdefault(old, new) != new:
             moves.problems.append(_ambiguous(old, targets[old], new, block))
             continue
-        if isinstance(block.from_, TaskAddress):
-            moves.tasks[new] = moves.tasks.pop(old, old)
         # From `a` to `a[0]`: other instances of `a` stay.
         stay = f"{old}[" if new.startswith(f"{old}[") else None
+        if isinstance(block.from_, TaskAddress):
+            _move_tasks(moves, block, stay)
         for address in [each for each in moves.resources if within(each, old)]:
             if stay is not None and address.startswith(stay):
                 continue
@@ -101,6 +109,20 @@ def _apply(moves: Moves, blocks: Iterable[MovedBlock]) -> None:
             if any(within(needed, old) for needed in item.dependencies):
                 needs = tuple(renamed(needed, old, new) for needed in item.dependencies)
                 moves.resources[address] = replace(item, dependencies=needs)
+
+
+def _move_tasks(moves: Moves, block: MovedBlock, stay: str | None) -> None:
+    """Move a recorded task, or each recorded instance of it, except those whose addresses start with `stay`."""
+    old, new = str(block.from_), str(block.to)
+    for address in [each for each in (*moves.unmoved_tasks, *moves.tasks) if within(each, old)]:
+        target = new + address[len(old) :]
+        if stay is not None and address.startswith(stay):
+            continue
+        if target in moves.tasks or target in moves.unmoved_tasks:
+            moves.problems.append(_taken(address, target, block))
+            continue
+        moves.unmoved_tasks.discard(address)
+        moves.tasks[target] = moves.tasks.pop(address, address)
 
 
 def within(address: str, prefix: str) -> bool:

@@ -24,7 +24,9 @@ class PriorState:
     def __init__(self, snapshot: Snapshot, config: Config, *, moves: bool) -> None:
         """Take a snapshot; with `moves`, apply the `moved` blocks of the configuration."""
         self._snapshot = snapshot
-        self._moves = apply_moves(snapshot.resources, config) if moves else Moves(dict(snapshot.resources))
+        self._moves = (
+            apply_moves(snapshot.resources, config, snapshot.tasks) if moves else Moves(dict(snapshot.resources))
+        )
         self._upgraded: dict[str, ObjectState] = {}
         self._imported: dict[str, ObjectState] = {}
         self._by_block: dict[str, list[str]] | None = None
@@ -70,13 +72,13 @@ class PriorState:
         return self._moves.origins
 
     @property
-    def moved_tasks(self) -> dict[str, str]:
+    def moved_tasks(self) -> Mapping[str, str]:
         """The old address of each task that is still recorded under it, by its new one."""
-        return {new: old for new, old in self._moves.tasks.items() if old in self._snapshot.tasks}
+        return self._moves.tasks
 
     @property
     def task_origins(self) -> frozenset[str]:
-        """The source addresses of tasks in `moved` blocks, recorded or not."""
+        """The old addresses of moved tasks."""
         return frozenset(self._moves.tasks.values())
 
     @property

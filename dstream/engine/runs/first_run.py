@@ -12,13 +12,13 @@ from dstream.engine.apply.apply_state import locked_state
 from dstream.engine.apply.recovery import recover_interrupted
 from dstream.engine.plan.plan_result import PlanOptions
 from dstream.engine.plan.planner import make_plan
+from dstream.engine.providers.task_settings import task_state
 from dstream.engine.runs.flows import NotAsApplied, task_block
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
 from dstream.plan import Action, Change, Plan
 from dstream.stopping import Stop
-from dstream_state import V1_LIFECYCLE, PutTask, Snapshot, TaskState
-from dstream_state.clock import now
+from dstream_state import V1_LIFECYCLE, PutTask, Snapshot
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for the lock of the state: another first run may hold it."""
@@ -69,18 +69,10 @@ def record_first_run(
         waiting = [change for change in planned.plan.changes if _has_to_wait(change)]
         if waiting:
             raise _refusal(planned.plan, waiting, tasks, summary)
-        at = now()
         state.held.append(
             [
-                PutTask(
-                    address,
-                    TaskState(
-                        planned.tasks[address].fingerprint(state.pool, state.key),
-                        at,
-                        planned.required[address].discovered,
-                    ),
-                )
-                for address in (note.address for note in planned.plan.tasks if not note.applied)
+                PutTask(address, task_state(planned.tasks[address], planned.required[address], state.pool, state.key))
+                for address in (task.address for task in planned.plan.tasks if not task.applied)
                 if address in planned.required
             ]
         )

@@ -23,10 +23,14 @@ from dstream.engine.providers.task_instance import (
     task_instance,
 )
 from dstream.engine.providers.task_requirements import RequiredObjects, TaskRequirements
+from dstream.engine.providers.task_settings import changed_settings, is_applied
 from dstream.engine.refresh.prior_values import PriorValues, expressions_of
 from dstream.engine.setup.operation import Operation
 from dstream.run import Endpoint, Flow
-from dstream_state import Snapshot
+from dstream_state import Snapshot, TaskState
+
+_SHOWN = 5
+"""The number of changed settings that an error names."""
 
 
 def task_block(operation: Operation, name: str) -> TaskBlock:
@@ -134,17 +138,25 @@ def _check_applied(task: TaskInstance, snapshot: Snapshot, pool: ProviderPool) -
                 address=address,
             )
         )
-    if recorded.fingerprint != task.fingerprint(pool, snapshot.hmac_key):
+    if not is_applied(recorded, task, pool, snapshot.hmac_key):
         raise NotAsApplied(
             error(
                 "Task changed since apply",
-                f"The configuration of {address}, or the version of a provider, is not what was applied on "
+                f"{_what_changed(recorded, task, pool, snapshot.hmac_key)} is not what was applied on "
                 f"{recorded.applied_at}. See the difference with dstream plan {name}, then dstream apply {name}; "
                 "or run it as it is with dstream run -unapplied.",
                 task.block.range,
                 address=address,
             )
         )
+
+
+def _what_changed(recorded: TaskState, task: TaskInstance, pool: ProviderPool, key: bytes) -> str:
+    names = changed_settings(recorded, task, pool, key)
+    if not names:
+        return f"The configuration of {task.address}, or the version of a provider,"
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"The configuration of {task.address} ({', '.join(names[:_SHOWN])}{more})"
 
 
 def _check_known(task: TaskInstance, pool: ProviderPool) -> None:

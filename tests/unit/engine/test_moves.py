@@ -26,7 +26,8 @@ def test_a_block_moves_with_its_instances_and_what_needs_it_follows() -> None:
 
 def test_a_task_moves_with_its_objects_and_their_provider() -> None:
     text = "moved {\n  from = task.a\n  to   = task.b\n}\n"
-    found = apply_moves({"task.a.input.slot": item("s", provider="task.a.input")}, load_text(text))
+    recorded = {"task.a.input.slot": item("s", provider="task.a.input")}
+    found = apply_moves(recorded, load_text(text), ["task.a"])
     assert found.resources["task.b.input.slot"].provider == "task.b.input"
     assert found.resources["task.b.input.slot"].key == "s"
     assert found.tasks == {"task.b": "task.a"}

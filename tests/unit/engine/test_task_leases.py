@@ -10,12 +10,12 @@ import pytest
 
 from dstream.engine.apply import task_leases
 from dstream.engine.apply.task_leases import PauseOptions, paused_runners
-from dstream.plan import Plan, TaskNote
+from dstream.plan import Action, Plan, TaskChange
 from dstream_state import Holder, StateLocked, open_backend
 
 pytestmark = pytest.mark.processes
 
-REMOVED = Plan(tasks=(TaskNote("task.copy", applied=False, removed=True),))
+REMOVED = Plan(tasks=(TaskChange("task.copy", Action.DELETE),))
 RUNNER = """
 import signal, sys, threading
 from pathlib import Path

@@ -11,7 +11,7 @@ from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import plan_lines
 from dstream.diagnostics import Position, SourceRange, warning
 from dstream.lang import UNKNOWN
-from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskNote
+from dstream.plan import Action, Change, Drift, DriftKind, OutputChange, Plan, Reason, TaskChange
 from dstream.plan.reading import plan_from_json
 from dstream_state.codec import dumps, loads
 
@@ -77,7 +77,21 @@ def test_everything_else_is_read_back() -> None:
             OutputChange("p", Action.UPDATE, {"$hmac": "1"}, {"$hmac": "2"}, sensitive=True),
             OutputChange("q", Action.DELETE, 5, None),
         ),
-        (TaskNote("task.x", applied=False, streams=("s",), notes=("n",)), TaskNote("task.y", False, removed=True)),
+        (
+            TaskChange(
+                "task.x",
+                Action.UPDATE,
+                {"input": {"name": "a", "config": {"tables": ["s"], "dsn": {"$hmac": "4"}}}},
+                {"input": {"name": "a", "config": {"tables": ["s", UNKNOWN], "dsn": {"$hmac": "5"}}}},
+                moved_from="task.w",
+                streams=("s",),
+                new_streams=("s",),
+                lost_streams=("r",),
+                notes=("n",),
+            ),
+            TaskChange("task.y", Action.DELETE, {"input": {"name": "a"}}),
+            TaskChange("task.z", Action.REPLACE, {"input": {"name": "a"}}, {"input": {"name": "b"}}),
+        ),
         (warning("Failed check", "too small", place, address="check.c"),),
         lineage="l",
         serial=4,
@@ -115,6 +129,17 @@ def test_what_is_no_plan_is_refused_with_a_reason(form: object, why: str) -> Non
         plan_from_json(form)
 
 
+def test_tasks_of_a_plan_without_task_changes_are_read() -> None:
+    form = Plan(
+        tasks=(TaskChange("task.x", Action.UPDATE, streams=("s",)), TaskChange("task.y", Action.DELETE))
+    ).to_json()
+    del form["task_changes"]
+    assert [(task.address, task.action) for task in plan_from_json(form).tasks] == [
+        ("task.x", Action.UPDATE),
+        ("task.y", Action.DELETE),
+    ]
+
+
 def test_members_that_are_not_known_are_passed_over() -> None:
     assert plan_from_json({**Plan().to_json(), "format_version": "1.7", "new": 1}) == Plan()
 
@@ -133,4 +158,4 @@ def test_a_secret_that_becomes_an_object_is_shown_as_one_value(inside: bool) -> 
 def test_a_nested_secret_that_changes_is_shown_as_one_value() -> None:
     before, after = ({"o": {"more": 1, "n": {"$hmac": text}}} for text in ("0123", "4567"))
     _, text = forms(Plan((Change("t.a", Action.UPDATE, "provider.t", "t", "t.a", before, after),)))
-    assert "~ n = (sensitive value)  # changes" in text
+    assert "~ n = (sensitive value, changed)" in text
