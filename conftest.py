@@ -1,8 +1,11 @@
 """Real services that any test may ask for, each started once per test process and stopped at its end."""
 
+import atexit
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +17,9 @@ pytest_plugins = ("tests.quick", "tests.second_attempt")
 # Without it, each run rewrites the assertions of 194 files again, which is most of the time that collection takes.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# What a machine has found out itself (`dstream.registry.machine_records`) is kept for one run of the tests, not longer.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="dstream-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 # A shell that starts them in the background has them ignore the interrupt, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -44,7 +44,7 @@ class Binary(Struct, frozen=True, eq=False):
     folder: str | None = None
     """Where it runs: the configuration's folder, so that relative paths in a provider's settings start there."""
     answer: Mapping[str, Any] | None = None
-    """What the lock file says that it answers to the probe."""
+    """What the lock file says that it answers to the probe; the provider itself decides."""
 
     container: Container | None = None
     """The image that it is; `argv` is then the engine and the image."""

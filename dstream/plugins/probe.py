@@ -1,22 +1,19 @@
-"""Probe: queries name, version, roles and schemas of a provider, once per content of its executable.
+"""Probe: queries name, version, roles and schemas of a provider, once per content of its executable and machine.
 
-With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider prints one line and exits. Anything else within five
+What a provider answered is a record of this machine (`registry/machine_records.py`): its schemas decide what is
+sensitive, so no file of the checkout may supply them. With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider prints one line and exits. Anything else within five
 seconds means version 1: some old inputs start streaming immediately, so the first line that is no answer ends it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.plugins.binary import Binary
 from dstream.plugins.environment import provider_environment
 from dstream.plugins.errors import failure, garbage
@@ -27,11 +24,13 @@ from dstream.plugins.redact import Redactor
 from dstream.plugins.schema import ResourceSchema, parse_schema
 from dstream.plugins.schema_keywords import require_supported
 from dstream.plugins.wire import PROTOCOL, decode_object, encode
+from dstream.registry.machine_records import MachineRecords
 
 PROBE_SECONDS = 5.0
 _IMAGE_SECONDS = 60.0
 """An engine may take its time to start and to remove a container."""
-_FORMAT = 1
+_FORMAT = 2
+_KIND = "probe"
 _ANSWER = b'{"protocol":2'
 
 
@@ -53,18 +52,18 @@ class ProviderInfo(Struct, frozen=True):
         return self.protocol >= PROTOCOL and "checkpoint" in self.capabilities
 
 
-def probe(binary: Binary, *, cache_dir: Path | None = None) -> ProviderInfo:
+def probe(binary: Binary, *, records: MachineRecords | None = None) -> ProviderInfo:
     """Return what `binary` is; raise DiagnosticsError if it cannot be started or answers nonsense."""
-    return begin_probe(binary, cache_dir=cache_dir).result()
+    return begin_probe(binary, records=records).result()
 
 
-def probe_many(binaries: Iterable[Binary], *, cache_dir: Path | None = None) -> list[ProviderInfo]:
+def probe_many(binaries: Iterable[Binary], *, records: MachineRecords | None = None) -> list[ProviderInfo]:
     """Probe several providers together; raise DiagnosticsError with all that is wrong."""
     pending: dict[tuple[str, ...], Pending[ProviderInfo]] = {}
     ordered = []
     for binary in binaries:
         if binary.argv not in pending:
-            pending[binary.argv] = begin_probe(binary, cache_dir=cache_dir)
+            pending[binary.argv] = begin_probe(binary, records=records)
         ordered.append(pending[binary.argv])
     problems: list[Diagnostic] = []
     for each in pending.values():
@@ -77,22 +76,60 @@ def probe_many(binaries: Iterable[Binary], *, cache_dir: Path | None = None) -> 
     return [each.result() for each in ordered]
 
 
-def begin_probe(binary: Binary, *, cache_dir: Path | None = None) -> Pending[ProviderInfo]:
+def begin_probe(binary: Binary, *, records: MachineRecords | None = None) -> Pending[ProviderInfo]:
     """Start a probe without waiting for it."""
-    return Pending(lambda: _probe(binary, cache_dir), f"probe {binary.name}")
+    return Pending(lambda: _probe(binary, records), f"probe {binary.name}")
 
 
-def known(binary: Binary, cache_dir: Path | None) -> ProviderInfo | None:
-    """Return what `binary` has said of itself before, by the lock file or the cache; nothing is started."""
-    answer = binary.answer or _read(binary, cache_dir)
-    return _info(binary, answer) if answer is not None else None
+def known(binary: Binary, records: MachineRecords | None) -> ProviderInfo | None:
+    """Return what `binary` has said of itself on this machine; nothing is started.
+
+    Raise DiagnosticsError if the lock file has another answer.
+    """
+    answer = recorded_answer(binary, records)
+    if answer is None:
+        return None
+    _check_locked(binary, answer)
+    return _info(binary, answer)
 
 
-def _probe(binary: Binary, cache_dir: Path | None) -> ProviderInfo:
-    return known(binary, cache_dir) or _info(binary, ask(binary, cache_dir=cache_dir)[0])
+def claimed(binary: Binary) -> ProviderInfo | None:
+    """Return what `binary` says of itself according to the lock file, which nothing has verified, or None."""
+    return _info(binary, binary.answer) if binary.answer is not None else None
 
 
-def ask(binary: Binary, *, cache_dir: Path | None = None) -> tuple[Mapping[str, Any], bool]:
+def _probe(binary: Binary, records: MachineRecords | None) -> ProviderInfo:
+    found = known(binary, records)
+    if found is None:
+        answer, certain = ask(binary, records=records)
+        if certain:
+            _check_locked(binary, answer)
+        found = _info(binary, answer)
+    return found
+
+
+def _check_locked(binary: Binary, answer: Mapping[str, Any]) -> None:
+    """Raise DiagnosticsError if the lock file has another answer of a provider than the provider has given."""
+    if binary.answer is not None and not _same(binary.answer, answer):
+        detail = (
+            f"The probe of {binary.source.value} in the lock file differs from what the provider says of itself. Its "
+            "digest is the locked one, so the probe was edited. To record the provider's own answer, run: dstream init"
+        )
+        raise DiagnosticsError(error("Lock file conflict", detail))
+
+
+def _same(one: object, other: object) -> bool:
+    """Return whether two JSON values are equal; the lock file has no difference between 1 and 1.0."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, int | Decimal) and isinstance(other, int | Decimal):
+        return one == other and isinstance(one, bool) == isinstance(other, bool)
+    return type(one) is type(other) and one == other
+
+
+def ask(binary: Binary, *, records: MachineRecords | None = None) -> tuple[Mapping[str, Any], bool]:
     """Start a provider and return its answer to the probe as it is, `{"protocol": 1}` where it has none.
 
     The second value tells whether that is certain: one that was slow, or crashed, may answer the next time.
@@ -119,7 +156,7 @@ def ask(binary: Binary, *, cache_dir: Path | None = None) -> tuple[Mapping[str, 
         or conversation.stopped
     )
     if certain:
-        _write(binary, cache_dir, form)
+        _record(binary, records, form)
     return form, certain
 
 
@@ -157,31 +194,20 @@ def _info(binary: Binary, form: Mapping[str, Any]) -> ProviderInfo:
         raise DiagnosticsError(failure("Malformed provider description", f"{binary.name}: {problem}")) from problem
 
 
-def _entry(binary: Binary, cache_dir: Path) -> Path:
-    return cache_dir / "probe" / f"{binary.digest.removeprefix('sha256:')}.json"
+def recorded_answer(binary: Binary, records: MachineRecords | None) -> dict[str, Any] | None:
+    """Return the answer that this machine has recorded for the content of `binary`, or None."""
+    raw = records.read(_KIND, _record_name(binary)) if records is not None else None
+    kept = decode_object(raw) if raw is not None else None
+    return kept if kept is not None and isinstance(kept.get("protocol"), int) else None
 
 
-def _read(binary: Binary, cache_dir: Path | None) -> dict[str, Any] | None:
-    if cache_dir is None:
-        return None
-    try:
-        kept = json.loads(_entry(binary, cache_dir).read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
-        return None
-    answer = kept.get("answer")
-    return answer if isinstance(answer, dict) and isinstance(answer.get("protocol"), int) else None
+def _record(binary: Binary, records: MachineRecords | None, answer: Mapping[str, Any]) -> None:
+    """Keep an answer. A machine that cannot keep any asks each time."""
+    if records is not None:
+        records.write(_KIND, _record_name(binary), encode(answer))
 
 
-def _write(binary: Binary, cache_dir: Path | None, answer: Mapping[str, Any]) -> None:
-    """Keep an answer. A cache that cannot be written costs time, nothing else."""
-    if cache_dir is None:
-        return
-    entry = _entry(binary, cache_dir)
-    with contextlib.suppress(OSError):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=entry.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encode({"format": _FORMAT, "answer": answer}))
-        Path(temporary).replace(entry)
+def _record_name(binary: Binary) -> str:
+    """Return what an answer depends on: the content, and for a program on this machine also its place."""
+    place = binary.argv[0] if binary.source.kind in ("path", "name") else ""
+    return f"{_FORMAT} {binary.digest} {place}"

@@ -40,11 +40,13 @@ def locked(source: ProviderSource, root: Path) -> Binary | None:
     Nothing is fetched: what is returned says what the provider is, and cannot be started.
     """
     from dstream.registry.lockfile.lock_file import read_lock
+    from dstream.registry.platforms import this_platform
 
     lock = read_lock(root)
     if source.kind == "ref":
         entry = lock.providers.get(source.value)
-        return None if entry is None else Binary((source.value,), source, entry.manifest, None, entry.probe)
+        digest = entry.platforms.get(str(this_platform()), entry.manifest) if entry is not None else ""
+        return None if entry is None else Binary((source.value,), source, digest, None, entry.probe)
     image = lock.images.get(source.value)
     return None if image is None else Binary((source.value,), source, image.digest, None, image.probe)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,13 +16,14 @@ from dstream.engine.evaluate.expansion import lenient_instances
 from dstream.engine.providers.provider_config import default_spec, source_from_state, source_of
 from dstream.engine.providers.trust_policy import policy_of
 from dstream.engine.setup.block_graph import provider_of
-from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.engine.setup.operation import Operation
 from dstream.plugins import Binary, ProviderSource
-from dstream.plugins.container import Container, find_engine, find_image, is_podman, pull_first
-from dstream.plugins.probe import ask
+from dstream.plugins.container import Container, Image, find_engine, find_image, is_podman, pull_first
+from dstream.plugins.probe import ask, recorded_answer
 from dstream.registry.errors import Denied, NotThere, RegistryError, Unreachable
 from dstream.registry.lockfile.installer import Installer, Requirement
 from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
+from dstream.registry.machine_records import default_records
 from dstream.registry.oci.image_names import image_name, image_reference, references_of, suffix_of
 from dstream.registry.platforms import Platform
 from dstream.registry.trust.policy import Policy
@@ -149,7 +151,7 @@ def lock_providers(
         previous = before.providers.get(each.source)
         try:
             locked = installer.lock(each, previous, upgrade=upgrade)
-            now = now.with_provider(_probed(locked, previous, installer, root))
+            now = now.with_provider(_probed(locked, installer, root))
         except DiagnosticsError as problem:
             problems.extend(_explained(problem, each.recorded))
     for required_image in images:
@@ -178,16 +180,23 @@ def _explained(problem: DiagnosticsError, recorded: bool) -> list[Diagnostic]:
     return [replace(each, detail=each.detail + hint) if recorded else each for each in problem.diagnostics]
 
 
-def _probed(locked: Locked, previous: Locked | None, installer: Installer, root: Path) -> Locked:
-    """Fetch a provider and probe it, unless the probe answer for the same digest is known."""
+def _probed(locked: Locked, installer: Installer, root: Path) -> Locked:
+    """Fetch a provider and probe it, unless this machine has probed the same content."""
     installer.fetch(locked)  # again if the cache was damaged
     path = installer.executable(locked)
-    if previous is not None and previous.probe is not None and previous.manifest == locked.manifest:
-        return replace(locked, probe=previous.probe)
     digest = locked.platforms[str(installer.platform)]
     binary = Binary((str(path),), ProviderSource("ref", locked.source), digest, str(root.absolute()))
-    answer, certain = ask(binary, cache_dir=root / DATA_DIR)
-    return replace(locked, probe=answer if certain else None)
+    return replace(locked, probe=_answer(binary))
+
+
+def _answer(binary: Binary) -> Mapping[str, Any] | None:
+    """Return a provider's answer to the probe, as recorded on this machine or asked now; None if it is uncertain."""
+    records = default_records()
+    answer = recorded_answer(binary, records)
+    if answer is not None:
+        return answer
+    found, certain = ask(binary, records=records)
+    return found if certain else None
 
 
 def _image(
@@ -198,11 +207,10 @@ def _image(
     engine, name = find_engine(), source.value
     if previous is not None and not upgrade:
         signed_by = _signer(image, previous.digest, installer)
-        if find_image(engine, f"{image_name(name)}@{previous.digest}") is None:
-            requirements = [f"{place}@{previous.digest}" for place in references_of(name, installer.settings)]
-            if not any(find_image(engine, each) for each in requirements):
-                _pull(engine, requirements, installer)
-        return replace(previous, signed_by=signed_by)
+        places = [f"{place}@{previous.digest}" for place in references_of(name, installer.settings)]
+        here = (find_image(engine, each) for each in (f"{image_name(name)}@{previous.digest}", *places))
+        found = next(filter(None, here), None) or find_image(engine, _pull(engine, places, installer))
+        return replace(previous, signed_by=signed_by, probe=_image_answer(source, engine, found, root))
     found = find_image(engine, name)
     if found is None or ((pull or upgrade) and found.digests):
         references = references_of(name, installer.settings, newest=upgrade)
@@ -218,10 +226,14 @@ def _image(
             requirements = [f"{place}@{digest}" for place in references_of(source.value, installer.settings)]
             found = find_image(engine, _pull(engine, requirements, installer)) or found
     signed_by = _signer(image, digest, installer)
+    return LockedImage(source.value, digest, signed_by, _image_answer(source, engine, found, root))
+
+
+def _image_answer(source: ProviderSource, engine: str, found: Image | None, root: Path) -> Mapping[str, Any] | None:
+    if found is None:
+        return None
     container = Container(engine, found.id, source.container, root.absolute())
-    binary = Binary((engine, source.value), source, found.id, str(root.absolute()), None, container)
-    answer, certain = ask(binary, cache_dir=root / DATA_DIR)
-    return LockedImage(source.value, digest, signed_by, answer if certain else None)
+    return _answer(Binary((engine, source.value), source, found.id, str(root.absolute()), None, container))
 
 
 def _pull(engine: str, names: list[str], installer: Installer) -> str:

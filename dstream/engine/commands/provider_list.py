@@ -11,10 +11,11 @@ from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.commands.dependency_lock import used_sources
-from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.engine.setup.operation import Operation
 from dstream.plugins import ProviderInfo, ProviderSource, probe, resolve
 from dstream.plugins.binary import Role
 from dstream.registry.lockfile.lock_file import read_lock
+from dstream.registry.machine_records import default_records
 from dstream.registry.oci.cache import default_cache
 
 Location = Literal["configured", "locked", "cached", "installed"]
@@ -94,7 +95,7 @@ def _probed(source: ProviderSource, root: Path, roles: tuple[Role, ...]) -> tupl
     note = ""
     for role in roles:
         try:
-            return probe(resolve(source, root, role), cache_dir=root / DATA_DIR if source.kind != "path" else None), ""
+            return probe(resolve(source, root, role), records=default_records() if source.kind != "path" else None), ""
         except DiagnosticsError as problem:
             note = note or problem.diagnostics[0].summary
     return None, note

@@ -1,4 +1,8 @@
-"""Offline schemas: probe answers for lint, which starts some providers and downloads none."""
+"""Offline schemas: probe answers for lint, which starts some providers and downloads none.
+
+For a provider that this machine has never started, the answer in the lock file serves: lint evaluates no secret, and
+what it says decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ from msgspec.structs import replace
 from dstream.diagnostics import Diagnostic, warning
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
-from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.engine.setup.operation import Operation
 from dstream.plugins import ProviderInfo, resolve
-from dstream.plugins.probe import known
+from dstream.plugins.probe import claimed, known
 from dstream.plugins.resolve import locked
 from dstream.plugins.type_schemas import DESCRIBES
+from dstream.registry.machine_records import default_records
 
 
 class OfflineSchemas:
@@ -41,7 +46,7 @@ class OfflineSchemas:
         else:
             binary = resolve(spec.source, self._root, spec.role)
             why = "was not asked before"
-        found = known(binary, self._root / DATA_DIR)
+        found = known(binary, default_records()) or claimed(binary)
         if found is None or DESCRIBES in found.capabilities:
             return _unchecked(spec, why, "Allow that with -run-providers")
         return found

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.providers.provider_config import ProviderSpec, Role
-from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.engine.setup.operation import Operation
 from dstream.plugins import (
     Binary,
     LegacyLifecycle,
@@ -26,6 +26,7 @@ from dstream.plugins import (
 from dstream.plugins.plan_session import PLANS_MANY
 from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.type_schemas import DESCRIBES, DescribedTypes
+from dstream.registry.machine_records import default_records
 
 _RESTARTS = 3
 """The number of restarts of a process that died."""
@@ -79,7 +80,7 @@ class ProviderPool:
                 problems.extend(_at_range(problem, spec))
         if problems:
             raise DiagnosticsError(problems)
-        infos = probe_many(list(found.values()), cache_dir=self._operation.root / DATA_DIR)
+        infos = probe_many(list(found.values()), records=default_records())
         for (where, binary), info in zip(found.items(), infos, strict=True):
             self._installed[where] = Installed(binary, info)
 

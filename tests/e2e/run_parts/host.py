@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, resolve
+from dstream.registry.machine_records import MachineRecords
 from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, on_signals, run_flow
 from dstream_state import LeaseLost, open_backend
 from tests.e2e.run_parts.mutants import MUTANTS
@@ -77,7 +78,7 @@ class ShortLived:
 def endpoint(form, role, root: Path) -> Endpoint:
     source = ProviderSource(form.get("kind", "path"), form["path"], tuple(form.get("env", ())))
     binary = resolve(source, root, role)
-    return Endpoint(binary, probe(binary, cache_dir=root / "cache"), form["config"])
+    return Endpoint(binary, probe(binary, records=MachineRecords(root / "cache")), form["config"])
 
 
 def main() -> None:

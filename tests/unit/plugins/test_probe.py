@@ -6,6 +6,7 @@ import pytest
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, probe_many, resolve
+from dstream.registry.machine_records import MachineRecords
 from dstream_state import processes
 from tests.events import until
 
@@ -88,29 +89,29 @@ def test_an_answer_is_remembered_until_the_content_changes(shell, tmp_path):
     def asked():
         return (log / "asked").read_text().count("x")
 
-    first = probe(binary, cache_dir=cache)
-    assert probe(binary, cache_dir=cache) == first
+    first = probe(binary, records=MachineRecords(cache))
+    assert probe(binary, records=MachineRecords(cache)) == first
     assert asked() == 1
     changed = answering(shell, {**ANSWER, "provider": {"name": "thing", "version": "1.3"}}, f"echo x >>{log}/asked")
-    assert probe(changed, cache_dir=cache).version == "1.3"
+    assert probe(changed, records=MachineRecords(cache)).version == "1.3"
     assert asked() == 2
 
 
 def test_a_crash_is_not_remembered(shell, tmp_path):
     flag = tmp_path.parent / f"{tmp_path.name}-flag"
     binary = shell(f"[ -e {flag} ] || kill -9 $$; echo '{json.dumps(ANSWER)}'")
-    assert probe(binary, cache_dir=tmp_path / "cache").protocol == 1
+    assert probe(binary, records=MachineRecords(tmp_path / "cache")).protocol == 1
     flag.touch()
-    assert probe(binary, cache_dir=tmp_path / "cache").protocol == 2
+    assert probe(binary, records=MachineRecords(tmp_path / "cache")).protocol == 2
 
 
 def test_a_damaged_cache_is_asked_again(shell, tmp_path):
     cache = tmp_path.parent / f"{tmp_path.name}-cache"
     binary = answering(shell, ANSWER)
-    probe(binary, cache_dir=cache)
-    for entry in cache.rglob("*.json"):
-        entry.write_text("{")
-    assert probe(binary, cache_dir=cache).version == "1.2"
+    probe(binary, records=MachineRecords(cache))
+    (entry,) = cache.glob("records/*/*")
+    entry.write_text("{")
+    assert probe(binary, records=MachineRecords(cache)).version == "1.2"
 
 
 def test_several_are_asked_at_once_and_all_problems_are_told(shell, tmp_path):
