@@ -25,8 +25,8 @@ class ProviderSource(Struct, frozen=True):
     """Names of environment variables that it may see besides the usual ones."""
     container: Limits = field(default_factory=Limits)
     """What it may do, if it is an image."""
-    trusted: Policy | None = None
-    """Whose signature the configuration requires."""
+    trusted: tuple[Policy, ...] = ()
+    """Whose signatures it needs, by the trust blocks of the machine and of the configuration."""
 
     @property
     def argument(self) -> str:

@@ -1,8 +1,9 @@
 """Probe: queries name, version, roles and schemas of a provider, once per content of its executable and machine.
 
 What a provider answered is a record of this machine (`registry/machine_records.py`): its schemas decide what is
-sensitive, so no file of the checkout may supply them. With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider prints one line and exits. Anything else within five
-seconds means version 1: some old inputs start streaming immediately, so the first line that is no answer ends it.
+sensitive, so no file of the checkout may supply them. With `DSTREAM_PROBE=1` and an empty stdin, a version 2 provider
+prints one line and exits. Anything else within five seconds means version 1: some old inputs start streaming
+immediately, so the first line that is no answer ends it.
 """
 
 from __future__ import annotations

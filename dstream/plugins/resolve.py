@@ -122,33 +122,10 @@ def _from_registry(source: ProviderSource, root: Path) -> Binary:
                 "that is not. Choose a version, and lock it, with: dstream init",
             )
         )
-    _check_signed(source, locked.signed_by)
     here = installer()
+    here.require_signed(here.reference_of(locked), source.trusted)
     path = here.executable(locked)
     return Binary((str(path),), source, locked.platforms[str(here.platform)], str(root.absolute()), locked.probe)
-
-
-def _check_signed(source: ProviderSource, signed_by: str) -> None:
-    """Raise DiagnosticsError unless the lock file names a signer that the trust block accepts."""
-    if source.trusted is None:
-        return
-    if not signed_by:
-        raise DiagnosticsError(
-            error(
-                "Unsigned provider",
-                f"The trust block requires a signature of {source.value}, and the lock file names no signer. To verify "
-                "the signature and record the signer, run: dstream init",
-            )
-        )
-    if not source.trusted.accepts(signed_by):
-        raise DiagnosticsError(
-            error(
-                "Untrusted signer",
-                f"According to the lock file, {source.value} was signed by {signed_by}, whom the trust block "
-                f"{source.trusted.pattern!r} does not trust: the block or its keys may have changed since. To look for "
-                "another signature, run: dstream init",
-            )
-        )
 
 
 def _image(source: ProviderSource, root: Path) -> Binary:
@@ -163,7 +140,8 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     engine = find_engine()
     remove_leftovers(engine)
     locked = read_lock(root).images.get(source.value)
-    _check_signed(source, locked.signed_by if locked is not None else "")
+    if source.trusted:
+        _require_signed_image(source, locked.digest if locked is not None else None)
     reference = source.value if locked is None else f"{image_name(source.value)}@{locked.digest}"
     found = find_image(engine, reference)
     if found is None and locked is not None:  # perhaps it came from a mirror: the same content under another name
@@ -186,3 +164,19 @@ def _image(source: ProviderSource, root: Path) -> Binary:
     container = Container(engine, found.id if locked is None else reference, source.container, root.absolute())
     answer = locked.probe if locked is not None else None
     return Binary((engine, reference), source, found.id, str(root.absolute()), answer, container)
+
+
+def _require_signed_image(source: ProviderSource, digest: str | None) -> None:
+    """Raise DiagnosticsError unless the image that the lock file names has the signatures that it needs."""
+    from dstream.registry.lockfile.installer import installer
+    from dstream.registry.oci.image_names import image_reference
+
+    if digest is None:
+        raise DiagnosticsError(
+            error(
+                "Unsigned provider",
+                f"The trust block {source.trusted[0].pattern!r} requires a signature of {source.value}, which is not "
+                "in the lock file. To lock it and verify its signature, run: dstream init",
+            )
+        )
+    installer().require_signed(image_reference(source.value).at(digest=digest), source.trusted)

@@ -181,7 +181,7 @@ def test_an_image_needs_the_signature_that_a_trust_block_wants(
     user.configure(f'provider_image = "{tagged}"')
     user.done("init")
     user.configure(f'provider_image = "{tagged}"', head=f"dstream {{\n  {trust}\n}}")
-    assert "Unsigned provider" in user.dstream("plan").said
+    assert "Missing signature" in user.dstream("plan").said
     assert "Missing signature" in user.dstream("init").said
     user.done("providers", "sign", tagged, "-key", str(secret))
     assert "signed by key SHA256:" in user.done("init")

@@ -25,6 +25,9 @@ from tests.registry.conftest import User
 from tests.registry.own_sigstore import BUNDLE, Sigstore
 from tests.services.registry import Registry
 
+WORKFLOW = "https://github.com/team/count/.github/workflows/release.yml@refs/tags/v1.0.0"
+ISSUER = "https://token.actions.githubusercontent.com"
+
 
 def make_keys(folder: Path, kind: str) -> tuple[Path, Path]:
     """Write a private and a public key."""
@@ -105,10 +108,10 @@ def test_a_trust_block_added_later_holds_for_what_is_locked_already(user: User, 
     trusting(user, source, public, pattern="*/later/*")
     ended = user.dstream("plan")
     assert ended.code == 1
-    assert "Unsigned provider" in ended.said
+    assert "Missing signature" in ended.said
     user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
-    user.done("init")
     user.done("plan")
+    user.done("init")
     trusting(user, source, public, pattern="elsewhere.example/*")  # a block about others asks for nothing here
     user.done("init")
 
@@ -127,10 +130,12 @@ def test_a_key_that_is_exchanged_is_noticed_by_every_command(user: User, open_re
     for command in (("plan",), ("apply", "-auto-approve"), ("run",), ("run", "-unapplied")):
         ended = user.dstream(*command)
         assert ended.code == 1, command
-        assert "Untrusted signer" in ended.said
+        assert "Missing signature" in ended.said
+        offline = user.dstream(*command, DSTREAM_OFFLINE="1")
+        assert offline.code == 1, command
+        assert "Signature not verified" in offline.said
     assert "Missing signature" in user.dstream("init").said
     user.done("providers", "sign", f"{source}:v1.0.0", "-key", str(secret))
-    assert "Untrusted signer" in user.dstream("plan").said
     user.done("init")
     user.done("plan", DSTREAM_OFFLINE="1")
     trusting(user, source, old, new, pattern="*")  # any of several is enough
@@ -146,29 +151,50 @@ def test_a_fingerprint_is_the_same_with_and_without_the_library(tmp_path: Path, 
 
 
 def test_an_identity_that_is_changed_accepts_only_who_fits_it(tmp_path: Path) -> None:
-    signed_by = f"{WORKFLOW} ({ISSUER})"
+    signer = policy.Signer("", WORKFLOW, ISSUER)
     right = policy.Policy("*", identity="https://github.com/team/*@refs/tags/v*", issuer=ISSUER)
-    assert right.accepts(signed_by)
-    assert not right.accepts(WORKFLOW)  # noted before the block named an issuer
-    assert replace(right, issuer="").accepts(signed_by)
-    assert not replace(right, issuer="https://other.example").accepts(signed_by)
-    assert not replace(right, identity="https://github.com/other/*").accepts(signed_by)
-    assert not replace(right, identity="").accepts(signed_by)
-    assert not right.accepts(f"key SHA256:{'0' * 32}")
+    assert right.accepts(signer)
+    assert not right.accepts(replace(signer, issuer=""))  # verified before the block named an issuer
+    assert replace(right, issuer="").accepts(signer)
+    assert not replace(right, issuer="https://other.example").accepts(signer)
+    assert not replace(right, identity="https://github.com/other/*").accepts(signer)
+    assert not replace(right, identity="").accepts(signer)
+    assert not right.accepts(policy.Signer("SHA256:" + "0" * 32))
     root = tmp_path / "root.json"
     root.write_text("{}")
     rooted = replace(right, trusted_root=root)
-    noted = f"{signed_by} (roots {policy.file_fingerprint(root)})"
-    assert rooted.accepts(noted)
-    assert replace(rooted, issuer="").accepts(noted)
-    assert not rooted.accepts(signed_by)  # held against the public roots
-    assert not right.accepts(noted)
+    verified = replace(signer, roots=policy.file_fingerprint(root))
+    assert rooted.accepts(verified)
+    assert replace(rooted, issuer="").accepts(verified)
+    assert not rooted.accepts(signer)  # held against the public roots
+    assert not right.accepts(verified)
     root.write_text("{ }")
-    assert not rooted.accepts(noted)
+    assert not rooted.accepts(verified)
+
+
+@pytest.mark.parametrize(
+    ("identity", "name"),
+    [
+        ("https://github.com/team/x@refs/tags/v1.?", "https://github.com/team/x@refs/tags/v1.9"),
+        ("https://github.com/tea[mn]/x", "https://github.com/team/x"),
+        ("https://github.com/team/x.y", "https://github.com/team/xzy"),
+        ("https://github.com/team/*", "https://evil.example/https://github.com/team/x"),
+        ("*@team.example", "a@team.example\nb"),
+        ("a@team.example", "A@team.example"),
+        ("a@team.example", f"a@team.example ({ISSUER})"),
+    ],
+)
+def test_only_a_star_stands_for_other_characters_of_an_identity(identity: str, name: str) -> None:
+    found = policy.Policy("*", identity=identity)
+    assert found.accepts(policy.Signer("", identity.replace("*", "any/thing")))
+    assert not found.accepts(policy.Signer("", name))
 
 
 @pytest.mark.parametrize("kind", ["ref", "image"])
-def test_what_the_state_recorded_needs_the_signature_that_the_configuration_wants_now(user: User, kind: str) -> None:
+def test_what_the_state_recorded_needs_the_signature_that_the_configuration_wants_now(
+    user: User, kind: str, monkeypatch
+) -> None:
+    monkeypatch.setenv("DSTREAM_OFFLINE", "1")
     _, public = make_keys(user.home, "ed25519")
     user.folder.mkdir()
     (user.folder / "dstream.hcl").write_text(
@@ -179,8 +205,8 @@ def test_what_the_state_recorded_needs_the_signature_that_the_configuration_want
     for name, wanted in (("team", True), ("other", False)):
         form = {"kind": kind, "value": f"ghcr.io/{name}/dstream-resource-x:v1.0.0", "container": container}
         source = source_from_state(ProviderState(source=form, version="1", config={}, role="resource"), config)
-        assert (source.trusted is not None) == wanted
-        refused = "Unsigned provider" if wanted else "Provider not locked"
+        assert bool(source.trusted) == wanted
+        refused = "Signature not verified" if wanted else "Provider not locked"
         if kind == "ref":
             (user.folder / ".dstream.lock.hcl").write_text(
                 f'provider "{form["value"]}" {{\n  manifest = "sha256:{0:064}"\n  platforms = {{\n  }}\n}}\n'
@@ -215,10 +241,6 @@ def test_a_broken_trust_block_is_an_error(user: User) -> None:
         assert "trust block" in ended.said or "Value expected" in ended.said
     user.configure('provider_ref = "ghcr.io/x/y:v1"', head='dstream {\n  trust "*" {\n    keys = ["none.pub"]\n  }\n}')
     assert "Provider not locked" in user.dstream("plan").said
-
-
-WORKFLOW = "https://github.com/team/count/.github/workflows/release.yml@refs/tags/v1.0.0"
-ISSUER = "https://token.actions.githubusercontent.com"
 
 
 def statement(digest: str) -> dict[str, object]:
@@ -261,9 +283,9 @@ def test_a_sigstore_bundle_counts_if_identity_issuer_roots_and_content_are_right
     user.done("plan")
     own_roots = roots["own"].read_bytes()
     roots["own"].write_bytes(roots["other"].read_bytes())  # the block is the same: its roots are not
-    assert "Untrusted signer" in user.dstream("plan").said
+    assert "Missing signature" in user.dstream("plan").said
     roots["own"].unlink()
-    assert "Untrusted signer" in user.dstream("plan").said
+    assert "Missing signature" in user.dstream("plan").said
     roots["own"].write_bytes(own_roots)
     user.done("plan")
     assert f"The bundle is signed by {WORKFLOW}" in init("https://github.com/evil/*")

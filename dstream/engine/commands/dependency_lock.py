@@ -14,14 +14,14 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.commands.provider_inventory import unknown_scope
 from dstream.engine.evaluate.expansion import lenient_instances
 from dstream.engine.providers.provider_config import default_spec, source_from_state, source_of
-from dstream.engine.providers.trust_policy import policy_of
+from dstream.engine.providers.trust_policy import policies_of
 from dstream.engine.setup.block_graph import provider_of
 from dstream.engine.setup.operation import Operation
 from dstream.plugins import Binary, ProviderSource
 from dstream.plugins.container import Container, Image, find_engine, find_image, is_podman, pull_first
 from dstream.plugins.probe import ask, recorded_answer
 from dstream.registry.errors import Denied, NotThere, RegistryError, Unreachable
-from dstream.registry.lockfile.installer import Installer, Requirement
+from dstream.registry.lockfile.installer import Installer, Requirement, signed_by
 from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.machine_records import default_records
 from dstream.registry.oci.image_names import image_name, image_reference, references_of, suffix_of
@@ -98,8 +98,9 @@ def required_providers(operation: Operation, recorded: Iterable[ProviderSource] 
     requirements: dict[str, Requirement] = {}
     for source in used_sources(operation):
         if source.kind == "ref":
-            policy = policy_of(source, operation.config)
-            requirements[source.value] = Requirement(source.value, ", ".join(constraints.get(source.value, ())), policy)
+            given = constraints.get(source.value, [])
+            policies = policies_of(source, operation.config)
+            requirements[source.value] = Requirement(source.value, ", ".join(given), policies)
     before = read_lock(operation.root)
     for source in recorded:
         if source.kind == "ref" and source.value not in requirements:
@@ -110,10 +111,10 @@ def required_providers(operation: Operation, recorded: Iterable[ProviderSource] 
 
 
 class RequiredImage(Struct, frozen=True):
-    """A container image in a configuration, and the policy for its signature."""
+    """A container image in a configuration, and the policies for its signatures."""
 
     source: ProviderSource
-    policy: Policy | None = None
+    policies: tuple[Policy, ...] = ()
     recorded: bool = False
     """Whether only the state refers to it."""
 
@@ -121,7 +122,7 @@ class RequiredImage(Struct, frozen=True):
 def required_images(operation: Operation, recorded: Iterable[ProviderSource] = ()) -> list[RequiredImage]:
     """Return the images of a configuration, and the `recorded` ones that it does not name."""
     images = [source for source in used_sources(operation) if source.kind == "image"]
-    found = [RequiredImage(source, policy_of(source, operation.config)) for source in images]
+    found = [RequiredImage(source, policies_of(source, operation.config)) for source in images]
     named = {source.value for source in images}
     unnamed = {each.value: each for each in recorded if each.kind == "image" and each.value not in named}
     return found + [RequiredImage(source, source.trusted, recorded=True) for source in unnamed.values()]
@@ -206,11 +207,11 @@ def _image(
     source = image.source
     engine, name = find_engine(), source.value
     if previous is not None and not upgrade:
-        signed_by = _signer(image, previous.digest, installer)
+        signer = _signer(image, previous.digest, installer)
         places = [f"{place}@{previous.digest}" for place in references_of(name, installer.settings)]
         here = (find_image(engine, each) for each in (f"{image_name(name)}@{previous.digest}", *places))
         found = next(filter(None, here), None) or find_image(engine, _pull(engine, places, installer))
-        return replace(previous, signed_by=signed_by, probe=_image_answer(source, engine, found, root))
+        return replace(previous, signed_by=signer, probe=_image_answer(source, engine, found, root))
     found = find_image(engine, name)
     if found is None or ((pull or upgrade) and found.digests):
         references = references_of(name, installer.settings, newest=upgrade)
@@ -225,8 +226,8 @@ def _image(
         if digest not in digests:
             requirements = [f"{place}@{digest}" for place in references_of(source.value, installer.settings)]
             found = find_image(engine, _pull(engine, requirements, installer)) or found
-    signed_by = _signer(image, digest, installer)
-    return LockedImage(source.value, digest, signed_by, _image_answer(source, engine, found, root))
+    signer = _signer(image, digest, installer)
+    return LockedImage(source.value, digest, signer, _image_answer(source, engine, found, root))
 
 
 def _image_answer(source: ProviderSource, engine: str, found: Image | None, root: Path) -> Mapping[str, Any] | None:
@@ -262,12 +263,11 @@ def _current_digest(image: str, installer: Installer, newest: bool) -> str | Non
 
 
 def _signer(image: RequiredImage, digest: str, installer: Installer) -> str:
-    """Return the signer of an image by its policy; raise RegistryError if no trusted signer is found."""
-    if image.policy is None:
+    """Return the signer of an image for the lock file; raise RegistryError if a signature is missing."""
+    if not image.policies:
         return ""
     reference = image_reference(image.source.value).at(digest=digest)
-    source = installer.source(reference.registry)
-    return image.policy.verify(source, reference, installer.manifest(reference))
+    return signed_by(image.policies, installer.require_signed(reference, image.policies))
 
 
 def fetch_platforms(lock: LockFile, platforms: Iterable[Platform], installer: Installer) -> None:

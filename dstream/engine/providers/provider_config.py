@@ -138,12 +138,12 @@ def _named(name: str, env: tuple[str, ...], config: Config) -> ProviderSource:
 
 
 def _trusting(source: ProviderSource, config: Config) -> ProviderSource:
-    """Return a source with the policy of its `trust` block, if it comes from a registry."""
+    """Return a source with the policies of the `trust` blocks for it, if it comes from a registry."""
     if source.kind not in ("ref", "image"):
         return source
-    from dstream.engine.providers.trust_policy import policy_of
+    from dstream.engine.providers.trust_policy import policies_of
 
-    return replace(source, trusted=policy_of(source, config))
+    return replace(source, trusted=policies_of(source, config))
 
 
 def source_of(launch: Launch, scope: Scope, config: Config, default: str | None = None) -> ProviderSource:

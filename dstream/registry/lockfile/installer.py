@@ -12,13 +12,15 @@ from msgspec.structs import replace
 from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
 from dstream.registry.lockfile.lock_file import Locked
 from dstream.registry.lockfile.version_constraints import newest, parse_constraint, parse_version, versions_of
+from dstream.registry.machine_records import MachineRecords, default_records
 from dstream.registry.oci.artifact import Artifact, read_artifact
 from dstream.registry.oci.cache import Cache, default_cache
 from dstream.registry.oci.content import Manifest, matches
 from dstream.registry.oci.reference import Reference, parse_reference
 from dstream.registry.platforms import Platform, this_platform
 from dstream.registry.settings import Settings, load_settings
-from dstream.registry.trust.policy import Policy
+from dstream.registry.trust.policy import Policy, Signer
+from dstream.registry.trust.verified import remember_signer, verified_signers
 
 if TYPE_CHECKING:
     from dstream.registry.oci.mirror_chain import Chain
@@ -36,8 +38,8 @@ class Requirement(Struct, frozen=True):
 
     source: str
     constraints: str = ""
-    policy: Policy | None = None
-    """The policy for its signature."""
+    policies: tuple[Policy, ...] = ()
+    """The policies for its signatures."""
     recorded: bool = False
     """Whether only the state refers to it."""
 
@@ -54,6 +56,7 @@ class Installer(Struct):
     cache: Cache
     report: Report | None = None
     platform: Platform = field(default_factory=this_platform)
+    records: MachineRecords = field(default_factory=default_records)
     _transport: Transport | None = None
     _sources: dict[tuple[str, bool], Chain] = field(default_factory=dict)
 
@@ -98,11 +101,7 @@ class Installer(Struct):
                 "A digest identifies its content, so one of the two was edited. Restore the lock file from version "
                 "control, or delete its entry and run: dstream init",
             )
-        signed_by = (
-            requirement.policy.verify(self.source(reference.registry), reference, manifest)
-            if requirement.policy
-            else ""
-        )
+        signers = self.require_signed(reference.at(digest=manifest.digest), requirement.policies)
         probe = keep.probe if keep is not None else None
         return Locked(
             requirement.source,
@@ -111,7 +110,7 @@ class Installer(Struct):
             str(version or ""),
             tag,
             requirement.constraints,
-            signed_by,
+            signed_by(requirement.policies, signers),
             probe,
         )
 
@@ -198,9 +197,39 @@ class Installer(Struct):
 
     # What to execute
 
+    def reference_of(self, locked: Locked) -> Reference:
+        """Return the reference of a locked provider by its digest."""
+        return parse_reference(locked.source).at(digest=locked.manifest)
+
+    def require_signed(self, reference: Reference, policies: tuple[Policy, ...]) -> tuple[Signer, ...]:
+        """Return a signer by each policy for a manifest by digest; raise RegistryError if a signature is missing.
+
+        What this machine has verified before is not verified again, so that no registry is needed. The lock file
+        counts for nothing: anyone who can edit the configuration can edit it.
+        """
+        return tuple(self._signer(reference, policy) for policy in policies)
+
+    def _signer(self, reference: Reference, policy: Policy) -> Signer:
+        digest = reference.digest or ""
+        for known in verified_signers(self.records, digest):
+            if policy.accepts(known):
+                return known
+        try:
+            signer = policy.verify(self.source(reference.registry), reference, self.manifest(reference))
+        except Unreachable as problem:
+            raise RegistryError(
+                "Signature not verified",
+                f"The trust block {policy.pattern!r} requires a signature of {reference}. This machine has not "
+                f"verified it yet, and cannot fetch it: {problem.diagnostics[0].detail} Run dstream init once with "
+                "access to the registry or a mirror; after that, no network is needed.",
+            ) from problem
+        remember_signer(self.records, digest, signer)
+        return signer
+
     def executable(self, locked: Locked) -> Path:
         """Return the verified executable of a locked provider for this machine, fetched if necessary."""
         digest = self._digest(locked)
+        self._check_listed(locked, self.platform)
         reference = parse_reference(locked.source)
         name = reference.repository.rpartition("/")[2] + (".exe" if self.platform.os == "windows" else "")
         path = self.cache.path(digest)
@@ -212,22 +241,30 @@ class Installer(Struct):
         """Fetch the file of a locked provider for a platform into the cache; return its path, not yet executable."""
         platform = platform or self.platform
         digest = self._digest(locked, platform)
-        reference = parse_reference(locked.source).at(digest=locked.manifest)
-        what = f"{reference.name}{f':{locked.tag}' if locked.tag else ''}"
+        self._check_listed(locked, platform)
         path = self.cache.path(digest)
         if path.exists() and matches(path, digest):
             return path
-        artifact = self.artifact(reference, self.manifest(reference))
-        descriptor = artifact.executable(platform, what)
-        if descriptor.digest != digest:
-            raise Tampered(
-                "Provider mismatch with the lock file",
-                f"{what} for {platform} is {digest} in the lock file and {descriptor.digest} in the manifest "
-                f"{locked.manifest}. One of them was edited; nothing is executed.",
-            )
+        reference, what = self.reference_of(locked), _shown(locked)
+        descriptor = self.artifact(reference, self.manifest(reference)).executable(platform, what)
         report = self.report
         progress = None if report is None else lambda done, size: report(what, done, size)
         return self.cache.fetch(self.source(reference.registry), reference.repository, descriptor, progress)
+
+    def _check_listed(self, locked: Locked, platform: Platform) -> None:
+        """Raise Tampered unless the locked manifest lists the locked executable, from wherever that is then taken."""
+        digest, name = self._digest(locked, platform), f"{locked.manifest} {platform}"
+        if self.records.read("executable", name) == digest.encode():
+            return
+        reference, what = self.reference_of(locked), _shown(locked)
+        listed = self.artifact(reference, self.manifest(reference)).executable(platform, what).digest
+        if listed != digest:
+            raise Tampered(
+                "Provider mismatch with the lock file",
+                f"{what} for {platform} is {digest} in the lock file and {listed} in the manifest "
+                f"{locked.manifest}. One of them was edited; nothing is executed.",
+            )
+        self.records.write("executable", name, digest.encode())
 
     def _digest(self, locked: Locked, platform: Platform | None = None) -> str:
         platform = platform or self.platform
@@ -239,6 +276,16 @@ class Installer(Struct):
             )
             raise RegistryError("Provider not available for this platform", detail)
         return digest
+
+
+def signed_by(policies: tuple[Policy, ...], signers: tuple[Signer, ...]) -> str:
+    """Return the signer for the lock file: by the configuration's policy, as the machine's differ between machines."""
+    return next((str(s) for policy, s in zip(policies, signers, strict=True) if not policy.machine), "")
+
+
+def _shown(locked: Locked) -> str:
+    name = parse_reference(locked.source).name
+    return f"{name}:{locked.tag}" if locked.tag else name
 
 
 def installer(report: Report | None = None) -> Installer:

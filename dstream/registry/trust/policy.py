@@ -10,8 +10,8 @@
       }
     }
 
-The first block whose pattern fits decides; what no block fits needs no signature. What is signed is the digest of the
-manifest, so a signature covers every platform. Signatures are looked for among the referrers of the manifest, and,
+The first block whose pattern matches decides; what no block matches needs no signature. What is signed is the digest of
+the manifest, so a signature covers every platform. Signatures are looked for among the referrers of the manifest, and,
 those with a key, also under the tag `sha256-<hex>.sig`, where cosign puts them.
 """
 
@@ -23,13 +23,14 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from dstream.bounded_json import InvalidJson, parse_json
 from dstream.registry.errors import NotThere, RegistryError
+from dstream.registry.trust.patterns import matches_pattern
 
 if TYPE_CHECKING:
     from dstream.registry.oci.content import Descriptor, Manifest
@@ -41,9 +42,27 @@ PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 BUNDLE_PREFIX = "application/vnd.dev.sigstore.bundle"
 _STATEMENT = "application/vnd.in-toto+json"
-_SIGNER = re.compile(r"(?: \((?!roots )(?P<issuer>[^()]*)\))?(?: \(roots (?P<roots>[^()]*)\))?")
-"""What follows the name of a signer by certificate."""
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
+
+
+class Signer(Struct, frozen=True):
+    """Who has signed a manifest: a key, or the holder of a certificate."""
+
+    key: str = ""
+    """The fingerprint of the public key."""
+    identity: str = ""
+    """The name in the certificate."""
+    issuer: str = ""
+    """Who vouched for the name, as far as the policy required it."""
+    roots: str = ""
+    """The fingerprint of the trusted root, empty for the public one."""
+
+    def __str__(self) -> str:
+        """Return the signer as text, for people."""
+        if self.key:
+            return f"key {self.key}"
+        issuer = f" ({self.issuer})" if self.issuer else ""
+        return f"{self.identity}{issuer}" + (f" (roots {self.roots})" if self.roots else "")
 
 
 class Policy(Struct, frozen=True):
@@ -56,32 +75,32 @@ class Policy(Struct, frozen=True):
     issuer: str = ""
     trusted_root: Path | None = None
     """The trusted root for sigstore bundles; the public one if None."""
+    machine: bool = False
+    """Whether it is a block of this machine, not of the configuration."""
 
     def fits(self, reference: Reference) -> bool:
         """Return whether the block applies to a repository."""
-        return fnmatchcase(reference.name, self.pattern)
+        return matches_pattern(self.pattern, reference.name)
 
-    def accepts(self, signed_by: str) -> bool:
-        """Return whether a recorded signer (a result of `verify`) is trusted by this policy."""
-        if signed_by.startswith("key "):
-            return any(signed_by == f"key {fingerprint(key)}" for key in self.keys)
-        name, _, rest = signed_by.partition(" (")
-        found = _SIGNER.fullmatch(f" ({rest}" if rest else "")
-        right = found is not None and self.issuer in ("", found["issuer"]) and self._roots() == (found["roots"] or "")
-        return right and fnmatchcase(name, self.identity)
+    def accepts(self, signer: Signer) -> bool:
+        """Return whether a verified signer is trusted by this policy."""
+        if signer.key:
+            return any(signer.key == fingerprint(key) for key in self.keys)
+        right = self.issuer in ("", signer.issuer) and self._roots() == signer.roots
+        return right and bool(self.identity) and matches_pattern(self.identity, signer.identity)
 
     def _roots(self) -> str:
         """Return the fingerprint of the trusted root, empty for the public one."""
         return "" if self.trusted_root is None else file_fingerprint(self.trusted_root)
 
-    def verify(self, source: Source, reference: Reference, manifest: Manifest) -> str:
+    def verify(self, source: Source, reference: Reference, manifest: Manifest) -> Signer:
         """Return the signer of a manifest; raise RegistryError if no trusted signer signed it."""
         problems: list[str] = []
         found = list(_signatures(source, reference, manifest))
         for key in self.keys:
             for payload, signature in (each for each in found if isinstance(each, tuple)):
                 if is_signed_by(key, payload, signature) and _is_about(payload, manifest):
-                    return f"key {fingerprint(key)}"
+                    return Signer(fingerprint(key))
         bundles = [each for each in found if isinstance(each, bytes)]
         if self.identity:
             from dstream.registry.trust.sigstore_bundles import verify_bundle
@@ -89,8 +108,7 @@ class Policy(Struct, frozen=True):
             for bundle in bundles:
                 try:
                     name = verify_bundle(bundle, manifest, self.identity, self.issuer, self.trusted_root)
-                    roots = f" (roots {self._roots()})" if self.trusted_root is not None else ""
-                    return (f"{name} ({self.issuer})" if self.issuer else name) + roots
+                    return Signer("", name, self.issuer, self._roots())
                 except RegistryError as problem:
                     problems.append(problem.diagnostics[0].detail)
         signers = " or ".join(
@@ -99,8 +117,10 @@ class Policy(Struct, frozen=True):
         there = f"{len(found)}, by other signers or for other content" if found else "none"
         raise RegistryError(
             "Missing signature",
-            f"The trust block {self.pattern!r} requires a signature of {reference.name}@{manifest.digest} by "
-            f"{signers}. Signatures in {source.place}: {there}. {' '.join(problems)}".strip(),
+            f"The trust block {self.pattern!r}{' of this machine' if self.machine else ''} requires a signature of "
+            f"{reference.name}@{manifest.digest} by {signers}. Signatures in {source.place}: {there}. "
+            f"{' '.join(problems)}".strip()
+            + " After it was signed, verify it with: dstream init",
         )
 
 
@@ -142,9 +162,9 @@ def _signature(layer: Descriptor) -> bytes | None:
 def _is_about(payload: bytes, manifest: Manifest) -> bool:
     """Return whether a signed payload has the digest of a manifest, under any name."""
     try:
-        form: Any = json.loads(payload)
+        form: Any = parse_json(payload)
         return bool(form["critical"]["image"]["docker-manifest-digest"] == manifest.digest)
-    except (ValueError, KeyError, TypeError):
+    except (InvalidJson, KeyError, TypeError):
         return False
 
 

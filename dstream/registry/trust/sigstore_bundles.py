@@ -6,13 +6,12 @@ that verification needs no network. It signs the manifest itself, or an in-toto 
 
 from __future__ import annotations
 
-import json
-import re
-from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dstream.bounded_json import InvalidJson, parse_json, parse_object
 from dstream.registry.errors import RegistryError
+from dstream.registry.trust.patterns import matches_pattern
 
 if TYPE_CHECKING:
     from dstream.registry.oci.content import Manifest
@@ -37,15 +36,16 @@ def verify_bundle(raw: bytes, manifest: Manifest, identity: str, issuer: str, tr
         ) from problem
     verifier = _verifier(trusted_root)
     try:
+        statement = _is_statement(raw)
         bundle = Bundle.from_json(raw)
         signer = _names(bundle.signing_certificate)
-        name = next((each for each in signer if re.fullmatch(translate(identity), each)), None)
+        name = next((each for each in signer if matches_pattern(identity, each)), None)
         if name is None:
             raise RegistryError(
                 "Unexpected signer identity", f"The bundle is signed by {', '.join(signer) or 'no identity'}."
             )
         policy = Identity(identity=name, issuer=issuer or None)
-        if _is_statement(raw):
+        if statement:
             kind, payload = verifier.verify_dsse(bundle, policy)
             if kind != _STATEMENT or not _is_subject(payload, manifest):
                 raise RegistryError(
@@ -71,7 +71,7 @@ def _verifier(trusted_root: Path | None) -> Any:
         return Verifier.production(offline=True)
     try:
         text = trusted_root.read_text("utf-8")
-        if "trustedRoot" in json.loads(text):
+        if "trustedRoot" in parse_object(text):
             root = ClientTrustConfig.from_json(text).trusted_root
         else:
             root = TrustedRoot.from_file(str(trusted_root))
@@ -96,15 +96,14 @@ def _names(certificate: Any) -> list[str]:
 
 
 def _is_statement(raw: bytes) -> bool:
-    form = json.loads(raw)
-    return isinstance(form, dict) and "dsseEnvelope" in form
+    return "dsseEnvelope" in parse_object(raw)
 
 
 def _is_subject(payload: bytes, manifest: Manifest) -> bool:
     """Return whether an in-toto statement has the digest of a manifest."""
     algorithm, _, digest = manifest.digest.partition(":")
     try:
-        subjects = json.loads(payload)["subject"]
+        subjects = parse_json(payload)["subject"]
         return any(each["digest"].get(algorithm) == digest for each in subjects)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (InvalidJson, KeyError, TypeError, AttributeError):
         return False
