@@ -148,7 +148,7 @@ def test_a_relative_folder_of_settings_lies_in_the_checkout_and_is_not_used(tmp_
         ("ghcr.io/team//x", "not part of a repository"),
         ("/team/x", "not a registry"),
         ("team/x", "such as docker.io/team/x"),
-        ("ghcr.io/te?m/x", "not part of a repository"),
+        ("ghcr.io/tea?/x", "not part of a repository"),
         ("ghcr.io/[a-z]*/x", "not part of a repository"),
         ("ghcr.io/team/x ", "spaces"),
         ("", "empty"),
