@@ -14,11 +14,14 @@ from dstream.engine.setup.operation import Operation, OperationInputs, open_oper
 from dstream.engine.setup.workspace import selected_workspace
 
 if TYPE_CHECKING:
+    from dstream.engine.setup.untrusted import Untrusted
     from dstream.plan.file import PlanFile
     from dstream_state import Encryption
 
 
-def operation_inputs(config: str, var: tuple[str, ...], var_file: tuple[str, ...]) -> OperationInputs:
+def operation_inputs(
+    config: str, var: tuple[str, ...], var_file: tuple[str, ...], untrusted: Untrusted | None = None
+) -> OperationInputs:
     """Return the options as inputs of an operation; raise ClickException if a `-var` is not NAME=VALUE."""
     variables: dict[str, str] = {}
     for text in var:
@@ -26,8 +29,9 @@ def operation_inputs(config: str, var: tuple[str, ...], var_file: tuple[str, ...
         if not equals or not name.strip():
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="-var")
         variables[name.strip()] = value
-    workspace = selected_workspace(Path(config))
-    return OperationInputs(Path(config), variables, tuple(Path(name) for name in var_file), workspace)
+    workspace = selected_workspace(None if untrusted is not None else Path(config))
+    files = tuple(Path(name) for name in var_file)
+    return OperationInputs(Path(config), variables, files, workspace, untrusted=untrusted)
 
 
 def open_configured(

@@ -40,6 +40,10 @@ def write_plan_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 @format_option
 @flag("destroy", help="Show what destroy would do.")
 @flag("refresh-only", help="Show only differences between the state and the real objects.")
+@flag("untrusted", help="Plan a configuration that is not trusted, such as that of a pull request.")
+@option("allow-env", metavar="NAME", multiple=True, help="With -untrusted: an environment variable it may read.")
+@option("allow-provider", metavar="NAME", multiple=True, help="With -untrusted: an installed provider it may start.")
+@option("state", metavar="FILE", help="With -untrusted: compare with this copy of the state (`dstream state pull`).")
 @flag("json", help="Same as -format=json.")
 @flag("detailed-exitcode", help="Exit codes: 0 no changes, 1 error, 2 changes.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
@@ -60,6 +64,10 @@ def command(
     format: str,
     destroy: bool,
     refresh_only: bool,
+    untrusted: bool,
+    allow_env: tuple[str, ...],
+    allow_provider: tuple[str, ...],
+    state: str | None,
     json: bool,
     detailed_exitcode: bool,
     color: bool,
@@ -68,6 +76,19 @@ def command(
     """Show what apply would do, for everything or for one TASK. Changes nothing and takes no lock."""
     announce("Planning", quiet=json or format != "text")
     form = "json" if json else format
+    if untrusted:
+        if out is not None or generate_config_out is not None or refresh_only:
+            raise click.UsageError("-untrusted cannot be combined with -out, -generate-config-out or -refresh-only.")
+        from dstream.cli.render.formats import say_plan
+        from dstream.cli.untrusted_plan import plan_in_limits, untrusted_inputs
+        from dstream.engine.plan.plan_result import PlanOptions
+
+        inputs = untrusted_inputs(config, var, var_file, allow_env, allow_provider, state)
+        found = plan_in_limits(inputs, PlanOptions(destroy, exclude=exclude, replace=replace), task, target)
+        say_plan(found, form, paint_for(sys.stdout, color=color), {})
+        return 2 if detailed_exitcode and found.has_changes else 0
+    if allow_env or allow_provider or state is not None:
+        raise click.UsageError("-allow-env, -allow-provider and -state need -untrusted.")
     operation = open_configured(config, var, var_file, ask=input)
     from dstream.cli.apply import with_targets
     from dstream.cli.render.formats import say_plan

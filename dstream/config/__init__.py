@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TimeoutsBlock,
         VariableBlock,
     )
+    from dstream.config.files import Refuse
     from dstream.config.syntax.parser import Parsed
     from dstream.config.syntax.tree import Attribute, Block, Body, Expr, Node
 
@@ -78,14 +79,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def load(path: Path, *, empty: bool = False) -> Config:
+def load(path: Path, *, empty: bool = False, refuse: Refuse | None = None) -> Config:
     """Return the configuration in a file, or in all *.hcl files of a folder, which may have none with `empty`.
+    A file for which `refuse` returns an error is not read.
 
     Raise DiagnosticsError with all errors; its `sources` has the texts of the files.
     """
     from dstream.config.files import load as load_path
 
-    return load_path(path, empty=empty)
+    return load_path(path, empty=empty, refuse=refuse)
 
 
 def load_text(text: str, filename: str = "dstream.hcl", root: Path | None = None) -> Config:

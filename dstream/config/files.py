@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dstream.config.blocks import Config
@@ -9,14 +10,18 @@ from dstream.config.decode.decoder import Decoder
 from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 
+Refuse = Callable[[Path], Diagnostic | None]
+"""Returns the error for a file that must not be read, None for any other."""
 
-def load(path: Path, *, empty: bool = False) -> Config:
+
+def load(path: Path, *, empty: bool = False, refuse: Refuse | None = None) -> Config:
     """Return the configuration in a file, or in all *.hcl files of a folder, which must have one.
 
-    With `empty`, a folder without files is an empty configuration. Raise DiagnosticsError with all errors in all files;
+    With `empty`, a folder without files is an empty configuration. A file for which `refuse` returns an error is not
+    read. Raise DiagnosticsError with all errors in all files;
     its `sources` has their texts.
     """
-    texts, problems = _texts(path, empty=empty)
+    texts, problems = _texts(path, empty=empty, refuse=refuse)
     decoder = Decoder(path if path.is_dir() else path.parent)
     for filename, text in texts.items():
         decoder.add(parse_text(text, filename))
@@ -44,7 +49,7 @@ class ConfigError(DiagnosticsError):
         self.sources = sources
 
 
-def _texts(path: Path, *, empty: bool) -> tuple[dict[str, str], list[Diagnostic]]:
+def _texts(path: Path, *, empty: bool, refuse: Refuse | None) -> tuple[dict[str, str], list[Diagnostic]]:
     problems: list[Diagnostic] = []
     if path.is_dir():
         files = sorted(file for file in path.glob("*.hcl") if file.is_file() and not file.name.startswith("."))
@@ -60,6 +65,9 @@ def _texts(path: Path, *, empty: bool) -> tuple[dict[str, str], list[Diagnostic]
         raise DiagnosticsError(error("No configuration", f"{path} does not exist. Name a file or a folder with -c."))
     texts: dict[str, str] = {}
     for file in files:
+        if refuse is not None and (refused := refuse(file)) is not None:
+            problems.append(refused)
+            continue
         try:
             texts[str(file)] = file.read_bytes().decode("utf-8")
         except OSError as problem:

@@ -9,7 +9,7 @@ from dstream.lang.convert import convert
 from dstream.lang.dispatch import evaluate_all
 from dstream.lang.errors import choose, problem, sentence
 from dstream.lang.functions import registry
-from dstream.lang.functions.registry import Function, FunctionError, NotSet, NullArgument, Parameter
+from dstream.lang.functions.registry import Function, FunctionError, NotResolved, NotSet, NullArgument, Parameter
 from dstream.lang.scope import Scope
 from dstream.lang.types import ConversionError
 from dstream.lang.values import (
@@ -43,6 +43,8 @@ def call(expr: tree.Call, scope: Scope) -> Value:
             result: Value = function.implementation(scope, expr.arguments)
             return result
         return _call(function, expr, scope)
+    except NotResolved:
+        return Unknown()
     except FunctionError as wrong:
         if isinstance(wrong, NullArgument) and wrong.argument is not None:
             raise _null(function, wrong, expr) from None
@@ -107,6 +109,8 @@ def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
         return _typed(function.implementation(*surroundings, *given), function, given)
     try:
         return Sensitive(_typed(function.implementation(*surroundings, *given), function, given), marks)
+    except NotResolved:
+        return Sensitive(Unknown(), marks)
     except FunctionError as wrong:
         raise FunctionError(_HIDDEN, wrong.argument) from None
 

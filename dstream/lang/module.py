@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from dstream.config.blocks import Condition, Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.lang.confinement import Confinement
 from dstream.lang.convert import convert, to_bool
 from dstream.lang.expressions import evaluate
 from dstream.lang.reference import references
@@ -35,7 +36,7 @@ class Module:
         variables: Mapping[str, Value] | None = None,
         variable_files: tuple[Path, ...] = (),
         workspace: str = "default",
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | Confinement | None = None,
         ask: Ask | None = None,
         lint: bool = False,
         planned_at: str | None = None,
@@ -44,7 +45,8 @@ class Module:
 
         `variables` are values from the command line: a string is read as the variable's type asks. `ask` is called
         for a variable without a value. With `lint`, missing variables and environment names are unknown, not errors.
-        `planned_at` is the time of the plan, now if it is not given.
+        `planned_at` is the time of the plan, now if it is not given. A `Confinement` as `env`
+        limits a configuration that is not trusted.
         """
         self.config = config
         self.workspace = workspace
@@ -54,10 +56,11 @@ class Module:
         self.warnings: list[Diagnostic] = []
         """What is odd about the given values of variables."""
         self.planned_at = planned_at or _now()
-        surroundings = os.environ if env is None else env
-        self.surroundings = Surroundings(config.root, surroundings, lint, lambda: self.planned_at)
+        confinement = env if isinstance(env, Confinement) else None
+        allowed = env.env if isinstance(env, Confinement) else os.environ if env is None else env
+        self.surroundings = Surroundings(config.root, allowed, lint, lambda: self.planned_at, confinement=confinement)
         problems: list[Diagnostic] = list(_local_cycles(config))
-        given = collect(config, variables or {}, variable_files, self.surroundings.env, problems, self.warnings)
+        given = collect(config, variables or {}, variable_files, self.surroundings, problems, self.warnings)
         self._variables: dict[str, Value] = {}
         for name, block in config.variables.items():
             try:
@@ -100,12 +103,12 @@ class Module:
         type_ = parse_type(block.type) if block.type is not None else ANY
         value: Value = _UNSET
         if given is not None:
-            value = _fitting(given, type_, block)
+            value = _fitting(given, type_, block, self.surroundings)
         if (value is _UNSET or (value is None and not block.nullable)) and block.default is not None:
             value = self._default(block, type_)
         if value is _UNSET and ask is not None:
             given = Given.text(ask(block), f"the value given for var.{block.name}")
-            value = _fitting(given, type_, block)
+            value = _fitting(given, type_, block, self.surroundings)
         if value is _UNSET:
             if not self._lint:
                 raise DiagnosticsError(_missing(block, self.config.root, self.surroundings.env))
@@ -178,10 +181,10 @@ def _shown(value: Value) -> str:
     return f" The value is {text}." if len(text) <= 80 and "\n" not in text else ""
 
 
-def _fitting(given: Given, type_: Type, block: VariableBlock) -> Value:
+def _fitting(given: Given, type_: Type, block: VariableBlock, surroundings: Surroundings) -> Value:
     where = given.where
     try:
-        return convert(given.value(type_ if block.type is not None else None), type_)
+        return convert(given.value(type_ if block.type is not None else None, Scope(surroundings=surroundings)), type_)
     except (ConversionError, DiagnosticsError) as wrong:
         if block.sensitive:
             detail = (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from dstream.lang.confinement import Confinement
 from dstream.lang.secret_texts import SecretTexts
 from dstream.lang.values import Value
 
@@ -26,6 +27,8 @@ class Surroundings(Struct, frozen=True):
     """Whether results of impure functions (`timestamp`, `uuid`, `bcrypt`) are unknown."""
     secret_texts: SecretTexts = field(default_factory=SecretTexts)
     """The secret texts found so far: by `env`, a sensitive variable, `sensitive`, a resource."""
+    confinement: Confinement | None = None
+    """What limits `env` and the functions of files, if the configuration is not trusted."""
 
 
 class Lazy:

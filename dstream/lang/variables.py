@@ -15,13 +15,14 @@ from dstream.config.blocks import Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, warning
 from dstream.lang.errors import choose
 from dstream.lang.expressions import evaluate
-from dstream.lang.scope import Scope
+from dstream.lang.scope import Scope, Surroundings
 from dstream.lang.types import ANY, Primitive, Type
 from dstream.lang.values import Value
 
 Ask = Callable[[VariableBlock], str]
 """Prompts the user for a variable's value."""
-_PREFIX = "DSTREAM_VAR_"
+VARIABLE_PREFIX = "DSTREAM_VAR_"
+"""What the environment variables that set a variable begin with."""
 
 
 class Given(Struct, frozen=True):
@@ -36,7 +37,7 @@ class Given(Struct, frozen=True):
         """Return a value given as text."""
         return cls(None, text, where)
 
-    def value(self, type_: Type | None) -> Value:
+    def value(self, type_: Type | None, scope: Scope) -> Value:
         """Return the value for a variable of a type, None if it declares none; raise DiagnosticsError.
 
         A text for a string, number or bool is its value; for other types it is an expression, for `any` either.
@@ -48,7 +49,7 @@ class Given(Struct, frozen=True):
         from dstream.config import parse_expression
 
         try:
-            return evaluate(parse_expression(self.unread, self.where), Scope())
+            return evaluate(parse_expression(self.unread, self.where), scope)
         except DiagnosticsError:
             if type_ is ANY:
                 return self.unread
@@ -59,17 +60,22 @@ def collect(
     config: Config,
     variables: Mapping[str, Value],
     files: tuple[Path, ...],
-    env: Mapping[str, str],
+    surroundings: Surroundings,
     problems: list[Diagnostic],
     warnings: list[Diagnostic],
 ) -> dict[str, Given]:
     """Return the strongest value given for each variable; add the errors to `problems`, the warnings to `warnings`."""
     given: dict[str, Given] = {}
+    env = surroundings.env
     for name in config.variables:
-        if _PREFIX + name in env:
-            given[name] = Given.text(env[_PREFIX + name], f"the environment variable {_PREFIX}{name}")
+        if VARIABLE_PREFIX + name in env:
+            given[name] = Given.text(env[VARIABLE_PREFIX + name], f"the environment variable {VARIABLE_PREFIX}{name}")
     for path in (*_automatic(config.root), *files):
-        _read(path, config, given, problems, problems if path in files else warnings)
+        confinement = surroundings.confinement
+        if confinement is not None and (stray := confinement.stray(path)) is not None:
+            problems.append(stray)
+            continue
+        _read(path, config, given, problems, problems if path in files else warnings, Scope(surroundings=surroundings))
     for name, value in variables.items():
         if name not in config.variables:
             detail = (
@@ -89,7 +95,12 @@ def _automatic(root: Path) -> list[Path]:
 
 
 def _read(
-    path: Path, config: Config, given: dict[str, Given], problems: list[Diagnostic], undeclared: list[Diagnostic]
+    path: Path,
+    config: Config,
+    given: dict[str, Given],
+    problems: list[Diagnostic],
+    undeclared: list[Diagnostic],
+    scope: Scope,
 ) -> None:
     """Read a file of variables. Names that are not declared go to `undeclared`: as errors if that is `problems`."""
     from dstream.config import parse_text
@@ -116,7 +127,7 @@ def _read(
                 undeclared.append(warning("Undeclared variable", detail, attribute.name_range))
             continue
         try:
-            value = evaluate(attribute.expr, Scope())
+            value = evaluate(attribute.expr, scope)
         except DiagnosticsError as wrong:
             problems.extend(wrong.diagnostics)
             continue

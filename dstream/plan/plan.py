@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from dstream import __version__
 from dstream.addresses import DerivedAddress, ResourceAddress, parse_address
 from dstream.diagnostics import Diagnostic
 from dstream.lang import Unknown
+from dstream.lang.confinement import Withheld
 from dstream.lang.markers import is_fingerprint
 from dstream.plan.action import Action
 from dstream.plan.change import Attributes, Change, Drift, DriftKind, OutputChange
@@ -43,6 +45,8 @@ class Plan(Struct, frozen=True):
     variables: Mapping[str, Any] = field(default_factory=dict)
     """The values of variables, with fingerprints for sensitive ones."""
     made_at: str = ""
+    left_out: tuple[Withheld, ...] | None = None
+    """What the plan of a configuration that is not trusted leaves out; None for one that is trusted."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -92,8 +96,8 @@ class Plan(Struct, frozen=True):
             "lineage": self.lineage,
             "serial": self.serial,
             "pending": self.pending,
-            "applyable": self.has_changes,
-            "complete": not self.counts["deferred"],
+            "applyable": self.has_changes and self.left_out is None,
+            "complete": not self.counts["deferred"] and not self.left_out,
             "errored": False,
             "summary": {**self.counts, "tasks": task_counts(self.tasks)},
             "planned_values": {
@@ -115,6 +119,7 @@ class Plan(Struct, frozen=True):
             ],
             "task_changes": [_task_change(task) for task in self.tasks],
             "diagnostics": [diagnostic.to_json() for diagnostic in self.diagnostics],
+            **({} if self.left_out is None else {"untrusted": True, "left_out": list(map(asdict, self.left_out))}),
         }
 
 

@@ -49,6 +49,9 @@ class Binary(Struct, frozen=True, eq=False):
     container: Container | None = None
     """The image that it is; `argv` is then the engine and the image."""
 
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that it sees on top, or instead, of those that any provider sees."""
+
     def __eq__(self, other: object) -> bool:
         """Compare all but `answer`."""
         return isinstance(other, Binary) and self._identity == other._identity

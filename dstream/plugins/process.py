@@ -159,6 +159,7 @@ def begin(
 def begin_binary(binary: Binary, inherit: Iterable[int] = (), environment: Mapping[str, str] | None = None) -> Starting:
     """Start the program of a provider without waiting for it, with the environment of its block unless one is given."""
     seen = provider_environment(binary.source.env) if environment is None else environment
+    seen = {**seen, **binary.environment}
     if binary.container is None:
         return begin(binary.name, binary.argv, seen, inherit, binary.folder)
     run = binary.container.command(seen, binary.source.env)

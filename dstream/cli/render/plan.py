@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dstream.cli.render.attributes import COLOURS, all_attributes, changed_attributes
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.task_change import task_lines, task_summary
 from dstream.cli.render.values import literal_lines
+from dstream.lang.confinement import Withheld
 from dstream.plan import (
     Action,
     Change,
@@ -63,7 +64,25 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
         for output in outputs:
             yield from output_lines(output, paint)
         yield ""
+    if plan.left_out is not None:
+        yield paint(f"{LEFT_OUT}:", "bold")
+        yield from (f"  {line}" for line in left_out_lines(plan.left_out))
+        yield ""
     yield summary(plan, paint)
+
+
+LEFT_OUT = "Left out, because the configuration is not trusted"
+_MOST_LEFT_OUT = 50
+
+
+def left_out_lines(found: Sequence[Withheld]) -> Iterator[str]:
+    """Yield a line for each thing that the plan of a configuration that is not trusted leaves out, up to a limit."""
+    for each in found[:_MOST_LEFT_OUT]:
+        yield f"{each.kind} {each.name}: {each.reason}" if each.name != each.kind else f"{each.kind}: {each.reason}"
+    if not found:
+        yield "nothing"
+    elif len(found) > _MOST_LEFT_OUT:
+        yield f"and {len(found) - _MOST_LEFT_OUT} more (-json lists all)"
 
 
 def summary(plan: Plan, paint: Paint) -> str:

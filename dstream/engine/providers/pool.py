@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dstream.diagnostics import DiagnosticsError
+from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.providers.provider_config import ProviderSpec, Role
+from dstream.engine.providers.untrusted_sources import refusal, resolve_confined
 from dstream.engine.setup.operation import Operation
 from dstream.plugins import (
     Binary,
@@ -65,6 +68,8 @@ class ProviderPool:
         self._starting_planning = threading.Lock()
         self._restarts: dict[str, int] = {}
         self._killed = False
+        self._home: TemporaryDirectory[str] | None = None
+        """The folder of providers for a configuration that is not trusted."""
 
     def prepare(self, specs: Iterable[ProviderSpec]) -> None:
         """Find and probe the providers of several specs in parallel; raise DiagnosticsError with all that failed."""
@@ -75,7 +80,7 @@ class ProviderPool:
             if where in self._installed or where in found:
                 continue
             try:
-                found[where] = resolve(spec.source, self._operation.root, spec.role)
+                found[where] = self._resolved(spec)
             except DiagnosticsError as problem:
                 problems.extend(_at_range(problem, spec))
         if problems:
@@ -83,6 +88,19 @@ class ProviderPool:
         infos = probe_many(list(found.values()), records=default_records())
         for (where, binary), info in zip(found.items(), infos, strict=True):
             self._installed[where] = Installed(binary, info)
+
+    def _resolved(self, spec: ProviderSpec) -> Binary:
+        """Return the program of a provider; raise DiagnosticsError if it may not start, or is not found."""
+        operation = self._operation
+        if operation.untrusted is None:
+            return resolve(spec.source, operation.root, spec.role)
+        why = refusal(spec.source, operation)
+        if why is not None:
+            detail = f"The configuration is not trusted, and {why}. {spec.name} is not started."
+            raise DiagnosticsError(error("Provider not allowed", detail))
+        if self._home is None:
+            self._home = TemporaryDirectory(prefix="dstream-untrusted-")
+        return resolve_confined(spec.source, operation, spec.role, Path(self._home.name))
 
     def installed(self, spec: ProviderSpec) -> Installed:
         """Return the provider of a spec, found and probed."""
@@ -175,6 +193,9 @@ class ProviderPool:
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
+        if self._home is not None:
+            self._home.cleanup()
+            self._home = None
 
     def kill(self) -> None:
         """Kill all processes."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from dstream.config import Config, load
+from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.setup.backend import ConfiguredBackend, configured_encryption, open_configured
 from dstream.engine.setup.backend_record import (
     DATA_DIR,
@@ -21,7 +22,9 @@ from dstream.engine.setup.backend_record import (
 )
 from dstream.engine.setup.block_graph import Needs, block_graph, block_needs
 from dstream.engine.setup.hooks import RefreshProgress
+from dstream.engine.setup.untrusted import Untrusted, confine, withhold_variables
 from dstream.lang import Module
+from dstream.lang.confinement import Confinement
 from dstream.lang.secret_texts import SecretTexts
 from dstream.lang.variables import Ask
 from dstream_state import Backend, Encryption
@@ -44,6 +47,8 @@ class OperationInputs(Struct, frozen=True):
     """Whether a folder without a configuration is an empty one."""
     planned_at: str | None = None
     """The time of the plan that is carried out; None where one is made."""
+    untrusted: Untrusted | None = None
+    """What a configuration that is not trusted is allowed; None for one that is trusted."""
 
 
 class Operation(Struct):
@@ -58,6 +63,9 @@ class Operation(Struct):
     _needs: Needs | None = None
     _graph: Dependencies | None = None
     refresh_progress: RefreshProgress = field(default_factory=RefreshProgress)
+    untrusted: Untrusted | None = None
+    confinement: Confinement | None = None
+    """The boundary around a configuration that is not trusted."""
 
     @property
     def root(self) -> Path:
@@ -70,6 +78,9 @@ class Operation(Struct):
 
         Raises DiagnosticsError if the state is in another backend than the configured one.
         """
+        if self.untrusted is not None:
+            detail = "The state of a configuration that is not trusted is never opened."
+            raise DiagnosticsError(error("State withheld", detail))
         if self._backend is None:
             recorded = recorded_backend(self.root)
             found = self.open_backend(recorded.overrides if recorded is not None else {})
@@ -90,7 +101,7 @@ class Operation(Struct):
     @property
     def encryption(self) -> Encryption | None:
         """What the state is encrypted with; its key is made once."""
-        if self._encryption is None and self.encrypted:
+        if self._encryption is None and self.encrypted and self.untrusted is None:
             self._encryption = configured_encryption(self.config, self.module)
         return self._encryption
 
@@ -128,15 +139,18 @@ def open_operation(given: OperationInputs, *, ask: Ask | None = None, lint: bool
 
     `ask` is called for a variable without a value. With `lint`, what is not given is unknown instead of an error.
     """
-    config = load(given.config, empty=given.empty)
+    confinement = None if given.untrusted is None else confine(given.config, given.untrusted)
+    config = load(given.config, empty=given.empty, refuse=None if confinement is None else confinement.stray)
     module = Module(
         config,
         variables=dict(given.variables),
         variable_files=given.variable_files,
         workspace=given.workspace,
-        env=os.environ,
+        env=os.environ if confinement is None else confinement,
         ask=ask,
-        lint=lint,
+        lint=lint or confinement is not None,
         planned_at=given.planned_at,
     )
-    return Operation(config, module, given.workspace)
+    if confinement is not None:
+        withhold_variables(confinement, module, os.environ)
+    return Operation(config, module, given.workspace, untrusted=given.untrusted, confinement=confinement)

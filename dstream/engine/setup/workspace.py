@@ -16,11 +16,16 @@ VARIABLE = "DSTREAM_WORKSPACE"
 _FILE = "workspace"
 
 
-def selected_workspace(config: Path) -> str:
-    """Return the workspace that is selected for a configuration, a file or a folder."""
+def selected_workspace(config: Path | None) -> str:
+    """Return the workspace that is selected for a configuration, a file or a folder.
+
+    None stands for one that is not trusted: what its folder says does not count.
+    """
     named = os.environ.get(VARIABLE)
     if named:
         return named
+    if config is None:
+        return DEFAULT
     root = config.parent if config.is_file() else config
     try:
         return (root / DATA_DIR / _FILE).read_text().strip() or DEFAULT

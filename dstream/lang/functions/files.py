@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from dstream.lang.functions.registry import FunctionError, function
+from dstream.lang.functions.registry import FunctionError, NotResolved, function
 from dstream.lang.patterns import PatternError, compile_pattern
 from dstream.lang.scope import Surroundings
 from dstream.lang.values import SetValue, Value
@@ -39,7 +39,10 @@ def _path(surroundings: Surroundings, name: str) -> Path:
     if "\0" in name:
         raise FunctionError("a path must not contain a null character", 0)
     expanded = Path(name).expanduser() if name.startswith("~") else Path(name)
-    return surroundings.root / expanded
+    path = surroundings.root / expanded
+    if surroundings.confinement is not None and not surroundings.confinement.reads(path, name):
+        raise NotResolved(f"{name} is not read")
+    return path
 
 
 @function("path: string")

@@ -59,6 +59,10 @@ class NotSet(FunctionError):
     """A function reads an environment variable or file that does not exist; the message is complete sentences."""
 
 
+class NotResolved(FunctionError):
+    """A function is withheld from a configuration that is not trusted: its result is unknown."""
+
+
 class NullArgument(FunctionError):
     """An argument is null and must not be; the message is the parameter's name."""
 

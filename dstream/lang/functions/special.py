@@ -60,6 +60,8 @@ def can(scope: Scope, arguments: list[Expr]) -> Value:
 def env(surroundings: Surroundings, name: Value, default: Value = ...) -> Value:
     """Return an environment variable, which is sensitive, or the default if it is not set."""
     variable = unwrap(name)
+    if surroundings.confinement is not None and not surroundings.confinement.resolves(variable):
+        return Sensitive(Unknown(STRING), {f"env {variable}"})
     value = surroundings.env.get(variable)
     if value is not None:
         surroundings.secret_texts.add(value)

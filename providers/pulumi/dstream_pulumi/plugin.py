@@ -30,6 +30,10 @@ class Plugin:
 
     def find(self, home: str = "") -> Path:
         """Return the executable; raise InvalidError that says where it was looked for. `home` is PULUMI_HOME."""
+        if (self.path or home) and os.environ.get("DSTREAM_UNTRUSTED"):
+            name = "path" if self.path else "pulumi_home"
+            detail = f"The configuration is not trusted, so {name} starts nothing. Only plugins on PATH do."
+            raise InvalidError("Plugin not allowed", detail, path=f"config.{name}")
         if self.path:
             given = Path(self.path).expanduser()
             if given.is_file() and os.access(given, os.X_OK):

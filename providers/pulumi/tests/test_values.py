@@ -157,3 +157,18 @@ def test_plugins_are_found_on_the_path_then_in_pulumis_folder_the_newest_first(t
     assert Plugin("acme", "1.2.3").find(home).parent == tmp_path / "bin"
     with pytest.raises(InvalidError, match="not an executable file"):
         Plugin("acme", path=str(tmp_path / "nothing")).find(home)
+
+
+@pytest.mark.parametrize("settings", [{"path": "PROGRAM"}, {"home": "HOME"}])
+def test_no_program_that_a_setting_names_starts_for_an_untrusted_configuration(tmp_path, monkeypatch, settings):
+    program = tmp_path / "plugins" / "resource-acme-v1.0.0" / "pulumi-resource-acme"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "")
+    plugin = Plugin("acme", "1.0.0", str(program) if "path" in settings else "")
+    home = str(tmp_path) if "home" in settings else ""
+    assert plugin.find(home) == program
+    monkeypatch.setenv("DSTREAM_UNTRUSTED", "1")
+    with pytest.raises(InvalidError, match="not trusted"):
+        plugin.find(home)
