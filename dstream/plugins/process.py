@@ -19,52 +19,65 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.plugins.binary import Binary
 from dstream.plugins.environment import provider_environment
+from dstream.plugins.leader import Child, Leader
 from dstream.plugins.provider_log import has_listeners, note
 from dstream.plugins.watchdog import Watchdog
 
+if TYPE_CHECKING:
+    import socket
+
 _watchdog = Watchdog()
+
+
+class Pipe(Protocol):
+    """One end of a pipe or a socket."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+def watch_group(pid: int) -> None:
+    """End the process group that `pid` leads together with this process."""
+    _watchdog.add(pid)
 
 
 class ProviderProcess:
     """One running provider: three pipes, an exit code, and ways to end it and all that it started."""
 
-    def __init__(self, name: str, popen: subprocess.Popen[bytes], ended: Callable[[], None] | None = None) -> None:
-        """Take over a process that leads its own session; `ended` is called once when it has ended or is killed."""
-        assert popen.stdin and popen.stdout and popen.stderr  # noqa: S101 - it is always started with three pipes
+    def __init__(
+        self, name: str, leader: Leader, pipes: Sequence[Pipe], ended: Callable[[], None] | None = None
+    ) -> None:
+        """Take over the leader of a session and its stdin, stdout and stderr; `ended` is called once, at its end."""
         self.name = name
-        self.pid = popen.pid
-        self.started = _start_time(popen.pid)
+        self.pid = leader.pid
+        self.started = _start_time(leader.pid)
         """When it started as the kernel counts it; with the pid it names the process for good. None if unknown."""
-        self._popen = popen
+        self._leader = leader
+        self._code: int | None = None
         self._ended = ended
         self._lock = threading.Lock()
-        self.stdin, self.stdout, self.stderr = (pipe.fileno() for pipe in (popen.stdin, popen.stdout, popen.stderr))
-        self._open = {0: popen.stdin, 1: popen.stdout, 2: popen.stderr}
+        self.stdin, self.stdout, self.stderr = (pipe.fileno() for pipe in pipes)
+        self._open = dict(enumerate(pipes))
 
     def poll(self) -> int | None:
         """Return the exit code (negative: the signal) or None while it runs; what it leaves behind is killed."""
         with self._lock:
-            if self._popen.returncode is None and self._exited():
+            if self._code is None and self._leader.exited():
                 # The dead leader still holds the pid, so no other process can have the group.
-                self._signal_group(signal.SIGKILL)
-                self._popen.wait()
-                note("debug", self.name, f"process {self.pid} {describe_exit(self._popen.returncode)}")
+                self._leader.signal_group(signal.SIGKILL)
+                self._code = self._leader.reap()
+                note("debug", self.name, f"process {self.pid} {describe_exit(self._code)}")
                 _watchdog.remove(self.pid)
                 self._tell_ended()
-            return self._popen.returncode
-
-    def _exited(self) -> bool:
-        if not hasattr(os, "waitid"):
-            return self._popen.poll() is not None
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
+            return self._code
 
     def wait(self, timeout: float) -> int | None:
         """Return the exit code, waiting `timeout` seconds at most."""
@@ -78,24 +91,20 @@ class ProviderProcess:
     def terminate(self) -> None:
         """Ask the process and what it started to end (SIGTERM)."""
         with self._lock:
-            if self._popen.returncode is None:
-                self._signal_group(signal.SIGTERM)
+            if self._code is None:
+                self._leader.signal_group(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process and what it started immediately (SIGKILL)."""
         with self._lock:
-            if self._popen.returncode is None:
-                self._signal_group(signal.SIGKILL)
+            if self._code is None:
+                self._leader.signal_group(signal.SIGKILL)
                 self._tell_ended()
 
     def _tell_ended(self) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
             ended()
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
 
     def close_stdin(self) -> None:
         """Close the pipe to the process: to a version 2 provider that means stop."""
@@ -146,13 +155,15 @@ def begin(
     inherit: Iterable[int] = (),
     folder: str | None = None,
     ended: Callable[[], None] | None = None,
+    control: tuple[socket.socket, socket.socket] | None = None,
 ) -> Starting:
     """Start a provider in `folder` without waiting for it. `inherit` are descriptors (of locks) that it keeps open.
 
-    `ended` is called once when the process has ended, or is killed.
+    `ended` is called once when the process has ended, or is killed. `control` is a pair of sockets in place of the
+    pipe to its standard input: the first becomes `stdin` of the result, the second its standard input.
     """
     starting = Starting()
-    _spawner().put(_Job(name, tuple(argv), environment, tuple(inherit), folder, ended, starting))
+    _spawner().put(_Job(name, tuple(argv), environment, tuple(inherit), folder, ended, control, starting))
     return starting
 
 
@@ -184,6 +195,7 @@ class _Job(NamedTuple):
     inherit: tuple[int, ...]
     folder: str | None
     ended: Callable[[], None] | None
+    control: tuple[socket.socket, socket.socket] | None
     starting: Starting
 
 
@@ -196,11 +208,11 @@ def _spawner() -> SimpleQueue[_Job]:
 
 def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
     while True:
-        name, argv, environment, inherit, folder, ended, starting = jobs.get()
+        name, argv, environment, inherit, folder, ended, control, starting = jobs.get()
         try:
             popen = subprocess.Popen(
                 [*_with_parent_death_signal(), *argv],
-                stdin=subprocess.PIPE,
+                stdin=control[1].fileno() if control is not None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
@@ -212,12 +224,17 @@ def _spawn_for_ever(jobs: SimpleQueue[_Job]) -> None:
             _watchdog.add(popen.pid)
             if has_listeners():
                 note("debug", name, f"process {popen.pid} is started: {shlex.join(argv)}")
-            starting.set(ProviderProcess(name, popen, ended))
+            stdin = control[0] if control is not None else popen.stdin
+            assert stdin and popen.stdout and popen.stderr  # noqa: S101 - it is always started with three pipes
+            starting.set(ProviderProcess(name, Child(popen), (stdin, popen.stdout, popen.stderr), ended))
         except OSError as problem:
             detail = f"{argv[0]}: {problem.strerror or problem}. Check that it is a program for this machine."
             starting.set(None, DiagnosticsError(error("Provider start failure", detail)))
         except Exception as problem:  # noqa: BLE001 - whoever waits for the process must not wait indefinitely
             starting.set(None, problem)
+        finally:
+            if control is not None:
+                control[1].close()
 
 
 @cache

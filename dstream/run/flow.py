@@ -12,6 +12,7 @@ from dstream.plugins.binary import Binary
 from dstream.plugins.probe import ProviderInfo
 
 MIB = 1024 * 1024
+SideName = Literal["input", "output"]
 
 
 class Endpoint(Struct, frozen=True):

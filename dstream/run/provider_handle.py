@@ -6,16 +6,15 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
-from dstream.plugins.process import ProviderProcess, Starting, begin_binary, describe_exit
+from dstream.plugins.process import ProviderProcess, Starting, describe_exit
 from dstream.plugins.redact import RedactedLines, Redactor, Tail
 from dstream.plugins.wire import encode
-from dstream.run.flow import Endpoint
+from dstream.run.flow import Endpoint, SideName
 from dstream.run.transfer import widen
 
-SideName = Literal["input", "output"]
 _CHUNK = 64 * 1024
 
 
@@ -23,9 +22,9 @@ class ProviderHandle:
     """Start it with `begin`, use it after `started`."""
 
     def __init__(
-        self, name: SideName, endpoint: Endpoint, inherit: tuple[int, ...], log: Callable[[str], None]
+        self, name: SideName, endpoint: Endpoint, begin: Callable[[], Starting], log: Callable[[str], None]
     ) -> None:
-        """Start nothing yet; each line of stderr will go to `log`."""
+        """Start nothing yet: `begin` will, without waiting. Each line of stderr will go to `log`."""
         self.name = name
         self.endpoint = endpoint
         self.program = endpoint.binary.name
@@ -35,7 +34,7 @@ class ProviderHandle:
         """How the process ended; None while it runs."""
         self.killed = False
         """Whether the session has killed it: its exit code then says nothing about it."""
-        self._inherit, self._log = inherit, log
+        self._begin, self._log = begin, log
         self._starting: Starting | None = None
         self._process: ProviderProcess | None = None
         self._reader: threading.Thread | None = None
@@ -64,7 +63,7 @@ class ProviderHandle:
             if self._shut:
                 raise DiagnosticsError(error("Session already over", f"{self.program} was not started."))
             if self._starting is None:
-                self._starting = begin_binary(self.endpoint.binary, self._inherit)
+                self._starting = self._begin()
 
     def started(self) -> ProviderProcess:
         """Wait until the process runs; raise DiagnosticsError if it cannot be started."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dstream.run.flow import Flow, RunOptions
+from dstream.run.fork_servers import Begin
 from dstream.run.reporter import Reporter
 from dstream.stopping import Stop
 
@@ -22,6 +23,8 @@ class RunContext(Struct, frozen=True):
     options: RunOptions
     reporter: Reporter
     stop: Stop
+    begin: Begin
+    """Starts the provider of one side."""
 
 
 class Attempt(Struct, frozen=True):

@@ -7,6 +7,7 @@ from msgspec import Struct
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.run.checkpoint_tracker import ProtocolBroken
 from dstream.run.end_reason import EndReason, Failure, SessionOver
+from dstream.run.flow import Endpoint, SideName
 from dstream.run.provider_handle import ProviderHandle
 from dstream.run.run_context import RunContext
 
@@ -20,11 +21,8 @@ class Providers(Struct, frozen=True):
     @classmethod
     def of(cls, context: RunContext) -> Providers:
         """Return both sides, not started yet."""
-        flow, reporter, inherit = context.flow, context.reporter, context.lease.inherit_fds
-        return cls(
-            ProviderHandle("input", flow.input, inherit, lambda line: reporter.log(flow, "input", line)),
-            ProviderHandle("output", flow.output, inherit, lambda line: reporter.log(flow, "output", line)),
-        )
+        flow = context.flow
+        return cls(_side(context, "input", flow.input), _side(context, "output", flow.output))
 
     def kill(self) -> None:
         """End both immediately."""
@@ -59,3 +57,13 @@ class Providers(Struct, frozen=True):
         else:
             detail = f"{what} failed: {type(problem).__name__}: {problem}"
             reason.fail(Failure((error("Run failure", detail),)))
+
+
+def _side(context: RunContext, name: SideName, endpoint: Endpoint) -> ProviderHandle:
+    flow, reporter, inherit = context.flow, context.reporter, context.lease.inherit_fds
+    return ProviderHandle(
+        name,
+        endpoint,
+        lambda: context.begin(name, endpoint, inherit),
+        lambda line: reporter.log(flow, name, line),
+    )

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.run.flow import Flow, RunOptions, RunOutcome, Status, Totals
+from dstream.run.fork_servers import Begin, ForkServers, begin_alone
 from dstream.run.reporter import Reporter
 from dstream.run.run_context import Attempt, RunContext
 from dstream.run.session import Session
@@ -36,16 +37,18 @@ def run_flow(
     *,
     session: type[Session] = Session,
     provide: Provide | None = None,
+    begin: Begin = begin_alone,
 ) -> RunOutcome:
     """Run a flow until it ends; raise StateError if its lease cannot be had.
 
     Takes the lease of the task for all of the time, after ending what an earlier, killed runner has left behind.
     `provide` creates what streams need that the output meets on the way; without it, they end the run.
+    `begin` starts the providers.
     """
     stop = stop or Stop()
     with _acquired(flow, store, options, reporter, stop) as lease:
         _check_objects(flow, lease)
-        return Supervisor(RunContext(flow, lease, options, reporter, stop), session, provide).run()
+        return Supervisor(RunContext(flow, lease, options, reporter, stop, begin), session, provide).run()
 
 
 def _acquired(flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop) -> TaskLease:
@@ -84,9 +87,12 @@ def run_flows(
     One that fails does not stop the others. The diagnostics of an outcome name its task.
     """
     outcomes: list[RunOutcome | None] = [None] * len(flows)
+    servers = ForkServers(flow for flow, _ in flows)
 
     def one(at: int, flow: Flow, store: TaskStore) -> None:
-        outcome = _caught(flow, store, options, reporter, stop, provide)
+        outcome = _caught(
+            flow, lambda: run_flow(flow, store, options, reporter, stop, provide=provide, begin=servers.begin)
+        )
         outcomes[at] = replace(outcome, diagnostics=_addressed(outcome.diagnostics, flow))
 
     threads = [
@@ -98,16 +104,15 @@ def run_flows(
     for thread in threads:
         while thread.is_alive():
             thread.join(0.2)  # a signal handler runs between two joins
+    servers.close()
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _caught(
-    flow: Flow, store: TaskStore, options: RunOptions, reporter: Reporter, stop: Stop, provide: Provide | None
-) -> RunOutcome:
+def _caught(flow: Flow, run: Callable[[], RunOutcome]) -> RunOutcome:
     from dstream_state import StateError
 
     try:
-        return run_flow(flow, store, options, reporter, stop, provide=provide)
+        return run()
     except StateError as problem:
         return RunOutcome("failed", Totals(), diagnostics=(error(problem.summary, problem.detail),))
     except DiagnosticsError as problem:

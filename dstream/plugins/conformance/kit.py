@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dstream.diagnostics import DiagnosticsError
-from dstream.plugins.binary import Binary
+from dstream.plugins.binary import Binary, Role
 from dstream.plugins.conformance.data_input import check_input
 from dstream.plugins.conformance.data_output import check_output
+from dstream.plugins.conformance.forking import check_forks
 from dstream.plugins.conformance.opening import check_opening
 from dstream.plugins.conformance.planning import check_plan
 from dstream.plugins.conformance.resources import check_resources
@@ -19,6 +20,8 @@ from dstream.plugins.conformance.talk import Talk
 from dstream.plugins.conformance.version1 import check_version_1
 from dstream.plugins.probe import ProviderInfo, probe
 from dstream.plugins.wire import decode_object
+
+_DATA_ROLES: tuple[Role, ...] = ("input", "output")
 
 
 def run_kit(binary: Binary, config: Mapping[str, Any], verify: str | None = None) -> list[Result]:
@@ -46,9 +49,10 @@ def _version_2(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], vi
     if "resource" in info.roles:
         yield from check_opening(binary, info, config, "resource")
         yield from check_resources(binary, info, config)
-    for role in ("input", "output"):
+    for role in _DATA_ROLES:
         if role in info.roles:
             yield from check_plan(binary, info, config, role)
+            yield from check_forks(binary, info, config, role)
             with objects_in_place(binary, info, config, role):
                 if role == "input":  # first of all: a source that releases too early has less in it each time
                     yield from check_input(binary, info, config)

@@ -22,6 +22,7 @@ TITLES = {
     "R14": "plans objects that its schema describes, with unique keys",
     "R16": "plans timeouts that are seconds, each at most a year",
     "R17": "plans many tasks in one process as it does one by one",
+    "R18": "forks sessions that are as processes of their own",
     "R20": "writes nothing but ready before it is ready",
     "R21": "numbers checkpoints from 1, rising by 1",
     "R22": "writes complete positions of at most 64 KiB",

@@ -39,6 +39,12 @@ class Input(Generic[C]):
         """
         return ()
 
+    def preload(self) -> None:
+        """Import what `open` and the rest of a run import when they need it; called before sessions are forked.
+
+        Opens nothing and starts no thread, since the processes of several sessions would share it.
+        """
+
     def open(self, config: C, session: InputSession) -> None:
         """Connect and check, before the answer `ready`.
 

@@ -115,6 +115,8 @@ def _version_2(
     part = {"input": provider.input, "output": provider.output}.get(str(role))
     if command == "plan" and part:
         return lambda: _plan(provider, part, opening, writer)
+    if command == "fork" and part:
+        return _fork_server(provider, reader, writer)
     if command == "serve" and part:
         from dstream_sdk.plan_server import PlanServer
 
@@ -136,6 +138,23 @@ def _version_2(
         catalog = provider.catalog
         return lambda: describe_types(catalog, opening, given, writer)
     raise InvalidError("No such command", f"{command!r} is not a command of role {role} in protocol 2")
+
+
+def _fork_server(provider: Provider, reader: LineReader, writer: Writer) -> Callable[[], int]:
+    """Return the fork server of a provider that has loaded all that a session needs."""
+    from dstream_sdk.fork_server import ForkServer, preload
+
+    preload()
+    for part in (provider.input, provider.output):
+        if part is not None:
+            part.preload()
+    server = ForkServer(reader.fd, writer)
+
+    def session() -> int:
+        source, sink = take_over()
+        return run_provider(provider, LineReader(source), Writer(sink))
+
+    return lambda: server.run(session)
 
 
 def _plan(provider: Provider, part: Input[Any] | Output[Any], opening: Mapping[str, Any], writer: Writer) -> int:

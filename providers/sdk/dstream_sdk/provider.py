@@ -50,7 +50,7 @@ class Provider:
 
     def capabilities(self) -> list[str]:
         """Return its capabilities, as in the probe."""
-        out: list[str] = ["checkpoint", "plans_many"] if self.input or self.output else []
+        out: list[str] = ["checkpoint", "plans_many", "forks"] if self.input or self.output else []
         if (self.input and self.input.discovers) or (self.output and self.output.discovers):
             out.append("discovers")
         if self.output and self.output.stores_checkpoint:

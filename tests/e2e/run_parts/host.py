@@ -14,6 +14,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, resolve
 from dstream.registry.machine_records import MachineRecords
 from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, on_signals, run_flow
+from dstream.run.fork_servers import Begin, ForkServers, begin_alone
 from dstream_state import LeaseLost, open_backend
 from tests.e2e.run_parts.mutants import MUTANTS
 
@@ -81,6 +82,15 @@ def endpoint(form, role, root: Path) -> Endpoint:
     return Endpoint(binary, probe(binary, records=MachineRecords(root / "cache")), form["config"])
 
 
+def forked(flow: Flow) -> Begin:
+    """Fork each process, from a server of its own: only the first server of a side has the fault of a test."""
+
+    def begin(name, side, inherit):
+        return ForkServers([flow], worthwhile=1).begin(name, side, inherit)
+
+    return begin
+
+
 def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text())
     root = Path(spec["root"])
@@ -100,7 +110,10 @@ def main() -> None:
         options = RunOptions(**{**usual, **spec.get("options", {})})
         stop = Stop()
         with on_signals(stop):
-            outcome = run_flow(flow, store, options, Logging(), stop, session=MUTANTS[spec.get("mutant")])
+            outcome = run_flow(
+                flow, store, options, Logging(), stop,
+                session=MUTANTS[spec.get("mutant")], begin=forked(flow) if spec.get("forks") else begin_alone,
+            )  # fmt: skip
     except DiagnosticsError as problem:
         print(json.dumps({"status": "failed", "details": [each.detail for each in problem.diagnostics]}), flush=True)
         sys.exit(1)

@@ -18,6 +18,8 @@ from dstream_state.processes import alive
 
 PARTS = Path(__file__).parent
 ROOT = PARTS.parents[2]
+FORKS = bool(os.environ.get("DSTREAM_TEST_FORKS"))
+"""Whether all tests with a rig are to fork their providers."""
 
 
 def provider(script: str, folder: Path, **settings: str) -> str:
@@ -44,6 +46,8 @@ class Rig:
     sink: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     mutant: str | None = None
+    forks: bool = FORKS
+    """Whether fork servers start the providers."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,6 +56,7 @@ class Rig:
         environment = {"STORES": "1"} if self.stores else {}
         self.spec = {
             "root": str(self.folder), "name": "t", "options": self.options, "mutant": self.mutant,
+            "forks": self.forks,
             "input": {"path": provider("sequence_in", self.folder), "config": source},
             "output": {"path": provider("ledger_out", self.folder, **environment),
                        "config": {"path": str(self.file), **self.sink}},

@@ -6,10 +6,12 @@ The numbers are those of the rules in `providers/protocol/PROTOCOL.md`.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dstream_sdk.testing.process import ProviderProcess
+from dstream_sdk.testing.forks import check_forks
+from dstream_sdk.testing.process import TIMEOUT, ProviderProcess
 
 _SAMPLE: tuple[dict[str, Any], ...] = (
     {"data": {"id": 1}, "metadata": {"TableName": "sample", "OperationType": "Insert", "Key": {"id": 1}}},
@@ -92,6 +94,9 @@ class _Kit:
             raise AssertionError(f"R12: plan said two things for one configuration:\n{first}\n{second}")
         if "plans_many" in info.get("capabilities", ()):
             self._plans_many(role, first)
+        if "forks" in info.get("capabilities", ()) and sys.platform == "linux":
+            opening = self._opening("plan", role, streams=[{"name": "sample", "key": ["id"]}])
+            check_forks(self._argv, self._env, role, opening, first, TIMEOUT)
 
     def _plans_many(self, role: str, alone: list[dict[str, Any]]) -> None:
         """One process plans twice what a process of its own plans once."""
