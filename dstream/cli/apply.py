@@ -19,7 +19,7 @@ from dstream.cli.options import (
     plan_options,
     seconds,
 )
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say, say_text
 from dstream.cli.render.refresh_progress import announce
 from dstream.engine.setup.operation import Operation
 
@@ -183,7 +183,7 @@ def carry_out(
         return 1
     if outcome.diagnostics:
         error_paint = paint_for(sys.stderr, color=settings["color"])
-        say("\n" + diagnostics_text(outcome.diagnostics, operation.config.sources, error_paint), stream=sys.stderr)
+        say_text("\n" + diagnostics_text(outcome.diagnostics, operation.config.sources, error_paint), stream=sys.stderr)
     if events is not None:
         events.outcome(outcome, time.monotonic() - began)
     elif not outcome.plan.has_changes:

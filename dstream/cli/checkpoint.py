@@ -10,6 +10,7 @@ import click
 from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, json_object, option
 from dstream.cli.render.paint import say
+from dstream.cli.render.terminal import confirm, short
 
 if TYPE_CHECKING:
     from dstream.engine.setup.operation import Operation
@@ -43,7 +44,8 @@ def show(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...]
             say(f"{name}: no checkpoint; the next run starts at the beginning")
         else:
             position = json_module.dumps(entry["position"], ensure_ascii=False, default=str)
-            say(f"{name}: stored {entry['at']}\n  {position}")
+            say(f"{name}: stored {entry['at']}")
+            say(f"  {position}")
 
 
 @command.command("set", cls=Command)
@@ -114,7 +116,7 @@ def reset(task: str, config: str, var: tuple[str, ...], var_file: tuple[str, ...
     operation = open_for_state(config, var, var_file)
     names = flow_names(operation, task)
     if not force:
-        click.confirm(f"Delete the checkpoint of {', '.join(names)}? Records may be delivered again.", abort=True)
+        confirm(f"Delete the checkpoint of {', '.join(map(short, names))}? Records may be delivered again.")
     for name in names:
         with operation.backend.task(name).acquire("checkpoint reset") as lease:
             lease.reset()

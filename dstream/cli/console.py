@@ -10,7 +10,7 @@ import click
 
 from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say, say_text
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -108,16 +108,16 @@ def _answer(
     try:
         value = evaluate(parse_expression(text, _NAME), scope)
         if json:
-            say(_json(value))
+            say_text(_json(value))
         else:
             from dstream.lang import to_text
 
-            say(to_text(value))
+            say_text(to_text(value))
     except DiagnosticsError as problem:
         from dstream.cli.render.diagnostics import diagnostics_text
 
         found = (*problem.diagnostics, *not_refreshed)
-        say(diagnostics_text(found, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
+        say_text(diagnostics_text(found, {**sources, _NAME: text}, paint_for(sys.stderr)), stream=sys.stderr)
         return False
     return True
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.cli.open_operation import operation_inputs
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,5 +70,7 @@ def lock(
     for source in result.removed:
         say(f"Provider {source}: no longer locked")
     if result.changed:
-        say("\nUpdated .dstream.lock.hcl. Commit it to version control, so that every run uses the same providers.\n")
+        say_text(
+            "\nUpdated .dstream.lock.hcl. Commit it to version control, so that every run uses the same providers.\n"
+        )
     return result

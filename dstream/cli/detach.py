@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from dstream.engine.setup.operation import Operation
@@ -48,5 +48,5 @@ def run_detached(
         else:
             code = 1
             lines = started.log.read_text("utf-8", "replace").splitlines()[-_TAIL:]
-            say("\n".join([f"{name}: ended with exit code {started.code}:", *lines]), stream=sys.stderr)
+            say_text("\n".join([f"{name}: ended with exit code {started.code}:", *lines]), stream=sys.stderr)
     return code

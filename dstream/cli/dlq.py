@@ -10,6 +10,7 @@ import click
 from dstream.cli.open_operation import open_configured, open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
+from dstream.cli.render.terminal import put_exact
 from dstream.engine.setup.operation import Operation
 from dstream_state import DeadLetter
 
@@ -55,7 +56,7 @@ def show(task: str, key: str, config: str, var: tuple[str, ...], var_file: tuple
     if len(found) != 1:
         how_many = "no dead letter" if not found else f"{len(found)} dead letters"
         raise click.ClickException(f"There is {how_many} whose key starts with {key!r}.")
-    say(found[0].envelope.decode("utf-8", "replace").rstrip("\n"))
+    put_exact(found[0].envelope.decode("utf-8", "replace").rstrip("\n") + "\n")
 
 
 @command.command("replay", cls=Command)

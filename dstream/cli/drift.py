@@ -10,7 +10,7 @@ import click
 
 from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag, option
-from dstream.cli.render.paint import paint_for, say, say_lines
+from dstream.cli.render.paint import paint_for, say, say_lines, say_text
 from dstream.cli.render.refresh_progress import announce, show_refresh
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format
         say(json_module.dumps(drift_json(report), ensure_ascii=False, default=str))
     elif format == "markdown":
         from dstream.cli.render.drift_markdown import report_markdown
+        from dstream.cli.render.formats import write
 
-        sys.stdout.write(report_markdown(report))
-        sys.stdout.flush()
+        write([report_markdown(report)])
     else:
         say_lines(report_lines(report, paint_for(sys.stdout, color=color)))
     if report.diagnostics or report.warnings:
@@ -58,5 +58,5 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], format
 
         paint = paint_for(sys.stderr, color=color)
         found = (*report.diagnostics, *report.warnings)
-        say(diagnostics_text(found, operation.config.sources, paint), stream=sys.stderr)
+        say_text(diagnostics_text(found, operation.config.sources, paint), stream=sys.stderr)
     return report.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dstream.cli.options import Command, flag
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say_text
 
 
 @click.command("explain", cls=Command)
@@ -25,5 +25,5 @@ def command(code: str, json: bool) -> int:
 
         say_json({"code": found.code, "summary": found.summary, "meaning": found.meaning, "group": found.group})
     else:
-        say(f"{found.code}: {found.summary}\n\n{found.meaning}\n\nGroup: {found.group}")
+        say_text(f"{found.code}: {found.summary}\n\n{found.meaning}\n\nGroup: {found.group}")
     return 0

@@ -9,7 +9,7 @@ import traceback
 import click
 
 from dstream.cli.render.diagnostics import diagnostics_text
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say_text
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream_state import StateError
 
@@ -20,7 +20,7 @@ def report(problem: Exception) -> None:
     diagnostics = diagnostics_of(problem)
     if os.environ.get("DSTREAM_DEBUG"):
         traceback.print_exception(problem, file=sys.stderr)
-    say(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
+    say_text(diagnostics_text(diagnostics, _texts(diagnostics), paint), stream=sys.stderr)
 
 
 def write_failure_json(found: tuple[Diagnostic, ...], _seconds: float) -> bool:

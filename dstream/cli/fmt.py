@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.cli.options import Command, flag
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
+from dstream.cli.render.terminal import put_exact
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -45,7 +46,7 @@ def command(paths: tuple[str, ...], check: bool, diff: bool, write: bool, list: 
             if diff:
                 _diff(name, text, formatted)
             elif not check:
-                sys.stdout.write(formatted)
+                put_exact(formatted)
         elif formatted != text:
             if list:
                 say(name)
@@ -58,7 +59,7 @@ def command(paths: tuple[str, ...], check: bool, diff: bool, write: bool, list: 
         from dstream.cli.render.diagnostics import diagnostics_text
         from dstream.cli.render.paint import paint_for
 
-        say(diagnostics_text(problems, texts, paint_for(sys.stderr)), stream=sys.stderr)
+        say_text(diagnostics_text(problems, texts, paint_for(sys.stderr)), stream=sys.stderr)
         return 2
     return 3 if check and changed else 0
 
@@ -101,4 +102,4 @@ def _diff(name: str, before: str, after: str) -> None:
     import difflib
 
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    sys.stdout.writelines(difflib.unified_diff(old, new, f"old/{name}", f"new/{name}"))
+    put_exact("".join(difflib.unified_diff(old, new, f"old/{name}", f"new/{name}")))

@@ -7,6 +7,7 @@ import click
 from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import say
+from dstream.cli.render.terminal import confirm
 
 
 @click.command("force-unlock", cls=Command)
@@ -23,9 +24,7 @@ def command(
     """
     operation = open_for_state(config, var, var_file)
     if not force:
-        click.confirm(
-            "If the holder is still running, two operations will change the same objects. Release its lock?", abort=True
-        )
+        confirm("If the holder is still running, two operations will change the same objects. Release its lock?")
     holder = operation.backend.force_unlock(lock_id, kill=kill)
     if holder is None or holder.released:
         say("Released the lock. It had no recorded holder.")

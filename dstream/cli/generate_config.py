@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say_text
 from dstream.cli.render.values import attribute_name, literal_lines
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def generate(operation: Operation, out: str, given: Mapping[str, Any], *, quiet:
     missing = undeclared_imports(operation, given)
     if not missing:
         if not quiet:
-            say("All imported objects are already declared. No configuration was generated.\n")
+            say_text("All imported objects are already declared. No configuration was generated.\n")
         return False
     found = read_undeclared(operation, missing)
     path.write_text("\n".join(_block(each) for each in found))
     if not quiet:
-        say(f"Wrote {out}. Review it: values that other blocks depend on should become references.\n")
+        say_text(f"Wrote {out}. Review it: values that other blocks depend on should become references.\n")
     return path.suffix == ".hcl" and path.absolute().parent == operation.root.absolute()
 
 

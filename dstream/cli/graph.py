@@ -9,7 +9,7 @@ import click
 
 from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 
 @click.command("graph", cls=Command)
@@ -30,7 +30,7 @@ def command(config: str, var: tuple[str, ...], var_file: tuple[str, ...], full: 
 
     needs = {name: graph.needs(name) for name in graph} if full else reduced(graph)
     chain = set(pairwise(longest_chain(graph)))
-    say('digraph {\n  rankdir = "RL"')
+    say_text('digraph {\n  rankdir = "RL"')
     for name, needed in needs.items():
         say(f"  {json_module.dumps(name)}")
         for each in needed:

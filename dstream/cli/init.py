@@ -9,7 +9,7 @@ import click
 
 from dstream.cli.open_operation import open_configured, open_for_state, task_targets
 from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from dstream.engine.setup.operation import Operation
@@ -86,7 +86,7 @@ def command(
     say(f"State: {operation.backend.describe()}")
     for used in configured_providers(operation):
         say(f"Provider {used.name}: {used.info.name} {used.info.version}, protocol {used.info.protocol}")
-    say("\ndstream has been initialized. Run `dstream plan` to see the required changes.")
+    say_text("\ndstream has been initialized. Run `dstream plan` to see the required changes.")
     return 0
 
 

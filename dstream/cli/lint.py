@@ -10,7 +10,7 @@ import click
 
 from dstream.cli.open_operation import operation_inputs
 from dstream.cli.options import Command, config_options, flag
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say, say_text
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -20,7 +20,7 @@ def write_lint_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
     """Write a failure as the only finding; see `FailureWriter`."""
     from dstream.engine.commands.validate import LintResult
 
-    say(json_module.dumps(LintResult(found, {}).to_json(), ensure_ascii=False, indent=2))
+    say_text(json_module.dumps(LintResult(found, {}).to_json(), ensure_ascii=False, indent=2))
     return False
 
 
@@ -48,13 +48,13 @@ def command(
 
     result = lint(operation_inputs(path or config, var, var_file), start=run_providers)
     if json:
-        say(json_module.dumps(result.to_json(), ensure_ascii=False, indent=2))
+        say_text(json_module.dumps(result.to_json(), ensure_ascii=False, indent=2))
         return 0 if result.valid else 1
     if result.diagnostics:
         from dstream.cli.render.diagnostics import diagnostics_text
 
         stream = sys.stdout if result.valid else sys.stderr
-        say(diagnostics_text(result.diagnostics, result.sources, paint_for(stream, color=color)), stream=stream)
+        say_text(diagnostics_text(result.diagnostics, result.sources, paint_for(stream, color=color)), stream=stream)
     if not result.valid:
         return 1
     paint = paint_for(sys.stdout, color=color)

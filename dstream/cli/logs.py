@@ -10,6 +10,7 @@ import click
 
 from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, option
+from dstream.cli.render.terminal import put
 
 
 @click.command("logs", cls=Command)
@@ -40,15 +41,13 @@ def command(
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file if n is None else deque(file, maxlen=n):
-                sys.stdout.write(line)
-            sys.stdout.flush()
+                put(line, sys.stdout)
             while follow and not previous:
                 text = file.read()
                 if text:
-                    sys.stdout.write(text)
-                    sys.stdout.flush()
+                    put(text, sys.stdout)
                 elif not any(runner_of(operation, flow) for flow in flows):
-                    sys.stdout.write(file.read())
+                    put(file.read(), sys.stdout)
                     break
                 else:
                     time.sleep(0.2)

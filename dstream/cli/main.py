@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from dstream import __version__
+from dstream.cli.render.terminal import guard
 
 # name -> (module below dstream.cli, short help). The help stands here so that `--help` imports no command.
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -113,6 +114,7 @@ def root(chdir: str | None) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 error, 2 changes or drift where the command says so, 130 interrupted."""
+    guard()
     code = _run(sys.argv[1:] if args is None else args)
     # The process exits: its memory need not be freed object by object.
     gc.freeze()

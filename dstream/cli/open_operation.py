@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
+from dstream.cli.render.paint import say
 from dstream.config import VariableBlock
 from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
 from dstream.engine.setup.workspace import selected_workspace
@@ -115,8 +116,10 @@ def open_saved_plan(
 
 def ask_for(block: VariableBlock) -> str:
     """Prompt for the value of a variable; hide the input for a sensitive one."""
-    description = f"\n  {block.description}" if block.description else ""
-    text: str = click.prompt(f"var.{block.name}{description}\n  Value", hide_input=block.sensitive, err=True)
+    say(f"var.{block.name}", stream=sys.stderr)
+    for line in (block.description or "").splitlines():
+        say(f"  │ {line}", stream=sys.stderr)
+    text: str = click.prompt("  Value", hide_input=block.sensitive, err=True)
     return text
 
 

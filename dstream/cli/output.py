@@ -8,7 +8,8 @@ import click
 
 from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
+from dstream.cli.render.terminal import put_exact
 
 
 @click.command("output", cls=Command)
@@ -36,7 +37,7 @@ def command(
         if not outputs:
             say("No outputs found. The configuration has no output blocks, or was not applied yet.")
         for key, item in sorted(outputs.items()):
-            say(f"{key} = {SENSITIVE if item.sensitive else literal(item.value)}")
+            say_text(f"{key} = {SENSITIVE if item.sensitive else literal(item.value)}")
         return
     if name not in outputs:
         known = ", ".join(sorted(outputs)) or "none"
@@ -50,6 +51,6 @@ def command(
     if raw:
         if not isinstance(item.value, str | int | float | bool):
             raise click.ClickException(f"Output {name!r} is not a string or a number. Use -json.")
-        click.echo(item.value if isinstance(item.value, str) else json_module.dumps(item.value), nl=False)
+        put_exact(item.value if isinstance(item.value, str) else json_module.dumps(item.value))
         return
-    say(json_module.dumps(item.value, ensure_ascii=False, default=str) if json else literal(item.value))
+    say_text(json_module.dumps(item.value, ensure_ascii=False, default=str) if json else literal(item.value))

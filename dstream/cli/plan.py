@@ -11,7 +11,7 @@ import click
 
 from dstream.cli.open_operation import open_configured, operation_inputs, task_targets
 from dstream.cli.options import Command, config_options, flag, format_option, option, plan_options
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say_text
 from dstream.cli.render.refresh_progress import announce, show_refresh
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def command(
         prepared = plan(operation, options, save)
     say_plan(prepared.plan, form, paint_for(sys.stdout, color=color), operation.config.sources)
     if out is not None and form == "text":
-        say(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
+        say_text(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
     return 2 if detailed_exitcode and prepared.plan.has_changes else 0
 
 

@@ -10,7 +10,7 @@ import click
 
 from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, flag, option, seconds
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say, say_text
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -164,6 +164,6 @@ def command(
     if diagnostics and not json:
         from dstream.cli.render.diagnostics import diagnostics_text
 
-        say(diagnostics_text(diagnostics, operation.config.sources, paint), stream=sys.stderr)
+        say_text(diagnostics_text(diagnostics, operation.config.sources, paint), stream=sys.stderr)
     codes = {outcome.exit_code(flow) for flow, outcome in zip(flows, outcomes, strict=True)}
     return 1 if 1 in codes else max(codes, default=0)

@@ -12,6 +12,7 @@ import click
 from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.terminal import confirm, put_exact
 
 if TYPE_CHECKING:
     from dstream.cli.render.progress import Lines
@@ -123,7 +124,7 @@ def pull_(file: Path | None, config: str, var: tuple[str, ...], var_file: tuple[
 
     operation = open_for_state(config, var, var_file)
     if file is None:
-        say(pull_bytes(operation).decode().rstrip("\n"))
+        put_exact(pull_bytes(operation).decode().rstrip("\n") + "\n")
         return
     pull(operation, file)
     say(f"Wrote {file}.")
@@ -179,7 +180,7 @@ def restore_(
 
     operation = open_for_state(config, var, var_file)
     if not force:
-        click.confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.", abort=True)
+        confirm(f"Restore snapshot {serial}? Changes applied since are no longer recorded.")
     snapshot = restore_snapshot(operation, serial, seconds(lock_timeout, "-lock-timeout"), _lines())
     say(f"Restored snapshot {serial} as serial {snapshot.serial}.")
 
@@ -202,7 +203,7 @@ def repair_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], lock_t
     for step in found.steps:
         say(f"Repair: {step}.")
     if not force:
-        click.confirm("Repair the state like this? What cannot be used is kept beside it, as aside/...", abort=True)
+        confirm("Repair the state like this? What cannot be used is kept beside it, as aside/...")
     snapshot = repair(operation, found, seconds(lock_timeout, "-lock-timeout"), _lines())
     say(f"Repaired the state: serial {snapshot.serial}, {len(snapshot.resources)} objects. Run `dstream plan` next.")
     return 0

@@ -9,7 +9,7 @@ import click
 
 from dstream import __version__
 from dstream.cli.options import Command, flag
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 
 @click.command("version", cls=Command)
@@ -19,4 +19,4 @@ def command(json: bool) -> None:
     if json:
         say(dumps({"dstream_version": __version__, "python_version": platform.python_version()}))
         return
-    say(f"dstream {__version__}\non Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    say_text(f"dstream {__version__}\non Python {platform.python_version()}, {platform.system()} {platform.machine()}")

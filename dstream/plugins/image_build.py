@@ -44,7 +44,18 @@ def push_image(engine: str, client: RegistryClient, reference: Reference, platfo
 
 
 def _engine(engine: str, summary: str, *arguments: str) -> None:
-    done = subprocess.run([engine, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
-    if done.returncode:
-        detail = f"{Path(engine).name} {arguments[0]} ended with exit code {done.returncode}; it says why above."
+    """Run the engine and write what it prints, line by line, through the border before the terminal."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [engine, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            sys.stderr.write(line)
+    if process.returncode:
+        detail = f"{Path(engine).name} {arguments[0]} ended with exit code {process.returncode}; it says why above."
         raise DiagnosticsError(error(summary, detail))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.cli.options import Command, option
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from dstream.registry.lockfile.lock_file import LockedPlugin
@@ -51,18 +51,18 @@ def command(target: str, config: str, platform: tuple[str, ...]) -> None:
     for plugin in lock.plugins.values():
         _plugin(plugin, target, platforms)
     shown = Path(target).expanduser().absolute() if is_folder(target) else target
-    say(
+    say_text(
         "\nTo use only this mirror, add to ~/.dstream/config.hcl:\n\n"
         f'  registry "*" {{\n    mirrors      = ["{shown}"]\n    only_mirrors = true\n  }}'
     )
     if lock.images and is_folder(target):
-        say(
+        say_text(
             "\nNo container engine gets images from a folder. Where the folder is such a mirror, bring them into a "
             "registry with\n\n  dstream providers mirror HOST/PREFIX\n\nand name that as a mirror too."
         )
     if lock.plugins and is_folder(target):
         names = " ".join(lock.plugins)
-        say(f"\nTo fetch Pulumi plugins from it, run:\n\n  dstream providers pull {names}")
+        say_text(f"\nTo fetch Pulumi plugins from it, run:\n\n  dstream providers pull {names}")
 
 
 def _plugin(plugin: LockedPlugin, target: str, platforms: list[Platform] | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dstream.cli.options import Command, option
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 
 @click.command("new", cls=Command)
@@ -23,4 +23,4 @@ def command(name: str, kind: str, lang: str, folder: Path | None) -> None:
     for path in scaffold.make(name, kind, lang, target):  # type: ignore[arg-type]  # among the choices
         say(f"  {path}")
     test = "python -m pytest" if lang == "python" else "bash tests/run.sh"
-    say(f"\nNext: cd {target} && {test}")
+    say_text(f"\nNext: cd {target} && {test}")

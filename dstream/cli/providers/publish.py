@@ -10,7 +10,7 @@ import click
 from msgspec import Struct
 
 from dstream.cli.options import Command, flag, option
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from dstream.registry.oci.client import RegistryClient
@@ -112,7 +112,7 @@ def command(
     else:
         top, shown = _artifact(order, package, binary, program, layout, freeze)
     tagged = where.tag or f"v{top.annotations['org.opencontainers.image.version']}"
-    say(f"{where.name}:{tagged}\n  manifest  {top.digest}")
+    say_text(f"{where.name}:{tagged}\n  manifest  {top.digest}")
     for os_and_arch, what in sorted(shown.items()):
         say(f"  {os_and_arch!s:<14} {what}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.cli.options import Command, option
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from dstream.registry.platforms import Platform
@@ -45,7 +45,7 @@ def command(reference: tuple[str, ...], platform: str | None, version: str) -> N
     for text in (each for each in reference if each not in plugins):
         locked = here.lock(Requirement(text, version))
         path = here.fetch(locked, parse_platform(platform) if platform else None)
-        say(f"{text} {locked.tag}".rstrip() + f"\n  manifest  {locked.manifest}")
+        say_text(f"{text} {locked.tag}".rstrip() + f"\n  manifest  {locked.manifest}")
         for name, digest in locked.platforms.items():
             say(f"  {name:<14} {digest}")
         say(f"  cached as {path}")
@@ -56,7 +56,7 @@ def _pull_plugin(text: str, plugin: PluginReference, platform: Platform | None) 
     from dstream.registry.pulumi_plugins import pull_plugin
 
     pulled = pull_plugin(plugin, Path.cwd(), plugin_archives(), platform)
-    say(f"{text}\n  archive   {pulled.digest} (locked in {LOCK_FILE})")
+    say_text(f"{text}\n  archive   {pulled.digest} (locked in {LOCK_FILE})")
     say(f"  {'unpacked to' if pulled.fetched else 'already unpacked:'} {pulled.folder}")
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from dstream.cli.open_operation import open_configured
 from dstream.cli.options import Command, config_options, json_object, option
-from dstream.cli.render.paint import say
+from dstream.cli.render.paint import say, say_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def command(
             if DESCRIBES in found.capabilities:
                 found = _describing(binary, found, given or {})
         infos[provider] = _only(provider, found, types) if types else found
-    say(
+    say_text(
         json_module.dumps(
             {name: _shown(info) for name, info in infos.items()}, ensure_ascii=False, indent=2, default=str
         )

@@ -9,7 +9,7 @@ import click
 
 from dstream.cli.options import Command, flag, json_object, option
 from dstream.cli.providers.schema import named_binary
-from dstream.cli.render.paint import paint_for, say
+from dstream.cli.render.paint import paint_for, say, say_text
 
 
 @click.command("test", cls=Command)
@@ -39,5 +39,5 @@ def command(provider: str, role: str | None, provider_config: str, verify: str |
             for line in result.detail.splitlines():
                 say(f"           {line}")
     counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in colours}
-    say(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped.")
+    say_text(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped.")
     return 1 if failed else 0

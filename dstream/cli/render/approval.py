@@ -6,8 +6,9 @@ import select
 import sys
 from collections.abc import Callable, Mapping
 
-from dstream.cli.render.paint import Paint, say, say_lines
+from dstream.cli.render.paint import Paint, say, say_lines, say_text
 from dstream.cli.render.plan import plan_lines
+from dstream.cli.render.terminal import put, short
 from dstream.plan import Plan
 
 _LOOK = 0.2
@@ -57,7 +58,7 @@ class Approval:
                     f"To allow that, add -allow-data-loss{other}."
                 )
                 return False
-            say(f"This destroys data: {', '.join(losing)}.")
+            say(f"This destroys data: {', '.join(map(short, losing))}.")
         if not sys.stdin.isatty():
             self.refusal = "Nothing was changed: approval needs a terminal. To approve without one, add -auto-approve."
             return False
@@ -65,8 +66,7 @@ class Approval:
             "Do you really want to destroy these objects?" if plan.destroy else "Do you want to perform these actions?"
         )
         say(self._paint(question, "bold") + " Only 'yes' will be accepted to approve.")
-        sys.stdout.write("  Enter a value: ")
-        sys.stdout.flush()
+        put("  Enter a value: ", sys.stdout)
         return _read_line().strip() == "yes"
 
     def _as_text(self, plan: Plan) -> None:
@@ -77,7 +77,7 @@ class Approval:
         if plan.diagnostics:
             from dstream.cli.render.diagnostics import diagnostics_text
 
-            say(diagnostics_text(plan.diagnostics, self._sources, self._paint), stream=sys.stderr)
+            say_text(diagnostics_text(plan.diagnostics, self._sources, self._paint), stream=sys.stderr)
 
 
 def _read_line() -> str:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
 from dstream.cli.render.paint import Paint
+from dstream.cli.render.terminal import one_line
 from dstream.diagnostics import Diagnostic, Severity, SourceRange
 
 _WIDTH = 100
@@ -31,7 +32,9 @@ def diagnostic_lines(diagnostic: Diagnostic, sources: Mapping[str, str], paint: 
 
 def diagnostics_text(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], paint: Paint) -> str:
     """Return all diagnostics as text, in their order."""
-    return "\n".join(line for diagnostic in diagnostics for line in diagnostic_lines(diagnostic, sources, paint))
+    return "\n".join(
+        one_line(line) for diagnostic in diagnostics for line in diagnostic_lines(diagnostic, sources, paint)
+    )
 
 
 def _place(diagnostic: Diagnostic, sources: Mapping[str, str], paint: Paint) -> Iterator[str]:

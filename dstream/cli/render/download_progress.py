@@ -6,6 +6,7 @@ import sys
 import threading
 
 from dstream.cli.render.paint import on_terminal, say
+from dstream.cli.render.terminal import control, one_line, put
 
 _MIB = 1024 * 1024
 
@@ -25,8 +26,7 @@ class DownloadProgress:
         with self._lock:
             if self._terminal and percent != self._shown:
                 self._shown = percent
-                text = f"\r  {what}: {done / _MIB:.1f} of {size / _MIB:.1f} MiB ({percent} %)"
-                sys.stderr.write(text + ("\n" if done >= size else ""))
-                sys.stderr.flush()
+                text = control("[G") + f"  {one_line(what)}: {done / _MIB:.1f} of {size / _MIB:.1f} MiB ({percent} %)"
+                put(text + ("\n" if done >= size else ""), sys.stderr)
             elif not self._terminal and done >= size:
                 say(f"  {what}: {size / _MIB:.1f} MiB", stream=sys.stderr)

@@ -8,6 +8,7 @@ from dstream.cli.render.drift import pending_lines, rule_notes, summary
 from dstream.cli.render.fences import code, fenced
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import drift_lines
+from dstream.cli.render.terminal import one_line
 from dstream.diagnostics import Diagnostic
 from dstream.engine.commands.drift import DriftReport
 from dstream.plan import DriftKind
@@ -42,7 +43,7 @@ def _parts(report: DriftReport) -> Iterator[str]:
         if found:
             yield f"\n#### {title}: {len(found)}\n"
         for drift in found:
-            body = "\n".join(drift_lines(drift, Paint(enabled=False))).rstrip()
+            body = "\n".join(map(one_line, drift_lines(drift, Paint(enabled=False)))).rstrip()
             yield f"\n{fenced(body)}\n"
     yield from _listed("Pending in the configuration", list(pending_lines(report.pending)), strip="pending: ")
     expected = [

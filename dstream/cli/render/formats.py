@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dstream.cli.render.document import Document
-from dstream.cli.render.paint import Paint, say, say_lines
+from dstream.cli.render.paint import Paint, say, say_lines, say_text
+from dstream.cli.render.terminal import put_exact
 from dstream.plan import Plan
 from dstream_state import Snapshot
 
@@ -23,9 +24,11 @@ def say_plan(
         from dstream.cli.render.plan import plan_lines
 
         if plan.diagnostics:
-            say(diagnostics_text(plan.diagnostics, sources, paint), stream=sys.stderr)
+            say_text(diagnostics_text(plan.diagnostics, sources, paint), stream=sys.stderr)
         if plan.pending:
-            say(f"An apply is in progress or was interrupted: {plan.pending} pending records are assumed complete.\n")
+            say_text(
+                f"An apply is in progress or was interrupted: {plan.pending} pending records are assumed complete.\n"
+            )
         say_lines(plan_lines(plan, paint))
     else:
         from dstream.cli.render.document import plan_document
@@ -65,7 +68,6 @@ def say_json(value: Any) -> None:
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Write the pieces of a text to standard output."""
+    """Write the pieces of a document that has its own border, Markdown or HTML, to standard output."""
     for piece in pieces:
-        sys.stdout.write(piece)
-    sys.stdout.flush()
+        put_exact(piece)

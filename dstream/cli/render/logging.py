@@ -44,7 +44,7 @@ def start_logging(environment: Mapping[str, str] = os.environ) -> None:
             descriptor = os.open(Path(path).expanduser(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as problem:
             raise click.ClickException(f"DSTREAM_LOG_PATH: {path}: {problem.strerror}.") from problem
-        stream = os.fdopen(descriptor, "w", encoding="utf-8")
+        stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
 
     def write(level: Level, provider: str, text: str) -> None:
         if level in shown:

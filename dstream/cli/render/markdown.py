@@ -6,12 +6,12 @@ counted.
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 
 from dstream.cli.render.document import Document, Entry, counted
-from dstream.cli.render.fences import code, fenced
+from dstream.cli.render.fences import code, fenced, html_in_markdown, html_text, plain
+from dstream.cli.render.terminal import one_line
 
 LIMIT = 60_000
 _ROOM = 600
@@ -25,7 +25,7 @@ def markdown(document: Document) -> str:
     """Return the text."""
     text = f"### {document.headline}\n"
     for note in document.notes:
-        text += f"\n> **Note:** {_plain(note)}\n"
+        text += f"\n> **Note:** {plain(note)}\n"
         if len(text) > LIMIT // 4:
             text += "\n> More notes are not shown.\n"
             break
@@ -54,19 +54,19 @@ def markdown(document: Document) -> str:
 
 
 def _all_attributes(entry: Entry) -> str | None:
-    body = "\n".join(map(_marked, entry.lines())).strip("\n")
+    body = "\n".join(_marked(one_line(line)) for line in entry.lines()).strip("\n")
     if len(body) > _ONE:
         return None
     return f"<details><summary>{_title(entry)}</summary>\n\n{fenced(body)}\n\n</details>\n"
 
 
 def _title(entry: Entry) -> str:
-    text = f"<code>{html.escape(entry.address)}</code> {html.escape(entry.phrase)}"
+    text = f"<code>{html_text(one_line(entry.address))}</code> {html_in_markdown(entry.phrase)}"
     return f"<b>{text}</b>" if entry.alarming else text
 
 
 def _line(entry: Entry) -> str:
-    return f"- {code(entry.address)} {_plain(entry.phrase)}\n"
+    return f"- {code(entry.address)} {plain(entry.phrase)}\n"
 
 
 def _marked(line: str) -> str:
@@ -77,8 +77,3 @@ def _marked(line: str) -> str:
     space, mark, rest = found.groups()
     first = "!" if mark == "~" else mark
     return f"{first}{space}{rest}"
-
-
-def _plain(text: str) -> str:
-    """Return a text on one line with Markdown and HTML escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~!])", r"\\\1", " ".join(text.split()))

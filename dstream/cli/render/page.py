@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 
 from dstream.cli.render.document import Document, Entry
+from dstream.cli.render.fences import html_text
 
 _STYLE = """
 :root { color-scheme: light dark }
@@ -23,14 +23,15 @@ _CLASSES = {"+": "add", "-": "remove", "~": "change", "-/+": "remove", "+/-": "r
 
 def page(document: Document) -> Iterator[str]:
     """Yield the page in pieces."""
-    title = html.escape(document.headline)
+    title = html_text(document.headline)
     yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+    yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    yield f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{html.escape(document.headline)}</h1>\n"
+    yield f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{html_text(document.headline)}</h1>\n"
     for note in document.notes:
-        yield f'<p class="note">{html.escape(note)}</p>\n'
+        yield f'<p class="note">{html_text(note)}</p>\n'
     for section in document.sections:
-        yield f"<h2>{html.escape(section.title)} ({len(section.entries)})</h2>\n"
+        yield f"<h2>{html_text(section.title)} ({len(section.entries)})</h2>\n"
         for entry in section.entries:
             yield from _entry(entry)
     yield "</body>\n</html>\n"
@@ -38,7 +39,7 @@ def page(document: Document) -> Iterator[str]:
 
 def _entry(entry: Entry) -> Iterator[str]:
     kind = ' class="alarming"' if entry.alarming else ""
-    title = f"<code>{html.escape(entry.address)}</code> {html.escape(entry.phrase)}"
+    title = f"<code>{html_text(entry.address)}</code> {html_text(entry.phrase)}"
     yield f"<details{kind}><summary>{title}</summary>\n<pre>"
     yield "\n".join(map(_line, entry.lines())).strip("\n")
     yield "</pre></details>\n"
@@ -46,5 +47,5 @@ def _entry(entry: Entry) -> Iterator[str]:
 
 def _line(line: str) -> str:
     found = _MARK.match(line)
-    text = html.escape(line)
+    text = html_text(line)
     return f'<span class="{_CLASSES[found[1]]}">{text}</span>' if found is not None else text

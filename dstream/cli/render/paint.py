@@ -10,6 +10,8 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from dstream.cli.render.terminal import control, one_line, put
+
 _CODES = {
     "bold": "1",
     "dim": "2",
@@ -31,7 +33,7 @@ class Paint(Struct, frozen=True):
         """Return the text in the named styles (bold, dim, red, green, yellow, blue, magenta, cyan)."""
         if not self.enabled or not styles or not text:
             return text
-        return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+        return control(f"[{';'.join(_CODES[style] for style in styles)}m") + text + control("[0m")
 
 
 def paint_for(stream: TextIO, *, color: bool = True) -> Paint:
@@ -46,14 +48,17 @@ def on_terminal(stream: TextIO) -> bool:
 
 
 def say(text: str = "", *, stream: TextIO | None = None) -> None:
-    """Write one line to standard output or another stream, and flush it."""
-    target = sys.stdout if stream is None else stream
-    target.write(text + "\n")
-    target.flush()
+    """Write one line to standard output or another stream, and flush it; a line feed in the text becomes `\\n`."""
+    put(one_line(text) + "\n", sys.stdout if stream is None else stream)
+
+
+def say_text(text: str, *, stream: TextIO | None = None) -> None:
+    """Write a text of several lines, whose parts by others are each on one line."""
+    put(text + "\n", sys.stdout if stream is None else stream)
 
 
 def say_lines(lines: Iterable[str]) -> None:
     """Write many lines to standard output: a large plan has 100,000 of them."""
     rest = iter(lines)
     while some := list(islice(rest, 500)):
-        say("\n".join(some))
+        put("\n".join(map(one_line, some)) + "\n", sys.stdout)

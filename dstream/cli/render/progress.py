@@ -13,6 +13,7 @@ from typing import Protocol, TextIO
 from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.cli.render.refresh_progress import refresh_lines
 from dstream.cli.render.region import Region
+from dstream.cli.render.terminal import visible
 from dstream.engine.setup.hooks import Ahead, Observer, RefreshProgress
 from dstream_state import Holder
 
@@ -170,7 +171,7 @@ class ProgressTracker:
     def note(self, text: str) -> None:
         """Print text that is not an event. Called in a signal handler: no buffer may be touched there."""
         with contextlib.suppress(OSError):
-            os.write(sys.stderr.fileno(), f"{text}\n".encode())
+            os.write(sys.stderr.fileno(), f"{visible(text)}\n".encode())
 
     def close(self) -> None:
         """Report that the operation has ended."""

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from dstream.cli.render.terminal import control, one_line, put
+
 _EVERY = 0.1
 _HIGHEST = 12
 
@@ -54,12 +56,11 @@ class Region:
             written.append(self._written.popleft())
         if not written and shown == self._shown:
             return
-        back = f"\x1b[{len(self._shown)}A" if self._shown else ""
-        text = f"{back}\r\x1b[J" + "".join(f"{line}\n" for line in [*written, *shown])
+        back = control(f"[{len(self._shown)}A") if self._shown else ""
+        text = back + control("[G") + control("[J") + "".join(f"{one_line(line)}\n" for line in [*written, *shown])
         self._shown = shown
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            put(text, self._stream)
         except OSError:
             self._over.set()  # The terminal is gone; whoever writes next is told.
 

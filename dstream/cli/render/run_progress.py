@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dstream.cli.render.paint import Paint, on_terminal, say
+from dstream.cli.render.terminal import control, one_line, put
 from dstream.diagnostics import Diagnostic
 from dstream.run import Flow, Progress, RunOutcome, Totals
 
+_REWRITE = control("[G") + control("[K")
+"""Back to the start of the line, and clear it."""
 _QUIET_INTERVAL = 30.0
 """Seconds between lines of progress without a terminal."""
 
@@ -46,13 +49,12 @@ class Events:
 
     def _erase(self) -> None:
         if self._drawn:
-            sys.stderr.write("\r\x1b[K")
+            put(_REWRITE, sys.stderr)
             self._drawn = False
 
     def _draw(self) -> None:
         if self._terminal and self._shown and not self._quiet:
-            sys.stderr.write("\r\x1b[K" + "   ".join(self._shown.values()))
-            sys.stderr.flush()
+            put(_REWRITE + one_line("   ".join(self._shown.values())), sys.stderr)
             self._drawn = True
 
     def close(self) -> None:
@@ -81,8 +83,7 @@ class Events:
         """See `dstream.run.Reporter`."""
         with self._lock:
             self._erase()
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            say(line)
             self._draw()
 
     def progress(self, flow: Flow, progress: Progress) -> None:
