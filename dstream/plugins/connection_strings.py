@@ -6,8 +6,9 @@ information and the query of an address (RFC 3986).
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 _SHORTEST = 4
@@ -15,6 +16,9 @@ _SHORTEST = 4
 _NAMES = (
     r"(?:password|passwd|pwd|passphrase|secret|token|access[ _]?key|shared[ _]?access[ _]?key|account[ _]?key"
     r"|client[ _]?secret|access[ _]?token|api[ _-]?key|sig|signature)"
+)
+_PROXIES = tuple(
+    spelling for name in ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy") for spelling in (name, name.upper())
 )
 _QUOTED = r"""\{(?:[^}]|\}\})*\}|"(?:[^"]|"")*"|'(?:[^'\\]|''|\\.)*'"""
 _ENDS = {"{": "}", '"': '"', "'": "'"}
@@ -33,6 +37,14 @@ def passwords_in(text: str) -> Iterator[str]:
         for password in _spellings(match["value"].strip(), by_spaces=by_spaces):
             if len(password) >= _SHORTEST and password not in rest:
                 yield password
+
+
+def proxy_passwords(environment: Mapping[str, str] = os.environ) -> set[str]:
+    """Return the passwords of the proxies that an environment names, as they are and as an address has them."""
+    addresses = [environment[name] for name in _PROXIES if name in environment]
+    written = {match["value"] for address in addresses for match in re.finditer(_USER, address)}
+    bare = {match["value"] for address in addresses for match in re.finditer(_USER, f"http://{address}")}
+    return {spelling for each in written | bare if each for spelling in (each, unquote(each))}
 
 
 def _spellings(value: str, *, by_spaces: bool) -> set[str]:

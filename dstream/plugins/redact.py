@@ -1,145 +1,109 @@
 """Redactor: takes sensitive values out of what a provider writes, before it is shown or stored.
 
-It finds each value raw, as JSON writes it, percent-encoded and in base64 (at each of the three alignments, since
-`user:password` is often encoded in one piece). A value of several lines is known line by line, and the password in a
-connection string for itself.
+`spellings` has the forms in which a value is found. A value of fewer than four characters is not searched for: it would
+take parts out of any text.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import threading
-from binascii import b2a_base64
 from collections.abc import Callable, Iterable
 
-from dstream.plugins.connection_strings import passwords_in
+from dstream.plugins.connection_strings import proxy_passwords
+from dstream.plugins.spellings import SHORTEST, Spelling, Spellings, spellings
 
 MASK = "(sensitive value)"
 _MASK = MASK.encode()
 _LONGEST_LINE = 64 * 1024
-_SHORTEST_ENCODED = 4
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_LONGEST_SPELLING = 48 * 1024
 TAIL_BYTES = 8 * 1024
 TAIL_LINES = 20
 
 
 class Redactor:
-    """Replaces sensitive values by `(sensitive value)`. It learns more of them; any thread may use it."""
+    """Replaces sensitive values by `(sensitive value)`. It learns more of them; any thread may use it.
 
-    __slots__ = ("_known", "_lock", "_made")
+    It also knows the passwords of the proxies in the environment, which errors of connections contain.
+    """
+
+    __slots__ = ("_by_value", "_known", "_lock", "_made")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Take the sensitive values; empty ones are passed over."""
+        """Take the sensitive values; those that are too short to search for are passed over."""
         self._lock = threading.Lock()
-        self._known: set[str] = set(secrets)
-        self._made: tuple[int, tuple[bytes, ...], re.Pattern[bytes] | None] = (0, (), None)
+        self._known: set[str] = set(secrets) | proxy_passwords()
+        self._by_value: dict[str, list[Spelling]] = {}
+        self._made = Spellings(())
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Take more sensitive values, such as those that travel later."""
         with self._lock:
             self._known.update(secrets)
 
-    @property
-    def _pattern(self) -> re.Pattern[bytes] | None:
-        return self._ready()[1]
-
-    def _ready(self) -> tuple[tuple[bytes, ...], re.Pattern[bytes] | None]:
+    def _spellings(self) -> Spellings:
         """Return the spellings of all values, made when a text has to be looked at: most providers say nothing."""
-        count, ordered, pattern = self._made
-        if count != len(self._known):
+        if len(self._by_value) != len(self._known):
             with self._lock:
-                secrets = set(self._known)
-            needles = {form for secret in secrets for form in _forms(secret) if form}
-            ordered = tuple(sorted(needles, key=lambda each: (-len(each), each)))
-            pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
-            self._made = (len(secrets), ordered, pattern)
-        return ordered, pattern
+                self._by_value = {each: self._by_value.get(each) or spellings(each) for each in self._known}
+                self._made = Spellings(each for found in self._by_value.values() for each in found)
+        return self._made
 
     def scrub(self, data: bytes) -> bytes:
         """Return `data` without sensitive values."""
-        pattern = self._pattern
-        return data if pattern is None else pattern.sub(_MASK, data)
+        if not self._known:
+            return data
+        found = self._spellings().find(data)
+        if not found:
+            return data
+        out, at = [], 0
+        for start, end in found:
+            if start >= at:
+                out += [data[at:start], _MASK]
+            at = max(at, end)
+        return b"".join((*out, data[at:]))
 
     def text(self, text: str) -> str:
         """Return `text` without sensitive values."""
-        if self._pattern is None:
+        if not self._known:
             return text
         return self.scrub(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
 
     def safe_length(self, data: bytes) -> int:
-        """Return how much of `data` can be shown now: what follows may be the start of a sensitive value."""
-        needles, pattern = self._ready()
-        if pattern is None:
+        """Return how much of a long line can be shown now: what follows may be the start of a sensitive value."""
+        if not self._known:
             return len(data)
-        cut = len(data)
-        for needle in needles:
-            for length in range(min(len(needle) - 1, len(data)), len(data) - cut, -1):
-                if data.endswith(needle[:length]):
-                    cut = len(data) - length
-                    break
-        for match in pattern.finditer(data):
-            if match.start() < cut < match.end():
-                return match.start()
+        cut = max(0, len(data) - _LONGEST_SPELLING)
+        for start, end in self._spellings().find(data):
+            if start < cut < end:
+                return start
         return cut
 
-
-def _forms(secret: str) -> Iterable[bytes]:
-    yield from _encodings(secret)
-    for line in secret.splitlines():
-        if line.strip() and line != secret:
-            yield from _encodings(line.strip())
-    for password in passwords_in(secret):
-        yield from _encodings(password)
-
-
-def _encodings(secret: str) -> Iterable[bytes]:
-    raw = secret.encode("utf-8", "surrogateescape")
-    yield raw
-    for ascii_only in (True, False):
-        quoted = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-        yield quoted.encode("utf-8", "surrogateescape")
-        yield quoted.replace("/", "\\/").encode("utf-8", "surrogateescape")
-        yield json.dumps(quoted, ensure_ascii=ascii_only)[1:-1].encode("utf-8", "surrogateescape")
-    percent = b"".join(bytes((each,)) if each in _UNRESERVED else b"%%%02X" % each for each in raw)
-    yield percent
-    yield percent.replace(b"%20", b"+")
-    if len(raw) < _SHORTEST_ENCODED:
-        return
-    for encode in (_base64, _url_safe):
-        yield encode(raw)
-        for offset in range(3):
-            # The first and the last characters also depend on what stands around the value: leave them out.
-            text = encode(b"\0" * offset + raw)
-            start = (0, 2, 3)[offset]
-            end = (len(raw) + offset) * 8 // 6
-            if end - start >= _SHORTEST_ENCODED:
-                yield text[start:end]
-
-
-def _base64(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False)
-
-
-def _url_safe(data: bytes) -> bytes:
-    return _base64(data).replace(b"+", b"-").replace(b"/", b"_")
+    def may_continue(self, line: bytes) -> bool:
+        """Return whether a line ends within a sensitive value, so that the next line may have the rest."""
+        return bool(self._known) and self._spellings().may_continue(line)
 
 
 class RedactedLines:
-    """A stream of bytes that becomes redacted lines of text; a value across two chunks is found as well."""
+    """A stream of bytes that becomes redacted lines of text; a value across chunks or lines is found as well.
 
-    __slots__ = ("_pending", "_redactor", "_sink")
+    A line that ends with the first four characters of a value, or more, waits for the next one.
+    """
+
+    __slots__ = ("_before", "_held", "_pending", "_redactor", "_sink")
 
     def __init__(self, redactor: Redactor, sink: Callable[[str], None]) -> None:
         """Hand each redacted line, without its end, to `sink`."""
         self._redactor, self._sink = redactor, sink
         self._pending = b""
+        self._held: list[bytes] = []
+        self._before = b""
+        """The end of the last line that was shown: too little to wait for, but a value may begin there."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the stream."""
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         for line in lines:
-            self._show(line)
+            self._take(line.removesuffix(b"\r"))
         if len(self._pending) > _LONGEST_LINE:
             cut = self._redactor.safe_length(self._pending)
             if cut:
@@ -148,12 +112,24 @@ class RedactedLines:
 
     def close(self) -> None:
         """Take the end of the stream."""
-        if self._pending:
-            self._show(self._pending)
+        if self._pending or self._held:
+            self._show(self._pending.removesuffix(b"\r"))
             self._pending = b""
 
+    def _take(self, line: bytes) -> None:
+        joined = b"".join(map(bytes.strip, (*self._held, line)))
+        if len(joined) <= _LONGEST_LINE and self._redactor.may_continue(joined):
+            self._held.append(line)
+        else:
+            self._show(line)
+
     def _show(self, line: bytes) -> None:
-        self._sink(self._redactor.scrub(line.removesuffix(b"\r")).decode("utf-8", "replace"))
+        lines = [*self._held, line] if line or not self._held else self._held
+        before = self._before + b"\n"
+        shown = self._redactor.scrub(before + b"\n".join(lines)).removeprefix(before)
+        self._held, self._before = [], lines[-1][1 - SHORTEST :]
+        for each in shown.split(b"\n"):
+            self._sink(each.decode("utf-8", "replace"))
 
 
 class Tail:

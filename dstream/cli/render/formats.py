@@ -8,7 +8,7 @@ from typing import Any
 
 from dstream.cli.render.document import Document
 from dstream.cli.render.paint import Paint, say, say_lines, say_text
-from dstream.cli.render.terminal import put_exact
+from dstream.cli.render.terminal import put_exact, redacted
 from dstream.plan import Plan
 from dstream_state import Snapshot
 
@@ -70,4 +70,4 @@ def say_json(value: Any) -> None:
 def write(pieces: Iterable[str]) -> None:
     """Write the pieces of a document that has its own border, Markdown or HTML, to standard output."""
     for piece in pieces:
-        put_exact(piece)
+        put_exact(redacted(piece))

@@ -5,17 +5,22 @@ clipboard, reverse the direction of the text, or are commands to a CI runner. `m
 standard error by a `Terminal`, which shows such characters as `\\u001b`, so no code has to remember it. That is also
 how JSON writes them: JSON keeps its value.
 
-dstream's own sequences come from `control` and carry a key that is drawn for each process, so that nobody else can
-write one.
+dstream's own sequences come from `control` and carry a key that is drawn for each process, so that no other text can
+contain one.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+if TYPE_CHECKING:
+    from dstream.plugins.redact import Redactor
 
 _KEY = "\x1b" + secrets.token_hex(8)
 _CONTROL = re.compile(
@@ -25,6 +30,7 @@ _CONTROL = re.compile(
     "\ud800-\udfff]"  # halves of surrogate pairs, which no encoding can write
     f"(?:(?<=\x1b){_KEY[1:]})?"
 )
+_PROXY = re.compile(r"(?i)(?:https?|all|ftp)_proxy")
 _LONGEST_NAME = 120
 _AZURE = re.compile(r"#(?=#[A-Za-z]*\[)")
 """Commands to Azure Pipelines and TeamCity stand anywhere in a line: `##vso[...]`, `##[...]`, `##teamcity[...]`."""
@@ -84,7 +90,7 @@ class Terminal:
 
     def write(self, text: str) -> int:
         """Write a text of any number of lines."""
-        self.stream.write(visible(text))
+        self.stream.write(visible(redacted(text)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -103,6 +109,22 @@ def guard() -> None:
         sys.stdout = cast(TextIO, Terminal(sys.stdout))
     if not isinstance(sys.stderr, Terminal):
         sys.stderr = cast(TextIO, Terminal(sys.stderr))
+
+
+def redacted(text: str) -> str:
+    """Return a text without the passwords of proxies, which errors of connections contain."""
+    redactor = _proxy_redactor()
+    return text if redactor is None else redactor.text(text)
+
+
+@cache
+def _proxy_redactor() -> Redactor | None:
+    """Return what removes them; None where no proxy has a password, which is nearly everywhere."""
+    if not any(_PROXY.fullmatch(name) and "@" in value for name, value in os.environ.items()):
+        return None
+    from dstream.plugins.redact import Redactor
+
+    return Redactor()
 
 
 def put(text: str, stream: TextIO) -> None:

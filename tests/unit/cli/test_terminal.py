@@ -13,6 +13,7 @@ import pytest
 
 import dstream
 from dstream.cli.main import main
+from dstream.cli.render import terminal
 from dstream.cli.render.diagnostics import diagnostics_text
 from dstream.cli.render.document import Document, Entry, Section
 from dstream.cli.render.fences import code, plain
@@ -131,6 +132,18 @@ def test_every_write_of_a_command_passes_the_border(capsys, monkeypatch, tmp_pat
     assert isinstance(sys.stdout, Terminal)
     print("\x1b[2J")
     assert capsys.readouterr().out == "\\u001b[2J\n"
+
+
+def test_passwords_of_proxies_reach_no_output(monkeypatch, capsys):
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:pr0xy%21pass@proxy:3128")
+    terminal._proxy_redactor.cache_clear()
+    try:
+        Terminal(sys.stderr).write("cannot connect to http://user:pr0xy%21pass@proxy:3128 (pr0xy!pass)")
+        assert (
+            capsys.readouterr().err == "cannot connect to http://user:(sensitive value)@proxy:3128 ((sensitive value))"
+        )
+    finally:
+        terminal._proxy_redactor.cache_clear()
 
 
 class Screen(io.StringIO):
