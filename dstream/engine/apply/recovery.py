@@ -15,12 +15,18 @@ from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.apply.apply_state import ApplyState
+from dstream.engine.evaluate.answer_errors import invalid_object
 from dstream.engine.evaluate.redaction import Path, fingerprint_paths, prior_for_provider, redact
 from dstream.engine.providers.provider_config import ProviderSpec
 from dstream.engine.providers.type_rules import NO_RULES, rules_of
 from dstream.plugins import Answer, LegacyLifecycle, Request
 from dstream.plugins.request import broken
 from dstream_state import Intent, ObjectState, Result
+
+_OPEN = (
+    " An earlier operation was cut off while it changed this object. Nothing is recorded now: the next operation asks "
+    "the provider again."
+)
 
 
 def recover_interrupted(state: ApplyState) -> None:
@@ -91,8 +97,17 @@ class _InterruptedChange:
         if answer.status == "gone":
             return Result(self.intent.id, "gone")
         if answer.status == "ok":
+            self._check(answer, "status")
             return Result(self.intent.id, "ok", self._object(answer))
         raise self._unreachable(answer)
+
+    def _check(self, answer: Answer, request: str) -> None:
+        """Raise DiagnosticsError if the attributes of an answer are not of the types in the schema."""
+        wrong = invalid_object(
+            self.rules.answer_types, answer.attributes, self.intent.address, self.intent.provider, request, _OPEN
+        )
+        if wrong is not None:
+            raise DiagnosticsError(wrong)
 
     def _create(self) -> Result:
         answer = self._settled(
@@ -114,6 +129,7 @@ class _InterruptedChange:
         if answer.status == "ok" and answer.identity is None and self.intent.identity is None:
             answer = broken("The provider answered that the object exists, without an identity.")
         if answer.status == "ok":
+            self._check(answer, "find")
             return Result(self.intent.id, "ok", self._object(answer))
         if _unanswered(answer):
             raise self._unreachable(answer)

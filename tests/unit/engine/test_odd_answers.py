@@ -98,3 +98,36 @@ def test_a_find_that_cannot_be_understood_leaves_the_change_open(world: World, m
     world.apply()
     assert world.recorder.names() == ["a"]
     assert world.in_step()
+
+
+@pytest.mark.parametrize(("kind", "size"), [("rec_marked", "many"), ("rec_marked", True), ("rec_planned", [1])])
+@pytest.mark.parametrize("action", ["create", "update"])
+def test_an_object_found_with_values_of_other_types_leaves_its_change_open(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, size: object, action: str
+) -> None:
+    text = f'resource "{kind}" "a" {{\n  name = "a"\n  size = SIZE\n}}\n'
+    if action == "update":
+        world.write(text.replace("SIZE", "1"))
+        world.apply()
+    world.write(text.replace("SIZE", "2"))
+    name = "a" if action == "create" else str(next(iter(world.recorded[f"{kind}.a"].identity.values())))
+    world.recorder.on(action, name, crash="after", times=1)
+    with monkeypatch.context() as patch:
+
+        def parse(form: Form, redactor: object, provider: str) -> Answer:
+            attributes = form.get("attributes")
+            if isinstance(attributes, dict) and attributes.get("size") == 2:
+                form = form | {"attributes": attributes | {"size": size}}
+            return parse_answer(form, redactor, provider)
+
+        patch.setattr(session, "parse_answer", parse)
+        found = world.attempt().diagnostics
+        wrong = [each for each in found if each.summary == "Provider produced invalid object"]
+        assert [each.address for each in wrong] == [f"{kind}.a"], said(found)
+        assert "size" in wrong[0].detail
+        assert [intent.address for intent in world.snapshot.intents.values()] == [f"{kind}.a"]
+    world.apply()
+    assert world.recorded[f"{kind}.a"].attributes["size"] == 2
+    assert world.snapshot.intents == {}
+    assert world.recorder.names() == ["a"]
+    assert world.in_step()
