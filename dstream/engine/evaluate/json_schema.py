@@ -6,7 +6,7 @@ Covers the keywords in `dstream.plugins.schema_keywords`; a schema with others i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from dstream.engine.evaluate.answer_types import is_of_type
 from dstream.engine.evaluate.source_paths import Path
 from dstream.lang import Unknown, to_text
 from dstream.lang.patterns import compile_pattern
+from dstream.lang.values import identity, same
 from dstream.plan import has_unknown_part
 
 _NAMES = {
@@ -59,10 +60,10 @@ def problems_of(schema: Any, value: Any, path: Path) -> Iterator[tuple[Path, str
         takes = [_NAMES.get(type_, type_) for type_ in types if type_ != "null"]
         yield path, f"this is {_kind(value)}, and it takes {' or '.join(takes)}"
         return
-    if "enum" in schema and value not in schema["enum"]:
+    if "enum" in schema and not any(same(value, each) for each in schema["enum"]):
         shown = ", ".join(to_text(each) for each in schema["enum"] if each is not None)
         yield path, f"{to_text(value)} is none of {shown}"
-    if "const" in schema and not _equal(value, schema["const"]):
+    if "const" in schema and not same(value, schema["const"]):
         yield path, f"{to_text(value)} is not {to_text(schema['const'])}"
     if isinstance(value, str):
         if "pattern" in schema and compile_pattern(schema["pattern"]).search(value) is None:
@@ -88,6 +89,8 @@ def problems_of(schema: Any, value: Any, path: Path) -> Iterator[tuple[Path, str
             yield path, "it may not be empty" if not value else f"it needs at least {schema['minItems']} items"
         if len(value) > schema.get("maxItems", len(value)):
             yield path, f"it takes at most {schema['maxItems']} items"
+        if schema.get("uniqueItems"):
+            yield from _duplicates(value, path)
         for index, item in enumerate(value):
             yield from problems_of(schema.get("items", {}), item, (*path, index))
     elif isinstance(value, Mapping):
@@ -149,8 +152,13 @@ def _object_problems(schema: Mapping[str, Any], value: Mapping[str, Any], path: 
         yield path, f"it takes at most {schema['maxProperties']} members"
 
 
-def _equal(value: Any, other: Any) -> bool:
-    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
+def _duplicates(items: list[Any], path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each item that is equal to an earlier one; one with an unknown part is not known to be."""
+    first: dict[Hashable, int] = {}
+    for index, item in enumerate(items):
+        key = identity(item)
+        if key is not None and first.setdefault(key, index) != index:
+            yield (*path, index), f"it is equal to item {first[key]}, and each item may be given only once"
 
 
 def _kind(value: Any) -> str:

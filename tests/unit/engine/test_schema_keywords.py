@@ -16,7 +16,7 @@ RULES: list[tuple[str, dict[str, Any], list[Any], list[Any]]] = [
     ("allOf", {"allOf": [{"minimum": 1}, {"anyOf": [{"maximum": 3}]}]}, [2], [0, 4]),
     ("anyOf", {"anyOf": EITHER}, [{"a": 1}, None], [{"a": "x"}, {"b": 1}, 7]),
     ("const", {"const": 1}, [1, Decimal("1.0")], [2, True, "1"]),
-    ("enum", {"enum": ["a", None]}, ["a"], ["b"]),
+    ("enum", {"enum": ["a", None, 1]}, ["a", 1], ["b", True, "1"]),
     ("exclusiveMaximum", {"exclusiveMaximum": 3}, [2], [3]),
     ("exclusiveMinimum", {"exclusiveMinimum": 3}, [4], [3]),
     ("items", {"items": {"type": "string"}}, [["a"], []], [[1]]),
@@ -35,7 +35,12 @@ RULES: list[tuple[str, dict[str, Any], list[Any], list[Any]]] = [
     ("properties", {"properties": {"a": {"type": "string"}}}, [{"a": "x"}, {"b": 1}], [{"a": 1}]),
     ("required", {"required": ["a"]}, [{"a": 1}], [{}]),
     ("type", {"type": ["string", "null"]}, ["a"], [1]),
-    ("uniqueItems", {"uniqueItems": True}, [[1, 2]], []),
+    (
+        "uniqueItems",
+        {"uniqueItems": True},
+        [[1, 2], [1, True], [1, "1"], [[1], [2]], [], [Unknown(), Unknown()]],
+        [[1, 1], [1, Decimal("1.0")], [[1], [1]], [{"a": 1, "b": 2}, {"b": 2, "a": 1}], [None, None]],
+    ),
 ]
 
 
