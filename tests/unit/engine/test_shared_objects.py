@@ -1,5 +1,7 @@
 """One object has one address: two imports of it, or an import of what the state has, are refused."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.services.recorder.world import World, actions, refused
@@ -57,4 +59,35 @@ def test_two_blocks_with_one_identity_are_refused_before_either_is_made(world: W
 def test_two_objects_may_swap_their_identities_in_time(world: World) -> None:
     world.apply(block("a", "x", "rec_planned") + block("b", "y", "rec_planned"))
     world.write(block("a", "z", "rec_planned") + block("b", "x", "rec_planned"))
+    assert set(actions(world.plan())) == {"rec_planned.a", "rec_planned.b"}
+
+
+def other(world: World, folder: str = "", more: str = "") -> str:
+    """Return a second provider block, by default with the arguments of the first."""
+    settings = f'    folder = "{folder or world.recorder.folder}"\n{more}'
+    return f'provider "other" {{\n  provider_path = "./bin/rec"\n  config {{\n{settings}  }}\n}}\n'
+
+
+def second(name: str, of: str, kind: str = "rec_planned") -> str:
+    return f'resource "{kind}" "{name}" {{\n  provider = other\n  name = "{of}"\n}}\n'
+
+
+def test_two_equal_providers_are_one(world: World) -> None:
+    world.write(other(world) + block("a", "x", "rec_planned") + second("b", "x"))
+    assert_refused(world, "rec_planned.a", "rec_planned.b")
+    world.write(other(world) + block("a", "x", "rec_planned") + second("b", "y"))
+    world.apply()
+    assert world.recorder.names() == ["x", "y"]
+
+
+def test_an_import_through_an_equal_provider_is_refused(world: World) -> None:
+    world.apply(block("a"))
+    identity = world.recorded["rec_blind.a"].identity["id"]
+    world.write(other(world) + block("a") + second("b", "a", "rec_blind") + imported("b", identity))
+    assert_refused(world, "rec_blind.a", "rec_blind.b")
+
+
+def test_providers_with_other_arguments_have_objects_of_their_own(world: World, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    world.write(other(world, str(tmp_path / "far")) + block("a", "x", "rec_planned") + second("b", "x"))
     assert set(actions(world.plan())) == {"rec_planned.a", "rec_planned.b"}
