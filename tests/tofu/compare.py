@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from tests.tofu.ordering import block_of, transitive
 from tests.tofu.results import Result
 from tests.tofu.steps import Step
 
@@ -47,8 +48,11 @@ KEPT = {
     "excluded-outputs": "-exclude leaves out the outputs that depend on an excluded object.",
     "targeted-change": "OpenTofu plans a change with -target, and does not carry it out, without an error.",
     "deleted-after-failure": "Where a change fails, it depends on the order which deletions are carried out: dstream "
-    "deletes an object after those that release it were updated.",
+    "deletes an object after those that release it were updated, OpenTofu deletes one with create_before_destroy after "
+    "those that it needed were updated.",
     "remembered-replacement": "dstream plans a replacement again that an apply began and did not finish.",
+    "instance-and-dependent": "Where a target needs all of a block, dstream plans all of it, even if another "
+    "target names one instance of that block.",
 }
 """The rules for what one program keeps or does again after an apply that both planned alike. They end a trial too."""
 
@@ -87,10 +91,19 @@ def _kept_by_removed(step: Step, plan: Mapping[str, dict[str, Any]]) -> dict[str
 
 def outcome_differences(ours: Result, theirs: Result) -> list[str]:
     """Return what differs in the state after a step, and in the next plan."""
-    found = _mapping("state", ours.state, theirs.state)
-    found += _differ("objects that are kept", ours.kept, theirs.kept)
+    found = state_differences(ours, theirs)
     found += _refused("refusal of the next plan", ours.again_refused, theirs.again_refused)
     return found + _changes("next plan", ours.again, theirs.again, destroy=False)
+
+
+def state_differences(ours: Result, theirs: Result, apart: Collection[str] = ()) -> list[str]:
+    """Return what differs in the state after a step, apart from some addresses."""
+
+    def others(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {address: each for address, each in part.items() if address.removesuffix("#deposed") not in apart}
+
+    found = _mapping("state", others(ours.state), others(theirs.state))
+    return found + _differ("objects that are kept", others(ours.kept), others(theirs.kept))
 
 
 def refused_by_opentofu(theirs: Result) -> str:
@@ -99,10 +112,12 @@ def refused_by_opentofu(theirs: Result) -> str:
     return next((rule for text, rule in ENDS.items() for each in summaries if each.startswith(text)), "")
 
 
-def planned_otherwise(ours: Result, theirs: Result) -> str:
+def planned_otherwise(step: Step, ours: Result, theirs: Result) -> str:
     """Return the name of the rule by which dstream plans other objects than OpenTofu; empty if there is none."""
     if any(theirs.plan.get(old, {}).get("actions") == "delete" for old in _origins(ours)):
         return "moved-beside-others"
+    if _instance_and_dependent(step) and theirs.plan.keys() < ours.plan.keys():
+        return "instance-and-dependent"
     for refused, other, plan in (
         (ours.refused, theirs.refused, theirs.plan),
         (ours.again_refused, theirs.again_refused, theirs.again),
@@ -118,22 +133,46 @@ def _origins(result: Result) -> set[str]:
     return {each["previous"] for each in result.plan.values() if "previous" in each}
 
 
-def kept_by_one(step: Step, ours: Result, theirs: Result) -> str:
-    """Return the name of the rule by which one program leaves out what both plan; empty if there is none."""
+def kept_by_one(step: Step, earlier: Step | None, ours: Result, theirs: Result) -> tuple[str, set[str]]:
+    """Return the name of the rule by which one program leaves out what both plan, and the addresses that differ by it.
+
+    The name is empty if there is no such rule.
+    """
     planned = {(address, each["actions"]) for address, each in theirs.plan.items()}
     done = {(event.address, event.action) for event in theirs.events}
     begun = {(address, each) for address, actions in planned if actions in _CARRIED_OUT for each in actions.split("-")}
     if step.targets and not theirs.failed and begun - done:
-        return "targeted-change"
+        return "targeted-change", {address for address, _ in begun - done}
     if step.exclude and _changed(ours.outputs) != _changed(theirs.outputs):
-        return "excluded-outputs"
+        return "excluded-outputs", set()
     deleted = {address for address, actions in planned if "delete" in actions}
     other = {address.removesuffix("#deposed") for address in ours.state.keys() ^ theirs.state.keys()}
-    if ours.failed and theirs.failed and other and other <= deleted:
-        return "deleted-after-failure"
-    if ours.failed and theirs.failed and any(_remembered(each, ours, theirs) for each in ours.again):
-        return "remembered-replacement"
-    return ""
+    both_failed = bool(ours.failed and theirs.failed)
+    if both_failed and other and other <= deleted and all(_waited(each, step, earlier, ours, theirs) for each in other):
+        return "deleted-after-failure", other
+    if both_failed and any(_remembered(each, ours, theirs) for each in ours.again):
+        return "remembered-replacement", set()
+    return "", set()
+
+
+def _waited(address: str, step: Step, earlier: Step | None, ours: Result, theirs: Result) -> bool:
+    """Whether a change is planned that the deletion of an object waits for in the program that kept it."""
+    kept_by_dstream = any(each.removesuffix("#deposed") == address for each in ours.state.keys() - theirs.state.keys())
+    block = block_of(address)
+    waits_for = {block}
+    for needs in (transitive(each.needs) for each in (step, earlier) if each is not None):
+        waits_for |= {name for name, needed in needs.items() if block in needed}
+        if not kept_by_dstream:
+            waits_for |= needs.get(block, set())
+    changed = {each for each, change in theirs.plan.items() if change["actions"] in _CARRIED_OUT}
+    return any(block_of(each) in waits_for for each in changed - {address})
+
+
+def _instance_and_dependent(step: Step) -> bool:
+    """Whether a target names an instance of a block that another target needs."""
+    needs = transitive(step.needs)
+    parts = {block_of(each) for each in step.targets if "[" in each}
+    return any(needed in parts for each in step.targets for needed in needs.get(block_of(each), ()))
 
 
 def _remembered(address: str, ours: Result, theirs: Result) -> bool:

@@ -34,19 +34,19 @@ def _pairs(
     step: Step, earlier: Step | None, result: Result, begun: list[tuple[str, str]], direct: bool
 ) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     """Yield pairs of actions of which the first ends before the second starts."""
-    transitive = _transitive(step.needs)
+    reached = transitive(step.needs)
     before: Mapping[str, Iterable[str]] = {}
     if earlier is not None:
-        before = earlier.needs if direct else _transitive(earlier.needs)
-    needs: Mapping[str, Iterable[str]] = step.needs_entirely if direct else transitive
+        before = earlier.needs if direct else transitive(earlier.needs)
+    needs: Mapping[str, Iterable[str]] = step.needs_entirely if direct else reached
     moved = any("previous" in each for each in result.plan.values())
     for first in begun:
         for second in begun:
-            a, b = _block(first[1]), _block(second[1])
+            a, b = block_of(first[1]), block_of(second[1])
             if first[0] == second[0] == "create or update" and a in needs.get(b, ()):
                 yield first, second
             elif first[0] == second[0] == "delete" and not moved and _deleted(result, first[1], second[1]):
-                if b in before.get(a, ()) and a not in before.get(b, ()) and a not in transitive.get(b, ()):
+                if b in before.get(a, ()) and a not in before.get(b, ()) and a not in reached.get(b, ()):
                     yield first, second
             elif first[1] == second[1] and first[0] != second[0]:
                 order = result.plan.get(first[1], {}).get("actions", "")
@@ -58,11 +58,13 @@ def _deleted(result: Result, *addresses: str) -> bool:
     return all(result.plan.get(each, {}).get("actions") == "delete" for each in addresses)
 
 
-def _block(address: str) -> str:
+def block_of(address: str) -> str:
+    """Return the name of the block of an address."""
     return address.split(".")[1].partition("[")[0]
 
 
-def _transitive(needs: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
+def transitive(needs: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """Return the blocks that each block refers to, directly or through others."""
     found: dict[str, set[str]] = {}
     for name in needs:
         pending, reached = list(needs[name]), set()

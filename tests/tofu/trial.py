@@ -14,6 +14,7 @@ from tests.tofu.compare import (
     plan_differences,
     planned_otherwise,
     refused_by_opentofu,
+    state_differences,
 )
 from tests.tofu.engine import Dstream
 from tests.tofu.opentofu import OpenTofu
@@ -67,12 +68,13 @@ def trial(seed: int, steps: list[Step], theirs: Iterable[Result]) -> Trial:
             if found.ended:
                 break
             our = ours.step(step)
-            found.ended = planned_otherwise(our, their)
+            found.ended = planned_otherwise(step, our, their)
             if not found.ended:
                 found.differences = plan_differences(step, our, their)
-                found.ended = kept_by_one(step, our, their)
-            if not found.ended:
-                found.differences += outcome_differences(our, their)
+                found.ended, apart = kept_by_one(step, earlier, our, their)
+                found.differences += (
+                    state_differences(our, their, apart) if found.ended else outcome_differences(our, their)
+                )
             found.differences += [f"order of dstream: {each}" for each in violations(step, earlier, our)]
             found.differences += [
                 f"order of OpenTofu: {each}" for each in violations(step, earlier, their, direct=True)
