@@ -194,10 +194,10 @@ def carry_out(
     else:
         say()
         for line in applied_summary(
+            outcome.plan,
             outcome.counts,
             progress,
             time.monotonic() - progress.began,
-            destroyed=outcome.plan.destroy,
             failed=outcome.failed,
             paint=paint,
         ):

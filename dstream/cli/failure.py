@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -39,13 +40,32 @@ def diagnostics_of(problem: Exception) -> tuple[Diagnostic, ...]:
         return (error("Invalid command", problem.format_message()),)
     if isinstance(problem, StateError):
         return (error(problem.summary, problem.detail),)
-    if isinstance(problem, OSError) and problem.filename is not None:
-        return (error("Cannot use a file", f"{problem.filename}: {problem.strerror}"),)
+    if isinstance(problem, OSError):
+        return (_system_error(problem),)
+    if isinstance(problem, MemoryError):
+        return (error("Out of memory", "Free some memory or raise the limit, and run the command again."),)
     detail = (
         f"{type(problem).__name__}: {problem}\n"
         "This is a bug in dstream. Please report it with the output of DSTREAM_DEBUG=1."
     )
     return (error("Unexpected error", detail),)
+
+
+def _system_error(problem: OSError) -> Diagnostic:
+    """Return what the operating system refused, with the way out where there is one."""
+    files = " and ".join(str(name) for name in (problem.filename, problem.filename2) if name is not None)
+    message = f"{files}: {problem.strerror}." if files else f"{problem.strerror or problem}."
+    match problem.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            where = "" if files else " It may be that of standard output, of the configuration or of temporary files."
+            return error("No space left", f"{message}{where} Free some space and run the command again.")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return error("Access denied by the system", f"{message} Give this user access, and run the command again.")
+        case errno.EMFILE | errno.ENFILE:
+            return error("Too many open files", f"{message} Raise the limit (ulimit -n 4096), or lower -parallelism.")
+        case errno.ENOMEM:
+            return error("Out of memory", f"{message} Free some memory or raise the limit, and run the command again.")
+    return error("Cannot use a file", message) if files else error("System error", message)
 
 
 def _texts(diagnostics: object) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+import io
 import os
 import sys
 import time
@@ -124,6 +126,7 @@ def main(args: list[str] | None = None) -> None:
 def _run(args: list[str]) -> int:
     # Much is made and kept until the end, hardly anything in cycles: the collector would look through it in vain.
     gc.set_threshold(200_000, 20, 100)
+    _choose_encodings(args)
     try:
         return _carry_out(args)
     except (KeyboardInterrupt, click.Abort):
@@ -133,6 +136,16 @@ def _run(args: list[str]) -> int:
         # The reader of our output went away, as `| head` does; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _choose_encodings(args: Sequence[str]) -> None:
+    """Escape characters that the terminal's encoding does not have; write JSON in UTF-8 (RFC 8259, section 8.1)."""
+    json = any("json" in each for each in args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = "utf-8" if json and stream is sys.stdout else stream.encoding
+            with contextlib.suppress(OSError):  # a stream that another program has moved keeps its encoding
+                stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _carry_out(args: list[str]) -> int:
@@ -145,7 +158,12 @@ def _carry_out(args: list[str]) -> int:
     except (click.Abort, BrokenPipeError):
         raise
     except Exception as problem:  # noqa: BLE001 - the last resort: no input may end in a traceback
-        if not _write_as_json(problem, args, time.monotonic() - began):
+        try:
+            if not _write_as_json(problem, args, time.monotonic() - began):
+                _show(problem)
+        except OSError as unwritable:  # JSON that cannot be written
+            if isinstance(unwritable, BrokenPipeError):
+                raise
             _show(problem)
         return 1
 

@@ -13,8 +13,10 @@ from typing import Protocol, TextIO
 from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.cli.render.refresh_progress import refresh_lines
 from dstream.cli.render.region import Region
+from dstream.cli.render.task_change import applied_task_summary
 from dstream.cli.render.terminal import visible
 from dstream.engine.setup.hooks import Ahead, Observer, RefreshProgress
+from dstream.plan import Plan
 from dstream_state import Holder
 
 _DOING = {
@@ -299,21 +301,22 @@ def progress_for(paint: Paint, stream: TextIO) -> ProgressTracker:
 
 
 def applied_summary(
-    counts: dict[str, int], progress: ProgressTracker, seconds: float, *, destroyed: bool, failed: bool, paint: Paint
+    plan: Plan, counts: dict[str, int], progress: ProgressTracker, seconds: float, *, failed: bool, paint: Paint
 ) -> list[str]:
-    """Return the last lines of an apply or a destroy."""
-    verb = "Destroy" if destroyed else "Apply"
+    """Return the last lines of an apply or a destroy; tasks are counted only if nothing failed."""
+    verb = "Destroy" if plan.destroy else "Apply"
     stopped = not failed and progress.left > 0
     title = f"{verb} incomplete:" if failed else f"{verb} interrupted:" if stopped else f"{verb} complete:"
     parts = [f"{counts['destroy']} destroyed"]
-    if not destroyed:
+    if not plan.destroy:
         parts = [f"{counts['add']} added", f"{counts['change']} changed", *parts]
     if progress.failures:
         parts.append(f"{progress.failures} failed")
     if progress.left > 0:
         parts.append(f"{progress.left} skipped")
+    tasks = "" if failed or stopped else applied_task_summary(plan)
     colour = "red" if failed else "yellow" if stopped else "green"
-    lines = [f"{paint(title, 'bold', colour)} {', '.join(parts)}, in {duration(seconds)}."]
+    lines = [f"{paint(title, 'bold', colour)} {', '.join(parts)}, in {duration(seconds)}.{tasks}"]
     if len(progress.slowest) > 1:
         lines.append(f"Slowest: {', '.join(f'{address} ({duration(took)})' for took, address in progress.slowest)}.")
     return lines

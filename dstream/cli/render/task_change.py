@@ -47,7 +47,8 @@ def task_lines(task: TaskChange, paint: Paint) -> Iterator[str]:
 
 
 def _input(task: TaskChange) -> str:
-    return str((task.before or {}).get("input", {}).get("name", "another provider"))
+    side = (task.before or {}).get("input", {})
+    return str(side.get("name", side.get("provider")))
 
 
 def _streams(task: TaskChange) -> Iterator[str]:
@@ -83,6 +84,15 @@ def _body(task: TaskChange, paint: Paint) -> Iterator[str]:
     else:
         yield from changed_attributes(task.before, task.after or {}, (), paint)
     yield "    }"
+
+
+_DONE = {"add": "added", "change": "changed", "replace": "replaced", "move": "moved", "remove": "removed"}
+
+
+def applied_task_summary(plan: Plan) -> str:
+    """Return the sentence that counts the tasks of an apply without failures; empty if no task was changed."""
+    parts = [f"{count} {_DONE[name]}" for name, count in task_counts(plan.tasks).items() if count]
+    return f" Tasks: {', '.join(parts)}." if parts else ""
 
 
 def task_summary(plan: Plan) -> str:

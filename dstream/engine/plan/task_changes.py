@@ -11,7 +11,7 @@ from dstream.addresses import TaskAddress, parse_address
 from dstream.engine.plan.context import PlanContext
 from dstream.engine.providers.task_instance import TaskInstance
 from dstream.engine.providers.task_requirements import RequiredObjects
-from dstream.engine.providers.task_settings import INPUT, NAME, is_applied, task_settings
+from dstream.engine.providers.task_settings import input_name, is_applied, task_settings
 from dstream.plan import Action, TaskChange
 from dstream_state import TaskState
 
@@ -53,7 +53,7 @@ def _action(
 ) -> Action:
     if prior is None or origin is None:
         return Action.CREATE
-    if prior.settings is not None and _input_name(prior.settings) != _input_name(after):
+    if prior.settings is not None and input_name(prior.settings) != input_name(after):
         return Action.REPLACE
     changing = task.unknown or any(flow in context.options.discovered for flow in required.streams)
     if not changing and is_applied(prior, _at(task, origin), context.pool, context.key):
@@ -65,10 +65,6 @@ def _at(task: TaskInstance, address: str) -> TaskInstance:
     """Return a task under the address at which it was applied."""
     applied = parse_address(address)
     return replace(task, address=applied) if isinstance(applied, TaskAddress) else task
-
-
-def _input_name(settings: Mapping[str, Any]) -> Any:
-    return settings.get(INPUT, {}).get(NAME)
 
 
 def _notes(context: PlanContext, task: TaskInstance) -> list[str]:

@@ -18,16 +18,13 @@ from dstream.plugins import ProviderInfo
 from dstream_state import TaskState
 from dstream_state.clock import now
 
-INPUT = "input"
-NAME = "name"
-"""The member of a side's settings with the name that the provider gives itself."""
-
 
 def task_settings(task: TaskInstance, pool: ProviderPool, key: bytes) -> dict[str, Any]:
     """Return the settings of a task by side, `input`, `output` or `output["LABEL"]`: JSON values with Unknown inside.
 
-    Each side has `name`, `version`, how the provider is found (as `provider_ref`), and `config`. A value that the
-    configuration or the provider's schema marks as sensitive is a fingerprint under `key`.
+    Each side has `version`, how the provider is found (as `provider_ref`), `config`, and `name` if the provider has
+    another one for itself. A value that the configuration or the provider's schema marks as sensitive is a fingerprint
+    under `key`.
     """
     return {_label(side): _side(side, pool.installed(side.spec).info, key) for side in task.sides}
 
@@ -41,6 +38,13 @@ def task_state(task: TaskInstance, required: RequiredObjects, pool: ProviderPool
         settings=task_settings(task, pool, key),
         streams=required.stream_names,
     )
+
+
+def input_name(settings: Mapping[str, Any]) -> str | None:
+    """Return the name of the input's provider in the settings of a task."""
+    side = settings.get("input", {})
+    name: str | None = side.get("name", side.get("provider"))
+    return name
 
 
 def is_applied(prior: TaskState, task: TaskInstance, pool: ProviderPool, key: bytes) -> bool:
@@ -76,7 +80,9 @@ def _side(side: Side, info: ProviderInfo, key: bytes) -> dict[str, Any]:
     launch = "provider" if source.kind == "name" else f"provider_{source.kind}"
     config, sensitive = split_sensitive(converted(info.config_schema, side.spec.config))
     sensitive |= frozenset(_sensitive_settings(info.config_schema, config))
-    clear = {NAME: info.name, launch: source.value, "version": info.version, "config": config}
+    clear = {launch: source.value, "version": info.version, "config": config}
+    if info.name != clear.get("provider"):
+        clear["name"] = info.name
     redacted: dict[str, Any] = redact(clear, {("config", *path) for path in sensitive}, key)
     return redacted
 
