@@ -8,13 +8,18 @@ command line names it, in an empty folder that is also its home, so that it find
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dstream.diagnostics import DiagnosticsError
 from dstream.engine.setup.operation import Operation
 from dstream.plugins import Binary, ProviderSource, resolve
 from dstream.plugins.binary import Role
 from dstream.plugins.container import Limits
+
+if TYPE_CHECKING:
+    from dstream.registry.trust.policy import Policy
 
 MARK = "DSTREAM_UNTRUSTED"
 """The environment variable that tells a provider that its settings are not trusted."""
@@ -32,13 +37,25 @@ def refusal(source: ProviderSource, operation: Operation) -> str | None:
         return f'the installed provider "{source.value}" is not allowed with -allow-provider'
     if source.container != Limits():
         return f'{source.argument} = "{source.value}" has a container block'
-    return f'no machine-wide trust covers {source.argument} = "{source.value}"'
+    if not _machine_policies(source):
+        return f'no trust block of this machine covers {source.argument} = "{source.value}"'
+    return None
+
+
+def _machine_policies(source: ProviderSource) -> tuple[Policy, ...]:
+    return tuple(policy for policy in source.trusted if policy.machine)
 
 
 def resolve_confined(source: ProviderSource, operation: Operation, role: Role, home: Path) -> Binary:
     """Return the program of a provider that may start; `home` is the empty folder that it runs in."""
+    from dstream.registry.lockfile.lock_file import LOCK_FILE
+
     confinement = operation.confinement
     assert confinement is not None  # noqa: S101 - it is there if the operation is not trusted
+    if (stray := confinement.stray(operation.root / LOCK_FILE)) is not None:
+        raise DiagnosticsError(stray)
     names = tuple(name for name in source.env if confinement.resolves(name))
-    found = resolve(replace(source, env=names), operation.root, role)
+    # The trust blocks of the configuration add nothing: whoever wrote them chose their keys.
+    confined = replace(source, env=names, trusted=_machine_policies(source))
+    found = resolve(confined, operation.root, role)
     return replace(found, folder=str(home), environment={"HOME": str(home), MARK: "1"})

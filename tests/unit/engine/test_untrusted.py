@@ -220,15 +220,16 @@ task "bad" {
         ('provider_path = "trap"', "", "program of the checkout"),
         ('provider_path = abspath("./trap")', "", "program of the checkout"),
         ('provider = "counter"', "", "-allow-provider"),
-        ('provider_ref = "registry.example/x/dstream-in-y:v1.0.0"', "", "machine-wide trust"),
-        ('provider_image = "registry.example/x/y:v1.0.0"', "", "machine-wide trust"),
+        ('provider_ref = "registry.example/x/dstream-in-y:v1.0.0"', "", "no trust block of this machine"),
+        ('provider_image = "registry.example/x/y:v1.0.0"', "", "no trust block of this machine"),
         ('provider_path = env("CI_SECRET")', "", "not known here"),
     ],
 )
 def test_no_provider_of_the_checkout_is_started(checkout, launch, arguments, reason):
+    head = 'dstream {\n  trust "*" {\n    keys = ["./own.pub"]\n  }\n}\n'  # it does not count: it is of the checkout
     (checkout / "trap").write_text(f"#!/bin/sh\ntouch {checkout.parent}/executed\n")
     (checkout / "trap").chmod(0o755)
-    found = Planned(TASK.replace("INPUT", launch).replace("ARGUMENTS", arguments), providers=("console",))
+    found = Planned(head + TASK.replace("INPUT", launch).replace("ARGUMENTS", arguments), providers=("console",))
     assert found.withheld("block") == {"task.bad"}
     assert reason in next(each.reason for each in found.plan.left_out if each.kind == "block")
     assert not (checkout.parent / "executed").exists()
