@@ -5,6 +5,7 @@
     workload     random transactions over it
     alterations  DDL between the transactions
     following    the two databases that follow: a native subscription, and `dstream run`
+    connections  one connection for each database of a trial
     compare      what differs, row by row, in SQL
     trial        one seed from beginning to end
     mutants      providers that are wrong in one way, which seeds have to find

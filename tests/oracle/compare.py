@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 
+from tests.oracle.connections import Server
 from tests.oracle.schema import Schema, Table
-from tests.services.postgres import EmbeddedPostgres
 
 _SHOWN = 3
 
 
-def differences(
-    server: EmbeddedPostgres, schema: Schema, source: str, target: str, *, created: bool = False
-) -> list[str]:
+def differences(server: Server, schema: Schema, source: str, target: str, *, created: bool = False) -> list[str]:
     """What differs between the tables of the two databases; rows are compared in PostgreSQL's own text.
 
     `created`: the target's tables were made by what fills them, as far as rows came.

@@ -11,10 +11,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.commands import children, dstream, environment, start
+from tests.e2e.commands import children, dstream, start
 from tests.events import until
+from tests.oracle.connections import Server
 from tests.oracle.schema import Schema, quote
-from tests.services.postgres import EmbeddedPostgres
 
 TASK = "copy"
 
@@ -23,7 +23,7 @@ TASK = "copy"
 class Native:
     """A database with a subscription of its own."""
 
-    server: EmbeddedPostgres
+    server: Server
     source: str
     target: str
 
@@ -92,7 +92,7 @@ class Ways:
 class Dstream:
     """A database that `dstream run` fills, killed and started again at random."""
 
-    server: EmbeddedPostgres
+    server: Server
     source: str
     target: str
     folder: Path
@@ -232,7 +232,7 @@ task "{TASK}" {{
         if self.restricted:
             source = source.replace(f"//{self.server.superuser}@", f"//{self.reader}@")
         urls = {"SOURCE_URL": source, "TARGET_URL": self.server.dsn(self.target)}
-        return {**environment(), **urls, "DSTREAM_FAULT": ""}
+        return {**urls, "DSTREAM_FAULT": ""}  # more would have each command start an interpreter of its own
 
     def _restrict(self, schema: Schema) -> None:
         """Give the tables to a role that policies hold for: it may publish and read them."""

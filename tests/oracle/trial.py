@@ -12,6 +12,7 @@ import psycopg2
 
 from tests.oracle.alterations import Alterations
 from tests.oracle.compare import differences
+from tests.oracle.connections import Server
 from tests.oracle.following import Dstream, Native, Ways
 from tests.oracle.mutants import MUTANTS
 from tests.oracle.schema import Schema, make
@@ -57,8 +58,11 @@ class Outcome:
         )
 
 
-def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: str = "", keep: bool = False) -> Outcome:
+def trial(
+    embedded: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: str = "", keep: bool = False
+) -> Outcome:
     """Run one seed on a server with `SETTINGS`. `mutant` puts a provider that is wrong in its place (`mutants`)."""
+    server = Server(embedded)
     dice = random.Random(f"trial {seed}")
     schema = make(seed)
     unique = f"{seed}_{time.time_ns() % 10**9}"
@@ -129,6 +133,7 @@ def trial(server: EmbeddedPostgres, seed: int, *, kills: bool = True, mutant: st
             _drop(server, source, native_name, target)
             if schema.secured:
                 server.execute(f'DROP ROLE "{follower.reader}"')
+        server.close()
     return outcome
 
 
@@ -171,7 +176,7 @@ def _raise(wrong: str) -> None:
         raise Wrong(wrong)
 
 
-def _drop(server: EmbeddedPostgres, *names: str) -> None:
+def _drop(server: Server, *names: str) -> None:
     for name in names:
         for (prepared,) in server.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", (name,)):
             server.execute(f"ROLLBACK PREPARED '{prepared}'", dbname=name)
@@ -188,6 +193,7 @@ def _drop(server: EmbeddedPostgres, *names: str) -> None:
             if not left and not server.execute("SELECT 1 FROM pg_replication_slots WHERE database = %s", (name,)):
                 break
             time.sleep(0.05)
+        server.close(name)
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         server.execute(
             "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE %s",
