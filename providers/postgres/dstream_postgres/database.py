@@ -42,6 +42,11 @@ PARAMETERS = {
 """What a connection string need not say: a server that has vanished is noticed within a minute."""
 
 _DENIED = ("authentication failed", "permission denied", "must be superuser", "no pg_hba.conf entry", 'role "')
+_CERTIFICATE = re.compile(
+    r"certificate|private key|unknown ca|handshake failure|unsupported protocol|does(n't| not) support SSL",
+    re.IGNORECASE,
+)
+"""What libpq and OpenSSL say where one side does not accept the certificate or the encryption of the other."""
 _NO_DATABASE = re.compile(r'database "[^"]*" does not exist')
 # A refused connection has no SQLSTATE in psycopg2, only the server's text.
 
@@ -94,6 +99,13 @@ def error_of(problem: BaseException, doing: str, dsn: str = "") -> ProviderError
     summary = f"Could not {doing}"
     if code == "42501" or code.startswith("28") or (not code and any(sign in text for sign in _DENIED)):
         return DeniedError(summary, text)
+    if not code and _CERTIFICATE.search(text):
+        return DeniedError(
+            summary,
+            f"{text}. The connection string decides what is checked: with sslmode=verify-full the server's certificate "
+            "has to be for its `host`, and be issued by an authority in the file `sslrootcert`; `sslcert` and `sslkey` "
+            "are the client's own certificate.",
+        )
     if not code and _NO_DATABASE.search(text):
         return InvalidError(summary, text)
     if code in ("42710", "42P07", "55006", "23505"):
