@@ -11,7 +11,6 @@ or URL. docs/distribution.md says how to submit an entry.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from dstream.bounded_json import InvalidJson, is_integer, parse_object
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.reference import parse_reference
 from dstream.registry.settings import Settings
@@ -53,7 +53,8 @@ def load_index(settings: Settings) -> list[Entry]:
         raw = _download(place, settings)
     else:
         try:
-            raw = Path(place).expanduser().read_bytes()
+            with Path(place).expanduser().open("rb") as file:
+                raw = file.read(_MAX + 1)
         except OSError as problem:
             raise RegistryError("Unreadable index", f"{place}: {problem.strerror}.") from problem
     return parse_index(raw, place)
@@ -62,12 +63,12 @@ def load_index(settings: Settings) -> list[Entry]:
 def parse_index(raw: bytes, place: str) -> list[Entry]:
     """Return the entries of an index; raise RegistryError naming the first that is wrong."""
     try:
-        form = json.loads(raw)
-        entries = form["providers"]
-        if form["format"] != 1 or not isinstance(entries, list):
-            raise ValueError("the format is not 1")
-    except (ValueError, KeyError, TypeError) as problem:
+        form = parse_object(raw, limit=_MAX)
+    except InvalidJson as problem:
         raise RegistryError("Unreadable index", f"{place} is not an index of providers: {problem}.") from problem
+    entries = form.get("providers")
+    if not is_integer(form.get("format")) or form["format"] != 1 or not isinstance(entries, list):
+        raise RegistryError("Unreadable index", f"{place} is not an index of providers: the format is not 1.")
     return [_entry(each, place) for each in entries]
 
 
@@ -86,20 +87,24 @@ def search(entries: Iterable[Entry], words: Iterable[str], kind: str | None = No
 def _entry(form: Any, place: str) -> Entry:
     if not isinstance(form, dict):
         raise RegistryError("Unreadable index", f"{place} contains an entry that is not an object.")
-    name, tier, source = (str(form.get(key, "")) for key in ("name", "tier", "source"))
+    texts = {key: form.get(key, "") for key in ("name", "tier", "source", "description", "homepage")}
+    wrong = next((key for key, value in texts.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise RegistryError("Unreadable index", f"{place}: {repr(form)[:200]}: its {wrong} is not a text.")
+    name, tier, source = texts["name"], texts["tier"], texts["source"]
     kinds = form.get("kinds")
     if not _NAME.fullmatch(name):
         why = "its name is not NAMESPACE/NAME in lower-case letters, digits and dashes"
     elif tier not in TIERS:
         why = f"its tier is not one of {', '.join(TIERS)}"
-    elif not isinstance(kinds, list) or not kinds or not set(kinds) <= set(KINDS):
+    elif not isinstance(kinds, list) or not kinds or not all(kind in KINDS for kind in kinds):
         why = f"its kinds are not among {', '.join(KINDS)}"
     elif not form.get("description"):
         why = "it has no description"
     else:
         parse_reference(source)
-        return Entry(name, tier, source, tuple(kinds), str(form["description"]), str(form.get("homepage", "")))
-    raise RegistryError("Unreadable index", f"{place}: {name or form}: {why}.")
+        return Entry(name, tier, source, tuple(kinds), texts["description"], texts["homepage"])
+    raise RegistryError("Unreadable index", f"{place}: {name[:200] or repr(form)[:200]}: {why}.")
 
 
 def _download(url: str, settings: Settings) -> bytes:

@@ -7,15 +7,15 @@ configuration object names (`{"os", "architecture"}`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from msgspec import Struct
 
+from dstream.bounded_json import InvalidJson, parse_object
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.content import INDEXES, Descriptor, Manifest
 from dstream.registry.oci.source import Source
-from dstream.registry.platforms import Platform, parse_platform, platform_in, platform_of_file
+from dstream.registry.platforms import Platform, platform_in, platform_of_file
 
 ARTIFACT_TYPE = "application/vnd.dstream.provider.v1"
 BINARY_TYPE = "application/vnd.dstream.provider.binary.v1"
@@ -96,10 +96,10 @@ def _configured(source: Source, repository: str, manifest: Manifest) -> Platform
     if config is None or config.media_type in _NEUTRAL_CONFIGS or config.size < 3:
         return None
     try:
-        form = json.loads(source.blob_bytes(repository, config))
-        return parse_platform(f"{form['os']}_{form['architecture']}")
-    except (ValueError, KeyError, TypeError):
+        form = parse_object(source.blob_bytes(repository, config))
+    except InvalidJson:
         return None
+    return platform_in({name: value for name, value in form.items() if isinstance(value, str)})
 
 
 def _no_provider(what: str, manifest: Manifest) -> RegistryError:

@@ -2,7 +2,9 @@
 
     ~/.dstream/plugins/blobs/sha256/<hex>          manifests, and executables as they are started:
     ~/.dstream/plugins/bin/<hex>/dstream-in-orders  the same file under the name that people see
-    ~/.dstream/plugins/refs/<registry>/<repository>/<tag>  what a tag meant when it was last asked for
+    ~/.dstream/plugins/tags/<registry>/<repository>/_tags/<tag>  what a tag meant when it was last asked for
+
+No part of a repository starts with `_`, so the tag `c` of `a/b` and a repository `a/b/c` do not meet.
 
 `DSTREAM_CACHE_DIR` names another folder. Content is checked each time before it is executed: a cache is a file that
 anything may have written to.
@@ -22,6 +24,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from dstream.bounded_json import InvalidJson, parse_object
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.oci.content import (
     MAX_MANIFEST,
@@ -124,8 +127,8 @@ class Cache:
     def remembered(self, reference: Reference) -> str | None:
         """Return the last recorded digest of a tag."""
         try:
-            digest = json.loads(self._ref(reference).read_bytes())["digest"]
-        except (OSError, ValueError, KeyError, TypeError):
+            digest = parse_object(self._ref(reference).read_bytes())["digest"]
+        except (OSError, InvalidJson, KeyError):
             return None
         return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
 
@@ -139,9 +142,9 @@ class Cache:
 
     def refs(self) -> Iterator[tuple[str, str]]:
         """Yield each recorded reference and its digest."""
-        folder = self.root / "refs"
-        for path in sorted(each for each in folder.rglob("*") if each.is_file() and not each.name.startswith(".")):
-            registry, *repository, tag = path.relative_to(folder).parts
+        folder = self.root / "tags"
+        for path in sorted(each for each in folder.rglob("_tags/*") if not each.name.startswith(".")):
+            registry, *repository, _, tag = path.relative_to(folder).parts
             reference = Reference(registry.replace("_", ":"), "/".join(repository), tag)
             digest = self.remembered(reference)
             if digest:
@@ -181,7 +184,8 @@ class Cache:
     def _ref(self, reference: Reference) -> Path:
         if not reference.tag:
             raise RegistryError("Invalid reference", f"{reference} has no tag.")
-        return self.root / "refs" / reference.registry.replace(":", "_") / reference.repository / reference.tag
+        registry = reference.registry.replace(":", "_")
+        return self.root / "tags" / registry / reference.repository / "_tags" / reference.tag
 
 
 def default_cache(environment: Mapping[str, str] | None = None) -> Cache:

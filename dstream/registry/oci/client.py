@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from dstream.bounded_json import InvalidJson, parse_object
 from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
 from dstream.registry.oci.content import (
     MANIFEST_TYPES,
@@ -29,13 +29,15 @@ from dstream.registry.oci.content import (
     wrong_size,
 )
 from dstream.registry.oci.login import Login
-from dstream.registry.oci.reference import DIGEST
+from dstream.registry.oci.origins import refuse_downgrade, same_origin
+from dstream.registry.oci.reference import DIGEST, is_repository, is_tag
 from dstream.registry.oci.source import Progress
 from dstream.registry.oci.transport import Transport, body_of
 
 _CHUNK = 1 << 18
 _MAX_SMALL = 16 << 20
 _PAGES = 1000
+_MOST_NAMES = 1_000_000
 _RESUMES = 5
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 
@@ -54,6 +56,11 @@ class RegistryClient:
         """Its name in messages."""
         return f"{self.host}/{self._prefix}".rstrip("/")
 
+    @property
+    def base(self) -> str:
+        """The URL of the registry, without a path."""
+        return f"{self.transport.scheme(self.host)}://{self.host}"
+
     def path(self, repository: str) -> str:
         """Return the repository's name at this registry."""
         return f"{self._prefix}{repository}"
@@ -71,13 +78,15 @@ class RegistryClient:
 
         Raise NotThere for 404 and Denied for 401 and 403; callers handle other responses.
         """
-        url = urljoin(f"{self.transport.scheme(self.host)}://{self.host}", path)
-        home = urlsplit(url).netloc == self.host  # an upload may go elsewhere, where our login is not known
+        url = f"{self.base}{path}" if path.startswith("/") else path
+        refuse_downgrade(self.base, url)
+        home = same_origin(url, self.base)  # an upload may go elsewhere, where our login is not known
         for attempt in range(2):
             known = self.login.header(scope) if home else None
             sent = {**(headers or {}), **({"Authorization": known} if known else {})}
             with self.transport.send(method, url, sent, body) as response:
-                if response.status == 401 and home and attempt == 0:
+                answered = home and same_origin(response.url or url, self.base)  # not where a redirect has led
+                if response.status == 401 and answered and attempt == 0:
                     response.drain_conn()
                     self.login.forget(scope)
                     self.login.answer(response, scope)
@@ -110,30 +119,15 @@ class RegistryClient:
 
     def tags(self, repository: str) -> list[str]:
         """Return all tags of a repository, from all pages."""
-        path: str | None = f"/v2/{self.path(repository)}/tags/list?n=1000"
-        found: list[str] = []
-        for _ in range(_PAGES):
-            if path is None:
-                break
-            try:
-                page, path = self._page(path, self._pull_scope(repository))
-            except NotThere:
-                raise NotThere("Not found in the registry", f"{self.place}/{repository} does not exist.") from None
-            tags = page.get("tags")
-            found += [str(tag) for tag in tags] if isinstance(tags, list) else []
-        return found
+        path = f"/v2/{self.path(repository)}/tags/list?n=1000"
+        try:
+            return self._names(path, self._pull_scope(repository), "tags", is_tag)
+        except NotThere:
+            raise NotThere("Not found in the registry", f"{self.place}/{repository} does not exist.") from None
 
     def catalog(self) -> list[str]:
         """Return the repositories of a registry; raise RegistryError if it does not list them."""
-        path: str | None = "/v2/_catalog?n=1000"
-        found: list[str] = []
-        for _ in range(_PAGES):
-            if path is None:
-                break
-            page, path = self._page(path, "registry:catalog:*")
-            names = page.get("repositories")
-            found += [str(name) for name in names] if isinstance(names, list) else []
-        return found
+        return self._names("/v2/_catalog?n=1000", "registry:catalog:*", "repositories", is_repository)
 
     def blob(self, repository: str, descriptor: Descriptor, target: Path, progress: Progress | None = None) -> None:
         """Download a blob to `target`, resuming an interrupted download.
@@ -233,19 +227,36 @@ class RegistryClient:
                 raise RegistryError("Registry error", f"{self.host}{path}: {reason_of(response)}")
             yield response
 
-    def _page(self, path: str, scope: str) -> tuple[Mapping[str, Any], str | None]:
+    def _names(self, path: str | None, scope: str, member: str, valid: Callable[[str], bool]) -> list[str]:
+        """Return the names in a list of several pages; raise RegistryError if it is malformed or has no end."""
+        found: list[str] = []
+        seen: set[str] = set()
+        while path is not None:
+            if path in seen or len(seen) == _PAGES or len(found) > _MOST_NAMES:
+                raise RegistryError("Registry error", f"{self.host}{path[:200]}: the list of {member} has no end.")
+            seen.add(path)
+            names, path = self._page(path, scope, member)
+            wrong = next((name for name in names if not isinstance(name, str) or not valid(name)), None)
+            if wrong is not None:
+                raise RegistryError("Registry error", f"{self.host}: {repr(wrong)[:200]} is in the list of {member}.")
+            found += names
+        return found
+
+    def _page(self, path: str, scope: str, member: str) -> tuple[list[Any], str | None]:
         with self.request("GET", path, scope) as response:
             if response.status != 200:
                 raise RegistryError("Registry error", f"{self.host}{path}: {reason_of(response)}")
             raw = body_of(response, _MAX_SMALL, path)
             link = _NEXT.search(response.headers.get("Link", ""))
         try:
-            form = json.loads(raw)
+            names = parse_object(raw, limit=_MAX_SMALL).get(member)
+            following = urlsplit(urljoin(f"{self.base}{path}", link[1])) if link else None
         except ValueError as problem:
-            raise RegistryError("Registry error", f"{self.host}{path} is not JSON.") from problem
-        following = urlsplit(urljoin(f"https://{self.host}{path}", link[1])) if link else None
+            raise RegistryError("Registry error", f"{self.host}{path}: {problem}.") from problem
+        if not isinstance(names, list | None):
+            raise RegistryError("Registry error", f"{self.host}{path}: {member} is not a list.")
         # Only the path: a link to another host would carry our login there.
-        return form if isinstance(form, dict) else {}, f"{following.path}?{following.query}" if following else None
+        return names or [], f"/{following.path.lstrip('/')}?{following.query}" if following else None
 
     def _pull_scope(self, repository: str) -> str:
         return f"repository:{self.path(repository)}:pull"
@@ -262,8 +273,9 @@ def _starts_at(response: urllib3.BaseHTTPResponse, offset: int) -> bool:
 def reason_of(response: urllib3.BaseHTTPResponse) -> str:
     """Return the status and the errors in the body (`{"errors": [{"code", "message"}]}`) as text."""
     try:
-        errors = json.loads(response.read(_CHUNK)).get("errors") or []
-        reasons = "; ".join(f"{each.get('code')}: {each.get('message')}" for each in errors)[:300]
-    except (ValueError, AttributeError, HTTPError):
-        reasons = ""
+        errors = parse_object(body_of(response, _CHUNK, "")).get("errors")
+    except (InvalidJson, RegistryError):
+        errors = None
+    forms = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    reasons = "; ".join(f"{each.get('code')}: {each.get('message')}" for each in forms)[:300]
     return f"{response.status} {reasons or response.reason or ''}".strip()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from dstream.bounded_json import InvalidJson, is_integer, parse_object
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.oci.reference import DIGEST
 
@@ -26,6 +27,8 @@ MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 
 MAX_MANIFEST = 4 * 1024 * 1024
 """The size limit for manifests, from the distribution specification."""
+MAX_BLOB = 1 << 40
+"""The size limit for files and layers."""
 
 
 class Descriptor(Struct, frozen=True):
@@ -71,8 +74,10 @@ class Manifest(Struct, frozen=True):
     def descriptors(self, member: str) -> list[Descriptor]:
         """Return the pointers in a member (`layers`, `manifests`); raise RegistryError if they are malformed."""
         found = self.form.get(member)
-        if not isinstance(found, list):
+        if found is None:
             return []
+        if not isinstance(found, list):
+            raise RegistryError("Malformed manifest", f"{self.digest}: {member} is not a list.")
         return [parse_descriptor(each, self.digest) for each in found]
 
     def one(self, member: str) -> Descriptor | None:
@@ -83,23 +88,29 @@ class Manifest(Struct, frozen=True):
 
 def parse_descriptor(form: Any, where: str) -> Descriptor:
     """Parse a descriptor from JSON values; raise RegistryError naming `where` if it is malformed."""
-    if (
-        not isinstance(form, dict)
-        or not DIGEST.fullmatch(str(form.get("digest")))
-        or not isinstance(form.get("size"), int)
-        or form["size"] < 0
-    ):
-        raise RegistryError(
-            "Malformed manifest", f"{where} contains a descriptor without a valid digest and size: {form}"
-        )
+    if not isinstance(form, dict) or not _is_descriptor(form):
+        detail = f"{where} contains a descriptor without a valid digest, size and media type: {repr(form)[:300]}"
+        raise RegistryError("Malformed manifest", detail)
     platform = form.get("platform")
     return Descriptor(
-        str(form.get("mediaType") or ""),
+        form.get("mediaType") or "",
         form["digest"],
         form["size"],
         _texts(form.get("annotations")),
         _texts(platform) if isinstance(platform, dict) else None,
-        str(form["artifactType"]) if form.get("artifactType") else None,
+        form.get("artifactType") or None,
+    )
+
+
+def _is_descriptor(form: Mapping[str, Any]) -> bool:
+    digest, size = form.get("digest"), form.get("size")
+    return (
+        isinstance(digest, str)
+        and DIGEST.fullmatch(digest) is not None
+        and is_integer(size)
+        and 0 <= form["size"] <= MAX_BLOB
+        and all(isinstance(form.get(name), str | None) for name in ("mediaType", "artifactType"))
+        and all(isinstance(form.get(name), dict | None) for name in ("annotations", "platform"))
     )
 
 
@@ -116,11 +127,14 @@ def make_manifest(form: Mapping[str, Any]) -> Manifest:
 def parse_manifest(raw: bytes, media_type: str, where: str) -> Manifest:
     """Parse a manifest; raise RegistryError naming `where` if it is malformed or unsupported."""
     try:
-        form = json.loads(raw)
-    except ValueError:
-        form = None
-    if not isinstance(form, dict) or form.get("schemaVersion") != 2:
+        form = parse_object(raw, limit=MAX_MANIFEST)
+    except InvalidJson as problem:
+        detail = f"{where} is not an OCI manifest or index: {problem}."
+        raise RegistryError("Malformed manifest", detail) from problem
+    if not is_integer(form.get("schemaVersion")) or form["schemaVersion"] != 2:
         raise RegistryError("Malformed manifest", f"{where} is not an OCI manifest or index (schemaVersion 2).")
+    if not all(isinstance(form.get(name), str | None) for name in ("mediaType", "artifactType")):
+        raise RegistryError("Malformed manifest", f"{where} has a mediaType or artifactType that is not a text.")
     stated = form.get("mediaType") or media_type.partition(";")[0].strip()
     if not stated:
         stated = OCI_INDEX if "manifests" in form else OCI_MANIFEST

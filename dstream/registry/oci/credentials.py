@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -19,11 +18,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from dstream.bounded_json import InvalidJson, parse_object
 from dstream.programs import find_program
 from dstream.registry.errors import RegistryError
 
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _HELPER_SECONDS = 30
+_LARGEST = 16 << 20
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a user name when the secret is a token
 
 
@@ -80,20 +81,18 @@ def _files(environment: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, A
     paths.append(home / ".config" / "containers" / "auth.json")
     for path in paths:
         try:
-            text = path.read_text("utf-8")
+            with path.open("rb") as file:
+                raw = file.read(_LARGEST + 1)
         except OSError:
             continue
-        yield str(path), _parse(text, str(path))
+        yield str(path), _parse(raw, str(path))
 
 
-def _parse(text: str, where: str) -> Mapping[str, Any]:
+def _parse(text: bytes | str, where: str) -> Mapping[str, Any]:
     try:
-        form = json.loads(text)
-    except ValueError as problem:
-        raise RegistryError("Invalid credentials", f"{where} is not JSON: {problem}.") from problem
-    if not isinstance(form, dict):
-        raise RegistryError("Invalid credentials", f"{where} is not a JSON object.")
-    return form
+        return parse_object(text, limit=_LARGEST)
+    except InvalidJson as problem:
+        raise RegistryError("Invalid credentials", f"{where}: {problem}.") from problem
 
 
 def _in_file(form: Mapping[str, Any], host: str, where: str, environment: Mapping[str, str]) -> Credentials | None:
@@ -175,11 +174,14 @@ def _ask_helper(name: str, server: str, environment: Mapping[str, str]) -> Crede
         detail = f"{program} get, for {server}, exited with code {done.returncode}: {output[:300]}"
         raise RegistryError("Credential helper failure", detail)
     try:
-        form = json.loads(output)
-        username, secret = str(form["Username"]), str(form["Secret"])
-    except (ValueError, KeyError, TypeError) as problem:
+        form = parse_object(output, limit=_LARGEST)
+    except InvalidJson as problem:
         detail = f"{program} get, for {server}, returned no Username and Secret."
         raise RegistryError("Credential helper failure", detail) from problem
+    username, secret = form.get("Username"), form.get("Secret")
+    if not isinstance(username, str) or not isinstance(secret, str):
+        detail = f"{program} get, for {server}, returned a Username or Secret that is not a text."
+        raise RegistryError("Credential helper failure", detail)
     if username == _TOKEN_USER:
         return Credentials("", "", secret)
     return Credentials(username, secret)

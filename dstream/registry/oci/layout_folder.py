@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from dstream.bounded_json import MAX_BYTES, InvalidJson, parse_object
 from dstream.registry.errors import NotThere, RegistryError
 from dstream.registry.oci.content import (
     MAX_MANIFEST,
@@ -119,11 +120,12 @@ class Folder:
     def _entries(self, repository: str) -> list[Descriptor]:
         path = self._root / repository / "index.json"
         try:
-            form = json.loads(path.read_bytes())
+            with path.open("rb") as file:
+                form = parse_object(file.read(MAX_BYTES + 1))
             return [parse_descriptor(each, str(path)) for each in form["manifests"]]
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (OSError, InvalidJson, KeyError, TypeError) as problem:
             raise RegistryError("Unreadable mirror", f"{path}: {problem}.") from problem
 
     def _blob(self, repository: str, digest: str) -> Path:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import urllib3
 
+from dstream.bounded_json import InvalidJson, parse_object
 from dstream.registry.errors import Denied, RegistryError
 from dstream.registry.oci.credentials import Credentials, find_credentials
+from dstream.registry.oci.origins import place_of
 from dstream.registry.oci.transport import Transport, body_of
 
 _PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 _MAX_ANSWER = 1 << 20
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Login:
@@ -78,7 +80,9 @@ class Login:
 
     def _token(self, parameters: dict[str, str], scope: str) -> str:
         realm = parameters.get("realm", "")
-        if not self._transport.may_see_secrets(realm):
+        home = f"{self._transport.scheme(self._host)}://{self._host}"
+        downgrade = home.startswith("https:") and not realm.lower().startswith("https:")
+        if downgrade or not self._transport.may_see_secrets(realm):
             detail = f"{self._host} requests a login at {realm or 'no address'}, to which credentials are not sent."
             raise RegistryError("Untrusted token endpoint", detail)
         query = {"service": parameters.get("service", ""), "scope": scope}
@@ -99,15 +103,18 @@ class Login:
             if response.status in (401, 403):
                 raise self.denied(scope)
             if response.status != 200:
-                detail = f"{urlsplit(realm).netloc} returned status {response.status} for a token of {self._host}."
+                detail = f"{place_of(realm)} returned status {response.status} for a token of {self._host}."
                 raise RegistryError("Missing registry token", detail)
         try:
-            answer = json.loads(text)
-            token = answer.get("token") or answer["access_token"]
-        except (ValueError, KeyError, AttributeError) as problem:
-            detail = f"{urlsplit(realm).netloc} returned no token."
+            answer = parse_object(text, limit=_MAX_ANSWER)
+        except InvalidJson as problem:
+            detail = f"{place_of(realm)} returned no token: {problem}."
             raise RegistryError("Missing registry token", detail) from problem
-        return str(token)
+        token = answer.get("token") or answer.get("access_token")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            detail = f"{place_of(realm)} returned no token, or one with characters that no header may have."
+            raise RegistryError("Missing registry token", detail)
+        return token
 
 
 def _doing(scope: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urljoin
 
 import urllib3
 
@@ -20,6 +19,7 @@ from dstream.registry.oci.content import (
     digest_of_file,
     make_manifest,
 )
+from dstream.registry.oci.origins import target_of
 
 EMPTY = Descriptor("application/vnd.oci.empty.v1+json", digest_of(b"{}"), 2)
 """The empty JSON object: the configuration blob of an artifact without one."""
@@ -46,7 +46,7 @@ class Pusher:
             place = begun.headers.get("Location")
             if begun.status != 202 or not place:
                 raise self._refused("an upload", begun)
-        url = urljoin(f"{self._client.transport.scheme(self._client.host)}://{self._client.host}", place)
+        url = target_of(f"{self._client.base}{self._base}/blobs/uploads/", place)
         url += f"{'&' if '?' in url else '?'}digest={digest}"
         headers = {"Content-Type": "application/octet-stream"}
         with self._client.request("PUT", url, self._scope, headers, content) as done:

@@ -71,5 +71,15 @@ def parse_reference(text: str) -> Reference:
     return Reference(host.lower(), repository, tag or None, digest or None)
 
 
+def is_tag(text: str) -> bool:
+    """Return whether a text is a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
+def is_repository(text: str) -> bool:
+    """Return whether a text is the name of a repository, without its registry."""
+    return _REPOSITORY.fullmatch(text) is not None
+
+
 def _wrong(text: str, why: str) -> RegistryError:
     return RegistryError("Invalid reference", f"{text!r} is not a reference to a registry: {why}.")

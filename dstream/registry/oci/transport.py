@@ -14,15 +14,18 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, ProxyError, SSLError
 
 from dstream import __version__
 from dstream.registry.errors import RegistryError, Unreachable
+from dstream.registry.oci.origins import origin, place_of, same_origin, target_of
 from dstream.registry.settings import Settings
 
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
@@ -54,8 +57,11 @@ class Transport:
 
     def may_see_secrets(self, url: str) -> bool:
         """Return whether credentials may be sent to a URL: over TLS, or if plain http is allowed."""
-        parts = urlsplit(url)
-        return parts.scheme == "https" or (parts.scheme == "http" and self._plain_allowed(parts.netloc))
+        try:
+            scheme = origin(url)[0]
+        except RegistryError:
+            return False
+        return scheme == "https" or self._plain_allowed(place_of(url))
 
     @contextlib.contextmanager
     def send(
@@ -67,7 +73,8 @@ class Transport:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Send a request, and yield the response with its body unread; redirects of reading requests are followed.
 
-        Reading requests are retried. Raise Unreachable if there is no response.
+        Reading requests are retried. The `url` of the response is the one that answered. Raise Unreachable if there is
+        no response, and RegistryError rather than send anything over plain http where that is not allowed.
         """
         response = self._followed(method, url, dict(headers or {}), body)
         try:
@@ -85,27 +92,22 @@ class Transport:
     ) -> urllib3.BaseHTTPResponse:
         for _ in range(_REDIRECTS + 1):
             if self._settings.offline:
-                raise Unreachable(
-                    "Offline", f"{urlsplit(url).netloc} was not contacted because DSTREAM_OFFLINE is set."
-                )
+                raise Unreachable("Offline", f"{place_of(url)} was not contacted because DSTREAM_OFFLINE is set.")
+            if not self.may_see_secrets(url):
+                detail = f"{url.partition('?')[0]} is not encrypted, and plain http is not allowed for its host."
+                raise RegistryError("Redirect to plain http", f"{detail} Nothing was sent there.")
             response = self._tried(method, url, headers, body)
+            response.url = url
             place = response.headers.get("Location")
             if response.status not in (301, 302, 303, 307, 308) or not place or method not in ("GET", "HEAD"):
                 return response
             response.drain_conn()
             response.release_conn()
-            target = urljoin(url, place)
-            before, after = urlsplit(url), urlsplit(target)
-            if after.scheme != "https" and not (after.scheme == "http" and self._plain_allowed(after.netloc)):
-                raise RegistryError(
-                    "Redirect to plain http",
-                    f"{before.netloc} redirects to {after.scheme}://{after.netloc}, which is not encrypted. The "
-                    "redirect was not followed.",
-                )
-            if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+            target = target_of(url, place)
+            if not same_origin(url, target):
                 headers = {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
             url = target
-        raise RegistryError("Too many redirects", f"{urlsplit(url).netloc} redirects in a loop.")
+        raise RegistryError("Too many redirects", f"{place_of(url)} redirects in a loop.")
 
     def _tried(
         self, method: str, url: str, headers: dict[str, str], body: bytes | Path | None
@@ -122,8 +124,7 @@ class Transport:
             else:
                 if last or response.status not in _AGAIN:
                     return response
-                with contextlib.suppress(TypeError, ValueError):
-                    wait = max(wait, float(response.headers["Retry-After"]))
+                wait = max(wait, _retry_after(response.headers.get("Retry-After", "")))
                 response.drain_conn()
                 response.release_conn()
             self._sleep(min(wait, _LONGEST_WAIT))
@@ -167,8 +168,22 @@ class Transport:
         return True
 
 
+def _retry_after(text: str) -> float:
+    """Return the seconds to wait by a Retry-After header: a number or a date (RFC 9110); 0 for anything else."""
+    if text.strip().isascii() and text.strip().isdigit():
+        return float(min(int(text.strip()[:9]), 1 << 20))
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0.0
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
 def body_of(response: urllib3.BaseHTTPResponse, limit: int, where: str) -> bytes:
     """Return a small body; raise Unreachable if it is cut off, RegistryError if it exceeds `limit` bytes."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):  # it was not requested, and may unpack to any size
+        raise RegistryError("Registry error", f"{where} is encoded as {encoding[:40]!r}, which was not requested.")
     try:
         raw = response.read(limit + 1)
     except HTTPError as problem:
@@ -217,7 +232,7 @@ def _cause(problem: BaseException) -> BaseException | None:
 
 
 def _explain(url: str, problem: Exception) -> str:
-    host = urlsplit(url).netloc
+    host = place_of(url)
     cause = _cause(problem)
     text = re.sub(r"^<[^>]*>:? ?|HTTPS?ConnectionPool\([^)]*\): ?", "", str(cause)).strip() or type(cause).__name__
     if isinstance(cause, ssl.SSLError | SSLError):
@@ -231,5 +246,5 @@ def _explain(url: str, problem: Exception) -> str:
             "the authority's certificate."
         )
     if isinstance(cause, ProxyError):
-        return f"{host}: the proxy {_proxy_for(url)} refused the connection: {text}"
+        return f"{host}: the proxy {place_of(_proxy_for(url) or '')} refused the connection: {text}"
     return f"{host}: {text}"
