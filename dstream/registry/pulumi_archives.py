@@ -25,6 +25,7 @@ _BELOW = "releases/plugins"
 BASE_VARIABLE = "DSTREAM_PULUMI_PLUGINS"
 SUMS = "SHA256SUMS"
 _CHUNK = 1 << 20
+_LARGEST = 4 << 30
 
 Report = Callable[[str, int, int], None]
 
@@ -75,11 +76,14 @@ class Archives(Struct, frozen=True):
                 raise NotThere("Plugin not found", url)
             if response.status != 200:
                 raise RegistryError("Plugin download failure", f"{url} returned status {response.status}.")
-            size, done = int(response.headers.get("Content-Length") or 0), 0
+            stated = response.headers.get("Content-Length") or ""
+            size, done = int(stated[:20]) if stated.isascii() and stated.isdigit() else 0, 0
             for chunk in response.stream(_CHUNK):
                 file.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
+                if done > _LARGEST:
+                    raise Tampered("Invalid plugin archive", f"{url} has more than {_LARGEST} bytes.")
                 self.report(name, done, max(size, done))
         if size and done != size:
             raise Tampered("Incomplete plugin download", f"{url} has {size} bytes; {done} were received. Try again.")

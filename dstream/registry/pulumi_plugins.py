@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -21,11 +19,10 @@ from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.lockfile.lock_file import LockedPlugin, read_lock, write_lock
 from dstream.registry.platforms import Platform, parse_platform, this_platform
 from dstream.registry.pulumi_archives import Archives, folder_of, keep
+from dstream.registry.pulumi_unpacking import MARK, content_digest, unpack
 
 PREFIX = "pulumi/"
 _REFERENCE = re.compile(r"pulumi/(?P<name>[a-z][a-z0-9-]*)@v?(?P<version>\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)")
-_MARK = ".dstream-archive"
-"""The file in a plugin's folder with the digest of its archive."""
 
 
 class PluginReference(Struct, frozen=True):
@@ -87,8 +84,10 @@ def pull_plugin(
     folder = plugins / f"resource-{plugin.name}-v{plugin.version}"
     if platform is not None and platform != this_platform():
         folder = folder.with_name(f"{folder.name}-{platform}")
-    if expected is not None and _digest_of(folder, plugin) == expected:
-        return Pulled(folder, expected, False)
+    content = entry.contents.get(str(for_platform))
+    unpacked_before = expected is not None and content is not None and _digest_of(folder, plugin) == expected
+    if unpacked_before and content_digest(folder) == content:
+        return Pulled(folder, expected or "", False)
     plugins.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plugins, prefix=".pull-") as scratch:
         archive = Path(scratch) / "archive"
@@ -97,11 +96,14 @@ def pull_plugin(
             raise _changed(plugin, for_platform, digest, source, expected)
         unpacked = Path(scratch) / "plugin"
         _unpack(archive, unpacked, plugin)
-        (unpacked / _MARK).write_text(digest)
+        found = content_digest(unpacked) or ""
+        if content not in (None, found):
+            raise _changed(plugin, for_platform, f"{found} (unpacked)", source, content)
+        (unpacked / MARK).write_text(digest)
         if folder.exists():
             folder.rename(Path(scratch) / "before")
         unpacked.rename(folder)
-    write_lock(root, lock.with_plugin(entry.with_archive(str(for_platform), digest)))
+    write_lock(root, lock.with_plugin(entry.with_archive(str(for_platform), digest, found)))
     return Pulled(folder, digest, True)
 
 
@@ -143,19 +145,13 @@ def _changed(
 def _digest_of(folder: Path, plugin: PluginReference) -> str | None:
     """Return the digest of the archive that a folder was unpacked from, None if it is not recorded."""
     try:
-        return (folder / _MARK).read_text() if (folder / plugin.executable).is_file() else None
+        return (folder / MARK).read_text() if (folder / plugin.executable).is_file() else None
     except OSError:
         return None
 
 
 def _unpack(archive: Path, target: Path, plugin: PluginReference) -> None:
-    target.mkdir()
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                _extract(tar, member, target)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
-        raise Tampered("Invalid plugin archive", f"The archive of {plugin} cannot be unpacked: {problem}.") from problem
+    unpack(archive, target, str(plugin))
     executable = target / plugin.executable
     windows = target / f"{plugin.executable}.exe"
     if windows.is_file():
@@ -164,19 +160,3 @@ def _unpack(archive: Path, target: Path, plugin: PluginReference) -> None:
         detail = f"The archive of {plugin} has no file {plugin.executable}."
         raise Tampered("Executable missing from plugin archive", detail)
     executable.chmod(0o755)
-
-
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Write a file of an archive; TarError for one outside the folder, a link or a device: no release has any."""
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts:
-        raise tarfile.TarError(f"{member.name} is outside the archive's folder")
-    content = tar.extractfile(member) if member.isfile() else None
-    if content is None:
-        if not member.isdir():
-            raise tarfile.TarError(f"{member.name} is neither a file nor a folder")
-        return
-    place = target / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with content, place.open("wb") as file:
-        shutil.copyfileobj(content, file)

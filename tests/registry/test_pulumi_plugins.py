@@ -1,8 +1,10 @@
 """dstream providers pull pulumi/NAME@VERSION, against an HTTP server of our own."""
 
+import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import tarfile
 import threading
@@ -11,7 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from dstream.registry.errors import Tampered
 from dstream.registry.platforms import this_platform
+from dstream.registry.pulumi_unpacking import unpack
+from dstream_pulumi.plugin import Plugin
+from dstream_sdk import InvalidError
 from tests.e2e.commands import dstream
 
 HERE = this_platform()
@@ -147,6 +153,97 @@ def test_archives_that_are_none_or_wrong_leave_nothing_behind(pull, releases):
         done = pull("pulumi/acme@1.2.3")
         assert done.code == 1 and said in " ".join(done.said.split()), done.said
         assert not (pull.folder / ".dstream.lock.hcl").exists() and not pull.plugin.exists()
+
+
+def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz", format=tarfile.GNU_FORMAT) as tar:
+        for entry, body in members:
+            tar.addfile(entry, io.BytesIO(body))
+    return made.getvalue()
+
+
+def member(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = size, kind
+    return entry
+
+
+def test_an_archive_that_unpacks_to_far_more_than_a_program_is_refused(tmp_path):
+    """Zeros in a file, in a header that is read at once, in a sparse file; and headers of headers."""
+    large = bytes(200 << 20)
+    raw = bytearray(member("pulumi-resource-acme", 1 << 40, tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    raw[386:398], raw[398:410], raw[483:495] = b"00000000000\0", b"00000000000\0", b"77777777777\0"
+    raw[148:156] = b"        "
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    long_names = b"".join(member("././@LongLink", 5, b"L").tobuf() + b"name\0".ljust(512, b"\0") for _ in range(5000))
+    for number, (content, said) in enumerate(
+        (
+            (packed((member("pulumi-resource-acme", len(large)), large)), "unpacks to more than"),
+            (packed((member("x", len(large), b"x"), large)), "unpacks to more than"),
+            (gzip.compress(bytes(raw) + bytes(1024)), "cannot be unpacked"),
+            (gzip.compress(long_names), "cannot be unpacked"),
+            (packed(*((member(f"{each}", 0), b"") for each in range(20_001))), "more than 20000 entries"),
+            (packed((member("a\0b", 0), b""), (member("x" * 300, 0), b"")), "cannot be unpacked"),
+        )
+    ):
+        archive_ = tmp_path / f"{number}.tar.gz"
+        archive_.write_bytes(content)
+        assert len(content) < 4 << 20
+        with pytest.raises(Tampered, match="Invalid plugin archive") as problem:
+            unpack(archive_, tmp_path / f"{number}", "pulumi/acme@1.2.3")
+        assert said in problem.value.diagnostics[0].detail
+        assert sum(each.stat().st_size for each in tmp_path.rglob("*") if each.is_file()) < 90 << 20
+        shutil.rmtree(tmp_path / f"{number}")
+
+
+@pytest.mark.parametrize("change", ["executable", "another file", "added file", "link"])
+def test_a_plugin_that_was_changed_on_disk_is_unpacked_again_by_pull_and_started_by_nobody(
+    pull, releases, tmp_path, monkeypatch, change
+):
+    assert pull("pulumi/acme@1.2.3").code == 0
+    monkeypatch.chdir(pull.folder)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    other = tmp_path / "bin" / "pulumi-resource-acme"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    home = str(tmp_path / "pulumi")
+    assert Plugin("acme", "1.2.3").find(home) == pull.plugin, "not the one on PATH: it is not the locked one"
+    assert Plugin("acme").find(home) == pull.plugin
+    if change == "executable":
+        pull.plugin.write_text("#!/bin/sh\necho evil\n")
+    elif change == "another file":
+        (pull.plugin.parent / "README.md").write_text("other")
+    elif change == "added file":
+        (pull.plugin.parent / "sitecustomize.py").write_text("evil")
+    else:
+        (tmp_path / "copy").write_bytes(pull.plugin.read_bytes())
+        pull.plugin.unlink()
+        pull.plugin.symlink_to(tmp_path / "copy")
+    for version in ("1.2.3", ""):
+        with pytest.raises(InvalidError, match="Plugin changed on disk"):
+            Plugin("acme", version).find(home)
+    assert pull("pulumi/acme@1.2.3").code == 0
+    assert releases.asked == 2
+    assert Plugin("acme", "1.2.3").find(home) == pull.plugin
+
+
+def test_a_lock_file_without_the_content_of_a_plugin_asks_for_it(pull, tmp_path, monkeypatch):
+    assert pull("pulumi/acme@1.2.3").code == 0
+    path = pull.folder / ".dstream.lock.hcl"
+    whole = path.read_text()
+    path.write_text(whole.replace("contents", "archives_of_old"))
+    monkeypatch.chdir(pull.folder)
+    with pytest.raises(InvalidError, match="Plugin not verified"):
+        Plugin("acme", "1.2.3").find(str(tmp_path / "pulumi"))
+    path.write_text(whole[: whole.index("  contents")] + "}\n")
+    assert pull("pulumi/acme@1.2.3").code == 0
+    assert path.read_text() == whole
+    path.write_text(re.sub(r"(contents = .*?sha256:)[0-9a-f]{64}", r"\g<1>" + "0" * 64, whole, flags=re.DOTALL))
+    with pytest.raises(InvalidError, match="Plugin changed on disk"):
+        Plugin("acme", "1.2.3").find(str(tmp_path / "pulumi"))
+    assert "Plugin mismatch with the lock file" in pull("pulumi/acme@1.2.3").said
 
 
 def test_an_answer_that_is_cut_short_is_no_plugin(pull, releases):

@@ -64,10 +64,14 @@ class LockedPlugin(Struct, frozen=True):
     source: str
     archives: Mapping[str, str]
     """The digest of the release archive for each platform that it was fetched for."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """The digest of the unpacked files for each platform; the provider compares it before it starts the plugin."""
 
-    def with_archive(self, platform: str, digest: str) -> LockedPlugin:
-        """Return the plugin with the archive of one platform added or replaced."""
-        return replace(self, archives={**self.archives, platform: digest})
+    def with_archive(self, platform: str, digest: str, content: str) -> LockedPlugin:
+        """Return the plugin with the archive of one platform, and its unpacked content, added or replaced."""
+        return replace(
+            self, archives={**self.archives, platform: digest}, contents={**self.contents, platform: content}
+        )
 
 
 class LockFile(Struct, frozen=True):
@@ -95,7 +99,10 @@ class LockFile(Struct, frozen=True):
             values = {"digest": image.digest, "signed_by": image.signed_by, "probe": image.probe}
             blocks.append(_block("image", source, values))
         for source, plugin in sorted(self.plugins.items()):
-            blocks.append(_block("plugin", source, {"archives": dict(sorted(plugin.archives.items()))}))
+            digests: dict[str, Any] = {"archives": dict(sorted(plugin.archives.items()))}
+            if plugin.contents:
+                digests["contents"] = dict(sorted(plugin.contents.items()))
+            blocks.append(_block("plugin", source, digests))
         return "\n".join(blocks)
 
     def with_provider(self, locked: Locked) -> LockFile:
@@ -131,10 +138,11 @@ def read_lock(root: Path) -> LockFile:
         if block.type == "provider":
             found = found.with_provider(_provider(path, block, values))
         elif block.type == "plugin":
-            archives = values.get("archives")
-            if not isinstance(archives, dict) or not all(map(_is_digest, archives.values())):
-                raise _wrong(path, f"the archives of {block.labels[0]} are not digests")
-            found = found.with_plugin(LockedPlugin(block.labels[0], archives))
+            archives, contents = values.get("archives"), values.get("contents", {})
+            for each in (archives, contents):
+                if not isinstance(each, dict) or not all(map(_is_digest, each.values())):
+                    raise _wrong(path, f"the archives or contents of {block.labels[0]} are not digests")
+            found = found.with_plugin(LockedPlugin(block.labels[0], archives, contents))
         else:
             found = found.with_image(_image(path, block, values))
     return found

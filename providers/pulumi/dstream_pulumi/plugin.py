@@ -1,7 +1,9 @@
 """Plugin: which provider plugin, and where its executable is found.
 
-An executable `pulumi-resource-NAME` is looked for on PATH, then where `dstream providers pull` and Pulumi's own CLI put
-plugins: `$PULUMI_HOME/plugins/resource-NAME-vVERSION/` (https://www.pulumi.com/docs/iac/concepts/plugins/).
+A plugin in the lock file of the configuration is the one that `dstream providers pull` has unpacked, and it is verified
+(`locked.py`). The executable `pulumi-resource-NAME` of another one is looked for on PATH, then where `dstream providers
+pull` and Pulumi's own CLI put plugins: `$PULUMI_HOME/plugins/resource-NAME-vVERSION/`
+(https://www.pulumi.com/docs/iac/concepts/plugins/).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from dstream_pulumi.locked import locked_versions, require_content
 from dstream_sdk import InvalidError
 
 
@@ -39,11 +42,18 @@ class Plugin:
             if given.is_file() and os.access(given, os.X_OK):
                 return given.absolute()
             raise InvalidError("Plugin not found", f"{given} is not an executable file.", path="config.path")
+        plugins, locked = plugin_home(home) / "plugins", locked_versions(self.name)
+        version = self.version or (next(iter(locked)) if len(locked) == 1 else "")
+        if version in locked:
+            folder = plugins / f"resource-{self.name}-v{version}"
+            if not (folder / self.executable).is_file():
+                raise self._missing(folder, f"{self.name}@{version}")
+            require_content(f"{self.name}@{version}", folder, locked[version])
+            return folder / self.executable
         folders = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
         found = shutil.which(self.executable, path=os.pathsep.join(folders))
         if found:
             return Path(found)
-        plugins = plugin_home(home) / "plugins"
         candidates = (
             [plugins / f"resource-{self.name}-v{self.version}"] if self.version else _newest(plugins, self.name)
         )
@@ -51,9 +61,12 @@ class Plugin:
             if (folder / self.executable).is_file():
                 return folder / self.executable
         reference = f"{self.name}@{self.version}" if self.version else self.name
-        raise InvalidError(
+        raise self._missing(candidates[0] if candidates else plugins, reference, "neither on PATH nor ")
+
+    def _missing(self, where: Path, reference: str, looked: str = "not ") -> InvalidError:
+        return InvalidError(
             "Plugin not found",
-            f"{self.executable} is neither on PATH nor in {candidates[0] if candidates else plugins} "
+            f"{self.executable} is {looked}in {where} "
             "(where that is, the setting pulumi_home says, or PULUMI_HOME if the block has it in env). "
             f"Get it with: dstream providers pull pulumi/{reference}",
             path="config.plugin",
