@@ -8,7 +8,6 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from dstream.registry.errors import Tampered
 
@@ -54,7 +53,7 @@ def content_digest(folder: Path) -> str | None:
 class _Limited:
     """The unpacked bytes of an archive, up to a limit."""
 
-    def __init__(self, source: IO[bytes], limit: int) -> None:
+    def __init__(self, source: gzip.GzipFile, limit: int) -> None:
         self._source, self._left, self._limit = source, limit, limit
 
     def read(self, size: int) -> bytes:

@@ -138,11 +138,7 @@ def read_lock(root: Path) -> LockFile:
         if block.type == "provider":
             found = found.with_provider(_provider(path, block, values))
         elif block.type == "plugin":
-            archives, contents = values.get("archives"), values.get("contents", {})
-            for each in (archives, contents):
-                if not isinstance(each, dict) or not all(map(_is_digest, each.values())):
-                    raise _wrong(path, f"the archives or contents of {block.labels[0]} are not digests")
-            found = found.with_plugin(LockedPlugin(block.labels[0], archives, contents))
+            found = found.with_plugin(_plugin(path, block, values))
         else:
             found = found.with_image(_image(path, block, values))
     return found
@@ -189,6 +185,16 @@ def _provider(path: Path, block: Block, values: Mapping[str, Any]) -> Locked:
         str(values.get("signed_by") or ""),
         _probe(values),
     )
+
+
+def _plugin(path: Path, block: Block, values: Mapping[str, Any]) -> LockedPlugin:
+    found: list[dict[str, str]] = []
+    for name in ("archives", "contents"):
+        digests = values.get(name, {} if name == "contents" else None)
+        if not isinstance(digests, dict) or not all(map(_is_digest, digests.values())):
+            raise _wrong(path, f"the {name} of {block.labels[0]} are not digests")
+        found.append(digests)
+    return LockedPlugin(block.labels[0], *found)
 
 
 def _image(path: Path, block: Block, values: Mapping[str, Any]) -> LockedImage:
