@@ -116,8 +116,10 @@ def root(chdir: str | None) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 error, 2 changes or drift where the command says so, 130 interrupted."""
+    words = sys.argv[1:] if args is None else args
+    _choose_encodings(words)
     guard()
-    code = _run(sys.argv[1:] if args is None else args)
+    code = _run(words)
     # The process exits: its memory need not be freed object by object.
     gc.freeze()
     sys.exit(code)
@@ -126,7 +128,6 @@ def main(args: list[str] | None = None) -> None:
 def _run(args: list[str]) -> int:
     # Much is made and kept until the end, hardly anything in cycles: the collector would look through it in vain.
     gc.set_threshold(200_000, 20, 100)
-    _choose_encodings(args)
     try:
         return _carry_out(args)
     except (KeyboardInterrupt, click.Abort):
