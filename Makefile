@@ -35,13 +35,17 @@ coverage: setup ## Measure the branch coverage of the quick tests; fail below th
 		--cov-report=term $(ARGS)
 	@$(RUN) .ci/raise_floor.py
 
-check: setup ## Lint, check spelling and types, and hold the import contracts
+check: setup ## Lint, check workflows, spelling and types, and hold the import contracts
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	.venv/bin/codespell
+	.venv/bin/zizmor --offline --quiet --persona=pedantic .github
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
 	$(RUN) .ci/imports.py
+
+audit: setup ## Look up known vulnerabilities of the pinned packages (needs a network)
+	@$(RUN) .ci/audit.py
 
 hooks: setup ## Install the git hooks of .pre-commit-config.yaml
 	$(RUN) -m pre_commit install
@@ -80,4 +84,4 @@ clean: ## Remove .venv and everything else that was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo try-azure azure test quick coverage check hooks bench soak fuzz lock build freeze images publish notes checksums clean
+.PHONY: help setup demo try-azure azure test quick coverage check audit hooks bench soak fuzz lock build freeze images publish notes checksums clean

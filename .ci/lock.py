@@ -2,9 +2,9 @@
 
 The input is the dependencies of the root and of each provider, and the root's group `dev`; our own packages are
 left out, since .ci/setup.sh installs them from this folder. What is in the root's group `azure` is large and only
-wanted by the tests: it has requirements-azure.lock for itself, with the same versions of what both need. Needs the
-program `uv` on the PATH or in .venv (`.venv/bin/python -m pip install uv`); only those who change dependencies
-need it.
+needed by the tests: it has requirements-azure.lock for itself, with the same versions of what both need. The group
+`audit` has requirements-audit.lock, for an environment of its own. Needs the program `uv` on the PATH or in .venv
+(`.venv/bin/python -m pip install uv`); only those who change dependencies need it.
 """
 
 import re
@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def large_requirements(root: Path) -> set[str]:
-    """The requirements of the group `azure`."""
-    return set(tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]["azure"])
+def group(root: Path, name: str) -> set[str]:
+    """The requirements of a group of the root."""
+    return set(tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"][name])
 
 
 def requirements(root: Path) -> set[str]:
@@ -32,7 +32,7 @@ def requirements(root: Path) -> set[str]:
         wanted |= {*project.get("dependencies", []), *package["build-system"]["requires"]}
         for extra in project.get("optional-dependencies", {}).values():
             wanted |= set(extra)
-    left_out = ours | {requirement_name(one) for one in large_requirements(root)}
+    left_out = ours | {requirement_name(one) for one in group(root, "azure")}
     return {one for one in wanted if requirement_name(one) not in left_out}
 
 
@@ -54,13 +54,15 @@ def compile_lock(uv: str, wanted: set[str], target: str, *options: str) -> int:
 
 
 def main() -> int:
-    """Write both lock files; the exit code is uv's."""
+    """Write the lock files; the exit code is uv's."""
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
         print("make lock needs uv: .venv/bin/python -m pip install uv", file=sys.stderr)
         return 1
-    return compile_lock(uv, requirements(ROOT), "requirements.lock", *sys.argv[1:]) or compile_lock(
-        uv, large_requirements(ROOT), "requirements-azure.lock", "-c", "requirements.lock"
+    return (
+        compile_lock(uv, requirements(ROOT), "requirements.lock", *sys.argv[1:])
+        or compile_lock(uv, group(ROOT, "azure"), "requirements-azure.lock", "-c", "requirements.lock")
+        or compile_lock(uv, group(ROOT, "audit"), "requirements-audit.lock", *sys.argv[1:])
     )
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,22 @@ def test_a_page_names_targets_of_the_makefile_that_exist(page):
     named = set(re.findall(r"(?:^ {4}|`|^)make ((?:[a-z]+(?: |`|$))+)", text, re.MULTILINE))
     words = {word for words in named for word in words.strip("` ").split()}
     assert words <= TARGETS, words - TARGETS
+
+
+EXEMPTION = re.compile(r"#\s*noqa:\s*[A-Z0-9, ]*\bS\d{3}\b[A-Z0-9, ]*(?P<reason>.*)$", re.MULTILINE)
+
+
+def unexplained(text):
+    """Return the exemptions from bandit's rules that give no reason."""
+    return [found[0] for found in EXEMPTION.finditer(text) if not found["reason"].strip(" -#")]
+
+
+def test_an_exemption_from_the_rules_of_bandit_has_a_reason():
+    assert unexplained("x = eval(y)  # noqa: S307\n") and not unexplained("x = eval(y)  # noqa: S307 - a constant\n")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert "S" in settings["select"]
+    every = [*settings["ignore"], *(rule for rules in settings["per-file-ignores"].values() for rule in rules)]
+    assert "S" not in every  # some rules are off for tests, each by its number
+    folders = ("dstream", "state", "providers", ".ci", "examples", "benchmarks")
+    sources = {path: path.read_text("utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    assert {str(path): found for path, text in sources.items() if (found := unexplained(text))} == {}

@@ -97,6 +97,56 @@ def test_actionlint_finds_nothing(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+ATTACKED = """
+on: pull_request_target
+permissions: write-all
+jobs:
+  plan:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+        with:
+          ref: ${{ github.event.pull_request.head.sha }}
+      - run: dstream plan -var "title=${{ github.event.pull_request.title }}"
+"""
+
+
+def zizmor(folder):
+    """Audit the workflows in a folder; without a network, since the actions are pinned by commit."""
+    program = Path(sys.executable).with_name("zizmor")
+    command = [program, "--offline", "--persona=pedantic", "--format=plain", folder]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+def test_zizmor_finds_nothing(tmp_path):
+    folder = tmp_path / ".github" / "workflows"
+    shutil.copytree(ROOT / ".github", folder.parent)
+    for number, path in enumerate(sorted((ROOT / "dstream" / "scaffold").rglob("*.yml.txt"))):
+        shutil.copy(path, folder / f"scaffold-{number}.yml")
+    done = zizmor(tmp_path)
+    assert done.returncode == 0, done.stdout
+    (folder / "attacked.yml").write_text(ATTACKED)
+    done = zizmor(tmp_path)
+    for finding in ("dangerous-triggers", "template-injection", "unpinned-uses", "excessive-permissions"):
+        assert finding in done.stdout
+
+
+def test_an_audit_that_could_not_look_up_a_package_fails(tmp_path, monkeypatch, capsys):
+    audit = runpy.run_path(str(ROOT / ".ci" / "audit.py"))
+    started = []
+
+    def run(command, check):
+        started.append([str(each) for each in command])
+        return subprocess.CompletedProcess(command, "azure" in started[-1][-1])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    audit["main"].__globals__["install"] = lambda: None
+    assert audit["main"]() == 1
+    assert "requirements-azure.lock" in capsys.readouterr().err
+    assert all("--strict" in command for command in started)
+    assert {Path(command[-1]).name for command in started} == {path.name for path in ROOT.glob("*.lock")}
+
+
 @pytest.mark.parametrize(
     ("version", "tag", "right"),
     [("1.2.3", "v1.2.3", True), ("1.2.3b1", "v1.2.3-beta.1", True), ("1.2.3", "v1.2.4", False), ("1.2", "v1.2", False)],
