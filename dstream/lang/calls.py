@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import refinements
@@ -11,7 +13,7 @@ from dstream.lang.errors import choose, problem, sentence
 from dstream.lang.functions import registry
 from dstream.lang.functions.registry import Function, FunctionError, NotResolved, NotSet, NullArgument, Parameter
 from dstream.lang.scope import Scope
-from dstream.lang.types import ConversionError
+from dstream.lang.types import ConversionError, described, type_of
 from dstream.lang.values import (
     ListValue,
     MapValue,
@@ -93,6 +95,8 @@ def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
             argument = argument.value
         if isinstance(argument, Unknown) and not function.marked:
             unknown = True
+            if words := parameter.excludes(argument.type):
+                raise FunctionError(f"{words} is required, not {described(argument.type)}", index)
             given.append(_converted(argument, parameter, index, marks))
             continue
         value = _converted(argument, parameter, index, marks)
@@ -102,7 +106,8 @@ def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
                 value = strip_sensitive(value)
             unknown = unknown or contains_unknown(value)
         given.append(value)
-    if unknown:
+    if unknown and not refinements.decided(function.name, given):
+        _check_kinds(function, given)
         return mark(refinements.result(function.name, given), marks)
     surroundings = [scope.surroundings] if function.surrounded else []
     if marks is None:
@@ -113,6 +118,16 @@ def _call(function: Function, expr: tree.Call, scope: Scope) -> Value:
         return Sensitive(Unknown(), marks)
     except FunctionError as wrong:
         raise FunctionError(_HIDDEN, wrong.argument) from None
+
+
+def _check_kinds(function: Function, given: list[Value]) -> None:
+    """Raise FunctionError for an argument that is wrong whatever its unknown parts will be."""
+    for index, value in enumerate(given):
+        parameter = _parameter(function, index)
+        if parameter.takes and value is not None and not isinstance(value, Unknown):
+            with suppress(ConversionError):
+                if words := parameter.excludes(type_of(value)):
+                    raise FunctionError(f"{words} is required, not {kind(value)}", index)
 
 
 def _typed(result: Value, function: Function, given: list[Value]) -> Value:

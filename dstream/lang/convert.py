@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from dstream.lang.binary_numbers import shortest
 from dstream.lang.types import (
     ANY,
     Collection,
@@ -102,7 +103,7 @@ def to_string(value: Value) -> str:
     if isinstance(value, int):
         return _digits(value)
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return shortest(value)
     raise ConversionError(f"a string is required, not {kind(value)}")
 
 

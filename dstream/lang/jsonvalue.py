@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from dstream.lang.binary_numbers import shortest
 from dstream.lang.markers import UNKNOWN_MARKER, escaped, is_unknown, unescaped
 from dstream.lang.values import Sensitive, SetValue, Unknown, Value, number
 from dstream_state.codec import to_text
@@ -20,8 +21,8 @@ def _digits(value: Decimal) -> str:
 
 
 def value_as_json(value: Value) -> str:
-    """Return a known value as JSON text for other programs, with all digits and without markers."""
-    return write_json(_plain(value))
+    """Return a known value as JSON text for other programs, without markers, and with the digits of its texts."""
+    return to_text(_plain(value), ascii_only=False, sort=True, spell=shortest)
 
 
 def _plain(value: Value) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from dstream.config.syntax import tree
 from dstream.diagnostics import DiagnosticsError
@@ -173,6 +174,9 @@ def _element(value: Value, key: Value, expr: tree.Index) -> Value:
         if key not in value.type.attributes:
             raise _no_key(expr, key, value.type.attributes)
         return Unknown(value.type.attributes[key])
+    if isinstance(value, Unknown) and isinstance(value.type, TupleType) and not isinstance(key, Unknown | None):
+        elements = value.type.elements
+        return Unknown(elements[_position(elements, key, expr)])
     if isinstance(value, Unknown) or isinstance(key, Unknown):
         return Unknown(getattr(getattr(value, "type", None), "element", None))
     if key is None:
@@ -197,7 +201,7 @@ def _no_key(expr: tree.Index, name: str, known: Iterable[str]) -> DiagnosticsErr
     return problem("Invalid index", f'This object has no key "{name}".{choose(name, known, "key")}', expr.key)
 
 
-def _position(value: list[Value] | tuple[Value, ...], key: Value, expr: tree.Index) -> int:
+def _position(value: Sequence[Any], key: Value, expr: tree.Index) -> int:
     try:
         index = to_number(key)
     except ConversionError:
@@ -227,6 +231,8 @@ def _splat(expr: tree.Splat, scope: Scope) -> Value:
     if value is None:
         return mark([], marks)
     name = _splat_name(expr.symbol)
+    if isinstance(value, Unknown) and value.not_null and is_primitive(value):
+        value = [value]
     if isinstance(value, Unknown):
         return mark(Unknown(_splat_type(expr, value, scope)), marks)
     items = list(value) if isinstance(value, list | tuple | SetValue) else [value]

@@ -33,8 +33,10 @@ def _unary(expr: tree.Unary, scope: Scope) -> Value:
 
 def _unary_of(expr: tree.Unary, value: Value) -> Value:
     if isinstance(value, Unknown):
+        type_ = NUMBER if expr.operator == "-" else BOOL
         try:
-            return convert(value, NUMBER if expr.operator == "-" else BOOL)
+            convert(value, type_)
+            return Unknown(type_, not_null=True)
         except ConversionError as wrong:
             raise problem("Invalid operand", sentence(f"after {expr.operator}, {wrong.message}"), expr.value) from None
     if expr.operator == "-":
@@ -199,6 +201,8 @@ def _either(expr: tree.Conditional, scope: Scope) -> Value:
     _unified(expr, yes, no)
     if yes is None and no is None:
         return mark(None, marks)
+    if isinstance(yes, int | Decimal) and not isinstance(yes, bool) and operators.equal(yes, no):
+        return mark(yes, marks)
     if any(isinstance(value, Unknown) and value.type is None for value in (yes, no)):
         return mark(either(yes, no, ANY), marks)
     try:

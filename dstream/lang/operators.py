@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from dstream.lang import refinements
+from dstream.lang.binary_numbers import nearest
 from dstream.lang.convert import to_bool, to_number
 from dstream.lang.types import BOOL, NUMBER, ConversionError, Type
 from dstream.lang.values import (
@@ -152,7 +153,7 @@ def equal(left: Value, right: Value) -> bool | None:
             return None
         return left == right
     if isinstance(left, Decimal) and isinstance(right, Decimal):
-        return left == right or PRECISION.plus(left) == PRECISION.plus(right)
+        return left == right or PRECISION.plus(left) == PRECISION.plus(right) or nearest(left) == nearest(right)
     return bool(left == right)
 
 

@@ -7,9 +7,20 @@ list was. So `"a-${unknown}" != null` and `length(sort([unknown]))` are known in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from dstream.lang.types import ANY, STRING, Type
-from dstream.lang.values import Lengths, SetValue, Unknown, Value, unwrap
+from dstream.lang.convert import unify
+from dstream.lang.types import (
+    ANY,
+    STRING,
+    Collection,
+    ConversionError,
+    ObjectType,
+    TupleType,
+    Type,
+    type_of,
+)
+from dstream.lang.values import Lengths, ListValue, SetValue, Unknown, Value, unwrap
 
 _DELIMITERS = frozenset(" \t-_:;/\\,.(){}|?!~@#$%^&*+\"'[]<>=")
 """Characters with which no following character combines into another one."""
@@ -42,6 +53,9 @@ def lengths_of(value: Value) -> Lengths:
     """Return the least and the greatest number of elements that a collection can have; None where there is no limit."""
     value = unwrap(value)
     if isinstance(value, Unknown):
+        match value.type:
+            case TupleType(elements=members) | ObjectType(attributes=members):
+                return len(members), len(members)
         return value.lengths
     if isinstance(value, SetValue):
         known = sum(not isinstance(unwrap(item), Unknown) for item in value)
@@ -49,16 +63,21 @@ def lengths_of(value: Value) -> Lengths:
     return (len(value), len(value)) if isinstance(value, list | tuple | dict) else (0, None)
 
 
-def either(yes: Value, no: Value, type_: Type) -> Unknown:
+def either(yes: Value, no: Value, type_: Type) -> Value:
     """Return the unknown one of two values, of a type that both can have."""
     (least, most), (other_least, other_most) = lengths_of(yes), lengths_of(no)
     lengths = min(least, other_least), None if most is None or other_most is None else max(most, other_most)
     not_null = all(value.not_null if isinstance(value, Unknown) else value is not None for value in (yes, no))
+    if not_null and isinstance(type_, Collection) and type_.name == "list" and lengths[0] == lengths[1]:
+        return _elements(lengths[0], type_.element)
     return Unknown(None if type_ is ANY else type_, not_null=not_null, lengths=lengths)
 
 
 def equal(left: Value, right: Value) -> bool | None:
     """Return False if two values, one of them unknown, cannot be equal; otherwise None."""
+    with suppress(ConversionError):
+        if _apart(type_of(left), type_of(right)):
+            return False
     unknown, other = (left, right) if isinstance(left, Unknown) else (right, left)
     if not isinstance(unknown, Unknown):
         return None
@@ -75,6 +94,41 @@ def equal(left: Value, right: Value) -> bool | None:
     return None
 
 
+def _apart(left: Type, right: Type) -> bool:
+    """Whether no value of one type equals one of the other. ANY is a type that is not known yet."""
+    if left is ANY or right is ANY:
+        return False
+    match left, right:
+        case Collection(), Collection():
+            return left.name != right.name or _apart(left.element, right.element)
+        case TupleType(), TupleType():
+            return len(left.elements) != len(right.elements) or any(map(_apart, left.elements, right.elements))
+        case ObjectType(), ObjectType():
+            names = left.attributes.keys()
+            return names != right.attributes.keys() or any(
+                _apart(left.attributes[name], right.attributes[name]) for name in names
+            )
+        case _:
+            return left != right
+
+
+def _elements(count: int, type_: Type | None) -> ListValue:
+    """Return a list of which only the length is known."""
+    return ListValue(Unknown(type_) for _ in range(count))
+
+
+def decided(function: str, given: Sequence[Value]) -> bool:
+    """Return whether a function has a result although an argument is unknown, since others decide."""
+    match function:
+        case "lookup":
+            return not any(isinstance(value, Unknown) for value in given[:2])
+        case "coalescelist":
+            first = next((value for value in given if isinstance(value, Unknown) or value), None)
+            return first is not None and not isinstance(first, Unknown)
+        case _:
+            return False
+
+
 def result(function: str, given: Sequence[Value]) -> Value:
     """Return what is known of a function's result if an argument is unknown, or has an unknown part."""
     if function == "startswith" and isinstance(given[1], str):
@@ -85,9 +139,30 @@ def result(function: str, given: Sequence[Value]) -> Value:
         return text_from(_json_start(given[0]))
     if function == "format" and isinstance(given[0], str):
         return text_from(given[0].partition("%")[0])
+    if function == "setunion" and not any(isinstance(value, Unknown) for value in given):
+        with suppress(ConversionError):
+            return SetValue(unify(item for one in given for item in one))
+    structure = _structure(function, given[0]) if len(given) == 1 else None
+    if structure is not None:
+        return structure
     refine = _LENGTHS.get(function)
     lengths: Lengths = (0, None) if refine is None else refine([lengths_of(value) for value in given])
+    if function == "sort" and lengths[0] == lengths[1]:
+        return _elements(lengths[0], STRING)
     return Unknown(not_null=function not in _SOMETIMES_NULL, lengths=lengths)
+
+
+def _structure(function: str, value: Value) -> list[Value] | None:
+    """Return the elements of a result that the type of an unknown object or tuple determines."""
+    match function, value.type if isinstance(value, Unknown) else None:
+        case "keys", ObjectType(attributes=attributes):
+            return [*sorted(attributes)]
+        case "values", ObjectType(attributes=attributes):
+            return [Unknown(attributes[name]) for name in sorted(attributes)]
+        case "reverse", TupleType(elements=elements):
+            return [Unknown(element) for element in reversed(elements)]
+        case _:
+            return None
 
 
 def _starts(text: Value, start: str) -> bool | None:

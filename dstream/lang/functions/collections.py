@@ -53,7 +53,7 @@ def _decided(items: Value, by: bool) -> Value:
     """Return `by` if any element is that, and the opposite if none is; unknown elements leave it open."""
     marks = origins(items)
     plain = [unwrap(item) for item in items]
-    if any(not isinstance(item, Unknown) and _flag(item) == by for item in plain):
+    if by in [_flag(item) for item in plain if not isinstance(item, Unknown)]:
         return mark(by, marks)
     return mark(Unknown(BOOL) if any(isinstance(item, Unknown) for item in plain) else not by, marks)
 
@@ -88,7 +88,7 @@ def coalesce(*values: Value) -> Value:
         found = origins(value) if isinstance(value, Sensitive) else None
         plain = unwrap(value)
         if isinstance(plain, Unknown):
-            return mark(plain, joined(marks, found))
+            return mark(Unknown(plain.type, not_null=True), joined(marks, found))
         if plain is not None and plain != "":
             one = unify([plain, *(unwrap(other) for other in values if other is not value)])[0]
             return mark(one, joined(marks, found))
@@ -96,33 +96,33 @@ def coalesce(*values: Value) -> Value:
     raise FunctionError("all values are null or empty strings")
 
 
-@function("lists...: any|null", shallow=True)
+@function("lists...: sequence", shallow=True)
 def coalescelist(*lists: Value) -> Value:
     """Return the first list that is not empty."""
-    for one in [one for index, one in enumerate(lists) if one is not None and sequence(one, index) is not None]:
-        if one:
-            return one
-    raise FunctionError("all lists are null or empty")
+    known = [one for index, one in enumerate(lists) if not isinstance(one, Unknown) and sequence(one, index)]
+    if known:
+        return known[0]
+    raise FunctionError("all lists are empty")
 
 
-@function("list: any", shallow=True, gives="list")
+@function("list: items", shallow=True, gives="list")
 def compact(items: Value) -> Value:
-    """Return the list of strings without empty ones and nulls."""
+    """Return the list of strings without empty ones and nulls; with a sensitive element, its length is sensitive."""
     made: list[Value] = []
     for index, item in enumerate(items_of(items, 0)):
-        if isinstance(unwrap(item), Unknown):
-            return Unknown()
         plain = unwrap(item)
+        if isinstance(plain, Unknown):
+            return mark(Unknown(not_null=True), origins(items))
         if plain is None or plain == "":
             continue
         try:
-            made.append(mark(to_string(plain), item.origins if isinstance(item, Sensitive) else None))
+            made.append(to_string(plain))
         except ConversionError as wrong:
             raise FunctionError(f"element {index}: {wrong.message}", 0) from None
-    return made
+    return mark(made, origins(items))
 
 
-@function("lists...: any", shallow=True)
+@function("lists...: sequence", shallow=True)
 def concat(*lists: Value) -> Value:
     """Return the elements of all lists as one list; those of lists of different types become one type, if they can."""
     if not lists:
@@ -136,7 +136,7 @@ def concat(*lists: Value) -> Value:
     return items
 
 
-@function("list: any, value: any", shallow=True)
+@function("list: items, value: any", shallow=True)
 def contains(items: Value, value: Value) -> Value:
     """Return whether a list has a value."""
     marks = joined(origins(items), origins(value))
@@ -146,7 +146,7 @@ def contains(items: Value, value: Value) -> Value:
     return mark(Unknown(BOOL) if None in found else False, marks)
 
 
-@function("list: any", gives="list")
+@function("list: items", gives="list")
 def distinct(items: Value) -> Value:
     """Return the list without duplicates; the first of each is kept."""
     made: list[Value] = []
@@ -159,7 +159,7 @@ def distinct(items: Value) -> Value:
     return made
 
 
-@function("list: any, index: number", shallow=True)
+@function("list: sequence, index: number", shallow=True)
 def element(items: Value, index: Value) -> Value:
     """Return an element of the list; the index wraps around at the end, and a negative one counts from there."""
     elements, place = sequence(items, 0), integer(index, 1, "the index")
@@ -170,29 +170,26 @@ def element(items: Value, index: Value) -> Value:
 
 @function("list: any", shallow=True)
 def flatten(items: Value) -> Value:
-    """Return the list with all lists in it replaced by their elements."""
+    """Return the list with all lists in it replaced by their elements; a sensitive list makes its length sensitive."""
     made: list[Value] = []
-    known = _flatten(items_of(items, 0), made)
-    return made if known else Unknown()
-
-
-def _flatten(items: list[Value], made: list[Value]) -> bool:
+    found: frozenset[str] | None = None
     known = True
-    for item in items:
-        if isinstance(item, list | tuple | SetValue):
-            known = _flatten(list(item), made) and known
-        elif isinstance(item, Sensitive) and isinstance(item.value, list | tuple | SetValue):
-            inner: list[Value] = []
-            known = _flatten(list(item.value), inner) and known
-            made.extend(Sensitive(one, item.origins) for one in inner)
-        elif isinstance(item, Unknown) and (item.type is ANY or not isinstance(item.type, Primitive)):
+    pending = items_of(items, 0)[::-1]
+    while pending:
+        item = pending.pop()
+        plain = unwrap(item)
+        if isinstance(plain, list | tuple | SetValue):
+            if isinstance(item, Sensitive):
+                found = joined(found, item.origins)
+            pending += list(plain)[::-1]
+        elif isinstance(plain, Unknown) and (plain.type is ANY or not isinstance(plain.type, Primitive)):
             known = False
         else:
             made.append(item)
-    return known
+    return mark(made if known else Unknown(not_null=True), found)
 
 
-@function("list: any, value: any|null")
+@function("list: sequence, value: any|null")
 def index(items: Value, value: Value) -> Value:
     """Return the index of the first element equal to a value."""
     for place, item in enumerate(sequence(items, 0)):
@@ -217,7 +214,7 @@ def _length(value: Value) -> Value:
         least, most = value.lengths
         return least if least == most else Unknown(NUMBER, not_null=True)
     if isinstance(value, str):
-        from dstream.lang.functions.strings import clusters
+        from dstream.lang.functions.clusters import clusters
 
         return len(clusters(value))
     if isinstance(value, SetValue) and contains_unknown(value) and len(value) > 1:
@@ -241,7 +238,7 @@ def matchkeys(values: Value, keys: Value, search: Value) -> Value:
     return [value for value, key in zip(values, keys, strict=True) if identity(key) in selected]
 
 
-@function("list: any", shallow=True)
+@function("list: items", shallow=True)
 def one(items: Value) -> Value:
     """Return the only element, or null if there is none."""
     if items is None:
@@ -276,13 +273,13 @@ def range_(*limits: Value) -> Value:
     return made
 
 
-@function("list: any", shallow=True, gives="same")
+@function("list: items", shallow=True, gives="same")
 def reverse(items: Value) -> Value:
     """Return the list in reverse order."""
     return items_of(items, 0)[::-1]
 
 
-@function("list: any, start: number, end: number", name="slice", shallow=True, gives="same")
+@function("list: sequence, start: number, end: number", name="slice", shallow=True, gives="same")
 def slice_(items: Value, start: Value, end: Value) -> Value:
     """Return the elements from `start` to `end`, exclusive."""
     elements = sequence(items, 0)

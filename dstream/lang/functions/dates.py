@@ -61,7 +61,7 @@ def _zone(time: datetime, *, colon: bool, z: bool) -> str:
 @function(surrounded=True)
 def timestamp(surroundings: Surroundings) -> Value:
     """Return the present time; unknown in a plan."""
-    return Unknown(STRING) if surroundings.planning else _written(datetime.now(UTC))
+    return Unknown(STRING, not_null=True) if surroundings.planning else _written(datetime.now(UTC))
 
 
 @function(surrounded=True)

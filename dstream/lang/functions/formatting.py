@@ -7,7 +7,9 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
+from dstream.lang.binary_numbers import shortest
 from dstream.lang.convert import to_bool, to_number, to_string
+from dstream.lang.functions.clusters import clusters
 from dstream.lang.functions.registry import FunctionError
 from dstream.lang.types import ConversionError
 from dstream.lang.values import Value, kind
@@ -61,15 +63,16 @@ def _one(match: re.Match[str], value: Value, argument: int) -> str:
 
 
 def _padded(text: str, flags: str, width: int) -> str:
-    if len(text) >= width:
+    missing = width - len(clusters(text))
+    if missing <= 0:
         return text
     if "-" in flags:
-        return text.ljust(width)
+        return text + " " * missing
     if "0" in flags:
         start = _PREFIX.match(text)
         sign = start.group() if start is not None else ""
-        return sign + text[len(sign) :].rjust(width - len(sign), "0")
-    return text.rjust(width)
+        return sign + "0" * missing + text[len(sign) :]
+    return " " * missing + text
 
 
 _PREFIX = re.compile(r"[-+ ]?(?:0[bxX])?")
@@ -83,7 +86,7 @@ def _verb(verb: str, flags: str, precision: int | None, value: Value) -> str:
     match verb:
         case "s":
             text = to_string(value)
-            return text[:precision] if precision else text
+            return "".join(clusters(text)[:precision]) if precision else text
         case "q":
             from dstream.lang.functions.encoding import json_text
 
@@ -151,8 +154,7 @@ def _shortest(size: Decimal, precision: int | None, verb: str) -> str:
     """Return %g as Go writes it: the shortest digits, with an exponent below -4 and from 6 on."""
     if size == 0:
         return "0"
-    if precision is not None:
-        size = Context(prec=max(precision, 1)).plus(size)
+    size = Decimal(shortest(size)) if precision is None else Context(prec=max(precision, 1)).plus(size)
     limit = 6 if precision is None else max(precision, 1)
     if -4 <= size.adjusted() < limit:
         text = format(size, "f")

@@ -97,7 +97,7 @@ def filebase64sha512(surroundings: Surroundings, path: Value) -> Value:
 @function(surrounded=True)
 def uuid(surroundings: Surroundings) -> Value:
     """Return a random UUID, a new one at every evaluation; unknown in a plan."""
-    return Unknown(STRING) if surroundings.planning else str(uuids.uuid4())
+    return Unknown(STRING, not_null=True) if surroundings.planning else str(uuids.uuid4())
 
 
 @function("namespace: string, name: string")
@@ -127,7 +127,7 @@ def bcrypt(surroundings: Surroundings, text: Value, cost: Value = 10) -> Value:
     if len(data) > 72:
         raise FunctionError("bcrypt takes at most 72 bytes", 0)
     if surroundings.planning:
-        return Unknown(STRING)
+        return Unknown(STRING, not_null=True)
     hashed: bytes = library.hashpw(data, library.gensalt(cost, b"2a"))
     return hashed.decode()
 

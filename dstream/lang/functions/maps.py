@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dstream.lang.convert import to_string, unify
+from dstream.lang.convert import convert, to_string
 from dstream.lang.functions.arguments import items_of, joined, names_of
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.types import (
+    Collection,
     ConversionError,
     type_of,
 )
@@ -20,22 +21,22 @@ from dstream.lang.values import (
 )
 
 
-@function("object: any", shallow=True, gives="same")
+@function("object: names", shallow=True, gives="same")
 def keys(value: Value) -> Value:
     """Return the names in a map or object, in order."""
     return sorted(names_of(value, 0))
 
 
-@function("map: any, key: string, default?: any|null", shallow=True)
+@function("map: names, key: string, default?: any|null", shallow=True)
 def lookup(values: Value, key: Value, default: Value = ...) -> Value:
     """Return what a map has under a key, or the default."""
     named = names_of(values, 0)
     if isinstance(values, MapValue) and default is not ...:
+        element = type_of(values)
         try:
-            *kept, default = unify([*named.values(), default])
+            default = convert(default, element.element) if isinstance(element, Collection) else default
         except ConversionError as wrong:
             raise FunctionError(f"the default must have the type of the map's elements: {wrong.message}", 2) from None
-        named = dict(zip(named, kept, strict=True))
     if key in named:
         return named[key]
     if default is not ...:
@@ -43,7 +44,7 @@ def lookup(values: Value, key: Value, default: Value = ...) -> Value:
     raise FunctionError(f'there is no "{key}" in the map, and no default', 1)
 
 
-@function("maps...: any|null", shallow=True)
+@function("maps...: names|null", shallow=True)
 def merge(*maps: Value) -> Value:
     """Return the names of all maps or objects in one, a map if all are maps of one type; later ones win."""
     made: dict[str, Value] = {}
@@ -59,7 +60,7 @@ def merge(*maps: Value) -> Value:
     return ordered
 
 
-@function("map: any", gives="map")
+@function("map: names", gives="map")
 def transpose(values: Value) -> Value:
     """Return a map of lists of strings with keys and elements exchanged."""
     made: dict[str, list[Value]] = {}
@@ -73,14 +74,14 @@ def transpose(values: Value) -> Value:
     return {name: ListValue(sorted(made[name])) for name in sorted(made)}
 
 
-@function("object: any", shallow=True, gives="same")
+@function("object: names", shallow=True, gives="same")
 def values(value: Value) -> Value:
     """Return the values of a map or object in the order of its names."""
     named = names_of(value, 0)
     return [named[name] for name in sorted(named)]
 
 
-@function("keys: strings, values: any", shallow=True, gives="same")
+@function("keys: strings, values: items", shallow=True, gives="same")
 def zipmap(names: Value, items: Value) -> Value:
     """Return an object of names and values at the same places."""
     elements = items_of(items, 1)

@@ -14,14 +14,21 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from dstream.lang.types import ANY, BOOL, LIST, MAP, NUMBER, SET, STRING, Collection, Type
+from dstream.lang.types import ANY, BOOL, LIST, MAP, NUMBER, SET, STRING, Collection, ObjectType, TupleType, Type
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
 
 _TYPES: dict[str, Type] = {
     "any": ANY, "string": STRING, "number": NUMBER, "bool": BOOL, "list": LIST, "map": MAP, "set": SET,
     "strings": Collection("list", STRING), "numbers": Collection("list", NUMBER),
+    "items": ANY, "sequence": ANY, "names": ANY,
 }  # fmt: skip
+_TAKES = {
+    "items": ("a list or set", ("list", "set", "tuple")),
+    "sequence": ("a list", ("list", "tuple")),
+    "names": ("a map or object", ("map", "object")),
+}
+"""In words and by kind of type, what a function takes that converts nothing itself."""
 
 _MODULES: dict[str, str] = {
     "numeric": "abs ceil floor log max min parseint pow signum",
@@ -73,6 +80,24 @@ class Parameter(Struct, frozen=True):
     name: str
     type: Type
     nullable: bool = False
+    takes: str = ""
+    """`items`, `sequence` or `names`: what the argument has to be, without a conversion."""
+
+    def excludes(self, type_: Type | None) -> str:
+        """Return what the parameter takes, if it cannot take a value of a type; otherwise an empty string."""
+        if not self.takes or type_ is None or type_ is ANY:
+            return ""
+        words, kinds = _TAKES[self.takes]
+        match type_:
+            case Collection():
+                kind = type_.name
+            case TupleType():
+                kind = "tuple"
+            case ObjectType():
+                kind = "object"
+            case _:
+                kind = ""
+        return "" if kind in kinds else words
 
 
 class Function(Struct, frozen=True):
@@ -133,7 +158,8 @@ def function(
         for part in filter(None, (piece.strip() for piece in signature.split(","))):
             label, _, type_name = (piece.strip() for piece in part.partition(":"))
             base, _, null = type_name.partition("|")
-            parameter = Parameter(label.rstrip("?."), _TYPES[base.strip()], null == "null")
+            takes = base.strip() if base.strip() in _TAKES else ""
+            parameter = Parameter(label.rstrip("?."), _TYPES[base.strip()], null == "null", takes)
             if label.endswith("..."):
                 rest = parameter
             else:

@@ -20,20 +20,20 @@ from dstream.lang.values import (
 _MAX_ELEMENTS = 1_000_000
 
 
-@function("sets...: any")
+@function("sets...: items")
 def setintersection(*sets: Value) -> Value:
     """Return the elements that are in all sets."""
     first, *others = _sets(sets)
     return SetValue(item for item in first if all(item in other for other in others))
 
 
-@function("sets...: any")
+@function("sets...: items")
 def setunion(*sets: Value) -> Value:
     """Return the elements that are in any set."""
     return SetValue(item for one in _sets(sets) for item in one)
 
 
-@function("minuend: any, subtrahend: any")
+@function("minuend: items, subtrahend: items")
 def setsubtract(minuend: Value, subtrahend: Value) -> Value:
     """Return the elements of the first set that are not in the second."""
     first, second = _sets((minuend, subtrahend))
@@ -57,7 +57,7 @@ def _sets(values: tuple[Value, ...]) -> list[SetValue]:
     return made
 
 
-@function("sets...: any", shallow=True, gives="list")
+@function("sets...: items", shallow=True, gives="list")
 def setproduct(*sets: Value) -> Value:
     """Return all combinations of one element from each set, as a list if all arguments are lists."""
     if len(sets) < 2:

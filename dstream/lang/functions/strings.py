@@ -6,9 +6,10 @@ import re
 
 from dstream.config.syntax.source import WHITE_SPACE
 from dstream.lang.convert import to_string
+from dstream.lang.functions.clusters import clusters
 from dstream.lang.functions.registry import FunctionError, function
-from dstream.lang.types import ConversionError
-from dstream.lang.values import SetValue, Value
+from dstream.lang.types import STRING, ConversionError
+from dstream.lang.values import SetValue, Unknown, Value, contains_unknown, mark, origins, strip_sensitive
 
 _MAX_TEXT = 50_000_000
 
@@ -45,22 +46,20 @@ def format_(spec: Value, *values: Value) -> Value:
     return formatted(spec, values)
 
 
-@function("format: string, values...: any|null", gives="list")
+@function("format: string, values...: any|null", shallow=True, gives="list")
 def formatlist(spec: Value, *values: Value) -> Value:
     """Return a list of texts: the format with each element of the lists among the values in turn."""
     from dstream.lang.functions.formatting import formatted
 
-    columns = [list(value) if isinstance(value, list | tuple | SetValue) else value for value in values]
+    plain = strip_sensitive(values)
+    columns = [list(value) if isinstance(value, list | tuple | SetValue) else value for value in plain]
     lengths = {len(column) for column in columns if isinstance(column, list)}
     if len(lengths) > 1:
         raise FunctionError("the lists must have the same length")
-    if not values:
-        return [formatted(spec, ())]
     count = lengths.pop() if lengths else 1
-    return [
-        formatted(spec, tuple(column[row] if isinstance(column, list) else column for column in columns))
-        for row in range(count)
-    ]
+    rows = [tuple(column[row] if isinstance(column, list) else column for column in columns) for row in range(count)]
+    made = [Unknown(STRING, not_null=True) if contains_unknown(row) else formatted(spec, row) for row in rows]
+    return mark(made, origins(values))
 
 
 @function("spaces: number, string: string")
@@ -205,33 +204,6 @@ def trimsuffix(text: Value, suffix: Value) -> Value:
 def trimspace(text: Value) -> Value:
     """Return the string without white space at both ends."""
     return text.strip(WHITE_SPACE)
-
-
-def clusters(text: str) -> list[str]:
-    """Return the grapheme clusters of a text: each letter with the marks and joiners that follow it."""
-    if text.isascii() and "\r\n" not in text:
-        return list(text)
-    import unicodedata
-
-    found: list[str] = []
-    for character in text:
-        joins = found and (
-            unicodedata.category(character) in ("Mn", "Me", "Mc")
-            or character in "\u200d\ufe0f"
-            or found[-1].endswith("\u200d")
-            or "\U0001f3fb" <= character <= "\U0001f3ff"
-            or (character == "\n" and found[-1] == "\r")
-            or (_is_flag(character) and len(found[-1]) == 1 and _is_flag(found[-1]))
-        )
-        if joins:
-            found[-1] += character
-        else:
-            found.append(character)
-    return found
-
-
-def _is_flag(character: str) -> bool:
-    return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
 def text_of(value: Value, argument: int) -> str:

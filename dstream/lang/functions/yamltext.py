@@ -85,6 +85,7 @@ def _loader() -> type[yaml.SafeLoader]:
         "null": (r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
         "int": (r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", "-+0123456789"),
         "float": (r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
+        "infinite": (r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
         "merge": (r"^(?:<<)$", "<"),
     }
     for tag, (pattern, first) in resolvers.items():
@@ -109,9 +110,13 @@ def _loader() -> type[yaml.SafeLoader]:
     def fraction(loader: yaml.SafeLoader, node: Any) -> Decimal:
         return Decimal(loader.construct_scalar(node))
 
+    def infinite(loader: yaml.SafeLoader, node: Any) -> Decimal:
+        raise FunctionError(f"the YAML has {loader.construct_scalar(node)}, which is not a finite number", 0)
+
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     Loader.add_constructor("tag:yaml.org,2002:int", integer)
     Loader.add_constructor("tag:yaml.org,2002:float", fraction)
+    Loader.add_constructor("tag:yaml.org,2002:infinite", infinite)
     Loader.add_constructor("tag:yaml.org,2002:bool", truth)
     return Loader
 

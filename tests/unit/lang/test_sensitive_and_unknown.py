@@ -52,11 +52,11 @@ def test_what_needs_an_unknown_value_is_unknown(text):
     ("text", "known"),
     [
         ("length(l)", 3), ("l[0]", 1), ("false && u", False), ("true || u", True), ("u || true", True),
-        ("try(u, 1) == 1 ? 1 : 1", None), ("keys({ a = u })", ["a"]), ("[u][*]", None),
-        ("{ a = u }.a == u ? 1 : 1", None),
+        ("try(u, 1) == 1 ? 1 : 2", None), ("keys({ a = u })", ["a"]), ("[u][*]", None),
+        ("{ a = u }.a == u ? 1 : 2", None),
         ("merge({ a = u }, { b = 1 }).b", 1), ("false ? u : 1", 1), ("reverse(l)[0]", 3), ("element(l, 0)", 1),
         ("[1, u] == [2, u]", False), ("lookup({ a = 1, b = u }, \"a\")", 1),
-        ("zipmap([\"a\"], [u])[\"a\"] == 1 ? 1 : 1", None),
+        ("zipmap([\"a\"], [u])[\"a\"] == 1 ? 1 : 2", None),
     ],
 )  # fmt: skip
 def test_what_does_not_need_it_is_known(text, known):
