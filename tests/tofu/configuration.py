@@ -83,7 +83,12 @@ class Block:
     @property
     def needs_entirely(self) -> set[str]:
         """The blocks that it refers to as a whole: OpenTofu waits only for the instance that a trigger names."""
-        found = set(self.depends_on) | {name for name, rest in self.triggered_by if not rest.startswith("[")}
+        return self.needs_recorded | {name for name, rest in self.triggered_by if not rest.startswith("[")}
+
+    @property
+    def needs_recorded(self) -> set[str]:
+        """The blocks that OpenTofu deletes after it: a trigger gives no order to deletions."""
+        found = set(self.depends_on)
         found |= {value.block for value in (self.input, self.triggers) if isinstance(value, From)}
         return found | ({self.expected[0]} if self.expected else set())
 

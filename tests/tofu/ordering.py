@@ -12,7 +12,8 @@ def violations(step: Step, earlier: Step | None, result: Result, *, direct: bool
     """Return the pairs of actions in an order that breaks a dependency.
 
     With `direct`, those through other blocks do not count, since OpenTofu does not follow them through a block without
-    objects, nor does an instance in `replace_triggered_by`, which is all that OpenTofu waits for.
+    objects, nor does an instance in `replace_triggered_by`, which is all that OpenTofu waits for. Deletions wait for no
+    trigger there.
     """
     starts: dict[tuple[str, str], int] = {}
     ends: dict[tuple[str, str], int] = {}
@@ -37,7 +38,7 @@ def _pairs(
     reached = transitive(step.needs)
     before: Mapping[str, Iterable[str]] = {}
     if earlier is not None:
-        before = earlier.needs if direct else transitive(earlier.needs)
+        before = earlier.needs_recorded if direct else transitive(earlier.needs)
     needs: Mapping[str, Iterable[str]] = step.needs_entirely if direct else reached
     moved = any("previous" in each for each in result.plan.values())
     for first in begun:

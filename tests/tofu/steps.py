@@ -25,6 +25,8 @@ class Step:
     """The blocks that each block refers to."""
     needs_entirely: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Those that it refers to other than by an instance in `replace_triggered_by`."""
+    needs_recorded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those that it refers to other than in `replace_triggered_by`."""
 
 
 def steps_of(seed: int) -> list[Step]:
@@ -47,6 +49,7 @@ def _with_needs(step: Step, config: Configuration) -> Step:
         step,
         needs={block.name: tuple(sorted(block.needs)) for block in config.blocks.values()},
         needs_entirely={block.name: tuple(sorted(block.needs_entirely)) for block in config.blocks.values()},
+        needs_recorded={block.name: tuple(sorted(block.needs_recorded)) for block in config.blocks.values()},
     )
 
 

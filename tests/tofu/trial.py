@@ -43,7 +43,7 @@ class Trial:
         options = {
             name: value
             for name, value in vars(step).items()
-            if value and name not in ("text", "needs", "needs_entirely")
+            if value and name not in ("text", "needs", "needs_entirely", "needs_recorded")
         }
         before = self.steps[number - 2].text if number > 1 else ""
         return "\n".join(
