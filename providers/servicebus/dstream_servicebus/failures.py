@@ -73,6 +73,17 @@ def kind_of(problem: BaseException) -> Kind:
     return Kind.AGAIN
 
 
+NO_REASON = (
+    ". The service closed the link, and the client library drops its reason. If the namespace can be reached, "
+    "check that the key has the right Send (role Azure Service Bus Data Sender)"
+)
+
+
+def closed_without_reason(problem: BaseException) -> bool:
+    """Whether a link was closed as soon as it was open, as for a key that lacks a right."""
+    return str(getattr(problem, "_condition", "") or "") == "amqp:unknown-error"
+
+
 def token_refused(problem: BaseException) -> bool:
     """Whether the namespace does not take our token; through a custom endpoint that shows as a lost connection."""
     from azure.servicebus.exceptions import ServiceBusAuthenticationError

@@ -14,7 +14,17 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import ConflictError, DeniedError, ProviderError, RetriableError, log
-from dstream_servicebus.failures import Kind, denied, kind_of, missing, pause_of, sentence, token_refused
+from dstream_servicebus.failures import (
+    NO_REASON,
+    Kind,
+    closed_without_reason,
+    denied,
+    kind_of,
+    missing,
+    pause_of,
+    sentence,
+    token_refused,
+)
 from dstream_servicebus.messages import Prepared
 from dstream_servicebus.packing import Packer
 from dstream_servicebus.settings import OutputSettings
@@ -216,7 +226,8 @@ class EntitySender:
         summary, detail = texts.get(
             kind, ("Service Bus cannot be reached", f"sending to {self.name} failed for {seconds} s")
         )
-        return RetriableError(summary, f"{detail} ({sentence(problem)})")
+        hint = NO_REASON if kind is Kind.AGAIN and closed_without_reason(problem) else ""
+        return RetriableError(summary, f"{detail} ({sentence(problem)}){hint}")
 
     def _disconnect(self) -> None:
         sender, self._sender = self._sender, None

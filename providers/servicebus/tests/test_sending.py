@@ -185,7 +185,8 @@ def test_a_wrong_key_and_one_that_may_not_send_are_told(bus: ServiceBus) -> None
     with pytest.raises(DeniedError), sending(bus, connection_string=wrong, retry_timeout=90) as output:
         output.send(*many(1))
     listening = bus.server.connection_string("listener")
-    with pytest.raises(ProviderError), sending(bus, connection_string=listening, retry_timeout=1) as output:
+    refused = pytest.raises(ProviderError, match="the right Send")
+    with refused, sending(bus, connection_string=listening, retry_timeout=1) as output:
         output.send(*many(1))
     assert bus.store(QUEUE).history == []
 
