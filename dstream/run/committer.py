@@ -26,6 +26,8 @@ from dstream.run.failpoints import fault
 if TYPE_CHECKING:
     from dstream_state import Checkpoint, TaskLease
 
+_RETRY = 0.25
+"""Seconds until a `committed` line is written again to an input that does not read."""
 _PENDING_LIMIT = 8 * 1024 * 1024
 _REJECT = b'{"reject":{"envelope":'
 _TOO_MANY = (
@@ -59,7 +61,7 @@ class Committer:
         self._letters_size = 0
         self._lock = threading.Lock()
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing = self._notified = False
         self._unwritten = b""
         self._next_commit: Sent | None = None
         stored = lease.checkpoint
@@ -78,6 +80,7 @@ class Committer:
     def notify(self) -> None:
         """Report that a checkpoint was acknowledged."""
         with self._wake:
+            self._notified = True
             self._wake.notify()
 
     def close(self) -> None:
@@ -115,18 +118,25 @@ class Committer:
             with self._wake:
                 closing = self._closing
                 if not closing:
-                    wait = next_at - time.monotonic()
-                    self._wake.wait(max(wait, 0.01) if wait > 0 else 0.25)
+                    self._pause(next_at - time.monotonic())
                     closing = self._closing
             if not closing and time.monotonic() < next_at:
                 continue
             self._flush_committed()
+            self._notified = False  # before the look: what is acknowledged after it notifies again
             sent = self._tracker.take()
             if sent is not None:
                 self.take(sent)
                 next_at = time.monotonic() + self._interval
             elif closing:
                 return
+
+    def _pause(self, interval: float) -> None:
+        """Wait until there may be something to store, and for `interval`; holding `_wake`."""
+        if interval > 0:
+            self._wake.wait(max(interval, 0.01))
+        elif not self._notified:
+            self._wake.wait(_RETRY if self._unwritten or self._next_commit is not None else None)
 
     def take(self, sent: Sent) -> None:
         """Take one acknowledged checkpoint through all steps."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dstream.run.provider_handle import ProviderHandle
 
 _LOOK = 0.25
+_GIVE_UP = 0.05
 
 
 class Failure(Struct, frozen=True):
@@ -70,8 +71,11 @@ class EndReason:
         self.notify()
 
     def notify(self) -> None:
-        """Wake up the threads that wait, without waiting for a lock: a signal may have interrupted its holder."""
-        if self._changed.acquire(blocking=False):
+        """Wake up the threads that wait.
+
+        Waits for their lock for a moment only: in a signal handler, this thread may hold it. They look then without.
+        """
+        if self._changed.acquire(timeout=_GIVE_UP):
             self._changed.notify_all()
             self._changed.release()
 

@@ -24,6 +24,7 @@ from dstream.run.session_providers import Providers
 from dstream.run.session_threads import SessionThreads
 
 _LOOK = 0.05
+"""Seconds between two looks while the session starts or ends; in between, events and reports wake it."""
 _REPORT = 1.0
 _THREADS = ("driver", "acknowledgement reader")
 
@@ -128,7 +129,7 @@ class Session:
         """Return when both providers are done, or something is wrong."""
         stop = self.context.stop
         while not self.reason.over:
-            self.reason.wait(_LOOK)
+            self.reason.wait(self._pause())
             now = time.monotonic()
             if stop.at_once:
                 return
@@ -142,6 +143,16 @@ class Session:
                 return
             if now - self._reported_at >= _REPORT:
                 self._report(now)
+
+    def _pause(self) -> float:
+        """Return for how many seconds nothing needs to be looked at unless something happens."""
+        pump = self.driver.pump
+        moves = pump is not None and self.driver.input_ready.is_set() and self._stop_requested_at is None
+        ends = self.driver.finished.is_set() or self.reader.ended.is_set() or (pump is not None and pump.ended)
+        timed = self.context.options.until_idle and self.providers.input.version < 2
+        if not moves or ends or timed:
+            return _LOOK
+        return max(self._reported_at + _REPORT - time.monotonic(), _LOOK)
 
     def _nothing_comes(self, now: float) -> bool:
         """Tell, when the output has closed its stdout, whether there is nothing to wait for on the input's side."""

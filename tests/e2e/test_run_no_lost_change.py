@@ -33,6 +33,16 @@ def test_no_change_is_lost_at_a_fault_point(tmp_path, fault, stores):
     assert rig.check() == []
 
 
+@pytest.mark.parametrize(
+    "fault",
+    ["mid_line", "after_sink_before_ack", *(pytest.param(each, marks=pytest.mark.soak) for each in FAULTS[1:3])],
+)
+def test_no_change_is_lost_at_a_fault_point_of_forked_providers(tmp_path, fault):
+    rig = Rig(tmp_path, source=IN_STEP, forks=True)
+    hit(rig, fault, 1)
+    assert rig.check() == []
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("stores", [False, True], ids=["host-stores", "sink-stores"])
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,6 +1,6 @@
 """Run files: the status of each flow, written by its runner to the folder of the configuration.
 
-    .dstream/run/<flow>.json    the note; replaced about once a second
+    .dstream/run/<flow>.json    the note; replaced when it changes, about once a second at most
     .dstream/run/<task>.log     what a detached run prints; the one before it is <task>.log.1
 
 The state does not need them: they are for people, on the machine where the run is.
@@ -82,7 +82,7 @@ class RunStatusWriter:
         """Begin a note for each flow."""
         self._root, self._reporter, self._clock = root, reporter, clock
         self._lock = threading.Lock()
-        self._written: dict[str, float] = {}
+        self._written: dict[str, tuple[RunStatus, float]] = {}
         self._notes = {
             flow.name: RunStatus(flow.name, os.getpid(), started_at=clock(), providers=_providers(flow))
             for flow in flows
@@ -160,9 +160,10 @@ class RunStatusWriter:
         with self._lock:
             note = self._notes[flow.name] = replace(self._notes[flow.name], **changed)
             now = self._clock()
-            if soon and now - self._written.get(flow.name, 0.0) < _EVERY:
+            written, at = self._written.get(flow.name, (None, 0.0))
+            if soon and (note == written or now - at < _EVERY):
                 return
-            self._written[flow.name] = now
+            self._written[flow.name] = note, now
             path = status_path(self._root, flow.name)
             with contextlib.suppress(OSError):
                 with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:

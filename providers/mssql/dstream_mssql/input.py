@@ -13,6 +13,7 @@ class SqlServerInput(Input[InputSettings]):
     """Change data of SQL Server tables, out of their change tables."""
 
     discovers = True
+    preloads = ("dstream_mssql.session", "dstream_mssql.tls", "pytds")
 
     def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
         """CDC of the database and the tables, where it is missing or was enabled by us; a stream per table."""

@@ -30,6 +30,7 @@ class PostgresInput(Input[InputSettings]):
     """Change data of PostgreSQL tables, by logical replication through pgoutput."""
 
     discovers = True
+    preloads = ("dstream_postgres.session", "psycopg2.errors", "psycopg2.extras")
 
     def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream | Notice]:
         """The publication, the slot, replica identities; a stream per table, with its key and columns. Warns of what

@@ -41,6 +41,15 @@ class PostgresOutput(Output[OutputSettings]):
     """
 
     stores_checkpoint = True
+    preloads = (
+        "dstream_postgres.applier",
+        "dstream_postgres.checkpoints",
+        "dstream_postgres.origin",
+        "dstream_postgres.recount",
+        "dstream_postgres.refusals",
+        "dstream_postgres.worker",
+        "psycopg2.extras",
+    )
 
     def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
         """The task's row in the checkpoint table. Talks to no server."""

@@ -100,10 +100,8 @@ class AsyncInput(Input[C]):
 class AsyncOutput(Output[C]):
     """An output whose methods are coroutines, in an event loop that runs on while data is awaited."""
 
-    def __init__(self) -> None:
-        """Start the event loop in a thread."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True)
+    _loop: asyncio.AbstractEventLoop
+    _thread: threading.Thread
 
     async def open_async(self, config: C, session: OutputSession) -> None:
         """As `Output.open`."""
@@ -119,7 +117,9 @@ class AsyncOutput(Output[C]):
         """As `Output.close`."""
 
     def open(self, config: C, session: OutputSession) -> None:
-        """Run `open_async`."""
+        """Run `open_async` in an event loop of a thread, which starts here: sessions may be forked before."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True)
         self._thread.start()
         self._call(self.open_async(config, session))
 

@@ -18,17 +18,21 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dstream_sdk.channel import Writer, encode
 from dstream_sdk.errors import InvalidError, ProviderError
 from dstream_sdk.handshake import refusal
+from dstream_sdk.provider import Provider
 from dstream_sdk.request import parse_request
+from dstream_sdk.settings import decode
 
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 """Whether this system can: elsewhere a process that forks without starting another program may crash in libraries."""
 
+_PRELOADS = ("datetime", "decimal", "fcntl")
 _REFUSED = "Fork not possible"
 _PR_SET_PDEATHSIG = 1
 _MOST = 64
@@ -126,27 +130,34 @@ class ForkServer:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         server = os.getpid()
+        leads, led = os.pipe()
         try:
             pid = os.fork()
             if not pid:
-                self._become_session(server, given)
+                self._become_session(server, given, led)
                 return 0
+        except OSError:
+            os.close(leads)
+            raise
         finally:
             if os.getpid() == server:
-                for descriptor in given:
+                for descriptor in (*given, led):
                     os.close(descriptor)
+        os.read(leads, 1)  # until the process leads its group, to which the host may send a signal
+        os.close(leads)
         found = _Session(number, pid, os.pidfd_open(pid))
         self._sessions[number] = self._watched[found.watch] = found
         self._poll.register(found.watch, select.POLLIN)
         return pid
 
-    def _become_session(self, server: int, given: list[int]) -> None:
-        """Leave everything of the server behind: group, descriptors, life."""
+    def _become_session(self, server: int, given: list[int], led: int) -> None:
+        """Leave everything of the server behind: group, life, descriptors; `led` is closed once the first two are."""
         try:
             os.setsid()
             self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != server:  # it ended before this process could be told of its end
                 os._exit(1)
+            os.close(led)
             for descriptor, own in zip(given[:3], (0, 1, 2), strict=True):
                 os.dup2(descriptor, own)
             for descriptor in given[3:]:
@@ -181,13 +192,13 @@ class ForkServer:
                 os.killpg(session.pid, signal.SIGKILL)
 
 
-def preload() -> None:
-    """Import what the SDK imports when a session needs it."""
-    import datetime
-    import decimal
-    import fcntl
-
-    del datetime, decimal, fcntl
+def preload(provider: Provider) -> None:
+    """Import what a session imports when it needs it, and look at the dataclass of the configuration once."""
+    parts = [part for part in (provider.input, provider.output) if part is not None]
+    for name in (*_PRELOADS, *(name for part in parts for name in part.preloads)):
+        import_module(name)
+    with contextlib.suppress(ProviderError):  # settings without a default are missing
+        decode(provider.config(), {})
 
 
 def _check(own: set[int]) -> None:

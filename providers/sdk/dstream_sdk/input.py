@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from dstream_sdk.channel import LineReader, Writer, encode, log, widen
@@ -31,6 +31,10 @@ class Input(Generic[C]):
     discovers = False
     """Set if `plan` uses the network, for instance to list tables."""
 
+    preloads: Sequence[str] = ()
+    """Modules that a run imports when it needs them. They are imported once, before the processes of many sessions are
+    forked; a module that starts a thread or opens something when it is imported does not belong here."""
+
     def plan(self, config: C, context: PlanContext) -> Iterable[Resource | Stream | Released | Notice]:
         """Return the required objects, the delivered streams, released objects, and warnings.
 
@@ -38,12 +42,6 @@ class Input(Generic[C]):
         `discovers`; reading an unknown setting ends the call with the answer "deferred".
         """
         return ()
-
-    def preload(self) -> None:
-        """Import what `open` and the rest of a run import when they need it; called before sessions are forked.
-
-        Opens nothing and starts no thread, since the processes of several sessions would share it.
-        """
 
     def open(self, config: C, session: InputSession) -> None:
         """Connect and check, before the answer `ready`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
 from dstream_sdk import failpoints
@@ -37,6 +37,10 @@ class Output(Generic[C]):
     discovers = False
     """Set if `plan` uses the network."""
 
+    preloads: Sequence[str] = ()
+    """Modules that a run imports when it needs them. They are imported once, before the processes of many sessions are
+    forked; a module that starts a thread or opens something when it is imported does not belong here."""
+
     exact_numbers = False
     """Set to get fractions in parsed envelopes as Decimal, with all digits, instead of float."""
 
@@ -53,12 +57,6 @@ class Output(Generic[C]):
         `discovers`.
         """
         return ()
-
-    def preload(self) -> None:
-        """Import what `open` and the rest of a run import when they need it; called before sessions are forked.
-
-        Opens nothing and starts no thread, since the processes of several sessions would share it.
-        """
 
     def open(self, config: C, session: OutputSession) -> None:
         """Connect and check, before the answer `ready`.

@@ -144,10 +144,7 @@ def _fork_server(provider: Provider, reader: LineReader, writer: Writer) -> Call
     """Return the fork server of a provider that has loaded all that a session needs."""
     from dstream_sdk.fork_server import ForkServer, preload
 
-    preload()
-    for part in (provider.input, provider.output):
-        if part is not None:
-            part.preload()
+    preload(provider)
     server = ForkServer(reader.fd, writer)
 
     def session() -> int:

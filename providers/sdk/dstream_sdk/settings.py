@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from dstream_sdk.channel import UNKNOWN
@@ -87,6 +88,7 @@ def required(field: dataclasses.Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
+@cache
 def field_types(config: type[Any]) -> dict[str, Any]:
     """Return the resolved type of each field of a dataclass."""
     return typing.get_type_hints(config)

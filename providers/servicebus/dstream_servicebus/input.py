@@ -11,6 +11,8 @@ from dstream_servicebus.settings import InputSettings
 class ServiceBusInput(Input[InputSettings]):
     """Reads one queue or subscription. A message is completed when its position is committed, and not before."""
 
+    preloads = ("azure.servicebus", "dstream_servicebus.access", "dstream_servicebus.reading")
+
     def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
         """Needs nothing: the queue belongs to who writes to it. Names a stream where messages are no envelopes."""
         if config.format == "message":

@@ -18,6 +18,14 @@ _PARALLEL = 8
 class ServiceBusOutput(Output[OutputSettings]):
     """Sends every envelope to the entity of its table; `flush` returns when the service has stored all of them."""
 
+    preloads = (
+        "azure.servicebus",
+        "dstream_servicebus.access",
+        "dstream_servicebus.messages",
+        "dstream_servicebus.routing",
+        "dstream_servicebus.sender",
+    )
+
     def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
         """The queues, or the topics and subscriptions, of the tables that are sent. Talks to no server."""
         names = entities_of(config, context.task, context.streams)

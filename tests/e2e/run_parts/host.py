@@ -14,7 +14,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderSource, probe, resolve
 from dstream.registry.machine_records import MachineRecords
 from dstream.run import Endpoint, Flow, RunOptions, Silent, Stop, on_signals, run_flow
-from dstream.run.fork_servers import Begin, ForkServers, begin_alone
+from dstream.run.fork_servers import CAN_FORK, FORKS, Begin, ForkServers, begin_alone
 from dstream_state import LeaseLost, open_backend
 from tests.e2e.run_parts.mutants import MUTANTS
 
@@ -86,6 +86,7 @@ def forked(flow: Flow) -> Begin:
     """Fork each process, from a server of its own: only the first server of a side has the fault of a test."""
 
     def begin(name, side, inherit):
+        assert CAN_FORK and FORKS in side.info.capabilities
         return ForkServers([flow], worthwhile=1).begin(name, side, inherit)
 
     return begin
