@@ -18,6 +18,24 @@ def absolute_path(environment: Mapping[str, str] = os.environ) -> str:
     return os.pathsep.join(entry for entry in entries if Path(entry).is_absolute())
 
 
+def leave_out_current_folder() -> None:
+    """Drop the entries of PATH and PYTHONPATH that mean the current folder, for this process and all that it starts.
+
+    Libraries and providers look for programs, too: a login for Azure starts `az`, and a provider that is a Python file
+    starts `python3`. The folder that dstream itself was imported from stays.
+    """
+    if "PATH" in os.environ:
+        os.environ["PATH"] = absolute_path()
+    entries = os.environ.pop("PYTHONPATH", "").split(os.pathsep)
+    kept = [entry for entry in entries if Path(entry).is_absolute()]
+    if kept:
+        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
+    if kept != entries and entries != [""]:
+        source = Path(__file__).parents[1]
+        relative = {Path.cwd() / entry for entry in entries if entry not in kept} - {source}
+        sys.path[:] = [entry for entry in sys.path if Path.cwd() / entry not in relative]
+
+
 def find_program(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the path of a program: `name` itself if it is an absolute path, otherwise the first one on PATH."""
     if os.sep in name and not Path(name).is_absolute():

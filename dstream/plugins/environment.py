@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
+from dstream.programs import absolute_path
+
 ALLOWED = frozenset(
     {
         "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP",
@@ -24,7 +26,8 @@ def provider_environment(
 ) -> dict[str, str]:
     """Return the environment of a provider whose block names `names`; unset ones are left out.
 
-    `extra` is added as it is. Fault points (`DSTREAM_FAULT...`) pass through, since tests are about providers too.
+    PATH is without entries that mean the current folder. `extra` is added as it is. Fault points (`DSTREAM_FAULT...`)
+    pass through, since tests are about providers too.
     """
     source = os.environ if source is None else source
     named = frozenset(names)
@@ -33,5 +36,7 @@ def provider_environment(
         for name, value in source.items()
         if name in ALLOWED or name in named or name == _FAULT or name.startswith(_PREFIXES)
     }
+    if "PATH" in out:
+        out["PATH"] = absolute_path(out)
     out.update(extra)
     return out

@@ -3,11 +3,16 @@
 import ast
 import os
 import subprocess
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from dstream.programs import absolute_path, find_program, python_module
+from dstream.plugins.binary import Binary, ProviderSource
+from dstream.plugins.environment import provider_environment
+from dstream.plugins.process import begin_binary
+from dstream.programs import absolute_path, find_program, leave_out_current_folder, python_module
 from dstream.registry.errors import RegistryError
 from dstream.registry.oci.credentials import _ask_helper
 
@@ -57,6 +62,59 @@ def test_a_module_of_the_current_folder_is_not_imported(tmp_path):
     done = subprocess.run(python_module("dstream", "version"), cwd=tmp_path, env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.processes
+def test_python_m_dstream_imports_nothing_of_the_current_folder_either(tmp_path):
+    """Without -P, as somebody types it; a relative entry of PYTHONPATH is no better."""
+    for name in ("click", "msgspec", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"import pathlib; pathlib.Path('executed-{name}').touch()")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "networkx.py").write_text("import pathlib; pathlib.Path('executed-networkx').touch()")
+    (tmp_path / "dstream.hcl").write_text("locals {\n  a = 1\n}\n")
+    for path, arguments in ((None, ("version",)), ("lib", ("graph",))):
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env |= {"PYTHONPATH": path} if path else {}
+        command = [sys.executable, *([] if path is None else ["-P"]), "-m", "dstream", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert sorted(each.name for each in tmp_path.glob("executed-*")) == []
+
+
+@pytest.mark.parametrize("path", [":/usr/bin", ".:/usr/bin", "/usr/bin::/bin", "bin:/usr/bin"])
+def test_a_provider_finds_no_program_in_the_current_folder(path):
+    """A provider that is a file of Python starts `/usr/bin/env python3`, in the folder of the configuration."""
+    entries = provider_environment((), {"PATH": path})["PATH"].split(os.pathsep)
+    assert entries and all(entry.startswith("/") for entry in entries)
+
+
+@pytest.mark.processes
+def test_what_a_provider_starts_is_not_taken_from_the_checkout(tmp_path):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    mark = trap(checkout, "python3")
+    program = tmp_path / "dstream-in-x"
+    program.write_text("#!/usr/bin/env python3\nimport sys\n")
+    program.chmod(0o755)
+    binary = Binary((str(program),), ProviderSource("name", "x"), "sha256:x", str(checkout))
+    with mock.patch.dict(os.environ, {"PATH": f":{os.environ['PATH']}"}):
+        process = begin_binary(binary).result()
+    assert process.wait(60) == 0
+    process.close()
+    assert not mark.exists()
+
+
+def test_libraries_find_no_program_in_the_current_folder(monkeypatch, tmp_path):
+    """Such as the library for logins at Azure, which starts `az`."""
+    monkeypatch.chdir(tmp_path)
+    trap(tmp_path, "az")
+    monkeypatch.setenv("PATH", f":bin:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", ":lib:/absolute")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "lib"), "/absolute", *sys.path])
+    leave_out_current_folder()
+    assert all(entry.startswith("/") for entry in os.environ["PATH"].split(os.pathsep))
+    assert os.environ["PYTHONPATH"] == "/absolute"
+    assert sys.path[0] == "/absolute"
 
 
 def test_no_other_code_looks_for_programs_or_runs_modules():
