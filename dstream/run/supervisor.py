@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
+from dstream.run.descriptors import allow_descriptors
 from dstream.run.flow import Flow, RunOptions, RunOutcome, Status, Totals
 from dstream.run.fork_servers import Begin, ForkServers, begin_alone
 from dstream.run.reporter import Reporter
@@ -88,6 +89,7 @@ def run_flows(
     """
     outcomes: list[RunOutcome | None] = [None] * len(flows)
     servers = ForkServers(flow for flow, _ in flows)
+    allow_descriptors(len(flows))
 
     def one(at: int, flow: Flow, store: TaskStore) -> None:
         outcome = _caught(
