@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from dstream_servicebus.access import entities_client
+from dstream_servicebus.clients import entities_client
 from examples.try_azure import servicebus, sql
 from examples.try_azure.checks import Checks, Different, Stage, expect
 from examples.try_azure.trial import Trial

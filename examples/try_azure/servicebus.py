@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from dstream_sdk import decode
-from dstream_servicebus.access import entities_client, messages_client
-from dstream_servicebus.failures import kind_of
+from dstream_servicebus.clients import entities_client, messages_client
+from dstream_servicebus.service_errors import kind_of
 from dstream_servicebus.settings import Connection
 from examples.try_azure.checks import Checks, Stage, expect
 from examples.try_azure.trial import Trial

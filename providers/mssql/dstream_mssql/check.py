@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from dstream_mssql import statements
-from dstream_mssql.captures import instance_name
+from dstream_mssql.capture_instances import instance_name
 from dstream_mssql.catalog import Catalog, Source, look, retention_of
 from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.lsn import from_bytes, from_log, to_bytes, to_hex
@@ -32,8 +32,8 @@ from dstream_mssql.reader import TableReader
 from dstream_mssql.resources.cdc_database import CdcDatabase
 from dstream_mssql.resources.cdc_table import CdcTable
 from dstream_mssql.settings import Connection, InputSettings
-from dstream_mssql.start_forms import OFFSETS
-from dstream_mssql.starts import start_positions
+from dstream_mssql.start_positions import start_positions
+from dstream_mssql.start_setting import OFFSETS
 from dstream_sdk import Object, ProviderError, ResourceContext
 
 VARIABLE = "DATABASE_CONNECTION_STRING"

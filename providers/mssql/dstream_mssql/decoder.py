@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from dstream_mssql import forms
-from dstream_mssql.wire import RowBytes, WireColumn
+from dstream_mssql import json_values
+from dstream_mssql.tds_rows import RowBytes, WireColumn
 
 Walk = Callable[[bytes, int, list[Any]], tuple[int, bool]]
 _SHORT, _LONG, _EIGHT = Struct("<H"), Struct("<I"), Struct("<Q")
@@ -42,7 +42,7 @@ class Decoder:
         self.key = tuple(name for name in key if name in self.names)
         self.leading = leading
         self.large = tuple(name for name in large if name in self.names)
-        self._forms = [forms.form_of(column, strings=strings) for column in columns[leading:]]
+        self._forms = [json_values.form_of(column, strings=strings) for column in columns[leading:]]
         self._walk = self._compile()
 
     def fetch(self, source: RowBytes, found: list[Any]) -> bool:
@@ -78,7 +78,7 @@ class Decoder:
             "chunks": _chunks,
             "variant": _variant,
             "join": b"".join,
-            "null": forms.NULL,
+            "null": json_values.NULL,
             "Short": (IndexError, StructError),
         }
         for at, form in enumerate(self._forms):
@@ -152,14 +152,14 @@ class Decoder:
             return expression if raw else f"f{at}({expression})"
 
         kind = column.kind
-        if kind in forms.FIXED:
-            size = forms.FIXED[kind]
+        if kind in json_values.FIXED:
+            size = json_values.FIXED[kind]
             return [f"v{at} = {made(f'b[p : p + {size}]')}; p += {size}"]
-        if kind == forms.VARIANT:
+        if kind == json_values.VARIANT:
             return [f"r, p = variant(b, p, n); v{at} = {empty} if r is None else {made('r')}"]
-        if kind == forms.XML or column.long:
+        if kind == json_values.XML or column.long:
             return [f"r, p = chunks(b, p, n); v{at} = {empty} if r is None else {made('r')}"]
-        if kind in forms.BY_SHORT:
+        if kind in json_values.BY_SHORT:
             return [
                 "k = short(b, p)[0]; p += 2",
                 f"if k == 0xFFFF: v{at} = {empty}",
@@ -168,7 +168,7 @@ class Decoder:
                 "    if p > n: return start, False",
                 f"    v{at} = {made('b[q:p]')}",
             ]
-        if kind in forms.BY_BYTE:
+        if kind in json_values.BY_BYTE:
             return [
                 "k = b[p]; p += 1",
                 f"if not k: v{at} = {empty}",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from dstream_mssql.captures import captures_of, instance_name, key_of
+from dstream_mssql.capture_instances import captures_of, instance_name, key_of
 from dstream_mssql.catalog import Catalog, check_key, json_schema, look
 from dstream_mssql.database import connect, target_of
 from dstream_mssql.names import Pattern, Table
-from dstream_mssql.patience import patiently
 from dstream_mssql.resources.marker import Made, read_markers
+from dstream_mssql.retry import patiently
 from dstream_mssql.selection import parse_list
 from dstream_mssql.settings import InputSettings
 from dstream_sdk import InvalidError, Notice, Released, Resource, Stream

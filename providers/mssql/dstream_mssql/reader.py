@@ -22,7 +22,7 @@ from dstream_mssql.lsn import from_bytes, to_bytes, to_hex
 from dstream_mssql.names import Table
 from dstream_mssql.position import Place
 from dstream_mssql.settings import InputSettings
-from dstream_mssql.wire import RowBytes
+from dstream_mssql.tds_rows import RowBytes
 from dstream_sdk import DeniedError, InvalidError, ProviderError, log
 
 _LEAST_LINE, _MOST_OF_A_COLUMN, _LARGE = 200, 256, 32_768

@@ -7,23 +7,23 @@ from dataclasses import replace
 from functools import partial
 
 from dstream_mssql import statements
-from dstream_mssql.captures import unrecorded_columns
+from dstream_mssql.capture_instances import unrecorded_columns
 from dstream_mssql.catalog import Catalog, Source, look
 from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.errors import Lost, reached
-from dstream_mssql.follow import Follower, Track
+from dstream_mssql.follower import Follower, Track
+from dstream_mssql.health_checks import Watch
 from dstream_mssql.lsn import from_bytes, to_bytes, to_hex
 from dstream_mssql.names import Table
-from dstream_mssql.pacing import Pace
-from dstream_mssql.patience import FIRST_PAUSE, LONGEST_PAUSE, patiently
-from dstream_mssql.places import REREAD, place_of, readers_of
+from dstream_mssql.poll_schedule import Pace
 from dstream_mssql.position import Place, Position
+from dstream_mssql.resume import REREAD, place_of, readers_of
+from dstream_mssql.retry import FIRST_PAUSE, LONGEST_PAUSE, patiently
 from dstream_mssql.selection import keys_of, parse_list, patterns_of
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.snapshot import SnapshotReader
-from dstream_mssql.start_forms import start_of
-from dstream_mssql.starts import start_positions
-from dstream_mssql.watch import Watch
+from dstream_mssql.start_positions import start_positions
+from dstream_mssql.start_setting import start_of
 from dstream_sdk import DeniedError, InputSession, ProviderError, RetriableError, Stopped, log
 from dstream_sdk.pool import Pool
 

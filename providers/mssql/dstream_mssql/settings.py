@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dstream_mssql.start_forms import check_start
+from dstream_mssql.start_setting import check_start
 from dstream_sdk import Duration, setting
 
 

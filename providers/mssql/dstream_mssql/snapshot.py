@@ -30,7 +30,7 @@ from dstream_mssql.lsn import from_bytes, from_log, to_hex
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import TableReader
 from dstream_mssql.settings import InputSettings
-from dstream_mssql.wire import RowBytes
+from dstream_mssql.tds_rows import RowBytes
 from dstream_sdk import DeniedError, InputSession, InvalidError, RetriableError, Stopped, log
 from dstream_sdk.pool import Pool
 from dstream_sdk.snapshot import TableSnapshot

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dstream_mssql.captures import instance_name
+from dstream_mssql.capture_instances import instance_name
 from dstream_mssql.database import connect, target_of
 from dstream_mssql.names import Table
 from providers.mssql.tests.harness import Json, ResourceRun, config_of, plan, read

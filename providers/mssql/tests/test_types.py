@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dstream_mssql import forms
-from dstream_mssql.wire import WireColumn
+from dstream_mssql import json_values
+from dstream_mssql.tds_rows import WireColumn
 from providers.mssql.tests.harness import config_of, read
 from tests.services.mssql.server import SqlServer
 from tests.services.mssql.types import SqlType
@@ -155,14 +155,14 @@ def test_values_as_strings_are_the_same_texts(server: SqlServer):
 @pytest.mark.parametrize("text", ["1.4013e-45", "3.4028235e+38", "16777216.0", "-0.1", "1.1754944e-38"])
 def test_a_real_is_a_short_number_that_is_the_same_again(text: str):
     raw = struct.pack("<f", float(text))
-    shown = forms.number(raw).decode()
+    shown = json_values.number(raw).decode()
     assert struct.pack("<f", float(shown)) == raw
     assert float(shown) == float(text)
 
 
 def test_a_type_that_is_not_known_is_named():
     with pytest.raises(LookupError, match="0xf3"):
-        forms.form_of(WireColumn("c", 0xF3))
+        json_values.form_of(WireColumn("c", 0xF3))
 
 
 def test_a_value_larger_than_many_packets_and_rows_around_it(server: SqlServer):

@@ -10,9 +10,9 @@ from dstream_mssql.connection_string import Target, parse
 from dstream_mssql.decoder import Decoder
 from dstream_mssql.lsn import from_hex, from_log, to_bytes, to_hex
 from dstream_mssql.names import Table, parse_pattern, parse_table, quote
-from dstream_mssql.pacing import Pace
+from dstream_mssql.poll_schedule import Pace
 from dstream_mssql.position import Place, Position
-from dstream_mssql.wire import WireColumn
+from dstream_mssql.tds_rows import WireColumn
 from dstream_sdk import InvalidError
 
 

@@ -9,7 +9,7 @@ from dstream_pulumi.plugin import Plugin
 from dstream_sdk import UNKNOWN, Catalog, ResourceType
 
 if TYPE_CHECKING:
-    from dstream_pulumi.running import Running
+    from dstream_pulumi.plugin_instance import Running
 
 C = TypeVar("C")
 Settings = Callable[[Any], Mapping[str, Mapping[str, Any]]]
@@ -34,7 +34,7 @@ class PluginCatalog(Catalog[C]):
 
     def describe(self, given: Mapping[str, Any], types: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Return the descriptions of those types that the plugins have. Asks a plugin once, then its cached schema."""
-        from dstream_pulumi.running import Running
+        from dstream_pulumi.plugin_instance import Running
 
         found: dict[str, Mapping[str, Any]] = {}
         opened: dict[str, Running] = {}
@@ -54,8 +54,8 @@ class PluginCatalog(Catalog[C]):
 
     def kind(self, config: Any, type: str) -> ResourceType[Any] | None:
         """Return what serves a type. Plugins are started when the first object is asked about."""
-        from dstream_pulumi.objects import PluginType
-        from dstream_pulumi.running import Running
+        from dstream_pulumi.plugin_instance import Running
+        from dstream_pulumi.plugin_type import PluginType
 
         plugin = self._plugin_of(type, config)
         if plugin is None:

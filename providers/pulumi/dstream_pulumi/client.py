@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from dstream_pulumi.engine import Engine
-from dstream_pulumi.failures import explain
+from dstream_pulumi.plugin_errors import explain
 from dstream_pulumi.process import PluginProcess
-from dstream_pulumi.wire import to_struct
+from dstream_pulumi.struct_values import to_struct
 from dstream_sdk import InvalidError, ProviderError, log
 
 _MEGABYTES = 400 * 1024 * 1024

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dstream_pulumi.notes import texts_at, unwrap_secrets
 from dstream_pulumi.plugin import Plugin
-from dstream_pulumi.wire import from_struct, to_struct
+from dstream_pulumi.private_state import texts_at, unwrap_secrets
+from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_sdk import InvalidError, ProviderError
 
 if TYPE_CHECKING:
-    from dstream_pulumi.running import Running
+    from dstream_pulumi.plugin_instance import Running
 
 Invokes = Mapping[str, Callable[[dict[str, Any]], Mapping[str, Any]]]
 Settings = Mapping[str, Mapping[str, Any]]
@@ -87,7 +87,7 @@ class Functions:
         return from_struct(getattr(answer, "return"))
 
     def _plugin(self, package: str) -> Running:
-        from dstream_pulumi.running import Running
+        from dstream_pulumi.plugin_instance import Running
 
         with self._lock:
             if package not in self._running:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_pulumi.signatures import is_unknown
+from dstream_pulumi.special_values import is_unknown
 from dstream_sdk import UNKNOWN, WITHHELD, ProviderError, ResourceContext
 
 

@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
-from dstream_pulumi.foreseen import foreseen
 from dstream_pulumi.functions import Functions
 from dstream_pulumi.plugin import Plugin
-from dstream_pulumi.registered import STACK, Registered, check_plugin
+from dstream_pulumi.predicted_outputs import foreseen
+from dstream_pulumi.registrations import STACK, Registered, check_plugin
+from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_pulumi.timeouts import seconds_of
-from dstream_pulumi.wire import from_struct, to_struct
 from dstream_sdk import InvalidError, ProviderError, log
 
 STACK_REFERENCE = "pulumi:pulumi:StackReference"

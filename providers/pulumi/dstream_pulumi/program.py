@@ -44,9 +44,9 @@ def collect(
     the resources: the program may not ask for another version. `invokes` answers function calls by their token; with
     `settings`, the configurations of plugins by their names, plugins answer the other calls.
     """
-    from dstream_pulumi.collected import Collected
     from dstream_pulumi.functions import Functions
     from dstream_pulumi.monitor import Monitor
+    from dstream_pulumi.required_resources import Collected
 
     given = {plugin.name: plugin for plugin in plugins}
     functions = Functions(invokes or {}, given, settings)

@@ -13,7 +13,7 @@ from typing import Any
 
 from dstream_pulumi.inputs import has_unknown
 from dstream_pulumi.shapes import ANY, Member, Shape
-from dstream_pulumi.signatures import (
+from dstream_pulumi.special_values import (
     ARCHIVE,
     ASSET,
     OUTPUT,

@@ -14,7 +14,7 @@ from pulumi.runtime.proto import (
     status_pb2,
 )
 
-from dstream_pulumi import monitor, signatures
+from dstream_pulumi import monitor, special_values
 from dstream_pulumi.program import _UNSUPPORTED
 
 
@@ -76,13 +76,13 @@ def test_the_sdk_refuses_unsupported_features_in_the_words_that_are_understood()
 
 
 def test_the_marks_of_special_values_are_those_of_the_sdk():
-    assert rpc._special_sig_key == signatures.SIGNATURE
-    assert rpc._special_secret_sig == signatures.SECRET
-    assert rpc._special_asset_sig == signatures.ASSET
-    assert rpc._special_archive_sig == signatures.ARCHIVE
-    assert rpc._special_resource_sig == signatures.RESOURCE
-    assert rpc._special_output_value_sig == signatures.OUTPUT
-    assert signatures.UNKNOWN_TEXT == rpc.UNKNOWN
+    assert rpc._special_sig_key == special_values.SIGNATURE
+    assert rpc._special_secret_sig == special_values.SECRET
+    assert rpc._special_asset_sig == special_values.ASSET
+    assert rpc._special_archive_sig == special_values.ARCHIVE
+    assert rpc._special_resource_sig == special_values.RESOURCE
+    assert rpc._special_output_value_sig == special_values.OUTPUT
+    assert special_values.UNKNOWN_TEXT == rpc.UNKNOWN
 
 
 def test_the_service_of_plugins_has_the_methods_that_are_called():

@@ -3,8 +3,8 @@
 import pytest
 
 from dstream_pulumi import Plugin
-from dstream_pulumi.objects import PluginType
-from dstream_pulumi.running import Running
+from dstream_pulumi.plugin_instance import Running
+from dstream_pulumi.plugin_type import PluginType
 from dstream_sdk import UNKNOWN, WITHHELD, InvalidError, Object, ProviderError
 from tests.services.pulumi.serving import install
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dstream_pulumi.client import CUT_OFF
-from dstream_pulumi.present import present_outputs
+from dstream_pulumi.stable_outputs import present_outputs
 from dstream_sdk import (
     UNKNOWN,
     WITHHELD,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from dstream_pulumi import Plugin, PluginCatalog
-from dstream_pulumi.objects import PluginType
+from dstream_pulumi.plugin_instance import Running
+from dstream_pulumi.plugin_type import PluginType
 from dstream_pulumi.provider import OnePlugin, Settings
-from dstream_pulumi.running import Running
 from dstream_sdk import UNKNOWN, InvalidError, ProviderError, RetriableError
 from tests.services.shebang import shebang
 

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from dstream_pulumi import Plugin
 from dstream_pulumi.names import logical_name, snake, type_name
-from dstream_pulumi.notes import make_note, read_note, unwrap_secrets
+from dstream_pulumi.private_state import make_note, read_note, unwrap_secrets
 from dstream_pulumi.shapes import json_schema, members_of
-from dstream_pulumi.signatures import SIGNATURE, secret
+from dstream_pulumi.special_values import SIGNATURE, secret
+from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_pulumi.translate import from_pulumi, to_attributes, to_properties
-from dstream_pulumi.unsteady import is_unsteady
-from dstream_pulumi.wire import from_struct, to_struct
+from dstream_pulumi.volatile_outputs import is_unsteady
 from dstream_sdk import UNKNOWN, InvalidError
 
 NAMES = {

@@ -20,7 +20,7 @@ class ServiceBusInput(Input[InputSettings]):
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         """Make the clients; the queue is looked at when it is read."""
-        from dstream_servicebus.reading import Reader
+        from dstream_servicebus.reader import Reader
 
         self._reader = Reader(config, session)
 

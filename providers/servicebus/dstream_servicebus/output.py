@@ -39,8 +39,8 @@ class ServiceBusOutput(Output[OutputSettings]):
 
     def open(self, config: OutputSettings, session: OutputSession) -> None:
         """Look whether the entities are there, as far as the credentials allow to look."""
-        from dstream_servicebus.access import host_of, messages_client
-        from dstream_servicebus.messages import Preparer
+        from dstream_servicebus.clients import host_of, messages_client
+        from dstream_servicebus.outgoing_messages import Preparer
         from dstream_servicebus.routing import Router
         from dstream_servicebus.sender import EntitySender
 
@@ -119,13 +119,13 @@ class ServiceBusOutput(Output[OutputSettings]):
         return self._client.get_queue_sender(entity)
 
     def _exists(self, entity: str) -> bool | None:
-        from dstream_servicebus.access import exists
+        from dstream_servicebus.clients import exists
 
         return exists(self._config, self._config.entity, entity)
 
     def _check_entities(self) -> None:
         """Raise ProviderError if an entity is surely missing: better now than in the middle."""
-        from dstream_servicebus.failures import missing
+        from dstream_servicebus.service_errors import missing
 
         entities = self._router.planned
         if not entities:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import log
-from dstream_servicebus.messages import Prepared, properties_of, property_of
+from dstream_servicebus.outgoing_messages import Prepared, properties_of, property_of
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dstream_sdk import InvalidError, Resource, Stream
-from dstream_servicebus.access import host_of
+from dstream_servicebus.clients import host_of
 from dstream_servicebus.durations import short
 from dstream_servicebus.names import Naming, check, chosen, kebab
 from dstream_servicebus.settings import OutputSettings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import InvalidError, Resource
 from dstream_servicebus import durations
-from dstream_servicebus.access import SUFFIX
+from dstream_servicebus.clients import SUFFIX
 from dstream_servicebus.planning import receiving_of, settings_of
 from dstream_servicebus.settings import OutputSettings
 

@@ -14,7 +14,9 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import ConflictError, DeniedError, ProviderError, RetriableError, log
-from dstream_servicebus.failures import (
+from dstream_servicebus.outgoing_messages import Prepared
+from dstream_servicebus.packing import Packer
+from dstream_servicebus.service_errors import (
     NO_REASON,
     Kind,
     closed_without_reason,
@@ -25,8 +27,6 @@ from dstream_servicebus.failures import (
     sentence,
     token_refused,
 )
-from dstream_servicebus.messages import Prepared
-from dstream_servicebus.packing import Packer
 from dstream_servicebus.settings import OutputSettings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from dstream_servicebus.envelopes import parse, text_of
-from dstream_servicebus.messages import identity_of
+from dstream_servicebus.outgoing_messages import identity_of
 from providers.servicebus.tests.harness import add, sending
 from tests.services.azure.running import ServiceBus
 

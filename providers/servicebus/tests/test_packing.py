@@ -12,7 +12,7 @@ from azure.servicebus.exceptions import MessageSizeExceededError
 from hypothesis import given
 from hypothesis import strategies as some
 
-from dstream_servicebus.messages import Prepared, properties_of
+from dstream_servicebus.outgoing_messages import Prepared, properties_of
 from dstream_servicebus.packing import Packer
 from providers.servicebus.tests.harness import add, sending
 from providers.servicebus.tests.recorded_in import change

@@ -12,7 +12,7 @@ import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from dstream_sdk import decode
-from dstream_servicebus.reading import Reader
+from dstream_servicebus.reader import Reader
 from dstream_servicebus.settings import InputSettings
 from providers.servicebus.tests.conftest import Folder
 from providers.servicebus.tests.harness import Emitted, add

@@ -15,8 +15,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.servicebus.management import CorrelationRuleFilter, SqlRuleFilter
 
 from dstream_sdk import ConflictError, DeniedError, RetriableError, decode
-from dstream_servicebus.access import entities_client
-from dstream_servicebus.reading import Reader
+from dstream_servicebus.clients import entities_client
+from dstream_servicebus.reader import Reader
 from dstream_servicebus.settings import Connection, InputSettings
 from providers.servicebus.tests.conftest import RECORDED
 from providers.servicebus.tests.harness import Emitted, add, sending

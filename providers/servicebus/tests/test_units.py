@@ -9,7 +9,7 @@ import pytest
 from dstream_sdk import Deferred, InvalidError, PlanContext, ProviderError, Stream, decode
 from dstream_sdk.channel import UNKNOWN
 from dstream_servicebus import durations
-from dstream_servicebus.access import host_of
+from dstream_servicebus.clients import host_of
 from dstream_servicebus.names import Naming, chosen
 from dstream_servicebus.output import ServiceBusOutput
 from dstream_servicebus.settings import InputSettings, OutputSettings

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dstream_sdk import ConflictError, InvalidError, Object, ResourceContext, ResourceType
 from dstream_servicebus import durations
-from dstream_servicebus.access import CLIENTS, host_of
-from dstream_servicebus.failures import of_entities
+from dstream_servicebus.clients import CLIENTS, host_of
+from dstream_servicebus.service_errors import of_entities
 from dstream_servicebus.settings import Connection
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dstream_pulumi.plugin import Plugin
-from dstream_pulumi.wire import from_struct
+from dstream_pulumi.struct_values import from_struct
 from dstream_sdk import InvalidError
 
 STACK = "pulumi:pulumi:Stack"

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from dstream_pulumi.names import snake, type_name
-from dstream_pulumi.notes import SHORTEST_ECHO, texts_at, unwrap_secrets
 from dstream_pulumi.plugin import Plugin
-from dstream_pulumi.registered import PROVIDERS, STACK, Registered, check_plugin
-from dstream_pulumi.signatures import ARCHIVE, ASSET, SIGNATURE, is_unknown, signature
+from dstream_pulumi.private_state import SHORTEST_ECHO, texts_at, unwrap_secrets
+from dstream_pulumi.registrations import PROVIDERS, STACK, Registered, check_plugin
+from dstream_pulumi.special_values import ARCHIVE, ASSET, SIGNATURE, is_unknown, signature
+from dstream_pulumi.struct_values import from_struct
 from dstream_pulumi.timeouts import seconds_of
-from dstream_pulumi.wire import from_struct
 from dstream_sdk import InvalidError, Resource
 
 Pair = tuple[str, str]
@@ -163,7 +163,7 @@ class Collected:
         plugin = self._plugins.get(found.request.type.partition(":")[0])
         about = None
         if plugin is not None:
-            from dstream_pulumi.running import Running
+            from dstream_pulumi.plugin_instance import Running
 
             running = Running(plugin, {})
             try:

@@ -14,7 +14,7 @@ from dstream_mssql.database import Database
 from dstream_mssql.lsn import from_bytes, from_hex, to_hex
 from dstream_mssql.names import parse_table
 from dstream_mssql.position import Place
-from dstream_mssql.start_forms import OFFSETS, is_lsn
+from dstream_mssql.start_setting import OFFSETS, is_lsn
 from dstream_sdk import log
 
 _HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dstream_pulumi.unsteady import is_unsteady
+from dstream_pulumi.volatile_outputs import is_unsteady
 from dstream_sdk import Object
 
 

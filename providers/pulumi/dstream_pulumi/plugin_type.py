@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dstream_pulumi.described import Described
 from dstream_pulumi.inputs import Inputs, has_unknown, has_withheld, known, seconds_left, visibly, without_unconfigured
 from dstream_pulumi.names import logical_name
-from dstream_pulumi.notes import (
+from dstream_pulumi.paths import first_step
+from dstream_pulumi.private_state import (
     Path,
     keep_note,
     make_note,
@@ -24,16 +24,16 @@ from dstream_pulumi.notes import (
     texts_at,
     unwrap_secrets,
 )
-from dstream_pulumi.paths import first_step
-from dstream_pulumi.present import present_outputs
+from dstream_pulumi.resource_type import Described
+from dstream_pulumi.stable_outputs import present_outputs
+from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_pulumi.translate import to_attributes, to_properties
-from dstream_pulumi.unsteady import is_unsteady
-from dstream_pulumi.wire import from_struct, to_struct
+from dstream_pulumi.volatile_outputs import is_unsteady
 from dstream_sdk import UNKNOWN, WITHHELD, InvalidError, Object, ProviderError, ResourceContext, ResourceType, fault
 
 if TYPE_CHECKING:
     from dstream_pulumi.client import Client
-    from dstream_pulumi.running import Running
+    from dstream_pulumi.plugin_instance import Running
 
 _NO_DIFFERENCE = 1
 """Of `DiffResponse.changes`: unknown 0, none 1, some 2."""
@@ -368,7 +368,7 @@ class PluginType(ResourceType[Any]):
         return "any" if member is None else member.shape.kind
 
     def _partial(self, problem: Any, given: Inputs, prior: Object | None, id_: str) -> ProviderError | None:
-        from dstream_pulumi.failures import partial_state
+        from dstream_pulumi.plugin_errors import partial_state
 
         found = partial_state(problem)
         if found is None:

@@ -14,7 +14,7 @@ import secrets as random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dstream_pulumi.signatures import SECRET, secret, signature
+from dstream_pulumi.special_values import SECRET, secret, signature
 from dstream_sdk import UNKNOWN, WITHHELD
 
 _DIGEST = "$secret"

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dstream_sdk import InputSession, ProviderError, RetriableError, log
-from dstream_servicebus.access import exists, host_of, messages_client
-from dstream_servicebus.failures import Kind, denied, kind_of, missing, sentence, token_refused
-from dstream_servicebus.received import line_of
+from dstream_servicebus.clients import exists, host_of, messages_client
+from dstream_servicebus.incoming_messages import line_of
+from dstream_servicebus.service_errors import Kind, denied, kind_of, missing, sentence, token_refused
 from dstream_servicebus.settings import InputSettings
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Captures: which capture instances of a table a task asks for, and what is to be said of columns that none captures.
 
 A capture instance keeps the columns that its table had when it was made, and a table has two at most. So when columns
-came, a second one is asked for beside the first; readers go over to it where it begins (`follow.py`). The first is let
+came, a second one is asked for beside the first; readers go over to it where it begins (follower.py). The first is let
 go when nothing is lost with it: when it reaches back no farther than the second. Every reader of the table (their
 number is unknown) then finds the content of the first in the second too. That is seen on the server alone, and stays
 true: cleanup moves the beginnings of both forward together.

@@ -20,12 +20,12 @@ from dstream_mssql import statements
 from dstream_mssql.database import Database
 from dstream_mssql.errors import Lost
 from dstream_mssql.lsn import from_bytes
-from dstream_mssql.pacing import Pace
-from dstream_mssql.patience import FIRST_PAUSE, LONGEST_PAUSE
+from dstream_mssql.poll_schedule import Pace
 from dstream_mssql.position import Place, Position
 from dstream_mssql.reader import Gap, Page, TableReader
+from dstream_mssql.reader_threads import Threads
+from dstream_mssql.retry import FIRST_PAUSE, LONGEST_PAUSE
 from dstream_mssql.settings import InputSettings
-from dstream_mssql.threads import Threads
 from dstream_sdk import InputSession, ProviderError, RetriableError, log
 from dstream_sdk.failpoints import armed, fault
 from dstream_sdk.pool import Pool

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dstream_pulumi.described import Described, described
 from dstream_pulumi.plugin import Plugin
+from dstream_pulumi.resource_type import Described, described
 from dstream_pulumi.schemas import Schema, open_schema, settings_as_pulumi
 from dstream_sdk import InvalidError
 

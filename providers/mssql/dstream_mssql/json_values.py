@@ -24,7 +24,7 @@ from struct import Struct
 
 import orjson
 
-from dstream_mssql.wire import WireColumn
+from dstream_mssql.tds_rows import WireColumn
 
 NULL = b"null"
 Form = Callable[[bytes], bytes]
