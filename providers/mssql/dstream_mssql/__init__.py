@@ -1,1 +1,1 @@
-"""The SQL Server provider: change tables (CDC) as an input, and change data capture as a resource."""
+"""The SQL Server provider: an input that reads CDC change tables, and resource types that manage CDC."""

@@ -6,12 +6,12 @@ from dstream_sdk import main
 
 
 def run_input() -> None:
-    """Run the input, which also manages the change data capture that it needs."""
+    """Run the input, which also manages the change data capture that its tasks require."""
     main("dstream_mssql.providers:input_provider")
 
 
 def run_resource() -> None:
-    """Manage change data capture that is written as resource blocks."""
+    """Serve the resource types for `resource` blocks."""
     main("dstream_mssql.providers:resource_provider")
 
 

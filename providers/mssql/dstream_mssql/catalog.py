@@ -1,4 +1,4 @@
-"""Catalog: the tables of a database, their columns and keys, and the capture instances that follow them."""
+"""Catalog: the tables of a database with their columns, keys and capture instances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_SUCH_OBJECT = 208
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `ordinal` is its number in the capture instance, for the mask of changed columns."""
+    """A column. `ordinal` is its number in the capture instance, as the update mask counts columns."""
 
     name: str
     type: str
@@ -30,26 +30,26 @@ class Column:
     precision: int = 0
     scale: int = 0
     id: int = 0
-    """Its number in the table, which no other column ever gets."""
+    """The column's id in the table. SQL Server never reuses it."""
     column_set: bool = False
-    """Whether it is the XML of all sparse columns, which is never captured."""
+    """Whether this is the XML column set of the sparse columns, which CDC never captures."""
 
     @property
     def selected(self) -> tuple[str, str, int | None]:
-        """What statements need of it."""
+        """Name, type and length, as `statements.selected` takes them."""
         return self.name, self.type, self.length
 
     @property
     def large(self) -> bool:
-        """Whether the row before an update lacks it unless the update changed it."""
+        """Whether before images have this column only if the update changed it."""
         return self.type in ("text", "ntext", "image", "xml") or self.length == -1
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A capture instance. `object_id` is its change table's: created again, it has another one.
+    """A capture instance. `object_id` is that of its change table; a recreated instance has a new one.
 
-    While `start_lsn` is 0 it has not begun: the capture agent has not come to it in the log, and it cannot be read.
+    While `start_lsn` is 0 the capture agent has not reached its creation in the log, and it cannot be read yet.
     """
 
     name: str
@@ -61,14 +61,14 @@ class Instance:
     columns: tuple[Column, ...]
     index: tuple[str, ...]
     command_ids: bool = False
-    """Whether its change table numbers the operations of a transaction."""
+    """Whether its change table has the column `__$command_id`."""
     altered: bool = False
-    """Whether the table was altered after it was made, as far as the capture agent has come and this login may ask."""
+    """Whether `cdc.ddl_history` records an ALTER TABLE since its creation; False if this login cannot read it."""
 
 
 @dataclass(slots=True)
 class Source:
-    """A table as it is: `instances` are those that follow it, the oldest first."""
+    """A table with its capture instances, oldest first."""
 
     table: Table
     object_id: int
@@ -77,16 +77,16 @@ class Source:
     instances: tuple[Instance, ...] = ()
 
     @property
-    def begun(self) -> tuple[Instance, ...]:
-        """The capture instances that can be read."""
+    def readable(self) -> tuple[Instance, ...]:
+        """The capture instances that the capture agent has started."""
         return tuple(instance for instance in self.instances if instance.start_lsn)
 
     @property
     def uncaptured(self) -> tuple[str, ...]:
-        """Columns that came to the table after its newest capture instance was made, which therefore lacks them.
+        """Columns that were added after the newest capture instance was created, and that it therefore lacks.
 
-        A column that was dropped and came again under its name is one of them: it has another number. A column that was
-        left out when the instance was created is none, as long as a later column was captured.
+        A column that was dropped and added again counts, because its id is new. A column that was left out when the
+        instance was created does not count, as long as a later column is captured.
         """
         if not self.instances:
             return ()
@@ -98,7 +98,7 @@ class Source:
         )
 
     def key(self, chosen: Sequence[str] = ()) -> tuple[str, ...]:
-        """The columns of the key: those that the user chose, the primary key's, those of CDC's unique index."""
+        """Return the key columns: those configured, else the primary key, else CDC's unique index."""
         if chosen:
             return tuple(chosen)
         if self.primary_key:
@@ -108,20 +108,20 @@ class Source:
 
 @dataclass(slots=True)
 class Catalog:
-    """What one look at the database found."""
+    """The contents of a database at one moment."""
 
     database: str
     cdc: bool
     snapshot_isolation: bool
     guid: str
     read_only: bool = False
-    """Whether this is a replica that can only be read: locks are not taken there, and nothing can be enabled."""
+    """Whether this is a read-only replica, where no locks are taken and CDC cannot be enabled."""
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
 
-    def chosen(self, patterns: Sequence[Pattern], exclude: Sequence[Pattern] = ()) -> list[Source]:
-        """The tables that patterns name, in a fixed order; wild ones only find tables that have CDC.
+    def selected(self, patterns: Sequence[Pattern], exclude: Sequence[Pattern] = ()) -> list[Source]:
+        """Return the tables that match, in a fixed order. Wildcards match only tables with CDC.
 
-        No patterns mean all tables that have CDC. Tables that a pattern names are not here if there are none such.
+        Without patterns, all tables with CDC match. A named table that does not exist is skipped; see `missing`.
         """
         found: dict[tuple[str, str], Source] = {}
         if not patterns:
@@ -138,14 +138,14 @@ class Catalog:
         return [one for one in found.values() if not any(pattern.matches(one.table) for pattern in exclude)]
 
     def missing(self, patterns: Sequence[Pattern]) -> list[str]:
-        """Tables that are named and do not exist."""
+        """Return the named tables that do not exist."""
         return [
             pattern.table.full for pattern in patterns if not pattern.wild and pattern.table.folded not in self.sources
         ]
 
 
 def retention_of(database: Database) -> int | None:
-    """Minutes after which cleanup removes changes, None where the job does not exist yet. Raises ProviderError."""
+    """Return the retention in minutes, or None if the cleanup job does not exist yet. Raises ProviderError."""
     try:
         found = database.rows(statements.RETENTION_IN_AZURE if database.in_azure else statements.RETENTION)
     except InvalidError as problem:
@@ -155,8 +155,8 @@ def retention_of(database: Database) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def look(database: Database) -> Catalog:
-    """Look at the database. Raises ProviderError."""
+def read_catalog(database: Database) -> Catalog:
+    """Read the catalog of the database. Raises ProviderError."""
     found = database.rows(statements.DATABASE)
     if not found:
         raise ProviderError("Database not found", "sys.databases does not have the database of this connection")
@@ -223,7 +223,7 @@ _FORMATS = {"datetimeoffset": "date-time", "date": "date", "uniqueidentifier": "
 
 
 def json_schema(columns: Sequence[Column], *, strings: bool) -> Mapping[str, Any]:
-    """The JSON Schema of a table's `data`. Computed columns are not captured."""
+    """Return the JSON Schema of a table's `data`, without computed columns, which CDC does not capture."""
     properties: dict[str, Any] = {}
     for column in columns:
         if column.computed or column.column_set:
@@ -250,7 +250,7 @@ def json_schema(columns: Sequence[Column], *, strings: bool) -> Mapping[str, Any
 
 
 def check_key(source: Source, key: Sequence[str]) -> None:
-    """InvalidError if a key names a column that the table does not have."""
+    """Raise InvalidError if a key names a column that the table does not have."""
     names = {column.name for column in source.columns}
     unknown = [name for name in key if name not in names]
     if unknown:

@@ -1,9 +1,10 @@
-"""dstream-check-mssql: tries on a real server all that the input relies on, and prints how each thing went.
+"""dstream-check-mssql: verifies on a real server everything that the input relies on, and prints each result.
 
-The tests of this provider run against a stand-in; this is for users of a real server. It reads the connection string
-from DATABASE_CONNECTION_STRING. With --read-only it runs what `plan` and `run` ask, and changes nothing; without, it
-also runs what `apply` does, by the same code: it creates a table `dbo.dstream_check`, captures it, changes rows, reads
-their changes with the input, adds a column, reads on in a second capture instance, and removes everything.
+The tests of this provider run against an emulated server; this command is for users of a real one. It reads the
+connection string from DATABASE_CONNECTION_STRING. With --read-only it runs the queries of `plan` and `run`, and changes
+nothing. Without it, it also runs the code of `apply`: it creates a table `dbo.dstream_check`, enables CDC on it,
+changes rows, reads the changes with the input, adds a column, continues in a second capture instance, and removes
+everything.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from typing import Any
 
 from dstream_mssql import statements
 from dstream_mssql.capture_instances import instance_name
-from dstream_mssql.catalog import Catalog, Source, look, retention_of
+from dstream_mssql.catalog import Catalog, Source, read_catalog, retention_of
 from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.lsn import from_bytes, from_log, to_bytes, to_hex
 from dstream_mssql.names import Table
-from dstream_mssql.planning import discovered
-from dstream_mssql.position import Place
+from dstream_mssql.planning import discovered_resources
+from dstream_mssql.position import TablePosition
 from dstream_mssql.reader import TableReader
 from dstream_mssql.resources.cdc_database import CdcDatabase
 from dstream_mssql.resources.cdc_table import CdcTable
@@ -61,13 +62,13 @@ _EXPECTED: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Report:
-    """What was tried, and how it went."""
+    """The results so far."""
 
     failed: int = 0
     values: dict[str, Any] = field(default_factory=dict)
 
     def attempt(self, what: str, try_: Callable[[], object], *, needed: bool = True) -> bool:
-        """Try one thing; say how it went. What is not needed is skipped when the login may not do it."""
+        """Run one check and print its result. With `needed=False`, a failure counts as skipped."""
         try:
             found = try_()
         except (ProviderError, AssertionError, subprocess.SubprocessError, ValueError) as problem:
@@ -80,16 +81,14 @@ class Report:
 
 
 def main() -> None:
-    """Check the server; the exit code is 1 if something that is needed failed."""
+    """Check the server. Exits with 1 if a required check failed."""
     options = argparse.ArgumentParser(prog="dstream-check-mssql", description=__doc__)
-    options.add_argument("--read-only", action="store_true", help="ask only, change nothing")
+    options.add_argument("--read-only", action="store_true", help="change nothing")
     options.add_argument("--patience", type=float, default=60, help="seconds to wait for the capture agent (60)")
     given = options.parse_args()
     text = os.environ.get(VARIABLE, "")
     if not text:
-        sys.exit(
-            f"Set {VARIABLE} to the connection string: it is not taken from the command line, where others see it."
-        )
+        sys.exit(f"Set {VARIABLE} to the connection string. The command line would show it to other users.")
     report = Report()
     try:
         database = connect(target_of(text))
@@ -102,12 +101,12 @@ def main() -> None:
             change(report, database, text, given.patience)
     finally:
         database.close()
-    print(f"\n{report.failed} failed." if report.failed else "\nAll that is needed works.")
+    print(f"\n{report.failed} failed." if report.failed else "\nAll required checks passed.")
     sys.exit(1 if report.failed else 0)
 
 
 def ask(report: Report, database: Database, text: str) -> None:
-    """Everything that `plan` and `run` ask of a server, by their own code; nothing is changed."""
+    """Run the queries of `plan` and `run` by their own code. Nothing is changed."""
 
     def one(sql: str, *parameters: Any) -> Any:
         found = database.rows(sql, *parameters)
@@ -121,7 +120,7 @@ def ask(report: Report, database: Database, text: str) -> None:
         return f"{where}, {one(_VERSION)}"
 
     def catalog() -> str:
-        found = report.values["catalog"] = look(database)
+        found = report.values["catalog"] = read_catalog(database)
         captured = sum(bool(source.instances) for source in found.sources.values())
         replica = "; a read-only replica" if found.read_only else ""
         cdc = "on" if found.cdc else "off"
@@ -155,46 +154,46 @@ def ask(report: Report, database: Database, text: str) -> None:
         report.attempt("offsets of the older project", lambda: len(database.rows(statements.OFFSETS)))
     report.attempt("times that captured tables were altered", lambda: one(statements.ALTERATIONS), needed=False)
     for source in found.sources.values():
-        for instance in source.begun[:1]:
+        for instance in source.readable[:1]:
             report.attempt(f"lowest LSN of {instance.name}", partial(lsn, statements.MIN_LSN, instance.name))
             report.attempt(f"changes of {instance.name}", partial(_first_changes, database, source, text))
             report.attempt(f"rows of {source.table.full} (for snapshots)", partial(_first_row, database, source))
 
 
 def _planned(text: str) -> list[object]:
-    return list(discovered(InputSettings(connection_string=text), (), {}))
+    return list(discovered_resources(InputSettings(connection_string=text), (), {}))
 
 
 def _first_row(database: Database, source: Source) -> None:
-    """Begin to read the rows of a table, as a snapshot does, and stop after the first."""
+    """Start reading the rows of a table as a snapshot does, and stop after the first row."""
     with database.errors(f"read the rows of {source.table.full}"):
-        columns = [column.selected for column in source.begun[0].columns if not column.computed]
+        columns = [column.selected for column in source.readable[0].columns if not column.computed]
         cursor = database.execute(statements.rows(source.table, columns))
         cursor.fetchone()
         cursor.close()
 
 
 def _first_changes(database: Database, source: Source, text: str) -> str:
-    """Read the first change of a table, and what follows it in its transaction, as a task does."""
-    instance = source.begun[0]
+    """Read the first change of a table, and the rest of its transaction, as a task does."""
+    instance = source.readable[0]
     ((newest,),) = database.rows(statements.MAX_LSN)
     if from_bytes(newest) < instance.start_lsn:
         return "none captured yet"
     reader = TableReader(source, instance, source.key(), InputSettings(connection_string=text))
     first = reader.page(
-        database, Place(instance.name, instance.object_id, instance.start_lsn - 1), from_bytes(newest), 1
+        database, TablePosition(instance.name, instance.object_id, instance.start_lsn - 1), from_bytes(newest), 1
     )
     count = first.count
     if first.full:
-        count += reader.page(database, first.place, from_bytes(newest), 1).count
+        count += reader.page(database, first.position, from_bytes(newest), 1).count
     return f"{count} read" + ("" if instance.command_ids else ", by the function: there is no __$command_id")
 
 
 def change(report: Report, database: Database, text: str, patience: float) -> None:
-    """Make a captured table, change rows, read them back with the input itself, and remove everything."""
+    """Create a captured table, change rows, read the changes with the input, and remove everything."""
     if report.values["catalog"].sources.get(TABLE.folded) is not None:
         report.attempt(
-            f"{TABLE.full} is there already: left alone", lambda: _fail("remove or rename it, then try again")
+            f"{TABLE.full} already exists and is not touched", lambda: _fail("remove or rename it, then try again")
         )
         return
     made_cdc = not report.values["catalog"].cdc
@@ -241,7 +240,7 @@ def _request(text: str) -> ResourceContext[Connection]:
 
 
 def read_back(text: str, patience: float) -> str:
-    """Read until the changes have been captured; AssertionError if they are not what was written."""
+    """Read until the changes have been captured. Raises AssertionError if they differ from what was written."""
     end = time.monotonic() + patience
     while True:
         found = session(_settings(text))
@@ -269,7 +268,7 @@ def read_back(text: str, patience: float) -> str:
 
 
 def snapshot(database: Database, text: str) -> str:
-    """Read rows as of one moment; AssertionError if they are not there."""
+    """Read a consistent snapshot. Raises AssertionError if its rows are missing."""
     database.run("insert a row", "INSERT INTO dbo.dstream_check (Id, Name) VALUES (7, N'in the snapshot')")
     found = session({**_settings(text), "snapshot": "initial"})
     reads = [one["data"]["Id"] for one in found if one["metadata"]["OperationType"] == "Read"]
@@ -279,31 +278,31 @@ def snapshot(database: Database, text: str) -> str:
 
 
 def alter(report: Report, database: Database, text: str, patience: float) -> None:
-    """Add a column, make the second capture instance that `plan` would ask for, and read on in it."""
+    """Add a column, create the second capture instance that `plan` would require, and continue reading in it."""
 
     def made() -> str:
-        catalog = look(database)
+        catalog = read_catalog(database)
         source = catalog.sources[TABLE.folded]
         if source.uncaptured != ("Note",):
             raise AssertionError(f"one column was added, and these seem to be new: {', '.join(source.uncaptured)}")
-        database.run("make it", statements.enabling(TABLE, instance_name(TABLE, 2), ""))
+        database.run("create the capture instance", statements.enable_capture(TABLE, instance_name(TABLE, 2), ""))
         return instance_name(TABLE, 2)
 
     if all(
         (
             report.attempt("add a column", partial(database.run, "do it", f"ALTER TABLE {TABLE.sql} ADD Note int")),
-            report.attempt("see that it is not captured, make a second capture instance", made),
+            report.attempt("detect that it is not captured, create a second capture instance", made),
             report.attempt(
                 "insert a row with it",
                 partial(database.run, "do it", f"INSERT INTO {TABLE.sql} (Id, Note) VALUES (8, 5)"),  # noqa: S608 - quoted
             ),
         )
     ):
-        report.attempt("the input goes over to the second capture instance", lambda: gone_over(text, patience))
+        report.attempt("the input switches to the second capture instance", lambda: switched(text, patience))
 
 
-def gone_over(text: str, patience: float) -> str:
-    """Read until the row with the new column has come; AssertionError if anything before it is missing or twice."""
+def switched(text: str, patience: float) -> str:
+    """Read until the row with the new column arrives. Raises AssertionError for a missing or repeated row."""
     end = time.monotonic() + patience
     while True:
         found = [(one["data"]["Id"], one["data"].get("Note")) for one in session(_settings(text))]
@@ -322,7 +321,7 @@ def _settings(text: str) -> dict[str, Any]:
 
 
 def session(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The envelopes of one session of the input, up to the present end."""
+    """Return the envelopes of one session of the input, up to the current end."""
     opening = {"command": "run", "protocol": 2, "role": "input", "task": "check", "until": "current", "config": config}
     command = [sys.executable, "-P", "-m", "dstream_mssql", "in"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -1,10 +1,10 @@
-"""Connection strings: ADO.NET and ODBC style key=value pairs, and URLs, as one Target.
+"""Connection strings: parses ADO.NET and ODBC key=value pairs, and URLs, into a Target.
 
     Server=tcp:db.example.com,1433;Database=shop;User ID=reader;Password="a;b";Encrypt=yes
     Driver={ODBC Driver 18};Server=db\\INSTANCE;Database=shop;UID=reader;PWD={p}}w};TrustServerCertificate=yes
     sqlserver://reader:p%40ss@db.example.com:1433?database=shop&encrypt=disable
 
-Problems name the key, never a value: the string holds a password.
+Error messages name the key and never a value, because the string has a password in it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _PAIR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect, as whom, and how."""
+    """The server to connect to, the credentials, and the connection options."""
 
     host: str
     database: str
@@ -65,23 +65,23 @@ class Target:
     user: str = ""
     password: str = ""
     authentication: str = "sql"
-    """sql, or an access token from Azure: default (whatever is there), managed (identity), principal (service)."""
+    """`sql`, or the source of an Azure access token: `default`, `managed` (identity) or `principal` (service)."""
     tenant: str = ""
     encrypt: bool = True
     trust: bool = False
     certificate_host: str = ""
     authority: str = ""
-    """A file with the certificates of authorities; the system's by default."""
+    """A file with CA certificates; the system's by default."""
     read_only: bool = False
     application: str = "dstream"
     timeout: float = 15.0
     packet_size: int = 16000
     ignored: tuple[str, ...] = ()
-    """Keys that have no effect here."""
+    """Keys of the string that this provider ignores."""
 
 
 def parse(text: str) -> Target:
-    """The target that a connection string names. ValueError, without any of its values, for a wrong one."""
+    """Parse a connection string. Raises ValueError, whose message has no values of the string."""
     text = text.strip()
     if re.match(r"(sqlserver|mssql)(\+\w+)?://", text):
         return _make(_from_url(text))
@@ -140,7 +140,7 @@ def _make(pairs: list[tuple[str, str]]) -> Target:
         raise ValueError("Windows logins (Integrated Security) are not supported: use a SQL login or Azure AD")
     host, instance, port = _server(given)
     if not given.get("database"):
-        raise ValueError("Database is missing: change data capture belongs to one")
+        raise ValueError("Database is missing: change data capture belongs to a database")
     authentication = _authentication(given)
     encrypt = given.get("encrypt", "yes").lower()
     if encrypt == "strict":
@@ -192,10 +192,10 @@ def _authentication(given: Mapping[str, str]) -> str:
     if kind is None:
         raise ValueError(
             "Authentication is SqlPassword, ActiveDirectoryDefault, ActiveDirectoryManagedIdentity or "
-            "ActiveDirectoryServicePrincipal (those that work without a person at the keyboard)"
+            "ActiveDirectoryServicePrincipal (the ones that work without user interaction)"
         )
     if kind == "sql" and not given.get("user"):
-        raise ValueError("User ID is missing: give one with its password, or an Authentication of Azure AD")
+        raise ValueError("User ID is missing: set User ID and Password, or an Authentication of Azure AD")
     if kind == "principal" and not (given.get("user") and given.get("password")):
         raise ValueError("a service principal needs its client id as User ID and its secret as Password")
     return kind

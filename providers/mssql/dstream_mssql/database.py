@@ -1,6 +1,6 @@
-"""Connections: one place that opens them; `errors.py` turns the driver's errors into ours.
+"""Database connections. `errors.py` converts the driver's errors.
 
-The driver is imported when a connection is opened, not before. A connection string is never part of an error.
+The driver is imported when a connection is opened, not before. No error message has the connection string in it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dstream_sdk import InvalidError
 AZURE_SQL_DATABASE, MANAGED_INSTANCE = 5, 8
 """EngineEdition of Azure SQL Database, and of Managed Instance, which has an agent."""
 STATEMENT_TIMEOUT = 300.0
-"""Seconds that the server may take for one answer; whoever waits longer than this has lost the connection."""
+"""Seconds to wait for one response. After that the connection counts as lost."""
 
 _SCOPE = "https://database.windows.net/.default"
 
 
 def target_of(connection_string: str) -> Target:
-    """The target of a setting. Raises InvalidError."""
+    """Parse the setting `connection_string`. Raises InvalidError."""
     try:
         return parse(connection_string)
     except ValueError as problem:
@@ -32,7 +32,7 @@ def target_of(connection_string: str) -> Target:
 
 
 class Database:
-    """One connection. Not for use by several threads at once."""
+    """One connection. Not safe for concurrent use."""
 
     def __init__(self, connection: Any, target: Target) -> None:
         self.name = target.database
@@ -57,25 +57,25 @@ class Database:
         return self._edition
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """The rows that a statement returns; its parameters are @P1, @P2 ... Raises ProviderError, Lost."""
+        """Return the rows of a statement with the parameters @P1, @P2 ... Raises ProviderError, Lost."""
         with self.errors("ask SQL Server"):
             cursor = self.execute(sql, *parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
     def run(self, doing: str, sql: str, *parameters: Any) -> None:
-        """Run a statement to its end. Raises ProviderError that says what was being done."""
+        """Execute a statement to completion. Raises ProviderError whose summary names `doing`."""
         with self.errors(doing):
             cursor = self.execute(sql, *parameters)
             while cursor.nextset():
                 pass
 
     def execute(self, sql: str, *parameters: Any) -> Any:
-        """A cursor on a statement's result. Raises the driver's errors: use it within `errors`."""
+        """Execute a statement and return its cursor. Raises the driver's errors; use it within `errors`."""
         import pytds
 
         cursor = self._connection.cursor()
         if parameters:
-            # Named ones, since the driver then leaves the text alone but for the sign that it formats with.
+            # With named parameters the driver only replaces the % placeholders and leaves the rest of the text alone.
             values = [pytds.Binary(one) if isinstance(one, bytes) else one for one in parameters]
             cursor.execute(sql.replace("%", "%%"), {f"P{number}": one for number, one in enumerate(values, 1)})
         else:
@@ -83,15 +83,15 @@ class Database:
         return cursor
 
     def errors(self, doing: str) -> contextlib.AbstractContextManager[None]:
-        """Turns the driver's errors within it into ours."""
+        """Return a context that converts the driver's errors."""
         return translated(doing, self._target)
 
     def snapshot(self) -> contextlib.AbstractContextManager[None]:
-        """A transaction whose reads all see the same moment (SNAPSHOT isolation)."""
+        """Return a transaction with SNAPSHOT isolation."""
         return self._transaction(5)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """A READ COMMITTED transaction, rolled back at its end: for locks."""
+        """Return a READ COMMITTED transaction that is rolled back at the end: for locks."""
         return self._transaction(2)
 
     @contextlib.contextmanager
@@ -102,17 +102,17 @@ class Database:
         try:
             yield
         finally:
-            with contextlib.suppress(Exception):  # the connection may be gone; then the transaction is too
+            with contextlib.suppress(Exception):  # a lost connection has ended the transaction already
                 self._connection.autocommit = True
 
     def close(self) -> None:
         """Close the connection."""
-        with contextlib.suppress(Exception):  # it is going away
+        with contextlib.suppress(Exception):  # nothing to do about a failed close
             self._connection.close()
 
 
 def connect(target: Target) -> Database:
-    """An open connection in autocommit mode. Raises ProviderError, Lost."""
+    """Open a connection in autocommit mode. Raises ProviderError, Lost."""
     import pytds
     from pytds import instance_browser_client
 
@@ -159,7 +159,7 @@ def _credentials(target: Target) -> dict[str, Any]:
 
 
 _sources: dict[tuple[str, str, str], Callable[[], str]] = {}
-"""Where tokens come from: each keeps its token until that is about to expire."""
+"""Token sources by (authentication, user, tenant). Each caches its token until shortly before it expires."""
 
 
 def _token(target: Target) -> Callable[[], str]:

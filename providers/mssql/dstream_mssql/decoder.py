@@ -1,8 +1,8 @@
-"""Decoder: compiled per result, it turns the rows that the server sends straight into pieces of JSON.
+"""Decoder: converts the rows of a result from TDS bytes to JSON, by a function compiled for its columns.
 
-For each set of columns a function is generated that walks through the bytes of rows and appends, for each, a tuple of
-the leading columns as they are (of a change table: LSN, sequence, operation, mask), the members of `data` and the key.
-With large columns there follow the members without these, and their values.
+The function appends a tuple for each row: the leading columns as raw bytes (of a change table: LSN, sequence,
+operation, mask), the members of `data`, and the key. If there are large columns, the members without them and their
+values follow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NULL_CHUNKS = 0xFFFFFFFFFFFFFFFF
 class Decoder:
     """Decodes the rows of one set of columns.
 
-    The first `leading` columns are handed on raw (bytes, None for NULL); those after them are the members of `data`.
+    The first `leading` columns are returned raw (bytes, None for NULL). The others are the members of `data`.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Decoder:
         self.key = tuple(name for name in key if name in self.names)
         self.leading = leading
         self.large = tuple(name for name in large if name in self.names)
-        self._forms = [json_values.form_of(column, strings=strings) for column in columns[leading:]]
+        self._encoders = [json_values.encoder_of(column, strings=strings) for column in columns[leading:]]
         self._walk = self._compile()
 
     def fetch(self, source: RowBytes, found: list[Any]) -> bool:
-        """Append some rows that follow in `source`; False when there are no more. Raises the driver's errors."""
+        """Append the next rows of `source` to `found`. Returns False at the end. Raises the driver's errors."""
         waiting, required = source.rest, 0
         while True:
             more = source.take()
@@ -57,7 +57,7 @@ class Decoder:
             if ended or not more:
                 source.end(waiting[at:])
                 return False
-            # One value may be larger than all that has come: ask again when there is twice as much.
+            # One value may be larger than the buffer: try again when the buffer has doubled.
             required = 0 if at else len(waiting) * 2
             waiting = waiting[at:]
             if at:
@@ -65,7 +65,7 @@ class Decoder:
                 return True
 
     def all(self, source: RowBytes) -> list[Any]:
-        """All rows."""
+        """Return all rows."""
         found: list[Any] = []
         while self.fetch(source, found):
             pass
@@ -81,7 +81,7 @@ class Decoder:
             "null": json_values.NULL,
             "Short": (IndexError, StructError),
         }
-        for at, form in enumerate(self._forms):
+        for at, form in enumerate(self._encoders):
             scope[f"f{at + self.leading}"] = form
         bitmap = (len(self.columns) + 7) // 8
         lines = [
@@ -108,7 +108,7 @@ class Decoder:
             "    except Short:",
             "        return start, False",
         ]
-        # The source is made of numbers and of bytes literals written by repr, of nothing that came from outside.
+        # The generated source has only numbers and bytes literals written by repr, no text from outside.
         exec(compile("\n".join(lines), "<decoder>", "exec"), scope)  # noqa: S102 - see above
         walk: Walk = scope["walk"]
         return walk
@@ -122,7 +122,7 @@ class Decoder:
         return row
 
     def _object(self, names: Sequence[str]) -> str:
-        """The members of a JSON object, without its braces."""
+        """Return an expression for the members of a JSON object, without the braces."""
         pieces = []
         for count, name in enumerate(names):
             pieces.append(repr((b"," if count else b"") + orjson.dumps(name) + b":"))
@@ -144,7 +144,7 @@ class Decoder:
         return out
 
     def _read(self, at: int, column: WireColumn) -> list[str]:
-        """Statements that read the value at `p` into `v{at}` and move `p` behind it."""
+        """Return statements that read the value at `p` into `v{at}` and advance `p`."""
         raw = at < self.leading
         empty = "None" if raw else "null"
 
@@ -181,7 +181,7 @@ class Decoder:
 
 
 def _chunks(b: bytes, p: int, n: int) -> tuple[bytes | None, int]:
-    """A value that comes in chunks. IndexError if it does not end within `b`."""
+    """Read a value that is sent in chunks. Raises IndexError if `b` does not have all of it."""
     (size,) = _EIGHT.unpack_from(b, p)
     p += 8
     if size == _NULL_CHUNKS:

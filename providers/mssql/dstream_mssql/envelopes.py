@@ -1,4 +1,4 @@
-"""Envelopes: the lines of change data, made of what the decoder found in a change table's rows."""
+"""Envelopes: change table rows, as the decoder returns them, to lines of JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NAMES = {DELETE: "Delete", INSERT: "Insert", AFTER: "Update"}
 
 
 class Envelopes:
-    """Makes the lines of one table.
+    """Encodes the rows of one table.
 
-    `large` are pairs of name and ordinal of the columns that the row before an update lacks unless they changed.
+    `large` has the name and ordinal of each column that before images have only if the update changed it.
     """
 
     def __init__(self, table: Table, *, before_images: bool, large: Sequence[tuple[str, int]] = ()) -> None:
@@ -32,23 +32,23 @@ class Envelopes:
         self._truncate = b'{"data":{},"metadata":{%b,"OperationType":"Truncate","LSN":"' % names
 
     def changes(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
-        """Lines of rows of the change table, in the order of (LSN, command, sequence, operation).
+        """Return the lines of change table rows, which are ordered by (LSN, command, sequence, operation).
 
-        The two rows of an update become one line; its row before is found by the key, or else by its turn.
+        The two rows of an update become one line. The before image is matched by key, or else by order.
         """
         lines: list[bytes] = []
         waiting: list[tuple[bytes | None, bytes]] = []
         last: tuple[tuple[bytes, ...], int] | None = None
         group: tuple[Any, ...] = ()
-        place = step = order = b""
+        lsn_hex = step = order = b""
         ordinal = 0
         middle, join, images = self._middle, b"".join, self._before_images
         for row in rows:
             lsn, seq, operation, mask, command, data, key = row[:7]
             number = operation[0]
             if (lsn, seq, command) != group:
-                group, place, step = (lsn, seq, command), lsn.hex().encode(), seq.hex().encode()
-                # With numbers of operations the sequence does not order them; without, it does.
+                group, lsn_hex, step = (lsn, seq, command), lsn.hex().encode(), seq.hex().encode()
+                # The command orders the operations of a transaction if there is one, otherwise the sequence does.
                 order = step if command is None else b"%010d/%b" % (int.from_bytes(command, "little"), step)
             if number == BEFORE:
                 if images or key is not None:
@@ -69,17 +69,17 @@ class Envelopes:
                         b'{"data":{',
                         data,
                         middle[number],
-                        place,
+                        lsn_hex,
                         b'","Seq":"',
                         step,
                         b'"' if key is None else b'","Key":{' + key + b"}",
                         more,
                         b',"Position":"',
-                        place,
+                        lsn_hex,
                         b"/",
                         order,
                         b'/%d/%04d","TransactionID":"' % (number, ordinal),
-                        place,
+                        lsn_hex,
                         b'"}}\n',
                     )
                 )
@@ -87,7 +87,7 @@ class Envelopes:
         return lines
 
     def _pair(self, key: bytes | None, waiting: list[tuple[bytes | None, bytes]]) -> bytes:
-        """What the row before adds to an update's metadata."""
+        """Return what the before image adds to the metadata of an update."""
         at = next((at for at, one in enumerate(waiting) if one[0] == key), 0)
         old_key, before = waiting.pop(at)
         out = b""
@@ -96,7 +96,7 @@ class Envelopes:
         return out + b',"Before":{' + before + b"}" if self._before_images else out
 
     def _without(self, members: bytes, values: Sequence[bytes], mask: bytes) -> bytes:
-        """The members of a row before an update: large values only if the update changed them."""
+        """Return the members of a before image, with a large value only if the update changed it."""
         out = [members] if members else []
         for (name, ordinal), value in zip(self._large, values, strict=True):
             at, bit = divmod(ordinal - 1, 8)
@@ -105,16 +105,21 @@ class Envelopes:
         return b",".join(out)
 
     def read(self, rows: Sequence[tuple[Any, ...]], lsn: str, first: int) -> list[bytes]:
-        """Lines of rows of the table itself, as of an LSN; `first` is the number of the first of them."""
-        place = lsn.encode()
+        """Return the lines of snapshot rows as of an LSN. `first` is the number of the first row."""
+        lsn_hex = lsn.encode()
         lines = []
         for number, (data, key, *_) in enumerate(rows, first):
             own = b'"' if key is None else b'","Key":{' + key + b"}"
             lines.append(
-                b'{"data":{' + data + self._read + place + own + b',"Position":"%b/%020d/0/0000"}}\n' % (place, number)
+                b'{"data":{'
+                + data
+                + self._read
+                + lsn_hex
+                + own
+                + b',"Position":"%b/%020d/0/0000"}}\n' % (lsn_hex, number)
             )
         return lines
 
     def truncate(self, lsn: str) -> bytes:
-        """The line that says that all rows are gone."""
+        """Return the line that removes all rows of the table."""
         return self._truncate + lsn.encode() + b'","Position":"%b/%020d/0/0000"}}\n' % (lsn.encode(), 0)

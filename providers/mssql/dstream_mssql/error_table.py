@@ -1,8 +1,8 @@
-"""The errors of SQL Server that dstream tells apart: number, class, and where Microsoft documents it.
+"""The error table: numbers of SQL Server errors with their class and Microsoft's documentation of them.
 
-This is the only list: connections, statements, start-up and `docs/sqlserver.md` all read it. An error that it does not
-have is judged by its severity: from 20 on the server ends the connection, from 17 on it lacks a resource, and below the
-statement is wrong.
+Connections, statements, start-up and `docs/sqlserver.md` all use this table. An error that is not listed is classified
+by severity: from 20 the server has closed the connection, from 17 it lacks a resource, below that the statement is at
+fault.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What an error means. The value is its name in messages and in the documentation."""
+    """The class of an error. The value is its name in messages and in the documentation."""
 
     LOST = "lost"
     TRANSIENT = "transient"
@@ -32,7 +32,7 @@ ACTIONS = {
     Kind.GAP: "compares the checkpoint with what is left; `on_gap` decides",
     Kind.FATAL: "tries the table again while the others continue; `on_table_error` decides",
 }
-"""What dstream does, by class."""
+"""How dstream reacts, by class."""
 
 _LEARN = "https://learn.microsoft.com/"
 SOURCES = {
@@ -49,12 +49,12 @@ SOURCES = {
     "errors": _LEARN + "sql/relational-databases/errors-events/database-engine-events-and-errors",
     "azure-cdc": _LEARN + "azure/azure-sql/database/change-data-capture-overview",
 }
-"""Pages of Microsoft, by the short name that entries use."""
+"""Microsoft's pages, by the short name that entries use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of some errors. `denied_at_first`: before a first connection they count as denied."""
+    """A group of errors. With `denied_at_first` they count as denied until the first connection succeeds."""
 
     numbers: tuple[int, ...]
     kind: Kind
@@ -139,13 +139,13 @@ TABLE = (
     Entry((102, 156, 207, 208, 209, 245, 911, 2812, 15151), Kind.INVALID, "object, column or syntax unknown", "errors"),
     Entry((605, 823, 824), Kind.FATAL, "damaged page", "errors"),
 )
-"""All of them."""
+"""All entries."""
 
 BY_NUMBER = {number: entry for entry in TABLE for number in entry.numbers}
 
 
 def kind_of(number: int, severity: int) -> Kind:
-    """The class of an error; one that the table does not have is judged by its severity."""
+    """Return the class of an error, by severity if the table does not have it."""
     if number in BY_NUMBER:
         return BY_NUMBER[number].kind
     if severity >= 20:
@@ -154,7 +154,7 @@ def kind_of(number: int, severity: int) -> Kind:
 
 
 def matrix() -> str:
-    """The table as Markdown: errors, meaning, class, what dstream does, source."""
+    """Return the table as Markdown: errors, meaning, class, reaction, source."""
     lines = ["| errors | meaning | class | dstream | source |", "|---|---|---|---|---|"]
     for entry in TABLE:
         numbers = ", ".join(map(str, entry.numbers))

@@ -1,4 +1,4 @@
-"""Errors of the driver as errors of ours, by the table of `error_table.py`. A password is never part of one."""
+"""Converts the driver's errors to provider errors, by `error_table.py`. No message has the password in it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ADDRESS = re.compile(r"IP address '([^']+)'")
 
 
 class Lost(RetriableError):
-    """The connection broke, or there is none: the request itself is not wrong."""
+    """The connection broke or could not be opened. The request itself is valid."""
 
 
 class RangeError(ProviderError):
-    """The server does not have the range of log sequence numbers that was asked for."""
+    """The capture instance does not have the requested LSN range."""
 
 
 _CLASSES: dict[Kind, type[ProviderError]] = {
@@ -34,22 +34,22 @@ _CLASSES: dict[Kind, type[ProviderError]] = {
 }
 
 _reached: set[tuple[str, str]] = set()
-"""Hosts and databases that a connection was opened to, now or in the session whose checkpoint this one continues."""
+"""Hosts and databases that were connected to, in this session or in the one whose checkpoint it resumes."""
 
 
 def reached(target: Target) -> None:
-    """Note that the target exists and lets this login in: from now on its absence is taken for a failover."""
+    """Record that the target exists and accepts this login. From now on a missing database counts as a failover."""
     _reached.add((target.host, target.database))
 
 
 def number_of(problem: BaseException) -> int:
-    """The server's number of an error of ours, 0 if the server did not send one."""
+    """Return the server's number of an error, or 0 if the server did not send one."""
     return getattr(problem, "number", 0)
 
 
 @contextlib.contextmanager
 def translated(doing: str, target: Target, address: str = "") -> Iterator[None]:
-    """Turn errors of the driver within it into ours. `address` is this client's, for what a firewall refuses."""
+    """Convert the driver's errors within the context. `address` is this client's, for messages about firewalls."""
     import pytds
 
     summary = f"Could not {doing}"
@@ -71,9 +71,9 @@ def translated(doing: str, target: Target, address: str = "") -> Iterator[None]:
 
 
 def name_all_errors() -> None:
-    """Make the driver's exceptions carry the numbers of all errors that came with them: it keeps the last alone.
+    """Make the driver's exceptions carry the numbers of all errors of a response; by default they have only the last.
 
-    A refused login ends in 18456 whatever the reason was that came before it.
+    A refused login always ends with 18456, and the reason comes before it.
     """
     from pytds import tds_base, tds_session
 
@@ -94,7 +94,7 @@ def name_all_errors() -> None:
 
 
 def scrub(text: str, target: Target) -> str:
-    """The text without the password."""
+    """Return the text without the password."""
     return text.replace(target.password, "(password)") if target.password else text
 
 

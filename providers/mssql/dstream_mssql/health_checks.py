@@ -1,4 +1,4 @@
-"""Watch: what would go wrong in silence: a capture agent that stands still, and cleanup that comes near."""
+"""Health checks: warn about a capture agent that has stopped, and about cleanup that will remove unread changes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dstream_mssql.settings import InputSettings
 from dstream_sdk import ProviderError, RetriableError, log
 from dstream_sdk.durations import describe_duration
 
-_BETWEEN_LOOKS, _BETWEEN_WARNINGS = 60.0, 3600.0
+_CHECK_SECONDS, _WARNING_SECONDS = 60.0, 3600.0
 
 
-class Watch:
-    """Looks now and then, and warns at most once an hour about the same."""
+class HealthChecks:
+    """Runs the checks periodically. Each warning is logged at most once an hour."""
 
     def __init__(self, config: InputSettings) -> None:
         self._agent_timeout = config.agent_timeout
@@ -27,17 +27,17 @@ class Watch:
         self._due = 0.0
         self._warned_at: dict[str, float] = {}
         self._refused: set[str] = set()
-        self._between = min(_BETWEEN_LOOKS, max(1.0, self._agent_timeout / 4))
+        self._interval = min(_CHECK_SECONDS, max(1.0, self._agent_timeout / 4))
 
-    def look(self, database: Database, oldest: int | None) -> None:
-        """Look, if that is due. `oldest` is the LSN from which the table that is farthest behind reads on.
+    def run(self, database: Database, oldest: int | None) -> None:
+        """Run the checks if they are due. `oldest` is the LSN of the table that is farthest behind.
 
-        Raises ProviderError if the agent stands still and that is to fail.
+        Raises ProviderError if the agent has stopped and `on_agent_stop` is "fail".
         """
         now = time.monotonic()
         if now < self._due:
             return
-        self._due = now + self._between
+        self._due = now + self._interval
         self._agent(database, now)
         if oldest is not None:
             self._retention(database, oldest, now)
@@ -50,14 +50,14 @@ class Watch:
         last = self._ask("the capture agent's errors", lambda: _one(database, statements.CAPTURE_ERRORS))
         scanned = self._ask("the scans of the log", lambda: _one(database, statements.SCAN_AGE))
         detail = (
-            f"the capture agent wrote nothing for {describe_duration(age)}; it writes an entry every few minutes even "
-            f"without changes. Changes are not being captured. {self._remedy(database)}"
+            f"the capture agent has written nothing for {describe_duration(age)}; it writes an entry every few minutes "
+            f"even without changes. Changes are not being captured. {self._remedy(database)}"
             + (f" It read the log {describe_duration(scanned)} ago." if scanned is not None else "")
             + (f" Its last error: {last}" if last else "")
         )
         if self._fail:
             raise ProviderError("The capture agent has stopped", detail)
-        self._tell("agent", detail, now)
+        self._warn("agent", detail, now)
 
     def _remedy(self, database: Database) -> str:
         if database.in_azure:
@@ -79,7 +79,7 @@ class Watch:
         left = minutes * 60 - age
         if left >= min(self._warning, minutes * 30):
             return
-        self._tell(
+        self._warn(
             "retention",
             f"the oldest unread change is {describe_duration(age)} old, and cleanup removes changes after "
             f"{describe_duration(minutes * 60)}: {describe_duration(max(left, 0))} left. Let the task catch up, or "
@@ -88,9 +88,9 @@ class Watch:
         )
 
     def _ask(self, what: str, question: Callable[[], Any]) -> Any:
-        """An answer, None if there is none or this server does not give it. Raises RetriableError.
+        """Return the result of a query, or None if the server does not provide it. Raises RetriableError.
 
-        A check that cannot be made is reported once and left out: the data does not depend on it.
+        A check that is not possible is logged once and then skipped; the data does not depend on it.
         """
         if what in self._refused:
             return None
@@ -103,13 +103,13 @@ class Watch:
             log(f"no safety check of {what}: {problem.detail}")
             return None
 
-    def _tell(self, about: str, text: str, now: float) -> None:
-        if now - self._warned_at.get(about, -_BETWEEN_WARNINGS) >= _BETWEEN_WARNINGS:
+    def _warn(self, about: str, text: str, now: float) -> None:
+        if now - self._warned_at.get(about, -_WARNING_SECONDS) >= _WARNING_SECONDS:
             self._warned_at[about] = now
             log(f"warning: {text}")
 
 
 def _one(database: Database, sql: str, *parameters: Any) -> Any:
-    """The one value that a statement returns, None if it returns none."""
+    """Return the single value of a statement, or None if it has no row."""
     found = database.rows(sql, *parameters)
     return found[0][0] if found else None

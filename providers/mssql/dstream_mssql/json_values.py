@@ -1,12 +1,12 @@
-"""Forms: how a value of each SQL type becomes JSON, from the bytes that the server sends, losing nothing.
+"""JSON values: converts the bytes of each SQL type to JSON without loss.
 
     tinyint ... bigint                        a number
-    decimal, numeric, money, smallmoney       a number with all its digits (read it as a decimal, if digits matter)
-    real, float                               a number that is the same value again
+    decimal, numeric, money, smallmoney       a number with all its digits (parse it as a decimal to keep them)
+    real, float                               a number that parses to the same value
     bit                                       true, false
     date, time, datetime, datetime2 ...       a string in ISO form, with as many digits as the type has
-    datetimeoffset                            the same with the offset: local time, as it was written
-    uniqueidentifier                          a string, in capitals as SQL Server prints it
+    datetimeoffset                            the same with its offset
+    uniqueidentifier                          a string in upper case, as SQL Server prints it
     binary, varbinary, rowversion             a string of hexadecimal digits that begins with 0x
     sql_variant                               as its base type
     everything else                           a string
@@ -27,7 +27,7 @@ import orjson
 from dstream_mssql.tds_rows import WireColumn
 
 NULL = b"null"
-Form = Callable[[bytes], bytes]
+Encoder = Callable[[bytes], bytes]
 
 BIT, BITN, INT1, INT2, INT4, INT8, INTN = 0x32, 0x68, 0x30, 0x34, 0x38, 0x7F, 0x26
 REAL, FLOAT, FLOATN, SMALLMONEY, MONEY, MONEYN = 0x3B, 0x3E, 0x6D, 0x7A, 0x3C, 0x6E
@@ -47,11 +47,11 @@ FIXED = {
     SMALLDATETIME: 4,
     DATETIME: 8,
 }
-"""Types that come without a length, since the column is NOT NULL."""
+"""Types that are sent without a length, because the column is NOT NULL."""
 BY_BYTE = (INTN, BITN, FLOATN, MONEYN, DATETIMEN, DECIMAL, NUMERIC, GUID, DATE, TIME, DATETIME2, DATETIMEOFFSET)
 """Types whose length is one byte, 0 for NULL."""
 BY_SHORT = (NVARCHAR, NCHAR, VARCHAR, CHAR, VARBINARY, BINARY)
-"""Types whose length is two bytes, 0xFFFF for NULL; in chunks if they are long."""
+"""Types whose length is two bytes, 0xFFFF for NULL; the (max) types are sent in chunks."""
 
 _INT64, _INT32, _FLOAT, _DOUBLE = Struct("<q"), Struct("<i"), Struct("<f"), Struct("<d")
 _GUID, _DATETIME, _SMALL = Struct("<IHH"), Struct("<iI"), Struct("<HH")
@@ -59,15 +59,15 @@ _SECONDS_A_DAY = 86_400
 _EPOCH_1900 = date(1900, 1, 1).toordinal()
 
 
-def form_of(column: WireColumn, *, strings: bool = False) -> Form:
-    """What turns the bytes of a value of this column into JSON. LookupError for a type that is not known."""
-    form = _form(column.kind, column.scale)
+def encoder_of(column: WireColumn, *, strings: bool = False) -> Encoder:
+    """Return the function that converts the bytes of a column's values to JSON. Raises LookupError for other types."""
+    form = _encoder(column.kind, column.scale)
     if strings and column.kind in _UNQUOTED:
         return lambda raw: b'"' + form(raw) + b'"'
     return _variant_as_string if strings and column.kind == VARIANT else form
 
 
-def _form(kind: int, scale: int) -> Form:
+def _encoder(kind: int, scale: int) -> Encoder:
     if kind in (DECIMAL, NUMERIC):
         return lambda raw: decimal(raw, scale)
     if kind == TIME:
@@ -77,7 +77,7 @@ def _form(kind: int, scale: int) -> Form:
     if kind == DATETIMEOFFSET:
         return lambda raw: datetimeoffset(raw, scale)
     try:
-        return _FORMS[kind]
+        return _ENCODERS[kind]
     except KeyError:
         raise LookupError(f"values of the type number {kind:#x} cannot be read") from None
 
@@ -92,7 +92,7 @@ def text(raw: bytes) -> bytes:
 
 
 def integer(raw: bytes) -> bytes:
-    """Any integer; the one of a single byte has no sign."""
+    """Integers; tinyint is unsigned."""
     return b"%d" % int.from_bytes(raw, "little", signed=len(raw) > 1)
 
 
@@ -114,7 +114,7 @@ def number(raw: bytes) -> bytes:
 
 
 def scaled(value: int, scale: int) -> bytes:
-    """An integer with its point moved `scale` digits to the left."""
+    """An integer with its decimal point moved `scale` digits to the left."""
     if not scale:
         return b"%d" % value
     digits = b"%0*d" % (scale + 1, abs(value))
@@ -128,7 +128,7 @@ def decimal(raw: bytes, scale: int) -> bytes:
 
 
 def money(raw: bytes) -> bytes:
-    """money and smallmoney: an integer of ten-thousandths; of the long one the upper half comes first."""
+    """money and smallmoney: an integer of ten-thousandths. money has its upper half first."""
     if len(raw) == 8:
         raw = raw[4:] + raw[:4]
     return scaled(int.from_bytes(raw, "little", signed=True), 4)
@@ -136,7 +136,7 @@ def money(raw: bytes) -> bytes:
 
 @lru_cache(4096)
 def day(raw: bytes) -> bytes:
-    """date: days since the first of the year 1."""
+    """date: days since 0001-01-01."""
     return date.fromordinal(int.from_bytes(raw, "little") + 1).isoformat().encode()
 
 
@@ -156,7 +156,7 @@ def clock(ticks: int, scale: int) -> bytes:
 
 
 def datetimeoffset(raw: bytes, scale: int) -> bytes:
-    """datetimeoffset: a moment in UTC and the offset in minutes at which it was written."""
+    """datetimeoffset: the time in UTC, and its offset in minutes."""
     ticks = int.from_bytes(raw[:-5], "little")
     days = int.from_bytes(raw[-5:-2], "little") + 1
     offset = int.from_bytes(raw[-2:], "little", signed=True)
@@ -167,7 +167,7 @@ def datetimeoffset(raw: bytes, scale: int) -> bytes:
 
 
 def datetime(raw: bytes) -> bytes:
-    """datetime (in 300ths of a second, shown in milliseconds as SQL Server does) and smalldatetime (in minutes)."""
+    """datetime (in 300ths of a second, rounded to milliseconds as SQL Server does) and smalldatetime (in minutes)."""
     if len(raw) == 4:
         days, minutes = _SMALL.unpack(raw)
         return b'"' + _day(_EPOCH_1900 + days) + b"T" + clock(minutes * 60, 0) + b'"'
@@ -197,7 +197,7 @@ def variant(raw: bytes) -> bytes:
     if kind in (DECIMAL, NUMERIC):
         return decimal(value, properties[1])
     scale = properties[0] if kind in (TIME, DATETIME2, DATETIMEOFFSET) else 0
-    return _form(kind, scale)(value)
+    return _encoder(kind, scale)(value)
 
 
 def _variant_as_string(raw: bytes) -> bytes:
@@ -208,7 +208,7 @@ def _variant_as_string(raw: bytes) -> bytes:
 _UNQUOTED = {
     BIT, BITN, INT1, INT2, INT4, INT8, INTN, REAL, FLOAT, FLOATN, SMALLMONEY, MONEY, MONEYN, DECIMAL, NUMERIC,
 }  # fmt: skip
-_FORMS: dict[int, Form] = {
+_ENCODERS: dict[int, Encoder] = {
     **dict.fromkeys((INT1, INT2, INT4, INT8, INTN), integer),
     **dict.fromkeys((BIT, BITN), boolean),
     **dict.fromkeys((REAL, FLOAT, FLOATN), number),

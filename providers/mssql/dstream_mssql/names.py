@@ -1,4 +1,4 @@
-"""Names of tables: as users write them, as T-SQL needs them, and as envelopes carry them."""
+"""Table names: as users write them, quoted for T-SQL, and as envelopes have them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _NAME = re.compile(rf"(?:{_PART}\.)?{_PART}")
 
 
 def quote(identifier: str) -> str:
-    """An identifier in brackets, for T-SQL."""
+    """Return an identifier in brackets, for T-SQL."""
     return "[" + identifier.replace("]", "]]") + "]"
 
 
 def literal(text: str) -> str:
-    """A string, for T-SQL where no parameter can stand."""
+    """Return a string literal, for T-SQL that takes no parameters."""
     return "N'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Table:
-    """A table by schema and name. `str` is the envelope's TableName: without the schema if that is dbo."""
+    """A table by schema and name. `str` returns the TableName of envelopes, which leaves out the schema dbo."""
 
     schema: str
     name: str
@@ -34,7 +34,7 @@ class Table:
 
     @property
     def full(self) -> str:
-        """Schema and name, always both."""
+        """The name with its schema."""
         return f"{self.schema}.{self.name}"
 
     @property
@@ -44,20 +44,20 @@ class Table:
 
     @property
     def folded(self) -> tuple[str, str]:
-        """What makes two spellings the same table: names are compared without case, as most collations do."""
+        """Schema and name in lower case, for comparison: most collations ignore case."""
         return self.schema.lower(), self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What a user wrote for one or more tables."""
+    """A table name, possibly with wildcards."""
 
     schema: str
     name: str
     wild: bool
 
     def matches(self, table: Table) -> bool:
-        """Whether a table is meant."""
+        """Return whether a table matches."""
         if not self.wild:
             return (self.schema.lower(), self.name.lower()) == table.folded
         return fnmatch.fnmatchcase(table.schema.lower(), self.schema.lower()) and fnmatch.fnmatchcase(
@@ -66,18 +66,18 @@ class Pattern:
 
     @property
     def table(self) -> Table:
-        """The table, of a pattern that is not wild."""
+        """The table of a pattern without wildcards."""
         return Table(self.schema, self.name)
 
 
 def parse_pattern(text: str) -> Pattern:
-    """A pattern out of `name`, `schema.name`, either part in brackets or quotes, or with `*` and `?`.
+    """Parse `name` or `schema.name`; each part may be in brackets or quotes, or have the wildcards `*` and `?`.
 
-    A name alone means dbo; `*` alone means every schema. Raises ValueError for anything else.
+    A name without a schema is in dbo; `*` alone matches every schema. Raises ValueError.
     """
     found = _NAME.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is not the name of a table: write name or schema.name, odd names in [brackets]")
+        raise ValueError(f"{text!r} is not a table name: write name or schema.name, special characters in [brackets]")
     schema, name = _part(found.groups()[:3]), _part(found.groups()[3:])
     plain = [part for part in (found[3], found[6]) if part]
     wild = any(sign in part for part in plain for sign in "*?")
@@ -87,12 +87,12 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
-    """Patterns without repeats, in order."""
+    """Parse patterns, in order and without duplicates. Raises ValueError."""
     return tuple(dict.fromkeys(parse_pattern(text) for text in texts))
 
 
 def parse_table(text: str) -> Table:
-    """One table. Raises ValueError."""
+    """Parse the name of one table. Raises ValueError."""
     found = parse_pattern(text)
     if found.wild:
         raise ValueError(f"{text!r} matches several tables; expected one table")

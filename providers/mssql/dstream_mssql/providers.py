@@ -1,4 +1,4 @@
-"""What each executable is made of. A function imports only what its executable needs; the driver is imported when a
+"""The provider of each executable. Each function imports only what its executable needs; the driver is imported when a
 connection is opened."""
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ DISTRIBUTION = "dstream-provider-mssql"
 
 
 def input_provider() -> Provider:
-    """Return the input, which also manages the change data capture it needs."""
+    """Return the input, with the resource types that its tasks require."""
     from dstream_mssql.input import SqlServerInput
 
     return Provider("mssql", distribution=DISTRIBUTION, input=SqlServerInput(), resources=resource_types())
 
 
 def resource_provider() -> Provider:
-    """Return the resource types, for change data capture written as resource blocks."""
+    """Return the resource types alone, for `resource` blocks."""
     return Provider("mssql", distribution=DISTRIBUTION, resources=resource_types())

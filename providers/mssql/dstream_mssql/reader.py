@@ -1,9 +1,10 @@
-"""Reader: one page of one table's changes, from a capture instance to lines.
+"""Reader: reads a table's changes from a capture instance in pages.
 
-A page is what the server finds first after a place, and all that shares the last row's (LSN, command, sequence), as the
-two rows of an update do. Where a page ends is a place to go on from, within a transaction too. Microsoft says to order
-by the command, and not by the sequence. Only the change table itself has the command, so it is read directly, along its
-clustered index. Change tables of servers without KB 3030352 have no command: there the function is asked, by sequence.
+A page has the first rows after a position, and every row that shares (LSN, command, sequence) with its last one, as the
+two rows of an update do. The end of a page is a position to continue from, also within a transaction. Microsoft
+documents that `__$command_id` orders the changes of a transaction, and the sequence does not. Only the change table has
+that column, so the table is read directly, along its clustered index. Change tables of servers without KB 3030352 lack
+the column; these are read through the function, in the order of the sequence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dstream_mssql.envelopes import Envelopes
 from dstream_mssql.errors import RangeError
 from dstream_mssql.lsn import from_bytes, to_bytes, to_hex
 from dstream_mssql.names import Table
-from dstream_mssql.position import Place
+from dstream_mssql.position import TablePosition
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.tds_rows import RowBytes
 from dstream_sdk import DeniedError, InvalidError, ProviderError, log
@@ -34,11 +35,11 @@ class Gap(ProviderError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Lines, how many, and where the table has been read up to. `full`: there is more."""
+    """Lines with their count, and the position after them. `full` means that more changes follow."""
 
     lines: bytes
     count: int
-    place: Place
+    position: TablePosition
     full: bool
 
 
@@ -52,7 +53,7 @@ class TableReader:
         captured = {column.name for column in self.columns}
         self.key = tuple(name for name in key if name in captured)
         if len(self.key) < len(key):
-            self.key = ()  # a part of a key is none
+            self.key = ()  # part of a key does not identify a row
         self._large = [(one.name, one.ordinal) for one in self.columns if one.large]
         self._config = config
         self._envelopes = Envelopes(self.table, before_images=config.before_images, large=self._large)
@@ -68,38 +69,38 @@ class TableReader:
         self._row_bytes = float(max(_LEAST_LINE, sum(_size(one) for one in self.columns)))
 
     def batch_rows(self) -> int:
-        """How many rows a page of `batch_bytes` has, by what rows have turned out to need."""
+        """Return how many rows fit in `batch_bytes`, by the average size of the rows so far."""
         return max(1, min(self._config.max_batch_rows, int(self._config.batch_bytes / self._row_bytes)))
 
-    def page(self, database: Database, place: Place, upto: int, most: int | None = None) -> Page:
-        """The next page after `place`, of what is captured up to `upto`. Raises Gap, ProviderError."""
+    def page(self, database: Database, position: TablePosition, upto: int, most: int | None = None) -> Page:
+        """Return the next page after `position`, up to the LSN `upto`. Raises Gap, ProviderError."""
         rows = self.batch_rows() if most is None else max(1, min(most, self.batch_rows()))
-        if place.command is not None and not self.instance.command_ids:
-            log(f"{self.table.full}: delivers the transaction {to_hex(place.lsn)} again from its beginning")
-            place = place.before_transaction()
-        # A place of an earlier version, within a transaction and without a command: on by sequence to its end.
-        numbered = self.instance.command_ids and (place.seq is None or place.command is not None)
+        if position.command is not None and not self.instance.command_ids:
+            log(f"{self.table.full}: delivers the transaction {to_hex(position.lsn)} again from its beginning")
+            position = position.before_transaction()
+        # A position of an earlier version, within a transaction and without a command: finish it by sequence.
+        numbered = self.instance.command_ids and (position.seq is None or position.command is not None)
         if self.instance.command_ids and not numbered:
-            upto = place.lsn
-        found = self._rows(database, place, upto, rows, numbered=numbered)
+            upto = position.lsn
+        found = self._rows(database, position, upto, rows, numbered=numbered)
         lines = self._envelopes.changes(found)
         data = b"".join(lines)
         if lines:
             self._row_bytes = max(_LEAST_LINE / 4, 0.5 * self._row_bytes + 0.5 * len(data) / len(lines))
         if len(found) < rows:
-            return Page(data, len(lines), place.at(upto), full=False)
+            return Page(data, len(lines), position.at(upto), full=False)
         lsn, seq, _, _, command, *_ = found[-1]
-        reached = place.at(from_bytes(lsn), from_bytes(seq), int.from_bytes(command, "little") if numbered else None)
+        reached = position.at(from_bytes(lsn), from_bytes(seq), int.from_bytes(command, "little") if numbered else None)
         return Page(data, len(lines), reached, full=True)
 
-    def _rows(self, database: Database, place: Place, upto: int, rows: int, *, numbered: bool) -> list[Any]:
-        """The rows of a page, decoded. Raises Gap, ProviderError."""
-        within = place.seq is not None
-        parameters: list[object] = [rows, to_bytes(place.first), to_bytes(upto)]
-        if numbered and place.command is not None:
-            parameters.append(place.command)
-        if place.seq is not None:
-            parameters.append(to_bytes(place.seq))
+    def _rows(self, database: Database, position: TablePosition, upto: int, rows: int, *, numbered: bool) -> list[Any]:
+        """Return the decoded rows of a page. Raises Gap, ProviderError."""
+        within = position.seq is not None
+        parameters: list[object] = [rows, to_bytes(position.first), to_bytes(upto)]
+        if numbered and position.command is not None:
+            parameters.append(position.command)
+        if position.seq is not None:
+            parameters.append(to_bytes(position.seq))
         statement = (self._numbered if numbered else self._by_function)[within]
         try:
             with database.errors(f"read the changes of {self.table}"):
@@ -115,22 +116,22 @@ class TableReader:
                     )
                 found = decoder.all(source)
             if numbered:
-                self._check_complete(database, place)
+                self._check_complete(database, position)
         except RangeError as problem:
-            self._explain(database, place)
+            self._explain(database, position)
             raise ProviderError(problem.summary, problem.detail) from None
         except InvalidError as problem:
-            # It was right when the session began: the next one looks again at what there is.
+            # The statement was valid when the session started; the next session reads the catalog again.
             raise ProviderError(problem.summary, problem.detail) from None
         except LookupError as problem:
             raise ProviderError(f"Could not read the changes of {self.table}", str(problem)) from None
         return found
 
-    def _check_complete(self, database: Database, place: Place) -> None:
-        """Whether cleanup has come to `place` by now. Raises Gap, ProviderError.
+    def _check_complete(self, database: Database, position: TablePosition) -> None:
+        """Check that cleanup has not passed `position`. Raises Gap, ProviderError.
 
-        A change table returns what is left without an error. Since cleanup moves the beginning before it removes rows,
-        one that is still at or before `place` after the page was read means that the page has them all.
+        A change table returns the remaining rows without an error. Cleanup advances the start LSN before it removes
+        rows, so a start LSN at or before `position` after the read proves that the page is complete.
         """
         found = database.rows(statements.BEGINNING, self.instance.object_id)
         if not found:
@@ -139,11 +140,11 @@ class TableReader:
                 f"the capture instance {self.instance.name} was disabled, or created again",
             )
         lowest = from_bytes(found[0][0])
-        if place.first < lowest:
-            raise lost(self.table, self.instance, place, lowest)
+        if position.first < lowest:
+            raise lost(self.table, self.instance, position, lowest)
 
-    def _explain(self, database: Database, place: Place) -> None:
-        """Why the server did not accept the range: error 313 says nothing of it. Raises Gap, DeniedError."""
+    def _explain(self, database: Database, position: TablePosition) -> None:
+        """Find out why the server rejected the range, which error 313 does not tell. Raises Gap, DeniedError."""
         ((low,),) = database.rows(statements.MIN_LSN, self.instance.name)
         lowest = from_bytes(low)
         if not lowest:
@@ -153,18 +154,17 @@ class TableReader:
                 "needs SELECT on the table's captured columns and membership in the gating role"
                 + (f" {self.instance.role}" if self.instance.role else ""),
             )
-        if place.first < lowest:
-            raise lost(self.table, self.instance, place, lowest)
+        if position.first < lowest:
+            raise lost(self.table, self.instance, position, lowest)
 
 
-def lost(table: Table, instance: Instance, place: Place, lowest: int) -> Gap:
-    """The error for changes that cleanup removed before they were read."""
+def lost(table: Table, instance: Instance, position: TablePosition, lowest: int) -> Gap:
+    """Return the error for changes that cleanup removed before they were read."""
     return Gap(
         "Changes were lost",
-        f"{table.full}: the checkpoint is at {to_hex(place.lsn)}, and {instance.name} begins at {to_hex(lowest)}: "
-        "cleanup removed what lies between, or CDC was enabled again. To empty the target's table and read it again, "
-        "set "
-        'on_gap = "snapshot"; to continue despite the gap, reset the checkpoint. A longer retention '
+        f"{table.full}: the checkpoint is at {to_hex(position.lsn)}, and {instance.name} starts at {to_hex(lowest)}: "
+        "cleanup removed the changes in between, or CDC was enabled again. To empty the target's table and read it "
+        'again, set on_gap = "snapshot"; to continue despite the gap, reset the checkpoint. A longer retention '
         "(sys.sp_cdc_change_job) gives a stopped task more time.",
     )
 

@@ -1,7 +1,7 @@
-"""Threads that read: so many, and none that keeps the process alive.
+"""Reader threads: a fixed number of daemon threads.
 
-A session that is to stop does not wait for a server that does not answer: what is on its way then is not emitted, and
-read again by the next session.
+They do not keep the process alive, so a stopping session does not wait for a server that does not respond. Pages in
+flight are dropped, and the next session reads them again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 
-class Threads:
-    """A fixed number of daemon threads, each doing one job after the other."""
+class ReaderThreads:
+    """A fixed number of daemon threads that run jobs from one queue."""
 
     def __init__(self, count: int) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -21,11 +21,11 @@ class Threads:
             threading.Thread(target=self._work, name=f"reader-{number}", daemon=True).start()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Have a job done. It must not raise."""
+        """Queue a job, which must not raise."""
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Let each thread end after what it is doing."""
+        """End each thread after its current job."""
         for _ in range(self._count):
             self._jobs.put(None)
 

@@ -1,8 +1,8 @@
-"""Places: where a table goes on from its stored place, and in which capture instances. This is where gaps are found.
+"""Resume: the position at which a table continues, and the capture instances to read. Detects gaps.
 
-A checkpoint names the capture instance by its change table's number. While that is there and was not cleaned up past
-the checkpoint, reading goes on in it; if it is gone, any other instance that holds everything after the checkpoint will
-do. If none does, changes are missing.
+A checkpoint identifies the capture instance by the object id of its change table. Reading continues in that instance if
+it exists and cleanup has not passed the checkpoint; otherwise in any instance that has all changes after the
+checkpoint. If there is none, changes are missing.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from dataclasses import replace
 
 from dstream_mssql.catalog import Instance, Source, check_key
 from dstream_mssql.lsn import to_hex
-from dstream_mssql.position import Place
+from dstream_mssql.position import TablePosition
 from dstream_mssql.reader import TableReader, lost
 from dstream_mssql.settings import InputSettings
 from dstream_sdk import log
 
 REREAD = -1
-"""In place of a change table's number: the table is to be read again."""
+"""In position of a change table's number: the table is to be read again."""
 
 
-def place_of(source: Source, stored: Place | None, captured: int, config: InputSettings) -> Place:
-    """Where a table of which a capture instance has begun goes on. Raises Gap."""
-    instances = source.begun
+def resume_position(
+    source: Source, stored: TablePosition | None, captured: int, config: InputSettings
+) -> TablePosition:
+    """Return the position at which a table with a readable capture instance continues. Raises Gap."""
+    instances = source.readable
     newest = instances[-1]
     if stored is None:
         if config.snapshot == "initial":
-            return Place(newest.name, newest.object_id, 0, reading=True)
+            return TablePosition(newest.name, newest.object_id, 0, reading=True)
         if config.start == "now":
-            return Place(newest.name, newest.object_id, max(captured, newest.start_lsn - 1))
+            return TablePosition(newest.name, newest.object_id, max(captured, newest.start_lsn - 1))
         oldest = instances[0]
-        return Place(oldest.name, oldest.object_id, max(oldest.start_lsn - 1, 0))
-    again = Place(newest.name, newest.object_id, stored.lsn or 1, reading=True, rows=1, truncate=True)
+        return TablePosition(oldest.name, oldest.object_id, max(oldest.start_lsn - 1, 0))
+    again = TablePosition(newest.name, newest.object_id, stored.lsn or 1, reading=True, rows=1, truncate=True)
     if stored.reading:
         return replace(again, truncate=stored.truncate or stored.lsn > 0)
     if stored.object_id == REREAD:
@@ -42,11 +44,11 @@ def place_of(source: Source, stored: Place | None, captured: int, config: InputS
             if instance.start_lsn <= stored.first:
                 return stored
             break
-    # The instance is gone or was cleaned up: another one that holds all that follows will do.
+    # The instance was removed or cleaned up. Any other that has all later changes can replace it.
     for instance in instances:
         if instance.start_lsn <= stored.first:
             log(f"{source.table.full}: continues in the capture instance {instance.name}")
-            if stored.seq is not None:  # each change table numbers the operations in its own way
+            if stored.seq is not None:  # command numbers differ between change tables
                 log(f"{source.table.full}: delivers the transaction {to_hex(stored.lsn)} again from its beginning")
             return replace(stored.before_transaction(), instance=instance.name, object_id=instance.object_id)
     instance = min(instances, key=lambda one: one.start_lsn)
@@ -57,9 +59,9 @@ def place_of(source: Source, stored: Place | None, captured: int, config: InputS
     return again
 
 
-def readers_of(source: Source, place: Place, key: Sequence[str], config: InputSettings) -> list[TableReader]:
-    """Readers of the instance that a place is in, and of those that have begun after it."""
+def readers_of(source: Source, position: TablePosition, key: Sequence[str], config: InputSettings) -> list[TableReader]:
+    """Return readers of the position's capture instance and of the later ones. Raises InvalidError."""
     check_key(source, key)
-    at = next(at for at, one in enumerate(source.begun) if one.object_id == place.object_id)
-    later: tuple[Instance, ...] = source.begun[at:]
+    at = next(at for at, one in enumerate(source.readable) if one.object_id == position.object_id)
+    later: tuple[Instance, ...] = source.readable[at:]
     return [TableReader(source, one, key, config) for one in later]

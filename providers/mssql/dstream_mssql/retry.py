@@ -1,4 +1,4 @@
-"""Patience: repeats at start-up what the table of errors calls transient, as a running session does."""
+"""Retries of transient errors at start-up; a running session has its own (`follower.py`)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 T = TypeVar("T")
 
 
-def patiently(work: Callable[[], T], limit: float, wait: Callable[[float], bool], *, unreachable: bool) -> T:
-    """Do `work`, again for up to `limit` seconds while its error is transient. `wait` sleeps; True ends the attempts.
+def retry_transient(work: Callable[[], T], limit: float, wait: Callable[[float], bool], *, unreachable: bool) -> T:
+    """Call `work`, and retry it for up to `limit` seconds while its error is transient.
 
-    A server that cannot be reached is tried again only if `unreachable`: at a first start it may not exist. Raises what
-    `work` raised last.
+    `wait` sleeps between attempts, and returns True to give up. An unreachable server is retried only with
+    `unreachable`: on the first start it may not exist. Raises the last error of `work`.
     """
     end, pause = time.monotonic() + limit, FIRST_PAUSE
     while True:

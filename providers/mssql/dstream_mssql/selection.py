@@ -1,4 +1,4 @@
-"""Selection: which tables a configuration means, and the keys that it gives them."""
+"""Selection: the tables that a configuration selects, and their keys."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dstream_sdk import InvalidError
 
 
 def patterns_of(config: InputSettings) -> tuple[Pattern, ...]:
-    """The tables to follow. Raises InvalidError for what is not the name of one."""
+    """Return the patterns of `tables`. Raises InvalidError."""
     return parse_list(config.tables, "tables")
 
 
 def parse_list(texts: list[str], name: str) -> tuple[Pattern, ...]:
-    """Patterns of a setting. Raises InvalidError."""
+    """Parse the patterns of a setting. Raises InvalidError."""
     try:
         return parse_patterns(texts)
     except ValueError as problem:
@@ -24,7 +24,7 @@ def parse_list(texts: list[str], name: str) -> tuple[Pattern, ...]:
 
 
 def keys_of(config: InputSettings) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """The keys that the configuration gives, by folded table. Raises InvalidError."""
+    """Return the configured keys by folded table name. Raises InvalidError."""
     try:
         found: dict[Table, Any] = {parse_table(name): tuple(columns) for name, columns in config.keys.items()}
     except ValueError as problem:

@@ -1,18 +1,19 @@
-"""Snapshot: the rows that a table has when it is first followed, delivered as `Read`.
+"""Snapshot: the existing rows of a table, delivered as `Read` when it is first followed.
 
-CDC is on already and captures all later changes. For each table, on two connections:
+CDC is already on and captures all later changes. For each table, on two connections:
 
-1. One takes a shared lock on the table, which waits for the transactions that are at it and holds off others, and
-   notes where the log ends. What has committed to this table is before that place, what will commit is behind it.
-2. The other begins a SNAPSHOT transaction and touches the table; then the lock goes. It was held for moments.
-3. A checkpoint with that place is written and stored, and the rows are read as of that moment. Changes are followed
-   from that place on: nothing is missing, and nothing comes twice.
+1. The first takes a shared lock on the table, which waits for active writers and blocks new ones, and reads the end of
+   the log. Transactions on this table that have committed are before that LSN, later ones are after it.
+2. The second begins a SNAPSHOT transaction and reads one row of the table. Then the lock is released; it is held for
+   milliseconds.
+3. A checkpoint with that LSN is stored, and the rows are read as of that moment. Changes are followed from that LSN:
+   none is missing, and none is repeated.
 
-Where the database does not allow SNAPSHOT isolation, or this login may not ask where the log ends, rows are read
-without it from the newest captured place on: changes made meanwhile are delivered again behind the rows, and the end
-is the same.
+If the database does not allow SNAPSHOT isolation, or this login cannot read the end of the log, rows are read without
+it, and changes are followed from the newest captured LSN before: those made meanwhile are delivered again after the
+rows, with the same result.
 
-Interrupted reading starts over with that table, after a Truncate.
+An interrupted snapshot of a table starts over, after a Truncate.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dstream_mssql.decoder import Decoder
 from dstream_mssql.envelopes import Envelopes
 from dstream_mssql.errors import number_of
 from dstream_mssql.lsn import from_bytes, from_log, to_hex
-from dstream_mssql.position import Place, Position
+from dstream_mssql.position import Position, TablePosition
 from dstream_mssql.reader import TableReader
 from dstream_mssql.settings import InputSettings
 from dstream_mssql.tds_rows import RowBytes
@@ -47,7 +48,7 @@ class SnapshotReader:
         self._config, self._session, self._pool, self._isolated = config, session, pool, isolated
 
     def read(self, reader: TableReader, position: Position) -> Position:
-        """Read a table, again if `position` says that it was interrupted; return the position with it read.
+        """Read the rows of a table, and return the position after that. An interrupted snapshot starts over.
 
         Raises Stopped, ProviderError.
         """
@@ -57,15 +58,17 @@ class SnapshotReader:
             database = stack.enter_context(self._pool.lend())
             lsn = self._begin(reader, database, stack)
             again = before.truncate or before.rows > 0 or before.lsn > 0
-            place = Place(reader.instance.name, reader.instance.object_id, lsn, reading=True, truncate=again)
-            return self._rows(reader, database, position, place)
+            table_position = TablePosition(
+                reader.instance.name, reader.instance.object_id, lsn, reading=True, truncate=again
+            )
+            return self._rows(reader, database, position, table_position)
 
     def interrupted(self, name: str, position: Position) -> Position:
-        """The position after reading a table broke off: what it has delivered is to be removed."""
+        """Return the position after an interruption: the delivered rows must be removed."""
         return _with(position, name, replace(position.tables[name], truncate=True, rows=1))
 
     def _begin(self, reader: TableReader, database: Database, stack: contextlib.ExitStack) -> int:
-        """Fix the moment of the snapshot on `database`; return the place in the log that belongs to it."""
+        """Begin the snapshot on `database`, and return its LSN."""
         if self._isolated:
             try:
                 return self._exactly(reader, database, stack)
@@ -73,7 +76,7 @@ class SnapshotReader:
                 self._isolated = False
                 log(
                     "tables are read without a consistent snapshot, so changes made meanwhile are delivered again "
-                    f"behind the rows: {problem.detail}. For an exact snapshot grant VIEW DATABASE STATE and allow "
+                    f"after the rows: {problem.detail}. For a consistent snapshot grant VIEW DATABASE STATE and allow "
                     "snapshot isolation (ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON)."
                 )
         ((found,),) = database.rows(statements.MAX_LSN)
@@ -89,7 +92,7 @@ class SnapshotReader:
                     ((end,),) = other.rows(statements.LOG_END)
                     stack.enter_context(database.snapshot())
                     database.rows(statements.first_row(table))
-                    # The lock was held all the while: a broken connection would have let writers in between.
+                    # Prove that the lock was held throughout: a broken connection would have admitted writers.
                     other.rows(statements.STILL_THERE)
                     return from_log(end)
             except RetriableError as problem:
@@ -99,17 +102,19 @@ class SnapshotReader:
                 if self._session.wait(_PATIENCE):
                     raise Stopped from None
 
-    def _rows(self, reader: TableReader, database: Database, position: Position, place: Place) -> Position:
+    def _rows(
+        self, reader: TableReader, database: Database, position: Position, table_position: TablePosition
+    ) -> Position:
         name = reader.table.full
         snapshot = TableSnapshot(
             self._session,
             _BETWEEN_CHECKPOINTS,
-            lambda rows: _with(position, name, replace(place, rows=rows)).to_json(),
+            lambda rows: _with(position, name, replace(table_position, rows=rows)).to_json(),
         )
         snapshot.begin()
         envelopes = Envelopes(reader.table, before_images=False)
-        lsn = to_hex(place.lsn)
-        if place.truncate:
+        lsn = to_hex(table_position.lsn)
+        if table_position.truncate:
             self._session.emit_bytes(envelopes.truncate(lsn))
         with database.errors(f"read the rows of {reader.table}"):
             columns = [column.selected for column in reader.columns]
@@ -118,14 +123,14 @@ class SnapshotReader:
             for found in _pieces(decoder, source):
                 lines = envelopes.read(found, lsn, snapshot.rows + 1)
                 snapshot.emit(b"".join(lines), len(lines))
-        position = _with(position, name, replace(place, reading=False, truncate=False, rows=0))
+        position = _with(position, name, replace(table_position, reading=False, truncate=False, rows=0))
         snapshot.end(position.to_json())
         log(f"{reader.table}: read {snapshot.rows} rows")
         return position
 
 
-def _with(position: Position, name: str, place: Place) -> Position:
-    return replace(position, tables={**position.tables, name: place})
+def _with(position: Position, name: str, table_position: TablePosition) -> Position:
+    return replace(position, tables={**position.tables, name: table_position})
 
 
 def _pieces(decoder: Decoder, source: RowBytes) -> Iterator[list[tuple[bytes, bytes | None]]]:

@@ -1,4 +1,4 @@
-"""Start forms: what the setting `start`, and a checkpoint `{"start": ...}`, may say."""
+"""Start setting: the valid values of `start`, and of a checkpoint `{"start": ...}`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_lsn(text: str) -> bool:
 
 
 def check_start(text: str) -> None:
-    """Raise ValueError if `text` is none of the forms."""
+    """Raise ValueError if `text` is not a valid value."""
     if text in ("oldest", "now", OFFSETS) or is_lsn(text):
         return
     try:
@@ -34,7 +34,7 @@ def check_start(text: str) -> None:
 
 
 def start_of(checkpoint: Mapping[str, Any] | None) -> str | None:
-    """Return the start that a checkpoint asks for in place of a position. Raises InvalidError for a wrong one."""
+    """Return the start value of a checkpoint that has one in place of a position. Raises InvalidError."""
     if checkpoint is None or set(checkpoint) != {"start"}:
         return None
     try:

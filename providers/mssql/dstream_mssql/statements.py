@@ -1,4 +1,4 @@
-"""Statements: all the T-SQL that the input sends. Parameters are @P1, @P2 and so on."""
+"""Statements: the T-SQL of the input. Parameters are @P1, @P2 and so on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DATABASE = (
     " CONVERT(nvarchar(20), DATABASEPROPERTYEX(DB_NAME(), N'Updateability'))"
     " FROM sys.databases AS d WHERE d.name = DB_NAME()"
 )
-"""By name, since in Azure SQL Database DB_ID() is not the number that sys.databases has."""
+"""By name, because in Azure SQL Database DB_ID() differs from the id in sys.databases."""
 EDITION = "SELECT CAST(SERVERPROPERTY(N'EngineEdition') AS int)"
 TABLES = (
     "SELECT t.object_id, s.name, t.name, t.is_tracked_by_cdc FROM sys.tables AS t"
@@ -43,16 +43,16 @@ CAPTURED_COLUMNS = (
     " ORDER BY k.object_id, k.column_ordinal"
 )
 ALTERED = "SELECT DISTINCT object_id FROM cdc.ddl_history"
-"""Change tables whose source table was altered after they were made."""
+"""Change tables whose source table was altered after their creation."""
 COMMAND_IDS = "SELECT object_id FROM sys.columns WHERE name = N'__$command_id'"
-"""Change tables that number the operations of a transaction."""
+"""Change tables with the column `__$command_id`."""
 BEGINNING = "SELECT start_lsn FROM cdc.change_tables WHERE object_id = @P1"
-"""From where on a change table is complete. Cleanup raises it first, and removes rows then."""
+"""The LSN from which a change table is complete. Cleanup advances it before it removes rows."""
 INDEX_COLUMNS = "SELECT object_id, column_name FROM cdc.index_columns ORDER BY object_id, index_ordinal"
 CAPTURES = "SELECT COUNT(*), COUNT(start_lsn), MAX(create_date) FROM cdc.change_tables"
-"""Changes with every capture instance that is made, goes or begins."""
+"""Changes when a capture instance is created, removed or started."""
 ALTERATIONS = "SELECT COUNT(*), MAX(ddl_lsn) FROM cdc.ddl_history"
-"""Changes with every ALTER TABLE of a captured table, when the capture agent has come to it in the log."""
+"""Changes with every ALTER TABLE of a captured table, once the capture agent has read it in the log."""
 MAX_LSN = "SELECT sys.fn_cdc_get_max_lsn()"
 ENTRY = "SELECT TOP (1) start_lsn FROM cdc.lsn_time_mapping WHERE start_lsn <= @P1 ORDER BY start_lsn DESC"
 """The newest entry up to an LSN: the LSN itself, unless cleanup or a restore removed its entry."""
@@ -64,7 +64,7 @@ AGENT_AGE = (
 SCAN_AGE = (
     "SELECT TOP (1) DATEDIFF(second, end_time, GETDATE()) FROM sys.dm_cdc_log_scan_sessions ORDER BY session_id DESC"
 )
-"""Seconds since the end of the newest scan of the log; needs VIEW DATABASE STATE."""
+"""Seconds since the end of the newest log scan; requires VIEW DATABASE STATE."""
 CAPTURE_ERRORS = "SELECT TOP (1) error_message FROM sys.dm_cdc_errors ORDER BY entry_time DESC"
 LSN_AGE = (
     "SELECT TOP (1) DATEDIFF(second, tran_end_time, GETDATE()) FROM cdc.lsn_time_mapping"
@@ -72,20 +72,20 @@ LSN_AGE = (
 )
 """Seconds since the first transaction at or after an LSN."""
 RETENTION = "SELECT retention FROM msdb.dbo.cdc_jobs WHERE database_id = DB_ID() AND job_type = N'cleanup'"
-"""Minutes; needs to read msdb. The table exists when a first job has been created on the server."""
+"""In minutes; requires read access to msdb. The table exists once a first job was created on the server."""
 RETENTION_IN_AZURE = "SELECT retention FROM cdc.cdc_jobs WHERE job_type = N'cleanup'"
-"""The same in Azure SQL Database, whose jobs are in the database itself."""
+"""The same for Azure SQL Database, which keeps the jobs in the database."""
 LOG_END = "SELECT log_end_lsn FROM sys.dm_db_log_stats(DB_ID())"
-"""Where the log ends; needs VIEW DATABASE STATE, and SQL Server 2016 SP2."""
+"""The end of the log; requires VIEW DATABASE STATE, and SQL Server 2016 SP2."""
 STILL_THERE = "SELECT @@TRANCOUNT"
 
 OFFSETS = "SELECT table_name, last_lsn FROM cdc_offsets"
-"""What the older project's ingester had published, by table."""
+"""The LSN that the older project's ingester had published, by table."""
 VERSION = "SELECT CAST(SERVERPROPERTY(N'ProductMajorVersion') AS int)"
 FIRST_WITH_ZONE = 16
-"""SQL Server 2022. Azure SQL Database and Managed Instance have the function too, whatever their version number."""
+"""SQL Server 2022. Azure SQL Database and Managed Instance have the function regardless of their version."""
 CLOCK = "SELECT DATEDIFF(minute, GETUTCDATE(), GETDATE())"
-"""Minutes that the server's local time is ahead of UTC now; at another time of the year it may be another number."""
+"""Minutes that the server's local time is ahead of UTC now; daylight saving time changes it."""
 LOCAL = (
     "SELECT CONVERT(nvarchar(23), CAST(CAST(@P1 AS datetimeoffset(3)) AT TIME ZONE CURRENT_TIMEZONE_ID()"
     " AS datetime2(3)), 126)"
@@ -95,15 +95,15 @@ FIRST_AT = "SELECT sys.fn_cdc_map_time_to_lsn(N'smallest greater than or equal',
 """The first transaction at or after a local time."""
 
 META = ("__$start_lsn", "__$seqval", "__$operation", "__$update_mask", "__$command_id")
-"""What comes before the captured columns in a page; the last one is NULL where the change table has none."""
+"""The columns before the captured ones in a page; the last is NULL if the change table does not have it."""
 _ORDER = ("__$start_lsn", "__$command_id", "__$seqval")
-"""The clustered index of a change table, but for the operation: rows that share these belong together."""
+"""The clustered index of a change table without the operation; rows that share these values belong together."""
 
 
 def selected(name: str, kind: str, length: int | None, of: str = "") -> str:
-    """A column in a list of SELECT, in a type that loses nothing on its way here.
+    """Return a column of a SELECT list, cast to a type that is transferred without loss.
 
-    Text of a code page is sent as Unicode, types of the common language runtime as text or bytes.
+    Code page text is sent as Unicode, CLR types as text or bytes.
     """
     column = f"{of}{quote(name)}"
     kind = kind.lower()
@@ -122,10 +122,10 @@ def selected(name: str, kind: str, length: int | None, of: str = "") -> str:
 def changes(
     instance: str, columns: Sequence[tuple[str, str, int | None]], key: Sequence[str], *, within: bool = False
 ) -> str:
-    """A page of a change table: @P1 rows from the LSN @P2 to @P3, and those that belong to the last.
+    """Return the query for a page of a change table: @P1 rows from LSN @P2 to @P3, and the ties of the last row.
 
-    `within`: only what comes after the command @P4 and its sequence @P5 in the transaction of @P2. Each part of the
-    page is one range of the clustered index, read from its beginning, and no longer than the page.
+    `within` starts after the command @P4 and its sequence @P5 in the transaction @P2. Each part of the query reads one
+    range of the clustered index from its start, and at most one page of it.
     """
     table = f"[cdc].{quote(instance + '_CT')}"
     lsn, command, sequence = (quote(name) for name in _ORDER)
@@ -151,9 +151,9 @@ def changes(
 def changes_by_function(
     instance: str, columns: Sequence[tuple[str, str, int | None]], key: Sequence[str], *, within: bool = False
 ) -> str:
-    """The same by the function, which has no command: for change tables without `__$command_id`.
+    """Return the same query through the CDC function, for change tables without `__$command_id`.
 
-    `within`: only what comes after the sequence @P4 in the transaction of @P2.
+    `within` starts after the sequence @P4 in the transaction @P2.
     """
     function = f"[cdc].{quote('fn_cdc_get_all_changes_' + instance)}"
     condition = " WHERE [__$start_lsn] > @P2 OR [__$seqval] > @P4" if within else ""
@@ -173,23 +173,23 @@ def _page(cut: str, columns: Sequence[tuple[str, str, int | None]], key: Sequenc
 
 
 def rows(table: Table, columns: Sequence[tuple[str, str, int | None]]) -> str:
-    """All rows of a table."""
+    """Return the query for all rows of a table."""
     listed = ", ".join(selected(*column) for column in columns)
     return f"SELECT {listed} FROM {table.sql}"  # noqa: S608 - quoted
 
 
 def lock(table: Table) -> str:
-    """Hold off writers of a table until the end of the transaction, waiting for those that are at it."""
+    """Return the query that waits for active writers of a table and blocks new ones until the transaction ends."""
     return f"SELECT TOP (0) 1 AS locked FROM {table.sql} WITH (TABLOCK, HOLDLOCK)"  # noqa: S608 - quoted
 
 
 def first_row(table: Table) -> str:
-    """The first read of a snapshot transaction, which fixes its moment."""
+    """Return the first query of a snapshot transaction, which determines its moment."""
     return f"SELECT TOP (1) 1 AS found FROM {table.sql}"  # noqa: S608 - quoted
 
 
-def enabling(table: Table, instance: str, role: str) -> str:
-    """The command to create a capture instance with all columns of a table."""
+def enable_capture(table: Table, instance: str, role: str) -> str:
+    """Return the statement that creates a capture instance with all columns of a table."""
     return (
         f"EXEC sys.sp_cdc_enable_table @source_schema = {literal(table.schema)}, @source_name = {literal(table.name)},"
         f" @capture_instance = {literal(instance)}, @role_name = {literal(role) if role else 'NULL'},"
@@ -197,8 +197,8 @@ def enabling(table: Table, instance: str, role: str) -> str:
     )
 
 
-def disabling(table: Table, instance: str) -> str:
-    """The command to remove a capture instance."""
+def disable_capture(table: Table, instance: str) -> str:
+    """Return the statement that removes a capture instance."""
     return (
         f"EXEC sys.sp_cdc_disable_table @source_schema = {literal(table.schema)}, @source_name = {literal(table.name)},"
         f" @capture_instance = {literal(instance)}"

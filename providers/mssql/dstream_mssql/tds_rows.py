@@ -1,9 +1,9 @@
-"""Wire: the rows of a result as the bytes that the server sent, taken from the driver before it makes objects of them.
+"""TDS rows: the rows of a result as raw bytes, taken from the driver before it decodes them.
 
-Making Python values of each cell, and JSON of these, takes most of the time of reading; and dates of 100 ns lose a
-digit on the way. So what describes the columns comes from the driver, the rows are taken as bytes out of its reader
-(decoder.py turns them into JSON), and what follows the rows (errors, the end) is given back to the driver. The
-attributes of the driver that this needs are pinned by a test.
+Decoding each cell to a Python value, and that to JSON, takes most of the time of a read, and times of 100 ns lose a
+digit. So the driver parses the column descriptions, this module takes the rows as bytes from its reader (`decoder.py`
+converts them to JSON), and returns what follows the rows (errors, the end) to the driver. A test pins the driver's
+attributes that this uses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PIECE = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WireColumn:
-    """How a column travels. `kind` is the type's number in MS-TDS; `long` are the (max) types, which come in chunks."""
+    """A column on the wire. `kind` is its type in MS-TDS; `long` marks the (max) types, which are sent in chunks."""
 
     name: str
     kind: int
@@ -26,18 +26,18 @@ class WireColumn:
 
 
 class RowBytes:
-    """The rows of one result that a cursor has just begun to return."""
+    """The rows of a result that a cursor has just started to return."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
         self._session = cursor._session
         self._reader = self._session._reader
         self.rest = b""
-        """What has been taken and is no whole row yet. It belongs to this result: the next one begins with a row."""
+        """Bytes of an incomplete row."""
         self.columns = tuple(_column(one) for one in self._session.res_info.columns)
 
     def take(self) -> bytes:
-        """Some bytes that follow, b"" when there are no more."""
+        """Return the next bytes, or b"" at the end."""
         reader = self._reader
         parts, size = [], 0
         while size < _PIECE:
@@ -51,7 +51,7 @@ class RowBytes:
         return b"".join(parts)
 
     def end(self, rest: bytes) -> None:
-        """Give back what is no row, and let the driver read to the end. Raises the driver's errors."""
+        """Return the bytes after the rows to the driver, which reads to the end. Raises the driver's errors."""
         reader = self._reader
         buffer = bytearray(max(len(reader._buf), len(rest)))
         buffer[: len(rest)] = rest

@@ -1,8 +1,8 @@
-"""TLS for the driver, by Python's own `ssl`.
+"""TLS for the driver, by Python's `ssl` module.
 
-python-tds does TLS through pyOpenSSL, and checks host names by calls that current versions of pyOpenSSL no longer have.
-Its three functions that concern TLS are replaced here: the handshake travels inside of packets of prelogin, what
-follows inside of the channel, and where only the login is encrypted the connection goes back to clear text.
+python-tds uses pyOpenSSL, and verifies host names by calls that current versions of pyOpenSSL no longer have. This
+module replaces its three TLS functions: the handshake is sent in PRELOGIN packets, everything after it through the
+channel, and the connection returns to clear text if only the login is encrypted.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _CHUNK = 65536
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """How to encrypt: whom to trust, and what the certificate has to say."""
+    """Whether and how to verify the server's certificate."""
 
     verify: bool
     host_name: str
-    """What the certificate has to name; empty for the server that is connected to, also after a redirect."""
+    """The expected host name; by default the server that is connected to, also after a redirect."""
     authority: str = ""
 
 
 def install() -> None:
-    """Give the driver this TLS in place of its own."""
+    """Replace the TLS functions of the driver."""
     import pytds.tls
 
     module: Any = pytds.tls
@@ -37,7 +37,7 @@ def install() -> None:
 
 
 def context_of(encryption: Encryption) -> ssl.SSLContext:
-    """The context of a connection. OSError if the authorities' file cannot be read."""
+    """Return the SSL context of a connection. Raises OSError if the CA file cannot be read."""
     context = ssl.create_default_context(cafile=encryption.authority or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not encryption.verify:
@@ -47,13 +47,13 @@ def context_of(encryption: Encryption) -> ssl.SSLContext:
 
 
 class Channel:
-    """A socket of the driver whose bytes are encrypted."""
+    """An encrypted socket for the driver."""
 
     def __init__(self, clear: Any, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         self.clear, self._tls, self._incoming, self._outgoing = clear, tls, incoming, outgoing
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Encrypt and send all."""
+        """Encrypt and send `data`."""
         view = memoryview(data)
         while view:
             view = view[self._tls.write(view) :]
@@ -64,7 +64,7 @@ class Channel:
         size = size or len(buffer)
         while True:
             try:
-                # With a buffer `read` returns how much it has written there.
+                # With a buffer, `read` returns the number of bytes written to it.
                 return int(self._tls.read(size, buffer))
             except ssl.SSLWantReadError:
                 if not self._fill():
@@ -73,7 +73,7 @@ class Channel:
                 return 0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Receive some bytes; none at the end."""
+        """Receive at most `size` bytes; b"" at the end."""
         buffer = bytearray(size)
         return bytes(buffer[: self.recv_into(buffer, size)])
 
@@ -87,11 +87,11 @@ class Channel:
         return True
 
     def settimeout(self, timeout: float | None) -> None:
-        """Set the time that sending and receiving may take."""
+        """Set the timeout of sends and receives, in seconds."""
         self.clear.settimeout(timeout)
 
     def gettimeout(self) -> float | None:
-        """That time."""
+        """Return the timeout."""
         found: float | None = self.clear.gettimeout()
         return found
 
@@ -105,7 +105,7 @@ class Channel:
 
 
 def establish_channel(session: Any) -> None:
-    """The handshake, in packets of prelogin; then the session's socket is a Channel. ssl.SSLError."""
+    """Perform the handshake in PRELOGIN packets, and make the session's socket a Channel. Raises ssl.SSLError."""
     from pytds import tds_base
 
     connection = session.conn
@@ -134,7 +134,7 @@ def establish_channel(session: Any) -> None:
 
 
 def revert_to_clear(session: Any) -> None:
-    """Where only the login is encrypted: what follows is clear text."""
+    """Return to clear text after an encrypted login."""
     if isinstance(session.conn.sock, Channel):
         _use(session, session.conn.sock.clear)
 

@@ -258,7 +258,7 @@ def test_columns_that_are_to_be_ignored_are_passed_over_in_silence(server: SqlSe
 def test_who_may_not_ask_for_ddl_history_notices_late_but_notices(server: SqlServer, shop: Database):
     server.fail("ddl_history", 229, "The SELECT permission was denied on the object 'ddl_history'.", times=1_000_000)
     with running(server, refresh_interval="200ms") as run:
-        run.wait_for(lambda one: "new columns are noticed late" in one.said)
+        run.wait_for(lambda one: "new columns are detected late" in one.said)
         insert(shop, 1, Total="1.5")
         shop.alter_column("Orders", "Total", "varchar(30)")
         looked = server.seen.statements.count(statements.CAPTURED_COLUMNS)

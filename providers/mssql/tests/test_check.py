@@ -32,7 +32,7 @@ def test_read_only_it_asks_all_that_the_input_asks(server: SqlServer, shop: Data
     assert "ok       offsets of the older project: 1" in done.stdout
     for statement in (statements.FIRST_AT, statements.LOCAL, statements.OFFSETS):
         assert statement in server.seen.statements, "what `start` asks is asked here too"
-    assert "All that is needed works." in done.stdout
+    assert "All required checks passed." in done.stdout
     assert not [text for text in server.seen.statements if not text.startswith("SELECT")]
 
 
@@ -41,8 +41,8 @@ def test_it_changes_rows_reads_them_back_and_leaves_nothing(server: SqlServer, s
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the input reads all changes, value by value: 5 changes" in done.stdout
     assert "(snapshot): 1 row" in done.stdout
-    assert "make a second capture instance: dbo_dstream_check_2" in done.stdout
-    assert "the input goes over to the second capture instance: 7 changes" in done.stdout
+    assert "create a second capture instance: dbo_dstream_check_2" in done.stdout
+    assert "the input switches to the second capture instance: 7 changes" in done.stdout
     assert sorted(table.name for table in shop.tables.values()) == ["Orders"]
     assert sorted(shop.cdc.instances) == ["dbo_orders"]
 

@@ -128,7 +128,7 @@ def test_an_agent_that_stands_still_is_noticed_and_can_fail_the_task(server: Sql
     with shop.transaction() as t:
         t.insert("Orders", Id=2)
     run = InputRun(config_of(server, "Orders"), checkpoint, until=None)
-    run.wait_for(lambda one: "the capture agent wrote nothing for 40 minutes" in one.said)
+    run.wait_for(lambda one: "the capture agent has written nothing for 40 minutes" in one.said)
     assert "The log for the database is full" in run.said
     assert run.envelopes == []
     shop.cdc.running = True
@@ -239,7 +239,7 @@ def test_an_old_instance_that_goes_before_it_was_read_is_a_gap_only_if_something
     refused = InputRun(config_of(server, "Orders"), checkpoint).finish()
     # Nothing was missed here, but nobody can know: the new instance begins behind the checkpoint.
     assert refused.status["status"] == "error"
-    assert "dbo_Orders_2 begins at" in refused.status["diagnostics"][0]["detail"]
+    assert "dbo_Orders_2 starts at" in refused.status["diagnostics"][0]["detail"]
 
 
 def test_a_restored_database_that_has_passed_the_checkpoint_again_is_found_out(server: SqlServer, shop: Database):

@@ -74,7 +74,7 @@ def test_a_plan_without_the_server_names_the_tables_alone(bare: Database, server
     ("change", "words"),
     [
         ({"tables": ["Nowhere"]}, "no table dbo.Nowhere"),
-        ({"tables": ["a.b.c"]}, "not the name of a table"),
+        ({"tables": ["a.b.c"]}, "not a table name"),
         ({"keys": {"Orders": ["Nope"]}}, "no column Nope"),
         ({"keys": {"Other": ["Id"]}}, "not in `tables`"),
         ({"poll_interval": "5"}, "not a duration"),

@@ -26,8 +26,8 @@ MADE = {
     "disable table": cdc_table._DISABLE,
     "retention": retention.CHANGE,
     "markers": marker._READ,
-    "enabling by hand": statements.enabling(TABLE, "odd_t'a_2", "who's"),
-    "disabling by hand": statements.disabling(TABLE, "odd_t'a"),
+    "enabling by hand": statements.enable_capture(TABLE, "odd_t'a_2", "who's"),
+    "disabling by hand": statements.disable_capture(TABLE, "odd_t'a"),
 }
 DOCUMENTED = {
     "sys.databases", "sys.tables", "sys.schemas", "sys.columns", "sys.types", "sys.indexes", "sys.index_columns",
@@ -66,7 +66,7 @@ def test_what_is_typed_by_hand_means_the_names_as_they_are():
         "source_schema": "odd] schema", "source_name": "ta%ble'", "capture_instance": "odd_t'a_2",
         "role_name": "who's", "supports_net_changes": "0",
     }  # fmt: skip
-    assert "@role_name = NULL" in statements.enabling(TABLE, "x", "")
+    assert "@role_name = NULL" in statements.enable_capture(TABLE, "x", "")
 
 
 def test_whatever_is_really_sent_parses_and_asks_documented_views_functions_and_procedures(

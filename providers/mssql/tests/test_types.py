@@ -162,7 +162,7 @@ def test_a_real_is_a_short_number_that_is_the_same_again(text: str):
 
 def test_a_type_that_is_not_known_is_named():
     with pytest.raises(LookupError, match="0xf3"):
-        json_values.form_of(WireColumn("c", 0xF3))
+        json_values.encoder_of(WireColumn("c", 0xF3))
 
 
 def test_a_value_larger_than_many_packets_and_rows_around_it(server: SqlServer):

@@ -10,8 +10,8 @@ from dstream_mssql.connection_string import Target, parse
 from dstream_mssql.decoder import Decoder
 from dstream_mssql.lsn import from_hex, from_log, to_bytes, to_hex
 from dstream_mssql.names import Table, parse_pattern, parse_table, quote
-from dstream_mssql.poll_schedule import Pace
-from dstream_mssql.position import Place, Position
+from dstream_mssql.poll_schedule import PollSchedule
+from dstream_mssql.position import Position, TablePosition
 from dstream_mssql.tds_rows import WireColumn
 from dstream_sdk import InvalidError
 
@@ -59,7 +59,7 @@ def test_connection_strings_of_all_styles_name_a_target(text: str, expected: Tar
         ("Server=db;Database=s;UID=a;Encrypt=strict", "TDS 8.0"),
         ("Server=db;Database=s;UID=a;Encrypt=perhaps", "yes or no"),
         ("Server=db,port;Database=s;UID=a", "port"),
-        ("Server=db;Database=s;Authentication=ActiveDirectoryInteractive", "without a person"),
+        ("Server=db;Database=s;Authentication=ActiveDirectoryInteractive", "without user interaction"),
         ("Server=db;Database=s;UID=a;Colour=red", "'Colour' is not a supported key"),
         ("Server=db;Database=s;UID=a;Connection Timeout=soon", "timeout"),
         ("just words secret", "key=value"),
@@ -80,7 +80,7 @@ def test_names_mean_dbo_without_a_schema_and_are_written_without_it():
     assert parse_table('"x y"') == Table("dbo", "x y")
     assert quote("c]d") == "[c]]d]"
     for text in ("a.b.c", "", "[x", ".a", "a."):
-        with pytest.raises(ValueError, match="not the name of a table"):
+        with pytest.raises(ValueError, match="not a table name"):
             parse_pattern(text)
     with pytest.raises(ValueError, match="several"):
         parse_table("Or*")
@@ -88,7 +88,7 @@ def test_names_mean_dbo_without_a_schema_and_are_written_without_it():
 
 
 def test_the_pace_doubles_up_to_its_longest_and_is_short_again_after_something_was_found():
-    pace = Pace(1.0, 5.0)
+    pace = PollSchedule(1.0, 5.0)
     waits = []
     for _ in range(5):
         pace.idle(100.0)
@@ -101,8 +101,8 @@ def test_the_pace_doubles_up_to_its_longest_and_is_short_again_after_something_w
 
 
 def test_positions_travel_and_tables_at_rest_share_the_position_of_the_database():
-    place = Place("dbo_Orders", 7, 0x2D, None)
-    tables = {"dbo.Orders": place, "dbo.Items": Place("i", 8, 0x2C, 0x99, 3, True, 5, True)}
+    position = TablePosition("dbo_Orders", 7, 0x2D, None)
+    tables = {"dbo.Orders": position, "dbo.Items": TablePosition("i", 8, 0x2C, 0x99, 3, True, 5, True)}
     position = Position("shop", "g", 0x2D, tables)
     value = position.to_json()
     assert value["tables"]["dbo.Orders"] == {"instance": "dbo_Orders", "id": 7}
@@ -115,7 +115,10 @@ def test_positions_travel_and_tables_at_rest_share_the_position_of_the_database(
 def test_a_checkpoint_of_five_hundred_tables_at_rest_stays_small():
     import json
 
-    tables = {f"schema_of_sales.table_number_{n}": Place(f"schema_of_sales_table_number_{n}", n, 5) for n in range(500)}
+    tables = {
+        f"schema_of_sales.table_number_{n}": TablePosition(f"schema_of_sales_table_number_{n}", n, 5)
+        for n in range(500)
+    }
     assert len(json.dumps(Position("shop", "g", 5, tables).to_json())) < 64 * 1024
 
 

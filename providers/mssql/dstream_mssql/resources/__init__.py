@@ -1,4 +1,4 @@
-"""Resource types: change data capture of a database and of its tables, planned and created like everything else."""
+"""Resource types: change data capture of a database and of its tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mssql_cdc_database: change data capture of the database, and how long its change tables keep changes."""
+"""mssql_cdc_database: change data capture of a database, and its retention."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from dstream_mssql import statements
 from dstream_mssql.database import Database
-from dstream_mssql.resources.marker import marked, note_retention, read_markers, unmark
-from dstream_mssql.resources.retention import current_retention, want_retention
+from dstream_mssql.resources.marker import marked, read_markers, store_retention, unmark
+from dstream_mssql.resources.retention import current_retention, set_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
 from dstream_sdk import (
@@ -28,16 +28,16 @@ _LEFT = "SELECT capture_instance FROM cdc.change_tables"
 
 @dataclass(frozen=True, kw_only=True)
 class CdcDatabaseAttributes:
-    """What CDC of a database is."""
+    """The attributes of `mssql_cdc_database`."""
 
     database: str = setting(description="the database of the connection string")
     retention_minutes: int | None = setting(
-        None, description="how long changes are kept before cleanup; SQL Server's own (3 days) if not given", minimum=1
+        None, description="how long changes are kept before cleanup; SQL Server's default is 3 days", minimum=1
     )
 
 
 class CdcDatabase(ResourceType[Connection]):
-    """CDC of a database. Enabling it takes sysadmin (db_owner in Azure SQL)."""
+    """CDC of a database. Enabling it requires sysadmin (db_owner in Azure SQL)."""
 
     type = "mssql_cdc_database"
     attributes = CdcDatabaseAttributes
@@ -47,12 +47,12 @@ class CdcDatabase(ResourceType[Connection]):
     def read(
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
-        """CDC as it is, None if it is off."""
+        """Return CDC of the database, or None if it is off."""
         with database_of(ctx.config) as database:
             return _read(database, identity, prior.attributes if prior else {})
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
-        """Leave the marker, then sp_cdc_enable_db."""
+        """Set the marker, then call sp_cdc_enable_db."""
         with database_of(ctx.config) as database:
             name, cdc = _state(database)
             if name.lower() != str(desired["database"]).lower():
@@ -65,27 +65,27 @@ class CdcDatabase(ResourceType[Connection]):
             if cdc and not again:
                 raise ConflictError(
                     "CDC already enabled",
-                    f"it was enabled in {name} after the plan was made. Plan again: dstream then uses it as it is.",
+                    f"it was enabled in {name} after the plan was made. Plan again: dstream then uses it unchanged.",
                 )
             if not again:
                 _enable(database, name, intent or "")
             try:
-                want_retention(database, _minutes(desired))
+                set_retention(database, _minutes(desired))
                 return _existing(database, desired)
             except ProviderError as problem:
-                # The same request again finds its marker and goes on from here; without one, the object is recorded.
+                # A retry of the request finds the marker and continues here. Without an intent, the object is recorded.
                 made = str(desired["database"])
                 problem.object = Object({"database": made}, {"database": made, "retention_minutes": None})
                 raise
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
-        """sp_cdc_change_job for another retention."""
+        """Change the retention by sp_cdc_change_job."""
         with database_of(ctx.config) as database:
-            want_retention(database, _minutes(desired))
+            set_retention(database, _minutes(desired))
             return _existing(database, desired)
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
-        """sp_cdc_disable_db, unless tables of others are still captured: these would go with it."""
+        """Call sp_cdc_disable_db, unless it would also disable capture instances that dstream does not manage."""
         with database_of(ctx.config) as database:
             name, cdc = _state(database)
             if cdc:
@@ -98,11 +98,11 @@ class CdcDatabase(ResourceType[Connection]):
                         "this object from the state with `dstream state rm`.",
                     )
                 database.run("disable CDC of the database", "EXEC sys.sp_cdc_disable_db")
-            note_retention(database, None)
+            store_retention(database, None)
             unmark(database)
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
-        """CDC, if its marker has the intent."""
+        """Return CDC of the database if its marker has the intent."""
         with database_of(ctx.config) as database:
             if read_markers(database).database_intent != intent:
                 return None
@@ -110,16 +110,16 @@ class CdcDatabase(ResourceType[Connection]):
 
 
 def _enable(database: Database, name: str, intent: str) -> None:
-    """Leave the marker, then enable CDC. Raises ProviderError, with the marker gone unless the result is unknown."""
+    """Set the marker, then enable CDC. Raises ProviderError, and removes the marker unless the outcome is unknown."""
     with marked(database, intent):
         try:
             database.run("enable CDC of the database", "EXEC sys.sp_cdc_enable_db")
         except DeniedError as problem:
             raise DeniedError(
                 "Permission to enable CDC missing",
-                f"{problem.detail}. It takes the server role sysadmin (db_owner in Azure SQL Database). Let an "
+                f"{problem.detail}. This requires the server role sysadmin (db_owner in Azure SQL Database). Have an "
                 f"administrator run `USE [{name}]; EXEC sys.sp_cdc_enable_db;`, then plan again: dstream then "
-                "uses it as it is.",
+                "uses it unchanged.",
             ) from None
 
 
@@ -140,7 +140,7 @@ def _read(database: Database, identity: Mapping[str, Any], spelled: Mapping[str,
         return None
     minutes = spelled.get("retention_minutes")
     if minutes is not None:
-        # Without the permission to ask it counts as what it was.
+        # Without permission to read the retention, the recorded value stands.
         found = current_retention(database)
         minutes = minutes if found is None else found
     return Object({"database": database_name}, {"database": database_name, "retention_minutes": minutes})

@@ -1,4 +1,4 @@
-"""mssql_cdc_table: a capture instance, which makes a table's changes appear in a change table."""
+"""mssql_cdc_table: a capture instance, which records a table's changes in a change table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_mssql.catalog import Instance, Source, look
+from dstream_mssql.catalog import Instance, Source, read_catalog
 from dstream_mssql.database import Database
 from dstream_mssql.names import Table, parse_table, quote
 from dstream_mssql.resources.marker import marked, read_markers, unmark
-from dstream_mssql.resources.retention import set_noted_retention
+from dstream_mssql.resources.retention import apply_stored_retention
 from dstream_mssql.resources.server import database_of
 from dstream_mssql.settings import Connection
 from dstream_sdk import (
@@ -32,20 +32,20 @@ _DISABLE = "EXEC sys.sp_cdc_disable_table @source_schema = @P1, @source_name = @
 
 @dataclass(frozen=True, kw_only=True)
 class CdcTableAttributes:
-    """What a capture instance is."""
+    """The attributes of `mssql_cdc_table`."""
 
     table: str = setting(description="the table: name or schema.name")
     capture_instance: str = setting(description="name of the capture instance")
     role_name: str = setting("", description="gating role; without one SELECT on the table is enough to read")
     columns: list[str] = setting(default_factory=list, description="captured columns; all if empty")
-    change_table_id: int = setting(description="the change table's number; changes when it is created again")
+    change_table_id: int = setting(description="object id of the change table; a recreated one has another")
     uncaptured_columns: list[str] | None = setting(
-        None, description="columns that were added to the table since, and that no capture instance captures"
+        None, description="columns that were added to the table later, and that no capture instance captures"
     )
 
 
 class CdcTable(ResourceType[Connection]):
-    """A capture instance of a table: a table has two at most. Every change replaces it. Takes db_owner."""
+    """A capture instance; a table has at most two. Every change replaces it. Requires db_owner."""
 
     type = "mssql_cdc_table"
     attributes = CdcTableAttributes
@@ -57,12 +57,12 @@ class CdcTable(ResourceType[Connection]):
     def read(
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
-        """The capture instance as it is."""
+        """Return the capture instance, or None if it does not exist."""
         with database_of(ctx.config) as database:
             return _read(database, str(identity["capture_instance"]), prior.attributes if prior else {})
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
-        """Leave the marker on the table, then sp_cdc_enable_table."""
+        """Set the marker on the table, then call sp_cdc_enable_table."""
         table, name = _table(desired), str(desired["capture_instance"])
         with database_of(ctx.config) as database:
             source = _source(database, table)
@@ -73,7 +73,7 @@ class CdcTable(ResourceType[Connection]):
                 raise ConflictError(
                     "Capture instance exists",
                     f"{table.full} already has a capture instance {name!r}, which dstream did not create. Plan "
-                    "again: dstream then uses it as it is.",
+                    "again: dstream then uses it unchanged.",
                 )
             role, columns = str(desired.get("role_name") or ""), list(desired.get("columns") or ())
             parameters: list[Any] = [source.table.schema, source.table.name, name]
@@ -92,17 +92,17 @@ class CdcTable(ResourceType[Connection]):
             return self._finished(database, name, desired)
 
     def _finished(self, database: Database, name: str, desired: Mapping[str, Any]) -> Object:
-        """What follows once the capture instance is there. An error says that it is, so that it is recorded."""
+        """Complete the creation. An error carries the object, so that it is recorded."""
         made = _existing(database, name, desired)
         try:
-            set_noted_retention(database)
+            apply_stored_retention(database)
         except ProviderError as problem:
             problem.object = made
             raise
         return made
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
-        """sp_cdc_disable_table."""
+        """Call sp_cdc_disable_table."""
         name = str(prior.identity["capture_instance"])
         with database_of(ctx.config) as database:
             found = _find(database, name)
@@ -113,7 +113,7 @@ class CdcTable(ResourceType[Connection]):
             unmark(database, table, name)
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
-        """The capture instance whose marker has the intent."""
+        """Return the capture instance whose marker has the intent."""
         with database_of(ctx.config) as database:
             made = [key[1] for key, value in read_markers(database).tables.items() if value == intent]
             return _read(database, made[0], {}) if made else None
@@ -127,14 +127,14 @@ def _table(desired: Mapping[str, Any]) -> Table:
 
 
 def _source(database: Database, table: Table) -> Source:
-    source = look(database).sources.get(table.folded)
+    source = read_catalog(database).sources.get(table.folded)
     if source is None:
         raise InvalidError("Table not found", f"the table {table.full} does not exist", path="table")
     return source
 
 
 def _find(database: Database, name: str) -> tuple[Source, Instance] | None:
-    catalog = look(database)
+    catalog = read_catalog(database)
     for source in catalog.sources.values():
         for instance in source.instances:
             if instance.name.lower() == name.lower():
@@ -143,7 +143,7 @@ def _find(database: Database, name: str) -> tuple[Source, Instance] | None:
 
 
 def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object | None:
-    """The capture instance; spelling and order of its attributes follow `spelled` where they mean the same."""
+    """Return the capture instance. Equivalent attributes keep the spelling and order of `spelled`."""
     found = _find(database, name)
     if found is None:
         return None
@@ -164,7 +164,7 @@ def _read(database: Database, name: str, spelled: Mapping[str, Any]) -> Object |
         "role_name": instance.role or "",
         "columns": columns,
         "change_table_id": instance.object_id,
-        # A list of columns is a choice: what it lacks is not missed.
+        # With an explicit list of columns, the others are left out on purpose.
         "uncaptured_columns": None if recorded else list(source.uncaptured) or None,
     }
     return Object({"capture_instance": spelling}, attributes)

@@ -1,7 +1,7 @@
-"""Marker: extended properties that say what of change data capture dstream enabled, and by which intent.
+"""Markers: extended properties that record what dstream enabled, and by which intent.
 
-`dstream_cdc` on the database, `dstream_cdc:INSTANCE` on a table. CDC that another user enabled has none, and stays out
-of plans; what was made by a request whose answer was lost is found again by its intent.
+`dstream_cdc` is set on the database, `dstream_cdc:INSTANCE` on a table. CDC that another user enabled has no marker and
+stays out of plans. An object whose creating request lost its answer is found again by its intent.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ _AT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What dstream enabled: of the database, and by table (object id and capture instance in lower case)."""
+class Markers:
+    """What dstream enabled: the database, and tables by object id and capture instance in lower case."""
 
     database: bool
     database_intent: str
     tables: dict[tuple[int, str], str]
     """The intents."""
     retention: int | None = None
-    """Minutes that were asked for before there was a cleanup job to give them to."""
+    """The retention in minutes that was configured before the cleanup job existed."""
 
 
-def read_markers(database: Database) -> Made:
-    """What the markers say. Raises ProviderError."""
+def read_markers(database: Database) -> Markers:
+    """Read all markers. Raises ProviderError."""
     found = database.rows(_READ)
     own = [value for major, name, value in found if not major and name == NAME]
     tables = {(major, name.partition(":")[2]): value or "" for major, name, value in found if major}
     minutes = next((int(value) for major, name, value in found if not major and name == _RETENTION), None)
-    return Made(bool(own), own[0] if own else "", tables, minutes)
+    return Markers(bool(own), own[0] if own else "", tables, minutes)
 
 
 def mark(database: Database, intent: str, table: Table | None = None, instance: str = "") -> None:
-    """Leave a marker, or renew it. Raises ProviderError."""
+    """Set or update a marker. Raises ProviderError."""
     name = f"{NAME}:{instance.lower()}" if table else NAME
     where = (table.schema, table.name) if table else ()
     made = read_markers(database)
     there = made.database if table is None else any(key[1] == instance.lower() for key in made.tables)
     verb = "sp_updateextendedproperty" if there else "sp_addextendedproperty"
     at = _AT[0] if table else ""
-    database.run("leave a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2{at}", name, intent, *where)
+    database.run("set a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2{at}", name, intent, *where)
 
 
 @contextlib.contextmanager
 def marked(database: Database, intent: str, table: Table | None = None, instance: str = "") -> Iterator[None]:
-    """Leave a marker for what the block creates, and remove it if that fails.
+    """Set a marker for what the context creates, and remove it if that fails.
 
     After a lost connection the marker stays: the object may exist, and the marker identifies it.
     """
@@ -75,7 +75,7 @@ def marked(database: Database, intent: str, table: Table | None = None, instance
 
 
 def unmark(database: Database, table: Table | None = None, instance: str = "") -> None:
-    """Remove a marker, if there is one. Raises ProviderError."""
+    """Remove a marker if it exists. Raises ProviderError."""
     name = f"{NAME}:{instance.lower()}" if table else NAME
     made = read_markers(database)
     there = made.database if table is None else any(key[1] == instance.lower() for key in made.tables)
@@ -85,8 +85,8 @@ def unmark(database: Database, table: Table | None = None, instance: str = "") -
         database.run("remove a marker", f"EXEC sys.sp_dropextendedproperty @name = @P1{at}", name, *where)
 
 
-def note_retention(database: Database, minutes: int | None) -> None:
-    """Note the retention for the cleanup job that the first captured table brings; None: none is due any more."""
+def store_retention(database: Database, minutes: int | None) -> None:
+    """Store the retention until the first captured table creates the cleanup job; None removes it."""
     noted = read_markers(database).retention
     if noted == minutes:
         return
@@ -94,4 +94,4 @@ def note_retention(database: Database, minutes: int | None) -> None:
         database.run("remove a marker", "EXEC sys.sp_dropextendedproperty @name = @P1", _RETENTION)
         return
     verb = "sp_addextendedproperty" if noted is None else "sp_updateextendedproperty"
-    database.run("leave a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2", _RETENTION, str(minutes))
+    database.run("set a marker", f"EXEC sys.{verb} @name = @P1, @value = @P2", _RETENTION, str(minutes))

@@ -1,4 +1,4 @@
-"""The connections of resource requests: one per connection string, used by one request at a time."""
+"""Connections of resource requests: one for each connection string, lent to one request at a time."""
 
 from __future__ import annotations
 
