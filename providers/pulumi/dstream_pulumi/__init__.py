@@ -2,9 +2,9 @@
 
     from dstream_pulumi import Plugin, PluginCatalog, collect
 
-`Plugin` names a provider plugin, `PluginCatalog` serves its types in a provider's role `resource`, and `collect` runs
-an ordinary Pulumi program and returns what it asks for, as the answer to `plan`. docs/pulumi.md tells more. Importing
-this imports neither pulumi nor grpc.
+`Plugin` names a provider plugin, `PluginCatalog` serves its types in the role `resource`, and `collect` runs an
+ordinary Pulumi program and returns its resources, as the answer to `plan`. See docs/pulumi.md. Importing this package
+imports neither pulumi nor grpc.
 """
 
 from dstream_pulumi.catalog import PluginCatalog

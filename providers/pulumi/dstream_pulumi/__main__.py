@@ -4,7 +4,7 @@ from dstream_sdk import main
 
 
 def run() -> None:
-    """Manage objects of a Pulumi provider plugin."""
+    """Serve the resource types of a Pulumi provider plugin."""
     main("dstream_pulumi.provider:PROVIDER")
 
 

@@ -1,4 +1,4 @@
-"""PluginCatalog: the types of provider plugins, for the role `resource` of a dstream provider."""
+"""PluginCatalog: the resource types of provider plugins, for the role `resource` of a dstream provider."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dstream_pulumi.plugin import Plugin
 from dstream_sdk import UNKNOWN, Catalog, ResourceType
 
 if TYPE_CHECKING:
-    from dstream_pulumi.plugin_instance import Running
+    from dstream_pulumi.plugin_instance import PluginInstance
 
 C = TypeVar("C")
 Settings = Callable[[Any], Mapping[str, Mapping[str, Any]]]
-"""Returns each plugin's configuration by the plugin's name, from the provider's own configuration."""
+"""Returns the configuration of each plugin by name, given the provider's configuration."""
 
 
 class PluginCatalog(Catalog[C]):
-    """Serves every type of some plugins; a type belongs to the plugin that its name begins with."""
+    """Serves every type of a set of plugins. The prefix of a type's name selects its plugin."""
 
     def __init__(
         self,
@@ -27,66 +27,66 @@ class PluginCatalog(Catalog[C]):
         home: str = "",
         holds_data: Collection[str] = (),
     ) -> None:
-        """Take the plugins and how they are configured; `home` is PULUMI_HOME, `holds_data` names types that do."""
+        """Serve `plugins`. `home` is PULUMI_HOME; `holds_data` names the types whose objects hold data."""
         self._plugins = {plugin.name: plugin for plugin in plugins}
         self._settings, self._home, self._holds_data = settings, home, frozenset(holds_data)
-        self._running: dict[str, Running] = {}
+        self._instance: dict[str, PluginInstance] = {}
 
     def describe(self, given: Mapping[str, Any], types: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the descriptions of those types that the plugins have. Asks a plugin once, then its cached schema."""
-        from dstream_pulumi.plugin_instance import Running
+        """Return the descriptions of the types that the plugins have. A plugin's schema is fetched once and cached."""
+        from dstream_pulumi.plugin_instance import PluginInstance
 
         found: dict[str, Mapping[str, Any]] = {}
-        opened: dict[str, Running] = {}
+        opened: dict[str, PluginInstance] = {}
         try:
             for type_ in types:
                 plugin = self._plugin_of(type_, given)
                 if plugin is None:
                     continue
-                running = opened.setdefault(plugin.name, Running(plugin, {}, self.home_of(given)))
-                about = running.describe(type_)
+                instance = opened.setdefault(plugin.name, PluginInstance(plugin, {}, self.home_of(given)))
+                about = instance.describe(type_)
                 if about is not None:
                     found[type_] = about.form(holds_data=type_ in self._holds_data)
         finally:
-            for running in opened.values():
-                running.close()
+            for instance in opened.values():
+                instance.close()
         return found
 
     def kind(self, config: Any, type: str) -> ResourceType[Any] | None:
-        """Return what serves a type. Plugins are started when the first object is asked about."""
-        from dstream_pulumi.plugin_instance import Running
+        """Return the implementation of a type. A plugin is started on its first request."""
+        from dstream_pulumi.plugin_instance import PluginInstance
         from dstream_pulumi.plugin_type import PluginType
 
         plugin = self._plugin_of(type, config)
         if plugin is None:
             return None
-        running = self._running.get(plugin.name)
-        if running is None:
-            running = Running(plugin, self.settings_of(config, plugin), self.home_of(config))
-            self._running[plugin.name] = running
-        about = running.describe(type)
+        instance = self._instance.get(plugin.name)
+        if instance is None:
+            instance = PluginInstance(plugin, self.settings_of(config, plugin), self.home_of(config))
+            self._instance[plugin.name] = instance
+        about = instance.describe(type)
         if about is None:
             return None
-        kind = PluginType(about, running)
+        kind = PluginType(about, instance)
         kind.type = type  # type: ignore[misc]  # a class attribute for types that are classes; these are made of data
         return kind
 
     def close(self) -> None:
-        """End the plugins."""
-        for running in self._running.values():
-            running.close()
+        """Stop the plugins."""
+        for instance in self._instance.values():
+            instance.close()
 
     def settings_of(self, config: Any, plugin: Plugin) -> Mapping[str, Any]:
-        """Return a plugin's settings."""
+        """Return the settings of a plugin."""
         found = self._settings(config).get(plugin.name, {}) if self._settings is not None else {}
         return {name: value for name, value in found.items() if value is not UNKNOWN}
 
     def home_of(self, config: Any) -> str:
-        """Return PULUMI_HOME; `config` is the provider's configuration, decoded or as it came."""
+        """Return PULUMI_HOME. `config` is the provider's configuration, decoded or not."""
         return self._home
 
     def plugins_of(self, config: Any) -> Mapping[str, Plugin]:
-        """Return the plugins by name, as above."""
+        """Return the plugins by name. `config` is the provider's configuration, decoded or not."""
         return self._plugins
 
     def _plugin_of(self, type_: str, config: Any) -> Plugin | None:

@@ -1,7 +1,7 @@
-"""Client: one started and configured plugin, called through `pulumirpc.ResourceProvider`.
+"""Client: calls a running plugin through `pulumirpc.ResourceProvider`.
 
-grpc and the stubs of the `pulumi` package are imported while the plugin starts. A plugin that dies while it changes an
-object takes this process along: what became of the change is then for the engine to find out, as after any kill.
+grpc and the stubs of the `pulumi` package are imported while the plugin starts. If a plugin dies during a change, this
+process exits too, and the engine recovers the change as after any other crash.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from dstream_pulumi.engine import Engine
-from dstream_pulumi.plugin_errors import explain
+from dstream_pulumi.plugin_errors import to_provider_error
 from dstream_pulumi.process import PluginProcess
 from dstream_pulumi.struct_values import to_struct
 from dstream_sdk import InvalidError, ProviderError, log
 
 _MEGABYTES = 400 * 1024 * 1024
-"""As Pulumi's own limit for one message."""
-_LATE = 20.0
-"""Seconds that an answer may take longer than the plugin was given."""
+"""Pulumi's limit for the size of a message."""
+_GRACE = 20.0
+"""Seconds that a response may take beyond the plugin's own timeout."""
 _SETUP = 60.0
-"""Seconds for each of the calls that prepare a plugin."""
+"""Timeout in seconds of each call that configures a plugin."""
 _CHANGES = frozenset({"Create", "Update", "Delete"})
-_LOOK = 0.5
-"""Seconds between two looks at whether a call was cancelled."""
-CUT_OFF = 70
-"""Exit code when a plugin died in the middle of a change."""
+_POLL = 0.5
+"""Seconds between checks for cancellation."""
+EXIT_OUTCOME_UNKNOWN = 70
+"""Exit code if a plugin died during a change."""
 
 
 def _never() -> bool:
@@ -39,15 +39,15 @@ def _never() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Abilities:
-    """What a configured plugin says of itself."""
+class Capabilities:
+    """The optional features that a configured plugin reports."""
 
     secrets: bool = False
     preview: bool = False
 
 
 class Client:
-    """A plugin. Calls may come from several threads."""
+    """A running plugin. Safe for concurrent use."""
 
     def __init__(self, executable: Path) -> None:
         """Start the plugin."""
@@ -61,27 +61,27 @@ class Client:
         self.messages = provider_pb2
         self._grpc = grpc
         self._name = executable.name
-        self._abilities: Abilities | None = None
-        self.spent = False
-        """Whether it was asked to give up. Many plugins refuse all that they are asked after that."""
+        self._capabilities: Capabilities | None = None
+        self.cancelled = False
+        """Whether Cancel was called. Many plugins reject all requests after that."""
         self._lock = threading.Lock()
         options = [("grpc.max_receive_message_length", _MEGABYTES), ("grpc.max_send_message_length", _MEGABYTES)]
         self._channel = grpc.insecure_channel(self._process.address(), options=options)
         self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
 
     def schema(self) -> str:
-        """Return the schema as JSON text."""
+        """Return the plugin's schema as JSON text."""
         answer = self.call("GetSchema", self.messages.GetSchemaRequest(version=0), "GetSchema")
         return str(answer.schema)
 
-    def configure(self, urn: str, settings: Mapping[str, Any]) -> Abilities:
-        """Check and set the plugin's configuration, once; raise ProviderError if it refuses."""
+    def configure(self, urn: str, settings: Mapping[str, Any]) -> Capabilities:
+        """Configure the plugin, once. Raises ProviderError if it rejects the settings."""
         with self._lock:
-            if self._abilities is None:
-                self._abilities = self._configure(urn, settings)
-            return self._abilities
+            if self._capabilities is None:
+                self._capabilities = self._configure(urn, settings)
+            return self._capabilities
 
-    def _configure(self, urn: str, settings: Mapping[str, Any]) -> Abilities:
+    def _configure(self, urn: str, settings: Mapping[str, Any]) -> Capabilities:
         p = self.messages
         try:
             hello = self._stub.Handshake(
@@ -109,7 +109,7 @@ class Client:
             ),
             "Configure",
         )  # fmt: skip
-        return Abilities(secrets or bool(answer.acceptSecrets), bool(answer.supportsPreview))
+        return Capabilities(secrets or bool(answer.acceptSecrets), bool(answer.supportsPreview))
 
     def _optional(self, method: str, request: Any) -> Any:
         try:
@@ -129,30 +129,30 @@ class Client:
         partial: Callable[[Any], ProviderError | None] | None = None,
         cancelled: Callable[[], bool] = _never,
     ) -> Any:
-        """Call a method and return its answer; `timeout` is in seconds. Raise ProviderError.
+        """Call a method and return its response; `timeout` is in seconds. Raises ProviderError.
 
-        `partial` makes an error of a failed call that says what exists all the same. As soon as `cancelled` says so,
-        the plugin is asked to give up all that it is doing. A change that was not done in time, or whose plugin died,
-        ends this process, unless the plugin says what exists.
+        `partial` converts a failed call to an error with the object that exists in spite of it, or None. When
+        `cancelled` returns True, the plugin is told to cancel everything it is doing. If a change times out or its
+        plugin dies, this process exits, unless `partial` returns an error.
         """
         changes = method in _CHANGES and not getattr(request, "preview", False)
         began = time.monotonic()
         try:
-            limit = None if timeout is None else timeout + _LATE
+            limit = None if timeout is None else timeout + _GRACE
             return self._wait(getattr(self._stub, method).future(request, timeout=limit), cancelled)
         except self._grpc.RpcError as problem:
             found = partial(problem) if partial is not None else None
             late = timeout is not None and time.monotonic() - began >= timeout
-            if found is None and changes and self._cut_off(problem, late):
-                so_far = f"was not done with {what} within its {timeout:.3g} s" if late else f"gave no answer to {what}"
-                log(f"{self._name} {so_far}; the outcome is unknown")
-                os._exit(CUT_OFF)
-            # What a plugin ends because the time is over often says only how it ended: "signal: killed".
+            if found is None and changes and self._outcome_unknown(problem, late):
+                failure = f"did not finish {what} within {timeout:.3g} s" if late else f"did not respond to {what}"
+                log(f"{self._name} {failure}; the outcome is unknown")
+                os._exit(EXIT_OUTCOME_UNKNOWN)
+            # After a timeout, plugins often report only how a command ended: "signal: killed".
             over = f" (the {timeout:.3g} s timeout has passed)" if late else ""
             raise found or self._failed(f"{what}{over}", problem) from problem
 
-    def _cut_off(self, problem: Any, late: bool) -> bool:
-        """Return whether the outcome of a failed call is unknown: the plugin died, or it timed out."""
+    def _outcome_unknown(self, problem: Any, late: bool) -> bool:
+        """Return whether the outcome of a failed call is unknown, because the plugin died or timed out."""
         code, codes = problem.code(), self._grpc.StatusCode
         if code in (codes.UNAVAILABLE, codes.CANCELLED):
             return self._process.gone()
@@ -162,7 +162,7 @@ class Client:
     def read(
         self, request: Any, what: str, *, timeout: float | None = None, cancelled: Callable[[], bool] = _never
     ) -> Any:
-        """Call Read; return None if the plugin has no such method."""
+        """Call Read. Returns None if the plugin does not implement it."""
         try:
             return self.call("Read", request, what, timeout=timeout, cancelled=cancelled)
         except InvalidError as problem:
@@ -175,7 +175,7 @@ class Client:
         cancel_sent = False
         while True:
             try:
-                return answer.result(_LOOK)
+                return answer.result(_POLL)
             except self._grpc.FutureTimeoutError:
                 if not cancel_sent and cancelled():
                     cancel_sent = True
@@ -185,11 +185,11 @@ class Client:
         if not self._process.alive():
             detail = "\n".join(self._process.tail)
             return ProviderError("Plugin ended", f"{self._name} ended during {what}. {detail}".rstrip())
-        return explain(problem, what)
+        return to_provider_error(problem, what)
 
     @property
     def alive(self) -> bool:
-        """Whether the plugin still runs."""
+        """Whether the plugin is running."""
         return self._process.alive()
 
     @property
@@ -198,24 +198,24 @@ class Client:
         return self._process.pid
 
     def cancel(self) -> None:
-        """Ask the plugin to give up what it is doing."""
+        """Tell the plugin to cancel its current operations."""
         from google.protobuf.empty_pb2 import Empty
 
-        self.spent = True
+        self.cancelled = True
         try:
             self._stub.Cancel(Empty(), timeout=_SETUP)
         except self._grpc.RpcError as problem:
             log(f"{self._name}: {problem.details()}")
 
     def close(self) -> None:
-        """End the plugin."""
+        """Stop the plugin."""
         self._channel.close()
         self._process.end()
         self._engine.close()
 
 
 def refuse(failures: Any, where: str) -> None:
-    """Raise InvalidError for what a check found wrong."""
+    """Raise InvalidError if a check reported failures."""
     if failures:
         reasons = "; ".join(f"{each.property}: {each.reason}" if each.property else each.reason for each in failures)
         path = f"{where}.{failures[0].property}" if failures[0].property else where
@@ -223,7 +223,7 @@ def refuse(failures: Any, where: str) -> None:
 
 
 def _text(value: Any) -> str:
-    """Return a setting as plugins want it: JSON text unless it is a text."""
+    """Return a setting as plugins expect it: a string, or JSON text for any other value."""
     if isinstance(value, str):
         return value
     return json.dumps(value)

@@ -1,4 +1,4 @@
-"""The engine's side of a plugin: the service `pulumirpc.Engine`, to which plugins send their log."""
+"""Engine: the service `pulumirpc.Engine`, which receives the log messages of a plugin."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from dstream_sdk import log
 
 _INFO = 1
-"""Of `pulumirpc.LogSeverity`: debug 0, info 1, warning 2, error 3."""
+"""`pulumirpc.LogSeverity`: debug 0, info 1, warning 2, error 3."""
 
 
 class Engine:
-    """Listens on an address that is known before grpc is imported, so that a plugin can start meanwhile."""
+    """The service. Its address is known before grpc is imported, so that the plugin can start in parallel."""
 
     def __init__(self) -> None:
-        """Choose the address."""
+        """Reserve the address."""
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._reserved.bind(("127.0.0.1", 0))
@@ -23,7 +23,7 @@ class Engine:
         self._server: Any = None
 
     def serve(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         from concurrent.futures import ThreadPoolExecutor
 
         import grpc

@@ -1,4 +1,4 @@
-"""Inputs: the pure parts of planning an object: inputs and answers of a plugin, without calls."""
+"""Inputs: the parts of planning an object that make no calls."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dstream_sdk import UNKNOWN, WITHHELD, ProviderError, ResourceContext
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a plugin is asked for."""
+    """The checked inputs of an object."""
 
     values: dict[str, Any]
     hidden: frozenset[str] = frozenset()
-    """The secret texts among the values."""
+    """The secret strings among the values."""
     withheld: frozenset[str] = frozenset()
-    """Attributes that are secret by the plugin's word alone: the host, which would not guard them, is not told."""
+    """Attributes that only the plugin marks as secret. They are withheld, because the host would not redact them."""
     guarded: tuple[str, ...] = ()
-    """Attributes that are secret by the host's word."""
+    """Attributes that the host treats as sensitive."""
     guessed: bool = False
-    """Whether the inputs were read from the object, so that the configured ones and the secrets are unknown."""
+    """Whether the inputs were derived from the real object, so that configured values and secrets are unknown."""
 
 
 def without_unconfigured(
     inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return recorded inputs that were read from the object, without those that are not configured.
+    """Return the recorded inputs and outputs of an imported object, without inputs that are not configured.
 
-    The configured inputs of an imported object are unknown: that it has more does not mean to remove them.
+    The inputs that it was created with are unknown. Inputs beyond the configured ones must not be removed.
     """
     kept = {name: value for name, value in inputs.items() if name in checked}
     held = outputs.get("__inputs")
@@ -40,10 +40,10 @@ def without_unconfigured(
     return kept, dict(outputs)
 
 
-def visibly(
+def with_visible_replacement(
     attributes: dict[str, Any], before: Mapping[str, Any], replaces: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the attributes of a replacement such that what forces it differs: the host replaces only then."""
+    """Return the attributes of a replacement so that an attribute that forces it differs, as the host requires."""
     for name in replaces:
         if name in attributes and (attributes[name] is UNKNOWN or attributes[name] == before.get(name)):
             del attributes[name]
@@ -54,17 +54,17 @@ def visibly(
 
 
 def known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties that are known."""
+    """Return the known properties."""
     return {name: value for name, value in values.items() if not is_unknown(value)}
 
 
 def has_unknown(value: Any) -> bool:
-    """Return whether something in a value is known only after apply."""
+    """Return whether a value has a part that is known only after apply."""
     return _has(value, UNKNOWN)
 
 
 def has_withheld(value: Any) -> bool:
-    """Return whether something in a value is a secret that the state does not have."""
+    """Return whether a value has a secret that is not in the state."""
     return _has(value, WITHHELD)
 
 
@@ -77,14 +77,14 @@ def _has(value: Any, mark: object) -> bool:
 
 
 def seconds_left(ctx: ResourceContext[Any]) -> float | None:
-    """Return the seconds that are left for a change, whole ones, since plugins pass over parts of one.
+    """Return the seconds left for a change, rounded up because plugins ignore fractions; None if there is no limit.
 
-    None if there is no limit; raise ProviderError when none are left.
+    Raises ProviderError if no time is left.
     """
     left = ctx.remaining()
     if left is not None and left <= 0:
         raise ProviderError(
             "Change timeout",
-            f"Its {ctx.timeout:g} s passed before the plugin was called; nothing was done. Give it a longer timeout.",
+            f"Its {ctx.timeout:g} s passed before the plugin was called; nothing was changed. Set a longer timeout.",
         )
     return None if left is None else float(math.ceil(left))

@@ -1,8 +1,7 @@
-"""Monitor: the service that a Pulumi program calls instead of Pulumi's engine. It records resources and creates
-nothing.
+"""Monitor: takes the place of Pulumi's engine for a program. It records resources and creates nothing.
 
-Any object with the methods of the stub `pulumirpc.ResourceMonitor` serves as one, without a socket. What cannot be
-honoured is refused here, and the first refusal is the error of the whole program.
+It has the methods of the stub `pulumirpc.ResourceMonitor`, so no socket is needed. Unsupported requests are refused
+here, and the first refusal becomes the error of the program.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 
 from dstream_pulumi.functions import Functions
 from dstream_pulumi.plugin import Plugin
-from dstream_pulumi.predicted_outputs import foreseen
-from dstream_pulumi.registrations import STACK, Registered, check_plugin
+from dstream_pulumi.predicted_outputs import predicted_outputs
+from dstream_pulumi.registrations import STACK, Registration, check_plugin
 from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_pulumi.timeouts import seconds_of
 from dstream_sdk import InvalidError, ProviderError, log
@@ -26,21 +25,21 @@ STACK_REFERENCE = "pulumi:pulumi:StackReference"
 
 
 class Monitor:
-    """The service `pulumirpc.ResourceMonitor`, as far as programs need it. Any thread may call it."""
+    """The part of `pulumirpc.ResourceMonitor` that programs use. Safe for concurrent use."""
 
     def __init__(self, project: str, stack: str, functions: Functions, plugins: Mapping[str, Plugin]) -> None:
-        """Take the names that the program sees, what answers its function calls, and the plugins by name."""
+        """Take the project and stack names of the program, its functions, and the plugins by name."""
         self._project, self._stack, self._functions, self._plugins = project, stack, functions, plugins
         self._lock = threading.Lock()
-        self.registered: dict[str, Registered] = {}
+        self.registered: dict[str, Registration] = {}
         self.refusal: ProviderError | None = None
         self.failed_calls: list[ProviderError] = []
-        """The errors of functions that were called."""
+        """The errors of failed function calls."""
 
     # The methods have the names of the service.
 
     def GetDeploymentInfo(self, request: Any) -> Any:
-        """Say what is supported; the SDK refuses, by an error of its own, to send what is not."""
+        """Return the supported features. The SDK raises its own error for any other feature."""
         return resource_pb2.DeploymentInfo(
             project=self._project,
             stack=self._stack,
@@ -53,10 +52,10 @@ class Monitor:
         )
 
     def RegisterResource(self, request: Any) -> Any:
-        """Note a resource. What it will put out is what was put in, and what can be foreseen; the rest is unknown."""
+        """Record a resource. Its outputs are its inputs and the predicted outputs; all others are unknown."""
         parent = request.parent.split("::")[2] if request.parent else ""
         chain = request.type if parent in ("", STACK) else f"{parent}${request.type}"
-        found = Registered(f"urn:pulumi:{self._stack}::{self._project}::{chain}::{request.name}", request)
+        found = Registration(f"urn:pulumi:{self._stack}::{self._project}::{chain}::{request.name}", request)
         self._refuse_options(found)
         with self._lock:
             if found.urn in self.registered:
@@ -66,19 +65,19 @@ class Monitor:
                 )
             self.registered[found.urn] = found
         inputs = from_struct(request.object)
-        outputs = to_struct({**inputs, **foreseen(request.type, inputs)})
+        outputs = to_struct({**inputs, **predicted_outputs(request.type, inputs)})
         return resource_pb2.RegisterResourceResponse(urn=found.urn, object=outputs)
 
     def RegisterResourceOutputs(self, request: Any) -> Empty:
-        """Take no notice: what components and the program put out is kept nowhere."""
+        """Ignore the outputs of components and of the program."""
         return Empty()
 
     def SignalAndWaitForShutdown(self, request: Any) -> Empty:
-        """Let the program end."""
+        """Allow the program to end."""
         return Empty()
 
     def Invoke(self, request: Any) -> Any:
-        """Answer a function call by its author, or by the plugin that has the function."""
+        """Evaluate a function call."""
         try:
             if self._functions.needs_plugin(request.tok):
                 self._check_provider(request)
@@ -88,7 +87,7 @@ class Monitor:
         response = resource_pb2.ResourceInvokeResponse()
         try:
             answer = self._functions.answer(request.tok, from_struct(request.args))
-        except ProviderError as problem:  # the SDK raises it where the program calls, and the program may go on
+        except ProviderError as problem:  # the SDK raises it in the program, which may handle it
             self.failed_calls.append(problem)
             response.failures.add(reason=problem.detail)
             return response
@@ -96,42 +95,42 @@ class Monitor:
         return response
 
     def _check_provider(self, request: Any) -> None:
-        """Raise InvalidError for a call by a provider, or in a version, that the plugin given is not."""
+        """Raise InvalidError for a call with another provider or version than the given plugin's."""
         explicit = self.registered.get(request.provider.rpartition("::")[0])
         check_plugin(f"The function {request.tok}", request.tok, request.version, explicit, self._plugins)
 
     def ReadResource(self, request: Any) -> NoReturn:
-        """Refuse `.get()` and StackReference."""
+        """Refuse `.get()` and stack references."""
         if request.type == STACK_REFERENCE:
             self._refuse(
                 "Pulumi program reads another stack",
                 f"It has a StackReference {request.name!r}, and dstream has no stacks. "
-                "Give the values as settings of the provider.",
+                "Pass the values as settings of the provider.",
             )
         self._refuse(
             "Pulumi program reads an existing resource",
-            f"It gets {request.type} {request.name!r}, and a plan reads nothing. "
-            "Write the values that it needs of it, or have them as settings of the provider.",
+            f"It gets {request.type} {request.name!r}, and a plan cannot read existing resources. "
+            "Write the values that it uses, or pass them as settings of the provider.",
         )
 
     def Call(self, request: Any) -> NoReturn:
-        """Refuse methods of resources."""
-        self._refuse("Pulumi program calls a method", f"It calls {request.tok}, which only Pulumi's engine can.")
+        """Refuse method calls on resources."""
+        self._refuse("Pulumi program calls a method", f"It calls {request.tok}, which only Pulumi's engine supports.")
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse whatever else the service has."""
+        """Refuse every other method of the service."""
         if not name[:1].isupper():
             raise AttributeError(name)
         return lambda _request: self._refuse("Pulumi program uses an unsupported feature", f"It uses {name}.")
 
-    def _refuse_options(self, found: Registered) -> None:
+    def _refuse_options(self, found: Registration) -> None:
         request = found.request
         if request.HasField("customTimeouts"):
             self._check_timeouts(found)
         if request.remote:
             self._refuse(
                 "Pulumi program uses a remote component",
-                f"{found} is a component that a plugin would expand. Write its resources yourself.",
+                f"{found} is a component that a plugin would expand. Write its resources in the program.",
             )
         refused = {
             "retain_on_delete": request.retainOnDelete,
@@ -144,9 +143,9 @@ class Monitor:
             if used:
                 self._refuse("Pulumi program uses an unsupported option", f"{found}: {name}. {_INSTEAD[name]}")
 
-    def _check_timeouts(self, found: Registered) -> None:
+    def _check_timeouts(self, found: Registration) -> None:
         if not found.is_object:
-            log(f"{found}: its custom_timeouts say nothing, since it is made by no plugin; give them to its resources")
+            log(f"{found}: custom_timeouts have no effect, because no plugin creates it; set them on its resources")
             return
         try:
             seconds_of(found.request.customTimeouts)
@@ -160,23 +159,23 @@ class Monitor:
 
 
 _INSTEAD = {
-    "retain_on_delete": "A `removed` block of the configuration lets go of an object without deleting it.",
-    "import_": "An `import` block of the configuration, or dstream import, takes over an object.",
+    "retain_on_delete": "A `removed` block of the configuration forgets an object without deleting it.",
+    "import_": "An `import` block of the configuration, or dstream import, imports an object.",
     "replacement_trigger": "dstream plan -replace=ADDRESS replaces an object.",
     "replace_with": "dstream plan -replace=ADDRESS replaces an object.",
-    "hooks": "Nothing of a program runs while its resources are made.",
+    "hooks": "The program does not run while its resources are created.",
 }
 
 
 class ProgramLog:
-    """The service `pulumirpc.Engine`, as far as programs need it: their log goes to the user."""
+    """The part of `pulumirpc.Engine` that programs use: it logs their messages."""
 
     def Log(self, request: Any) -> Empty:
-        """Pass on what is not for debugging."""
+        """Log a message, unless it is for debugging."""
         if request.severity != engine_pb2.DEBUG:
             log(request.message.rstrip())
         return Empty()
 
     def RequirePulumiVersion(self, request: Any) -> Any:
-        """Let a program require any version of a CLI that is not there."""
+        """Accept any required version of Pulumi's CLI, which is not used."""
         return engine_pb2.RequirePulumiVersionResponse()

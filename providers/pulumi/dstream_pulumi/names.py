@@ -1,4 +1,4 @@
-"""Names on both sides: `azure-native:servicebus:Queue` is `azure-native_servicebus_Queue`, `maxSize` is `max_size`."""
+"""Names: `azure-native:servicebus:Queue` is `azure-native_servicebus_Queue` in HCL, and `maxSize` is `max_size`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _ACRONYM = re.compile(r"([A-Z]+)([A-Z][a-z])")
 
 
 def type_name(token: str) -> str:
-    """Return the type of a Pulumi token in configurations; a type of configurations stays as it is.
+    """Return the type name of a Pulumi token in configurations; a type name is returned unchanged.
 
-    The part of a module that only repeats the type (`random:index/randomPet:RandomPet`) and the module `index` are left
-    out: `random_RandomPet`.
+    The module `index`, and the part of a module that repeats the type, are left out:
+    `random:index/randomPet:RandomPet` is `random_RandomPet`.
     """
     package, colon, rest = token.partition(":")
     if not colon:
@@ -31,6 +31,6 @@ def snake(name: str) -> str:
 
 
 def logical_name(type_: str, key: str) -> str:
-    """Return the name of an object in its URN, from which plugins generate names: the key without its type."""
+    """Return the name of an object in its URN, from which plugins generate names: the key without the type."""
     name = key.removeprefix(f"{type_}.")
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "object"

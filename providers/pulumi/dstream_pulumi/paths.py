@@ -1,4 +1,4 @@
-"""Property paths as plugins write them, such as `sku.name`, `rules[0]` or `["odd name"].x`."""
+"""Property paths of plugins, such as `sku.name`, `rules[0]` or `["special name"].x`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _STEP = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[([^\]]*)\]|([^.\[]+)')
 
 
 def steps(path: str) -> Iterator[str]:
-    """Yield the steps of a path; an index is a text, too."""
+    """Yield the steps of a path as strings; an index is its digits."""
     for quoted, index, name in _STEP.findall(path):
         yield quoted.replace('\\"', '"') or index or name
 
 
 def first_step(path: str) -> str:
-    """Return the first step of a path, the property that it is in."""
+    """Return the first step of a path, which is the top-level property."""
     return next(steps(path), path)
 
 
 def forced(members: Mapping[str, Member], path: str) -> bool:
-    """Return whether the schema has a change at a path replace the object, at the path itself or above."""
+    """Return whether the schema forces replacement for a change at a path or above it."""
     for step in steps(path):
         member = members.get(step)
         if member is None:

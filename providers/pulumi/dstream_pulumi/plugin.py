@@ -1,8 +1,8 @@
-"""Plugin: which provider plugin, and where its executable is found.
+"""Plugin: the name and version of a provider plugin, and the search for its executable.
 
-A plugin in the lock file of the configuration is the one that `dstream providers pull` has unpacked, and it is verified
-(`locked.py`). The executable `pulumi-resource-NAME` of another one is looked for on PATH, then where `dstream providers
-pull` and Pulumi's own CLI put plugins: `$PULUMI_HOME/plugins/resource-NAME-vVERSION/`
+A plugin in the lock file of the configuration is the one that `dstream providers pull` installed, and it is verified
+(`locked.py`). For any other plugin, the executable `pulumi-resource-NAME` is searched on PATH, then where `dstream
+providers pull` and Pulumi's CLI install plugins: `$PULUMI_HOME/plugins/resource-NAME-vVERSION/`
 (https://www.pulumi.com/docs/iac/concepts/plugins/).
 """
 
@@ -19,20 +19,20 @@ from dstream_sdk import InvalidError
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A provider plugin: `azure-native` in version `3.29.0`. Without a version, what is on PATH or the newest one."""
+    """A provider plugin, such as `azure-native` 3.29.0. Without a version: the one on PATH, or the newest."""
 
     name: str
     version: str = ""
     path: str = ""
-    """The executable itself, instead of a search."""
+    """The path of the executable; it is not searched then."""
 
     @property
     def executable(self) -> str:
-        """The name of its executable."""
+        """The name of the executable."""
         return f"pulumi-resource-{self.name}"
 
     def find(self, home: str = "") -> Path:
-        """Return the executable; raise InvalidError that says where it was looked for. `home` is PULUMI_HOME."""
+        """Return the executable. Raises InvalidError, which names the searched folders. `home` is PULUMI_HOME."""
         if (self.path or home) and os.environ.get("DSTREAM_UNTRUSTED"):
             name = "path" if self.path else "pulumi_home"
             detail = f"The configuration is not trusted, so {name} starts nothing. Only plugins on PATH do."
@@ -67,14 +67,14 @@ class Plugin:
         return InvalidError(
             "Plugin not found",
             f"{self.executable} is {looked}in {where} "
-            "(where that is, the setting pulumi_home says, or PULUMI_HOME if the block has it in env). "
-            f"Get it with: dstream providers pull pulumi/{reference}",
+            "(set by pulumi_home, or by PULUMI_HOME in the env of the block). "
+            f"To download it, run: dstream providers pull pulumi/{reference}",
             path="config.plugin",
         )
 
 
 def plugin_home(given: str = "") -> Path:
-    """Return the folder that Pulumi keeps its plugins under: as given, else PULUMI_HOME, else ~/.pulumi."""
+    """Return Pulumi's home folder: `given`, else PULUMI_HOME, else ~/.pulumi."""
     return Path(given or os.environ.get("PULUMI_HOME", "") or "~/.pulumi").expanduser()
 
 

@@ -1,6 +1,6 @@
-"""Failures of calls to a plugin, as errors of the protocol.
+"""Plugin errors: converts failed calls of a plugin to provider errors.
 
-Many plugins answer every error with the status UNKNOWN and a text, so that the text of a few well-known ones counts.
+Many plugins report every error with the status UNKNOWN, so a few well-known texts are recognized too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _BY_TEXT: tuple[tuple[type[ProviderError], re.Pattern[str]], ...] = (
 )
 
 
-def explain(problem: grpc.RpcError, what: str) -> ProviderError:
-    """Return the error that a failed call is; `what` is what was asked, as `Create of Queue orders`."""
+def to_provider_error(problem: grpc.RpcError, what: str) -> ProviderError:
+    """Convert the error of a failed call. `what` names the call, such as `Create of Queue orders`."""
     import grpc
 
     kinds: dict[grpc.StatusCode, type[ProviderError]] = {
@@ -47,7 +47,7 @@ def explain(problem: grpc.RpcError, what: str) -> ProviderError:
 
 
 def partial_state(problem: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed | None:
-    """Return what exists in spite of the error: an object that was created or changed, but did not become ready."""
+    """Return the object that exists in spite of the error: it was created or changed, but did not become ready."""
     from dstream_pulumi.protos import provider_pb2, status_pb2
 
     for entry in problem.trailing_metadata() or ():

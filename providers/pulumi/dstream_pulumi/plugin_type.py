@@ -1,8 +1,8 @@
-"""PluginType: serves one resource type of a plugin over the protocol.
+"""PluginType: serves one resource type of a plugin over dstream's protocol.
 
-Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff says what changes and what that
-replaces, a preview of Create what can be known before. Where an object is replaced, Check is called again without the
-old inputs, so that generated names are new ones.
+Planning follows Pulumi's engine: Check fills in defaults and generated names, Diff returns the changes and whether they
+force replacement, and a preview of Create returns outputs that are known before creation. For a replacement, Check is
+called again without the old inputs, so that it generates new names.
 """
 
 from __future__ import annotations
@@ -12,62 +12,70 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dstream_pulumi.inputs import Inputs, has_unknown, has_withheld, known, seconds_left, visibly, without_unconfigured
+from dstream_pulumi.inputs import (
+    Inputs,
+    has_unknown,
+    has_withheld,
+    known,
+    seconds_left,
+    with_visible_replacement,
+    without_unconfigured,
+)
 from dstream_pulumi.names import logical_name
 from dstream_pulumi.paths import first_step
 from dstream_pulumi.private_state import (
     Path,
-    keep_note,
-    make_note,
+    keep_unchanged,
+    make_private_state,
     mark_secrets,
-    read_note,
+    read_private_state,
     texts_at,
     unwrap_secrets,
 )
-from dstream_pulumi.resource_type import Described
-from dstream_pulumi.stable_outputs import present_outputs
+from dstream_pulumi.resource_type import ResourceTypeSpec
+from dstream_pulumi.stable_outputs import stable_outputs
 from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_pulumi.translate import to_attributes, to_properties
-from dstream_pulumi.volatile_outputs import is_unsteady
+from dstream_pulumi.volatile_outputs import is_volatile
 from dstream_sdk import UNKNOWN, WITHHELD, InvalidError, Object, ProviderError, ResourceContext, ResourceType, fault
 
 if TYPE_CHECKING:
     from dstream_pulumi.client import Client
-    from dstream_pulumi.plugin_instance import Running
+    from dstream_pulumi.plugin_instance import PluginInstance
 
 _NO_DIFFERENCE = 1
-"""Of `DiffResponse.changes`: unknown 0, none 1, some 2."""
+"""`DiffResponse.changes`: unknown 0, none 1, some 2."""
 _REPLACING = frozenset({1, 3, 5})
-"""Of `PropertyDiff.Kind`: add, delete and update that replace."""
+"""`PropertyDiff.Kind`: add, delete and update with replacement."""
 
 
 class PluginType(ResourceType[Any]):
-    """Objects of one type of a plugin."""
+    """One resource type of a plugin."""
 
-    def __init__(self, about: Described, running: Running) -> None:
-        """Take the type's description, and what gives the plugin when it is needed."""
-        self._about, self._running = about, running
+    def __init__(self, about: ResourceTypeSpec, running: PluginInstance) -> None:
+        """Take the type, and the plugin, which is started on first use."""
+        self._about, self._instance = about, running
         self._members = about.members
 
-    # -- what the protocol asks ------------------------------------------------------------------
+    # -- the protocol ----------------------------------------------------------------------------
 
     def plan(
         self, ctx: ResourceContext[Any], prior: Object | None, desired: Mapping[str, Any]
     ) -> tuple[Mapping[str, Any], Sequence[str]]:
-        """Return the attributes as they will be, and what forces replacement."""
+        """Return the planned attributes, and the ones that force replacement."""
         client = self._client()
-        wish = self._wish(desired)
+        properties = self._properties(desired)
         if prior is None:
-            return self._new(ctx, client, wish), ()
+            return self._new(ctx, client, properties), ()
         old_inputs, old_outputs = self._recorded(prior, desired)
-        given = self._check(ctx, client, wish, old_inputs)
+        given = self._check(ctx, client, properties, old_inputs)
         checked = given.values
         if (prior.private or {}).get("guessed"):
             old_inputs, old_outputs = without_unconfigured(old_inputs, old_outputs, checked)
         changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
         if replaces:
             names = [self._name(name) for name in sorted(replaces)]
-            return visibly(self._new(ctx, client, wish), prior.attributes, names)
+            return with_visible_replacement(self._new(ctx, client, properties), prior.attributes, names)
         return self._same(prior, desired, checked, changed) | dict.fromkeys(given.withheld, UNKNOWN), ()
 
     def create(self, ctx: ResourceContext[Any], desired: Mapping[str, Any], intent: str | None) -> Object:
@@ -135,7 +143,7 @@ class PluginType(ResourceType[Any]):
         fault("after_delete")
 
     def read(self, ctx: ResourceContext[Any], identity: Mapping[str, Any], prior: Object | None) -> Object | None:
-        """Return the object as it is."""
+        """Return the real object, or None if it does not exist."""
         client = self._client()
         old_inputs, old_outputs = self._recorded(prior, {}) if prior is not None else ({}, {})
         answer = client.read(
@@ -151,13 +159,13 @@ class PluginType(ResourceType[Any]):
         )
         if answer is None:
             if prior is None:
-                raise InvalidError("Cannot be read", f"The plugin of {self._about.type} reads no objects.")
+                raise InvalidError("Cannot be read", f"The plugin does not support reading {self._about.type}.")
             return prior
         if not answer.id:
             return None
         inputs, outputs = from_struct(answer.inputs) or old_inputs, from_struct(answer.properties)
         if not inputs:
-            # The plugin does not say what was asked for: the properties that can be asked for are taken for it.
+            # The plugin does not return the inputs: use the outputs that are also inputs.
             inputs = {name: value for name, value in outputs.items() if name in self._about.inputs}
         before: Mapping[str, Any] = (prior.private if prior is not None else None) or {}
         guessed = not before.get("inputs") or bool(before.get("guessed"))
@@ -165,17 +173,17 @@ class PluginType(ResourceType[Any]):
         if prior is None and not outputs and not inputs:
             raise InvalidError(
                 "Import not supported",
-                f"The plugin knows nothing of {self._about.type} {answer.id} but the id that it was given: it reads no "
-                "such objects. Leave the import out, and apply makes one.",
+                f"The plugin returned only the id of {self._about.type} {answer.id}: it does not support reading this "
+                "type. Remove the import, and apply creates the object.",
             )
         found = self._object(answer.id, given, outputs, prior)
         if prior is None:
             return found
-        attributes = self._steady(found.attributes, prior.attributes)
+        attributes = self._without_volatile(found.attributes, prior.attributes)
         note = dict(found.private or {})
         for part, sent, real in (("inputs", old_inputs, inputs), ("outputs", old_outputs, outputs)):
             real = unwrap_secrets(real)[0]
-            keep_note(note, before, part, sent, real)
+            keep_unchanged(note, before, part, sent, real)
             attributes |= {
                 member.name: prior.attributes[member.name]
                 for name, member in self._members.items()
@@ -183,21 +191,21 @@ class PluginType(ResourceType[Any]):
             }
         return replace(found, attributes=attributes, private=note)
 
-    def _steady(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-        """Return attributes with what changes by itself as it was."""
+    def _without_volatile(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes, with the previous values of volatile outputs."""
         given = {member.name for member in self._about.inputs.values()}
-        keep = {name for name in now if name in before and name not in given and is_unsteady(name)}
+        keep = {name for name in now if name in before and name not in given and is_volatile(name)}
         return {name: before[name] if name in keep else value for name, value in now.items()}
 
     # -- planning --------------------------------------------------------------------------------
 
-    def _new(self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the attributes of an object that is to be created."""
-        given = self._check(ctx, client, wish, {})
+    def _new(self, ctx: ResourceContext[Any], client: Client, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the planned attributes of a new object."""
+        given = self._check(ctx, client, properties, {})
         checked = given.values
         attributes = to_attributes(self._about.inputs, checked) | dict.fromkeys(given.withheld, UNKNOWN)
         outputs: dict[str, Any] = {}
-        if self._running.abilities.preview:
+        if self._instance.capabilities.preview:
             answer = client.call(
                 "Create",
                 client.messages.CreateRequest(properties=to_struct(checked), preview=True, **self._named(ctx)),
@@ -213,14 +221,14 @@ class PluginType(ResourceType[Any]):
             if member.name not in attributes:
                 value = outputs.get(member.name)
                 attributes[member.name] = UNKNOWN if value is None or has_unknown(value) else value
-        planned = self._about.planned_id(known(checked), self._running.settings)
+        planned = self._about.planned_id(known(checked), self._instance.settings)
         attributes["id"] = UNKNOWN if planned is None else planned
         return attributes
 
     def _same(
         self, prior: Object, desired: Mapping[str, Any], checked: Mapping[str, Any], changed: frozenset[str]
     ) -> dict[str, Any]:
-        """Return the attributes of an object that stays, with the properties `changed` as configured."""
+        """Return the planned attributes of an object that is kept, with the properties `changed` as configured."""
         found = to_attributes(self._about.inputs, checked)
         kept = {self._name(name) for name in checked if name not in changed}
         for name in kept:
@@ -231,25 +239,25 @@ class PluginType(ResourceType[Any]):
                 found[name] = desired[name]
         gone = {self._name(name) for name in changed}
         unchanged = (value for name, value in checked.items() if name not in changed)
-        stays = present_outputs(self._about.read_only, prior, unchanged)
+        stays = stable_outputs(self._about.read_only, prior, unchanged)
         for name in prior.attributes:
             if name not in found and name not in gone:
-                # An unknown name of a namespace would replace its queues; an input that is not set stays out of Update.
+                # An unknown namespace name would replace its queues. An input that is not set is not sent to Update.
                 found[name] = stays.get(name, UNKNOWN)
         if "id" in prior.attributes:
             found["id"] = prior.attributes["id"]
         return found
 
     def _check(
-        self, ctx: ResourceContext[Any], client: Client, wish: Mapping[str, Any], olds: Mapping[str, Any]
+        self, ctx: ResourceContext[Any], client: Client, properties: Mapping[str, Any], olds: Mapping[str, Any]
     ) -> Inputs:
-        """Return the inputs with the plugin's defaults."""
+        """Return the checked inputs, with the plugin's defaults."""
         from dstream_pulumi.client import refuse
 
         answer = client.call(
             "Check",
             client.messages.CheckRequest(
-                olds=to_struct(olds), news=to_struct(wish), randomSeed=random.token_bytes(32), **self._named(ctx)
+                olds=to_struct(olds), news=to_struct(properties), randomSeed=random.token_bytes(32), **self._named(ctx)
             ),
             self._what("Check", ctx),
             timeout=ctx.remaining(),
@@ -260,7 +268,7 @@ class PluginType(ResourceType[Any]):
         return Inputs(plain, frozenset(texts_at(plain, paths)), self._unguarded(ctx, paths))
 
     def _unguarded(self, ctx: ResourceContext[Any], secrets: Sequence[Path]) -> frozenset[str]:
-        """Return the attributes among those with secrets that the host does not know to guard."""
+        """Return the attributes with secrets that the host does not treat as sensitive."""
         guarded = {str(path[0]) for path in ctx.sensitive} | {m.name for m in self._members.values() if m.secret}
         return frozenset({self._name(str(path[0])) for path in secrets} - guarded)
 
@@ -272,7 +280,7 @@ class PluginType(ResourceType[Any]):
         olds: tuple[Mapping[str, Any], Mapping[str, Any]],
         checked: Mapping[str, Any],
     ) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the top-level properties that change, and those of them that force replacement."""
+        """Return the top-level properties that change, and the ones that force replacement."""
         answer = client.call(
             "Diff",
             client.messages.DiffRequest(
@@ -303,28 +311,28 @@ class PluginType(ResourceType[Any]):
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _wish(self, desired: Mapping[str, Any]) -> dict[str, Any]:
+    def _properties(self, desired: Mapping[str, Any]) -> dict[str, Any]:
         return to_properties(self._about.inputs, desired)
 
     def _inputs(
         self, ctx: ResourceContext[Any], client: Client, desired: Mapping[str, Any], olds: Mapping[str, Any]
     ) -> Inputs:
-        """Return the inputs of a change, checked once more."""
+        """Return the checked inputs of a change."""
         secret = [member.name for member in self._members.values() if member.secret]
         hidden = {*texts_at(desired, ctx.sensitive), *texts_at(desired, [(name,) for name in secret])}
-        found = self._check(ctx, client, self._wish(desired), olds)
+        found = self._check(ctx, client, self._properties(desired), olds)
         guarded = tuple(str(path[0]) for path in ctx.sensitive)
         return Inputs(found.values, found.hidden | hidden, found.withheld, guarded)
 
     def _struct(self, values: Mapping[str, Any], hidden: frozenset[str]) -> Any:
-        return to_struct(mark_secrets(values, hidden) if self._running.abilities.secrets and hidden else values)
+        return to_struct(mark_secrets(values, hidden) if self._instance.capabilities.secrets and hidden else values)
 
     def _recorded(self, prior: Object, desired: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the last inputs and outputs, with the secrets that are at hand."""
-        inputs, outputs = read_note(prior.private, [desired, prior.attributes, self._running.settings])
+        """Return the last inputs and outputs, with the available secrets."""
+        inputs, outputs = read_private_state(prior.private, [desired, prior.attributes, self._instance.settings])
         if not outputs:
             outputs = to_properties(self._members, prior.attributes)
-        # A secret that the state does not have, where the plugin must be told some text.
+        # An empty string in place of a secret that is not in the state: the plugin requires the property.
         texts = (name for name in self._about.always if self._kind(name) == "string")
         return inputs, dict.fromkeys(texts, "") | outputs
 
@@ -336,7 +344,7 @@ class PluginType(ResourceType[Any]):
         shown = {member.name for member in self._members.values() if not member.secret}
         for path in marked:
             name = self._name(str(path[0]))
-            # Not secret by the schema, so the host does not guard it: only what was configured as a secret may be told.
+            # Not secret in the schema, so the host does not redact it: return it only if it was configured.
             if name in shown and name in attributes and name not in configured:
                 attributes[name] = WITHHELD
         secret = {*given.guarded, *given.withheld, *(m.name for m in self._members.values() if m.secret)}
@@ -345,7 +353,7 @@ class PluginType(ResourceType[Any]):
             name: WITHHELD if name in given.withheld or has_unknown(value) else value
             for name, value in attributes.items()
         }
-        note = make_note(
+        note = make_private_state(
             given.values,
             outputs,
             hidden,
@@ -360,8 +368,8 @@ class PluginType(ResourceType[Any]):
         return Object({"id": id_}, attributes, note)
 
     def _free(self, name: str) -> bool:
-        """Return whether a property is a text of the plugin's own, in which the secrets that it was given may be."""
-        return name not in self._about.inputs and self._kind(name) == "string" and not is_unsteady(self._name(name))
+        """Return whether a property is free text of the plugin, which may contain secrets from its inputs."""
+        return name not in self._about.inputs and self._kind(name) == "string" and not is_volatile(self._name(name))
 
     def _kind(self, name: str) -> str:
         member = self._members.get(name)
@@ -378,14 +386,14 @@ class PluginType(ResourceType[Any]):
         detail = "; ".join(found.reasons) or problem.details() or "the plugin gave no reason"
         return ProviderError("Object exists, but did not become ready", detail, object=made)
 
-    # -- words -----------------------------------------------------------------------------------
+    # -- names -----------------------------------------------------------------------------------
 
     def _client(self) -> Client:
-        return self._running.client()
+        return self._instance.client()
 
     def _named(self, ctx: ResourceContext[Any]) -> dict[str, Any]:
         name = logical_name(self._about.type, ctx.key)
-        return {"urn": self._running.urn(self._about.token, name), "name": name, "type": self._about.token}
+        return {"urn": self._instance.urn(self._about.token, name), "name": name, "type": self._about.token}
 
     def _what(self, method: str, ctx: ResourceContext[Any]) -> str:
         return f"{method} of {ctx.key or self._about.type}"

@@ -1,4 +1,4 @@
-"""Foreseen: outputs that a program may read before creation, since they always equal an input."""
+"""Predicted outputs: outputs that always equal an input, so that a program can use them before creation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def foreseen(token: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return outputs that follow from the inputs of a resource.
+def predicted_outputs(token: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the outputs that follow from the inputs of a resource.
 
-    In azure-native the output `name` of a `Queue` is its input `queueName`: ids end with it.
+    In azure-native, the output `name` of a `Queue` equals its input `queueName`.
     """
     package, _, rest = token.partition(":")
     kind = rest.rpartition(":")[2]

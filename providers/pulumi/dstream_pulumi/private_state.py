@@ -1,8 +1,8 @@
-"""Notes: the private state of a plugin's object, without secrets.
+"""Private state: the last inputs and outputs of a plugin's object, without secrets.
 
-A plugin is given an object's last inputs and outputs as it returned them. The note holds both, with every secret
-replaced by a salted digest of its value; when the note is used, a digest is replaced by the one value at hand (what is
-desired, what is recorded in an encrypted state) that has it, and left out where none has.
+A plugin expects an object's last inputs and outputs as it returned them. The private state has both, with each secret
+replaced by a salted digest. When it is read, a digest is replaced by the available value (desired, or recorded in an
+encrypted state) with the same digest, and omitted if there is none.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dstream_pulumi.special_values import SECRET, secret, signature
 from dstream_sdk import UNKNOWN, WITHHELD
 
 _DIGEST = "$secret"
-SHORTEST_ECHO = 4
-"""Characters of a secret that is looked for inside of texts."""
+MINIMUM_SECRET_LENGTH = 4
+"""The minimum length of secrets that are searched for within other strings."""
 Path = tuple[str | int, ...]
 
 
-def make_note(
+def make_private_state(
     inputs: Mapping[str, Any],
     outputs: Mapping[str, Any],
     hidden: Iterable[Any],
@@ -32,15 +32,15 @@ def make_note(
     *,
     everything: bool = False,
 ) -> dict[str, Any]:
-    """Return the note on an object.
+    """Return the private state of an object.
 
-    A digest stands for a text that is one of the `hidden` ones or has one in it, for what is in one of the
-    `properties`, marked as secret by the plugin, or was one in the note `before`; for `everything` if it is unknown
-    which values are secret.
+    These values are replaced by digests: strings that equal or contain one of `hidden`, everything in `properties`,
+    values that the plugin marks as secret or that were digests in `before`; and every value, with `everything`, if it
+    is unknown which ones are secret.
     """
     salt = str((before or {}).get("salt") or random.token_hex(16))
     values = {each for each in hidden if isinstance(each, str) and each}
-    long = tuple(each.strip() for each in values if len(each.strip()) >= SHORTEST_ECHO)
+    long = tuple(each.strip() for each in values if len(each.strip()) >= MINIMUM_SECRET_LENGTH)
     made: dict[str, Any] = {"salt": salt}
     for name, tree in (("inputs", inputs), ("outputs", outputs)):
         paths = frozenset(_digests((before or {}).get(name), ())) | {(each,) for each in properties}
@@ -50,8 +50,8 @@ def make_note(
     return made
 
 
-def read_note(note: Mapping[str, Any] | None, known: Iterable[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return inputs and outputs, with the secrets among the `known` values filled in."""
+def read_private_state(note: Mapping[str, Any] | None, known: Iterable[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return inputs and outputs, with the secrets found among `known` filled in."""
     if not note:
         return {}, {}
     salt = str(note.get("salt") or "")
@@ -60,10 +60,12 @@ def read_note(note: Mapping[str, Any] | None, known: Iterable[Any]) -> tuple[dic
     return dict(inputs), dict(outputs)
 
 
-def keep_note(note: dict[str, Any], before: Mapping[str, Any], part: str, sent: Mapping[str, Any], answer: Any) -> None:
-    """Keep the noted value of each property that the plugin returned as it was sent: secrets are not sent to it.
+def keep_unchanged(
+    note: dict[str, Any], before: Mapping[str, Any], part: str, sent: Mapping[str, Any], answer: Any
+) -> None:
+    """Keep the previous value of each property that the plugin returned as sent, because secrets were not sent.
 
-    `part` is "inputs" or "outputs", `sent` the properties in the request, `answer` those in the answer, without marks.
+    `part` is "inputs" or "outputs", `sent` has the properties of the request, and `answer` those of the response.
     """
     for name, value in (before.get(part) or {}).items():
         if answer.get(name) == sent.get(name):
@@ -71,7 +73,7 @@ def keep_note(note: dict[str, Any], before: Mapping[str, Any], part: str, sent: 
 
 
 def unwrap_secrets(value: Any, here: Path = ()) -> tuple[Any, list[Path]]:
-    """Return a value without the marks of secrets, and the paths where they were."""
+    """Return a value without its secret markers, and the paths of the secrets."""
     if signature(value) == SECRET:
         plain, paths = unwrap_secrets(value.get("value"), here)
         return plain, [here, *paths]
@@ -93,7 +95,7 @@ def unwrap_secrets(value: Any, here: Path = ()) -> tuple[Any, list[Path]]:
 
 
 def mark_secrets(value: Any, hidden: frozenset[str]) -> Any:
-    """Return a value with every text that is one of `hidden` marked as secret."""
+    """Return a value with each string in `hidden` marked as secret."""
     if isinstance(value, str):
         return secret(value) if value in hidden else value
     if isinstance(value, Mapping):
@@ -104,7 +106,7 @@ def mark_secrets(value: Any, hidden: frozenset[str]) -> Any:
 
 
 def texts_at(value: Any, paths: Iterable[Path]) -> Iterator[str]:
-    """Yield every text at or below the paths."""
+    """Yield every string at or below the paths."""
     for path in paths:
         found = value
         for step in path:
@@ -132,7 +134,7 @@ def _hide(
 
 
 def _reveals(text: str, values: set[str], long: tuple[str, ...]) -> bool:
-    """Return whether a text is a secret, or has one in it that is too long to be there by chance."""
+    """Return whether a string is a secret, or contains one that is too long to occur by chance."""
     return text in values or any(each in text for each in long)
 
 

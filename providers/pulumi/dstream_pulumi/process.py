@@ -1,6 +1,6 @@
-"""Process: the process of a plugin, started as Pulumi starts it, and ended with this process.
+"""Process: the process of a plugin, which ends with this process.
 
-`pulumi-resource-NAME ENGINE` prints the port that it serves `pulumirpc.ResourceProvider` on as its first line.
+`pulumi-resource-NAME ENGINE` prints as its first line the port of its service `pulumirpc.ResourceProvider`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ START_SECONDS = 60.0
 _END_SECONDS = 2.0
 
 
-_UNTIL_WE_DIE = (
+_DIE_WITH_PARENT = (
     "import ctypes, os, sys\n"
     "ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)\n"  # PR_SET_PDEATHSIG, SIGKILL
     "if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])\n"
 )
-"""On Linux: has the kernel kill this process with the one that started it, then becomes the plugin.
+"""On Linux: arranges for the kernel to kill this process when its parent dies, then executes the plugin.
 
-It cannot be done between fork and exec: gRPC has threads by then, in whose midst a forked process does not work.
+It cannot run between fork and exec, because gRPC's threads make a forked process unreliable.
 """
 
 
@@ -33,14 +33,14 @@ def _command(executable: Path, engine: str) -> list[str]:
     plugin = [str(executable), engine]
     if not sys.platform.startswith("linux"):
         return plugin
-    return [sys.executable, "-I", "-S", "-c", _UNTIL_WE_DIE, str(os.getpid()), *plugin]
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *plugin]
 
 
 class PluginProcess:
-    """A running plugin. Starting it returns at once; `address` waits for the port."""
+    """A plugin process. The constructor returns immediately; `address` waits for the port."""
 
     def __init__(self, executable: Path, engine: str) -> None:
-        """Start the executable with the address of the engine, which receives its log."""
+        """Start the executable. `engine` is the address of the service that receives its log."""
         self.name = executable.name
         self.tail: deque[str] = deque(maxlen=20)
         try:
@@ -60,11 +60,11 @@ class PluginProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def address(self) -> str:
-        """Return where it serves; raise ProviderError if it never does."""
+        """Return the address of its service. Raises ProviderError if it does not start."""
         self._started.wait(START_SECONDS)
         if self._port is None:
             detail = "\n".join(self.tail) or "It reported nothing."
@@ -72,11 +72,11 @@ class PluginProcess:
         return f"127.0.0.1:{self._port}"
 
     def alive(self) -> bool:
-        """Return whether it still runs."""
+        """Return whether it is running."""
         return self._process.poll() is None
 
     def gone(self, seconds: float = 1.0) -> bool:
-        """Return whether it has ended, giving it a moment to."""
+        """Return whether it has ended, after waiting up to `seconds` for it."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -84,7 +84,7 @@ class PluginProcess:
         return True
 
     def end(self) -> None:
-        """End it: asked first, then killed."""
+        """Terminate it, and kill it after a grace period."""
         self._process.terminate()
         try:
             self._process.wait(_END_SECONDS)

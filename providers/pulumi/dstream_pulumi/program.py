@@ -1,7 +1,7 @@
-"""collect: runs a Pulumi program against our monitor, and returns the resources that it registers.
+"""collect: runs a Pulumi program against the monitor, and returns the resources that it registers.
 
-The program runs as Pulumi's own inline programs do: `pulumi.runtime.run_in_stack` in an event loop, with settings that
-live in a copied context, so that several may run at once. Importing this imports neither pulumi nor grpc.
+The program runs like Pulumi's inline programs: `pulumi.runtime.run_in_stack` in an event loop, with settings in a
+copied context, so that several can run in parallel. Importing this module imports neither pulumi nor grpc.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Program = Callable[[], Awaitable[None] | None]
 _UNSUPPORTED = re.compile(r"The Pulumi CLI does not support (?:the )?(.+?)\. Please update the Pulumi CLI", re.I)
-"""What the SDK says of a feature that the monitor does not have: wrong advice here."""
+"""The SDK's message about a feature that the monitor does not support. Its advice does not apply here."""
 
 
 def collect(
@@ -38,15 +38,15 @@ def collect(
     invokes: Invokes | None = None,
     settings: PluginSettings | None = None,
 ) -> list[Resource]:
-    """Run a program and return its resources, sorted by type and key; raise ProviderError with what went wrong.
+    """Run a program and return its resources, sorted by type and key. Raises ProviderError.
 
-    `config` is what `pulumi.Config` sees; the names in `secrets` are secret in it. `plugins` are those that will serve
-    the resources: the program may not ask for another version. `invokes` answers function calls by their token; with
-    `settings`, the configurations of plugins by their names, plugins answer the other calls.
+    `config` is the content of `pulumi.Config`; the names in `secrets` are secret. `plugins` serve the resources, and
+    the program must not require other versions of them. `invokes` has functions by token. With `settings`, the
+    configurations of plugins by name, the plugins evaluate all other function calls.
     """
     from dstream_pulumi.functions import Functions
     from dstream_pulumi.monitor import Monitor
-    from dstream_pulumi.required_resources import Collected
+    from dstream_pulumi.required_resources import RequiredResources
 
     given = {plugin.name: plugin for plugin in plugins}
     functions = Functions(invokes or {}, given, settings)
@@ -57,15 +57,15 @@ def collect(
     finally:
         functions.close()
     if problem is not None:
-        explained = _explained(problem, monitor)
+        explained = _error_of(problem, monitor)
         raise explained from None if explained is problem else problem
-    return Collected(monitor.registered, given, functions.secrets).resources()
+    return RequiredResources(monitor.registered, given, functions.secrets).resources()
 
 
 def _run(
     program: Program, monitor: Monitor, project: str, stack: str, config: dict[str, str], secrets: list[str]
 ) -> BaseException | None:
-    """Run the program in a thread of its own (the caller may have an event loop running); return what it raised."""
+    """Run the program in a new thread, because the caller may have a running event loop. Returns what it raised."""
     import asyncio
 
     from pulumi.runtime import Settings, configure, run_in_stack, set_all_config
@@ -79,7 +79,7 @@ def _run(
         configure(settings)
         set_all_config(config, secrets)
         with asyncio.Runner() as runner:
-            # The SDK leaves tasks behind when a program fails, each of which would tell the same error once more.
+            # A failed program leaves tasks of the SDK behind, each of which would log the same error.
             runner.get_loop().set_exception_handler(lambda _loop, _context: None)
             try:
                 runner.run(run_in_stack(program))
@@ -92,8 +92,8 @@ def _run(
     return raised[0] if raised else None
 
 
-def _explained(problem: BaseException, monitor: Monitor) -> BaseException:
-    """Return the error that tells a failed program."""
+def _error_of(problem: BaseException, monitor: Monitor) -> BaseException:
+    """Return the error to report for a failed program."""
     if monitor.refusal is not None:
         return monitor.refusal
     if isinstance(problem, ProviderError | Deferred):
@@ -105,15 +105,15 @@ def _explained(problem: BaseException, monitor: Monitor) -> BaseException:
     if feature is not None:
         return InvalidError(
             "Pulumi program uses an unsupported feature",
-            f"It uses {feature[1]}, which only Pulumi's engine has: the program says what is wanted and is over "
-            "before any of it is made.",
+            f"It uses {feature[1]}, which only Pulumi's engine supports: here, the program ends before its resources "
+            "are created.",
         )
     text = f"{type(problem).__name__}: {problem}"
     return ProviderError("Pulumi program failed", f"{text}{_place(problem)}")
 
 
 def _place(problem: BaseException) -> str:
-    """Return where in the program it was raised, without the frames of libraries."""
+    """Return the line of the program that raised, without frames of libraries."""
     import pulumi
 
     libraries = Path(pulumi.__file__).parent.parent
@@ -128,5 +128,5 @@ def _place(problem: BaseException) -> str:
 
 
 def _full(name: str, project: str) -> str:
-    """Return the name of a setting as Pulumi has it: with the project before it."""
+    """Return the qualified name of a setting, with the project before it."""
     return name if ":" in name else f"{project}:{name}"

@@ -1,9 +1,9 @@
-"""Pulumi's protocol buffers, without the package `pulumi` around them: importing all of it takes a quarter of a second.
+"""Pulumi's protocol buffers, without importing the package `pulumi`, which takes 250 ms.
 
     from dstream_pulumi.protos import provider_pb2
 
-This module is a second name of the package `pulumi.runtime.proto`. Both names share their message classes, so a program
-that imports `pulumi` may run in the same process.
+This module is an alias of the package `pulumi.runtime.proto`. Both share their message classes, so a program that
+imports `pulumi` can run in the same process.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ _folders = (_package.submodule_search_locations if _package is not None else Non
 __path__ = [str(Path(folder, "runtime", "proto")) for folder in _folders]
 
 if TYPE_CHECKING or not any(Path(folder, "provider_pb2.py").is_file() for folder in __path__):
-    # For type checkers, and where modules are not files: in a program with a frozen Python.
+    # For type checkers, and for frozen programs, where modules are not files.
     from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2

@@ -1,4 +1,4 @@
-"""The executable `dstream-resource-pulumi`: one plugin, named by its configuration."""
+"""The executable `dstream-resource-pulumi`: serves the plugin that its configuration names."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from dstream_sdk import UNKNOWN, InvalidError, Provider, decode, setting
 
 @dataclass(frozen=True)
 class Settings:
-    """What a `provider` block configures."""
+    """The settings of the `provider` block."""
 
-    plugin: str = setting(description="the provider plugin, as azure-native")
-    version: str = setting("", description="its version, as 3.29.0; without one, what is on PATH, else the newest")
-    path: str = setting("", description="its executable, instead of a search by name")
+    plugin: str = setting(description="the provider plugin, such as azure-native")
+    version: str = setting("", description="its version, such as 3.29.0; by default the one on PATH, else the newest")
+    path: str = setting("", description="path of its executable; searched by name by default")
     settings: dict[str, Any] = setting(default_factory=dict, description="the plugin's own configuration")
     holds_data: list[str] = setting(
         default_factory=list, description="types whose objects hold data: losing one needs -allow-data-loss"
     )
-    pulumi_home: str = setting("", description="where Pulumi keeps its plugins, if not in ~/.pulumi")
+    pulumi_home: str = setting("", description="Pulumi's home folder, which has the plugins; ~/.pulumi by default")
 
 
 class OnePlugin(PluginCatalog[Settings]):
     """The types of the plugin that the configuration names."""
 
     def __init__(self) -> None:
-        """Know nothing before the configuration is there."""
+        """Start without plugins; the configuration names one."""
         super().__init__([])
 
     def describe(self, given: Mapping[str, Any], types: Any) -> Mapping[str, Mapping[str, Any]]:
-        """Return the descriptions, where the plugin's name and version are known."""
+        """Return the descriptions of types. Raises InvalidError if the plugin's name or version is unknown."""
         if any(given.get(name) is UNKNOWN for name in ("plugin", "version", "path", "pulumi_home")):
             raise InvalidError(
                 "Plugin is not known at plan",
-                "plugin, version, path and pulumi_home are known before anything is made.",
+                "plugin, version, path and pulumi_home must be known before apply.",
             )
         known = {name: value for name, value in given.items() if name != "settings"}
         config = decode(Settings, known)
@@ -45,7 +45,7 @@ class OnePlugin(PluginCatalog[Settings]):
         return super().describe(known, types)
 
     def settings_of(self, config: Any, plugin: Plugin) -> Mapping[str, Any]:
-        """Return what the configuration says under `settings`."""
+        """Return the `settings` of the configuration."""
         found: Mapping[str, Any] = _decoded(config).settings
         return found
 

@@ -1,4 +1,4 @@
-"""Registered: what a program registered, and whether the plugins that were given can serve it."""
+"""Registrations: the resources that a program registers, and the check that the given plugins can serve them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PROVIDERS = "pulumi:providers:"
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """What a program registered: an object, a component or a provider."""
+class Registration:
+    """A registered resource: an object, a component or a provider."""
 
     urn: str
     request: Any
@@ -24,20 +24,21 @@ class Registered:
 
     @property
     def is_object(self) -> bool:
-        """Whether it is something that a plugin makes."""
+        """Whether a plugin creates it."""
         return bool(self.request.custom) and not self.request.type.startswith(PROVIDERS)
 
     def __str__(self) -> str:
-        """Return it as error messages have it."""
+        """Return its type and name, for messages."""
         return f"{self.request.type} {self.request.name!r}"
 
 
 def check_plugin(
-    what: str, token: str, version: str, explicit: Registered | None, plugins: Mapping[str, Plugin]
+    what: str, token: str, version: str, explicit: Registration | None, plugins: Mapping[str, Plugin]
 ) -> None:
-    """Raise InvalidError unless the plugins can serve a resource or function (`what`, by its token).
+    """Raise InvalidError unless the plugins can serve a resource or function, by its token.
 
-    `version` is the one that it asks for, `explicit` the provider resource that it names. Without plugins, any will do.
+    `what` names it in messages, `version` is the version that it requires, and `explicit` the provider resource that it
+    refers to. Without plugins, nothing is checked.
     """
     if explicit is not None:
         settings = from_struct(explicit.request.object)
@@ -46,8 +47,8 @@ def check_plugin(
         if settings:
             raise InvalidError(
                 "Pulumi program configures a provider",
-                f"{explicit} sets {', '.join(sorted(settings))}. The plugin has one configuration, which "
-                "PluginCatalog(settings=...) gives.",
+                f"{explicit} sets {', '.join(sorted(settings))}. The plugin has one configuration: "
+                "PluginCatalog(settings=...).",
             )
     if not plugins:
         return
@@ -56,11 +57,11 @@ def check_plugin(
     if plugin is None:
         raise InvalidError(
             "Pulumi program needs another plugin",
-            f"{what} is of {package}, and the plugins given are {', '.join(sorted(plugins))}.",
+            f"{what} belongs to {package}, and the given plugins are {', '.join(sorted(plugins))}.",
         )
     if version and plugin.version and version != plugin.version:
         raise InvalidError(
             "Pulumi program needs another version of a plugin",
-            f"{what} is of {package} {version}, and the plugin given is {package} {plugin.version}. "
-            "The package of the program and its plugin go together.",
+            f"{what} belongs to {package} {version}, and the given plugin is {package} {plugin.version}. "
+            "Use the same version of the program's package and of the plugin.",
         )

@@ -1,7 +1,7 @@
-"""Collected: the resources that a program registered, as required objects of a task.
+"""RequiredResources: the resources that a program registered, as required objects of a task.
 
-Only what a plugin makes is an object; components and providers are not, but what they mean for the objects stays:
-an object depends on what its parents depend on, and whoever depends on a component depends on all objects in it.
+Only resources that a plugin creates are objects. Components and providers are not, but their dependencies apply: an
+object depends on everything that its parents depend on, and a dependency on a component is one on all objects in it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from dstream_pulumi.names import snake, type_name
 from dstream_pulumi.plugin import Plugin
-from dstream_pulumi.private_state import SHORTEST_ECHO, texts_at, unwrap_secrets
-from dstream_pulumi.registrations import PROVIDERS, STACK, Registered, check_plugin
+from dstream_pulumi.private_state import MINIMUM_SECRET_LENGTH, texts_at, unwrap_secrets
+from dstream_pulumi.registrations import PROVIDERS, STACK, Registration, check_plugin
 from dstream_pulumi.special_values import ARCHIVE, ASSET, SIGNATURE, is_unknown, signature
 from dstream_pulumi.struct_values import from_struct
 from dstream_pulumi.timeouts import seconds_of
@@ -22,21 +22,21 @@ Pair = tuple[str, str]
 """Type and key."""
 
 
-class Collected:
-    """The resources of a program that has run."""
+class RequiredResources:
+    """The resources of a completed program."""
 
     def __init__(
-        self, registered: Mapping[str, Registered], plugins: Mapping[str, Plugin], secrets: Collection[str] = ()
+        self, registered: Mapping[str, Registration], plugins: Mapping[str, Plugin], secrets: Collection[str] = ()
     ) -> None:
-        """Take what was registered by URN, the plugins by name, and the secret texts that functions answered."""
+        """Take the registrations by URN, the plugins by name, and the secret strings that functions returned."""
         self._registered, self._plugins = registered, plugins
-        self._secrets = tuple(text for text in secrets if len(text) >= SHORTEST_ECHO)
-        self._children: dict[str, list[Registered]] = {}
+        self._secrets = tuple(text for text in secrets if len(text) >= MINIMUM_SECRET_LENGTH)
+        self._children: dict[str, list[Registration]] = {}
         for each in registered.values():
             self._children.setdefault(each.request.parent, []).append(each)
 
     def resources(self) -> list[Resource]:
-        """Return the objects, sorted by type and key; raise InvalidError for what cannot be one."""
+        """Return the objects, sorted by type and key. Raises InvalidError for unsupported resources."""
         found: dict[Pair, Resource] = {}
         for each in self._registered.values():
             if each.is_object:
@@ -44,12 +44,12 @@ class Collected:
                 if found.setdefault((made.type, made.key), made) is not made:
                     raise InvalidError(
                         "Pulumi program names two resources alike",
-                        f"Two {each.request.type} would both be {made.key!r}: their parents have one name and "
-                        "different types, or a name has a slash. Give one of them, or of the parents, another name.",
+                        f"Two {each.request.type} would both be {made.key!r}: their parents have the same name and "
+                        "different types, or a name has a slash. Rename one of them, or one of the parents.",
                     )
         return [found[pair] for pair in sorted(found)]
 
-    def _resource(self, found: Registered) -> Resource:
+    def _resource(self, found: Registration) -> Resource:
         request = found.request
         explicit = self._registered.get(request.provider.rpartition("::")[0])
         check_plugin(str(found), request.type, request.version, explicit, self._plugins)
@@ -80,26 +80,26 @@ class Collected:
         )
 
     def _has_secret(self, value: Any) -> bool:
-        """Return whether a secret that a function answered is in a value."""
+        """Return whether a value contains a secret that a function returned."""
         return bool(self._secrets) and any(secret in text for text in texts_at(value, [()]) for secret in self._secrets)
 
     # -- names -----------------------------------------------------------------------------------
 
-    def _parent(self, found: Registered) -> Registered | None:
+    def _parent(self, found: Registration) -> Registration | None:
         parent = self._registered.get(found.request.parent)
         return None if parent is None or parent.request.type == STACK else parent
 
-    def _key(self, found: Registered) -> str:
+    def _key(self, found: Registration) -> str:
         parent = self._parent(found)
         name = str(found.request.name)
         return name if parent is None else f"{self._key(parent)}/{name}"
 
-    def _aliases(self, found: Registered) -> list[Pair]:
+    def _aliases(self, found: Registration) -> list[Pair]:
         own = (type_name(found.request.type), self._key(found))
         return [pair for pair in dict.fromkeys(self._earlier(found)) if pair != own]
 
-    def _earlier(self, found: Registered) -> Iterator[Pair]:
-        """Yield what an object may have been called: by its own aliases, and by those of its parents."""
+    def _earlier(self, found: Registration) -> Iterator[Pair]:
+        """Yield the earlier names of an object, by its aliases and those of its parents."""
         parent, name = self._parent(found), str(found.request.name)
         token = str(found.request.type)
         before = [] if parent is None else [key for _, key in self._earlier(parent)]
@@ -123,17 +123,17 @@ class Collected:
         for each_token, each_name, parents in named:
             for above_key in parents:
                 yield type_name(each_token), f"{above_key}/{each_name}" if above_key else each_name
-                # A child named after its parent was renamed with it.
+                # A child whose name starts with its parent's was renamed with the parent.
                 last, present = above_key.rpartition("/")[2], now[0].rpartition("/")[2] if now else ""
                 if above_key and present and each_name.startswith(present) and last != present:
                     yield type_name(each_token), f"{above_key}/{last}{each_name.removeprefix(present)}"
 
     # -- dependencies ----------------------------------------------------------------------------
 
-    def _depends_on(self, found: Registered) -> list[Pair]:
+    def _depends_on(self, found: Registration) -> list[Pair]:
         own = (type_name(found.request.type), self._key(found))
         pairs: set[Pair] = set()
-        above: Registered | None = found
+        above: Registration | None = found
         while above is not None:
             for urn in (*above.request.dependencies, above.request.deletedWith):
                 pairs.update(self._objects_of(urn))
@@ -143,7 +143,7 @@ class Collected:
         return sorted(pairs - {own})
 
     def _objects_of(self, urn: str) -> Iterator[Pair]:
-        """Yield the objects that a dependency is on: one, or all in a component."""
+        """Yield the objects of a dependency: the object itself, or all objects in a component."""
         found = self._registered.get(urn)
         if found is None or found.request.type.startswith(PROVIDERS):
             return
@@ -155,42 +155,42 @@ class Collected:
 
     # -- refusals --------------------------------------------------------------------------------
 
-    def _check_replacing(self, found: Registered) -> None:
-        """Refuse what is to replace an object beyond what its plugin's schema says, which packages repeat."""
+    def _check_replacing(self, found: Registration) -> None:
+        """Refuse replace_on_changes, except the paths that the plugin's schema has too."""
         paths = list(found.request.replaceOnChanges)
         if not paths:
             return
         plugin = self._plugins.get(found.request.type.partition(":")[0])
         about = None
         if plugin is not None:
-            from dstream_pulumi.plugin_instance import Running
+            from dstream_pulumi.plugin_instance import PluginInstance
 
-            running = Running(plugin, {})
+            running = PluginInstance(plugin, {})
             try:
                 about = running.describe(found.request.type)
             finally:
                 running.close()
         left = paths if about is None else [path for path in paths if not about.forces(path)]
         if left:
-            why = "What replaces an object is decided by its plugin."
+            why = "The plugin decides which changes replace an object."
             if about is None:
-                why = "What the plugin's schema says of that is honoured: name the plugin in collect(plugins=[...])."
+                why = "Only paths of the plugin's schema are supported: name the plugin in collect(plugins=[...])."
             raise InvalidError(
                 "Pulumi program uses an unsupported option", f"{found}: replace_on_changes {', '.join(left)}. {why}"
             )
 
-    def _refuse_unknown(self, found: Registered, name: str) -> None:
+    def _refuse_unknown(self, found: Registration, name: str) -> None:
         sources = [self._registered.get(urn) for urn in found.request.propertyDependencies[name].urns]
         of = ", ".join(str(each) for each in sources if each is not None) or "another resource"
         raise InvalidError(
             "Pulumi program uses an unknown value",
-            f"{found}: {snake(name)} is made of what {of} puts out once it exists. Write the value itself (the name "
-            "that you gave), and say depends_on or parent for the order.",
+            f"{found}: {snake(name)} uses an output of {of} that is known only after it is created. Write the value "
+            "itself, such as the name, and use depends_on or parent for the order.",
         )
 
 
 def _name_in(urn: str) -> str:
-    """Return the key of a parent that is not there any more, as far as its URN tells; "" for the stack."""
+    """Return the key of a parent that no longer exists, from its URN; "" for the stack."""
     parts = urn.split("::")
     return "" if len(parts) < 4 or parts[2] == STACK else parts[-1]
 
@@ -204,7 +204,7 @@ def _contains_unknown(value: Any) -> bool:
 
 
 def _attribute(value: Any) -> Any:
-    """Return a value as an attribute; assets as configurations write them."""
+    """Return a value as an attribute, with assets in the form of configurations."""
     if signature(value) in (ASSET, ARCHIVE):
         return {name: _attribute(inner) for name, inner in value.items() if name not in (SIGNATURE, "hash")}
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Described: one resource type of a plugin, with its shapes and its description in the protocol."""
+"""Resource type: one type of a plugin's schema, and its description in dstream's protocol."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """One resource type."""
+class ResourceTypeSpec:
+    """A resource type."""
 
     type: str
     token: str
@@ -29,28 +29,28 @@ class Described:
     outputs: Mapping[str, Member]
     required: tuple[str, ...]
     always: tuple[str, ...]
-    """Outputs that every object has: a plugin may not read what it told if one is missing."""
+    """Outputs that every object has. A plugin may fail to parse its own state if one is missing."""
     template: str
-    """What ids look like, as `/subscriptions/{subscriptionId}/...`; "" where the schema does not say."""
+    """The pattern of ids, such as `/subscriptions/{subscriptionId}/...`; "" if the schema does not have it."""
     description: str
 
     @property
     def members(self) -> dict[str, Member]:
-        """All properties by their name on Pulumi's side, as inputs where they are both."""
+        """All properties by Pulumi's name. A property that is both is the input."""
         return {**self.outputs, **self.inputs}
 
     @property
     def read_only(self) -> frozenset[str]:
-        """The attributes that are outputs, no inputs and no secrets."""
+        """The attributes that are outputs, but neither inputs nor secrets."""
         given = {member.name for member in self.inputs.values()}
         return frozenset(member.name for member in self.outputs.values() if not member.secret) - given
 
     def forces(self, path: str) -> bool:
-        """Whether a change at a property path replaces an object by the word of the schema, not of the plugin."""
+        """Return whether the schema, independent of the plugin, replaces an object on a change at a path."""
         return forced(self.inputs, path) or forced(self.outputs, path)
 
     def planned_id(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
-        """Return the id that an object with these inputs gets, None if that cannot be told before it exists."""
+        """Return the id of an object with these inputs, or None if it is known only after creation."""
         values = {**settings, **inputs}
         names = _PLACEHOLDER.findall(self.template)
         known = {name: values.get(name) for name in names}
@@ -59,7 +59,7 @@ class Described:
         return _PLACEHOLDER.sub(lambda match: str(known[match[1]]), self.template)
 
     def form(self, *, holds_data: bool) -> dict[str, Any]:
-        """Return the description, as the probe has it."""
+        """Return the description for the probe."""
         properties: dict[str, Any] = {"id": {"type": "string"}}
         for member in self.members.values():
             properties[member.name] = json_schema(member.shape)
@@ -89,10 +89,10 @@ class Described:
         }
 
 
-def described(schema: Schema, type_: str) -> Described | None:
-    """Return a type by its name in configurations (or its token), None if the plugin has none of it.
+def resource_type_spec(schema: Schema, type_: str) -> ResourceTypeSpec | None:
+    """Return a type by its name in configurations or its token, or None if the plugin does not have it.
 
-    Raise InvalidError for a component resource, which the plugin would expand into others.
+    Raises InvalidError for a component resource, which the plugin would expand into other resources.
     """
     found = schema.resource(type_)
     if found is None:
@@ -100,7 +100,7 @@ def described(schema: Schema, type_: str) -> Described | None:
             raise InvalidError(
                 "Component resource of a plugin",
                 f"{type_} is a component: {schema.name} expands it into other resources through Pulumi's engine. Write "
-                "these as resource blocks, or use a component class of Python in an embedded program.",
+                "these as resource blocks, or use a Python component class in an embedded program.",
             )
         return None
     token, body = found
@@ -110,7 +110,7 @@ def described(schema: Schema, type_: str) -> Described | None:
     shown = _IMPORT.search(text)
     template = shown[2] if shown is not None and shown[1] == token and _PLACEHOLDER.search(shown[2]) else ""
     secrets = {name for name, member in {**outputs, **inputs}.items() if member.secret}
-    return Described(
+    return ResourceTypeSpec(
         type_name(token),
         token,
         {name: _secret(member, name in secrets) for name, member in inputs.items()},
@@ -123,7 +123,7 @@ def described(schema: Schema, type_: str) -> Described | None:
 
 
 def _summary(text: str, limit: int) -> str:
-    """Return the first paragraph of a description, cut between two words where it is longer than `limit`."""
+    """Return the first paragraph of a description, shortened at a word boundary to `limit` characters."""
     return shorten(_PARAGRAPH.split(text.strip())[0], limit, placeholder=" ...")
 
 

@@ -1,6 +1,6 @@
-"""The schema of a plugin, cut up: one type is read in a millisecond, where the whole may have tens of megabytes.
+"""Schemas: caches a plugin's schema in SQLite, so that reading a type takes a millisecond. A schema can have 50 MB.
 
-It is asked of the plugin once for each content of its executable, and kept in an SQLite file below `~/.cache`.
+The schema is fetched once for each version of the executable, and stored below `~/.cache`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A plugin's schema, in an open file."""
+    """A plugin's schema in an open cache file."""
 
     connection: sqlite3.Connection
     name: str
     version: str
 
     def resource(self, type_: str) -> tuple[str, dict[str, Any]] | None:
-        """Return the token and the entry of a type, by its name in configurations or by its token."""
+        """Return the token and the entry of a resource type, by its name in configurations or its token."""
         row = self.connection.execute(
             "SELECT token, body FROM entry WHERE kind = 'resource' AND (name = ? OR token = ?)", (type_, type_)
         ).fetchone()
         return None if row is None else (row[0], json.loads(row[1]))
 
     def has_component(self, type_: str) -> bool:
-        """Return whether a type, by its name in configurations or its token, is a component that the plugin expands."""
+        """Return whether a type, by its name in configurations or its token, is a component."""
         found = self.connection.execute(
             "SELECT 1 FROM entry WHERE kind = 'component' AND (name = ? OR token = ?)", (type_, type_)
         ).fetchone()
@@ -62,7 +62,7 @@ class Schema:
 
 
 def open_schema(plugin: Plugin, executable: Path, ask: Callable[[], str]) -> Schema:
-    """Return the schema of a plugin: from the cache, or asked for (`ask` returns its JSON text) and kept there."""
+    """Return the schema of a plugin from the cache. `ask` returns its JSON text, to fill the cache."""
     stat = executable.resolve().stat()
     mark = f"{_FORMAT} {executable.resolve()} {stat.st_size} {stat.st_mtime_ns} {plugin.version}"
     name = f"{plugin.name}-{hashlib.sha256(mark.encode()).hexdigest()[:24]}.sqlite"
@@ -73,7 +73,7 @@ def open_schema(plugin: Plugin, executable: Path, ask: Callable[[], str]) -> Sch
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
-            folder = Path(tempfile.mkdtemp(prefix="dstream-pulumi-"))  # a home that cannot be written: once per process
+            folder = Path(tempfile.mkdtemp(prefix="dstream-pulumi-"))  # the home is read-only: cache for this process
             file = folder / name
         _write(file, json.loads(text))
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, check_same_thread=False)
@@ -82,7 +82,7 @@ def open_schema(plugin: Plugin, executable: Path, ask: Callable[[], str]) -> Sch
 
 
 def _write(file: Path, schema: Mapping[str, Any]) -> None:
-    """Write the file whole or not at all: several processes may do so at once."""
+    """Write the file atomically, because several processes may do so at the same time."""
     descriptor, temporary = tempfile.mkstemp(dir=file.parent)
     os.close(descriptor)
     provider = schema.get("provider") or {}
@@ -105,6 +105,6 @@ def _write(file: Path, schema: Mapping[str, Any]) -> None:
 
 
 def settings_as_pulumi(schema: Schema, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plugin's settings with the names that its schema has; snake_case is accepted."""
+    """Return a plugin's settings with the names of its schema; snake_case is accepted."""
     names = {snake(name): name for name in schema.settings()}
     return {names.get(name, name): value for name, value in settings.items() if value is not None}

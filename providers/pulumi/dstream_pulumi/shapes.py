@@ -1,7 +1,7 @@
-"""Shapes: what a plugin's schema says about values, for translation in both directions and for JSON Schema.
+"""Shapes: the types of values in a plugin's schema, for conversion in both directions and for JSON Schema.
 
-The package schema is Pulumi's (https://www.pulumi.com/docs/iac/guides/building-extending/packages/schema/). Names of
-object members are snake_case in configurations and as in the schema on Pulumi's side; keys of maps are data and stay.
+The source is Pulumi's package schema (https://www.pulumi.com/docs/iac/guides/building-extending/packages/schema/).
+Members of objects have snake_case names in configurations; keys of maps are data and stay unchanged.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dstream_pulumi.names import snake
 
 Kind = Literal["string", "integer", "number", "boolean", "list", "map", "object", "asset", "any"]
 _DEPTH = 8
-"""Deeper types, and those that contain themselves, are taken as they come."""
+"""Types nested deeper than this, and recursive ones, accept any value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The shape of a value; members of an object by their name on Pulumi's side."""
+    """The shape of a value. Members of an object are by Pulumi's name."""
 
     kind: Kind
     item: Shape | None = None
@@ -34,23 +34,23 @@ class Member:
     """A property."""
 
     name: str
-    """Its name in configurations."""
+    """The name in configurations."""
     shape: Shape
     secret: bool = False
     replaces: bool = False
-    """Whether a change of it needs another object."""
+    """Whether a change forces replacement."""
     forces: bool = False
-    """Whether the plugin leaves it to its host to see that: `replaceOnChanges`, which no answer to Diff repeats."""
+    """Whether the host must force the replacement (`replaceOnChanges`), because responses to Diff do not report it."""
     description: str = ""
 
 
 ANY = Shape("any")
 TypeLookup = Callable[[str], Mapping[str, Any] | None]
-"""Returns the entry of `types` in the schema by its token."""
+"""Returns an entry of `types` in the schema by its token."""
 
 
 def members_of(properties: Mapping[str, Any], types: TypeLookup, seen: tuple[str, ...] = ()) -> dict[str, Member]:
-    """Return the members that a `properties` object of the schema describes."""
+    """Return the members of a `properties` object of the schema."""
     return {
         name: Member(
             snake(name),
@@ -66,7 +66,7 @@ def members_of(properties: Mapping[str, Any], types: TypeLookup, seen: tuple[str
 
 
 def shape_of(spec: Mapping[str, Any], types: TypeLookup, seen: tuple[str, ...] = ()) -> Shape:
-    """Return the shape that a type spec of the schema describes."""
+    """Return the shape of a type spec of the schema."""
     reference = spec.get("$ref")
     if isinstance(reference, str):
         return _referred(reference, types, seen)
@@ -86,7 +86,7 @@ _SCALARS = ("string", "integer", "number", "boolean")
 
 
 def _one_object(shapes: list[Shape]) -> Shape:
-    """Return the object that a choice offers beside scalars, if that is all; it is taken as it comes otherwise."""
+    """Return the shape of a choice that has a single object; any other choice accepts any value."""
     objects = [shape for shape in shapes if shape.kind == "object"]
     return objects[0] if len(objects) == 1 and len(shapes) == 1 else ANY
 
@@ -99,14 +99,14 @@ def _referred(reference: str, types: TypeLookup, seen: tuple[str, ...]) -> Shape
     if spec is None:
         return ANY
     if spec.get("enum"):
-        # Values outside the list are accepted by most services before the schema knows them.
+        # Most services accept values before they are in the schema.
         return Shape(spec["type"]) if spec.get("type") in _SCALARS else ANY
     members = members_of(spec.get("properties") or {}, types, (*seen, token))
     return Shape("object", members=members, required=tuple(spec.get("required") or ()))
 
 
 def json_schema(shape: Shape) -> dict[str, Any]:
-    """Return the JSON Schema of values in configurations; an object may be written as a block, a list of one."""
+    """Return the JSON Schema of values in configurations. An object may also be a block, which is a list of one."""
     if shape.kind in _SCALARS:
         return {"type": shape.kind}
     if shape.kind == "list":

@@ -1,6 +1,6 @@
-"""Special values on Pulumi's wire: unknowns, secrets, assets, outputs and references to resources.
+"""Special values of Pulumi's wire protocol: unknowns, secrets, assets, outputs and resource references.
 
-The constants are Pulumi's own, from sdk/go/common/resource; they are part of its wire protocol and never change.
+The constants are from Pulumi's sdk/go/common/resource. They are part of the protocol and do not change.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _OTHER_UNKNOWNS = frozenset(
 
 
 def signature(value: Any) -> str:
-    """Return the signature of a special object, "" for a plain value."""
+    """Return the signature of a special value, or "" for a plain one."""
     return str(value.get(SIGNATURE, "")) if isinstance(value, dict) else ""
 
 
 def is_unknown(value: Any) -> bool:
-    """Return whether a value is one of Pulumi's texts for "not known yet"."""
+    """Return whether a value is one of Pulumi's sentinels for unknown values."""
     return isinstance(value, str) and value in _OTHER_UNKNOWNS
 
 

@@ -1,4 +1,4 @@
-"""JSON values as `google.protobuf.Struct`, and back. Numbers are doubles there; whole ones come back as integers."""
+"""Struct values: JSON values to `google.protobuf.Struct` and back. Integral doubles are converted to integers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
 
 
 def to_struct(values: Mapping[str, Any]) -> Struct:
-    """Return a Struct; TypeError for what JSON does not have."""
+    """Convert to a Struct. Raises TypeError for values that are not JSON."""
     return Struct(fields={str(name): _value(inner) for name, inner in values.items()})
 
 
 def from_struct(struct: Struct) -> dict[str, Any]:
-    """Return the members of a Struct."""
+    """Convert from a Struct."""
     return {name: _plain(value) for name, value in struct.fields.items()}
 
 

@@ -1,6 +1,6 @@
-"""Timeouts: `custom_timeouts` of a program's resource as seconds.
+"""Timeouts: `custom_timeouts` of a program's resource in seconds.
 
-Durations are those of Pulumi's engine, which are Go's: `1h30m`, without days.
+Durations have the syntax of Go, as in Pulumi's engine: `1h30m`, without days.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LONGEST = 365 * 24 * 3600.0
 
 
 def seconds_of(message: Any) -> dict[str, float]:
-    """Return the seconds by name that a message CustomTimeouts gives. Raises ValueError."""
+    """Return the seconds of a CustomTimeouts message by name. Raises ValueError."""
     texts = {name: str(getattr(message, name, "")) for name in NAMES}
     return {name: _seconds(name, text) for name, text in texts.items() if text}
 

@@ -1,7 +1,7 @@
-"""Translation of values between configurations and Pulumi's properties, led by the plugin's schema.
+"""Conversion of values between configurations and Pulumi's properties, by the plugin's schema.
 
-UNKNOWN and secrets keep their marks. Assets are written as a path or URL, or as an object with `path`, `uri`, `text` or
-`assets`; Pulumi wants them with a hash.
+Unknown and secret values keep their markers. Assets are written as a path or URL, or as an object with `path`, `uri`,
+`text` or `assets`; Pulumi requires a hash with them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".jar")
 
 
 def to_properties(members: Mapping[str, Member], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties that attributes are, without nulls, withheld values, and names that are no member."""
+    """Convert attributes to properties. Nulls, withheld values and names that are not members are left out."""
     names = {member.name: (name, member.shape) for name, member in members.items()}
     found: dict[str, Any] = {}
     for name, value in values.items():
@@ -43,7 +43,7 @@ def to_properties(members: Mapping[str, Member], values: Mapping[str, Any]) -> d
 
 
 def to_pulumi(shape: Shape, value: Any) -> Any:
-    """Return a value of a configuration as Pulumi has it; what an embedded program sends has Pulumi's names already."""
+    """Convert a value of a configuration. A value from an embedded program already has Pulumi's names."""
     if value is UNKNOWN:
         return UNKNOWN_TEXT
     if shape.kind == "asset":
@@ -65,7 +65,7 @@ def to_pulumi(shape: Shape, value: Any) -> Any:
 
 
 def to_attributes(members: Mapping[str, Member], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that properties are; what the schema does not name is left out."""
+    """Convert properties to attributes. Properties that are not in the schema are left out."""
     return {
         members[name].name: from_pulumi(members[name].shape, value)
         for name, value in properties.items()
@@ -74,7 +74,7 @@ def to_attributes(members: Mapping[str, Member], properties: Mapping[str, Any]) 
 
 
 def from_pulumi(shape: Shape, value: Any) -> Any:
-    """Return a value of Pulumi as configurations have it; a secret's mark is lost."""
+    """Convert a value of Pulumi. Secret markers are removed."""
     if is_unknown(value):
         return UNKNOWN
     kind = signature(value)
@@ -100,7 +100,7 @@ def from_pulumi(shape: Shape, value: Any) -> Any:
 
 
 def _from_asset(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an asset or archive of Pulumi as configurations have it."""
+    """Convert an asset or archive of Pulumi."""
     found = {name: inner for name, inner in value.items() if name != SIGNATURE}
     if isinstance(found.get("assets"), Mapping):
         found["assets"] = {name: from_pulumi(ANY, inner) for name, inner in found["assets"].items()}
@@ -113,7 +113,7 @@ def _from_asset(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_empty_sources(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an asset without the sources that it does not have: plugins in Go name these too, as empty texts."""
+    """Return an asset without its unused sources, which Go plugins include as empty strings."""
     return {name: inner for name, inner in value.items() if name not in _SOURCES or inner}
 
 
@@ -146,7 +146,7 @@ def _asset(value: Any) -> Any:
 
 
 def _digest(path: Path) -> str:
-    """Return a digest of a file, or of all files of a folder by name."""
+    """Return the digest of a file, or of all files of a folder in order of their names."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     found = hashlib.sha256()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dstream_pulumi import Plugin
-from dstream_pulumi.plugin_instance import Running
+from dstream_pulumi.plugin_instance import PluginInstance
 from dstream_pulumi.plugin_type import PluginType
 from dstream_sdk import ResourceContext
 from tests.services.pulumi.serving import install
@@ -45,7 +45,7 @@ def executable(tmp_path):
 
 @pytest.fixture
 def running(executable, asked):
-    found = Running(Plugin("acme", path=str(executable)), {"folder": str(asked.folder), "api_key": "k3y"})
+    found = PluginInstance(Plugin("acme", path=str(executable)), {"folder": str(asked.folder), "api_key": "k3y"})
     yield found
     found.close()
 

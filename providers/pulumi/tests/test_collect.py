@@ -231,8 +231,11 @@ REFUSED = {
     "remote component": (lambda: ComponentResource("acme:parts:Far", "far", {}, None, True), "remote component"),
     "twice": (lambda: (Thing("a"), Thing("a")), "twice"),
     "nested ignore": (lambda: Thing("a", opts=options(ignore_changes=["sku.size"])), "sku.size"),
-    "unknown": (lambda: Thing("b", {"from": Thing("a").made}), "from is made of what acme:stuff:Thing 'a' puts out"),
-    "unknown in a text": (lambda: Thing("b", {"x": pulumi.Output.concat("a-", Thing("a").id)}), "x is made of"),
+    "unknown": (lambda: Thing("b", {"from": Thing("a").made}), "from uses an output of acme:stuff:Thing 'a'"),
+    "unknown in a text": (
+        lambda: Thing("b", {"x": pulumi.Output.concat("a-", Thing("a").id)}),
+        "x uses an output",
+    ),
     "provider settings": (
         lambda: Thing("a", opts=options(provider=ProviderResource("acme", "mine", {"region": "north"}))),
         "region",
@@ -252,7 +255,7 @@ def test_what_replaces_by_the_schema_may_be_said_again_as_packages_do(tmp_path, 
 
     [found] = collect(program("triggers[*]"), plugins=[plugin])
     assert found.attributes == {"create": "x"}
-    with pytest.raises(InvalidError, match=r"replace_on_changes create\. What replaces"):
+    with pytest.raises(InvalidError, match=r"replace_on_changes create\. The plugin decides"):
         collect(program("triggers[*]", "create"), plugins=[plugin])
     with pytest.raises(InvalidError, match=r"name the plugin in collect\(plugins="):
         collect(program("triggers[*]"))
@@ -273,9 +276,9 @@ def test_versions_of_programs_and_plugins_go_together():
 
     assert collect(program("1.2.3"), plugins=[Plugin("acme", "1.2.3")])
     assert collect(program("1.2.3"), plugins=[Plugin("acme")])
-    with pytest.raises(InvalidError, match=r"acme 1\.2\.3, and the plugin given is acme 2\.0\.0"):
+    with pytest.raises(InvalidError, match=r"acme 1\.2\.3, and the given plugin is acme 2\.0\.0"):
         collect(program("1.2.3"), plugins=[Plugin("acme", "2.0.0")])
-    with pytest.raises(InvalidError, match="the plugins given are other"):
+    with pytest.raises(InvalidError, match="the given plugins are other"):
         collect(program("1.2.3"), plugins=[Plugin("other")])
     explicit = program("", lambda: ProviderResource("acme", "mine", {}, options(version="3.0.0")))
     with pytest.raises(InvalidError, match=r"acme 3\.0\.0"):

@@ -3,7 +3,7 @@
 import pytest
 
 from dstream_pulumi import Plugin
-from dstream_pulumi.plugin_instance import Running
+from dstream_pulumi.plugin_instance import PluginInstance
 from dstream_pulumi.plugin_type import PluginType
 from dstream_sdk import UNKNOWN, WITHHELD, InvalidError, Object, ProviderError
 from tests.services.pulumi.serving import install
@@ -14,7 +14,7 @@ SECRET = "correct horse"
 @pytest.fixture
 def commands(tmp_path):
     path = install(tmp_path / "bin", "frame", "tests.services.pulumi.frame")
-    running = Running(Plugin("frame", path=str(path)), {})
+    running = PluginInstance(Plugin("frame", path=str(path)), {})
     yield PluginType(running.describe("frame_local_Command"), running)
     running.close()
 
@@ -23,9 +23,9 @@ def known(attributes):
     return {name: value for name, value in attributes.items() if value is not UNKNOWN}
 
 
-def made(commands, context, wish, sensitive=()):
+def made(commands, context, properties, sensitive=()):
     ctx = context("frame_local_Command.a", sensitive=sensitive)
-    return commands.create(ctx, known(commands.plan(ctx, None, wish)[0]), "i")
+    return commands.create(ctx, known(commands.plan(ctx, None, properties)[0]), "i")
 
 
 def as_kept(found, **withheld):
@@ -48,41 +48,43 @@ def test_the_sources_that_an_asset_does_not_have_are_neither_told_nor_drift(comm
 
 
 def test_an_object_of_which_the_plugin_knows_nothing_is_not_taken_over(commands, context):
-    with pytest.raises(InvalidError, match="knows nothing of frame_local_Command abc"):
+    with pytest.raises(InvalidError, match="returned only the id of frame_local_Command abc"):
         commands.import_(context(), {"id": "abc"})
 
 
 def test_a_secret_that_the_state_does_not_have_is_neither_drift_nor_a_change(commands, context):
-    wish = {"create": "got $PW", "environment": {"PW": SECRET, "OPEN": "1"}}
+    properties = {"create": "got $PW", "environment": {"PW": SECRET, "OPEN": "1"}}
     sensitive = [("environment", "PW")]
-    before = made(commands, context, wish, sensitive)
+    before = made(commands, context, properties, sensitive)
     kept = as_kept(before, environment={"PW": WITHHELD, "OPEN": "1"}, stdout=WITHHELD)
     read = commands.read(context(sensitive=sensitive), kept.identity, kept)
     assert read.attributes["environment"] == {"PW": WITHHELD, "OPEN": "1"} and read.attributes["stdout"] is WITHHELD
     for part, name in (("inputs", "environment"), ("outputs", "environment"), ("outputs", "stdout")):
         assert read.private[part][name] == before.private[part][name]
-    attributes, replace = commands.plan(context(sensitive=sensitive), read, wish)
+    attributes, replace = commands.plan(context(sensitive=sensitive), read, properties)
     assert not replace and attributes["environment"] in ({"PW": SECRET, "OPEN": "1"}, read.attributes["environment"])
-    changed = {**wish, "environment": {"PW": SECRET, "OPEN": "2"}}
+    changed = {**properties, "environment": {"PW": SECRET, "OPEN": "2"}}
     updated = commands.update(context(sensitive=sensitive), read, changed)
     assert updated.attributes["environment"]["OPEN"] == "2"
     commands.delete(context(), as_kept(updated, environment={"PW": WITHHELD, "OPEN": "2"}, stdout=WITHHELD))
 
 
 @pytest.mark.parametrize(
-    ("wish", "sensitive"),
+    ("properties", "sensitive"),
     [
         ({"create": "got $PW", "environment": {"PW": SECRET}}, ("environment", "PW")),
         ({"create": f"echo got {SECRET}"}, ("create",)),
         ({"create": f"hide {SECRET}"}, ("create",)),
     ],
 )
-def test_a_secret_that_is_printed_is_not_in_the_note_and_comes_back_to_who_has_it(commands, context, wish, sensitive):
-    before = made(commands, context, wish, [sensitive])
+def test_a_secret_that_is_printed_is_not_in_the_note_and_comes_back_to_who_has_it(
+    commands, context, properties, sensitive
+):
+    before = made(commands, context, properties, [sensitive])
     assert SECRET not in str(before.private)
-    inputs, outputs = commands._recorded(before, wish)
-    assert inputs == wish
-    if not wish["create"].startswith("hide"):
+    inputs, outputs = commands._recorded(before, properties)
+    assert inputs == properties
+    if not properties["create"].startswith("hide"):
         assert outputs["stdout"] == f"got {SECRET}"
 
 

@@ -71,7 +71,7 @@ def test_nothing_is_called_about_what_the_program_only_describes(collected):
         pulumi.export("size", waiting.apply(lambda found: found["size"]))
         thing("b", size=waiting.apply(lambda found: found["size"]))
 
-    with pytest.raises(InvalidError, match=r"size is made of what .* puts out once it exists"):
+    with pytest.raises(InvalidError, match=r"size uses an output of .* known only after it is created"):
         collected(program)
 
 
@@ -112,7 +112,7 @@ def test_a_call_that_nothing_answers_is_refused_with_both_ways_out(executable):
 
 def test_a_call_goes_to_the_plugin_that_was_given(collected):
     other = lambda: invoke("other:index:get", {"name": "abc"})  # noqa: E731
-    with pytest.raises(InvalidError, match="other:index:get is of other, and the plugins given are acme"):
+    with pytest.raises(InvalidError, match="other:index:get belongs to other, and the given plugins are acme"):
         collected(other)
 
     def configured():

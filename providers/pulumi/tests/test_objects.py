@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from dstream_pulumi.client import CUT_OFF
-from dstream_pulumi.stable_outputs import present_outputs
+from dstream_pulumi.client import EXIT_OUTCOME_UNKNOWN
+from dstream_pulumi.stable_outputs import stable_outputs
 from dstream_sdk import (
     UNKNOWN,
     WITHHELD,
@@ -64,7 +64,7 @@ def test_an_update_leaves_what_its_id_and_its_unchanged_inputs_determine():
         "etag": "shop", "port": 5, "key": WITHHELD,
     }  # fmt: skip
     prior = Object({"id": id_}, attributes, None)
-    found = present_outputs([*attributes, "gone"], prior, ["north", 5])
+    found = stable_outputs([*attributes, "gone"], prior, ["north", 5])
     assert found == {"name": "shop", "type": "Microsoft.ServiceBus/Namespaces", "region": "north"}
 
 
@@ -78,17 +78,17 @@ def test_a_change_that_replaces_says_why_and_generates_another_name(kind, contex
 
 def test_nothing_changes_when_nothing_is_wished_otherwise(kind, context):
     thing = kind()
-    wish = {
+    properties = {
         "size": 3, "ratio": 0.5, "labels": {"CostCenter": "42"}, "limits": {"max_items": 5, "hard_limit": True},
         "rules": [{"rule_name": "a", "port_range": "1-2"}], "code": {"text": "print(1)"},
     }  # fmt: skip
-    made = thing.create(context(), known(planned(thing, context(), wish)[0]), "i")
+    made = thing.create(context(), known(planned(thing, context(), properties)[0]), "i")
     assert made.attributes["limits"] == {"max_items": 5, "hard_limit": True}
     assert made.attributes["labels"] == {"CostCenter": "42"}
     assert made.attributes["rules"] == [{"rule_name": "a", "port_range": "1-2"}]
     read = thing.read(context(), made.identity, made)
     assert read.attributes == made.attributes
-    attributes, replace = planned(thing, context(), wish, read)
+    attributes, replace = planned(thing, context(), properties, read)
     assert replace == []
     assert known(attributes).items() <= read.attributes.items()
 
@@ -147,8 +147,8 @@ def test_an_object_is_taken_over_by_its_id(kind, context):
 def test_secrets_reach_the_plugin_marked_and_never_the_note(kind, context, asked):
     thing = kind()
     secret = [("password",), ("note",)]
-    wish = {"size": 3, "password": "p4ss", "note": "wh1sper"}
-    made = thing.create(context(sensitive=secret), known(planned(thing, context(sensitive=secret), wish)[0]), "i")
+    properties = {"size": 3, "password": "p4ss", "note": "wh1sper"}
+    made = thing.create(context(sensitive=secret), known(planned(thing, context(sensitive=secret), properties)[0]), "i")
     sent = asked.calls("Create")[0][1]
     assert sent["password"]["value"] == "p4ss" and sent["note"]["value"] == "wh1sper", "both are marked"
     assert made.attributes["password"] == "p4ss" and made.attributes["access_key"].startswith("key of")
@@ -158,14 +158,14 @@ def test_secrets_reach_the_plugin_marked_and_never_the_note(kind, context, asked
 
 def test_a_secret_that_did_not_change_is_no_change_and_one_that_did_is(kind, context):
     thing = kind()
-    wish = {"size": 3, "password": "p4ss"}
-    made = thing.create(context(sensitive=[("password",)]), wish, "i")
-    same, _ = planned(thing, context(sensitive=[("password",)]), wish, made)
+    properties = {"size": 3, "password": "p4ss"}
+    made = thing.create(context(sensitive=[("password",)]), properties, "i")
+    same, _ = planned(thing, context(sensitive=[("password",)]), properties, made)
     assert same["password"] == "p4ss"
     withheld = Object(made.identity, {**made.attributes, "password": WITHHELD, "access_key": WITHHELD}, made.private)
-    other, replace = planned(thing, context(sensitive=[("password",)]), {**wish, "password": "other"}, withheld)
+    other, replace = planned(thing, context(sensitive=[("password",)]), {**properties, "password": "other"}, withheld)
     assert other["password"] == "other" and replace == []
-    again, _ = planned(thing, context(sensitive=[("password",)]), wish, withheld)
+    again, _ = planned(thing, context(sensitive=[("password",)]), properties, withheld)
     assert again["password"] == "p4ss"
 
 
@@ -234,7 +234,7 @@ def test_a_plugin_without_read_is_believed_and_one_without_secrets_gets_none(kin
     thing = kind("acme_stuff_Plain")
     made = thing.create(context("acme_stuff_Plain.a"), {"text": "hello"}, "i")
     assert thing.read(context("acme_stuff_Plain.a"), made.identity, made) == made
-    with pytest.raises(InvalidError, match="reads no objects"):
+    with pytest.raises(InvalidError, match="does not support reading"):
         thing.import_(context("acme_stuff_Plain.a"), made.identity)
 
 
@@ -298,26 +298,26 @@ def test_a_change_without_an_answer_in_time_ends_the_provider_so_that_the_engine
 
     thing = kind()
     thing._client()
-    monkeypatch.setattr("dstream_pulumi.client._LATE", 0.0)
+    monkeypatch.setattr("dstream_pulumi.client._GRACE", 0.0)
     monkeypatch.setattr("os._exit", leave)
     with pytest.raises(SystemExit):
         thing.create(context(timeout=10), {"size": 3, "mood": "slow"}, "i")
-    assert ended == [CUT_OFF]
+    assert ended == [EXIT_OUTCOME_UNKNOWN]
 
 
 def test_the_note_on_what_was_taken_over_tells_no_values(kind, context, asked):
     thing = kind()
-    wish = {"size": 3, "note": "wh1sper", "labels": {"pin": "1234"}}
-    made = thing.create(context(sensitive=[("note",), ("labels",)]), wish, "i")
+    properties = {"size": 3, "note": "wh1sper", "labels": {"pin": "1234"}}
+    made = thing.create(context(sensitive=[("note",), ("labels",)]), properties, "i")
     assert "wh1sper" not in str(made.private) and "1234" not in str(made.private)
     taken = thing.import_(context(), made.identity)
     assert "wh1sper" not in str(taken.private) and "1234" not in str(taken.private)
     again = thing.read(context(), taken.identity, taken)
-    attributes, replace = planned(thing, context(), wish, again)
+    attributes, replace = planned(thing, context(), properties, again)
     assert replace == [] and known(attributes).items() <= again.attributes.items()
     changed = thing.update(context(sensitive=[("note",)]), again, {**known(attributes), "size": 4})
     assert changed.attributes["size"] == 4 and "wh1sper" not in str(changed.private)
-    assert known(planned(thing, context(), {**wish, "size": 4}, changed)[0]).items() <= changed.attributes.items()
+    assert known(planned(thing, context(), {**properties, "size": 4}, changed)[0]).items() <= changed.attributes.items()
 
 
 def test_secrets_that_are_no_texts_are_not_in_the_note_either(kind, context):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dstream_pulumi import Plugin, PluginCatalog
-from dstream_pulumi.plugin_instance import Running
+from dstream_pulumi.plugin_instance import PluginInstance
 from dstream_pulumi.plugin_type import PluginType
 from dstream_pulumi.provider import OnePlugin, Settings
 from dstream_sdk import UNKNOWN, InvalidError, ProviderError, RetriableError
@@ -30,7 +30,7 @@ STARTS = {
 @pytest.mark.parametrize("case", STARTS)
 def test_a_plugin_that_does_not_start_says_why(tmp_path, case):
     text, said = STARTS[case]
-    running = Running(program(tmp_path, text), {})
+    running = PluginInstance(program(tmp_path, text), {})
     with pytest.raises(ProviderError) as raised:
         running.describe("odd_Thing")
     assert said in str(raised.value)
@@ -39,7 +39,7 @@ def test_a_plugin_that_does_not_start_says_why(tmp_path, case):
 
 def test_a_plugin_that_serves_nothing_there_is_out_of_reach(tmp_path):
     plugin = program(tmp_path, "print(1, flush=True)\nimport time\ntime.sleep(60)")
-    running = Running(plugin, {})
+    running = PluginInstance(plugin, {})
     with pytest.raises((RetriableError, ProviderError)) as raised:
         running.describe("odd_Thing")
     assert "GetSchema" in str(raised.value)
@@ -47,7 +47,7 @@ def test_a_plugin_that_serves_nothing_there_is_out_of_reach(tmp_path):
 
 
 def test_a_configuration_that_the_plugin_refuses_names_the_setting(executable):
-    running = Running(Plugin("acme", path=str(executable)), {"api_key": "x"})
+    running = PluginInstance(Plugin("acme", path=str(executable)), {"api_key": "x"})
     kind = PluginType(running.describe("acme_stuff_Thing"), running)
     with pytest.raises(InvalidError) as raised:
         kind._client()
@@ -62,10 +62,10 @@ def test_settings_go_by_the_names_of_the_schema_and_as_json(running, asked):
 
 
 def test_the_schema_is_asked_for_once_and_kept(executable, asked, monkeypatch):
-    first = Running(Plugin("acme", path=str(executable)), {})
+    first = PluginInstance(Plugin("acme", path=str(executable)), {})
     assert first.describe("acme_stuff_Thing") is not None and first._client is not None
     first.close()
-    second = Running(Plugin("acme", path=str(executable)), {})
+    second = PluginInstance(Plugin("acme", path=str(executable)), {})
     assert second.describe("acme_stuff_Thing") is not None and second._client is None
     assert second.describe("acme_stuff_Nothing") is None
     second.close()
@@ -74,7 +74,7 @@ def test_the_schema_is_asked_for_once_and_kept(executable, asked, monkeypatch):
 def test_a_home_that_cannot_be_written_is_no_obstacle(executable, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
-    running = Running(Plugin("acme", path=str(executable)), {})
+    running = PluginInstance(Plugin("acme", path=str(executable)), {})
     assert running.describe("acme_stuff_Thing") is not None
     running.close()
 
@@ -104,7 +104,7 @@ def test_the_executable_takes_its_plugin_from_the_configuration(executable, aske
     given = {"plugin": "acme", "path": str(executable), "settings": {"folder": UNKNOWN}}
     given["holds_data"] = ["acme_stuff_Thing"]
     assert one.describe(given, ["acme_stuff_Thing"])["acme_stuff_Thing"]["holds_data"]
-    with pytest.raises(InvalidError, match="known before anything is made"):
+    with pytest.raises(InvalidError, match="must be known before apply"):
         one.describe({**given, "version": UNKNOWN}, ["acme_stuff_Thing"])
     config = Settings(plugin="acme", path=str(executable), settings={"folder": str(asked.folder)})
     assert one.kind(config, "acme_stuff_Thing") is not None
@@ -112,7 +112,7 @@ def test_the_executable_takes_its_plugin_from_the_configuration(executable, aske
 
 
 def test_no_process_is_left_behind(executable, asked):
-    running = Running(Plugin("acme", path=str(executable)), {"folder": str(asked.folder)})
+    running = PluginInstance(Plugin("acme", path=str(executable)), {"folder": str(asked.folder)})
     pid = running.client().pid
     running.close()
     with pytest.raises(ProcessLookupError):
@@ -120,7 +120,7 @@ def test_no_process_is_left_behind(executable, asked):
 
 
 def test_plugins_start_although_grpc_runs_already(executable, asked):
-    started = [Running(Plugin("acme", path=str(executable)), {"folder": str(asked.folder)}) for _ in range(4)]
+    started = [PluginInstance(Plugin("acme", path=str(executable)), {"folder": str(asked.folder)}) for _ in range(4)]
     pids = {each.client().pid for each in started}
     assert len(pids) == 4
     for each in started:
@@ -128,10 +128,10 @@ def test_plugins_start_although_grpc_runs_already(executable, asked):
 
 
 def test_a_plugin_of_another_version_is_refused(executable):
-    running = Running(Plugin("acme", "9.9.9", str(executable)), {})
+    running = PluginInstance(Plugin("acme", "9.9.9", str(executable)), {})
     with pytest.raises(InvalidError, match=r"is version 1\.2\.3, not 9\.9\.9"):
         running.describe("acme_stuff_Thing")
     running.close()
-    same = Running(Plugin("acme", "1.2.3", str(executable)), {})
+    same = PluginInstance(Plugin("acme", "1.2.3", str(executable)), {})
     assert same.describe("acme_stuff_Thing") is not None
     same.close()

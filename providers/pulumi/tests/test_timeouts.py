@@ -4,7 +4,7 @@ import pytest
 from pulumi import CustomResource, CustomTimeouts, ResourceOptions
 
 from dstream_pulumi import collect
-from dstream_pulumi.client import CUT_OFF
+from dstream_pulumi.client import EXIT_OUTCOME_UNKNOWN
 from dstream_sdk import InvalidError, Object, ProviderError
 
 
@@ -71,7 +71,7 @@ def test_those_of_a_component_are_told_to_say_nothing(capfd):
         Thing("a", None, group)
 
     assert times(collect(program)) == {"group/a": {}}
-    assert "acme:parts:Group 'group': its custom_timeouts say nothing" in capfd.readouterr().err
+    assert "acme:parts:Group 'group': custom_timeouts have no effect" in capfd.readouterr().err
 
 
 def test_the_plugin_is_given_what_is_left_for_each_change(kind, context, asked):
@@ -102,19 +102,19 @@ def test_a_change_that_has_no_time_left_is_not_begun(kind, context, asked):
 @pytest.mark.parametrize("step", ["create", "update", "delete"])
 def test_a_plugin_that_gives_up_in_time_leaves_it_to_the_engine_to_look(kind, context, ended, capfd, step):
     thing = kind()
-    wish = {"size": 3, "mood": "lasting 3600", "thing_name": "x"}
+    properties = {"size": 3, "mood": "lasting 3600", "thing_name": "x"}
     made = thing.create(context(), {"size": 3, "thing_name": "x"}, "i")
     lasting = Object(made.identity, made.attributes, {**made.private, "inputs": {"mood": "lasting 3600"}})
     with pytest.raises(SystemExit):
         if step == "create":
-            thing.create(short(context), {**wish, "thing_name": "y"}, "i")
+            thing.create(short(context), {**properties, "thing_name": "y"}, "i")
         elif step == "update":
-            thing.update(short(context), made, wish)
+            thing.update(short(context), made, properties)
         else:
             thing.delete(short(context), lasting)
-    assert ended == [CUT_OFF]
+    assert ended == [EXIT_OUTCOME_UNKNOWN]
     said = capfd.readouterr().err
-    assert f"was not done with {step.capitalize()} of acme_stuff_Thing.a within its" in said
+    assert f"did not finish {step.capitalize()} of acme_stuff_Thing.a within" in said
     assert "the outcome is unknown" in said
 
 

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from dstream_pulumi import Plugin
 from dstream_pulumi.names import logical_name, snake, type_name
-from dstream_pulumi.private_state import make_note, read_note, unwrap_secrets
+from dstream_pulumi.private_state import make_private_state, read_private_state, unwrap_secrets
 from dstream_pulumi.shapes import json_schema, members_of
 from dstream_pulumi.special_values import SIGNATURE, secret
 from dstream_pulumi.struct_values import from_struct, to_struct
 from dstream_pulumi.translate import from_pulumi, to_attributes, to_properties
-from dstream_pulumi.volatile_outputs import is_unsteady
+from dstream_pulumi.volatile_outputs import is_volatile
 from dstream_sdk import UNKNOWN, InvalidError
 
 NAMES = {
@@ -123,10 +123,10 @@ def test_pulumis_unknown_is_unknown():
 
 def test_a_note_has_no_secret_and_gives_it_back_to_who_knows_it():
     inputs = {"password": "p4ss", "name": "a", "list": [{"key": "p4ss"}]}
-    note = make_note(inputs, {"key": secret("made"), "name": "a"}, {"p4ss"}, None)
+    note = make_private_state(inputs, {"key": secret("made"), "name": "a"}, {"p4ss"}, None)
     assert "p4ss" not in str(note) and "made" not in str(note)
-    assert read_note(note, ["p4ss", "made"]) == (inputs, {"key": "made", "name": "a"})
-    assert read_note(note, []) == ({"name": "a", "list": [{}]}, {"name": "a"})
+    assert read_private_state(note, ["p4ss", "made"]) == (inputs, {"key": "made", "name": "a"})
+    assert read_private_state(note, []) == ({"name": "a", "list": [{}]}, {"name": "a"})
 
 
 def test_marks_of_secrets_are_taken_off_and_their_places_told():
@@ -138,7 +138,7 @@ def test_marks_of_secrets_are_taken_off_and_their_places_told():
 def test_clocks_and_counters_are_known_by_their_names():
     moving = ["updated_at", "created_at", "message_count", "size_in_bytes", "etag", "last_modified", "count_details"]
     steady = ["name", "status", "max_delivery_count_limit", "location", "service_bus_endpoint", "attached", "format"]
-    assert all(map(is_unsteady, moving)) and not any(map(is_unsteady, steady))
+    assert all(map(is_volatile, moving)) and not any(map(is_volatile, steady))
 
 
 def test_plugins_are_found_on_the_path_then_in_pulumis_folder_the_newest_first(tmp_path, monkeypatch):
