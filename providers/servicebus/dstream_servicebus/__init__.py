@@ -1,1 +1,1 @@
-"""Azure Service Bus for dstream: a queue or topic for each table as an output, queues as an input, and as resources."""
+"""The Azure Service Bus provider: an output to a queue or topic per table, an input from queues, and resource types."""

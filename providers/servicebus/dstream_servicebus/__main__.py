@@ -11,12 +11,12 @@ def run_input() -> None:
 
 
 def run_output() -> None:
-    """Run the output, which also manages the queues and topics that it needs."""
+    """Run the output, which also manages the queues and topics that its tasks require."""
     main("dstream_servicebus.providers:output_provider")
 
 
 def run_resource() -> None:
-    """Manage queues, topics and subscriptions that are written as resource blocks."""
+    """Serve the resource types for `resource` blocks."""
     main("dstream_servicebus.providers:resource_provider")
 
 

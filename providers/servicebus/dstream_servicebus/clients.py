@@ -1,4 +1,4 @@
-"""Access: from settings to the clients of a namespace. Every client is made here, with time limits."""
+"""Clients: creates the clients of a namespace from the settings, each with timeouts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 SUFFIX = ".servicebus.windows.net"
 OPENING = 60.0
-"""Seconds that opening a link may take."""
+"""Timeout in seconds for opening a link."""
 
 
 def host_of(config: Connection) -> str:
-    """Return the host name of the namespace, without talking to it. Raises InvalidError where none is given."""
+    """Return the host name of the namespace, without connecting. Raises InvalidError if none is configured."""
     if config.connection_string:
         return _endpoint(config.connection_string)
     name = config.namespace.strip().removeprefix("sb://").rstrip("/")
     if not name:
         raise InvalidError(
             "No namespace",
-            "give connection_string, or namespace to sign in by Entra ID",
+            "set connection_string, or namespace to sign in with Entra ID",
             path="config.connection_string",
         )
     return name if "." in name else name + SUFFIX
@@ -41,15 +41,15 @@ def _endpoint(text: str) -> str:
     if not host or not (key or lower.get("sharedaccesssignature")):
         raise InvalidError(
             "Invalid connection string",
-            "expected Endpoint=sb://NAME.servicebus.windows.net/;SharedAccessKeyName=...;SharedAccessKey=..., as the "
-            "portal shows it under Shared access policies",
+            "expected Endpoint=sb://NAME.servicebus.windows.net/;SharedAccessKeyName=...;SharedAccessKey=..., as shown "
+            "in the portal under Shared access policies",
             path="config.connection_string",
         )
     return host
 
 
 def _trusted() -> str | None:
-    """Return the file with certificate authorities that the environment names; None: those of the library."""
+    """Return the CA file that the environment names, or None for the library's default."""
     return os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
 
 
@@ -64,13 +64,13 @@ def _credential(config: Connection) -> Any:
 
 
 def messages_client(config: Connection) -> ServiceBusClient:
-    """Return a client for messages that leaves retries to us."""
+    """Return a client for messages, without retries of its own."""
     from azure.servicebus import ServiceBusClient, TransportType
 
     host_of(config)
     more: dict[str, Any] = {"retry_total": 0, "connection_verify": _trusted(), "user_agent": "dstream"}
     more["try_timeout"] = OPENING
-    # Said in any case: with a custom endpoint the library would take WebSockets by itself.
+    # Always explicit: with a custom endpoint, the library would switch to WebSockets.
     over = TransportType.AmqpOverWebsocket if config.transport == "websockets" else TransportType.Amqp
     more["transport_type"] = over
     if config.custom_endpoint:
@@ -81,11 +81,11 @@ def messages_client(config: Connection) -> ServiceBusClient:
 
 
 def entities_client(config: Connection) -> ServiceBusAdministrationClient:
-    """Return a client for entities, which waits as long as the service says (Retry-After)."""
+    """Return a client for entities, which honors the service's Retry-After."""
     from azure.servicebus.management import ServiceBusAdministrationClient
 
     more: dict[str, Any] = {"connection_timeout": 10, "read_timeout": config.management_timeout, "retry_total": 3}
-    more["retry_backoff_factor"] = 0.4  # more than this is up to the host
+    more["retry_backoff_factor"] = 0.4  # the host does all longer retries
     more["user_agent"] = "dstream"
     if trusted := _trusted():
         more["connection_verify"] = trusted
@@ -98,7 +98,7 @@ def entities_client(config: Connection) -> ServiceBusAdministrationClient:
 
 
 class Clients:
-    """The entities clients of a process, one for each configuration, shared by its threads."""
+    """The clients for entities, one for each configuration. Safe for concurrent use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -118,9 +118,9 @@ CLIENTS = Clients()
 
 
 def exists(config: Connection, kind: str, name: str) -> bool | None:
-    """Ask the management plane whether a queue, topic or subscription exists; None where that plane cannot answer.
+    """Return whether an entity exists according to the management plane, or None if that is not accessible.
 
-    The data plane tells a missing entity in ways that look like something else, and takes other rights.
+    The data plane reports a missing entity in ambiguous ways, and requires other rights.
     """
     from azure.core.exceptions import AzureError, ResourceNotFoundError
 

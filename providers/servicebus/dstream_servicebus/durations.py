@@ -1,6 +1,6 @@
-"""Durations of Service Bus: as users write them, as the state shows them, and as the service speaks them (ISO 8601).
+"""Durations of Service Bus, in the form of the configuration, of the state, and of the service (ISO 8601).
 
-Beside the SDK's durations there is "unlimited".
+In addition to the SDK's durations there is "unlimited".
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dstream_sdk.durations import format_duration, parse_duration
 
 UNLIMITED = "unlimited"
 FOREVER = "P10675199DT2H48M5.4775807S"
-"""How the service writes unlimited: the longest duration of .NET."""
+"""The service's value for unlimited: the longest duration of .NET."""
 _FOREVER_SECONDS = 10_675_199 * 86400
 _ISO_UNITS = (("D", 86400.0), ("H", 3600.0), ("M", 60.0), ("S", 1.0))
 _ISO = re.compile(r"P(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+(?:\.[0-9]+)?)S)?)?")
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of a duration, infinity for unlimited. Raises ValueError."""
+    """Parse a duration to seconds, infinity for unlimited. Raises ValueError."""
     text = text.strip()
     if text in (UNLIMITED, FOREVER):
         return float("inf")
@@ -35,17 +35,17 @@ def seconds(text: str) -> float:
 
 
 def short(text: str) -> str:
-    """Return a duration in the form that plan and state show: `1h30m`, `14d`, `unlimited`. Raises ValueError."""
+    """Return a duration in the form of plan and state: `1h30m`, `14d`, `unlimited`. Raises ValueError."""
     return of_seconds(seconds(text))
 
 
 def of_seconds(total: float) -> str:
-    """Return a number of seconds in the form that plan and state show."""
+    """Return seconds in the form of plan and state."""
     return UNLIMITED if total == float("inf") else format_duration(total)
 
 
 def of_service(value: object) -> str:
-    """Return what the client library read, in the form that plan and state show."""
+    """Return a value of the client library in the form of plan and state."""
     if isinstance(value, timedelta):
         total = value.total_seconds()
         return of_seconds(float("inf") if total >= _FOREVER_SECONDS else total)
@@ -53,7 +53,7 @@ def of_service(value: object) -> str:
 
 
 def iso(text: str) -> str:
-    """Return a duration as the service writes it (PT2M, not PT120S). Raises ValueError."""
+    """Return a duration in the service's form (PT2M, not PT120S). Raises ValueError."""
     left = seconds(text)
     if left == float("inf"):
         return FOREVER

@@ -1,6 +1,6 @@
-"""Envelopes on their way: the metadata is read, the data stays the text that the input wrote, digit for digit.
+"""Envelopes: parses the metadata, and keeps the data as the exact text that the input wrote.
 
-By msgspec, which checks a part of a text and leaves it as it is. That costs a third of reading all of it.
+msgspec validates the data without decoding it, which takes a third of the time of a full decode.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Envelope(msgspec.Struct, gc=False):
 
     @property
     def table(self) -> str:
-        """The name of its table; empty where there is none."""
+        """The name of the table, or ""."""
         name = (self.metadata or {}).get("TableName")
         return "" if name is None else str(name)
 
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(Envelope, float_hook=Decimal).decode
 
 
 def parse(line: bytes) -> Envelope:
-    """Return the envelope of a line. Raises ValueError where it is none."""
+    """Parse a line. Raises ValueError if it is not an envelope."""
     try:
         try:
             found = _decode(line)
@@ -44,14 +44,14 @@ def parse(line: bytes) -> Envelope:
     except ArithmeticError:
         raise ValueError("a number has an exponent that is too large") from None
     if not line.isascii():
-        line.decode()  # what is not read is not looked at
+        line.decode()  # msgspec does not validate the UTF-8 of the data
     if bytes(found.data)[:1] != b"{":
         raise ValueError("data is not an object")
     return found
 
 
 def _leniently(line: bytes) -> Envelope:
-    """Parse what the decoder does not take, as halves of surrogate pairs and numbers of any size; or say why not."""
+    """Parse what the decoder rejects: lone surrogates, and numbers of any size. Raises ValueError with the reason."""
     found = loads(line)
     if not isinstance(found, dict):
         raise ValueError("it is not an object")
@@ -62,9 +62,9 @@ def _leniently(line: bytes) -> Envelope:
 
 
 def text_of(value: Any, *, ordered: bool = False) -> bytes:
-    """Return a part of an envelope as compact JSON in UTF-8.
+    """Encode a part of an envelope as compact JSON in UTF-8.
 
-    `ordered` sorts the names in objects, but where half of a surrogate pair is in it, which only an escape can carry.
+    `ordered` sorts the members of objects, unless the value contains a lone surrogate.
     """
     try:
         return _encode_sorted(value) if ordered else _encode(value)

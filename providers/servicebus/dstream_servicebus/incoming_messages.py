@@ -1,4 +1,4 @@
-"""From a message to an envelope."""
+"""Incoming messages: converts a message to an envelope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def line_of(message: ServiceBusReceivedMessage, entity: str, format: str) -> bytes:
-    """Return the envelope of a message, without a newline: its body, if that is one; else one made for it."""
+    """Return the envelope of a message, without a newline: the body if it is an envelope, otherwise a new one."""
     body = b"".join(_body(message))
     if format == "envelope":
         value = _json(body)
@@ -42,7 +42,7 @@ def _body(message: ServiceBusReceivedMessage) -> list[bytes]:
 
 
 def _json(body: bytes) -> Any:
-    """Return the value of a body, numbers with all their digits; None where it is no JSON."""
+    """Parse a body, with all digits of numbers. Returns None if it is not JSON."""
     try:
         return loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The input: messages of a queue or subscription, held by peek-lock until what became of them is stored."""
+"""The input: messages of a queue or subscription, held by peek-lock until the output has stored them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dstream_servicebus.settings import InputSettings
 
 
 class ServiceBusInput(Input[InputSettings]):
-    """Reads one queue or subscription. A message is completed when its position is committed, and not before."""
+    """Reads one queue or subscription. A message is completed only after its position is committed."""
 
     preloads = ("azure.servicebus", "dstream_servicebus.access", "dstream_servicebus.reading")
 
     def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
-        """Needs nothing: the queue belongs to who writes to it. Names a stream where messages are no envelopes."""
+        """Require no objects: the queue belongs to its writer. Yield a stream unless messages are envelopes."""
         if config.format == "message":
             yield Stream(name_of(config))
 
     def open(self, config: InputSettings, session: InputSession) -> None:
-        """Make the clients; the queue is looked at when it is read."""
+        """Create the client. The queue is not accessed before `run`."""
         from dstream_servicebus.reader import Reader
 
         self._reader = Reader(config, session)
 
     def run(self, config: InputSettings, session: InputSession) -> None:
-        """Read until stopped, or, with `until`, until no message has arrived for some time."""
+        """Read until stopped or, with `until`, until no message has arrived for `idle_seconds`."""
         self._reader.run()
 
 
 def name_of(config: InputSettings) -> str:
-    """Return the name of the source, which is the name of its stream."""
+    """Return the name of the source and of its stream."""
     return config.queue or f"{config.topic}/{config.subscription}"

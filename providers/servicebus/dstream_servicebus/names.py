@@ -1,4 +1,4 @@
-"""Names: which queue or topic a table has, by a template and by what the service allows."""
+"""Names: the name of each table's queue or topic, by a template and the service's rules."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _DEFAULT_SCHEMAS = ("dbo", "public")
 
 
 def parts(name: str) -> tuple[str, str]:
-    """Return schema and table of a stream's name; the schema is empty where there is none."""
+    """Split a stream's name into schema and table. The schema may be ""."""
     schema, _, table = name.rpartition(".")
     return schema, table
 
 
 def kebab(text: str) -> str:
-    """Return words in lower case with hyphens between them: `TestDB` is `test-db`."""
+    """Convert to kebab case: `TestDB` is `test-db`."""
     return _WORDS.sub("-", text).strip("-").lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How entities are called.
+    """The naming of entities.
 
-    `{table}` is the table without its schema, `{schema}` the schema, `{name}` the whole name as the input has it,
-    `{task}` the task, `{kebab}` the table as `kebab` writes it. A template without a field is one entity for all
-    tables. `explicit` names those of single tables.
+    In the template, `{table}` is the table without its schema, `{schema}` the schema, `{name}` the stream's full name,
+    `{task}` the task, and `{kebab}` the table in kebab case. A template without a field is one entity for all tables.
+    `explicit` has the names for individual tables.
     """
 
     template: str
@@ -42,7 +42,7 @@ class Naming:
     task: str
 
     def __post_init__(self) -> None:
-        """Refuse a template with fields that there are not."""
+        """Refuse a template with unknown fields."""
         for field in _FIELD.findall(self.template):
             if field not in FIELDS:
                 known = ", ".join(f"{{{each}}}" for each in FIELDS)
@@ -52,11 +52,11 @@ class Naming:
 
     @property
     def shared(self) -> bool:
-        """Return whether all tables have one entity."""
+        """Return whether all tables share one entity."""
         return not any(field != "task" for field in _FIELD.findall(self.template))
 
     def of(self, name: str) -> str:
-        """Return the name of a table's entity, without looking whether the service allows it."""
+        """Return the name of a table's entity, without validation."""
         schema, table = parts(name)
         found = self.explicit.get(name) or self.explicit.get(table)
         if found is not None:
@@ -66,7 +66,7 @@ class Naming:
         return _FIELD.sub(lambda match: values[match[1]], self.template)
 
     def all_of(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the entity of each table. Raises InvalidError for a name that is not allowed or not unique."""
+        """Return the entity of each table. Raises InvalidError for an invalid or ambiguous name."""
         found: dict[str, str] = {}
         owners: dict[str, str] = {}
         for name in names:
@@ -76,7 +76,7 @@ class Naming:
             if other != name and not self.shared and not (name in self.explicit and other in self.explicit):
                 raise InvalidError(
                     "Two tables, one queue",
-                    f"{other} and {name} would both go to {entity} (names differ in more than case). Put {{schema}} "
+                    f"{other} and {name} would both be sent to {entity} (names ignore case). Put {{schema}} "
                     f'into queue_name, such as "{{schema}}_{{table}}_cdc_events", or name one: queues = '
                     f'{{ "{name}" = "..." }}',
                     path="config.queue_name",
@@ -86,10 +86,10 @@ class Naming:
 
 
 def check(entity: str, table: str) -> None:
-    """Raise InvalidError for a name that the service does not take."""
+    """Raise InvalidError for a name that the service does not allow."""
     why = ""
     if len(entity) > LONGEST:
-        why = f"it has {len(entity)} characters, and {LONGEST} are allowed"
+        why = f"it has {len(entity)} characters, and the limit is {LONGEST}"
     elif not _ALLOWED.fullmatch(entity):
         why = "letters, digits and . - _ / are allowed, with a letter or digit at both ends"
     elif "//" in entity:
@@ -97,23 +97,23 @@ def check(entity: str, table: str) -> None:
     if why:
         raise InvalidError(
             "Invalid queue name",
-            f'{entity!r}, for the table {table}: {why}. Name it yourself: queues = {{ "{table}" = "..." }}',
+            f'{entity!r}, for the table {table}: {why}. Set a name: queues = {{ "{table}" = "..." }}',
             path="config.queues",
         )
 
 
 def chosen(delivered: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """Return the tables that `wanted` names (with or without schema, `*` and `?` as wildcards) among those delivered.
+    """Return the delivered tables that match `patterns` (with or without schema, `*` and `?` are wildcards).
 
-    All that are delivered if nothing is wanted; what is wanted if the input does not say what it delivers. Raises
-    InvalidError for what is wanted and not delivered.
+    Without patterns, returns all delivered tables. If the input does not declare its tables, returns the patterns.
+    Raises InvalidError for a pattern that matches no table.
     """
     delivered, patterns = list(delivered), list(patterns)
     if not delivered:
         if wild := next((each for each in patterns if any(c in each for c in "*?[")), None):
             raise InvalidError(
                 "Tables are not known",
-                f"{wild} needs the input's list of tables, and this input gives none: name each table",
+                f"{wild} requires the input's list of tables, and this input does not have one: name each table",
                 path="config.tables",
             )
         return list(dict.fromkeys(patterns))
@@ -126,7 +126,7 @@ def chosen(delivered: Iterable[str], patterns: Iterable[str]) -> list[str]:
             names = ", ".join(delivered[:20])
             raise InvalidError(
                 "Table not found",
-                f"{pattern} is not among what the input delivers: {names}",
+                f"{pattern} is not among the tables of the input: {names}",
                 path=f"config.tables[{at}]",
             )
         found += matching
@@ -134,7 +134,7 @@ def chosen(delivered: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Return whether a pattern names a table: whole, without its schema, or with a schema that the name leaves out.
+    """Return whether a pattern matches a table: by its name, without its schema, or with an omitted default schema.
 
     The SQL Server input delivers `dbo.Cars` as `Cars`.
     """

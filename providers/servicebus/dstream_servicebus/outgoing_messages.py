@@ -1,4 +1,4 @@
-"""From an envelope to a message: its body, identity, place in the order, and application properties."""
+"""Outgoing messages: converts an envelope to a message with its body, id, ordering key and application properties."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from dstream_servicebus.envelopes import Envelope, text_of
 from dstream_servicebus.settings import OutputSettings
 
 TEXT_LIMIT = 4096
-"""Longer metadata stays in the body and is no application property: all headers together may have 64 KiB."""
+"""Longer metadata is not an application property, because all headers together are limited to 64 KiB."""
 _INT = 2**31
-"""The client library writes whole numbers as AMQP int, of 32 bits."""
+"""The client library encodes integers as AMQP int, which has 32 bits."""
 
 
 class Prepared(msgspec.Struct, gc=False):
-    """What is sent for one envelope."""
+    """The message of one envelope."""
 
     line: bytes
-    """The envelope as it came, for the dead letters."""
+    """The original envelope, for dead letters."""
     body: bytes
     message_id: str
     lane: str | None
-    """The session or partition key; None where the queue itself keeps the order."""
+    """The session or partition key; None if the queue keeps the order."""
     metadata: Mapping[str, Any]
-    """What becomes its application properties; see `property_of`."""
+    """The source of its application properties; see `property_of`."""
     subject: str
-    """The kind of change; empty where the input does not tell."""
+    """The operation type, or ""."""
 
 
 class Preparer:
-    """Prepares messages by the settings."""
+    """Prepares messages according to the settings."""
 
     def __init__(self, config: OutputSettings, source: str) -> None:
-        """`source` says in cloud events where they come from."""
+        """`source` is the source attribute of cloud events."""
         self._lanes = config.ordering != "queue"
         self._keys = config.ordering_keys
         self._format = config.format
@@ -61,16 +61,16 @@ class Preparer:
         return Prepared(line, body, message_id, lane, metadata, subject)
 
     def _lane(self, table: str, key: Any) -> str:
-        """Return the session or partition key of a row; rows without a key of a table share one."""
+        """Return the session or partition key of a row. Rows of a table without a key share one."""
         digest = hashlib.blake2b(text_of([table, key], ordered=True), digest_size=16)
         if not self._keys:
             return digest.hexdigest()
         return str(int.from_bytes(digest.digest()[:8], "big") % self._keys)
 
     def _event(self, table: str, metadata: Mapping[str, Any], data: bytes, message_id: str) -> bytes:
-        """Return a cloud event in structured mode, with the metadata that has a name there as extensions."""
+        """Return a cloud event in structured mode. Metadata with valid names becomes extension attributes."""
         event: dict[str, Any] = {
-            "data": None,  # its text comes last
+            "data": None,  # reserved: its text is appended last
             "specversion": "1.0",
             "id": message_id,
             "source": f"{self._source}/{table}" if table else self._source,
@@ -92,10 +92,10 @@ class Preparer:
 
 
 def identity_of(table: str, metadata: Mapping[str, Any]) -> str | None:
-    """Return the message_id of a change: the same whenever it is read again, and another one for every other change.
+    """Return the message_id of a change, which is stable when the change is read again, and unique.
 
-    It follows from the place in the source: Position, or LSN with Seq. Where the input tells neither, there is none:
-    content alone does not tell a repeat from a second change to the same values.
+    It is derived from the position in the source: Position, or LSN with Seq. Without these there is none, because the
+    content alone does not distinguish a repeat from a second change to the same values.
     """
     place = metadata.get("Position")
     if place is None:
@@ -113,10 +113,9 @@ def properties_of(metadata: Mapping[str, Any]) -> dict[str, bool | int | str]:
 
 
 def property_of(value: Any) -> bool | int | str | None:
-    """Return metadata as the value of an application property: plain values as they are, others as JSON text.
+    """Return metadata as the value of an application property: scalars unchanged, other values as JSON text.
 
-    None for what is left out because it is long, or no text in UTF-8 (half of a surrogate pair, which only JSON can
-    carry): it is in the body.
+    Returns None for values that are too long or not valid UTF-8 (a lone surrogate). They are only in the body.
     """
     if value is None or isinstance(value, bool) or (isinstance(value, int) and -_INT <= value < _INT):
         return value

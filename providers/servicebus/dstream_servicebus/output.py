@@ -1,4 +1,4 @@
-"""The output: a message in the queue or topic of its table for each envelope."""
+"""The output: sends each envelope as a message to the queue or topic of its table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dstream_servicebus.planning import entities_of, naming_of, resources
 from dstream_servicebus.settings import OutputSettings
 
 BLOCK_MESSAGES, BLOCK_BYTES = 500, 1024 * 1024
-"""A block goes to its sender when it holds this much."""
+"""The size at which a block is passed to its sender."""
 _PARALLEL = 8
 
 
 class ServiceBusOutput(Output[OutputSettings]):
-    """Sends every envelope to the entity of its table; `flush` returns when the service has stored all of them."""
+    """Sends each envelope to the entity of its table. `flush` returns when the service has stored all of them."""
 
     preloads = (
         "azure.servicebus",
@@ -27,7 +27,7 @@ class ServiceBusOutput(Output[OutputSettings]):
     )
 
     def plan(self, config: OutputSettings, context: PlanContext) -> Iterable[Resource]:
-        """The queues, or the topics and subscriptions, of the tables that are sent. Talks to no server."""
+        """Return the queues, or the topics and subscriptions, of the tables. Makes no requests."""
         names = entities_of(config, context.task, context.streams)
         if not config.manage:
             return ()
@@ -38,7 +38,7 @@ class ServiceBusOutput(Output[OutputSettings]):
         return resources(config, names)
 
     def open(self, config: OutputSettings, session: OutputSession) -> None:
-        """Look whether the entities are there, as far as the credentials allow to look."""
+        """Check that the entities exist, if the credentials allow it."""
         from dstream_servicebus.clients import host_of, messages_client
         from dstream_servicebus.outgoing_messages import Preparer
         from dstream_servicebus.routing import Router
@@ -55,7 +55,7 @@ class ServiceBusOutput(Output[OutputSettings]):
         self._check_entities()
 
     def write(self, lines: list[bytes]) -> None:
-        """Take envelopes; they are sent while more are read."""
+        """Queue envelopes, which are sent in the background."""
         from dstream_servicebus.envelopes import parse
 
         prepare, route, reject = self._preparer.prepare, self._router.route, self._session.reject
@@ -76,14 +76,14 @@ class ServiceBusOutput(Output[OutputSettings]):
                 reject(line, where.reason)
 
     def flush(self, checkpoint: dict[str, Any] | None) -> None:
-        """Wait until the service has stored everything."""
+        """Wait until the service has stored all messages."""
         for entity in list(self._blocks):
             self._hand_over(entity)
         for sender in self._senders.values():
             sender.wait()
 
     def close(self, ended: bool) -> None:
-        """Let go of the senders; what was not flushed and is not on its way is not sent."""
+        """Close the senders. Messages that are neither flushed nor in flight are not sent."""
         for sender in self._senders.values():
             sender.close()
         self._client.close()
@@ -124,7 +124,7 @@ class ServiceBusOutput(Output[OutputSettings]):
         return exists(self._config, self._config.entity, entity)
 
     def _check_entities(self) -> None:
-        """Raise ProviderError if an entity is surely missing: better now than in the middle."""
+        """Raise ProviderError if an entity does not exist."""
         from dstream_servicebus.service_errors import missing
 
         entities = self._router.planned
@@ -132,7 +132,7 @@ class ServiceBusOutput(Output[OutputSettings]):
             return
         first = self._exists(entities[0])
         if first is None:
-            return  # a key with the right Send only: what is missing shows when something is sent there
+            return  # a key with only the right Send: a missing entity is detected when something is sent to it
         with ThreadPoolExecutor(_PARALLEL) as pool:
             there = [first, *pool.map(self._exists, entities[1:])]
         gone = [entity for entity, found in zip(entities, there, strict=True) if found is False]

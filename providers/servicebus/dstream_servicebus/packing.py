@@ -1,8 +1,8 @@
-"""Packer: fills a batch of the client library with messages, each in the encoding of AMQP 1.0.
+"""Packer: fills a batch of the client library with messages, encoded in AMQP 1.0.
 
-The library encodes a message field by field, and twice: once to learn its size, once to keep it. That is most of what
-sending costs. Here a message is encoded once, to the same bytes. The first of every batch is packed by the library: if
-ours were not the same, or the batch were not made as it is known to be, the library packs all of them.
+The library encodes each message twice, field by field: once for its size, and once for the batch. That is most of the
+cost of sending. The packer encodes it once, to the same bytes. The library packs the first message of each batch: if
+the bytes or the layout of the batch differ from what the packer expects, the library packs all messages.
 
 Encoding: OASIS AMQP 1.0, part 1 section 1.6 (types) and part 3 section 3.2 (sections of a message).
 """
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 _ANNOTATIONS, _PROPERTIES, _APPLICATION, _DATA = b"\0\x53\x72", b"\0\x53\x73", b"\0\x53\x74", b"\0\x53\x75"
 _BINARY, _SYMBOL = (b"\xa0", b"\xb0"), (b"\xa3", b"\xb3")
 _LIST, _MAP = (b"\xc0", b"\xd0"), (b"\xc1", b"\xd1")
-"""Constructors: with a length of one byte, and of four."""
+"""Constructors with a length of one byte, and of four bytes."""
 _NULL, _FALSE, _TRUE = b"\x40", b"\x56\0", b"\x56\1"
 _BYTES = tuple(bytes((n,)) for n in range(256))
 _SHORT = tuple(b"\xa1" + each for each in _BYTES)
-"""How a string of less than 256 bytes begins; a longer one begins with b1 and four bytes of length."""
+"""The prefix of strings shorter than 256 bytes; longer ones start with b1 and four bytes of length."""
 _length, _small, _large = struct.Struct(">I").pack, struct.Struct(">Bb").pack, struct.Struct(">Bi").pack
 _FIELDS = 13
-"""Properties of a message, from message-id to reply-to-group-id. The library writes them all."""
+"""The number of message properties, from message-id to reply-to-group-id. The library writes all of them."""
 _MOST_NAMES = 1000
-"""Names of properties that are kept encoded."""
+"""The size of the cache of encoded property names."""
 _PARTITION_KEY = b"\xa3\x13x-opt-partition-key"
 
 
 class Packer:
-    """Encodes messages by the settings, and fills batches with them."""
+    """Encodes messages according to the settings, and fills batches with them."""
 
     def __init__(self, content_type: str, sessions: bool) -> None:
-        """`sessions` says whether the lane of a message is its session; else it is its partition key."""
+        """With `sessions`, the lane of a message is its session id, otherwise its partition key."""
         self._content_type, self._sessions = content_type, sessions
         self._content = _NULL * 2 + _sized(_SYMBOL, content_type.encode()) + _NULL * 3  # reply-to to creation-time
         self._names: dict[str, bytes] = {}
         self._trusted = True
 
     def fill(self, batch: ServiceBusMessageBatch, messages: Sequence[Prepared], start: int, end: int) -> int:
-        """Add messages to an empty batch while they fit; return the place behind the last one.
+        """Add `messages[start:end]` to an empty batch while they fit, and return the index after the last one.
 
-        `start` and `end` are places in `messages`. When it returns `start`, the first fits into no batch.
+        Returns `start` if the first message does not fit into a batch.
         """
         from azure.servicebus.exceptions import MessageSizeExceededError
 
@@ -60,11 +60,11 @@ class Packer:
                 if self._trusted and self._same(batch, messages[at - 1]):
                     return self._add(batch, messages, at, end)
         except MessageSizeExceededError:
-            pass  # for the next batch, or for none
+            pass  # the message goes into the next batch, or into none
         return at
 
     def message(self, prepared: Prepared) -> ServiceBusMessage:
-        """Return a message as the library has it."""
+        """Return the library's form of a message."""
         from azure.servicebus import ServiceBusMessage
 
         properties: dict[Any, Any] = dict(properties_of(prepared.metadata))
@@ -79,7 +79,7 @@ class Packer:
         )
 
     def encoded(self, message: Prepared) -> bytes:
-        """Return the bytes of a message: annotations, properties, application properties and data."""
+        """Encode a message: annotations, properties, application properties and data."""
         subject = _text(message.subject) if message.subject else _NULL
         annotations, group = b"", _NULL
         if message.lane is not None:
@@ -95,7 +95,7 @@ class Packer:
         )
 
     def _application(self, metadata: Mapping[str, Any]) -> bytes:
-        """Return metadata as application properties: what `properties_of` makes of it, without making it first."""
+        """Encode metadata as application properties, equivalent to encoding `properties_of(metadata)`."""
         names, pairs = self._names, list[bytes]()
         try:
             for name, value in metadata.items():
@@ -104,12 +104,12 @@ class Packer:
                     pairs.append(known + _SHORT[len(text)] + text)
                 elif (found := property_of(value)) is not None:
                     pairs.append(known + _plain(found))
-        except UnicodeEncodeError:  # some of it is no text, and left out
+        except UnicodeEncodeError:  # contains invalid text, which `properties_of` leaves out
             return self._application(properties_of(metadata))
         return _APPLICATION + _compound(_MAP, 2 * len(pairs), b"".join(pairs)) if pairs else b""
 
     def _name(self, name: str) -> bytes:
-        """Return the name of a property, and keep it."""
+        """Encode the name of a property, and cache it."""
         if len(self._names) >= _MOST_NAMES:
             self._names.clear()
         self._names[name] = known = _text(name)
@@ -118,18 +118,18 @@ class Packer:
     # -- the batch of the library ---------------------------------------------------------------------------
 
     def _same(self, batch: Any, message: Prepared) -> bool:
-        """Whether the library has packed a message to what we make of it, and where it is expected to be."""
+        """Return whether the library packed a message to the same bytes, and to the expected place in the batch."""
         try:
-            packed = batch._message[5]  # test_packing.py holds what is used of a batch to what it is
+            packed = batch._message[5]  # test_packing.py checks these private attributes
             self._trusted = len(packed) == batch._count == 1 and packed[0] == self.encoded(message)
         except (AttributeError, LookupError, TypeError):
             self._trusted = False
         if not self._trusted:
-            log("this release of azure-servicebus packs messages in another way; using its own, slower packing")
+            log("this release of azure-servicebus packs messages differently; using its own, slower packing")
         return self._trusted
 
     def _add(self, batch: Any, messages: Sequence[Prepared], at: int, end: int) -> int:
-        """Add messages behind the first, as the library does, while they fit; return the place behind the last."""
+        """Append messages to the first one while they fit, as the library does. Returns the index after the last."""
         packed, size, limit = batch._message[5], batch._size, batch.max_size_in_bytes
         while at < end:
             one = self.encoded(messages[at])
@@ -144,7 +144,7 @@ class Packer:
 
 
 def _plain(value: bool | int | str) -> bytes:
-    """Return the value of an application property."""
+    """Encode the value of an application property."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, bool):
@@ -153,13 +153,13 @@ def _plain(value: bool | int | str) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    """Return a string."""
+    """Encode a string."""
     text = value.encode()
     return _SHORT[len(text)] + text if len(text) < 256 else b"\xb1" + _length(len(text)) + text
 
 
 def _sized(constructors: tuple[bytes, bytes], value: bytes) -> bytes:
-    """Return a value of variable width."""
+    """Encode a value of variable width."""
     length = len(value)
     if length < 256:
         return constructors[0] + _BYTES[length] + value
@@ -167,7 +167,7 @@ def _sized(constructors: tuple[bytes, bytes], value: bytes) -> bytes:
 
 
 def _compound(constructors: tuple[bytes, bytes], count: int, values: bytes) -> bytes:
-    """Return a list or map of `count` values that are encoded already."""
+    """Encode a list or map of `count` encoded values."""
     size = len(values)
     if count < 256 and size < 255:
         return constructors[0] + _BYTES[size + 1] + _BYTES[count] + values

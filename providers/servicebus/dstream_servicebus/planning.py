@@ -1,4 +1,4 @@
-"""What a task needs: queues, or topics with subscriptions, for the tables that its input delivers."""
+"""Planning: the queues, or topics with subscriptions, that a task requires for the tables of its input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dstream_servicebus.settings import OutputSettings
 
 
 def tables_of(config: OutputSettings, streams: Sequence[Stream]) -> list[str]:
-    """Return the tables that are sent: those of the input, narrowed by `tables`, and those met at run time."""
+    """Return the tables to send: those of the input, filtered by `tables`, and those discovered at run time."""
     found = chosen([stream.name for stream in streams if not stream.discovered], config.tables)
     if config.on_unknown_table == "create":
         found += [stream.name for stream in streams if stream.discovered and stream.name not in found]
@@ -21,7 +21,7 @@ def tables_of(config: OutputSettings, streams: Sequence[Stream]) -> list[str]:
 
 
 def naming_of(config: OutputSettings, task: str) -> Naming:
-    """Return how entities are called."""
+    """Return the naming of the entities."""
     if config.older_names:
         prefix = f"{kebab(config.source_host)}-{kebab(config.source_database)}"
         return Naming(f"{prefix}-{{kebab}}", config.queues, task)
@@ -29,7 +29,7 @@ def naming_of(config: OutputSettings, task: str) -> Naming:
 
 
 def entities_of(config: OutputSettings, task: str, streams: Sequence[Stream]) -> list[str]:
-    """Return the names of the queues or topics that the task needs. Raises InvalidError."""
+    """Return the names of the queues or topics that the task requires. Raises InvalidError."""
     naming = naming_of(config, task)
     tables = tables_of(config, streams)
     found = list(dict.fromkeys(naming.all_of(tables).values()))
@@ -39,7 +39,7 @@ def entities_of(config: OutputSettings, task: str, streams: Sequence[Stream]) ->
     if not found and config.on_unknown_table != "create":
         raise InvalidError(
             "No tables",
-            "the input does not say which tables it delivers, and tables is empty: list them in tables of input or "
+            "the input does not declare its tables, and tables is empty: list them in tables of input or "
             'output, or set on_unknown_table = "create"',
             path="config.tables",
         )
@@ -47,7 +47,7 @@ def entities_of(config: OutputSettings, task: str, streams: Sequence[Stream]) ->
 
 
 def settings_of(config: OutputSettings) -> dict[str, Any]:
-    """Return the attributes that a queue or topic has, as asb_queue and asb_topic name them."""
+    """Return the attributes of a queue or topic, as asb_queue and asb_topic name them."""
     return {
         "max_size_in_megabytes": config.max_size_in_megabytes,
         "requires_duplicate_detection": config.duplicate_detection,
@@ -58,7 +58,7 @@ def settings_of(config: OutputSettings) -> dict[str, Any]:
 
 
 def receiving_of(config: OutputSettings) -> dict[str, Any]:
-    """Return the attributes for receiving, which a queue or a subscription has."""
+    """Return the receiver attributes of a queue or subscription."""
     return {
         "lock_duration": short(config.lock_duration),
         "max_delivery_count": config.max_delivery_count,
@@ -67,7 +67,7 @@ def receiving_of(config: OutputSettings) -> dict[str, Any]:
 
 
 def resources(config: OutputSettings, names: Iterable[str]) -> Iterable[Resource]:
-    """Yield the entities as resources of this provider, made over the namespace's management endpoint."""
+    """Yield the entities as resources of this provider, which are created through the namespace's own endpoint."""
     host = host_of(config)
     for name in names:
         at = {"name": name, "namespace": host}

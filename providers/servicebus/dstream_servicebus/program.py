@@ -1,7 +1,7 @@
-"""The same entities by Azure Resource Manager: an ordinary Pulumi program, run inside this provider.
+"""The entities by Azure Resource Manager: an ordinary Pulumi program, embedded in this provider.
 
-dstream's own engine plans and applies what it asks for, through the plugin of azure-native; nothing here is imported
-before a configuration has a resource group.
+dstream's engine plans and applies its resources through the plugin azure-native. Nothing here is imported unless a
+configuration has a resource group.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def installed() -> bool:
 
 
 def catalog() -> Catalog[Any] | None:
-    """Return the types of azure-native's plugin, None without the extra `pulumi`."""
+    """Return the resource types of the plugin azure-native, or None without the extra `pulumi`."""
     if not installed():
         return None
     from dstream_pulumi import Plugin, PluginCatalog
@@ -46,11 +46,11 @@ def _plugin_settings(config: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def resources(config: OutputSettings, names: Sequence[str]) -> list[Resource]:
-    """Return the entities, and the namespace if there is a location for it, as the program asks for them."""
+    """Return the entities, and the namespace if a location is configured."""
     if not installed() or importlib.util.find_spec("pulumi_azure_native") is None:
         raise InvalidError(
             "Pulumi is not installed",
-            "resource_group has queues made by Azure Resource Manager, through Pulumi: install "
+            "resource_group creates queues by Azure Resource Manager, through Pulumi: install "
             "dstream-provider-servicebus[pulumi], or leave resource_group out and give a connection string",
             path="config.resource_group",
         )
@@ -66,9 +66,7 @@ def entities(config: OutputSettings, names: Sequence[str]) -> None:
     """The Pulumi program."""
     import pulumi
 
-    servicebus: Any = import_module(
-        "pulumi_azure_native.servicebus"
-    )  # large, and not everywhere where types are checked
+    servicebus: Any = import_module("pulumi_azure_native.servicebus")  # large, and not installed for type checks
     namespace = config.namespace.removesuffix(SUFFIX)
     place = {"resource_group_name": config.resource_group, "namespace_name": namespace}
     after: list[pulumi.Resource] = []
@@ -80,7 +78,7 @@ def entities(config: OutputSettings, names: Sequence[str]) -> None:
         options = pulumi.ResourceOptions(depends_on=after)
         shared = _iso(settings_of(config))
         if config.tier == "Premium":
-            del shared["enable_partitioning"]  # the namespace decides; what is asked for would differ at every plan
+            del shared["enable_partitioning"]  # the namespace decides; a configured value would differ at every plan
         if config.entity == "queue":
             own = {**_iso(receiving_of(config)), **shared}
             servicebus.Queue(name, queue_name=name, **place, **own, opts=options)

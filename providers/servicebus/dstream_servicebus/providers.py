@@ -1,5 +1,5 @@
-"""What each executable is made of. A function imports only what its executable needs; the client libraries of Azure and
-Pulumi are imported on first use."""
+"""The provider of each executable. Each function imports only what its executable needs; the client libraries of Azure
+and Pulumi are imported on first use."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def output_provider() -> Provider:
 
 
 def resource_provider() -> Provider:
-    """Return the resource types, for entities written as resource blocks."""
+    """Return the resource types alone, for `resource` blocks."""
     return Provider("asb", distribution=DISTRIBUTION, resources=resource_types())

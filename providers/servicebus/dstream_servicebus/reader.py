@@ -1,7 +1,7 @@
-"""Reader: receives, emits, and completes what is committed; all on the one thread that owns the receiver.
+"""Reader: receives and emits messages, and completes them when they are committed, all on one thread.
 
-Messages are held until their position is committed. Those whose lock would end first are renewed. What is held when the
-connection breaks, or the process ends, is given back by the service and comes again.
+Messages are held until their position is committed; locks that would expire before are renewed. When the connection
+breaks or the process ends, the service delivers the held messages again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 BLOCK = 200
 PATIENCE = 300.0
 SKEW = 3.0
-"""Seconds that the clock of the service may be ahead of ours."""
+"""Seconds that the service's clock may be ahead of this one."""
 LINGER = 4.0
-"""Seconds to wait at the end for what was emitted to be committed."""
+"""Seconds to wait at the end for the emitted messages to be committed."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 10.0
 
 
@@ -34,26 +34,26 @@ class Reader:
     """One session of the input."""
 
     def __init__(self, config: InputSettings, session: InputSession) -> None:
-        """Make the client; nothing is received yet."""
+        """Create the client. Nothing is received yet."""
         self._config, self._session = config, session
         self._client = messages_client(config)
         self._host = host_of(config)
         self._receiver: ServiceBusReceiver | None = None
         self._held: deque[tuple[int, list[ServiceBusReceivedMessage]]] = deque()
-        """What was emitted and not completed, by the number of its checkpoint."""
+        """Messages that are emitted and not completed, by the number of their checkpoint."""
         self._number = 0
         self._last_sequence: int | None = None
         self._lock_seconds = 60.0
-        """How long a lock lasts, as seen."""
+        """The observed duration of locks."""
         self._quiet = 0.0
-        """For how many seconds the service was asked and nothing came; connecting and settling do not count."""
+        """Seconds of receiving without a message. Connecting and settling do not count."""
 
     @property
     def _entity(self) -> str:
         return self._config.queue or f"{self._config.topic}/{self._config.subscription}"
 
     def run(self) -> None:
-        """Read until the session is stopping, or the end that it asks for."""
+        """Read until the session is stopping, or its end is reached."""
         begun = datetime.now(UTC).timestamp()
         tries, failing_since = 0, 0.0
         while not self._session.stopping:
@@ -67,7 +67,7 @@ class Reader:
             except Exception as problem:  # noqa: BLE001 - sorted right here
                 kind = kind_of(problem)
                 if kind is Kind.DENIED and not fresh:
-                    kind = Kind.AGAIN  # the token of the link has expired, or its rights were taken: opening it tells
+                    kind = Kind.AGAIN  # the link's token expired, or lost its rights: reconnecting will tell
                 self._raise_final(kind, problem)
                 failing_since = failing_since if tries else time.monotonic()
                 tries += 1
@@ -89,22 +89,22 @@ class Reader:
                 self._emit(found)
                 newest = found[-1].enqueued_time_utc
                 if self._session.until_current and newest and newest.timestamp() > begun + SKEW:
-                    break  # all that was there at the start has come
+                    break  # all messages that existed at the start have arrived
             elif self._config.sessions and not self._held:
-                self._disconnect()  # this session has no more: take the next one
+                self._disconnect()  # the session is empty: accept the next one
         self._finish()
 
     # -- messages ------------------------------------------------------------------------------------------
 
     def _receive(self) -> list[ServiceBusReceivedMessage]:
-        """Return what comes within `max_wait`; nothing while too much is held already."""
+        """Return the messages that arrive within `max_wait`, or none while `prefetch` messages are held."""
         from azure.servicebus.exceptions import OperationTimeoutError
 
         room = self._config.prefetch - sum(len(messages) for _, messages in self._held)
         if room <= 0:
             self._session.wait(0.05)
             return []
-        wait = 0.1 if self._held else self._config.max_wait  # what is committed meanwhile is completed soon
+        wait = 0.1 if self._held else self._config.max_wait  # short, to complete committed messages soon
         started = time.monotonic()
         try:
             if self._receiver is None:
@@ -132,7 +132,7 @@ class Reader:
             receiver = self._client.get_subscription_receiver(self._config.topic, self._config.subscription, **more)
         else:
             receiver = self._client.get_queue_receiver(self._config.queue, **more)
-        # Left to the first receive, opening would have to be done within its short wait, and never be.
+        # The first receive would have to open the link within its short wait, and fail.
         return receiver.__enter__()
 
     def _emit(self, messages: list[ServiceBusReceivedMessage]) -> None:
@@ -150,7 +150,7 @@ class Reader:
         self._session.checkpoint({"source": source, "number": self._number, "sequence": self._last_sequence})
 
     def _complete(self) -> None:
-        """Complete what is committed, one after the other: the client library writes each and waits for no answer."""
+        """Complete the committed messages one by one. The library does not wait for the service's answer."""
         committed = self._session.committed
         until = int(committed.get("number") or 0) if isinstance(committed, Mapping) else 0
         while self._held and self._held[0][0] <= until:
@@ -172,7 +172,7 @@ class Reader:
             log(f"{self._entity}: {sentence(problem)} (message {message.sequence_number}); it will be delivered again")
 
     def _renew(self) -> None:
-        """Renew locks that would end soon."""
+        """Renew locks that will expire soon."""
         if self._receiver is None:
             return
         soon = datetime.now(UTC).timestamp() + self._lock_seconds / 3
@@ -189,14 +189,14 @@ class Reader:
     # -- the end -------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """Wait a moment for what was emitted to be committed, so that it does not come again; then let go."""
+        """Wait briefly for emitted messages to be committed, so that they are not delivered again; then disconnect."""
         if self._number == 0:
             self._checkpoint()
         deadline = time.monotonic() + LINGER
         while self._held and time.monotonic() < deadline:
             try:
                 self._complete()
-            except Exception as problem:  # noqa: BLE001 - what is not completed comes again
+            except Exception as problem:  # noqa: BLE001 - messages that are not completed are delivered again
                 log(f"{self._entity}: {sentence(problem)}")
                 break
             if self._held:
@@ -215,7 +215,7 @@ class Reader:
             raise ProviderError("Cannot be read", f"{self._entity}: {sentence(problem)}")
 
     def _ask(self, problem: Exception) -> None:
-        """Ask the management plane whether there is anything to read, where the data plane does not say."""
+        """Query the management plane for whether the entity exists, because the data plane does not report it."""
         kind = "subscription" if self._config.topic else "queue"
         there = exists(self._config, kind, self._entity)
         if there is False:
@@ -229,5 +229,5 @@ class Reader:
         if receiver is not None:
             try:
                 receiver.close()
-            except Exception as problem:  # noqa: BLE001 - it is closed one way or the other
+            except Exception as problem:  # noqa: BLE001 - nothing to do about a failed close
                 log(f"{self._entity}: closing the receiver: {sentence(problem)}")

@@ -1,4 +1,4 @@
-"""Router: from the TableName of an envelope to the entity that it is sent to, or to what else becomes of it."""
+"""Router: decides by the TableName of an envelope to which entity it is sent, or whether it is skipped or rejected."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dstream_servicebus.settings import OutputSettings
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an envelope goes: to an entity, nowhere because it is not wanted, or to the dead letters for a reason."""
+    """The destination of an envelope: an entity, none (skipped), or the dead letters with a reason."""
 
     entity: str = ""
     skip: bool = False
     reason: str = ""
     discover: bool = False
-    """The host is to create the entity."""
+    """Whether the host must create the entity first."""
 
 
 class Router:
-    """Decides by table, once for each."""
+    """Routes by table. The decision is made once for each table."""
 
     def __init__(
         self, config: OutputSettings, naming: Naming, streams: Sequence[Stream], exists: Callable[[str], bool | None]
@@ -34,15 +34,15 @@ class Router:
         self._delivered = [stream.name for stream in streams]
         self.tables = tables_of(config, streams)
         self.entities = entities_of(config, naming.task, streams)
-        """The entities that the task has."""
+        """The entities of the task."""
         later = {naming.of(name) for name in self._discovered}
         self.planned = [entity for entity in self.entities if entity not in later]
-        """Those that were there before it ran; one that was met at run time is looked at when it is needed."""
+        """The entities of the plan. An entity for a discovered table is checked when it is needed."""
         self._entity = naming.all_of(self.tables)
         self._known: dict[str, Route] = {}
 
     def route(self, table: str) -> Route:
-        """Return where the envelopes of a table go. Raises InvalidError for an unknown one, if it is to fail."""
+        """Return the route of a table. Raises InvalidError for an unknown one if `on_unknown_table` is "fail"."""
         found = self._known.get(table)
         if found is None:
             found = self._known[table] = self._decide(table)
@@ -51,7 +51,7 @@ class Router:
     def _decide(self, table: str) -> Route:
         if table in self._entity:
             entity = self._entity[table]
-            # What makes it may have been killed at that: then it is asked for once more.
+            # The creation may have been interrupted: request it again.
             if table in self._discovered and self._exists(entity) is False:
                 return Route(discover=True)
             return Route(entity)
@@ -59,7 +59,7 @@ class Router:
         if len(near) == 1:
             return Route(self._entity[near[0]])
         if any(matches(table, each) or matches(each, table) for each in self._delivered):
-            return Route(skip=True)  # the input delivers it, and `tables` leaves it out
+            return Route(skip=True)  # the input delivers it, and `tables` excludes it
         if self._naming.shared and not self._config.tables:
             return Route(self.entities[0])
         return self._unknown(table)

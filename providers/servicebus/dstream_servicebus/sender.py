@@ -1,8 +1,8 @@
-"""EntitySender: sends to one queue or topic, in order, in a thread of its own, through one sender that stays open.
+"""EntitySender: sends messages to one queue or topic, in order, from a thread with a persistent link.
 
-What comes between two flushes is sent in as few batches as the service takes. A batch is stored whole or not at all.
-One whose answer was lost is sent again: its messages carry the same message_id. What the service refuses for itself is
-handed to `reject`; for everything that may pass, it goes on for `retry_timeout`.
+The messages between two flushes are sent in as few batches as possible. The service stores a batch atomically. A batch
+whose response was lost is sent again, with the same message ids. A message that the service rejects is passed to
+`reject`; transient failures are retried for `retry_timeout`.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, ServiceBusSender
 
 WAITING = 8
-"""Blocks that wait for the thread before the reader has to."""
+"""The length of the queue of blocks; a full queue blocks the reader."""
 MOST = 4000
-"""Messages in a batch, below what the service takes."""
+"""The maximum number of messages in a batch, below the service's limit."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
 
 
 ENVELOPE = 1024
-"""Bytes for what the client library puts around a batch (id, session and partition key of its first message) and leaves
-out when it adds up what fits."""
+"""Bytes that the client library adds to a batch (id, session and partition key of its first message), but does not
+count in its size."""
 
 
 class _Refused(Exception):
-    """The service does not take what it was given."""
+    """The service rejected a message or batch."""
 
 
 class EntitySender:
-    """Everything that goes to one entity."""
+    """The sender of one entity."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class EntitySender:
         reject: Callable[[bytes, str], None],
         exists: Callable[[str], bool | None],
     ) -> None:
-        """`connect` opens a sender; `exists` asks the management plane, None when that does not tell."""
+        """`connect` opens a link; `exists` queries the management plane, and returns None if it is not accessible."""
         self.name = name
         self._config = config
         self._connect, self._reject, self._exists = connect, reject, exists
@@ -73,12 +73,12 @@ class EntitySender:
         self._thread.start()
 
     def put(self, messages: Sequence[Prepared]) -> None:
-        """Take messages to send; waits while too many are waiting. Raises what went wrong earlier."""
+        """Queue messages. Blocks while the queue is full. Raises the error of an earlier send."""
         self._check()
         self._blocks.put(messages)
 
     def wait(self) -> None:
-        """Return when everything is stored by the service; raise what went wrong."""
+        """Wait until the service has stored all messages. Raises the error of a failed send."""
         self._blocks.join()
         self._check()
 
@@ -99,12 +99,12 @@ class EntitySender:
         while not ended:
             blocks = [self._blocks.get()]
             while blocks[-1] is not None and not self._blocks.empty():
-                blocks.append(self._blocks.get())  # together they fill batches better
+                blocks.append(self._blocks.get())  # combined blocks fill batches better
             ended = blocks[-1] is None
             try:
                 if self._problem is None and not self._stopped.is_set():
                     self._send_all([each for block in blocks if block is not None for each in block])
-            except BaseException as problem:  # noqa: BLE001 - the thread that waits raises it
+            except BaseException as problem:  # noqa: BLE001 - raised by the waiting thread
                 self._problem = problem
             finally:
                 for _ in blocks:
@@ -115,7 +115,7 @@ class EntitySender:
         if self._config.ordering == "queue":
             self._send_run(messages)
             return
-        # The service takes messages of one session or partition key at a time. Order holds within each of them.
+        # A batch has messages of a single session or partition key. Order holds within each of them.
         lanes: dict[str | None, list[Prepared]] = {}
         for each in messages:
             lanes.setdefault(each.lane, []).append(each)
@@ -123,7 +123,7 @@ class EntitySender:
             self._send_run(run)
 
     def _send_run(self, messages: Sequence[Prepared]) -> None:
-        """Send messages that may go together, in batches."""
+        """Send messages with the same key, in batches."""
         at = 0
         while at < len(messages):
             batch, until = self._batch(messages, at)
@@ -139,7 +139,7 @@ class EntitySender:
             at = until
 
     def _batch(self, messages: Sequence[Prepared], at: int) -> tuple[ServiceBusMessageBatch, int]:
-        """Return a batch of the messages from a place on, and where it ends; right there if the first is too big."""
+        """Return a batch of the messages from an index, and the end index, which is equal if the first is too big."""
         made: list[ServiceBusMessageBatch] = []
         self._attempt(lambda sender: made.append(_new_batch(sender)))
         return made[0], self._packer.fill(made[0], messages, at, min(at + MOST, len(messages)))
@@ -154,7 +154,7 @@ class EntitySender:
         self._attempt(lambda sender: sender.send_messages(what, timeout=self._config.send_timeout))
 
     def _attempt(self, action: Callable[[ServiceBusSender], Any]) -> None:
-        """Do something with the sender until it is done; raise _Refused, or ProviderError when it cannot be done."""
+        """Run an action on the link, with retries. Raises _Refused, or ProviderError if it fails for good."""
         started, tries, warned = time.monotonic(), 0, False
         while True:
             fresh = self._sender is None
@@ -178,13 +178,13 @@ class EntitySender:
                     raise self._given_up(kind, problem) from None
                 if not warned and kind in (Kind.BUSY, Kind.FULL):
                     warned = True
-                    log(f"{self.name}: {sentence(problem)}; waiting {delay:g} s, as long as it takes")
+                    log(f"{self.name}: {sentence(problem)}; retrying every {delay:g} s")
                 self._stopped.wait(delay)
             else:
                 return
 
     def _kind(self, problem: Exception, fresh: bool) -> Kind:
-        """Return what may be done. A link whose token has expired, and an entity just created, are tried again."""
+        """Classify a failure. An expired token of a link, and an entity that was just created, are retried."""
         kind = kind_of(problem)
         expired = kind is Kind.DENIED and not fresh
         hidden = kind is Kind.MISSING and self._exists(self.name) is True
@@ -209,12 +209,12 @@ class EntitySender:
             )
 
     def _ask(self, problem: Exception) -> None:
-        """Ask the management plane whether the entity exists, where the data plane does not report it."""
+        """Query the management plane for whether the entity exists, because the data plane does not report it."""
         there = self._exists(self.name)
         if there is False:
             raise missing(self._config.entity, self.name)
         if token_refused(problem):
-            hint = "" if there else f"; or there is no {self._config.entity} {self.name!r} (dstream plan tells)"
+            hint = "" if there else f"; or the {self._config.entity} {self.name!r} does not exist (see dstream plan)"
             raise DeniedError("Access denied", f"the namespace refuses the credentials for {self.name}{hint}")
 
     def _given_up(self, kind: Kind, problem: Exception) -> ProviderError:
@@ -234,11 +234,11 @@ class EntitySender:
         if sender is not None:
             try:
                 sender.close()
-            except Exception as problem:  # noqa: BLE001 - it is closed one way or the other
+            except Exception as problem:  # noqa: BLE001 - nothing to do about a failed close
                 log(f"{self.name}: closing the sender: {sentence(problem)}")
 
 
 def _new_batch(sender: ServiceBusSender) -> ServiceBusMessageBatch:
-    """Return an empty batch that is small enough for the service when it is full. Opens the sender, if need be."""
+    """Return an empty batch with a size limit that the service accepts. Opens the link if necessary."""
     empty = sender.create_message_batch()
     return sender.create_message_batch(max_size_in_bytes=empty.max_size_in_bytes - ENVELOPE)

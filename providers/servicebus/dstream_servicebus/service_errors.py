@@ -1,4 +1,4 @@
-"""Failures: what the client library raises, sorted by what may be done about it, and said to users."""
+"""Service errors: classifies the exceptions of the client library, and converts them to provider errors."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dstream_sdk import ConflictError, DeniedError, InvalidError, ProviderError,
 
 
 class Kind(Enum):
-    """What may be done."""
+    """How to react to a failure."""
 
     BUSY = "busy"
-    """The service asks to wait."""
+    """The service is throttling."""
     FULL = "full"
-    """The entity has no room; its readers may make some."""
+    """The entity is full until messages are read from it."""
     AGAIN = "again"
-    """The connection is lost, or may be: retry the same."""
+    """The connection is lost, or may be: retry."""
     MISSING = "missing"
-    """There is no such entity."""
+    """The entity does not exist."""
     DENIED = "denied"
     """The credentials do not allow it."""
     REFUSED = "refused"
-    """The service does not take this message, or these messages in one piece."""
+    """The service rejects this message, or this batch."""
     OFF = "off"
     """The entity is disabled."""
 
@@ -33,22 +33,22 @@ _REFUSED = frozenset(
         "com.microsoft:argument-error", "com.microsoft:argument-out-of-range",
     )
 )  # fmt: skip
-"""Conditions of a message that the service would refuse again."""
+"""Conditions for which a retry of the message would fail again."""
 _PAUSE = re.compile(r"wait (\d+) seconds?", re.IGNORECASE)
 
 
 def pause_of(problem: BaseException) -> float | None:
-    """Return the seconds that a busy service asks to wait ("Error code: 50009. Please wait 2 seconds ..."), or None."""
+    """Return the seconds to wait that a busy service reports ("Please wait 2 seconds ..."), or None."""
     found = _PAUSE.search(str(problem))
     return float(found[1]) if found else None
 
 
 def kind_of(problem: BaseException) -> Kind:
-    """Return what may be done about a failed send or receive.
+    """Classify the exception of a failed send or receive.
 
-    A missing entity and a lack of rights do not always show as such: a link that is closed at once is reported as
-    `amqp:unknown-error`, a refused token as `amqp:client-error`. These are AGAIN here; who keeps meeting them asks the
-    management plane.
+    A missing entity and a missing right are not always reported as such: a link that the service closes immediately is
+    reported as `amqp:unknown-error`, a rejected token as `amqp:client-error`. These are AGAIN here; if they repeat, the
+    caller queries the management plane.
     """
     from azure.servicebus import exceptions as known
 
@@ -85,7 +85,7 @@ def closed_without_reason(problem: BaseException) -> bool:
 
 
 def token_refused(problem: BaseException) -> bool:
-    """Whether the namespace does not take our token; through a custom endpoint that shows as a lost connection."""
+    """Return whether the namespace rejects the token. Through a custom endpoint this appears as a lost connection."""
     from azure.servicebus.exceptions import ServiceBusAuthenticationError
 
     if isinstance(problem, ServiceBusAuthenticationError):
@@ -95,7 +95,7 @@ def token_refused(problem: BaseException) -> bool:
 
 
 def sentence(problem: BaseException) -> str:
-    """Return what the library says, in one line, without what only a tracker of the service can read."""
+    """Return the library's message in one line, without tracking ids of the service."""
     text = " ".join(str(getattr(problem, "message", "") or problem).split())
     for mark in (" TrackingId:", " Reference:", " For more information", " Error condition:", "Content: <"):
         text = text.partition(mark)[0].strip()
@@ -103,7 +103,7 @@ def sentence(problem: BaseException) -> str:
 
 
 def missing(kind: str, name: str) -> ProviderError:
-    """Return the error for an entity that is not there."""
+    """Return the error for an entity that does not exist."""
     return ConflictError(
         f"{kind.capitalize()} not found",
         f"the {kind} {name!r} does not exist in the namespace. Create it with dstream apply; if it was deleted, "
@@ -112,16 +112,16 @@ def missing(kind: str, name: str) -> ProviderError:
 
 
 def denied(doing: str, problem: BaseException) -> ProviderError:
-    """Return the error for credentials that are not enough."""
+    """Return the error for credentials without the required rights."""
     return DeniedError(
         "Access denied",
-        f"cannot {doing}: {sentence(problem)}. Sending takes the right Send (role Azure Service Bus Data Sender), "
-        "reading Listen (Data Receiver), and creating or deleting queues Manage (Data Owner)",
+        f"cannot {doing}: {sentence(problem)}. Sending requires the right Send (role Azure Service Bus Data Sender), "
+        "reading requires Listen (Data Receiver), and creating or deleting queues requires Manage (Data Owner)",
     )
 
 
 def of_entities(problem: BaseException, doing: str) -> ProviderError:
-    """Return a failed call to the management plane as an error of the protocol, with what may help."""
+    """Convert the exception of a failed call to the management plane."""
     from azure.core import exceptions as core
 
     if isinstance(problem, ProviderError):
@@ -138,7 +138,7 @@ def of_entities(problem: BaseException, doing: str) -> ProviderError:
         if problem.status_code == 409:
             return ConflictError("Conflict", text)
         return InvalidError("Refused by Service Bus", text)
-    if isinstance(problem, core.AzureError):  # not reached, no answer, or one that makes no sense
+    if isinstance(problem, core.AzureError):  # no connection, no response, or an invalid one
         return RetriableError("Service Bus cannot be reached", text)
     return ProviderError("Service Bus failed", f"{text} ({type(problem).__name__})")
 

@@ -14,21 +14,22 @@ _TABLES = "names of tables, with or without schema; * and ? are wildcards"
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the namespace is, and who we are there: a connection string, or a namespace with a token or Entra ID."""
+    """The namespace and the credentials: a connection string, or a namespace with a token or Entra ID."""
 
     connection_string: str = setting(
-        "", sensitive=True, aliases=["asb_connection_string"], description="of the namespace, with a key or a token"
+        "",
+        sensitive=True,
+        aliases=["asb_connection_string"],
+        description="connection string of the namespace, with a key or a token",
     )
-    namespace: str = setting("", description="name or host name of the namespace; without a key: sign in by Entra ID")
-    sas_token: str = setting("", sensitive=True, description="a shared access signature, beside namespace")
+    namespace: str = setting("", description="name or host name of the namespace; signs in with Entra ID")
+    sas_token: str = setting("", sensitive=True, description="shared access signature, used with namespace")
     client_id: str = setting("", description="the user-assigned managed identity to sign in as")
     transport: Literal["amqp", "websockets"] = setting(
-        "amqp", description="websockets: messages over port 443, where a network blocks 5671"
+        "amqp", description="websockets: send messages over port 443, if the network blocks 5671"
     )
-    custom_endpoint: str = setting(
-        "", description="host and port of a gateway through which the namespace is reached for messages"
-    )
-    management_timeout: int = setting(60, minimum=1, description="seconds that a call about entities may take")
+    custom_endpoint: str = setting("", description="host and port of a gateway to the namespace, for messages")
+    management_timeout: int = setting(60, minimum=1, description="timeout in seconds of calls about entities")
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class OutputSettings(Connection):
     """Settings of the output."""
 
     tables: list[str] = setting(
-        default_factory=list, description=f"what to send: {_TABLES}; all that the input delivers by default"
+        default_factory=list, description=f"tables to send: {_TABLES}; all tables of the input by default"
     )
-    entity: Literal["queue", "topic"] = setting("queue", description="what each table gets")
+    entity: Literal["queue", "topic"] = setting("queue", description="the type of each table's entity")
     queue_name: str = setting(
         QUEUE_NAME,
         aliases=["topic_name", "queue_name_template"],
-        description="name of each queue: {table}, {schema}, {name}, {task}; without a field one queue for all tables",
+        description="name of each queue, with {table}, {schema}, {name}, {task}; without a field, one for all tables",
     )
     queues: dict[str, str] = setting(default_factory=dict, aliases=["topics"], description="other names, by table")
     subscriptions: list[str] = setting(default_factory=list, description="subscriptions of each topic")
@@ -51,17 +52,17 @@ class OutputSettings(Connection):
     )
     source_database: str = setting("", description="of the older provider, beside source_host")
     on_unknown_table: Literal["fail", "create", "reject"] = setting(
-        "fail", description="what to do with a table that has no queue: stop, create one, or dead letters"
+        "fail", description="what to do about a table without a queue: stop, create one, or reject its records"
     )
-    manage: bool = setting(True, description="false: the queues are there already and stay out of the plan")
+    manage: bool = setting(True, description="false: the queues exist already and are not part of the plan")
 
     ordering: Literal["queue", "session", "partition"] = setting(
-        "queue", description="what keeps the order of a row: the queue, a session, or a partition key"
+        "queue", description="what keeps the changes of a row in order: the queue, a session, or a partition key"
     )
     ordering_keys: int = setting(
-        64, minimum=0, description="over how many sessions or partition keys rows are spread; 0: each row has its own"
+        64, minimum=0, description="number of sessions or partition keys that rows are spread over; 0: one for each row"
     )
-    format: Literal["envelope", "data", "cloudevents"] = setting("envelope", description="what a message holds")
+    format: Literal["envelope", "data", "cloudevents"] = setting("envelope", description="content of a message")
 
     lock_duration: str = setting("1m", description="how long a receiver may hold a message, at most 5m")
     max_delivery_count: int = setting(10, minimum=1, maximum=2000, description="deliveries before it is a dead letter")
@@ -71,18 +72,18 @@ class OutputSettings(Connection):
     duplicate_detection_window: str = setting("10m", description="how long a message_id is remembered, up to 7d")
 
     subscription_id: str = setting("", description="Azure subscription, for queues by Resource Manager")
-    resource_group: str = setting("", description="with namespace: queues are made by Resource Manager, through Pulumi")
-    location: str = setting("", description="with resource_group: the namespace is made too, in this region")
-    tier: Literal["Basic", "Standard", "Premium"] = setting("Standard", description="of a namespace that is made")
+    resource_group: str = setting("", description="with namespace: create queues by Resource Manager, through Pulumi")
+    location: str = setting("", description="with resource_group: create the namespace too, in this region")
+    tier: Literal["Basic", "Standard", "Premium"] = setting("Standard", description="tier of a created namespace")
 
-    send_timeout: int = setting(60, minimum=1, description="seconds that one send may take")
-    retry_timeout: int = setting(300, minimum=1, description="seconds to go on after throttling and lost connections")
+    send_timeout: int = setting(60, minimum=1, description="timeout in seconds of one send")
+    retry_timeout: int = setting(300, minimum=1, description="seconds to retry throttling and lost connections")
     throttle_wait: float = setting(
         10.0, minimum=0, description="seconds to wait when the service reports that it is busy"
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, all together where it does not depend on the service."""
+        """Refuse invalid combinations."""
         for name in ("lock_duration", "message_time_to_live", "duplicate_detection_window"):
             try:
                 seconds(getattr(self, name))
@@ -106,9 +107,9 @@ class OutputSettings(Connection):
 
     @property
     def by_resource_manager(self) -> bool:
-        """Return whether entities are made by Azure Resource Manager instead of the namespace itself.
+        """Return whether entities are created by Azure Resource Manager instead of the namespace's own endpoint.
 
-        The older provider's block names its resource group too, but signs in with its connection string alone.
+        The block of the older provider also names a resource group, but uses only its connection string.
         """
         return bool(self.resource_group) and not (self.source_host and self.connection_string)
 
@@ -131,12 +132,14 @@ class InputSettings(Connection):
         "envelope",
         description="envelope: a message is an envelope as the output writes it; message: its body is the data",
     )
-    prefetch: int = setting(500, minimum=1, maximum=2000, description="messages that are held until they are stored")
+    prefetch: int = setting(500, minimum=1, maximum=2000, description="maximum number of messages in flight")
     max_wait: float = setting(1.0, minimum=0.1, description="seconds to wait for messages before a checkpoint")
-    idle_seconds: float = setting(5.0, minimum=0.1, description="with -until-idle: nothing came for this long")
+    idle_seconds: float = setting(
+        5.0, minimum=0.1, description="with -until-idle: stop after this long without messages"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what names no source, or two."""
+        """Refuse anything but exactly one source."""
         if bool(self.queue) == bool(self.topic):
             raise InvalidError("Invalid setting", "config.queue: name either a queue or a topic", path="config.queue")
         if bool(self.topic) != bool(self.subscription):

@@ -10,5 +10,5 @@ from dstream_servicebus.settings import Connection
 
 
 def resource_types() -> tuple[ResourceType[Connection], ...]:
-    """Return one of each."""
+    """Return one instance of each type."""
     return (Queue(), Topic(), Subscription())

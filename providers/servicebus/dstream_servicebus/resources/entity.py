@@ -1,8 +1,8 @@
-"""EntityType: what queues, topics and subscriptions have in common.
+"""EntityType: the common part of queues, topics and subscriptions.
 
-An entity is known by the host name of its namespace and its name. UserMetadata holds the intent that created it, so an
-interrupted `create` is found again, and an entity that another program created in its place is never deleted. Settings
-that dstream does not know stay as they are.
+An entity is identified by the host name of its namespace and its name. UserMetadata stores the intent that created it,
+so an interrupted `create` is found again, and an entity that another program created in its place is never deleted.
+Settings that dstream does not support are preserved.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class EntityType(ResourceType[Connection]):
     """One kind of entity. Deleting one deletes the messages in it."""
 
     holds_data = True
-    normalizes = True  # a Premium namespace decides on partitions, and the service on the size of partitioned entities
+    normalizes = True  # the service decides on partitioning in Premium, and on the size of partitioned entities
     noun: ClassVar[str]
     times: ClassVar[tuple[str, ...]]
     """Attributes that are durations."""
     fixed: ClassVar[tuple[str, ...]]
-    """Attributes whose change needs another entity, besides the identity."""
+    """Attributes that force replacement, in addition to the identity."""
     names: ClassVar[Mapping[str, str]] = {}
-    """What the client library calls an attribute, where that differs."""
+    """The client library's names of attributes, where they differ."""
 
-    # -- what the client library has for each kind ---------------------------------------------------------
+    # -- the client library's calls for each type ----------------------------------------------------------
 
     def fetch(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> Any:
-        """Return the properties of an entity; ResourceNotFoundError if it is not there."""
+        """Return the properties of an entity. Raises ResourceNotFoundError."""
         raise NotImplementedError
 
     def make(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any], settings: dict[str, Any]) -> Any:
@@ -55,18 +55,18 @@ class EntityType(ResourceType[Connection]):
         raise NotImplementedError
 
     def every(self, client: ServiceBusAdministrationClient) -> Iterable[tuple[Mapping[str, Any], Any]]:
-        """Yield names and properties of all that there are."""
+        """Yield the names and properties of all entities."""
         raise NotImplementedError
 
     def check(self, desired: Mapping[str, Any]) -> None:
         """Raise InvalidError for attributes that the service would refuse."""
 
-    # -- what the protocol asks ----------------------------------------------------------------------------
+    # -- the protocol --------------------------------------------------------------------------------------
 
     def plan(
         self, ctx: ResourceContext[Connection], prior: Object | None, desired: Mapping[str, Any]
     ) -> tuple[Mapping[str, Any], Sequence[str]]:
-        """Fill in the namespace, and write durations in one way."""
+        """Fill in the namespace and the defaults, and normalize durations."""
         planned = {**_defaults(self.attributes), **{k: v for k, v in desired.items() if v is not None}}
         planned["namespace"] = planned.get("namespace") or host_of(ctx.config)
         for name in self.times:
@@ -85,7 +85,7 @@ class EntityType(ResourceType[Connection]):
     def read(
         self, ctx: ResourceContext[Connection], identity: Mapping[str, Any], prior: Object | None
     ) -> Object | None:
-        """The entity as it is."""
+        """Return the entity, or None if it does not exist."""
         from azure.core.exceptions import ResourceNotFoundError
 
         client = self._client(ctx, identity)
@@ -98,7 +98,7 @@ class EntityType(ResourceType[Connection]):
         return self._object(identity, found, prior)
 
     def create(self, ctx: ResourceContext[Connection], desired: Mapping[str, Any], intent: str | None) -> Object:
-        """Create the entity, with the intent as its mark."""
+        """Create the entity, with the intent in its UserMetadata."""
         from azure.core.exceptions import ResourceExistsError
 
         at = {name: desired[name] for name in self.identity_attributes}
@@ -108,7 +108,7 @@ class EntityType(ResourceType[Connection]):
             self.make(client, at, settings)
         except ResourceExistsError:
             found = self._look(ctx, client, at)
-            # The answer to an earlier attempt of this very request may have been lost on the way.
+            # The response to an earlier attempt of this request may have been lost.
             if found is None or intent is None or _intent(found) != intent:
                 raise ConflictError(
                     f"{self.noun.capitalize()} exists",
@@ -124,7 +124,7 @@ class EntityType(ResourceType[Connection]):
         return self._object(at, found, None, desired.get("max_size_in_megabytes"))
 
     def update(self, ctx: ResourceContext[Connection], prior: Object, desired: Mapping[str, Any]) -> Object:
-        """Change what differs."""
+        """Update the properties that differ."""
         client = self._client(ctx, prior.identity)
         found = self._look(ctx, client, prior.identity)
         if found is None:
@@ -136,7 +136,7 @@ class EntityType(ResourceType[Connection]):
             if name not in {self.names.get(each, each) for each in self.fixed}:
                 setattr(found, name, value)
         if getattr(found, "max_message_size_in_kilobytes", None) is not None and not is_premium(client):
-            found.max_message_size_in_kilobytes = None  # other tiers refuse it, also where it does not change
+            found.max_message_size_in_kilobytes = None  # other tiers reject the property even if it is unchanged
         try:
             self.store(client, prior.identity, found)
         except Exception as problem:  # noqa: BLE001 - sorted by of_entities
@@ -144,7 +144,7 @@ class EntityType(ResourceType[Connection]):
         return self._object(prior.identity, self._look(ctx, client, prior.identity) or found, prior)
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
-        """Delete the entity, unless another program has created it again since."""
+        """Delete the entity, unless another program has recreated it."""
         from azure.core.exceptions import ResourceNotFoundError
 
         client = self._client(ctx, prior.identity)
@@ -156,7 +156,7 @@ class EntityType(ResourceType[Connection]):
             name = prior.identity["name"]
             raise ConflictError(
                 f"{self.noun.capitalize()} not managed by this task",
-                f"{name!r} was deleted and created again by someone else. Delete it yourself, or remove it from the "
+                f"{name!r} was deleted and created again by another program. Delete it manually, or remove it from the "
                 "state: dstream state rm",
             )
         try:
@@ -167,22 +167,22 @@ class EntityType(ResourceType[Connection]):
             raise of_entities(problem, f"delete the {self.noun} {prior.identity['name']}") from None
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
-        """The entity with this intent as its mark, among all of the namespace."""
+        """Return the entity of the namespace whose UserMetadata has the intent."""
         client = CLIENTS.of(ctx.config)
         try:
             for at, found in self.every(client):
                 if _intent(found) == intent:
                     return self._object({"namespace": host_of(ctx.config), **at}, found, None)
         except Exception as problem:  # noqa: BLE001 - sorted by of_entities
-            raise of_entities(problem, f"list what there is of kind {self.noun}") from None
+            raise of_entities(problem, f"list each {self.noun}") from None
         return None
 
     def _partitioned_by_namespace(
         self, ctx: ResourceContext[Connection], planned: Mapping[str, Any], prior: Object
     ) -> bool:
-        """Return whether the entity is partitioned, or not, because its Premium namespace is.
+        """Return whether a Premium namespace determines the partitioning of the entity.
 
-        There all entities are as the namespace was created, whatever is asked for, and another one would be the same:
+        In such a namespace all entities are partitioned as the namespace is, so a replacement would be the same:
         https://learn.microsoft.com/azure/service-bus-messaging/service-bus-partitioning
         """
         before = prior.attributes.get("enable_partitioning")
@@ -197,9 +197,9 @@ class EntityType(ResourceType[Connection]):
         if at.get("namespace") not in (None, "", host):
             raise InvalidError(
                 "Another namespace",
-                f"the {self.noun} {at['name']!r} is in {at['namespace']}, and the configuration leads to {host}. "
-                "Destroy it with the earlier configuration first (dstream destroy); or leave it there with its data, "
-                "take it out of the state (dstream state rm), and apply: the task goes on from its checkpoint",
+                f"the {self.noun} {at['name']!r} is in {at['namespace']}, and the configuration connects to {host}. "
+                "Destroy it with the earlier configuration first (dstream destroy); or keep it there with its data, "
+                "remove it from the state (dstream state rm), and apply: the task continues from its checkpoint",
             )
         return CLIENTS.of(ctx.config)
 
@@ -216,7 +216,7 @@ class EntityType(ResourceType[Connection]):
             raise of_entities(problem, f"read the {self.noun} {at['name']}") from None
 
     def _settings(self, desired: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the wanted attributes as the client library names and takes them."""
+        """Return the desired attributes in the form of the client library."""
         out = {}
         for name, value in desired.items():
             if name in self.identity_attributes or value is None:
@@ -235,7 +235,7 @@ class EntityType(ResourceType[Connection]):
         configured = prior.attributes.get("max_size_in_megabytes") if prior is not None else configured_size
         sums = tuple(16 * each for each in SIZES)
         if attributes.get("enable_partitioning") and isinstance(size, int) and size != configured and size in sums:
-            attributes["max_size_in_megabytes"] = size // 16  # tier Standard shows the sum over its 16 partitions
+            attributes["max_size_in_megabytes"] = size // 16  # Standard reports the sum over 16 partitions
         private = dict(prior.private or {}) if prior is not None else {}
         if prior is None and (mark := _intent(found)) is not None:
             private["intent"] = mark
@@ -243,7 +243,7 @@ class EntityType(ResourceType[Connection]):
 
 
 def is_premium(client: ServiceBusAdministrationClient) -> bool:
-    """Return whether the namespace of a client is of tier Premium."""
+    """Return whether the namespace is in the tier Premium."""
     try:
         return str(client.get_namespace_properties().messaging_sku) == "Premium"
     except Exception as problem:  # noqa: BLE001 - sorted by of_entities
@@ -261,10 +261,10 @@ def _marked(intent: str | None) -> str | None:
 
 
 def _intent(found: Any) -> str | None:
-    """Return the intent that is noted in an entity's UserMetadata."""
+    """Return the intent in an entity's UserMetadata, if any."""
     try:
         mark = json.loads(str(getattr(found, "user_metadata", None) or "null"))
-    except (ValueError, RecursionError):  # of another program
+    except (ValueError, RecursionError):  # written by another program
         return None
     noted = mark.get(_MARK) if isinstance(mark, dict) else None
     intent = noted.get("intent") if isinstance(noted, dict) else None
@@ -283,10 +283,10 @@ def check_time(desired: Mapping[str, Any], name: str, least: float, most: float)
 
 
 def check_size(desired: Mapping[str, Any]) -> None:
-    """Raise InvalidError for a size that there is not."""
+    """Raise InvalidError for a size that the service does not offer."""
     size = desired.get("max_size_in_megabytes")
     if isinstance(size, int) and size not in SIZES:
         sizes = ", ".join(map(str, SIZES))
         raise InvalidError(
-            "Invalid size", f"max_size_in_megabytes is {size}; there are {sizes}", path="max_size_in_megabytes"
+            "Invalid size", f"max_size_in_megabytes is {size}; valid sizes: {sizes}", path="max_size_in_megabytes"
         )

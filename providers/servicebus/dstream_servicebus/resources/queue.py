@@ -1,4 +1,4 @@
-"""asb_queue."""
+"""asb_queue: a queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = 86400.0
 
 @dataclass(frozen=True, kw_only=True)
 class QueueAttributes:
-    """What a queue is."""
+    """The attributes of `asb_queue`."""
 
     name: str = setting(description="name of the queue")
     namespace: str = setting("", description="host name of its namespace; that of the provider by default")

@@ -1,4 +1,4 @@
-"""asb_subscription: a receiver of copies of the messages sent to a topic."""
+"""asb_subscription: a subscription, which receives copies of the messages of a topic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionAttributes:
-    """What a subscription is."""
+    """The attributes of `asb_subscription`."""
 
     name: str = setting(description="name of the subscription")
     topic: str = setting(description="name of its topic")

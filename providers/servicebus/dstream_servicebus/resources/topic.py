@@ -1,4 +1,4 @@
-"""asb_topic."""
+"""asb_topic: a topic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TopicAttributes:
-    """What a topic is."""
+    """The attributes of `asb_topic`."""
 
     name: str = setting(description="name of the topic")
     namespace: str = setting("", description="host name of its namespace; that of the provider by default")
