@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -27,9 +27,9 @@ from dstream_state.errors import (
     StateUnavailable,
 )
 from dstream_state.history import History
-from dstream_state.holder import Holder, this_holder
+from dstream_state.holder import Holder, this_holder, unreleased
 from dstream_state.journal import MAX_BLOCKS, JournalWriter, delete_journal, log_name, new_name, read_journal
-from dstream_state.lease import Clock, Lease
+from dstream_state.lease import Clock, Lease, OnWait
 from dstream_state.lock_metadata import Meta
 from dstream_state.migration import Place, copy_state
 from dstream_state.records import ProcessStarted, Record
@@ -44,8 +44,6 @@ from dstream_state.verification import state_problem
 
 _NO_CONTENT = "0" * 64
 """The SHA-256 in the metadata of a state that is about to be replaced: its content is not believed until then."""
-
-OnWait = Callable[[Holder | None], None]
 
 
 class StoredBackend:
@@ -116,7 +114,7 @@ class StoredBackend:
 
     def force_unlock(self, lock_id: str | None, *, kill: bool = False) -> Holder | None:
         """See `Backend`."""
-        holder = self._current_holder()
+        holder = unreleased(self._last_holder())
         if lock_id is None and holder is not None:
             raise StateLocked(holder, hint=f"Repeat the command with its lock id: dstream force-unlock {holder.id}.")
         holder = holder or self._last_holder()
@@ -261,21 +259,8 @@ class StoredBackend:
 
     def _acquire(self, timeout: float, on_wait: OnWait | None) -> Lease:
         lease = Lease(self._storage, STATE, self._clock)
-
-        def on_busy() -> None:
-            if on_wait is not None:
-                on_wait(self._current_holder())
-
-        try:
-            lease.acquire(timeout, on_busy)
-        except Busy:
-            raise StateLocked(self._current_holder()) from None
+        lease.acquire_or_refuse(timeout, self._last_holder, on_wait)
         return lease
-
-    def _current_holder(self) -> Holder | None:
-        """Return the holder of the lock; None if it is free, or its holder has not written its name yet."""
-        holder = self._last_holder()
-        return None if holder is None or holder.released else holder
 
     def _last_holder(self) -> Holder | None:
         try:

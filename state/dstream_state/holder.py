@@ -54,6 +54,11 @@ class Holder(Struct, frozen=True):
         )
 
 
+def unreleased(holder: Holder | None) -> Holder | None:
+    """Return the holder unless it has released the lock; None also if no holder is recorded."""
+    return None if holder is None or holder.released else holder
+
+
 def this_holder(operation: str, lock_id: str) -> Holder:
     """Return the holder that this process is, for `operation` (the command's name)."""
     from dstream_state.processes import start_time, this_host

@@ -17,12 +17,14 @@ from types import TracebackType
 from typing import Self
 
 from dstream_state.clock import boot_seconds
-from dstream_state.errors import LeaseLost, StateError
+from dstream_state.errors import LeaseLost, StateError, StateLocked
+from dstream_state.holder import Holder, unreleased
 from dstream_state.storage import Busy, NotOwner, Storage
 
 MARGIN = 15.0
 RENEW_EVERY = 15.0
 Clock = Callable[[], float]
+OnWait = Callable[[Holder | None], None]
 
 
 class ReleasedOnExit(ABC):
@@ -85,6 +87,28 @@ class Lease:
         self._extend(started)
         if self._storage.lease_seconds is not None:
             self._watch()
+
+    def acquire_or_refuse(
+        self,
+        timeout: float,
+        last_holder: Callable[[], Holder | None],
+        on_wait: OnWait | None,
+        what: str = "The state",
+        hint: str | None = None,
+    ) -> None:
+        """Take the lease like `acquire`, and pass the current holder to `on_wait` before the first retry.
+
+        Raises StateLocked, which names the current holder of `what`.
+        """
+
+        def on_busy() -> None:
+            if on_wait is not None:
+                on_wait(unreleased(last_holder()))
+
+        try:
+            self.acquire(timeout, on_busy)
+        except Busy:
+            raise StateLocked(unreleased(last_holder()), what, hint) from None
 
     def ensure(self) -> None:
         """Raise LeaseLost unless this process certainly holds the cell."""

@@ -125,25 +125,13 @@ class StoredTask:
     ) -> StoredTaskLease:
         """See `TaskStore`. Ends processes that an earlier holder left on this host."""
         lease = Lease(self._storage, self._cell, self._clock)
-
-        def on_busy() -> None:
-            if on_wait is not None:
-                on_wait(self._current_holder())
-
-        try:
-            lease.acquire(timeout, on_busy)
-        except Busy:
-            hint = "A task has one runner: stop it (`dstream stop`), or wait for it with -lock-timeout."
-            raise StateLocked(self._current_holder(), f"Task {self._name}", hint) from None
+        hint = "A task has one runner: stop it (`dstream stop`), or wait for it with -lock-timeout."
+        lease.acquire_or_refuse(timeout, lambda: self.read().holder, on_wait, f"Task {self._name}", hint)
         try:
             return self._own(lease, who)
         except BaseException:
             lease.release()
             raise
-
-    def _current_holder(self) -> Holder | None:
-        holder = self.read().holder
-        return None if holder is None or holder.released else holder
 
     def _own(self, lease: Lease, who: str) -> StoredTaskLease:
         stored = self._storage.read(self._cell)
