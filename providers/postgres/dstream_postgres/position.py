@@ -8,7 +8,7 @@ from typing import Any
 
 from dstream_postgres.lsn import format_lsn, parse_lsn
 from dstream_postgres.packing import pack, unpack
-from dstream_sdk import InvalidError
+from dstream_sdk.errors import not_a_checkpoint
 
 _EPOCH = 1 << 32
 _READABLE_TABLES = 100
@@ -155,11 +155,7 @@ class Position:
                 log=None if log is None else LogMark(parse_lsn(log["start"]), parse_lsn(log["end"]), log["digest"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise InvalidError(
-                "Not a checkpoint of this input",
-                f"the stored checkpoint cannot be read ({type(problem).__name__}: {problem}); it may belong to another "
-                "kind of input. Reset the task's checkpoint to start over.",
-            ) from problem
+            raise not_a_checkpoint(problem) from problem
 
 
 def _table_to_json(one: TableSnapshot) -> dict[str, Any]:

@@ -1,33 +1,28 @@
-"""Providers: the parts of each executable, each imported by its executable only.
-
-psycopg2 is imported when a connection is opened.
-"""
+"""The provider of each executable. Each function imports only what its executable needs; psycopg2 is imported when a
+connection is opened."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from dstream_postgres.resources import resource_types
 from dstream_sdk import Provider
 
 DISTRIBUTION = "dstream-provider-postgres"
 
-if TYPE_CHECKING:
-    INPUT: Provider
-    OUTPUT: Provider
-    RESOURCES: Provider
+
+def input_provider() -> Provider:
+    """Return the input, with the resource types that its tasks require."""
+    from dstream_postgres.input import PostgresInput
+
+    return Provider("postgres", distribution=DISTRIBUTION, input=PostgresInput(), resources=resource_types())
 
 
-def __getattr__(name: str) -> Provider:
-    from dstream_postgres.resources import resource_types
+def output_provider() -> Provider:
+    """Return the output, with the resource types."""
+    from dstream_postgres.output import PostgresOutput
 
-    if name == "INPUT":
-        from dstream_postgres.input import PostgresInput
+    return Provider("postgres", distribution=DISTRIBUTION, output=PostgresOutput(), resources=resource_types())
 
-        return Provider("postgres", distribution=DISTRIBUTION, input=PostgresInput(), resources=resource_types())
-    if name == "OUTPUT":
-        from dstream_postgres.output import PostgresOutput
 
-        return Provider("postgres", distribution=DISTRIBUTION, output=PostgresOutput(), resources=resource_types())
-    if name == "RESOURCES":
-        return Provider("postgres", distribution=DISTRIBUTION, resources=resource_types())
-    raise AttributeError(name)
+def resource_provider() -> Provider:
+    """Return the resource types alone, for `resource` blocks."""
+    return Provider("postgres", distribution=DISTRIBUTION, resources=resource_types())

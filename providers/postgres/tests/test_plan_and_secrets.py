@@ -72,11 +72,11 @@ def test_wrong_settings_are_named():
 
 def test_probe_and_a_plan_that_knows_no_server_do_not_load_the_driver():
     script = (
-        "import sys, dstream_postgres.providers as p; i = p.INPUT;"
+        "import sys, dstream_postgres.providers as p; i = p.input_provider();"
         "from dstream_sdk import PlanContext, UNKNOWN, decode; from dstream_postgres.settings import InputSettings;"
         "list(i.input.plan(decode(InputSettings, {'connection_string': UNKNOWN, 'tables': ['t']}),"
         " PlanContext('t')));"
-        "p.OUTPUT; print('psycopg2' in sys.modules, 'orjson' in sys.modules)"
+        "p.output_provider(); print('psycopg2' in sys.modules, 'orjson' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout == "False False\n"

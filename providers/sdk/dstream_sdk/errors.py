@@ -100,6 +100,15 @@ class SettingsError(InvalidError):
         return [found for problem in self.problems for found in problem.diagnostics()]
 
 
+def not_a_checkpoint(problem: Exception) -> InvalidError:
+    """Return the error for a stored checkpoint that this input cannot parse; `problem` is what parsing it raised."""
+    return InvalidError(
+        "Not a checkpoint of this input",
+        f"the stored checkpoint cannot be read ({type(problem).__name__}: {problem}); it may belong to another kind of "
+        "input. Reset the task's checkpoint to start over.",
+    )
+
+
 class Deferred(Exception):
     """The plan needs configuration values that are not known yet; `needs` names their paths."""
 
