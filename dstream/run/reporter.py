@@ -53,35 +53,5 @@ class Reporter(Protocol):
         """The output met tables that it was not given; what they require is applied, then the flow continues."""
 
 
-class Silent:
+class Silent(Reporter):
     """A reporter that reports nothing."""
-
-    def waiting(self, flow: Flow, holder: str) -> None:
-        """See `Reporter`."""
-
-    def session_started(self, flow: Flow, number: int, checkpoint: Mapping[str, Any] | None) -> None:
-        """See `Reporter`."""
-
-    def log(self, flow: Flow, side: str, line: str) -> None:
-        """See `Reporter`."""
-
-    def text(self, flow: Flow, line: str) -> None:
-        """See `Reporter`."""
-
-    def progress(self, flow: Flow, progress: Progress) -> None:
-        """See `Reporter`."""
-
-    def stored(self, flow: Flow, checkpoint: Mapping[str, Any]) -> None:
-        """See `Reporter`."""
-
-    def problem(self, flow: Flow, diagnostic: Diagnostic) -> None:
-        """See `Reporter`."""
-
-    def restarting(self, flow: Flow, diagnostics: tuple[Diagnostic, ...], delay: float, attempt: int) -> None:
-        """See `Reporter`."""
-
-    def stopping(self, flow: Flow) -> None:
-        """See `Reporter`."""
-
-    def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
-        """See `Reporter`."""
