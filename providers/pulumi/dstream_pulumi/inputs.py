@@ -26,7 +26,7 @@ class Inputs:
     """Whether the inputs were derived from the real object, so that configured values and secrets are unknown."""
 
 
-def without_unconfigured(
+def configured_only(
     inputs: Mapping[str, Any], outputs: Mapping[str, Any], checked: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the recorded inputs and outputs of an imported object, without inputs that are not configured.
@@ -40,7 +40,7 @@ def without_unconfigured(
     return kept, dict(outputs)
 
 
-def with_visible_replacement(
+def show_replaced(
     attributes: dict[str, Any], before: Mapping[str, Any], replaces: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the attributes of a replacement so that an attribute that forces it differs, as the host requires."""

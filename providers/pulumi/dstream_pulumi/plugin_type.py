@@ -12,15 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dstream_pulumi.inputs import (
-    Inputs,
-    has_unknown,
-    has_withheld,
-    known,
-    seconds_left,
-    with_visible_replacement,
-    without_unconfigured,
-)
+from dstream_pulumi.inputs import Inputs, configured_only, has_unknown, has_withheld, known, seconds_left, show_replaced
 from dstream_pulumi.names import logical_name
 from dstream_pulumi.paths import first_step
 from dstream_pulumi.private_state import (
@@ -71,11 +63,11 @@ class PluginType(ResourceType[Any]):
         given = self._check(ctx, client, properties, old_inputs)
         checked = given.values
         if (prior.private or {}).get("guessed"):
-            old_inputs, old_outputs = without_unconfigured(old_inputs, old_outputs, checked)
+            old_inputs, old_outputs = configured_only(old_inputs, old_outputs, checked)
         changed, replaces = self._diff(ctx, client, prior, (old_inputs, old_outputs), checked)
         if replaces:
             names = [self._name(name) for name in sorted(replaces)]
-            return with_visible_replacement(self._new(ctx, client, properties), prior.attributes, names)
+            return show_replaced(self._new(ctx, client, properties), prior.attributes, names)
         return self._same(prior, desired, checked, changed) | dict.fromkeys(given.withheld, UNKNOWN), ()
 
     def create(self, ctx: ResourceContext[Any], desired: Mapping[str, Any], intent: str | None) -> Object:

@@ -38,7 +38,7 @@ class CdcTableAttributes:
     capture_instance: str = setting(description="name of the capture instance")
     role_name: str = setting("", description="gating role; without one SELECT on the table is enough to read")
     columns: list[str] = setting(default_factory=list, description="captured columns; all if empty")
-    change_table_id: int = setting(description="object id of the change table; a recreated one has another")
+    change_table_id: int = setting(description="object id of the change table; changes when it is recreated")
     uncaptured_columns: list[str] | None = setting(
         None, description="columns that were added to the table later, and that no capture instance captures"
     )
