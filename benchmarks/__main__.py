@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ALL = ("startup", "language", "pump", "postgres_reader", "postgres_writer", "mssql_reader", "end_to_end")
+ALL = ("startup", "language", "pump", "postgres_reader", "postgres_writer", "mssql_reader")
 
 
 def main(chosen: list[str]) -> int:
