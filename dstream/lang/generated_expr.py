@@ -40,7 +40,7 @@ def _find(node: Node, config: Config, inside: tuple[str, ...], pieces: list[tupl
             inner = attribute.expr
             replacement = _inlined(inner, config, (*inside, node.name))
             simple = isinstance(inner, _CLOSED) or (isinstance(inner, Call) and inner.text.endswith(")"))
-            # A heredoc ends at a line of its own, so the bracket after it goes onto the next one.
+            # A heredoc's end marker must be alone on its line, so the bracket follows on the next one.
             wrapped = f"({replacement}\n)" if "<<" in replacement else f"({replacement})"
             pieces.append((node.start, node.end, replacement if simple else wrapped))
         return

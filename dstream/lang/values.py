@@ -172,7 +172,7 @@ def _order(item: Value) -> Any:
 
 
 def _simple_key(item: Value) -> Any:
-    """Return what tells texts, numbers and truth values apart; None for other values."""
+    """Return what distinguishes strings, numbers and booleans; None for other values."""
     if isinstance(item, bool):
         return ("bool", item)
     if isinstance(item, str):

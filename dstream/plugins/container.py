@@ -5,9 +5,9 @@ What is relied on of the two command lines (docker 20.10, podman 4.3 and later a
 --security-opt --env NAME`, `ps -a --filter label= --format`, `stats`, `rm -f`, `pull`, `build`, `push`, and the JSON of
 `image inspect` and `container inspect` (their templates differ).
 
-Each run has a name of its own, so that it can be removed whatever becomes of the client: killing that does not end a
-container which ignores the end of its input. A container also carries who has started it; the next command removes
-those whose starter has exited. No log driver: the default one writes all of stdout to a file, at a sixth of the speed.
+Each run has a unique name, so that it can be removed even if the client has died: killing that does not end a container
+which ignores the end of its input. A container also carries who has started it; the next command removes those whose
+starter has exited. No log driver: the default one writes all of stdout to a file, at a sixth of the speed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NO_LOGIN = re.compile(r"unauthorized|authentication required|no basic auth|deni
 
 
 class Limits(Struct, frozen=True):
-    """What a container may do, as the `container` block of a provider says it; empty means the engine's default."""
+    """The permissions of a container, from the `container` block of a provider; empty means the engine's default."""
 
     network: str = ""
     memory: str = ""
@@ -74,8 +74,9 @@ class Container(Struct, frozen=True):
     def command(self, environment: Mapping[str, str], allowed: tuple[str, ...]) -> Run:
         """Return one run: its command line, under a name that nothing else has.
 
-        `environment` is what the provider would see as a process: of that, the container gets the variables that its
-        block names (`allowed`), locale and time zone, and ours. They are named, not written out, on the command line.
+        `environment` is the environment that the provider would have as a process: of that, the container gets the
+        variables that its block names (`allowed`), locale and time zone, and ours. They are named, not written out, on
+        the command line.
         """
         name = f"dstream-{uuid.uuid4().hex[:16]}"
         argv = [self.engine, "run", "--rm", "--interactive", "--name", name, "--log-driver", "none"]
@@ -248,7 +249,7 @@ def running_of(engine: str, pid: int, started: int | None) -> tuple[str, ...]:
 
 
 def _inspect(engine: str, kind: str, *names: str) -> list[Any]:
-    """Return what the engine reports about images or containers, without those that no longer exist."""
+    """Return the engine's description of images or containers, without those that no longer exist."""
     if not names:
         return []
     try:

@@ -12,7 +12,7 @@ _SHOWN = 200
 
 
 def failure(summary: str, detail: str, tail: Tail | None = None) -> Diagnostic:
-    """Return an error whose detail ends with what the provider wrote to its stderr last."""
+    """Return an error whose detail ends with the last lines of the provider's stderr."""
     found = error(summary, detail)
     return found if tail is None else with_tail(found, tail)
 
@@ -37,7 +37,7 @@ def excerpt(line: bytes, redactor: Redactor) -> str:
 def died(
     name: str, waiting_for: str, code: int | None, rest: bytes, redactor: Redactor, tail: Tail
 ) -> DiagnosticsError:
-    """The provider ended, or closed its stdout, before it said what it had to."""
+    """The provider exited, or closed its stdout, before its final message."""
     ended = "closed its standard output" if code is None else describe_exit(code)
     if rest:
         detail = f"{name} {ended} in the middle of a line, before {waiting_for}: {excerpt(rest, redactor)}"

@@ -21,7 +21,7 @@ _RECIPES = ("Containerfile", "Dockerfile")
 
 
 def build_image(engine: str, folder: Path, image: str, platform: Platform) -> None:
-    """Build an image for a platform; what the engine says of it goes to our stderr."""
+    """Build an image for a platform; the engine's output goes to stderr."""
     recipe = next((folder / name for name in _RECIPES if (folder / name).is_file()), None)
     if recipe is None:
         detail = f"{folder} has no {' or '.join(_RECIPES)}. `dstream providers new` makes packages that have one."

@@ -35,7 +35,7 @@ class Pending(Generic[T]):
         return self._done.is_set()
 
     def result(self) -> T:
-        """Wait, and return what the work returned or raise what it raised."""
+        """Wait for the work, and return its result or raise its exception."""
         self._done.wait()
         if self._error is not None:
             raise self._error

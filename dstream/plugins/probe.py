@@ -36,7 +36,8 @@ _ANSWER = b'{"protocol":2'
 
 
 class ProviderInfo(Struct, frozen=True):
-    """What a provider says of itself. Of a version 1 provider nothing is known but the name of its executable."""
+    """The description that a provider reports. Of a version 1 provider nothing is known but the name of its
+    executable."""
 
     protocol: Literal[1, 2]
     name: str

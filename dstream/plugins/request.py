@@ -62,7 +62,7 @@ class Answer(Struct, frozen=True):
     """False: the answer breaks the protocol, so that it says nothing about what became of the request."""
     objects: tuple[Answer, ...] | None = None
     text: str = field(default="")
-    """What a version 1 provider says to the user, or a progress message."""
+    """A version 1 provider's message to the user, or a progress message."""
 
 
 def write_request(number: int, request: Request) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def resolve(source: ProviderSource, root: Path, role: Role) -> Binary:
 def locked(source: ProviderSource, root: Path) -> Binary | None:
     """Return a provider from a registry as the lock file describes it, None if it does not.
 
-    Nothing is fetched: what is returned says what the provider is, and cannot be started.
+    Nothing is fetched: the result describes the provider, and cannot be started.
     """
     from dstream.registry.lockfile.lock_file import read_lock
     from dstream.registry.platforms import this_platform

@@ -74,7 +74,7 @@ class ResourceSession:
         self._ready = threading.Event()
         self._early: list[bytes] = []
         self._unnoted: list[str] = []
-        """What it has said while it may be about to tell a secret, which the redactor then has to know first."""
+        """Its stderr while it may be about to print a secret, which the redactor must receive first."""
         self._starting = begin_binary(binary, options.pass_fds)
         self._thread = threading.Thread(target=self._run, name=f"session {self.name}", daemon=True)
         self._thread.start()
@@ -97,7 +97,7 @@ class ResourceSession:
             raise DiagnosticsError(self._broken)
 
     def submit(self, request: Request, done: Done, progress: Done | None = None) -> None:
-        """Send a request when there is room; `done` gets the one answer, `progress` what comes before it.
+        """Send a request when there is room; `done` receives the final answer, `progress` the messages before it.
 
         What was not sent, because the process had ended or `close` was called, is answered with an error that is no
         crash: the provider has surely done nothing about it.

@@ -1,7 +1,8 @@
 """Types on demand: the resource types of a provider that has too many of them for the answer to its probe.
 
-A provider with the capability `describes` is given its configuration and the names of the types in use (command
-`schema`), and answers with what the probe would say of these. Which types there are may depend on the configuration.
+A provider with the capability `describes` receives its configuration and the names of the types in use (command
+`schema`), and returns what the probe would return for these types. Which types there are may depend on the
+configuration.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WAITING = 'the answer to "schema"'
 class DescribedTypes(Mapping[str, ResourceSchema]):
     """The types of one provider configuration by name; one that is not known yet is requested when it is looked up.
 
-    Iterating gives those known so far. Any thread may look types up.
+    Iteration yields the types that are known so far. Any thread may look types up.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class DescribedTypes(Mapping[str, ResourceSchema]):
         redact: Iterable[str] = (),
         timeout: float = DESCRIBE_SECONDS,
     ) -> None:
-        """Take what the probe said (`known`) and the configuration, which may hold `{"$unknown":true}`."""
+        """`known` is the probe's answer; the configuration may have `{"$unknown":true}`."""
         self._binary, self._config, self._timeout = binary, config_json, timeout
         self._redactor = Redactor(redact)
         self._known: dict[str, ResourceSchema | None] = dict(known)

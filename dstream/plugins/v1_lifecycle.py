@@ -183,10 +183,10 @@ class LegacyLifecycle:
 
 
 def parse_legacy_answer(text: bytes, redactor: Redactor) -> LegacyAnswer | None:
-    """Return the answer in what a version 1 provider wrote, or None if there is none.
+    """Return the answer from the output of a version 1 provider, or None.
 
-    The last object with a status counts, since `{"status":"ready"}` may come first; an object over several lines
-    counts too.
+    The last object with a status is the answer, because `{"status":"ready"}` may precede it; an object over several
+    lines counts too.
     """
     found = [each for each in map(_lowered, text.split(b"\n")) if each is not None and _is_report(each)]
     if not found:

@@ -1,7 +1,7 @@
 """The watchdog: a small shell that ends the providers' process groups when the host has exited, for whatever reason.
 
-It waits on a pipe whose other end only the host holds, so no signal, crash or kill of the host goes unnoticed.
-Unlike the parent-death signal of Linux it ends process groups, with everything that a provider has started.
+It waits on a pipe whose other end only the host has open, so it detects every exit, crash or kill of the host. Unlike
+the parent-death signal of Linux it ends process groups, with everything that a provider has started.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def _referrers(installer: Installer, source: Chain, reference: Reference, target
             target.blob(layer, installer.cache.fetch(source, reference.repository, layer))
         _small(installer, source, reference, target, manifest)
         target.manifest(manifest)
-    if found and target.partial:  # a folder has no list of its own, so it gets the one under the fallback tag
+    if found and target.partial:  # a folder does not have a referrers list, so it gets the one of the fallback tag
         from dstream.registry.oci.push import index_of
 
         target.manifest(index_of(found), subject.digest.replace(":", "-", 1))

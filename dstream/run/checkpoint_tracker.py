@@ -1,6 +1,6 @@
 """CheckpointTracker: the checkpoints of a session that were passed on and acknowledged, and the newest to store.
 
-What is stored is what the input has sent: the output's acknowledgement only says how far it is.
+The stored value is the one that the input sent: the output's acknowledgement only reports progress.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Committer: takes an acknowledged checkpoint through its last steps: dead letters durable, stored, committed.
 
-The order is the promise: what is committed is stored, what is stored was acknowledged, and what an output refused
-before it acknowledged is in the dead letters by then. Only the newest checkpoint matters, so those that pile up while
-one is being stored are passed over.
+The order is the promise: a position is stored before it is committed, acknowledged before it is stored, and the records
+that the output rejected before it are then in the dead letters. Only the newest checkpoint matters, so those that pile
+up while one is being stored are passed over.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class RunOptions(Struct, frozen=True):
 
 
 class Totals(Struct, frozen=True):
-    """What was handed to the output so far; `stored` counts the records before the checkpoint stored last."""
+    """What the output has received so far; `stored` counts the records before the checkpoint stored last."""
 
     records: int = 0
     bytes: int = 0

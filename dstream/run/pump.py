@@ -169,7 +169,7 @@ class Pump:
         self.last_moved = time.monotonic()
 
     def _take(self, chunk: bytes, start: int, cut: int, pipe: Transfer) -> None:
-        """Pass on the whole lines `chunk[start:cut]` of `pipe`, after what has to be looked at line by line."""
+        """Pass on the complete lines `chunk[start:cut]` of `pipe`, after handling those that must be parsed."""
         if not self._answered:
             size = self._handler.on_first_line(chunk[start : chunk.index(b"\n", start) + 1])
             self._answered = True

@@ -12,7 +12,7 @@ from dstream.run.flow import Flow, Totals
 
 
 class Progress(Struct, frozen=True):
-    """How far a run is, and how fast it has been since the last report."""
+    """The progress of a run, and its rate since the last report."""
 
     totals: Totals
     records_per_second: float

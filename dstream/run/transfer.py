@@ -1,7 +1,7 @@
 """Bytes from one pipe to another: looked at first, then passed on or dropped, in their order.
 
-Copying works everywhere: what was read is written. Splicing is Linux's way: `tee` gives a copy to look at, and `splice`
-passes the pages themselves on, which saves the second of two copies, and with it a third of the pump's work.
+Copying works everywhere: what was read is written. Splicing is Linux's way: `tee` copies data for inspection, and
+`splice` moves the pages without a second copy, which saves a third of the pump's work.
 
 Source: https://man7.org/linux/man-pages/man2/tee.2.html and splice.2.html.
 """

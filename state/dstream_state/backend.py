@@ -20,7 +20,7 @@ from dstream_state.snapshot import Snapshot
 
 
 class View(Struct, frozen=True):
-    """What a reader sees without a lock: the last snapshot, and records that are in no snapshot yet.
+    """The state as read without a lock: the last snapshot, and records that are in no snapshot yet.
 
     `snapshot` is None where nothing was ever applied. `holder` is who holds the lock, or held it last
     (`Holder.released`), None if the lock was never held. `overlay(view.snapshot, view.pending)` is the state as of
@@ -216,7 +216,7 @@ class TaskLease(Protocol):
 
 
 class TaskView(Struct, frozen=True):
-    """What a reader sees of a task without its lease."""
+    """A task's state as read without its lease."""
 
     checkpoint: Checkpoint | None
     holder: Holder | None
@@ -253,7 +253,7 @@ class Backend(Protocol):
         """Return where the state is, for the user."""
 
     def warnings(self) -> list[str]:
-        """Return what the user should know about this place, such as that it is on a network file system."""
+        """Return a warning about this storage location, such as that it is on a network file system."""
 
     def prepare(self) -> None:
         """Make what has to be there before the first lock (folder, container).
@@ -299,7 +299,7 @@ class Backend(Protocol):
         """Return the kept snapshot with this serial; raise StateError if there is none."""
 
     def examine(self) -> Repair:
-        """Return what is damaged or missing, and what a repair would do about it; nothing is written."""
+        """Return the damaged or missing parts, and the steps of a repair; nothing is written."""
 
     def repair(
         self, found: Repair, *, timeout: float = 0, on_wait: Callable[[Holder | None], None] | None = None

@@ -312,7 +312,8 @@ class StoredBackend:
         return held
 
     def _set_aside(self, stored: Stored) -> tuple[Snapshot | None, Meta]:
-        """Keep what cannot be used as files `aside/...`; return what to go on from: the state, if it is believed."""
+        """Keep what cannot be used as files `aside/...`; return the base to continue from: the state, if it is
+        believed."""
         content = stored.content
         try:
             meta = Meta.load(stored.meta)
@@ -332,7 +333,7 @@ class StoredBackend:
             pass
         if content.strip():
             self._storage.put(f"aside/state-{meta.serial}", content)
-        # The serial keeps rising, and the lineage stays, as far as anything tells them.
+        # The serial keeps rising, and the lineage is preserved, as far as they can be determined.
         newest = next(iter(History(self._storage).entries()), None)
         serial = max(meta.serial, found.serial if found else 0, newest.serial if newest else 0)
         lineage = meta.lineage or self._lineage(newest.serial if newest else None) or (found.lineage if found else "")

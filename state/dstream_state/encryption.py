@@ -1,7 +1,7 @@
 """Encryption of state: AES-256-GCM under keys that come from elsewhere: a passphrase, or Azure Key Vault.
 
-A sealed form is `{"key":{...},"nonce":...,"data":...}`: `key` says how to get the key again (never the key), and
-which one it is, so that a wrong passphrase is told from damage. Rotation: the new source first, earlier ones as
+A sealed form is `{"key":{...},"nonce":...,"data":...}`: `key` identifies the key and how to obtain it (it is never the
+key itself), which distinguishes a wrong passphrase from damage. Rotation: the new source first, earlier ones as
 fallbacks; everything is written under the first, and read under whichever fits.
 
 Source: NIST SP 800-38D (GCM, 96-bit random nonces).

@@ -79,7 +79,7 @@ class StateDamaged(StateError):
 
 
 class StateMismatch(StateError):
-    """The stored content is valid, and is not what was written last; `reason` says in what it differs."""
+    """The stored content is valid, and is not what was written last; `reason` names the difference."""
 
     summary = "State metadata mismatch"
 

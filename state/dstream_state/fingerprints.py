@@ -1,8 +1,7 @@
 """Fingerprints: stand for sensitive values in state and plans.
 
-A fingerprint tells whether a value is the same as before, and nothing else, to those who do not have the key.
-The key is in the state document: fingerprints protect plans and logs, not against readers of the state, who
-can try values.
+Without the key, a fingerprint reveals only whether a value is the same as before. The key is in the state document:
+fingerprints protect plans and logs, not against readers of the state, who can try values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Holder: who holds a lock, as contenders are told; and how this process calls itself."""
+"""Holder: the process that holds a lock, as shown to contenders; and how this process calls itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Holder(Struct, frozen=True):
     released: bool = False
 
     def describe(self) -> str:
-        """Return who and since when, as part of a sentence."""
+        """Return the owner and the start time, as part of a sentence."""
         where = self.host.partition("/")[0]
         return f"{self.who} on {where} ({self.operation}, pid {self.pid}) since {self.since}, lock id {self.id}"
 

@@ -206,7 +206,7 @@ def read_journal(storage: Storage, name: str, sealer: Sealer | None, *, seal: bo
 
 
 def salvage_journal(storage: Storage, name: str, sealer: Sealer | None) -> tuple[Journal, str]:
-    """Return what can be read of a journal up to the first damage, and what the damage is, empty if there is none.
+    """Return the records of a journal before the first damage, and a description of the damage ("" if there is none).
 
     Raises Missing, FormatTooNew, JournalMismatch.
     """

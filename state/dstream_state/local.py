@@ -331,7 +331,7 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def _state_errors(self) -> Iterator[None]:
-        """Turn what the operating system says into an error for the user."""
+        """Convert an operating system error to an error for the user."""
         try:
             yield
         except OSError as error:
@@ -342,7 +342,7 @@ class LocalStorage:
 
 
 def _file_system(folder: Path) -> str:
-    """Return the type of the file system that `folder` is on, as far as the system tells."""
+    """Return the file system type of `folder`, if the system reports it."""
     try:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
     except OSError:

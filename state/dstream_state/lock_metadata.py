@@ -1,7 +1,7 @@
 """Lock metadata: the metadata of the state's cell, readable and writable without its content.
 
-It says who holds the lock, which journals are open, and which lineage, serial and SHA-256 the content has. Stored
-as text by text, since blob metadata is that, with a checksum over all of them.
+It has the holder of the lock, the open journals, and the lineage, serial and SHA-256 of the content. Stored as text by
+text, since blob metadata is that, with a checksum over all of them.
 """
 
 from __future__ import annotations

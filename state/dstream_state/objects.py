@@ -45,16 +45,16 @@ NO_TIMEOUTS = Timeouts()
 
 
 class ObjectState(Struct, frozen=True):
-    """One real object: what was asked for, what the provider answered, and what destroying it takes.
+    """One real object: the desired attributes, the provider's answer, and what destroying it requires.
 
     `provider` is a key of `Snapshot.providers`; `key` is the object's name within its type as the provider knows it;
     `identity` is how the provider finds it again; `attributes` all of its attributes, inputs and computed; `private`
     the provider's own notes; `dependencies` addresses to destroy only after this one; `sensitive` the paths of
     attributes that are never shown. Status `tainted`: exists, and must be replaced; `pending`: asked for, not yet
-    there; `unresolved`: its existence is unknown. `prevent_destroy`: the provider that asked for it for a task said so,
-    who may not be asked again when it is to be destroyed. `timeouts`: those that its block, or that provider, gave it
-    when it was last recorded. `replacing`: the reason of a replacement that an apply began and did not finish; empty if
-    there is none. `protected`: its block had `prevent_destroy` when it was last recorded.
+    there; `unresolved`: its existence is unknown. `prevent_destroy`: declared by the provider of the task that requires
+    it, because that provider may not be available when it is destroyed. `timeouts`: those that its block, or that
+    provider, gave it when it was last recorded. `replacing`: the reason of a replacement that an apply began and did
+    not finish; empty if there is none. `protected`: its block had `prevent_destroy` when it was last recorded.
     """
 
     provider: str
@@ -136,8 +136,8 @@ class ProviderState(Struct, frozen=True):
     """A provider configuration in use, so that an object whose block was deleted can still be refreshed and
     destroyed.
 
-    `source` is how it is started (as JSON), `version` what it said it is, `config` its settings: each sensitive leaf as
-    its expression with its origins, never its value. `role` is the role it is started in.
+    `source` is how it is started (as JSON), `version` its reported version, `config` its settings: each sensitive leaf
+    as its expression with its origins, never its value. `role` is the role it is started in.
     """
 
     source: Json

@@ -1,5 +1,4 @@
-"""Processes that a holder of the lock left behind: told apart by start time, and ended before recovery goes
-on.
+"""Processes that a holder of the lock left behind: identified by start time, and ended before recovery continues.
 
 A process is named by host, pid and start time; a pid alone is used again by others. The name of the host
 includes the boot and the pid namespace, so that a container never takes another container's pid 7 for its
@@ -34,7 +33,7 @@ def this_host() -> str:
 def start_time(pid: int) -> int | None:
     """Return when `pid` started, in clock ticks since boot; None if it has ended.
 
-    Where there is no /proc (macOS), in seconds since 1970, as `ps` says it.
+    Without /proc (macOS), in seconds since 1970, as `ps` reports it.
     """
     if not _PROC:
         return _started_by_ps(pid)

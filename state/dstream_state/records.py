@@ -1,8 +1,8 @@
 """Records: the entries of a journal, one fact each; a block of them becomes durable in one write.
 
-An intent is written before a provider is called, its result before anything that depends on it. The other records carry
-what no provider was asked for (moves, removals, providers and outputs in use) and which processes were started. Stored
-form: an object whose `record` names the kind; `from_json` reads any of them.
+An intent is written before a provider is called, its result before anything that depends on it. The other records have
+changes that involve no provider (moves, removals, providers and outputs in use), and started processes. Stored form: an
+object whose `record` names the kind; `from_json` reads any of them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Intent(Struct, frozen=True):
     """A provider is about to be asked to change an object.
 
     `id` is a UUID, given to the provider as idempotency token; `action` is create, update, destroy or import;
-    `provider`, `type`, `key`, `identity` and `desired` are what the provider is told; `timeout` in seconds; `at` is
-    seconds since 1970, when it was written; `planned` says that a read at plan time found the (planned) identity
-    absent; `dependencies` and `timeouts` are those that the object will have.
+    `provider`, `type`, `key`, `identity` and `desired` are sent to the provider; `timeout` in seconds; `at` is seconds
+    since 1970, when it was written; `planned` says that a read at plan time found the (planned) identity absent;
+    `dependencies` and `timeouts` are those that the object will have.
     """
 
     record: ClassVar[str] = "intent"

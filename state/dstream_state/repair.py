@@ -1,4 +1,4 @@
-"""Repair: from what is left of a state whose content, metadata or journals are damaged, to a state that is believed.
+"""Repair: restores a consistent state from the intact parts of damaged content, metadata or journals.
 
 The snapshot is the content, where it is whole and not older than the history; else the newest snapshot of the history.
 Journals that continue it are replayed, damaged ones up to the damage. Nothing is deleted: what cannot be used is kept

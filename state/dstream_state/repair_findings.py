@@ -1,4 +1,4 @@
-"""Repair findings: what is wrong with a stored state, and what a repair would do about it."""
+"""Repair findings: the damage of a stored state, and the steps of its repair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dstream_state.snapshot import Snapshot
 
 
 class Repair(Struct, frozen=True):
-    """What is wrong with a state (`problems`, empty if nothing is), and what is done about it (`steps`).
+    """The damage of a state (`problems`, empty if it is intact), and the repair (`steps`).
 
     `snapshot` is what the state continues from, None if nothing was ever applied; `document` are its bytes. `kept`: it
     is in its place already. `journals` continue it; `broken` ones are damaged, or belong to another state, and

@@ -1,4 +1,4 @@
-"""Snapshot: everything dstream knows about what it created, as one document.
+"""Snapshot: the record of all managed objects, as one document.
 
 The stored form is JSON (`to_json`, `from_json`) with a `format_version`. No sensitive value is in it unless
 the state is encrypted: the engine stores fingerprints (see `fingerprints`).

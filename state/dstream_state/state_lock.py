@@ -66,7 +66,7 @@ class StoredHeld(ReleasedOnExit):
         sealer: Sealer | None,
         holder: Holder,
     ) -> None:
-        """Take over a state whose metadata `meta`, with the tag `tag`, names this process as the holder."""
+        """Take a state whose metadata `meta`, with the tag `tag`, names this process as the holder."""
         self._storage, self._lease, self._journal, self._sealer = storage, lease, journal, sealer
         self._meta, self._tag, self._holder = meta, tag, holder
         self._exists = base is not None
@@ -182,7 +182,7 @@ class StoredHeld(ReleasedOnExit):
             self._lease.release()
 
     def _give_back(self) -> None:
-        # A journal without news goes; one with news stays listed, and whoever is next takes it in.
+        # A journal without news goes; a journal with new records stays listed, and the next operation reads it.
         gone = [name for name in self._older if name not in self._unsealed] if self._recovered else []
         if not self._done and self._journal.last == 0:
             gone.append(self._journal.name)
@@ -234,7 +234,7 @@ class StoredHeld(ReleasedOnExit):
             raise StateDamaged(f"Journal {name}", "it is missing, and its records are not in the state")
 
     def _late_records(self) -> list[Record]:
-        """Return what was added to journals that cannot be sealed since they were read."""
+        """Return the records that were appended to unsealable journals after they were read."""
         late: list[Record] = []
         for name in self._unsealed & self._older.keys():
             known = self._older[name]

@@ -6,9 +6,9 @@ Three kinds of things live in it, each named by a path of ASCII letters, digits,
 a lease; *logs*     bytes that only grow, each append at an expected position, until they are sealed; *files*
 bytes that are written whole and read whole.
 
-Every method either did what it says when it returns, or raises. A request whose answer was lost must be looked up
-before it is answered for: `Changed`, `Refused` and `Exists` are raised only for a write of another process. Anything
-else that goes wrong is a `StateUnavailable`. Methods are called from several threads.
+Every method has taken effect when it returns, or raises. If the response to a request was lost, its effect must be
+looked up first: `Changed`, `Refused` and `Exists` are raised only for a write of another process. Anything else that
+goes wrong is a `StateUnavailable`. Methods are called from several threads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Busy(StorageError):
 
 
 class NotOwner(StorageError):
-    """The lease given is not, or no longer, the one on the cell."""
+    """The given lease does not, or no longer, own the cell."""
 
 
 class Changed(StorageError):
@@ -91,7 +91,7 @@ class Storage(Protocol):
         """Return where this is, for the user."""
 
     def warnings(self) -> list[str]:
-        """Return what the user should know about this place."""
+        """Return a warning about this storage location, if any."""
 
     def prepare(self) -> None:
         """Make what has to be there first (folder, container)."""

@@ -48,7 +48,7 @@ def task_problem(content: bytes, serial: int | None, meta: Meta) -> str | None:
 
 
 def _trace(storage: Storage) -> str | None:
-    """Return what shows that there was a state where there is none."""
+    """Return the evidence of a state that no longer exists."""
     kept = History(storage).entries()
     if kept:
         return f"The state is missing, and its history has a snapshot with serial {kept[0].serial}"

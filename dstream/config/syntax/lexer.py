@@ -1,9 +1,9 @@
 """Lexer: text -> tokens, by HCL's native syntax specification.
 
-The grammar cannot tell where a newline ends something and where it is mere space, where `in` is a keyword and where
-a name, nor look inside a heredoc. The lexer can, because it follows brackets, quotes and heredocs: it emits NEWLINE
-only where it means something (in bodies and between the elements of an object), keywords only where they are ones,
-and the parts of every template as tokens of their own.
+The grammar cannot decide whether a newline is a terminator or space, or whether `in` is a keyword or a name, and it
+cannot parse heredocs. The lexer can, because it follows brackets, quotes and heredocs: it emits NEWLINE only where it
+means something (in bodies and between the elements of an object), keywords only where they are ones, and the parts of
+every template as tokens of their own.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def explain(
         suspect = _suspect(source, tokens[: problem.index])
         return _unclosed(source, open_brackets[-1] if jump is None else jump[0], jump, suspect)
     if jump is not None:
-        # What is wrong here may stand in what is meant as a block of its own: then a bracket before it is never closed.
+        # The mistake may be in text that was meant as a separate block: then a bracket before it is never closed.
         read_on()
         if any(opener is jump[0] for opener in _open_brackets(source, tokens)[0]):
             return _unclosed(source, jump[0], jump, _suspect(source, tokens))

@@ -114,8 +114,8 @@ def through_empty(
 ) -> dict[str, tuple[str, ...]]:
     """Return the recorded dependencies, extended through needed blocks that have no objects.
 
-    Such a block (`count = 0`) is not recorded: what it depends on is in the configuration. What the state has the other
-    way around stays as it is there.
+    Such a block (`count = 0`) is not recorded: what it depends on is in the configuration. If the state has the
+    opposite order, that order is kept.
     """
     above: dict[str, set[str]] = {}
     for address, needs in recorded_needs.items():

@@ -146,7 +146,7 @@ class StepRequests:
     def _planned_again(
         self, desired: DesiredObject, spec: ProviderSpec, rules: ResourceTypeRules, prior: ObjectState | None
     ) -> DesiredObject:
-        """Let the provider plan an object whose attributes, or whose provider, were unknown in the plan.
+        """Plan an object whose attributes or provider were unknown in the plan.
 
         Names that it generated then are kept.
         """

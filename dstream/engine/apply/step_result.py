@@ -42,7 +42,7 @@ class StepResults:
         """Process the last answer of a step; add the resulting records to `records`.
 
         Return whether the step succeeded, None if its provider ended before it answered, or its answer breaks the
-        protocol: the intent stays open, and recovery asks what became of it.
+        protocol: the intent stays open, and recovery determines its outcome.
         """
         answer = _plausible(running, answer)
         if answer.crashed or not answer.understood:
@@ -89,7 +89,8 @@ class StepResults:
     def _failed(self, running: RunningStep, answer: Answer, records: list[Record]) -> None:
         intent, step, reason = running.intent, running.step, summaries(answer.diagnostics)
         if intent.type == V1_LIFECYCLE and step.kind == "update":
-            # Version 1 cannot be asked how far it came: the object is recorded without attributes, and updated again.
+            # A version 1 provider cannot report how far it got: the object is recorded without attributes, and updated
+            # again.
             forgotten = replace(self._live.by_address[intent.address], attributes={})
             records.append(Result(intent.id, "error", forgotten, reason))
         else:
@@ -151,7 +152,7 @@ class StepResults:
             self._planned.resource_values.set(desired.type, desired.block.partition(".")[2], desired.instance, make)
 
     def _unplanned(self, running: RunningStep, answer: Answer, item: ObjectState) -> tuple[Diagnostic, ...]:
-        """Return the error for an object that is not what was planned, or not what the schema says."""
+        """Return the error for an object that does not match the plan or the schema."""
         desired, rules, answered = running.desired, running.rules, answer.attributes
         if desired is None or not answered or running.intent.type == V1_LIFECYCLE:
             return ()

@@ -29,8 +29,8 @@ def initialize_backend(
 ) -> Moves | None:
     """Prepare the configured backend and record it; return what was moved, None if nothing was.
 
-    `given` are the values of `-backend-config`. Raises DiagnosticsError if the backend is not the recorded one,
-    unless `change` says what to do about it.
+    `given` are the values of `-backend-config`. Raises DiagnosticsError if the backend is not the recorded one, unless
+    `change` resolves it.
     """
     recorded = recorded_backend(operation.root)
     kept = recorded.overrides if recorded is not None and change != "reconfigure" else {}

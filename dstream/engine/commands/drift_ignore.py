@@ -159,7 +159,7 @@ def _as_before(before: Mapping[str, Any], after: Mapping[str, Any], place: Place
     if rest and isinstance(left, Mapping) and isinstance(right, Mapping):
         result[name] = _as_before(left, right, rest)
     elif rest:
-        return after  # The whole of it came or went: that is more than the rule is about.
+        return after  # The complete value was added or removed: that is more than the rule is about.
     elif name in before:
         result[name] = left
     else:

@@ -99,7 +99,7 @@ def lint(given: OperationInputs, *, start: bool | None = None) -> LintResult:
     checks.providers()
     checks.settings()
     checks.checks()
-    # A misspelt name would also make what it means look unused.
+    # With a misspelt name, the intended block would be reported as unused too.
     misspelt = any(d.error_code in _UNKNOWN_NAMES for d in checks.found)
     found = (*operation.module.warnings, *checks.found, *(() if misspelt else _unused(operation)))
     return LintResult(tuple(sorted(found, key=_place)), operation.config.sources)

@@ -1,4 +1,4 @@
-"""Answer errors: what is wrong with a provider's answer, as errors that name the provider as the one at fault."""
+"""Answer errors: the errors for an invalid answer, which name the provider."""
 
 from __future__ import annotations
 

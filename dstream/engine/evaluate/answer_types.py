@@ -1,7 +1,7 @@
 """Answer types: checks the attributes in a provider's answer against the types in its schema. Pure.
 
-Only types are checked, as Terraform does. Limits such as `enum` and `maximum` say what a configuration may set; a real
-object that was changed elsewhere may be outside of them.
+Only types are checked, as Terraform does. Limits such as `enum` and `maximum` apply to configurations; a real object
+that was changed elsewhere may be outside of them.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def alternatives_of(schema: Mapping[str, Any], value: Any, path: Path) -> Iterat
         found = [list(problems_of(choice, value, path)) for choice in choices]
         fitting = sum(not each for each in found)
         if not fitting:
-            # What is wrong inside of the alternative of this type says more than that none fits.
+            # An error within the alternative of this type is more specific than the error that none matches.
             inside = [each for each in found if all(where != path for where, _ in each)]
             yield from (
                 inside[0] if len(inside) == 1 else [(path, "it fits none of the alternatives that the schema has")]

@@ -102,7 +102,7 @@ class _Fold:
         try:
             prefetch.add_provider(name)
         except DiagnosticsError:
-            # What its configuration needs may never have been created: its own objects are destroyed all the same.
+            # What its configuration needs may never have been created: its own objects are still destroyed.
             if not self._context.options.destroy or f"provider.{name}" in prefetch.specs:
                 raise
             prefetch.add_prior_provider(name)

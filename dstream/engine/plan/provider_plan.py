@@ -116,7 +116,7 @@ def _request(desired: DesiredObject, prior: PriorObject | None, rules: ResourceT
 def _planned_change(
     desired: DesiredObject, prior: PriorObject | None, answer: Answer, rules: ResourceTypeRules
 ) -> PlannedChange:
-    """Return the change in an answer; what is secret of the prior object stays so, where the provider keeps it."""
+    """Return the change in an answer; secrets of the prior object stay secret if the provider keeps them."""
     planned = dict(answer.attributes or {})
     secret = fingerprint_paths(prior.attributes) if prior is not None else set()
     kept = {path for path in secret if path[0] in planned and path[0] not in desired.attributes}

@@ -54,7 +54,7 @@ class _RemovalPlanner:
     def removal(self, address: str, item: ObjectState) -> Change | None:
         """Return the change that removes an object, None if it stays.
 
-        A released object stays if its destruction is prevented, since the user did not request it.
+        A released object is kept if its destruction is prevented, because the user did not request the destruction.
         """
         context = self._context
         refreshed = context.prefetch.refreshed_at(address)

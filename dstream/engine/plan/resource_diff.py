@@ -46,7 +46,7 @@ def change_of(
     lifecycle = desired.lifecycle
     ignored = ("*",) if lifecycle.ignore_changes == "all" else tuple(lifecycle.ignore_changes)
     if reason is Reason.TAINTED and same_identity(desired, recorded, rules):
-        create_first = False  # what is not whole stands where the new one has to
+        create_first = False  # the incomplete object takes the name that the new one needs
     options = DecideOptions(ignored, create_first, reason if prior is not None else Reason.NONE)
     decision = decide(prior, redacted, rules, options)
     missing = recorded is not None and prior is None

@@ -159,7 +159,7 @@ class ProviderPool:
             return self._planning[where]
 
     def end_planning(self) -> None:
-        """End the processes that plan for tasks; what is asked later starts them again."""
+        """End the processes that plan for tasks; a later request starts them again."""
         with self._starting_planning:
             sessions = list(self._planning.values())
             self._planning.clear()

@@ -91,7 +91,7 @@ class PriorValues(ResourceValues):
         recorded = self._snapshot.providers.get(name)
         if recorded is None:
             return None
-        # No secret is needed to know what types look like.
+        # Type schemas are read without secrets.
         config = {
             argument: value if expression_text(value) is None else Unknown()
             for argument, value in recorded.config.items()

@@ -37,7 +37,7 @@ def start_detached(
 ) -> DetachedRun:
     """Start `dstream ARGUMENTS` in the background, its output going to the task's log; wait until it is underway.
 
-    Returns early when it has ended. It belongs to no terminal, and goes on when the one who started it logs out.
+    Returns early when it has ended. It has no terminal, and continues after the user who started it logs out.
     """
     run_folder(root).mkdir(parents=True, exist_ok=True)
     log = log_path(root, task)
@@ -71,7 +71,7 @@ def runner_of(operation: Operation, flow: str) -> Holder | None:
 
 
 def stop(operation: Operation, task: str, *, force: bool, patience: float) -> list[str]:
-    """Ask whoever runs a task to end, and wait until it has; return the names of the flows that were stopped.
+    """Stop the process that runs a task, and wait for its end; return the names of the flows that were stopped.
 
     With `force` it is killed, and its providers end with it. Raise DiagnosticsError where it runs on another machine or
     does not end in time.

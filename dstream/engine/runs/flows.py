@@ -74,7 +74,7 @@ def make_flows(
 ) -> list[Flow]:
     """Return the flows of a task, or the one that is named.
 
-    Raises NotAsApplied unless what is configured is what was applied, which `unapplied` ignores; DiagnosticsError.
+    Raises NotAsApplied if the configuration differs from what was applied, unless `unapplied` is set; DiagnosticsError.
     """
     block = task_block(operation, name)
     recorded = PriorValues(snapshot, operation, pool, expressions_of(operation, block))

@@ -1,4 +1,4 @@
-"""Status: what is deployed and what is running, from the state and the leases of tasks; no provider is asked."""
+"""Status: the deployed and running tasks, from the state and the leases; no provider is asked."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ __all__ = ["DATA_DIR", "Operation", "OperationInputs", "open_operation"]
 
 
 class OperationInputs(Struct, frozen=True):
-    """What the user gives beside the configuration's files."""
+    """User input other than the configuration files."""
 
     config: Path = Path()
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class Operation(Struct):
         return self._encryption
 
     def take_encryption(self, other: Operation) -> None:
-        """Use the encryption of another operation on the same configuration, whose key is made already."""
+        """Reuse the encryption of another operation on the same configuration, to derive the key only once."""
         self._encryption = other.encryption
 
     @property
@@ -123,7 +123,7 @@ class Operation(Struct):
 
     @property
     def secrets(self) -> SecretTexts:
-        """The secrets that expressions have come upon so far."""
+        """The secrets that expressions have produced so far."""
         return self.module.surroundings.secret_texts
 
     @property

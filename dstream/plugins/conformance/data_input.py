@@ -129,7 +129,8 @@ def _checkpoint_after_data(talk: Talk, seconds: float) -> bool:
 
 
 def _covered(talk: Talk) -> None:
-    """Take lines until what was delivered is covered and no more comes; Departed if it stays uncovered for too long."""
+    """Read lines until a checkpoint covers all delivered records and no more arrive; Departed if it stays uncovered for
+    too long."""
     start, uncovered_since, data = time.monotonic(), None, False
     while True:
         line = talk.line(_QUIET)

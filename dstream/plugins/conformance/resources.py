@@ -88,7 +88,7 @@ def _answer(talk: Talk) -> dict[str, Any]:
 
 
 def _objects(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], opened: Any) -> Iterator[Result]:
-    """Create, look at and destroy what the plan asks for."""
+    """Create, read and destroy the objects of the plan."""
     problems: dict[str, str] = {}
 
     def lifecycle() -> None:

@@ -88,7 +88,7 @@ class Skipped(Exception):
 
 
 def check(rule: str, look: Callable[[], None], role: str = "") -> Result:
-    """Return what became of `rule` when `look` looked at it."""
+    """Return the result of checking `rule` by `look`."""
     try:
         look()
     except Departed as problem:

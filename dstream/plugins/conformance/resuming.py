@@ -1,4 +1,4 @@
-"""Rules about where an input starts: R23 (behind a checkpoint) and R27 (what was not committed comes again).
+"""Rules about where an input starts: R23 (resuming after a checkpoint) and R27 (redelivery of what was not committed).
 
 The kit reads the source once without committing anything, which releases nothing, and then holds other sessions against
 what it has read.
@@ -102,7 +102,7 @@ def _is_now(value: Any) -> bool:
 
 
 def check_resumed(opened: Opened, reference: Reading) -> None:
-    """R23: behind each checkpoint, everything comes that came behind it before."""
+    """R23: after each checkpoint, the input delivers everything that it delivered after it before."""
     positions = [line for line in reference.lines if not isinstance(line, str)]
     if not positions:
         raise Skipped("it wrote no checkpoint")
@@ -120,9 +120,9 @@ def check_resumed(opened: Opened, reference: Reading) -> None:
 
 
 def check_uncommitted(opened: Opened, reference: Reading) -> None:
-    """R27: what was read and not committed comes again from the beginning.
+    """R27: everything that was read and not committed is delivered again from the beginning.
 
-    A queue gives back what it has lent after its lock has ended: try the rule with a lock shorter than the wait.
+    A queue delivers a message again after its lock has expired: try the rule with a lock shorter than the wait.
     """
     if not reference.records:
         raise Skipped("its source delivers nothing")

@@ -19,7 +19,7 @@ def text_of(number: int) -> str:
 
 
 class SinkView:
-    """Looks at the sink by a shell command that prints all of it, such as `cat out.jsonl`."""
+    """Reads the sink by a shell command that prints its contents, such as `cat out.jsonl`."""
 
     def __init__(self, command: str | None) -> None:
         """Look by `command`; without one, every look raises Skipped."""
@@ -45,7 +45,7 @@ class SinkView:
             raise Departed(f"{when}, {len(missing)} of {len(expected)} records are not in the sink: {listed}{shown}")
 
     def _look(self) -> tuple[str, str]:
-        """Return what the command prints, and what it says is wrong, as the end of a sentence."""
+        """Return the output of the command, and its error as the end of a sentence."""
         if self._command is None:
             raise Skipped(_WITHOUT)
         try:

@@ -1,7 +1,7 @@
-"""The objects that a data role's plan asks for, put in place while its data rules are looked at, and taken away again.
+"""The required objects of a data role's plan, which exist only while its data rules are checked.
 
-What exists already is left alone, before and after. What cannot be made is left out: the data rules then say why they
-cannot be looked at.
+What exists already is left alone, before and after. What cannot be made is left out: the data rules then report why
+they cannot be checked.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class Talk:
         return self.received[start:]
 
     def why(self) -> str:
-        """Return how the provider ended and what it said on stderr, as the end of a sentence."""
+        """Return the provider's exit and its stderr, as the end of a sentence."""
         code = self._exchange.process.poll()
         tail = str(self._exchange.tail)
         ended = f": it {describe_exit(code)}" if code is not None else " in time"
@@ -131,7 +131,7 @@ class Talk:
 
     @property
     def stderr(self) -> str:
-        """What it has written to stderr so far, as it came."""
+        """Its stderr so far, unmodified."""
         return "\n".join(self._stderr)
 
     def __enter__(self) -> Self:

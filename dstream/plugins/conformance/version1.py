@@ -1,4 +1,4 @@
-"""Rules about version 1: R60 to R62 for a version 2 provider, and what can be seen of one that speaks nothing else."""
+"""Rules about version 1: R60 to R62 for a version 2 provider, and what can be checked of a version 1 provider."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def image_reference(image: str) -> Reference:
 def references_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
     """Return the names, without tag and digest, under which an engine may get an image, mirrors first.
 
-    With `newest`, its own registry comes first for a tag. Mirror folders are skipped, since engines pull only from
+    With `newest`, a tag is resolved in its own registry first. Mirror folders are skipped, since engines pull only from
     registries. Raise RegistryError if the settings allow no registry.
     """
     reference = image_reference(image)

@@ -35,7 +35,7 @@ _TRIES = 4
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 30.0
 _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|HTTP_REQUEST|UNKNOWN_PROTOCOL|RECORD_LAYER_FAILURE")
-# What a proxy or another host sees of a redirected request.
+# The part of a redirected request that a proxy or another host receives.
 _CREDENTIALS = frozenset({"authorization"})
 
 

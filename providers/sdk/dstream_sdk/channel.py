@@ -261,7 +261,7 @@ def unwrap(value: Any) -> Any:
 
 
 class _Unknown:
-    """The one value that stands for "known only after apply"."""
+    """The singleton for values that are known only after apply."""
 
     __slots__ = ()
 
@@ -274,7 +274,7 @@ UNKNOWN = _Unknown()
 
 
 class _Withheld:
-    """The one value that stands for a secret that the sender does not have."""
+    """The singleton for secrets that the sender does not have."""
 
     __slots__ = ()
 

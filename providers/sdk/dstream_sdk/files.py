@@ -98,7 +98,7 @@ class AppendedFile:
 
     def _repair(self) -> None:
         """Cut the file after its last newline."""
-        size = end = os.fstat(self._fd).st_size  # 0 for a pipe or device, which stays as it is
+        size = end = os.fstat(self._fd).st_size  # 0 for a pipe or device, which is left unchanged
         with self._errors():
             while end:
                 start = max(0, end - _CHUNK)

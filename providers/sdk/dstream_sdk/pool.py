@@ -25,8 +25,8 @@ class Pool(Generic[T]):
     """Connections to one server, each lent to one thread at a time.
 
     An error that leaves the `with` block closes the connection, unless it is one of `kept`. An error that is one of
-    `lost`, or not an Exception, closes the idle connections as well: they lead to the same server. A connection that
-    is not `usable` when it comes back is closed, whatever ended the block.
+    `lost`, or not an Exception, closes the idle connections as well: they lead to the same server. A connection that is
+    not `usable` when it is returned is closed, even if the block succeeded.
     """
 
     def __init__(

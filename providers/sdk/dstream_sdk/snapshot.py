@@ -15,7 +15,7 @@ class TableSnapshot:
 
     `position(n)` returns the checkpoint for an unfinished snapshot of this table with `n` emitted rows. The order of
     calls is `begin`, `emit` for each batch, `end`. Each may raise Stopped, when the session is stopping: the last
-    checkpoint says how far the snapshot came.
+    checkpoint records the progress of the snapshot.
     """
 
     def __init__(self, session: InputSession, chunk_rows: int, position: Callable[[int], Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Workers: the threads that answer the requests of a session, as many as there are requests, up to a limit."""
+"""Workers: the threads that handle the requests of a session: one for each concurrent request, up to a limit."""
 
 from __future__ import annotations
 

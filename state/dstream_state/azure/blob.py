@@ -1,7 +1,7 @@
 """Storage in Azure Blob Storage: cells are block blobs under a lease, logs are append blobs, files are block blobs.
 
 The state's cell is the blob named by `key`, as with Terraform; everything else lies below `KEY.d/`. A write whose
-answer was lost is recognized by a mark of its own in the metadata, an append by the bytes at its position.
+response was lost is recognized by a unique mark in the metadata, an append by the bytes at its position.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keys of an encrypted state from Azure Key Vault: random ones, wrapped by a key that never leaves the vault.
 
 A form names the version of the vault's key that wrapped it, so that it can be unwrapped after the vault's key was
-rotated. Which vault is asked is said by the configuration alone: a document cannot lead to another one.
+rotated. Only the configuration determines the vault: a document cannot lead to another one.
 
 The official client `azure-keyvault-keys` signs in (and refuses a vault that asks for another domain's token); its
 `CryptographyClient` is not used, since it asks for the key before each unwrapping, and wraps with RSA keys on this
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from azure.keyvault.keys import KeyClient
 
 API_VERSION = "7.4"
-"""Old enough for every cloud; all that is asked for is older."""
+"""Old enough for every cloud; older versions have everything that is needed."""
 READ_SECONDS = 30.0
 KIND = "azure_key_vault"
 KEY_BYTES = 32
@@ -152,7 +152,7 @@ class AzureKeyVault:
         return abs(age) < SAME_KEY
 
     def _unwrap(self, version: VaultKey, algorithm: str, wrapped: str) -> bytes:
-        with self._lock:  # Held while the vault is asked, so that it is asked once.
+        with self._lock:  # Held during the request to the vault, so that there is only one.
             known = (str(version), wrapped)
             if known not in self._keys:
                 answer = self._ask("unwrapKey", "POST", version, {"alg": algorithm, "value": wrapped})

@@ -1,4 +1,4 @@
-"""What Azure Key Vault says when it says no, and what can be done about it.
+"""Azure Key Vault errors, with advice on how to fix them.
 
 Sources: https://learn.microsoft.com/azure/key-vault/general/rest-error-codes and
 https://learn.microsoft.com/azure/key-vault/keys/about-keys-details. Never compared with the real service.
@@ -22,7 +22,7 @@ _TIME = frozenset({"KeyExpired", "KeyNotYetValid"})
 def refusal(what: str, vault: str, key: str, status: int, answer: Mapping[str, Json]) -> StateError:
     """Return the error for an answer that says no.
 
-    `what` is the operation (get, wrapKey, unwrapKey), `key` the identifier of the key, `answer` what the vault said.
+    `what` is the operation (get, wrapKey, unwrapKey), `key` the identifier of the key, `answer` the vault's response.
     """
     error = answer.get("error")
     error = error if isinstance(error, dict) else {}

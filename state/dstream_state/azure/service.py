@@ -1,8 +1,8 @@
 """One container of Azure Blob Storage through its official client, `azure-storage-blob`, with retries of our own.
 
 The client repeats requests by itself, which turns a lost answer into a wrong one (a line appended twice, a conflict
-with oneself). Here its retries are off, and a refusal says whether the request was sent more than once, so that the
-caller can look up what happened. The client is imported when it is first needed: that takes a third of a second.
+with oneself). Here its retries are off, and an error has whether the request was sent more than once, so that the
+caller can look up its effect. The client is imported when it is first needed: that takes a third of a second.
 
 Source: https://learn.microsoft.com/python/api/azure-storage-blob/ and
 https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes.
@@ -72,7 +72,7 @@ class BlobService:
         """Talk to the account at `endpoint`, an http or https address. Nothing is sent, or imported, yet.
 
         Requests are repeated for `retry_seconds`, after `first_pause` seconds, then twice as many, and so on; an answer
-        is waited for `read_seconds`. What else is given goes to the client as it is (`transport`, `connection_verify`).
+        is waited for `read_seconds`. Other arguments are passed to the client (`transport`, `connection_verify`).
         """
         self.endpoint, self.container = endpoint.rstrip("/"), container
         self._credential, self._options = credential, client

@@ -93,7 +93,7 @@ _IDENTITIES = ("use_azuread_auth", "use_oidc", "use_aks_workload_identity", "use
 
 
 def _access(found: Mapping[str, str], settings: Mapping[str, str]) -> Access:
-    # What the configuration says goes before what the environment says.
+    # The configuration takes precedence over the environment.
     ways: dict[str, Callable[[Mapping[str, str]], Access]] = {
         "connection_string": _by_connection_string,
         "access_key": _by_key,

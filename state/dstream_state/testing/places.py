@@ -1,6 +1,6 @@
 """Place.
 
-What the kit needs to know about a backend under test, and the one for every backend over a `Storage`.
+The description of a backend under test, and the one for every backend over a `Storage`.
 """
 
 from __future__ import annotations

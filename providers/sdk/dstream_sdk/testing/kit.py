@@ -99,7 +99,7 @@ class _Kit:
             check_forks(self._argv, self._env, role, opening, first, TIMEOUT)
 
     def _plans_many(self, role: str, alone: list[dict[str, Any]]) -> None:
-        """One process plans twice what a process of its own plans once."""
+        """A process that plans twice returns the same as separate processes."""
         with self._start() as provider:
             provider.send({**self._opening("serve", role), "config": {}})
             self._ready(provider)

@@ -77,7 +77,7 @@ class ProviderProcess:
         self.send_text(b"".join(map(as_line, values)))
 
     def send_text(self, text: bytes) -> None:
-        """Write bytes as they are. A provider that no longer reads is told by what it does next, not here."""
+        """Write bytes as they are. A provider that no longer reads is detected by its next action, not here."""
         with contextlib.suppress(OSError, ValueError):  # it is gone, or its input was closed by another thread
             self._stdin.write(text)
             self._stdin.flush()
@@ -102,7 +102,7 @@ class ProviderProcess:
         return found
 
     def lines(self) -> Iterator[bytes]:
-        """Give every further line as it comes, however long it takes."""
+        """Yield each further line when it arrives, without a timeout."""
         while (line := self._lines.get()) is not None:
             yield line
         self._lines.put(None)
@@ -135,7 +135,7 @@ class ProviderProcess:
             raise self.failed(f"still running after {self.timeout:.0f} s") from None
 
     def stderr(self) -> str:
-        """Return what the provider has written to standard error so far: all of it, once it has exited."""
+        """Return the provider's standard error so far: all of it, once it has exited."""
         if self._process.poll() is not None:
             self._readers[1].join(self.timeout)
         return b"".join(self._errors).decode("utf-8", "replace")

@@ -39,7 +39,7 @@ def _play(provider: ProviderProcess, step: Step, where: str) -> None:
 
 
 def _expect(provider: ProviderProcess, expected: list[object], where: str) -> None:
-    """Read as many lines as there are objects, each of which must match one that is left."""
+    """Read a line for each object; the lines may match the objects in any order."""
     while expected:
         found = provider.read()
         at = next((at for at, each in enumerate(expected) if matches(each, found)), None)

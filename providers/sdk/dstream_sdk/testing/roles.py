@@ -48,7 +48,7 @@ class RunningInput:
         self.lines: list[bytes] = []
         self.envelopes: list[Json] = []
         self.covered = 0
-        """How many envelopes the last checkpoint stands behind."""
+        """The number of envelopes before the last checkpoint."""
         self.status: Json = {}
         """Its answer to the opening line, or the error with which it ended."""
         self.ended = False
@@ -58,7 +58,7 @@ class RunningInput:
         self._reader.start()
 
     def committed(self, number: int, checkpoint: Json) -> None:
-        """Tell it that what a checkpoint covers is stored."""
+        """Acknowledge everything up to a checkpoint as stored."""
         self.process.send({"committed": {"n": number, "checkpoint": checkpoint}})
 
     def wait_for(self, condition: Callable[[Self], bool], timeout: float | None = None) -> None:
@@ -93,7 +93,7 @@ class RunningInput:
 
     @property
     def said(self) -> str:
-        """What it has written to standard error, and the errors that it has told the host."""
+        """Its standard error, and the errors that it has reported to the host."""
         return self.process.stderr() + shown(self.status)
 
     def _read(self) -> None:
@@ -145,7 +145,8 @@ class RunningOutput:
         self.process.send_text(b"".join(line + b"\n" for line in lines))
 
     def checkpoint(self, position: Json) -> None:
-        """Write a checkpoint and wait until it is acknowledged; Failed if the output ends before, with what it says."""
+        """Write a checkpoint and wait until it is acknowledged. Raises Failed, with the output's error, if it ends
+        first."""
         self._number += 1
         self.process.send({"checkpoint": position, "n": self._number})
         while (value := self.process.read()).get("n") != self._number:
@@ -199,7 +200,7 @@ def shown(status: Mapping[str, Any]) -> str:
 
 
 def derived(argv: Sequence[str], role: str, config: Mapping[str, Any], *, task: str = "t", **more: Any) -> list[Json]:
-    """Return the lines with which an `input` or `output` says what a task needs (the command `plan`)."""
+    """Return the lines that an `input` or `output` writes for the command `plan`."""
     with ProviderProcess(argv) as process:
         process.send(_opening("plan", role, config, task=task, **more))
         process.close()
