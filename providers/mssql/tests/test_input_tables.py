@@ -145,11 +145,14 @@ def test_cdc_that_is_off_is_an_error_that_says_how_to_enable_it(server: SqlServe
 def test_a_table_that_rests_is_looked_at_less_and_less_often_and_soon_again_after_a_change(
     server: SqlServer, many: Database
 ):
-    run = InputRun(config_of(server, "Orders", poll_interval="10ms", max_poll_interval="10s"), until=None)
+    polls = Polls()
+    server.seen.statements = polls
+    run = InputRun(config_of(server, "Orders", poll_interval="5ms", max_poll_interval="10s"), until=None)
     run.wait_for(lambda one: len(one.envelopes) == 1)
-    before = looks(server)
-    time.sleep(1.5)
-    assert looks(server) - before < 12, "10 ms, 20 ms, 40 ms ... are at most eight looks in 1.5 s"
+    before = len(polls.times)
+    run.wait_for(lambda _: len(polls.times) > before + 8)
+    first, last = polls.times[before], polls.times[before + 8]
+    assert last - first > 0.6, "the eight pauses after it are 5 ms, 10 ms, 20 ms ... 640 ms, or longer ones"
     with many.transaction() as t:
         t.insert("Orders", Id=2)
     run.wait_for(lambda one: len(one.envelopes) == 2)
@@ -160,8 +163,18 @@ def test_a_table_that_rests_is_looked_at_less_and_less_often_and_soon_again_afte
     run.stop()
 
 
-def looks(server: SqlServer) -> int:
-    return len([one for one in server.seen.statements if one == "SELECT sys.fn_cdc_get_max_lsn()"])
+class Polls(list[str]):
+    """The statements that a server has received, and when it was asked how far its log is captured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def append(self, text: str, /) -> None:
+        """Add a statement."""
+        super().append(text)
+        if text == "SELECT sys.fn_cdc_get_max_lsn()":
+            self.times.append(time.monotonic())
 
 
 def test_a_burst_on_several_tables_is_checkpointed_within_the_checkpoint_interval(server: SqlServer, many: Database):

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -211,7 +210,7 @@ def test_errors_are_sorted_by_what_may_help(kind, context):
         thing.create(context(), {"size": 3, "thing_name": "x"}, "i")
 
 
-def test_a_cancelled_request_asks_the_plugin_to_give_up(kind, context):
+def test_a_cancelled_request_asks_the_plugin_to_give_up(kind, context, asked):
     ctx = context()
     thing = kind()
     raised = []
@@ -224,7 +223,7 @@ def test_a_cancelled_request_asks_the_plugin_to_give_up(kind, context):
 
     thread = threading.Thread(target=create)
     thread.start()
-    time.sleep(0.2)
+    until(lambda: asked.calls("Create"), "the plugin to create it")
     ctx.cancelled = True
     thread.join(30)
     assert "given up" in str(raised[0])

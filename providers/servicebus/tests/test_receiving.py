@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,12 +125,14 @@ def test_changing_the_session_does_not_count_as_idle(folder: Folder, monkeypatch
     add(folder.bus, "q", requiresSession=True)
     for number in range(3):
         send(folder, "q", ServiceBusMessage("mine", session_id=str(number)))
-    at_once = Reader._disconnect
+    disconnect, passed = Reader._disconnect, [0.0]
 
     def slowly(reader: Reader) -> None:
-        time.sleep(0.6)
-        at_once(reader)
+        passed[0] += 60.0
+        disconnect(reader)
 
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], sleep=time.sleep)
+    monkeypatch.setattr("dstream_servicebus.reader.time", clock)
     monkeypatch.setattr(Reader, "_disconnect", slowly)
     given = {"connection_string": folder.bus.connection_string, "queue": "q", "sessions": True, "idle_seconds": 0.5}
     session = Emitted()

@@ -98,6 +98,10 @@ class Rig:
         view = open_backend("local", {}, root=self.folder).task("t").read()
         return [each.pid for each in view.processes if alive(each.pid, each.started)]
 
+    def written(self) -> int:
+        """How many bytes the sink has."""
+        return self.file.stat().st_size if self.file.exists() else 0
+
     def kill_somebody(self, host: subprocess.Popen[str], dice: random.Random) -> str:
         """Kill the host or one of its providers; return who it was."""
         victim = dice.choice(("host", "input", "output"))

@@ -8,6 +8,7 @@ from dstream.diagnostics import DiagnosticsError
 from dstream.plugins import ProviderInfo, Request, ResourceSession, session
 from dstream.plugins.session_options import SessionOptions
 from dstream.plugins.wire import encode
+from tests.events import until
 
 pytestmark = pytest.mark.processes
 
@@ -211,12 +212,11 @@ def test_an_overdue_answer_ends_the_process(start, monkeypatch):
 def test_a_crash_tells_whether_the_time_of_a_request_was_over(start):
     serving = start("""
 first, second, third = (json.loads(sys.stdin.readline()) for _ in range(3))
-time.sleep(0.3)
 sys.exit(70)
 """)
     answers = {}
     done = Answers()
-    for key, timeout in (("short", 0.1), ("long", 1000), ("none", None)):
+    for key, timeout in (("short", 1e-9), ("long", 1000), ("none", None)):
         request = Request("init", "t", key, timeout=timeout)
         serving.submit(request, lambda answer, key=key: (answers.update({key: answer}), done(answer)))
     done.wait(3)
@@ -268,15 +268,20 @@ open(sys.argv[0] + ".finished", "w").close()
     assert (tmp_path / "provider.py.finished").exists()
 
 
-def test_closing_waits_for_answers(start):
+def test_closing_waits_for_answers(start, tmp_path):
     serving = start("""
 for line in sys.stdin:
-    time.sleep(0.3)
+    while not os.path.exists(sys.argv[0] + ".answer"): time.sleep(0.01)
     say(id=json.loads(line)["id"], status="ok")
 """)
     done = Answers()
     serving.submit(Request("destroy", "t", "k"), done)
-    serving.close()
+    closing = threading.Thread(target=serving.close)
+    closing.start()
+    until(lambda: serving._closing, "the session to be closing")
+    assert not done.got
+    (tmp_path / "provider.py.answer").touch()
+    closing.join()
     assert [answer.status for answer in done.got] == ["ok"]
     refused = Answers()
     serving.submit(Request("destroy", "t", "k"), refused)
