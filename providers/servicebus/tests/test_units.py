@@ -71,7 +71,7 @@ def test_queues_are_named_by_the_template() -> None:
         (["x" * 260], {}, "260"),
         (["sales.Orders", "dbo.orders"], {}, "{schema}"),
         (["Orders"], {"queue_name": "{tables}"}, "there is no {tables}"),
-        (["Orders"], {"tables": ["Order"]}, "not among what the input delivers: Orders"),
+        (["Orders"], {"tables": ["Order"]}, "not among the tables of the input: Orders"),
         ([], {}, "list them"),
         ([], {"tables": ["dbo.*"]}, "name each table"),
         (["Orders"], {"entity": "topic"}, "at least one"),
