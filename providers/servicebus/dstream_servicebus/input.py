@@ -11,7 +11,7 @@ from dstream_servicebus.settings import InputSettings
 class ServiceBusInput(Input[InputSettings]):
     """Reads one queue or subscription. A message is completed only after its position is committed."""
 
-    preloads = ("azure.servicebus", "dstream_servicebus.access", "dstream_servicebus.reading")
+    preloads = ("azure.servicebus", "dstream_servicebus.clients", "dstream_servicebus.reader")
 
     def plan(self, config: InputSettings, context: PlanContext) -> Iterable[Resource | Stream]:
         """Require no objects: the queue belongs to its writer. Yield a stream unless messages are envelopes."""

@@ -20,8 +20,8 @@ class ServiceBusOutput(Output[OutputSettings]):
 
     preloads = (
         "azure.servicebus",
-        "dstream_servicebus.access",
-        "dstream_servicebus.messages",
+        "dstream_servicebus.clients",
+        "dstream_servicebus.outgoing_messages",
         "dstream_servicebus.routing",
         "dstream_servicebus.sender",
     )
