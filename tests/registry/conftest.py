@@ -105,13 +105,16 @@ class User:
         self.configure('provider = "c"', head=head)
 
     def publish(self, reference: str, text: str, *options: str, elsewhere: bool = True) -> str:
-        """Publish a counter for this platform, and another program for another one; return the manifest's digest."""
+        """Publish a counter for this platform, and another program for another one; return the manifest's digest.
+
+        A version that is there already is replaced, as by a publisher who moves tags.
+        """
         program = self.home / "program"
         program.write_text(counting(text))
         other = self.home / "elsewhere"
         other.write_text(f"not for this machine: {text}\n")
         more = ("-binary", f"{ELSEWHERE}={other}") if elsewhere else ()
-        said = self.done("providers", "publish", reference, "-binary", f"{HERE}={program}", *more, *options)
+        said = self.done("providers", "publish", reference, "-force", "-binary", f"{HERE}={program}", *more, *options)
         return next(word for word in said.split() if word.startswith("sha256:"))
 
     def cached(self) -> list[Path]:

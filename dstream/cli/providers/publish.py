@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from msgspec import Struct
@@ -31,6 +31,7 @@ class _Order(Struct, frozen=True):
     annotations: dict[str, str]
     sbom: bool
     platforms: tuple[Platform, ...]
+    force: bool
 
     def labelled(self, name: str, version: str, description: str = "") -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the tags, and the annotations for what has this name and version."""
@@ -55,6 +56,7 @@ class _Order(Struct, frozen=True):
 @option("tag", metavar="TAG", multiple=True, help="Additional tag, such as latest.")
 @option("annotation", metavar="NAME=VALUE", multiple=True, help="Such as org.opencontainers.image.source=URL.")
 @option("layout", type=click.Choice(["index", "files"]), default="index", help="How platforms are stored.")
+@flag("force", help="Replace a released version that has other content.")
 @flag("sbom", default=True, help="Add a software bill of materials in SPDX format (default).")
 def command(
     reference: str,
@@ -67,6 +69,7 @@ def command(
     tag: tuple[str, ...],
     annotation: tuple[str, ...],
     layout: str,
+    force: bool,
     sbom: bool,
 ) -> None:
     """Push a provider to a registry, for several platforms under one reference.
@@ -78,6 +81,9 @@ def command(
 
     With -image, PACKAGE is any folder with a Containerfile; by default it is built for linux_amd64 and linux_arm64,
     and REFERENCE has a tag.
+
+    A tag that is a version, such as v1.0.0, is released once: publishing other content under it is an error. The same
+    content has the same digest, so publishing it again changes nothing. Other tags, such as latest, move.
     """
     from dstream.registry.mirror_names import host_of
     from dstream.registry.oci.client import RegistryClient
@@ -106,6 +112,7 @@ def command(
         dict(_annotation(each) for each in annotation),
         sbom,
         tuple(parse_platform(each) for each in chosen),
+        force,
     )
     if image and package is not None:
         top, shown = _image(order, package)
@@ -154,7 +161,8 @@ def _artifact(
         digests = {each.filename: digest_of_file(path)[0] for each, path in files.items()}
         about = list_of_parts(name, version, parts, digests) if order.sbom else None
         pusher = Pusher(order.client, where.repository)
-        top = publish(pusher, files, tags, annotations, layout="files" if layout == "files" else "index", sbom=about)
+        kind: Literal["files", "index"] = "files" if layout == "files" else "index"
+        top = publish(pusher, files, tags, annotations, layout=kind, sbom=about, force=order.force)
         return top, {each: path.name for each, path in files.items()}
 
 
@@ -163,13 +171,16 @@ def _image(order: _Order, package: Path) -> tuple[Manifest, dict[Platform, str]]
     from dstream.plugins.container import find_engine
     from dstream.plugins.image_build import build_image, push_image
     from dstream.registry.oci.push import Pusher
-    from dstream.registry.packaging.publish import publish_images
+    from dstream.registry.packaging.publish import publish_images, refuse_released
     from dstream.registry.packaging.single_file import parts_of
     from dstream.registry.packaging.single_file import sbom as list_of_parts
 
     where, engine = order.where, find_engine()
     name, version = where.repository.rpartition("/")[2], (where.tag or "").removeprefix("v")
     tags, annotations = order.labelled(name, version)
+    pusher = Pusher(order.client, where.repository)
+    if not order.force:  # before the images of the platforms replace those of the release
+        refuse_released(pusher, tags)
     images = {}
     for each in order.platforms:
         # Not a version by its form, so that no constraint ever chooses the image of one platform.
@@ -178,7 +189,7 @@ def _image(order: _Order, package: Path) -> tuple[Manifest, dict[Platform, str]]
         images[each] = push_image(engine, order.client, one, each)
     digests = {f"{name}.{each}": image.digest for each, image in images.items()}
     about = list_of_parts(name, version, parts_of(package), digests) if order.sbom else None
-    top = publish_images(Pusher(order.client, where.repository), images, tags, annotations, sbom=about)
+    top = publish_images(pusher, images, tags, annotations, sbom=about, force=order.force)
     return top, {each: image.digest for each, image in images.items()}
 
 

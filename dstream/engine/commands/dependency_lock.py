@@ -252,7 +252,9 @@ def _current_digest(image: str, installer: Installer, newest: bool) -> str | Non
     try:
         source = installer.source(reference.registry, newest=newest)
         return source.manifest(reference.repository, reference.tag or "latest").digest
-    except (Unreachable, Denied):
+    except (Unreachable, Denied) as problem:
+        if newest and isinstance(problem, Unreachable):
+            raise
         return None
     except NotThere as problem:
         raise RegistryError(

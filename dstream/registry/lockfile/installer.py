@@ -156,6 +156,8 @@ class Installer(Struct):
             tags = self.source(reference.registry, newest=upgrade).tags(reference.repository)
             where = reference.name
         except Unreachable:
+            if upgrade:
+                raise  # what the cache has is no newer version
             tags = [tag for tag in self.cache.tags(reference) if self._cached(reference.at(tag=tag)) is not None]
             if not tags:
                 raise
@@ -183,7 +185,7 @@ class Installer(Struct):
             )
         except Unreachable:
             cached = self._cached(reference)
-            if cached is None:
+            if cached is None or newest:
                 raise
             return cached
         self.cache.keep(found.raw)

@@ -21,7 +21,11 @@ ARTIFACT_TYPE = "application/vnd.dstream.provider.v1"
 BINARY_TYPE = "application/vnd.dstream.provider.binary.v1"
 TITLE = "org.opencontainers.image.title"
 _NO_FILES = ("attestation-manifest",)
-_PACKED = ("+gzip", ".gzip", "+zstd", "tar")
+UNPACKED = "io.deis.oras.content.unpack"
+"""The annotation of a folder that `oras push` has packed."""
+_COMPRESSED = ("+gzip", ".gzip", "+zstd")
+_PACKED = (*_COMPRESSED, "tar")
+"""`oras push REF plugin.linux_amd64` calls a file a tar, too: a name of a platform counts for more than the type."""
 _NEUTRAL_CONFIGS = frozenset({"application/vnd.oci.empty.v1+json", "application/vnd.unknown.config.v1+json"})
 
 
@@ -82,8 +86,16 @@ def _files(
     source: Source, repository: str, manifest: Manifest, platform: Platform | None = None
 ) -> dict[Platform, Descriptor]:
     """Return the executables of one manifest by the platforms in their names, otherwise the only one for `platform`."""
-    layers = [each for each in manifest.descriptors("layers") if not each.media_type.endswith(_PACKED)]
-    named = {found: each for each in layers if (found := platform_of_file(each.annotations.get(TITLE, "")))}
+    everything = [each for each in manifest.descriptors("layers") if UNPACKED not in each.annotations]
+    named: dict[Platform, Descriptor] = {}
+    for each in everything:
+        found = platform_of_file(each.annotations.get(TITLE, ""))
+        if found is None or each.media_type.endswith(_COMPRESSED):
+            continue
+        if named.setdefault(found, each).digest != each.digest:
+            detail = f"{repository}@{manifest.digest} in {source.place} contains two different files for {found}."
+            raise RegistryError("Malformed manifest", detail)
+    layers = [each for each in everything if not each.media_type.endswith(_PACKED)]
     if named or not layers:
         return named
     binaries = [each for each in layers if each.media_type == BINARY_TYPE] or layers

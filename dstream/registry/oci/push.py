@@ -93,9 +93,20 @@ class Pusher:
         except NotThere:
             return False
 
+    @property
+    def place(self) -> str:
+        """The repository's name in messages."""
+        return f"{self._client.host}/{self._client.path(self._repository)}"
+
+    def digest_of(self, tag: str) -> str | None:
+        """Return the digest of a tag, None if the repository does not have it."""
+        try:
+            return self._client.manifest(self._repository, tag).digest
+        except NotThere:
+            return None
+
     def _refused(self, what: str, answer: urllib3.BaseHTTPResponse) -> RegistryError:
-        place = f"{self._client.host}/{self._client.path(self._repository)}"
-        detail = f"{place} rejected {what}: {reason_of(answer)}"
+        detail = f"{self.place} rejected {what}: {reason_of(answer)}"
         return RegistryError("Registry push rejected", detail)
 
 

@@ -30,6 +30,8 @@ _COMPILED = (".so", ".pyd", ".dylib")
 _LEFT_OUT = ("__pycache__", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 _PREFIXES = ("dstream-in-", "dstream-out-", "dstream-resource-")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_NO_TIME = "1980-01-01T00:00:00Z"
+"""SPDX requires a time."""
 _MAIN = "import {module}\n\n{module}.{function}()\n"
 
 
@@ -193,11 +195,15 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def created() -> str:
-    """Return the time of a build: SOURCE_DATE_EPOCH (https://reproducible-builds.org) if it is set, otherwise now."""
+def created() -> str | None:
+    """Return SOURCE_DATE_EPOCH (https://reproducible-builds.org) as a time, None if it is not set.
+
+    The time of a build is left out otherwise: the same content has the same digest.
+    """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    when = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if not (epoch and epoch.isascii() and epoch.isdigit()):
+        return None
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def sbom(name: str, version: str, parts: tuple[Part, ...], files: Mapping[str, str]) -> bytes:
@@ -231,7 +237,7 @@ def sbom(name: str, version: str, parts: tuple[Part, ...], files: Mapping[str, s
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": f"{name}-{version}",
         "documentNamespace": f"https://spdx.org/spdxdocs/{name}-{version}-{identity}",
-        "creationInfo": {"created": created(), "creators": ["Tool: dstream"]},
+        "creationInfo": {"created": created() or _NO_TIME, "creators": ["Tool: dstream"]},
         "packages": packages,
         "files": [
             {
