@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
@@ -32,7 +33,8 @@ def parse_json(text: bytes | str, *, limit: int = MAX_BYTES) -> Any:
         raise InvalidJson("it is not UTF-8") from None
     except ValueError as problem:
         raise InvalidJson(str(problem)) from None
-    _check_depth(value)
+    if is_too_deep(value):
+        raise InvalidJson(f"it is nested more than {MAX_DEPTH} levels deep")
     if "\\u" in decoded:
         _check_characters(value)
     return value
@@ -51,11 +53,20 @@ def is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_too_deep(value: object) -> bool:
+    """Return whether a JSON value is nested more than MAX_DEPTH levels deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return False
+    return True
+
+
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise InvalidJson(f"it has the name {twice[:100]!r} twice in one object")
     return found
 
@@ -74,16 +85,7 @@ def _refuse(constant: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_finite, parse_constant=_refuse)
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for each in level for inner in _inside(each)]
-        if not level:
-            return
-    raise InvalidJson(f"it is nested more than {MAX_DEPTH} levels deep")
-
-
-def _inside(value: Any) -> list[Any]:
+def _inside(value: object) -> list[object]:
     """Return the objects and lists directly in a value."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [each for each in items if isinstance(each, dict | list)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from dstream.bounded_json import is_too_deep
 from dstream.plugins.wire import decode_object
 
 POSITION_LIMIT = 64 * 1024
@@ -87,6 +88,8 @@ class CheckpointTracker:
         number = form.get("n") if form is not None else None
         if form is None or not isinstance(number, int) or isinstance(number, bool):
             raise ProtocolBroken("output", f"wrote an acknowledgement without a number: {line[:200]!r}")
+        if is_too_deep(form.get("checkpoint")):  # it can be read, and not be written again
+            raise ProtocolBroken("input", f"wrote a checkpoint that is nested too deeply: {line[:200]!r}")
         with self._lock:
             if number > self._last_sent:
                 raise ProtocolBroken("output", f"acknowledged checkpoint {number}, which was never sent.")

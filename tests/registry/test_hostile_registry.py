@@ -383,6 +383,12 @@ def test_the_reader_refuses_what_two_readers_may_understand_differently(text: st
         parse_json(text)
 
 
+def test_a_name_that_is_repeated_among_many_is_found_without_delay() -> None:
+    many = ",".join(f'"{number}":1' for number in range(200_000))
+    with pytest.raises(InvalidJson, match="'199999' twice"):
+        parse_json(f'{{{many},"199999":2}}')
+
+
 def test_the_reader_reads_what_is_right() -> None:
     value = {"a": [1, 2.5, -0.0, "\U0001f600", None, True], "b": {"": {}}}
     assert parse_json(json.dumps(value)) == value

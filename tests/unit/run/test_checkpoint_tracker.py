@@ -62,3 +62,13 @@ def test_an_input_has_to_count_and_to_be_brief(wrong):
     with pytest.raises(ProtocolBroken) as problem:
         CheckpointTracker().sent(wrong, 0)
     assert problem.value.side == "input"
+
+
+@pytest.mark.parametrize("depth", [65, 300, 900, 5000])
+def test_a_checkpoint_that_could_not_be_written_again_is_refused(depth):
+    deep = line(1, '{"p":' + "[" * depth + "]" * depth + "}")
+    tracker = CheckpointTracker()
+    tracker.sent(deep, 1)
+    with pytest.raises(ProtocolBroken):
+        tracker.acknowledged(deep)
+    assert tracker.take() is None
