@@ -44,7 +44,11 @@ class MachineRecords:
         except OSError:
             return None
         mac, content = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        return content if hmac.compare_digest(mac, _mac(key, kind, name, content)) else None
+        if not hmac.compare_digest(mac, _mac(key, kind, name, content)):
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self._path(kind, name))  # for `drop_unused`
+        return content
 
     def write(self, kind: str, name: str, content: bytes) -> bool:
         """Keep a record; return whether it could be written."""
@@ -59,7 +63,7 @@ class MachineRecords:
         return True
 
     def drop_unused(self, before: float) -> None:
-        """Remove the records that were written before a time, in seconds since 1970; they are found out again."""
+        """Remove the records that were last used before a time, in seconds since 1970; they are found out again."""
         for path in self._folder.glob("records/*/*"):
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < before:

@@ -165,7 +165,7 @@ def test_an_image_is_published_for_two_platforms_from_a_folder_with_a_containerf
     assert f'digest = "{digest}"' in user.lock.read_text()
     assert shown(user.done("run", "-unapplied")) == ["1", "2", "3"]
     (package / "Containerfile").unlink()
-    ended = user.dstream("providers", "publish", reference, "dstream-in-boxed", "-image", "-no-sbom")
+    ended = user.dstream("providers", "publish", reference, "dstream-in-boxed", "-image", "-no-sbom", "-force")
     assert "Image build failure" in ended.said
 
 

@@ -96,7 +96,10 @@ def test_records_that_are_not_used_are_dropped(folder):
     records = MachineRecords(folder)
     records.write("probe", "a", b"answer")
     written = only(folder).stat().st_mtime
-    records.drop_unused(written - 1)
+    os.utime(only(folder), (written - 900, written - 900))
     assert records.read("probe", "a") == b"answer"
-    records.drop_unused(written + 1)
+    records.drop_unused(written - 1)
+    assert records.read("probe", "a") == b"answer", "reading is using"
+    os.utime(only(folder), (written - 900, written - 900))
+    records.drop_unused(written - 1)
     assert records.read("probe", "a") is None

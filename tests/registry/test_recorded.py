@@ -38,7 +38,7 @@ class Recorded:
         program = self.user.home / "program"
         program.write_text(text.replace("import sys\n", note, 1))
         said = self.user.done(
-            "providers", "publish", f"{self.repository}:v1.0.0", "-binary", f"{HERE}={program}", *options
+            "providers", "publish", f"{self.repository}:v1.0.0", "-force", "-binary", f"{HERE}={program}", *options
         )
         return next(word for word in said.split() if word.startswith("sha256:"))
 

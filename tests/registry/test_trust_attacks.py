@@ -6,6 +6,8 @@ import pytest
 
 from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import DiagnosticsError
+from dstream.engine.commands.validate import lint
+from dstream.engine.setup.operation import OperationInputs
 from dstream.registry.lockfile.lock_file import read_lock
 from dstream.registry.trust.blocks import read_policies
 from dstream.registry.trust.machine_trust import machine_trust
@@ -162,6 +164,14 @@ def test_a_trust_block_that_can_match_nothing_is_an_error_with_its_place(pattern
     assert found.summary == "Trust block without effect"
     assert why in found.detail
     assert found.subject is not None and found.subject.start.line == 2
+
+
+def test_lint_finds_a_block_without_effect_though_no_provider_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "dstream.hcl").write_text('dstream {\n  trust "*:*" {\n    keys = ["x.pub"]\n  }\n}\n')
+    found = lint(OperationInputs(tmp_path), start=False)
+    assert [(each.summary, each.subject.start.line) for each in found.diagnostics if each.subject] == [
+        ("Trust block without effect", 2)
+    ]
 
 
 @pytest.mark.parametrize(

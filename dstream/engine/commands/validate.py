@@ -30,6 +30,7 @@ from dstream.engine.providers.implied_type import object_type
 from dstream.engine.providers.offline_schemas import OfflineSchemas
 from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec
 from dstream.engine.providers.task_instance import task_instance
+from dstream.engine.providers.trust_policy import configured_trust
 from dstream.engine.setup.block_graph import provider_of, references_outside_blocks
 from dstream.engine.setup.operation import Operation, OperationInputs, open_operation
 from dstream.lang import Unknown, evaluate, evaluate_body
@@ -90,6 +91,7 @@ def lint(given: OperationInputs, *, start: bool | None = None) -> LintResult:
     except DiagnosticsError as problem:
         return LintResult(tuple(problem.diagnostics), _texts(problem.diagnostics))
     try:
+        configured_trust(operation.config)
         order = operation.graph.in_order()
     except DiagnosticsError as problem:
         return LintResult(tuple(problem.diagnostics), operation.config.sources)

@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct, field
+from msgspec import Struct, ValidationError, convert, field
 
+from dstream.bounded_json import InvalidJson, parse_object
 from dstream.diagnostics import DiagnosticsError, error
 from dstream_state import Backend
 
@@ -55,11 +56,11 @@ def recorded_backend(root: Path) -> BackendRecord | None:
     """
     path = root / DATA_DIR / _FILE
     try:
-        form = json.loads(path.read_text("utf-8"))
-        record = BackendRecord(form["type"], form["place"], form["settings"], form["overrides"])
+        form = parse_object(path.read_bytes())
+        record = convert({name: form[name] for name in ("type", "place", "settings", "overrides")}, BackendRecord)
     except FileNotFoundError:
         record = BackendRecord("local", "local state in .dstream/state")
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, InvalidJson, ValidationError, KeyError) as problem:
         why = f"{type(problem).__name__}: {problem}"
         detail = f"{path} cannot be read ({why}). Delete it, then run: dstream init -reconfigure"
         raise DiagnosticsError(error("Unreadable backend record", detail)) from problem
