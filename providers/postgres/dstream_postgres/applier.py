@@ -9,7 +9,7 @@ source may have changed several rows whose constraints hold only together.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ from dstream_sdk import InvalidError
 _SINGLES = 24
 """So many rows are tried one by one; more are halved first."""
 _WORTH_COPYING = 12
+_WORTH_AN_INDEX = 50
+"""Fewer rows are looked up in an index anyway."""
 _COPIED_AT_ONCE = 256 * 1024
 """Bytes that COPY is handed in one call."""
 _FOREIGN_KEY, _MISSING = "23503", "22012"
@@ -141,13 +143,13 @@ class Applier:
             case Kind.UPDATE:
                 self._update(table, found)
             case Kind.PATCH if len(found) > 1 and self._plain(found):
-                if self._execute(statements.update(table, found)) != len(found):
+                if self._by_index(statements.update, table, found) != len(found):
                     raise _Missing
             case Kind.MOVE if len(found) > 1 and _exchanges(run.kind, table, found[0]):
                 if self._execute(statements.exchange(table, found)) != len(found):
                     raise _Missing
             case Kind.DELETE if self._plain(found):
-                self._execute(statements.delete(table, found))
+                self._by_index(statements.delete, table, found)
             case Kind.TRUNCATE:
                 self._truncate(run.tables)
             case _:
@@ -185,10 +187,24 @@ class Applier:
                 self._execute(statements.one(table, row))
         elif not statements.changes_anything(table, first):
             self._execute(statements.insert(table, found))
-        elif self._execute(statements.update(table, found)) != len(found):
+        elif self._by_index(statements.update, table, found) != len(found):
             if any(column.always for column in statements.columns_of(first, table)):
                 raise _Missing
             self._execute(statements.insert(table, found))
+
+    def _by_index(
+        self, statement: Callable[[TargetTable, Sequence[Row]], bytes], table: TargetTable, found: Sequence[Row]
+    ) -> int:
+        """Run a statement that finds rows by their keys, and return how many it changed.
+
+        The server may prefer to read a table of up to a million rows rather than to look up some thousand of them: with
+        a hash join. The next batch reads it again.
+        """
+        if len(found) < _WORTH_AN_INDEX or not table.arbiter(found[0].key_columns):
+            return self._execute(statement(table, found))
+        changed = self._execute(b"SET LOCAL enable_hashjoin = off; " + statement(table, found))
+        self._execute(b"RESET enable_hashjoin")
+        return changed
 
     def _truncate(self, tables: Sequence[TargetTable]) -> None:
         self._execute(b"SAVEPOINT empty")

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg2
 from msgspec.structs import replace
 
-from dstream_postgres import statements
+from dstream_postgres import equal_rows, statements
 from dstream_postgres.applier import NO_ROW, Rejected
 from dstream_postgres.database import rows
 from dstream_postgres.rows import Operation, Row, Values
@@ -109,11 +109,11 @@ class Recount:
             cursor.execute("SAVEPOINT recount")
             try:
                 if surplus_others:
-                    cursor.execute(statements.written_now(self._table, next(iter(self._named.values()))))
+                    cursor.execute(equal_rows.written_now(self._table, next(iter(self._named.values()))))
                     places = [place for place, digest in cursor.fetchall() if digest not in now]
                     if len(places) != surplus_others:
                         return False
-                    cursor.execute(statements.delete_places(self._table, places))
+                    cursor.execute(equal_rows.delete_places(self._table, places))
                 for digest, surplus in less.items():
                     for _ in range(surplus):
                         cursor.execute(statements.delete_equal(self._table, by_digest[digest]))
@@ -134,7 +134,7 @@ class Recount:
             try:
                 for start in range(0, len(named), _AT_A_TIME):
                     part = named[start : start + _AT_A_TIME]
-                    cursor.execute(statements.count_equal(self._table, [row for _, row in part]))
+                    cursor.execute(equal_rows.count_equal(self._table, [row for _, row in part]))
                     for place, digest, count in cursor.fetchall():
                         self._digests[part[place][0]] = digest
                         counts[digest] = count

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dstream_postgres.names import quote
 from dstream_postgres.rows import Operation, Row, Values
 from dstream_postgres.target import TargetColumn, TargetTable
-from dstream_postgres.values import NULL, field, literal, nested, plain, tuples
+from dstream_postgres.values import NULL, array, field, literal, nested, plain, tuples
 
 
 def columns_of(row: Row, table: TargetTable) -> tuple[TargetColumn, ...]:
@@ -67,18 +67,39 @@ def update(table: TargetTable, rows: Sequence[Row]) -> bytes:
     names = {column.name: f"c{number}" for number, column in enumerate(columns)}
     extra = [table.columns[name] for name in keys if name not in names]
     names |= {column.name: f"k{number}" for number, column in enumerate(extra)}
-    listed = [_tuple(rows[0], columns, table, cast=True, more=[(rows[0].key_data, extra)])]
-    if extra:
-        listed += [_tuple(row, columns, table, more=[(row.key_data, extra)]) for row in rows[1:]]
-    elif len(rows) > 1:
-        listed.append(_tuples(rows[1:], columns, table))
+    source = None
+    if not extra and len(columns) == len(rows[0].columns):
+        source = _arrays(columns, [row.data for row in rows])
+    if source is None:
+        listed = [_tuple(rows[0], columns, table, cast=True, more=[(rows[0].key_data, extra)])]
+        if extra:
+            listed += [_tuple(row, columns, table, more=[(row.key_data, extra)]) for row in rows[1:]]
+        elif len(rows) > 1:
+            listed.append(_tuples(rows[1:], columns, table))
+        source = b"(VALUES " + b", ".join(listed) + b")"
     changed, fixed = _changes(columns, keys, names, "d")
     same = [f"t.{quote(name)} = d.{names[name]}" for name in keys]
     return (
-        f"UPDATE {table.only} AS t SET {changed} FROM (VALUES ".encode()
-        + b", ".join(listed)
-        + f") AS d ({', '.join(names.values())}) WHERE {' AND '.join(same + fixed)}".encode()
+        f"UPDATE {table.only} AS t SET {changed} FROM ".encode()
+        + source
+        + f" AS d ({', '.join(names.values())}) WHERE {' AND '.join(same + fixed)}".encode()
     )
+
+
+def _arrays(columns: Sequence[TargetColumn], rows: Sequence[Values]) -> bytes | None:
+    """Rows as a table made of an array for each column: the server parses it in half the time of VALUES.
+
+    None for one row, or where a value or its type does not go into an array as it is.
+    """
+    if len(rows) < 2 or not columns or any(column.json or not column.listed for column in columns):
+        return None
+    arrays = []
+    for column, values in zip(columns, zip(*[row.values() for row in rows], strict=True), strict=True):
+        text = array(values, column)
+        if text is None:
+            return None
+        arrays.append(text)
+    return b"unnest(" + b", ".join(arrays) + b")"
 
 
 def changes_anything(table: TargetTable, row: Row) -> bool:
@@ -88,10 +109,12 @@ def changes_anything(table: TargetTable, row: Row) -> bool:
 
 def delete(table: TargetTable, rows: Sequence[Row]) -> bytes:
     """Delete rows by their keys, which have no NULL unless it is one row."""
-    text = b"\n".join([row.key for row in rows])
-    if len(rows) > 1 and plain(text) and not any(table.columns[name].json for name in rows[0].key_columns):
-        names = ", ".join(f"t.{quote(name)}" for name in rows[0].key_columns)
-        return f"DELETE FROM {table.only} AS t WHERE ({names}) IN (".encode() + tuples(text) + b")"
+    keys = rows[0].key_columns
+    source = _arrays([table.columns[name] for name in keys], [row.key_data for row in rows])
+    if source is not None:
+        same = " AND ".join(f"t.{quote(name)} = d.k{number}" for number, name in enumerate(keys))
+        names = ", ".join(f"k{number}" for number in range(len(keys)))
+        return f"DELETE FROM {table.only} AS t USING ".encode() + source + f" AS d ({names}) WHERE {same}".encode()
     return f"DELETE FROM {table.only} AS t WHERE ".encode() + _by_keys(table, [row.key_data for row in rows])
 
 
@@ -247,7 +270,7 @@ def _one_equal(table: TargetTable, row: Row) -> bytes:
     Only of the present values the envelope says which null is JSON's: of earlier ones, a null stands for either.
     """
     unclear = unclear_nulls(table, row.old_key_data) if row.old_key_data else ()
-    own, required = _complete(table, row.old_key_data or row.key_data, row.json_nulls, unclear)
+    own, required = compared(table, row.old_key_data or row.key_data, row.json_nulls, unclear)
     names = [f"e.{quote(name)}" for name in unclear]
     either = "".join(f" AND ({name} IS NULL OR {name}::text = 'null')" for name in names)
     return (
@@ -262,47 +285,16 @@ def unclear_nulls(table: TargetTable, values: Values) -> tuple[str, ...]:
     return tuple(name for name, value in values.items() if table.columns[name].json and bytes(value) == b"null")
 
 
-def _complete(
+def compared(
     table: TargetTable, values: Values, json_nulls: Sequence[str], left_out: Sequence[str]
 ) -> tuple[str, bytes]:
-    """The row `e` of a table as a ROW, and a ROW of literals to compare it with."""
+    """The row `e` of a table as a ROW, and a ROW of literals to compare it with; generated columns are left out."""
     columns = [table.columns[name] for name in values if not table.columns[name].generated and name not in left_out]
     required = b", ".join(
         literal(bytes(values[column.name]), column, table, column.name in json_nulls) + f"::{column.full_type}".encode()
         for column in columns
     )
     return f"ROW({', '.join(f'e.{quote(column.name)}' for column in columns)})", b"ROW(" + required + b")"
-
-
-def count_equal(table: TargetTable, rows: Sequence[Row]) -> bytes:
-    """Count the rows that equal each row: (place in `rows`, digest of the row as it is stored, count).
-
-    The rows have the same columns, and no earlier values.
-    """
-    compared = [_complete(table, row.key_data, row.json_nulls, ()) for row in rows]
-    listed = b", ".join(b"(%d, %s::text)" % (place, literals) for place, (_, literals) in enumerate(compared))
-    return (
-        b"SELECT v.place, md5(v.text), count(c.text) FROM (VALUES " + listed
-        + f") AS v (place, text) LEFT JOIN (SELECT {compared[0][0]}::text FROM {table.only} AS e) AS c (text)".encode()
-        + b" ON c.text = v.text GROUP BY v.place, v.text"
-    )  # fmt: skip
-
-
-def written_now(table: TargetTable, row: Row) -> bytes:
-    """The rows that the open transaction has written: (place in the table, digest as `count_equal` makes it)."""
-    own, _ = _complete(table, row.key_data, row.json_nulls, ())
-    epoch = "(pg_current_xact_id()::text::bigint >> 32 << 32)"
-    return (
-        f"SELECT ROW(e.tableoid, e.ctid)::text, md5({own}::text) FROM {table.only} AS e"
-        " WHERE CASE WHEN age(e.xmin) <= age(pg_current_xact_id()::xid)"
-        f" THEN pg_xact_status(({epoch} + e.xmin::text::bigint)::text::xid8) = 'in progress' END"
-    ).encode()
-
-
-def delete_places(table: TargetTable, places: Sequence[str]) -> bytes:
-    """Delete the rows at places that `written_now` returned."""
-    listed = ", ".join(f"'{place}'" for place in places)
-    return f"DELETE FROM {table.only} AS t WHERE ROW(t.tableoid, t.ctid)::text IN ({listed})".encode()
 
 
 def _by_keys(table: TargetTable, keys: Sequence[Values]) -> bytes:

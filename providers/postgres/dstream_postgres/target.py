@@ -18,7 +18,8 @@ _COLUMNS = """
 SELECT a.attname::text, format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
   (WITH RECURSIVE t(oid, base) AS (SELECT p.oid, p.typbasetype FROM pg_type p WHERE p.oid = a.atttypid UNION ALL
    SELECT p.oid, p.typbasetype FROM pg_type p JOIN t ON p.oid = t.base) SELECT oid::bigint FROM t WHERE base = 0),
-  a.attnotnull, a.attgenerated <> '', a.attidentity = 'a'
+  a.attnotnull, a.attgenerated <> '', a.attidentity = 'a',
+  (SELECT typarray <> 0 AND typcategory <> 'A' AND typdelim = ',' FROM pg_type WHERE oid = a.atttypid)
 FROM pg_attribute a WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 _TREE = "SELECT %s::oid AS relid UNION SELECT relid FROM pg_partition_tree(%s::oid)"
@@ -53,6 +54,8 @@ class TargetColumn:
     generated: bool
     always: bool
     """GENERATED ALWAYS AS IDENTITY: SQL takes no other value in an UPDATE."""
+    listed: bool = False
+    """Whether its type has arrays, with commas between the elements, and `unnest` gives the elements back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +207,8 @@ class Target:
                 "without an error. Give the role BYPASSRLS, or exempt it from the policies as the table's owner.",
             )
         columns = {
-            name: TargetColumn(name, plain, full, base in _JSON_TYPES, base in _TEXT_TYPES, required, generated, always)
-            for name, plain, full, base, required, generated, always in rows(self._connection, _COLUMNS, (oid,))
+            name: TargetColumn(name, plain, full, base in _JSON_TYPES, base in _TEXT_TYPES, *more)
+            for name, plain, full, base, *more in rows(self._connection, _COLUMNS, (oid,))
         }
         indexes = rows(self._connection, _INDEXES, (oid, oid, oid))
         ((triggers, references),) = rows(self._connection, _TRIGGERS, (oid, oid))

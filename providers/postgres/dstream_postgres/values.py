@@ -6,6 +6,8 @@ Both are read by the input function of the column's type, as the values in a dum
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from dstream_postgres import json_text
 from dstream_postgres.names import quote
@@ -71,6 +73,12 @@ def tuples(text: bytes) -> bytes:
         text = _BARE_NULL.sub(b"\0", text)  # JSON has no such character in a string
     text = text.replace(b"'", b"''").replace(b'"', b"").replace(b"\t", b"', '").replace(b"\n", b"'), ('")
     return (b"('" + text + b"')").replace(b"'\0'", NULL)
+
+
+def array(values: Iterable[Any], column: TargetColumn) -> bytes | None:
+    """Plain values of one column as an array; None where one is not plain. JSON's quotes are those of elements."""
+    text = b",\n".join(values)  # no value holds a newline, which is nothing in an array
+    return _quoted(b"{" + text + b"}") + f"::{column.type}[]".encode() if plain(text) else None
 
 
 def _quoted(text: bytes) -> bytes:
