@@ -18,7 +18,7 @@ from dstream.engine.setup.operation import OperationInputs, open_operation
 from dstream.engine.setup.untrusted import Untrusted
 from dstream.plan import Plan
 
-PROCESSOR_SECONDS = 120
+PROCESSOR_SECONDS = 60
 """The processor time of the plan, and of each provider that it starts."""
 MEMORY_BYTES = 1 << 30
 """The memory that the plan may take, and each provider that it starts."""

@@ -32,7 +32,7 @@ def confine(config: Path, untrusted: Untrusted) -> Confinement:
     """
     root = config if config.is_dir() else config.parent
     around = Confinement(Path(), (), {})
-    if not config.is_absolute() and (stray := around.stray(config)) is not None:
+    if (stray := around.stray(config)) is not None:
         raise DiagnosticsError(stray)
     confinement = Confinement(root, untrusted.env, os.environ)
     if untrusted.state is None:

@@ -180,7 +180,8 @@ def test_a_symbolic_link_to_a_file_that_is_read_as_configuration_is_refused(chec
 def test_a_symbolic_link_on_the_way_to_what_the_command_line_names_is_refused(checkout):
     (checkout / "folder").symlink_to("../outside")
     (checkout / "prod.dsvars").symlink_to("../outside/token")
-    for options in ({"var_file": ("prod.dsvars",)}, {"var_file": ("folder/token",)}, {"config": "folder"}):
+    folders = ({"config": "folder"}, {"config": str(checkout / "folder")})
+    for options in ({"var_file": ("prod.dsvars",)}, {"var_file": ("folder/token",)}, *folders):
         assert "File outside the project" in Planned("", **options).shown
 
 
