@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,6 +55,8 @@ def choose(name: str, names: Iterable[str], what: str) -> str:
     if discarded():
         return ""
     known = sorted(names)
+    import difflib
+
     near = difflib.get_close_matches(name, known, 3, 0.6)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     if not known:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -115,7 +114,7 @@ def _make_key(folder: Path) -> bytes:
         path.unlink()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         made = Path(scratch, "key")
-        _replace(made, secrets.token_bytes(_KEY_BYTES))
+        _replace(made, os.urandom(_KEY_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(made, path)  # of two processes, the first one's key stays
     key = _read_key(path)

@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -336,6 +335,8 @@ class LocalStorage:
             yield
         except OSError as error:
             if error.filename is None:
+                import shutil
+
                 room = shutil.disk_usage(self._place).free if self._place.exists() else 0
                 raise StateUnavailable(f"{self._folder}: {error.strerror} ({room} bytes free there)") from error
             raise StateUnavailable(f"{error.filename}: {error.strerror}") from error

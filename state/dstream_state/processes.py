@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,7 @@ _PROC = Path("/proc/self/stat").exists()
 @cache
 def this_host() -> str:
     """Return `hostname`, or `hostname/boot-namespace` where the system tells both."""
-    name = socket.gethostname()
+    name = os.uname().nodename
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
         namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from dstream.config.blocks import Condition
@@ -25,6 +24,8 @@ from dstream.diagnostics import Diagnostic, error
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ` Did you mean "x"?` for the closest name, or an empty string."""
+    import difflib
+
     found = difflib.get_close_matches(name, list(names), 1, 0.6)
     return f' Did you mean "{found[0]}"?' if found else ""
 

@@ -10,7 +10,6 @@ import hashlib
 import marshal
 import os
 import sys
-import tempfile
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +88,8 @@ def _read(path: Path) -> Table | None:
 
 
 def _write(path: Path, made: Table) -> None:
+    import tempfile
+
     rules = tuple((rule.origin, rule.name, rule.size, rule.splices, rule.passes) for rule in made.rules)
     data = marshal.dumps((made.actions, made.gotos, rules, made.starts, made.ends))
     try:

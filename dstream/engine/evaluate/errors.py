@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
 from dstream.diagnostics import Diagnostic, SourceRange, error
@@ -11,6 +10,8 @@ from dstream.diagnostics import Diagnostic, SourceRange, error
 def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
     """Return the error for an address that names nothing."""
     shown = [name for name in names if name.split(".", 1)[0] not in ("var", "local", "output", "provider")]
+    import difflib
+
     near = difflib.get_close_matches(target, shown, n=1)
     hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(shown)) or 'none'}."
     return error("Unknown address", f"Neither the configuration nor the state has {target}.{hint}")

@@ -5,7 +5,6 @@ Covers the keywords in `dstream.plugins.schema_keywords`; a schema with others i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -139,6 +138,8 @@ def _object_problems(schema: Mapping[str, Any], value: Mapping[str, Any], path: 
             if item is not None:
                 yield from problems_of(properties[name], item, (*path, name))
         elif rest is False:
+            import difflib
+
             near = difflib.get_close_matches(name, list(properties), n=1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(properties))}"
             yield (*path, name), f"there is no such argument; {hint}"

@@ -5,7 +5,6 @@ Covers the keywords of JSON Schema that `dstream.plugins.schema_keywords` lists,
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -121,6 +120,8 @@ def _written(path: Path) -> str:
 def _unknown_name(
     name: str, properties: Mapping[str, Any], subject: SourceRange, what: str, address: str
 ) -> Diagnostic:
+    import difflib
+
     near = difflib.get_close_matches(name, list(properties), n=1)
     known = sorted(each for each, part in properties.items() if "x-alias-of" not in part)
     hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(known) or 'nothing'}."

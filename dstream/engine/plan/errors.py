@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
 from msgspec.structs import replace
@@ -136,6 +135,8 @@ def sensitive_identity(desired: DesiredObject, name: str) -> Diagnostic:
 
 def unknown_type(type_: str, info: ProviderInfo, subject: SourceRange | None) -> Diagnostic:
     """Return the error for a resource type that the provider does not have."""
+    import difflib
+
     near = difflib.get_close_matches(type_, list(info.resources), n=1)
     hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(sorted(info.resources)) or 'none'}."
     return error("Unknown resource type", f"The provider {info.name} has no type {type_}. {hint}", subject)
