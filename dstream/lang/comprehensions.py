@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from dstream.config.syntax import tree
 from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.lang.convert import is_primitive, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_all, evaluate_inner
-from dstream.lang.errors import problem, sentence
+from dstream.lang.errors import discarding, problem, sentence
 from dstream.lang.operators import OperatorError, truth
 from dstream.lang.scope import Scope
 from dstream.lang.types import ConversionError
@@ -72,6 +73,7 @@ def _for(expr: tree.For, scope: Scope) -> Value:
     if isinstance(collection, Unknown):
         refuse_primitive(collection, expr.collection)
         every_element = expr.key is None and expr.condition is None
+        marks = _marks_of_choice(expr, scope, marks)
         return mark(Unknown(not_null=True, lengths=collection.lengths if every_element else (0, None)), marks)
     items: list[Value] = []
     groups: dict[str, list[Value]] = {}
@@ -116,6 +118,18 @@ def _for(expr: tree.For, scope: Scope) -> Value:
     if expr.key is None:
         return mark(items, marks)
     return mark(_sorted(dict(groups) if expr.grouping else made), marks)
+
+
+def _marks_of_choice(expr: tree.For, scope: Scope, marks: Marks) -> Marks:
+    """Return the origins of a condition and a key, too, which decide what an unknown collection gives."""
+    names = [expr.value_name] if expr.key_name is None else [expr.key_name, expr.value_name]
+    inner = scope.bind(dict.fromkeys(names, Unknown()))
+    for part in (expr.condition, expr.key):
+        with suppress(DiagnosticsError), discarding():
+            found = evaluate_inner(part, inner) if part is not None else None
+            if isinstance(found, Sensitive):
+                marks = found.origins if marks is None else marks | found.origins
+    return marks
 
 
 def refuse_primitive(collection: Unknown, expr: tree.Expr) -> None:

@@ -20,7 +20,7 @@ from dstream.lang.types import (
     Type,
     type_of,
 )
-from dstream.lang.values import Lengths, ListValue, SetValue, Unknown, Value, unwrap
+from dstream.lang.values import Lengths, ListValue, MapValue, SetValue, Unknown, Value, unwrap
 
 _DELIMITERS = frozenset(" \t-_:;/\\,.(){}|?!~@#$%^&*+\"'[]<>=")
 """Characters with which no following character combines into another one."""
@@ -142,7 +142,7 @@ def result(function: str, given: Sequence[Value]) -> Value:
     if function == "setunion" and not any(isinstance(value, Unknown) for value in given):
         with suppress(ConversionError):
             return SetValue(unify(item for one in given for item in one))
-    structure = _structure(function, given[0]) if len(given) == 1 else None
+    structure = _merged(given) if function == "merge" else _structure(function, given[0]) if len(given) == 1 else None
     if structure is not None:
         return structure
     refine = _LENGTHS.get(function)
@@ -163,6 +163,22 @@ def _structure(function: str, value: Value) -> list[Value] | None:
             return [Unknown(element) for element in reversed(elements)]
         case _:
             return None
+
+
+def _merged(given: Sequence[Value]) -> dict[str, Value] | None:
+    """Return the attributes of merged objects, whose names the types determine; None with a map."""
+    made: dict[str, Value] = {}
+    for value in given:
+        match value, value.type if isinstance(value, Unknown) else None:
+            case Unknown(), ObjectType(attributes=attributes):
+                made.update({name: Unknown(type_) for name, type_ in attributes.items()})
+            case dict(), _ if not isinstance(value, MapValue):
+                made.update(value)
+            case None, _:
+                continue
+            case _:
+                return None
+    return {name: made[name] for name in sorted(made)}
 
 
 def _starts(text: Value, start: str) -> bool | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Context, Decimal
 from itertools import islice
+from types import NoneType
 from typing import Any, TypeAlias
 
 Value: TypeAlias = Any
@@ -142,16 +143,17 @@ class SetValue:
 def _deduplicated(items: Iterable[Value]) -> tuple[Value, ...]:
     plain: dict[Any, Value] = {}
     others: dict[Hashable, Value] = {}
-    open_: list[Value] = []
+    open_: dict[Hashable, Value] = {}
     for item in items:
         key = _simple_key(item)
         if key is not None:
             plain.setdefault(key, item)
         elif (known := identity(item)) is not None:
             others.setdefault(known, item)
-        elif isinstance(item, Unknown) or not any(same(item, other) for other in open_):
-            open_.append(item)
-    rest = [*others.values(), *open_]
+        else:
+            # Unknown elements may all differ; those with unknown parts are told apart by the other parts.
+            open_.setdefault(len(open_) if isinstance(item, Unknown) else identity(item, unknown=True), item)
+    rest = [*others.values(), *open_.values()]
     try:
         ordered = sorted(plain.values())
     except TypeError:
@@ -182,20 +184,25 @@ def _simple_key(item: Value) -> Any:
     return None
 
 
-def identity(value: Value) -> Hashable | None:
-    """Return a key that exactly the equal values share (see `same`); None for a value with an unknown part."""
+def identity(value: Value, *, unknown: bool = False) -> Hashable | None:
+    """Return a key that exactly the equal values share (see `same`); None for a value with an unknown part.
+
+    With `unknown`, unknown parts are equal to each other.
+    """
     if isinstance(value, Sensitive):
-        return identity(value.value)
+        return identity(value.value, unknown=unknown)
+    if unknown and isinstance(value, Unknown):
+        return ("unknown",)
     if value is None:
         return ("null",)
     simple: Hashable = _simple_key(value)
     if simple is not None:
         return simple
     if isinstance(value, dict):
-        inner: list[Hashable | None] = [identity(value[name]) for name in sorted(value)]
+        inner: list[Hashable | None] = [identity(value[name], unknown=unknown) for name in sorted(value)]
         return None if None in inner else ("object", *sorted(value), *inner)
     if isinstance(value, list | tuple | SetValue):
-        inner = [identity(item) for item in value]
+        inner = [identity(item, unknown=unknown) for item in value]
         if None in inner:
             return None
         return ("set", frozenset(inner)) if isinstance(value, SetValue) else ("list", *inner)
@@ -244,6 +251,14 @@ def contains_sensitive(value: Value) -> bool:
     return _any(value, lambda part: isinstance(part, Sensitive))
 
 
+_PLAIN = frozenset({str, int, bool, Decimal, NoneType})
+
+
+def _is_flat(parts: Iterable[Value]) -> bool:
+    """Return whether all parts are known and plain, so that there is nothing in them to look for."""
+    return _PLAIN.issuperset(map(type, parts))
+
+
 def _any(value: Value, test: Callable[[Value], bool]) -> bool:
     pending = [value]
     while pending:
@@ -252,10 +267,10 @@ def _any(value: Value, test: Callable[[Value], bool]) -> bool:
             return True
         if isinstance(part, Sensitive):
             pending.append(part.value)
-        elif isinstance(part, dict):
-            pending.extend(part.values())
-        elif isinstance(part, list | tuple | SetValue):
-            pending.extend(part)
+        elif isinstance(part, dict | list | tuple | SetValue):
+            parts = part.values() if isinstance(part, dict) else part
+            if not _is_flat(parts):
+                pending.extend(parts)
     return False
 
 
@@ -269,6 +284,10 @@ def sensitive_paths(value: Value) -> list[tuple[Path, frozenset[str]]]:
 def _sensitive_paths(value: Value, here: Path, found: list[tuple[Path, frozenset[str]]]) -> None:
     if isinstance(value, Sensitive):
         found.append((here, value.origins | _inner_origins(value.value)))
+    elif isinstance(value, dict | list | tuple | SetValue) and _is_flat(
+        value.values() if isinstance(value, dict) else value
+    ):
+        return
     elif isinstance(value, dict):
         for name, inner in value.items():
             _sensitive_paths(inner, (*here, name), found)

@@ -140,6 +140,9 @@ def concat(*lists: Value) -> Value:
 def contains(items: Value, value: Value) -> Value:
     """Return whether a list has a value."""
     marks = joined(origins(items), origins(value))
+    if isinstance(value, str) and not contains_unknown(items):
+        # Only an equal text is equal to a text, whatever else the list has.
+        return mark(value in map(unwrap, items_of(items, 0)), marks)
     found = [equal(item, value) for item in items_of(items, 0)]
     if True in found:
         return mark(True, marks)
@@ -192,7 +195,12 @@ def flatten(items: Value) -> Value:
 @function("list: sequence, value: any|null")
 def index(items: Value, value: Value) -> Value:
     """Return the index of the first element equal to a value."""
-    for place, item in enumerate(sequence(items, 0)):
+    elements = sequence(items, 0)
+    if isinstance(value, str):
+        if value in elements:
+            return elements.index(value)
+        elements = []  # only an equal text is equal to a text
+    for place, item in enumerate(elements):
         if same(item, value):
             return place
     raise FunctionError("the list has no such value", 1)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from dstream.lang.functions.registry import FunctionError, NotResolved, function
 from dstream.lang.patterns import PatternError, compile_pattern
 from dstream.lang.scope import Surroundings
 from dstream.lang.values import SetValue, Value
 
+if TYPE_CHECKING:
+    from dstream.config.syntax.tree import Expr
+
 _MAX_BYTES = 100_000_000
 _MAX_DETAIL = 1_000
+_MAX_DEPTH = 1_024
+"""How many templates may be rendered inside of each other, as in OpenTofu."""
+_depth: ContextVar[int] = ContextVar("depth of templates", default=0)
 _VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 
@@ -152,7 +162,6 @@ def templatefile(surroundings: Surroundings, path: Value, values: Value) -> Valu
 
 def rendered(surroundings: Surroundings, text: str, values: Value, name: str) -> Value:
     """Return a rendered template; raise FunctionError with the place in the template."""
-    from dstream.config import parse_template
     from dstream.diagnostics import DiagnosticsError
     from dstream.lang.convert import to_string
     from dstream.lang.expressions import evaluate
@@ -168,7 +177,8 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
                 f'"{wrong}" is not a valid name in a template; names consist of letters, digits and _', 1
             )
     try:
-        value = evaluate(parse_template(text, name), Scope(values, surroundings=surroundings))
+        with _nested():
+            value = evaluate(_parsed(text, name), Scope(values, surroundings=surroundings))
     except DiagnosticsError as wrong:
         first = wrong.diagnostics[0]
         raise FunctionError(f"at {first.subject}: {first.summary}. {_shortened(first.detail)}", 0) from None
@@ -176,6 +186,25 @@ def rendered(surroundings: Surroundings, text: str, values: Value, name: str) ->
         return to_string(value) if not isinstance(unwrap(value), str) and not _special(value) else value
     except ConversionError as wrong:
         raise FunctionError(f"the template does not give a string: {wrong.message}", 0) from None
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str, name: str) -> Expr:
+    from dstream.config import parse_template
+
+    return parse_template(text, name)
+
+
+@contextmanager
+def _nested() -> Iterator[None]:
+    """Count how deeply templates render templates; raise FunctionError for too many."""
+    if _depth.get() >= _MAX_DEPTH:
+        raise FunctionError(f"templates render templates more than {_MAX_DEPTH} levels deep, perhaps without an end", 0)
+    token = _depth.set(_depth.get() + 1)
+    try:
+        yield
+    finally:
+        _depth.reset(token)
 
 
 def _shortened(detail: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dstream.lang.convert import convert, to_string
-from dstream.lang.functions.arguments import items_of, joined, names_of
+from dstream.lang.functions.arguments import items_of, joined, names_of, sequence
 from dstream.lang.functions.registry import FunctionError, function
 from dstream.lang.types import (
     Collection,
@@ -81,10 +81,10 @@ def values(value: Value) -> Value:
     return [named[name] for name in sorted(named)]
 
 
-@function("keys: strings, values: items", shallow=True, gives="same")
+@function("keys: strings, values: sequence", shallow=True, gives="same")
 def zipmap(names: Value, items: Value) -> Value:
     """Return an object of names and values at the same places."""
-    elements = items_of(items, 1)
+    elements = sequence(items, 1)
     if len(names) != len(elements):
         raise FunctionError(f"there are {len(names)} keys and {len(elements)} values; their numbers must be equal", 1)
     marks: frozenset[str] | None = None
