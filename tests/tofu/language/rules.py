@@ -133,7 +133,7 @@ def _error_later(expression: str, our: Fact, their: Fact) -> bool:
 
 def _error_earlier(expression: str, our: Fact, their: Fact) -> bool:
     """A wrong argument or key is found before all is known."""
-    early = r"\b(sum|coalescelist|zipmap|alltrue|anytrue|try)\(|\[|/"
+    early = r"\b(sum|coalescelist|zipmap|alltrue|anytrue|try|index)\(|\[|/"
     return our.error and _contains_unknown(their.value) and _has(early, expression)
 
 
