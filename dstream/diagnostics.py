@@ -1,7 +1,7 @@
 """Diagnostics: errors and warnings with a summary, a detail and a source range.
 
 Diagnostics are collected, not raised one by one: a function that can find several independent problems returns or
-accumulates them; `DiagnosticsError` carries them where the caller cannot go on. The summary is a constant noun phrase
+accumulates them; `DiagnosticsError` carries them if the caller cannot continue. The summary is a constant noun phrase
 for each kind of problem, and has a code in `error_codes`; the detail says what is wrong, why, and what to do next.
 """
 
@@ -52,7 +52,7 @@ class SourceRange(Struct, frozen=True):
 class Diagnostic(Struct, frozen=True):
     """One problem: a constant summary, a detail, and its source range and address where they are known.
 
-    `code` is set only where the summary is not ours: in what a provider reports.
+    `code` is set only if a provider reported the diagnostic.
     """
 
     severity: Severity

@@ -30,6 +30,24 @@ PHRASES = (
     r"one (?:has|can|may|does) ",
     r"besides",
 )
+DOCSTRINGS = (
+    r"as (?:it|they) came",
+    r"by the word of",
+    r"go(?:es)? on(?! top\b)",
+    r"in silence",
+    r"lets? go",
+    r"now and then",
+    r"on (?:its|their) way",
+    r"once more",
+    r"puts out",
+    r"(?:is|are) gone",
+    r"so many (?:\w+ )?(?:rows|changes|batches|digits|are|is|at most)",
+    r"(?:what|all) (?:becomes?|became|was said) of",
+    r"(?:was|were|has been|have been) said",
+    r"com(?:es?|ing) again",
+    r"none such",
+)
+"""Phrases that a docstring has no use for either: "as it came" is "unmodified", "goes on" is "continues"."""
 SINGLE = tuple(
     line.split("->")[0] for line in (ROOT / "docs" / "house-words.txt").read_text("utf-8").splitlines() if "->" in line
 )
@@ -47,6 +65,7 @@ PUBLIC_IDENTIFIERS = frozenset(
     }
 )
 """Names that others may have written down; `said` and `says` in the kit for tests of providers alone."""
+TRANSLATED = re.compile(rf"\b(?:{'|'.join(DOCSTRINGS)})\b", re.IGNORECASE)
 WORDS = re.compile(rf"\b(?:{'|'.join(SINGLE)})\b", re.IGNORECASE)
 HOUSE = re.compile(rf"\b(?:{'|'.join([*SINGLE, *PHRASES])})\b", re.IGNORECASE)
 
@@ -125,6 +144,13 @@ def hits(path: Path) -> list[str]:
     return [*(hits_of_page(path) if path.suffix == ".md" else hits_of_code(path))]
 
 
+def docstrings(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield each docstring, of attributes too, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield " ".join(node.value.value.split()), node.lineno
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -133,6 +159,16 @@ def test_messages_help_and_pages_have_no_house_words():
     """The words to use instead are in docs/glossary.md and docs/house-words.txt."""
     clean = [path for path in [*PAGES, *CODE] if not name(path).startswith(EXEMPT)]
     assert [hit for path in clean for hit in hits(path)] == []
+
+
+def test_docstrings_have_no_phrases_of_a_translation():
+    found = [
+        f"{name(path)}:{line}: {hit[0]!r} in: {text[max(0, hit.start() - 50) : hit.end() + 50]}"
+        for path in CODE
+        for text, line in docstrings(ast.parse(path.read_text("utf-8")))
+        for hit in TRANSLATED.finditer(text)
+    ]
+    assert found == []
 
 
 def test_identifiers_name_what_they_hold():
@@ -160,6 +196,20 @@ def test_house_words_in_identifiers_are_found(source):
 )
 def test_house_words_are_found(text):
     assert HOUSE.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Lines as they came.", "The task goes on.", "It is gone.", "So many rows at most.", "What became of it."]
+)
+def test_phrases_of_a_translation_are_found(text):
+    assert TRANSLATED.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["As many rows as fit.", "It continues.", "So many that it is slow.", "A gone-wrong x."]
+)
+def test_other_phrases_are_not(text):
+    assert not TRANSLATED.search(text)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 _BITS = 512
 _EXACT_DIGITS = 150
-"""A number with up to so many digits is written with them."""
+"""The maximum number of digits that are written without an exponent."""
 _LONGEST = 160
 
 

@@ -217,7 +217,7 @@ def pull_first(engine: str, images: Iterable[str]) -> str:
 
 @cache
 def remove_leftovers(engine: str) -> tuple[str, ...]:
-    """Remove the containers of commands on this machine that are gone; return their names. Once per command."""
+    """Remove the containers of commands on this machine that have ended; return their names. Once per command."""
     from dstream_state.processes import alive, this_host
 
     names = _ask(engine, "ps", "-a", "--filter", f"label={_OWNER}", "--format", "{{.Names}}").stdout.split()

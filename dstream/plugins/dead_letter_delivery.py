@@ -23,7 +23,7 @@ _END = b'{"end":true}\n'
 
 
 class Delivered(Struct, frozen=True):
-    """What the output said."""
+    """The answer of the output."""
 
     confirmed: bool
     refused: tuple[Any, ...]

@@ -46,7 +46,7 @@ def died(
 
 
 def hung(name: str, waiting_for: str, seconds: float, rest: bytes, redactor: Redactor, tail: Tail) -> DiagnosticsError:
-    """The provider said nothing in time, and was killed."""
+    """The provider did not respond in time, and was killed."""
     detail = f"{name} was killed since it had not got to {waiting_for} within {seconds:g} s."
     if rest:
         detail += f" It had written half a line: {excerpt(rest, redactor)}"
@@ -54,7 +54,7 @@ def hung(name: str, waiting_for: str, seconds: float, rest: bytes, redactor: Red
 
 
 def garbage(name: str, waiting_for: str, line: bytes, redactor: Redactor, tail: Tail) -> DiagnosticsError:
-    """The provider said something else."""
+    """The provider sent an unexpected message."""
     detail = (
         f"{name} wrote a line that is not {waiting_for}: {excerpt(line, redactor)}\n"
         "Its standard output is for the protocol alone; what it has to tell people belongs on its stderr."

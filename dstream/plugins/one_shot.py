@@ -16,7 +16,7 @@ _LAST_WORDS = 5.0
 
 
 class Conversation(Struct, frozen=True):
-    """All that was said."""
+    """The complete output."""
 
     lines: tuple[bytes, ...]
     rest: bytes
@@ -30,7 +30,7 @@ class Conversation(Struct, frozen=True):
 
     @property
     def text(self) -> bytes:
-        """Everything on standard output, as it came."""
+        """The unmodified standard output."""
         return b"".join(line + b"\n" for line in self.lines) + self.rest
 
 

@@ -60,7 +60,7 @@ def probe(binary: Binary, *, records: MachineRecords | None = None) -> ProviderI
 
 
 def probe_many(binaries: Iterable[Binary], *, records: MachineRecords | None = None) -> list[ProviderInfo]:
-    """Probe several providers together; raise DiagnosticsError with all that is wrong."""
+    """Probe several providers together; raise DiagnosticsError with all errors."""
     pending: dict[tuple[str, ...], Pending[ProviderInfo]] = {}
     ordered = []
     for binary in binaries:

@@ -55,7 +55,7 @@ class ProviderProcess:
     def __init__(
         self, name: str, leader: Leader, pipes: Sequence[Pipe], ended: Callable[[], None] | None = None
     ) -> None:
-        """Take over the leader of a session and its stdin, stdout and stderr; `ended` is called once, at its end."""
+        """Take the leader of a session and its stdin, stdout and stderr; `ended` is called once, at its end."""
         self.name = name
         self.pid = leader.pid
         self.started = _start_time(leader.pid)

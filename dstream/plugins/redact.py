@@ -41,7 +41,8 @@ class Redactor:
             self._known.update(secrets)
 
     def _spellings(self) -> Spellings:
-        """Return the spellings of all values, made when a text has to be looked at: most providers say nothing."""
+        """Return the spellings of all values. They are computed for the first text, because most providers print
+        nothing."""
         if len(self._by_value) != len(self._known):
             with self._lock:
                 self._by_value = {each: self._by_value.get(each) or spellings(each) for each in self._known}

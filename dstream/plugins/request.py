@@ -41,7 +41,7 @@ class Request(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What became of a request. An error with an identity means that the object exists."""
+    """The outcome of a request. An error with an identity means that the object exists."""
 
     status: Status
     identity: Any = None
@@ -59,7 +59,7 @@ class Answer(Struct, frozen=True):
     sent: bool = True
     """Whether the request reached the process at all."""
     understood: bool = True
-    """False: the answer breaks the protocol, so that it says nothing about what became of the request."""
+    """False: the answer breaks the protocol, so that the outcome of the request is unknown."""
     objects: tuple[Answer, ...] | None = None
     text: str = field(default="")
     """A version 1 provider's message to the user, or a progress message."""

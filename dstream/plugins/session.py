@@ -1,7 +1,7 @@
 """ResourceSession: one provider process that answers requests about its objects, many at a time.
 
-Requests may come from any thread; up to `max_in_flight` are on their way, the others wait. One thread per session
-reads, writes and watches the clock, and calls back with each answer; a callback must not block.
+Requests may come from any thread; up to `max_in_flight` are in flight, the others wait. One thread per session reads,
+writes and watches the clock, and calls back with each answer; a callback must not block.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class Committer:
 
 
 def parse_reject(line: bytes) -> tuple[bytes, str]:
-    """Return envelope (its bytes as they came, where the line has the usual form) and reason of a reject line."""
+    """Return envelope (its original bytes, if the line has the usual form) and reason of a reject line."""
     try:
         text = line.decode()
         form = json.loads(text)["reject"]

@@ -145,7 +145,7 @@ class Session:
                 self._report(now)
 
     def _pause(self) -> float:
-        """Return for how many seconds nothing needs to be looked at unless something happens."""
+        """Return the seconds until the next check, if nothing happens before."""
         pump = self.driver.pump
         moves = pump is not None and self.driver.input_ready.is_set() and self._stop_requested_at is None
         ends = self.driver.finished.is_set() or self.reader.ended.is_set() or (pump is not None and pump.ended)

@@ -87,7 +87,7 @@ class Splicing:
         return _exactly(self._out, size) if size else b""
 
     def drop(self, size: int) -> None:
-        """Read it once more: it is still in the source."""
+        """Read it again: it is still in the source."""
         _exactly(self._source, size)
 
     def forward(self, _chunk: bytes, start: int, cut: int) -> None:

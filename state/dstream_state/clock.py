@@ -1,4 +1,4 @@
-"""Time: the wall clock for people, and a clock for deadlines that goes on while the machine sleeps."""
+"""Time: the wall clock for people, and a clock for deadlines that continues while the machine sleeps."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class StateLocked(StateError):
     summary = "State locked"
 
     def __init__(self, holder: Holder | None, what: str = "The state", hint: str | None = None) -> None:
-        """Say who holds `what`; `hint` replaces the advice on how to go on."""
+        """Say who holds `what`; `hint` replaces the advice on how to continue."""
         self.holder = holder
         who = f"{what} is held by {holder.describe()}" if holder else f"{what} is held by another process"
         unlock = f"`dstream force-unlock{f' {holder.id}' if holder else ''}`"

@@ -180,7 +180,7 @@ class TaskState(Struct, frozen=True):
     fingerprint: str
     applied_at: str
     discovered: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
-    """Streams that its outputs met at run time without having been told of them, by the name of the flow."""
+    """Streams that its outputs discovered at run time, by the name of the flow."""
     settings: Mapping[str, Json] | None = None
     """Its providers and their configuration by side, with fingerprints for secrets; None if dstream was older."""
     streams: tuple[str, ...] = ()

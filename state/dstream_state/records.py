@@ -87,7 +87,7 @@ class Intent(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What became of an intent; `intent` is its id.
+    """The outcome of an intent; `intent` is its id.
 
     With an `object`, that is what the address holds now. Without: `gone`, and `ok` of a destroy, take the address out;
     anything else leaves it as it was. `message` is for the user.

@@ -152,7 +152,7 @@ class Storage(Protocol):
         """Add `content` at `position`, which must be the log's length. Durable on return. Raises Refused."""
 
     def seal(self, name: str) -> None:
-        """Refuse every later append, also one that is on its way. Raises Missing, CannotSeal."""
+        """Refuse every later append, including one in flight. Raises Missing, CannotSeal."""
 
     def read_log(self, name: str) -> Stored:
         """Return the log, perhaps with an unfinished last append. Raises Missing."""

@@ -1,7 +1,7 @@
 """The resource type of version 1 lifecycles: the one opaque object of an output that speaks version 1.
 
 The type is reserved: its name holds a colon, which the name of a provider's type never does. Earlier releases stored
-it as `lifecycle`, which a provider may use for a type of its own. The address tells them apart: the address of a
+it as `lifecycle`, which a provider may use for a type of its own. The address distinguishes them: the address of a
 version 1 lifecycle has no key, and every other object of a task has one.
 """
 

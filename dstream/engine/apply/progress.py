@@ -36,7 +36,7 @@ class Progress:
         self.walk.done(step.name)
 
     def fail(self, step: Step, diagnostics: tuple[Diagnostic, ...], *, carried_out: bool = False) -> None:
-        """Report a failed step, and skip its dependents; `carried_out` if only what depends on it may not go on."""
+        """Report a failed step, and skip its dependents; `carried_out` if only its dependents must not continue."""
         address = step.change.address
         found = [d if d.address else replace(d, address=address) for d in diagnostics]
         self.diagnostics.extend(found or [error("Provider error", "It gave no reason.", address=address)])

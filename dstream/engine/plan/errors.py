@@ -68,7 +68,7 @@ def destroy_prevented_by_provider(change: Change, subject: SourceRange | None) -
 
 
 def destroy_prevented_by_state(change: Change) -> Diagnostic:
-    """Return the error for the destruction of an object whose block is gone and had `prevent_destroy`."""
+    """Return the error for the destruction of an object whose block was removed and had `prevent_destroy`."""
     return error(
         "Destruction prevented",
         f"{change.address} would be destroyed, since its block is no longer in the configuration. The block had "

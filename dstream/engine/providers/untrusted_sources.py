@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dstream.registry.trust.policy import Policy
 
 MARK = "DSTREAM_UNTRUSTED"
-"""The environment variable that tells a provider that its settings are not trusted."""
+"""The environment variable that marks a provider's settings as not trusted."""
 
 
 def refusal(source: ProviderSource, operation: Operation) -> str | None:

@@ -1,4 +1,4 @@
-"""Detached runs: started in the background, looked at by their logs, and stopped."""
+"""Detached runs: start them in the background, read their logs, and stop them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result: what became of one rule. A check that finds a departure raises `Departed`; one that cannot see, `Skipped`."""
+"""Result: the outcome of a rule. A check that finds a departure raises `Departed`; one that cannot see, `Skipped`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Departed(Exception):
 
 
 class Skipped(Exception):
-    """The rule cannot be looked at; the text says why."""
+    """The rule cannot be checked; the text has the reason."""
 
 
 def check(rule: str, look: Callable[[], None], role: str = "") -> Result:

@@ -76,7 +76,7 @@ def read(talk: Talk, expected: Iterable[str] | None = None) -> Reading:
 
 
 def identity(line: bytes) -> str:
-    """Return what tells a record from others in any session: without the time at which it was delivered."""
+    """Return what identifies a record in any session: without the time at which it was delivered."""
     form = decode_object(line)
     if form is None:
         return line.decode("utf-8", "replace")

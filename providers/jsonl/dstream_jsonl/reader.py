@@ -53,7 +53,7 @@ class Reader(Input[Settings]):
     """Reads lines of files, in the order of their names."""
 
     def plan(self, config: Settings, context: PlanContext) -> Iterable[Resource | Stream]:
-        """Return one stream; which files there are is not looked at."""
+        """Return one stream, without checking which files exist."""
         return [Stream(config.table or Path(config.path).stem)]
 
     def open(self, config: Settings, session: InputSession) -> None:

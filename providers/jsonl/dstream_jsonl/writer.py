@@ -1,9 +1,8 @@
 """The jsonl output: appends envelopes to one file, or to one file per table.
 
-Lines are written as they came, and parsed only where the path has `{table}` in it or a line does not look like an
-envelope; one that is not is rejected. Delivery is at
-least once: after a crash, lines behind the last acknowledged checkpoint may be written again, never half a
-line.
+Lines are written unmodified, and parsed only where the path has `{table}` in it or a line does not look like an
+envelope; one that is not is rejected. Delivery is at least once: after a crash, lines behind the last acknowledged
+checkpoint may be written again, never half a line.
 """
 
 from __future__ import annotations

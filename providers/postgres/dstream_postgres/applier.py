@@ -25,7 +25,7 @@ from dstream_postgres.values import Unfit
 from dstream_sdk import InvalidError
 
 _SINGLES = 24
-"""So many rows are tried one by one; more are halved first."""
+"""The number of rows that are tried one by one; more are halved first."""
 _WORTH_COPYING = 12
 _WORTH_AN_INDEX = 50
 """Fewer rows are looked up in an index anyway."""

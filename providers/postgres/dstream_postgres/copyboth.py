@@ -25,7 +25,7 @@ _HEADER = 25
 _KEEPALIVE = 18
 """Bytes of a keepalive: k, end of the log, time, whether a reply is requested. No XLogData is as short."""
 _TOGETHER = 256
-"""So many changes at most are handed out together."""
+"""The maximum number of changes that are returned together."""
 _EPOCH_2000 = 946_684_800
 _SQLSTATE = ord("C")
 

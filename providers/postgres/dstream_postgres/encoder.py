@@ -171,7 +171,7 @@ class Encoder:
         return b"".join(parts)
 
     def truncate(self, position: bytes) -> bytes:
-        """The line that says that all rows are gone."""
+        """The line that removes all rows."""
         return b'{"data":{' + self._heads["Truncate"] + b',"Position":"' + position
 
     def key_of(self, values: Values) -> bytes | None:

@@ -22,7 +22,8 @@ CHECKPOINT = "postgres_checkpoint"
 ROWS, BYTES = 5_000, 4 * 1024 * 1024
 """A batch is applied when it holds this much."""
 _KEPT = 5 * ROWS
-"""So many rows of the open transaction are kept, to apply them again where it cannot be committed as it is."""
+"""The number of rows of the open transaction that are kept, to apply them again where it cannot be committed as it
+is."""
 
 
 def checkpoint_table(config: OutputSettings) -> Table:
@@ -197,7 +198,7 @@ class PostgresOutput(Output[OutputSettings]):
 
         That is where a change of a row without a key found none (`recount`), and where constraints that were put off
         to the end refuse the rows: each row is then checked at its place. Raises psycopg2.Error where that is so and
-        the transaction was too long to be kept: the host then goes on in smaller steps.
+        the transaction was too long to be kept: the host then continues in smaller steps.
         """
         import psycopg2
 
@@ -218,7 +219,7 @@ class PostgresOutput(Output[OutputSettings]):
             self._again("IMMEDIATE")
 
     def _again(self, constraints: str) -> None:
-        """Roll back and apply the transaction once more, counting the rows of tables where one was missing."""
+        """Roll back and apply the transaction again, counting the rows of tables where one was missing."""
         from dstream_postgres.database import rows
         from dstream_postgres.recount import Recount
 

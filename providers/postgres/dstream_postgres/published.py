@@ -79,7 +79,7 @@ def read_publication(connection: Any, name: str, slot: str) -> Publication:
 
 
 def name_of(connection: Any, relation: int) -> Table | None:
-    """The present name of a table, None if it is gone."""
+    """The present name of a table, None if it no longer exists."""
     found = rows(
         connection,
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",

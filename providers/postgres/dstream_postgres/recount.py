@@ -27,9 +27,9 @@ from dstream_postgres.target import TargetTable
 from dstream_postgres.values import Unfit
 
 _AT_A_TIME = 500
-"""So many rows are counted by one statement, which reads the table once."""
+"""The number of rows that are counted by one statement, which reads the table once."""
 _MOST_UNCLEAR = 3
-"""So many nulls of one row at most may be either SQL's or JSON's."""
+"""The maximum number of nulls in a row that may be either SQL's or JSON's."""
 
 _Named = tuple[bytes, tuple[str, ...]]
 """A row as the stream names it: its values, and the columns whose null is JSON's."""

@@ -98,7 +98,7 @@ class Session:
         return self._after(found, followed, source) if found else followed
 
     def _resume(self, position: Position, source: Source) -> Position:
-        """Where to go on from a checkpoint. Raises ProviderError if changes are lost and `on_gap` says to fail."""
+        """Where to continue from a checkpoint. Raises ProviderError if changes are lost and `on_gap` says to fail."""
         found = gaps(position, source)
         if not found and position.log and differs(self._config.connection_string, position.log):
             found = [Gap("the server's log before the checkpoint is another one: it was restored from an older copy")]
@@ -123,7 +123,7 @@ class Session:
         return position
 
     def _after(self, found: Sequence[Gap], position: Position, source: Source) -> Position:
-        """Where to go on after gaps. Raises ProviderError if `on_gap` says to fail."""
+        """Where to continue after gaps. Raises ProviderError if `on_gap` is "fail"."""
         reasons = "; ".join(gap.reason for gap in found)
         if self._config.on_gap == "fail":
             raise ProviderError(

@@ -122,7 +122,7 @@ def inspect(
 def verify(connection: Any, position: Position, tables: Sequence[Table]) -> None:
     """Check that a publication is still the one of `position`, with the same tables. Raises ProviderError if not.
 
-    Version 18 goes on without an error, and without the changes, when a publication is dropped while it is read.
+    Version 18 continues without an error, and without the changes, when a publication is dropped while it is read.
     """
     state = read_publication(connection, position.publication, position.slot)
     members = _followed(connection, state, tables, position.relations)
@@ -166,7 +166,7 @@ class Gap:
 
 
 def gaps(position: Position, source: Source) -> list[Gap]:
-    """What makes it impossible to go on from `position` without losing changes; empty if nothing does."""
+    """What makes it impossible to continue from `position` without losing changes; empty if nothing does."""
     found = []
     publication = source.publication
     if position.system != source.system:

@@ -47,9 +47,9 @@ _BETWEEN_CHECKS = 5.0
 class Stream:
     """One session of reading a slot, from `position` on.
 
-    Changes of `relations` are delivered, others are ignored; transactions that `origins` drops are left out. `check`
-    is called now and then: it makes sure that the source is still the same, and returns the position with a newer mark
-    of the log. `interval` and `heartbeat` are the seconds between two checkpoints, under load and while idle.
+    Changes of `relations` are delivered, others are ignored; transactions that `origins` drops are left out. `check` is
+    called periodically: it makes sure that the source is still the same, and returns the position with a newer mark of
+    the log. `interval` and `heartbeat` are the seconds between two checkpoints, under load and while idle.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from queue import Queue
 from typing import Any
 
 _WAITING = 2
-"""So many batches wait at most: what has been read and not applied is held in memory."""
+"""The maximum number of waiting batches: what has been read and not applied is held in memory."""
 
 
 class Worker:

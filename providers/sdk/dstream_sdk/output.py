@@ -142,7 +142,7 @@ class OutputSession:
     def envelopes(self, block: bytes) -> bytes:
         """Return whole lines without those that are not envelopes, which are rejected.
 
-        For outputs that pass lines on as they came: a line that begins and ends as an envelope does is not parsed.
+        For outputs that pass lines on unmodified: a line that begins and ends as an envelope does is not parsed.
         """
         if block.startswith(_USUAL) and _UNUSUAL.search(block) is None:
             return block

@@ -14,7 +14,7 @@ MAX_IN_FLIGHT = 16
 
 
 class Workers:
-    """Threads that call `answer` with one request after the other, and end when the host is gone."""
+    """Threads that call `answer` with one request after the other, and end when the host has closed the pipe."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], None]) -> None:
         """Start no thread yet."""
@@ -28,7 +28,7 @@ class Workers:
         return not self._queue.empty()
 
     def add(self, request: dict[str, Any], outstanding: int = MAX_IN_FLIGHT) -> None:
-        """Have a request answered; so many are outstanding, and no more threads are needed."""
+        """Queue a request. `outstanding` requests are the upper limit of useful threads."""
         if len(self._threads) < min(outstanding, MAX_IN_FLIGHT):
             self._threads.append(threading.Thread(target=self._work, name=f"worker-{len(self._threads)}", daemon=True))
             self._threads[-1].start()

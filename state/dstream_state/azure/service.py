@@ -1,4 +1,4 @@
-"""One container of Azure Blob Storage through its official client, `azure-storage-blob`, with retries of our own.
+"""One container of Azure Blob Storage through its official client, `azure-storage-blob`, with separate retries.
 
 The client repeats requests by itself, which turns a lost answer into a wrong one (a line appended twice, a conflict
 with oneself). Here its retries are off, and an error has whether the request was sent more than once, so that the
@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 
 class Rejected(Exception):
-    """The service said no.
+    """The service rejected a request.
 
     `status` is the HTTP status, `code` the error code such as LeaseAlreadyPresent (empty if there is none). `repeated`:
-    the request was sent before, and what became of that is not known.
+    the request was sent before, and the outcome of that is unknown.
     """
 
     def __init__(self, status: int, code: str, *, repeated: bool) -> None:
-        """Take what was said."""
+        """Take the parts of the response."""
         super().__init__(f"{status} {code}")
         self.status, self.code, self.repeated = status, code, repeated
 

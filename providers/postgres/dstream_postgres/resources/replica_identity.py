@@ -83,7 +83,7 @@ class ReplicaIdentity(ResourceType[Connection]):
         return _object(spelled, now or identity, prior.private or {})
 
     def delete(self, ctx: ResourceContext[Connection], prior: Object) -> None:
-        """Put the earlier value back; a table that is gone needs nothing, a missing index becomes the default."""
+        """Put the earlier value back; a dropped table needs nothing, a missing index becomes the default."""
         table = _table(str(prior.identity["table"]))
         earlier = dict((prior.private or {}).get("earlier") or {})
         identity, index = str(earlier.get("identity") or "default"), str(earlier.get("index") or "")
