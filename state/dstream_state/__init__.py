@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TaskView,
         View,
     )
+    from dstream_state.backend_registry import open_backend
     from dstream_state.encryption import Encryption
     from dstream_state.encryption_settings import open_encryption
     from dstream_state.errors import (
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from dstream_state.fingerprints import fingerprint
     from dstream_state.holder import Holder
     from dstream_state.objects import NO_TIMEOUTS, TIMED, ObjectState, OutputState, ProviderState, TaskState, Timeouts
-    from dstream_state.opening import open_backend
     from dstream_state.records import Drop, Intent, ProcessStarted, Put, PutOutput, PutProvider, PutTask, Record, Result
     from dstream_state.repair_findings import Repair
     from dstream_state.snapshot import FORMAT_VERSION, Snapshot
@@ -69,7 +69,7 @@ _HOMES = {
     "fingerprints": "fingerprint",
     "holder": "Holder",
     "objects": "NO_TIMEOUTS TIMED ObjectState OutputState ProviderState TaskState Timeouts",
-    "opening": "open_backend",
+    "backend_registry": "open_backend",
     "apply_records": "Overlay overlay",
     "records": "Drop Intent ProcessStarted Put PutOutput PutProvider PutTask Record Result",
     "v1_lifecycle": "V1_LIFECYCLE",

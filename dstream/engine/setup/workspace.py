@@ -93,7 +93,7 @@ def delete_workspace(operation: Operation, name: str, *, force: bool) -> None:
 
 
 def _check_name(name: str) -> None:
-    from dstream_state.opening import check_workspace
+    from dstream_state.backend_registry import check_workspace
 
     check_workspace(name)
 
