@@ -1,4 +1,4 @@
-"""Opening: from a backend's name and settings, as the configuration gives them, to a `Backend`.
+"""Backend registry: from a backend's name and its settings in the configuration to a `Backend`.
 
 A third-party backend is an installed package with an entry point in the group `dstream.backends`. Its name is that of
 `backend "NAME"`; its object is called with the settings, the configuration's folder and the workspace, and returns a
