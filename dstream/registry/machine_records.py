@@ -4,7 +4,8 @@
     ~/.local/state/dstream/records/<kind>/<name>    a record, with its HMAC-SHA256 under the key
 
 `XDG_STATE_HOME` names another folder than `~/.local/state`; it must be absolute. A record that another key
-authenticates, or none, does not exist: a repository, an archive or a CI cache may contain such a file.
+authenticates, or none, does not exist: a repository may contain such a file. Git keeps no file private, so a key in a
+repository does not count; a cache that restores the folder with its modes does restore the key.
 """
 
 from __future__ import annotations

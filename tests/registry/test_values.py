@@ -20,6 +20,7 @@ from dstream.registry.index import BUNDLED, load_index, parse_index, search
 from dstream.registry.lockfile.lock_file import Locked, LockedImage, LockFile, read_lock, write_lock
 from dstream.registry.lockfile.version_constraints import newest, parse_constraint, parse_version, versions_of
 from dstream.registry.oci.credentials import Credentials, find_credentials
+from dstream.registry.oci.image_names import image_reference
 from dstream.registry.oci.reference import parse_reference
 from dstream.registry.platforms import Platform, parse_platform, platform_of_file
 from dstream.registry.settings import Settings, load_settings
@@ -267,3 +268,14 @@ def test_the_index_that_comes_along_is_right_and_can_be_searched() -> None:
         broken = {**raw, "providers": [{**raw["providers"][0], **change}]}
         with pytest.raises(RegistryError):
             parse_index(json.dumps(broken).encode(), "index")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x:v1", "library/x:v1", "docker.io/x:v1", "docker.io/library/x:v1", "index.docker.io/x:v1", "Docker.io/x:v1"],
+)
+def test_all_names_of_an_image_have_one_reference(name: str) -> None:
+    """Otherwise a trust block for one of them would not apply to another."""
+    assert str(image_reference(name)) == "docker.io/library/x:v1"
+    assert str(image_reference("docker.io/team/x")) == str(image_reference("team/x")) == "docker.io/team/x"
+    assert str(image_reference("localhost/x")) == "localhost/x"

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dstream.registry.settings import Settings
 
 
+_DOCKER_HUB = ("docker.io", "index.docker.io")
+
+
 def image_name(image: str) -> str:
     """Return an image's repository without tag and digest: `ghcr.io/team/x:v1` -> `ghcr.io/team/x`."""
     name = image.partition("@")[0]
@@ -20,12 +23,16 @@ def image_name(image: str) -> str:
 
 
 def image_reference(image: str) -> Reference:
-    """Return the full reference of an image's name: `x:v1` -> `docker.io/library/x:v1`."""
-    host, slash, _ = image.partition("/")
-    if not slash:
-        return parse_reference(f"docker.io/library/{image}")
-    named = "." in host or ":" in host or host == "localhost"
-    return parse_reference(image if named else f"docker.io/{image}")
+    """Return the full reference of an image's name: `x:v1` -> `docker.io/library/x:v1`.
+
+    All names that Docker has for an image give the same reference, so that one trust block applies to all of them.
+    """
+    host, slash, rest = image.partition("/")
+    named = bool(slash) and ("." in host or ":" in host or host == "localhost")
+    if named and host.lower() not in _DOCKER_HUB:
+        return parse_reference(image)
+    path = rest if named else image
+    return parse_reference(f"docker.io/{path}" if "/" in path else f"docker.io/library/{path}")
 
 
 def references_of(image: str, settings: Settings, *, newest: bool = False) -> tuple[str, ...]:
