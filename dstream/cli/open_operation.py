@@ -104,11 +104,11 @@ def open_saved_plan(
         raise click.ClickException(
             f"{name} is both a saved plan and a task. Use ./{name} for the file, or rename the file to apply the task."
         )
-    if operation.encryption is not None and operation.encryption.enforced and not file.encrypted:
+    if operation.encryption is not None and not operation.encryption.reads_unencrypted and not file.encrypted:
         from dstream_state import EncryptionRequired
 
         raise EncryptionRequired(
-            f"The saved plan {name} is not encrypted, and the encryption block has enforced = true. Plan again."
+            f"The saved plan {name} is not encrypted, but the configuration has an `encryption` block. Plan again."
         )
     check_plan_target(operation, file)
     return operation, file

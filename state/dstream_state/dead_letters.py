@@ -10,7 +10,7 @@ from dstream_state.backend import DeadLetter
 from dstream_state.clock import now
 from dstream_state.codec import dumps, loads
 from dstream_state.errors import StateDamaged
-from dstream_state.sealing import Sealer
+from dstream_state.sealing import Sealer, unencrypted_allowed
 from dstream_state.storage import Missing, Storage
 
 
@@ -48,6 +48,8 @@ class StoredDeadLetters:
         if content.startswith(b'{"encrypted":'):
             form = loads(content, what)["encrypted"]
             content = b"" if self._sealer is None else self._sealer.open(form, f"letter {key}".encode())
+        else:
+            unencrypted_allowed(self._sealer, what)
         head, _, envelope = content.partition(b"\n")
         form = loads(head, what)
         if hashlib.sha256(envelope).hexdigest() != key:

@@ -43,9 +43,9 @@ class KeySource(Protocol):
 class Encryption:
     """Seals under the first source's key, opens under any. It is a `crypt.Sealer`. Thread-safe."""
 
-    def __init__(self, sources: Sequence[KeySource], *, enforced: bool = False) -> None:
-        """Take the sources, the current one first; `enforced` refuses to read unencrypted content."""
-        self.enforced = enforced
+    def __init__(self, sources: Sequence[KeySource], *, reads_unencrypted: bool = False) -> None:
+        """Take the sources, the current one first; `reads_unencrypted` accepts content that is not encrypted."""
+        self.reads_unencrypted = reads_unencrypted
         self._sources = tuple(sources)
         self._current: tuple[Json, bytes] | None = None
         self._lock = threading.Lock()

@@ -9,14 +9,22 @@ from dstream_state.encryption import Encryption, KeySource
 from dstream_state.errors import SettingsError
 from dstream_state.passphrase import Passphrase
 
-ARGUMENTS = ("passphrase", "azure_key_vault", "fallback_passphrases", "fallback_azure_key_vault", "enforced")
+ARGUMENTS = (
+    "passphrase",
+    "azure_key_vault",
+    "fallback_passphrases",
+    "fallback_azure_key_vault",
+    "fallback_unencrypted",
+    "enforced",
+)
 
 
 def open_encryption(settings: Mapping[str, Json]) -> Encryption:
     """Return the encryption that a block describes; nothing is sent. Raises SettingsError.
 
     passphrase (text) or azure_key_vault (a block) is written with; fallback_passphrases (list of text) and
-    fallback_azure_key_vault (blocks) are read with as well; enforced (bool).
+    fallback_azure_key_vault (blocks) are read with as well; fallback_unencrypted (an empty block) also reads what is
+    not encrypted, which enforced (bool) forbids.
     """
     if unknown := sorted(settings.keys() - set(ARGUMENTS)):
         raise SettingsError(f"`encryption` has no argument {unknown[0]!r}. Its arguments are: {', '.join(ARGUMENTS)}.")
@@ -39,7 +47,14 @@ def open_encryption(settings: Mapping[str, Json]) -> Encryption:
     enforced = str(settings.get("enforced") or False).lower()
     if enforced not in ("true", "false"):
         raise SettingsError(f"enforced of `encryption` must be true or false, not {settings['enforced']!r}.")
-    return Encryption(list(_sources(settings)), enforced=enforced == "true")
+    unencrypted = _blocks(settings, "fallback_unencrypted", "fallback_unencrypted {}")
+    if any(unencrypted):
+        raise SettingsError("fallback_unencrypted of `encryption` has no arguments.")
+    if unencrypted and enforced == "true":
+        raise SettingsError(
+            "`encryption` has fallback_unencrypted and enforced = true, which forbids it. Remove one of them."
+        )
+    return Encryption(list(_sources(settings)), reads_unencrypted=bool(unencrypted))
 
 
 def _sources(settings: Mapping[str, Json]) -> Iterator[KeySource]:
@@ -62,9 +77,9 @@ def _passphrase(text: Json) -> Passphrase:
     return Passphrase(text)
 
 
-def _blocks(settings: Mapping[str, Json], name: str) -> list[Mapping[str, Json]]:
-    found = settings.get(name) or []
+def _blocks(settings: Mapping[str, Json], name: str, form: str = "") -> list[Mapping[str, Json]]:
+    found = settings.get(name, [])
     found = [found] if isinstance(found, Mapping) else found
     if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
-        raise SettingsError(f"{name} of `encryption` must be a block: {name} {{ key_id = ... }}.")
+        raise SettingsError(f"{name} of `encryption` must be a block: {form or name + ' { key_id = ... }'}.")
     return found

@@ -21,8 +21,8 @@ from dstream_state.snapshot import FORMAT_VERSION, Snapshot
 class Sealer(Protocol):
     """Authenticated encryption, see `encryption.Encryption`."""
 
-    enforced: bool
-    """Whether reading anything that is in clear is refused."""
+    reads_unencrypted: bool
+    """Whether content that is not encrypted is read: whoever can write to the storage can forge it."""
 
     def seal(self, data: bytes, context: bytes) -> Json:
         """Return `data` encrypted, with all that `open` needs except the key, bound to `context`."""
@@ -68,7 +68,7 @@ def _read(content: bytes, sealer: Sealer | None, what: str) -> tuple[Snapshot, M
         context = _document_context(str(form.get("lineage")), form.get("serial", 0))
         form = loads(_opened(form["encrypted"], context, sealer, what), what)
     else:
-        _clear_allowed(sealer, what)
+        unencrypted_allowed(sealer, what)
     return Snapshot.from_json(form), form
 
 
@@ -87,7 +87,7 @@ def read_records(form: Json, sealer: Sealer | None, context: str, what: str) -> 
     else:
         forms = form.get("records", ())
         if forms:
-            _clear_allowed(sealer, what)
+            unencrypted_allowed(sealer, what)
     if not isinstance(forms, list | tuple):
         raise StateDamaged(what, "its records are not a list")
     return tuple(map(from_json, forms))
@@ -115,9 +115,11 @@ def _opened(form: Json, context: bytes, sealer: Sealer | None, what: str) -> byt
     return sealer.open(form, context)
 
 
-def _clear_allowed(sealer: Sealer | None, what: str) -> None:
-    if sealer is not None and sealer.enforced:
+def unencrypted_allowed(sealer: Sealer | None, what: str) -> None:
+    """Raise EncryptionRequired if content in clear may not be read."""
+    if sealer is not None and not sealer.reads_unencrypted:
         raise EncryptionRequired(
-            f"{what} is not encrypted, and `encryption` has enforced = true. To encrypt it, apply once with "
-            "enforced = false."
+            f"{what} is not encrypted, but the configuration has an `encryption` block. If it was encrypted before, it "
+            "was replaced: do not use it. If it was written before the block was added, add `fallback_unencrypted {}` "
+            "to `encryption`, apply once to encrypt it, and remove the fallback."
         )

@@ -95,23 +95,23 @@ def test_a_wrong_passphrase_writes_nothing(kept: World, arguments: tuple[str, ..
     run(kept, "plan", "-detailed-exitcode", code=2)
 
 
-def test_once_it_is_enforced_nothing_is_read_or_written_in_clear(world: World) -> None:
+def test_with_encryption_nothing_is_read_or_written_in_clear(world: World) -> None:
     write(world, "")
     run(world, "apply", "-auto-approve")
     run(world, "state", "pull", "clear.dsstate")
     run(world, "plan", "-out", "clear.plan")
-    write(world, block("enforced = true"))
-    assert "enforced" in run(world, "plan", code=1).err
-    assert "enforced" in run(world, "apply", "-auto-approve", code=1).err
-    assert "enforced" in run(world, "apply", "clear.plan", code=1).err
-    # It is taken over by one apply without.
-    write(world, block("enforced = false"), 2)
+    write(world, block())
+    assert "Unencrypted state" in run(world, "plan", code=1).err
+    assert "Unencrypted state" in run(world, "apply", "-auto-approve", code=1).err
+    assert "Unencrypted state" in run(world, "apply", "clear.plan", code=1).err
+    # It is taken over by one apply with the fallback.
+    write(world, block("fallback_unencrypted {}"), 2)
     run(world, "apply", "-auto-approve")
     write(world, block("enforced = true"), 2)
     run(world, "plan", "-detailed-exitcode")
-    assert "enforced" in run(world, "state", "push", "-force", "clear.dsstate", code=1).err
-    assert "enforced" in run(world, "apply", "clear.plan", code=1).err
-    assert "enforced" in run(world, "state", "restore", "-force", "1", code=1).err
+    assert "Unencrypted state" in run(world, "state", "push", "-force", "clear.dsstate", code=1).err
+    assert "Unencrypted state" in run(world, "apply", "clear.plan", code=1).err
+    assert "Unencrypted state" in run(world, "state", "restore", "-force", "1", code=1).err
     # Without the block the state cannot be read, and so not be written in clear.
     write(world, "", 3)
     refused = run(world, "apply", "-auto-approve", code=1)

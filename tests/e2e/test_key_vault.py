@@ -255,12 +255,12 @@ def test_it_works_with_the_state_in_azure_blob_storage(
     assert b"rec_secret" not in content
 
 
-def test_enforced_refuses_what_is_in_clear(world: World, vault: KeyVault, key: Key) -> None:
+def test_what_is_in_clear_is_refused(world: World, vault: KeyVault, key: Key) -> None:
     write(world, "")
     run(world, vault, "apply", "-auto-approve")
     write(world, block(key.id, "enforced = true"))
-    assert "enforced" in run(world, vault, "apply", "-auto-approve", code=1).err
-    write(world, block(key.id), 2)
+    assert "Unencrypted state" in run(world, vault, "apply", "-auto-approve", code=1).err
+    write(world, block(key.id, "fallback_unencrypted {}"), 2)
     run(world, vault, "apply", "-auto-approve")
     write(world, block(key.id, "enforced = true"), 2)
     run(world, vault, "plan", "-detailed-exitcode")

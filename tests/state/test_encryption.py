@@ -34,8 +34,8 @@ def _cheap_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def sealed(*phrases: str, enforced: bool = False) -> Encryption:
-    return Encryption([Passphrase(phrase) for phrase in phrases], enforced=enforced)
+def sealed(*phrases: str, reads_unencrypted: bool = False) -> Encryption:
+    return Encryption([Passphrase(phrase) for phrase in phrases], reads_unencrypted=reads_unencrypted)
 
 
 def opened(root: Path, sealer: Encryption | None) -> Backend:
@@ -100,22 +100,48 @@ def test_a_journal_that_was_written_under_the_earlier_key_is_recovered(tmp_path:
         assert sorted(held.snapshot.resources) == ["a", "b"]
 
 
-def test_a_state_in_clear_is_taken_over_unless_encryption_is_enforced(tmp_path: Path) -> None:
+def test_a_state_in_clear_is_taken_over_with_the_explicit_fallback_only(tmp_path: Path) -> None:
     write(opened(tmp_path, None))
-    enforced = opened(tmp_path, sealed(FIRST, enforced=True))
-    with pytest.raises(EncryptionRequired, match="enforced = false"):
-        enforced.read()
+    encrypted = opened(tmp_path, sealed(FIRST))
+    with pytest.raises(EncryptionRequired, match="fallback_unencrypted"):
+        encrypted.read()
     with pytest.raises(EncryptionRequired):
-        enforced.lock("apply")
-    write(opened(tmp_path, sealed(FIRST)), "b")
-    assert enforced.read().snapshot is not None
+        encrypted.lock("apply")
+    write(opened(tmp_path, sealed(FIRST, reads_unencrypted=True)), "b")
+    assert encrypted.read().snapshot is not None
 
 
-def test_a_journal_in_clear_is_refused_when_encryption_is_enforced(tmp_path: Path) -> None:
+def test_an_encrypted_state_that_was_replaced_by_one_in_clear_is_refused(tmp_path: Path) -> None:
+    backend = opened(tmp_path, sealed(FIRST))
+    write(backend)
+    write(opened(tmp_path / "forged", None), "forged")
+    (forged,) = [path for path in (tmp_path / "forged").rglob("*.json") if b"forged" in path.read_bytes()]
+    for path in tmp_path.rglob(forged.name):
+        if "forged" not in path.parts:
+            path.write_bytes(forged.read_bytes())
+    before = stored(tmp_path)
+    with pytest.raises(EncryptionRequired, match="replaced"):
+        opened(tmp_path, sealed(FIRST)).read()
+    with pytest.raises(EncryptionRequired):
+        opened(tmp_path, sealed(FIRST)).lock("apply")
+    assert stored(tmp_path) == before
+
+
+def test_a_dead_letter_that_was_replaced_by_one_in_clear_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path, None).task("copy").acquire("run") as task:
+        task.dead_letters.append([(b"forged", "bad")])
+        (key,) = task.dead_letters.list()
+    with pytest.raises(EncryptionRequired):
+        opened(tmp_path, sealed(FIRST)).task("copy").dead_letters.read(key)
+    letters = opened(tmp_path, sealed(FIRST, reads_unencrypted=True)).task("copy").dead_letters
+    assert letters.read(key).envelope == b"forged"
+
+
+def test_a_journal_in_clear_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path, None).lock("apply") as held:
         held.append([Put("a", ObjectState("p", "t", "k"))])
     with pytest.raises(EncryptionRequired):
-        opened(tmp_path, sealed(FIRST, enforced=True)).lock("apply")
+        opened(tmp_path, sealed(FIRST)).lock("apply")
     with opened(tmp_path, None).lock("apply") as held:
         assert list(held.snapshot.resources) == ["a"]
 
@@ -152,12 +178,16 @@ def test_the_real_cost_of_a_key_is_memory_hard(monkeypatch: pytest.MonkeyPatch) 
 def test_settings_are_read_and_mistakes_named() -> None:
     settings = {"passphrase": FIRST, "fallback_passphrases": [SECOND], "enforced": True}
     sealer = open_encryption(settings)
-    assert sealer.enforced
+    assert not sealer.reads_unencrypted
+    assert open_encryption({"passphrase": FIRST, "fallback_unencrypted": [{}]}).reads_unencrypted
     assert sealer.open(sealed(SECOND).seal(b"x", b""), b"") == b"x"
     for odd, says in (
         ({"passphrase": "short"}, "at least 16"),
         ({}, "requires a passphrase"),
         ({"x": 1}, "no argument 'x'"),
+        ({"passphrase": FIRST, "fallback_unencrypted": [{}], "enforced": True}, "forbids it"),
+        ({"passphrase": FIRST, "fallback_unencrypted": [{"x": 1}]}, "no arguments"),
+        ({"passphrase": FIRST, "fallback_unencrypted": True}, "fallback_unencrypted {}"),
     ):
         with pytest.raises(SettingsError, match=says):
             open_encryption(odd)
