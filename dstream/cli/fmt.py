@@ -13,6 +13,7 @@ import click
 from dstream.cli.options import Command, flag
 from dstream.cli.render.paint import say, say_text
 from dstream.cli.render.terminal import put_exact
+from dstream.files import LARGEST_TEXT, read_file
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
@@ -89,7 +90,7 @@ def _read(name: str) -> str:
     from dstream.diagnostics import DiagnosticsError, error
 
     try:
-        data = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
+        data = sys.stdin.buffer.read() if name == _STDIN else read_file(Path(name), LARGEST_TEXT)
         return data.decode("utf-8")
     except OSError as problem:
         raise DiagnosticsError(error("Unreadable file", f"{name}: {problem.strerror}.")) from None

@@ -16,6 +16,7 @@ import click
 
 from dstream import __version__
 from dstream.cli.render.terminal import guard
+from dstream.files import restrict_umask
 from dstream.programs import leave_out_current_folder
 
 # name -> (module below dstream.cli, short help). The help stands here so that `--help` imports no command.
@@ -117,6 +118,7 @@ def root(chdir: str | None) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 error, 2 changes or drift where the command says so, 130 interrupted."""
+    restrict_umask()
     words = sys.argv[1:] if args is None else args
     leave_out_current_folder()
     _choose_encodings(words)

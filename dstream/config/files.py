@@ -9,6 +9,7 @@ from dstream.config.blocks import Config
 from dstream.config.decode.decoder import Decoder
 from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
+from dstream.files import LARGEST_TEXT, read_file
 
 Refuse = Callable[[Path], Diagnostic | None]
 """Returns the error for a file that must not be read, None for any other."""
@@ -69,7 +70,7 @@ def _texts(path: Path, *, empty: bool, refuse: Refuse | None) -> tuple[dict[str,
             problems.append(refused)
             continue
         try:
-            texts[str(file)] = file.read_bytes().decode("utf-8")
+            texts[str(file)] = read_file(file, LARGEST_TEXT).decode("utf-8")
         except OSError as problem:
             problems.append(error("Unreadable file", f"{file}: {problem.strerror}."))
         except UnicodeDecodeError as problem:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from dstream.config.blocks import Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, warning
+from dstream.files import LARGEST_TEXT, read_file
 from dstream.lang.errors import choose
 from dstream.lang.expressions import evaluate
 from dstream.lang.scope import Scope, Surroundings
@@ -106,7 +107,7 @@ def _read(
     from dstream.config import parse_text
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, LARGEST_TEXT, pipe=True).decode("utf-8")
     except OSError as wrong:
         problems.append(error("Unreadable file of variables", f"{path}: {wrong.strerror}."))
         return

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.files import read_file
 from dstream.plan.plan import Plan
 from dstream.plan.reading import plan_from_json
 from dstream_state.codec import dumps, loads
@@ -43,9 +44,15 @@ class PlanFile(Struct, frozen=True):
     encrypted: bool = False
 
 
+_LARGEST = 1 << 30
+"""Bytes of a saved plan; that of 100,000 objects has some 100 MB."""
+
+
 def is_plan_file(path: Path) -> bool:
     """Return whether a file exists and has the header of a saved plan."""
     try:
+        if not path.is_file():
+            return False  # a pipe would wait for a writer
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
@@ -67,7 +74,8 @@ def write_plan_file(path: Path, content: PlanFile, sealer: Sealer | None) -> Non
         body = dumps(sealer.seal(body, _CONTEXT))
     head = {"dstream_plan": VERSION, "encrypted": sealer is not None, "sha256": hashlib.sha256(body).hexdigest()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(dumps(head) + b"\n" + body + b"\n")
@@ -81,7 +89,7 @@ def write_plan_file(path: Path, content: PlanFile, sealer: Sealer | None) -> Non
 
 def read_plan_file(path: Path, sealer: Callable[[], Sealer | None]) -> PlanFile:
     """Read a saved plan; `sealer` is asked for only if it is encrypted. Raise DiagnosticsError, OSError, WrongKey."""
-    lines = path.read_bytes().split(b"\n")
+    lines = read_file(path, _LARGEST).split(b"\n")
     try:
         head = loads(lines[0], str(path))
     except StateDamaged:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from dstream.files import make_folder
 from dstream.registry.errors import NotThere
 from dstream.registry.lockfile.installer import Installer
 from dstream.registry.lockfile.lock_file import Locked, LockedImage
@@ -134,7 +135,7 @@ def mirror_image(
     source = installer.source(reference.registry)
     top = installer.manifest(reference)
     selected = set(platforms) if platforms is not None and target.partial else None
-    installer.cache.root.mkdir(parents=True, exist_ok=True)
+    make_folder(installer.cache.root)
     with tempfile.TemporaryDirectory(dir=installer.cache.root, prefix="mirror-") as folder:
 
         def copy(descriptor: Descriptor) -> None:

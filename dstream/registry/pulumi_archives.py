@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from dstream.files import make_folder
 from dstream.registry.errors import NotThere, RegistryError, Tampered
 from dstream.registry.mirror_names import is_folder
 from dstream.registry.oci.transport import Transport, is_loopback
@@ -116,7 +117,7 @@ def folder_of(mirror: str) -> Path:
 
 def keep(folder: Path, name: str, archive: Path, digest: str) -> None:
     """Store a verified archive in a mirror folder, and its checksum in the format of `sha256sum -c`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         shutil.copyfile(archive, Path(scratch, name)).replace(folder / name)
     sums = folder / SUMS

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from dstream.files import make_folder, writable_by_others
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.lockfile.lock_file import LockedPlugin, read_lock, write_lock
 from dstream.registry.platforms import Platform, parse_platform, this_platform
@@ -88,7 +89,11 @@ def pull_plugin(
     unpacked_before = expected is not None and content is not None and _digest_of(folder, plugin) == expected
     if unpacked_before and content_digest(folder) == content:
         return Pulled(folder, expected or "", False)
-    plugins.mkdir(parents=True, exist_ok=True)
+    make_folder(plugins)
+    why = writable_by_others(plugins)
+    if why is not None:
+        detail = f"Pulumi executes plugins from {plugins}, and {why}. To fix this, run: chmod go-w {plugins}"
+        raise Tampered("Plugins writable by other users", detail)
     with tempfile.TemporaryDirectory(dir=plugins, prefix=".pull-") as scratch:
         archive = Path(scratch) / "archive"
         digest = source.fetch(plugin.archive(for_platform), archive)

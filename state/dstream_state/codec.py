@@ -49,7 +49,19 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+_LONGEST_NUMBER = 200_000
+"""Digits of a number without its exponent: `numeric` of PostgreSQL has up to 147,455. `1e999999999` would fill any
+memory."""
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if abs(number.adjusted()) > _LONGEST_NUMBER:
+        raise ValueError(f"the number {text[:40]} has an exponent out of range")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_float=_number, parse_constant=_refuse)
 
 
 def from_text(text: str) -> Json:

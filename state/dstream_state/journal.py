@@ -17,6 +17,7 @@ from msgspec import Struct
 from dstream_state.checksum import checked_line, read_line
 from dstream_state.codec import Json
 from dstream_state.errors import FormatTooNew, JournalMismatch, StateConflict, StateDamaged, StateError
+from dstream_state.lock_metadata import journal_name
 from dstream_state.records import Record
 from dstream_state.sealing import Sealer, read_records, records_form
 from dstream_state.storage import Missing, Refused, Storage
@@ -294,7 +295,10 @@ class _Reader:
             self._header(form["header"])
         elif "continues" in form:
             self.last = seq
-            return str(form["continues"])
+            try:
+                return journal_name(str(form["continues"]))
+            except ValueError as problem:
+                raise StateDamaged(self._what, str(problem)) from problem
         elif self._records:
             base = self._number(form, "base")
             bound = context(self.lineage, self._name, seq, base)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dstream_state.checksum import digest
 from dstream_state.errors import SettingsError, StateUnavailable
+from dstream_state.local_files import path_within, read_file, sync, sync_folder, write_all
 from dstream_state.storage import UNREADABLE, Busy, Changed, Exists, Item, Missing, NotOwner, Refused, Stored
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "lustre"})
@@ -84,7 +85,7 @@ class LocalStorage:
         """See `Storage`. Metadata first: content that is newer has absorbed what the metadata lists."""
         stored = self.read_meta(name)
         try:
-            content = self._path(name, ".json").read_bytes()
+            content = read_file(self._path(name, ".json"))
         except FileNotFoundError:
             content = b""
         return Stored(content, stored.meta, stored.tag)
@@ -94,7 +95,7 @@ class LocalStorage:
         with self._state_errors():
             path = self._path(name, ".meta")
             try:
-                content = path.read_bytes()
+                content = read_file(path)
             except FileNotFoundError:
                 if self._path(name, ".json").exists() or self._path(name, ".lock").exists():
                     return Stored(b"", {}, "")
@@ -106,7 +107,7 @@ class LocalStorage:
         with self._state_errors():
             path = self._path(name, ".lock")
             self._make(path.parent)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -172,11 +173,11 @@ class LocalStorage:
             except FileExistsError:
                 raise Exists from None
             try:
-                _write_all(fd, content)
-                _sync(fd)
+                write_all(fd, content)
+                sync(fd)
             finally:
                 os.close(fd)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def append(self, name: str, position: int, content: bytes) -> None:
         """See `Storage`."""
@@ -184,8 +185,8 @@ class LocalStorage:
             if os.fstat(fd).st_size != position:
                 raise Refused
             os.lseek(fd, position, os.SEEK_SET)
-            _write_all(fd, content)
-            _sync(fd)
+            write_all(fd, content)
+            sync(fd)
 
     def seal(self, name: str) -> None:
         """See `Storage`."""
@@ -198,8 +199,8 @@ class LocalStorage:
                 complete = content.rfind(b"\n") + 1  # What follows was never relied upon: its append did not end.
                 os.ftruncate(fd, complete)
                 os.lseek(fd, complete, os.SEEK_SET)
-                _write_all(fd, _SEAL)
-                _sync(fd)
+                write_all(fd, _SEAL)
+                sync(fd)
         except Refused:
             raise Missing from None
 
@@ -207,7 +208,7 @@ class LocalStorage:
         """See `Storage`."""
         with self._state_errors():
             try:
-                content = self._path(name, ".log").read_bytes()
+                content = read_file(self._path(name, ".log"))
             except FileNotFoundError:
                 raise Missing from None
         return Stored(content.removesuffix(_SEAL), {}, str(len(content)))
@@ -220,7 +221,7 @@ class LocalStorage:
                     raise Changed
                 # Sealed before it goes: an append that waits for the lock has this file open.
                 os.lseek(fd, 0, os.SEEK_END)
-                _write_all(fd, _SEAL)
+                write_all(fd, _SEAL)
                 self._path(name, ".log").unlink(missing_ok=True)
         except Refused:
             return
@@ -238,7 +239,7 @@ class LocalStorage:
         """See `Storage`."""
         with self._state_errors():
             try:
-                return self._path(name, "").read_bytes()
+                return read_file(self._path(name, ""))
             except FileNotFoundError:
                 raise Missing from None
 
@@ -274,13 +275,14 @@ class LocalStorage:
             return sorted(name for name in names if name.startswith(prefix))
 
     def _path(self, name: str, suffix: str) -> Path:
-        return self._folder / f"{name}{suffix}"
+        return path_within(self._folder, f"{name}{suffix}")
 
     def _make(self, folder: Path) -> None:
         if folder.is_dir():
             return
         if folder == self._place:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            for parent in reversed(folder.parents):
+                parent.mkdir(mode=0o700, exist_ok=True)
         else:
             self._make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -305,21 +307,21 @@ class LocalStorage:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
-                _write_all(fd, content)
-                _sync(fd)
+                write_all(fd, content)
+                sync(fd)
             finally:
                 os.close(fd)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     @contextlib.contextmanager
     def _log(self, name: str) -> Iterator[int]:
         """Open a log under its lock. Raises Refused if there is none."""
         try:
-            fd = os.open(self._path(name, ".log"), os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self._path(name, ".log"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise Refused from None
         try:
@@ -367,25 +369,3 @@ def _metadata(content: bytes, path: Path) -> Stored:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = "it is empty" if not content.strip() else f"{type(error).__name__}: {error}"
         return Stored(b"", {UNREADABLE: f"{path}: {why}"}, digest(content))
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _sync(fd: int) -> None:
-    """Return when what was written is on the disk itself; fsync of macOS does not promise that."""
-    if hasattr(fcntl, "F_FULLFSYNC"):
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,6 +7,7 @@ text, since blob metadata is that, with a checksum over all of them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
@@ -18,6 +19,7 @@ from dstream_state.errors import StateDamaged
 from dstream_state.holder import Holder
 from dstream_state.storage import UNREADABLE
 
+_JOURNAL = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _NAMES = ("lineage", "epoch", "serial", "sha256", "journals", "holder", "moved")
 
 
@@ -61,7 +63,7 @@ class Meta(Struct, frozen=True):
                 lineage=form.get("lineage", ""),
                 epoch=int(form.get("epoch", "0")),
                 serial=int(form.get("serial", "0")),
-                journals=tuple(form.get("journals", "").split()),
+                journals=tuple(map(journal_name, form.get("journals", "").split())),
                 holder=Holder.from_json(json.loads(form["holder"])) if "holder" in form else None,
                 sha256=form.get("sha256", ""),
                 moved=unquote(form.get("moved", "")),
@@ -72,6 +74,13 @@ class Meta(Struct, frozen=True):
     def released(self) -> Meta:
         """Return the same with the holder marked as gone."""
         return replace(self, holder=self.holder and replace(self.holder, released=True))
+
+
+def journal_name(text: str) -> str:
+    """Return the name of a journal; raise ValueError for one that dstream does not give, such as a path."""
+    if not _JOURNAL.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is not the name of a journal")
+    return text
 
 
 def _checksum(form: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from dstream_state.backend import Backend, Checkpoint, Held
 from dstream_state.checksum import checked_line, read_line
 from dstream_state.codec import Json
 from dstream_state.errors import StateConflict, StateDamaged, StateError
+from dstream_state.local_files import read_file
 from dstream_state.records import Intent, Record
 from dstream_state.sealing import Sealer, read_document, read_records, records_form, snapshot_bytes
 from dstream_state.snapshot import Snapshot
@@ -93,7 +94,7 @@ def save_errored(path: Path, held: Held, sealer: Sealer | None = None, records: 
 def load(path: Path, sealer: Sealer | None = None) -> StateFile:
     """Read a state file. Raises StateError, StateDamaged, WrongKey, EncryptionRequired, FormatTooNew."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}.") from error
     lines = content.splitlines()
@@ -199,7 +200,8 @@ def _read_line(line: bytes, sealer: Sealer | None, what: str) -> tuple[str, tupl
 
 def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(content)
         file.flush()

@@ -202,7 +202,7 @@ def test_a_full_disk_or_a_signal_leaves_the_earlier_state(
     held = backend.lock("apply")
     held.append([put("b")])
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_write_all", full)
+        patch.setattr(local, "write_all", full)
         with pytest.raises(StateUnavailable, match="No space left on device"):
             held.finish()
     assert (folder / "state.json").read_bytes() == before
@@ -210,7 +210,7 @@ def test_a_full_disk_or_a_signal_leaves_the_earlier_state(
     with backend.lock("apply") as after:
         assert sorted(after.snapshot.resources) == ["a", "b"]
         with monkeypatch.context() as patch:
-            patch.setattr(local, "_write_all", full)
+            patch.setattr(local, "write_all", full)
             with pytest.raises(StateUnavailable):
                 after.append([put("c")])
         with pytest.raises(StateError):  # Nobody knows what the log holds: nothing more is written to it.

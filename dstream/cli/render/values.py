@@ -16,6 +16,8 @@ UNKNOWN = "(known after apply)"
 SENSITIVE = "(sensitive value)"
 SENSITIVE_CHANGED = "(sensitive value, changed)"
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
+_LONGEST_NUMBER = 100
+"""Digits of a number that is written without an exponent."""
 _BARE = re.compile(r"[^\W\d][\w-]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -43,7 +45,7 @@ def scalar(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return format(value, "f") if abs(value.adjusted()) < _LONGEST_NUMBER else str(value)
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, str):

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from dstream.files import make_folder, writable_by_others
+
 STARTS = ("start", "lone_expression", "lone_template")
 _OVERRIDES = Path(__file__).with_name("hcl.lark")
 _FORMAT = 2
@@ -79,6 +81,8 @@ def _cache_folder() -> Path:
 
 def _read(path: Path) -> Table | None:
     try:
+        if writable_by_others(path.parent) or writable_by_others(path):
+            return None  # marshal does not withstand a hostile file: the table is made again
         data = path.read_bytes()
         plain = marshal.loads(data)  # noqa: S302  # numbers and names only; a wrong one makes a wrong table, runs nothing
         actions, gotos, rules, starts, ends = plain
@@ -93,7 +97,7 @@ def _write(path: Path, made: Table) -> None:
     rules = tuple((rule.origin, rule.name, rule.size, rule.splices, rule.passes) for rule in made.rules)
     data = marshal.dumps((made.actions, made.gotos, rules, made.starts, made.ends))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.setup.backend_record import CREDENTIALS, check_unchanged, recorded_backend, save_record
 from dstream.engine.setup.operation import Operation
+from dstream.files import LARGEST_TEXT, read_file
 from dstream_state import Backend, Holder, Moved, open_backend
 
 Change = Literal["refuse", "migrate", "reconfigure"]
@@ -79,7 +80,7 @@ def _file(path: Path) -> dict[str, str]:
     from dstream.config import parse_text
     from dstream.lang import Scope, evaluate
 
-    parsed = parse_text(path.read_text("utf-8"), str(path))
+    parsed = parse_text(read_file(path, LARGEST_TEXT, pipe=True).decode("utf-8"), str(path))
     problems = [*parsed.diagnostics]
     problems += [_invalid("A file of backend arguments has no blocks.") for _ in parsed.body.blocks]
     if problems:

@@ -16,6 +16,7 @@ from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.runs.flows import flow_names
 from dstream.engine.runs.run_files import log_path, read_run_status, run_folder
 from dstream.engine.setup.operation import Operation
+from dstream.files import make_folder, owner_reads
 from dstream.programs import python_module
 from dstream_state import Holder
 from dstream_state.processes import alive, start_time, this_host
@@ -39,11 +40,11 @@ def start_detached(
 
     Returns early when it has ended. It has no terminal, and continues after the user who started it logs out.
     """
-    run_folder(root).mkdir(parents=True, exist_ok=True)
+    make_folder(run_folder(root), 0o700)
     log = log_path(root, task)
     if log.exists():
         log.replace(log.with_name(f"{log.name}.1"))
-    with log.open("ab") as file:
+    with open(log, "ab", opener=owner_reads) as file:
         process = subprocess.Popen(
             python_module("dstream", *arguments),
             stdin=subprocess.DEVNULL,

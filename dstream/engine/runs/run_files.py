@@ -24,6 +24,7 @@ from msgspec.structs import asdict, replace
 
 from dstream.diagnostics import Diagnostic
 from dstream.engine.setup.operation import DATA_DIR
+from dstream.files import LARGEST_TEXT, make_folder, read_file
 from dstream.run import Flow, Progress, Reporter, RunOutcome
 
 _EVERY = 1.0
@@ -66,7 +67,7 @@ def log_path(root: Path, task: str) -> Path:
 def read_run_status(root: Path, flow: str) -> RunStatus | None:
     """Return the note of a flow's latest run, or None."""
     try:
-        form = json.loads(status_path(root, flow).read_bytes())
+        form = json.loads(read_file(status_path(root, flow), LARGEST_TEXT))
         known = RunStatus.__struct_fields__
         return RunStatus(**{name: value for name, value in form.items() if name in known})
     except (OSError, ValueError, TypeError, AttributeError):
@@ -88,7 +89,7 @@ class RunStatusWriter:
             for flow in flows
         }
         with contextlib.suppress(OSError):
-            run_folder(root).mkdir(parents=True, exist_ok=True)
+            make_folder(run_folder(root), 0o700)
         for flow in flows:
             self._change(flow)
 

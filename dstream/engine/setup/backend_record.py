@@ -14,6 +14,7 @@ from msgspec import Struct, ValidationError, convert, field
 
 from dstream.bounded_json import InvalidJson, parse_object
 from dstream.diagnostics import DiagnosticsError, error
+from dstream.files import LARGEST_TEXT, read_file, replace_file
 from dstream_state import Backend
 
 DATA_DIR = ".dstream"
@@ -56,7 +57,7 @@ def recorded_backend(root: Path) -> BackendRecord | None:
     """
     path = root / DATA_DIR / _FILE
     try:
-        form = parse_object(path.read_bytes())
+        form = parse_object(read_file(path, LARGEST_TEXT))
         record = convert({name: form[name] for name in ("type", "place", "settings", "overrides")}, BackendRecord)
     except FileNotFoundError:
         record = BackendRecord("local", "local state in .dstream/state")
@@ -80,9 +81,7 @@ def save_record(root: Path, record: BackendRecord) -> None:
         "settings": dict(record.settings),
         "overrides": dict(record.overrides),
     }
-    temporary = folder / f".{_FILE}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(form, indent=1) + "\n", "utf-8")
-    temporary.replace(folder / _FILE)
+    replace_file(folder / _FILE, (json.dumps(form, indent=1) + "\n").encode())
 
 
 def check_unchanged(recorded: BackendRecord | None, record: BackendRecord) -> None:

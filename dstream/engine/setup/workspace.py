@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.setup.operation import DATA_DIR, Operation
+from dstream.files import read_file, replace_file
 
 DEFAULT = "default"
 VARIABLE = "DSTREAM_WORKSPACE"
@@ -28,7 +29,7 @@ def selected_workspace(config: Path | None) -> str:
         return DEFAULT
     root = config.parent if config.is_file() else config
     try:
-        return (root / DATA_DIR / _FILE).read_text().strip() or DEFAULT
+        return read_file(root / DATA_DIR / _FILE, 4096).decode("utf-8").strip() or DEFAULT
     except (OSError, UnicodeDecodeError):
         return DEFAULT
 
@@ -108,6 +109,4 @@ def _not_overridden(verb: str) -> None:
 def _select(operation: Operation, name: str) -> None:
     folder = operation.root / DATA_DIR
     folder.mkdir(mode=0o700, exist_ok=True)
-    temporary = folder / f".{_FILE}.{os.getpid()}.tmp"
-    temporary.write_text(f"{name}\n")
-    temporary.replace(folder / _FILE)
+    replace_file(folder / _FILE, f"{name}\n".encode())

@@ -25,6 +25,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dstream.bounded_json import InvalidJson, parse_object
+from dstream.files import make_folder, writable_by_others
 from dstream.registry.errors import RegistryError, Tampered
 from dstream.registry.oci.content import (
     MAX_MANIFEST,
@@ -73,7 +74,7 @@ class Cache:
     def keep(self, raw: bytes) -> None:
         """Store small content."""
         path = self.path(digest_of(raw))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _write(path, raw)
 
     def has(self, digest: str) -> bool:
@@ -93,16 +94,18 @@ class Cache:
     def executable(self, digest: str, name: str) -> Path:
         """Return an executable under its display name; raise Tampered if it does not match its digest."""
         path = self.path(digest)
+        shown = self.root / "bin" / digest.partition(":")[2] / name
+        make_folder(shown.parent)
+        for each in (self.root, path.parent.parent, path.parent, shown.parent.parent, shown.parent, path):
+            _check_owner(each)
         if not matches(path, digest):
             raise Tampered(
                 "Modified provider in cache",
                 f"{path} does not match the digest in its name: the file was modified or damaged. It was not "
                 "executed. To download it again, run: dstream init",
             )
-        shown = self.root / "bin" / digest.partition(":")[2] / name
         path.chmod(0o755)
         if not shown.exists() or not shown.samefile(path):
-            shown.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=shown.parent, prefix=".") as folder:
                 link = Path(folder, name)
                 try:
@@ -121,7 +124,7 @@ class Cache:
     def remember(self, reference: Reference, digest: str) -> None:
         """Record the digest of a tag."""
         path = self._ref(reference)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _write(path, json.dumps({"digest": digest, "at": int(time.time())}).encode())
 
     def remembered(self, reference: Reference) -> str | None:
@@ -192,6 +195,20 @@ def default_cache(environment: Mapping[str, str] | None = None) -> Cache:
     """Return the cache of this user."""
     environment = os.environ if environment is None else environment
     return Cache(Path(environment.get("DSTREAM_CACHE_DIR") or "~/.dstream/plugins").expanduser().absolute())
+
+
+def _check_owner(path: Path) -> None:
+    """Raise Tampered if another user could replace what is executed from a cache, even after it was checked."""
+    try:
+        why = writable_by_others(path)
+    except OSError:
+        return  # what is missing is reported by who looks for it
+    if why is not None:
+        detail = (
+            f"{path} is in the cache of providers, and {why}. Nothing was executed from there. To use another cache, "
+            f"set DSTREAM_CACHE_DIR; to keep this one, delete its content, and run: chmod go-w {path}"
+        )
+        raise Tampered("Cache writable by other users", detail)
 
 
 def _write(path: Path, raw: bytes) -> None:

@@ -15,6 +15,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from dstream.bounded_json import InvalidJson, parse_object
+from dstream.files import make_folder, owner_writes
 from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
 from dstream.registry.oci.content import (
     MANIFEST_TYPES,
@@ -135,9 +136,9 @@ class RegistryClient:
         A partial download is a file `.partial` beside the target, locked against concurrent downloads. The target
         appears atomically, with the right size and digest.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         partial = target.with_name(f"{target.name}.partial")
-        with partial.open("ab+") as file:
+        with open(partial, "ab+", opener=owner_writes) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if target.exists():  # another process has fetched it meanwhile
                 with contextlib.suppress(FileNotFoundError):

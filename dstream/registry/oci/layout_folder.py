@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dstream.bounded_json import MAX_BYTES, InvalidJson, parse_object
+from dstream.files import make_folder
 from dstream.registry.errors import NotThere, RegistryError
 from dstream.registry.oci.content import (
     MAX_MANIFEST,
@@ -68,7 +69,7 @@ class Folder:
         path = self._blob(repository, descriptor.digest)
         if not path.is_file():
             raise NotThere("Not found in the mirror", f"{self.place} has no {repository}@{descriptor.digest}.")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
             copy = Path(folder, "blob")
             shutil.copyfile(path, copy)
@@ -94,13 +95,13 @@ class Folder:
     def put(self, repository: str, raw: bytes) -> None:
         """Store content under its digest."""
         path = self._blob(repository, digest_of(raw))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _write(path, raw)
 
     def path_for(self, repository: str, digest: str) -> Path:
         """Return the path for a blob, and create its folder."""
         path = self._blob(repository, digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def tag(self, repository: str, manifest: Manifest, tag: str) -> None:
@@ -113,7 +114,7 @@ class Folder:
             "mediaType": OCI_INDEX,
             "manifests": [each.to_json() for each in entries],
         }
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _write(folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         _write(folder / "index.json", json.dumps(index, indent=1).encode())
 
