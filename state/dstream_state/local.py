@@ -84,10 +84,11 @@ class LocalStorage:
     def read(self, name: str) -> Stored:
         """See `Storage`. Metadata first: content that is newer has absorbed what the metadata lists."""
         stored = self.read_meta(name)
-        try:
-            content = read_file(self._path(name, ".json"))
-        except FileNotFoundError:
-            content = b""
+        with self._state_errors():
+            try:
+                content = read_file(self._path(name, ".json"))
+            except FileNotFoundError:
+                content = b""
         return Stored(content, stored.meta, stored.tag)
 
     def read_meta(self, name: str) -> Stored:

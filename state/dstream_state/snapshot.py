@@ -101,9 +101,30 @@ def _wrong_member(form: Mapping[str, Json]) -> str | None:
     if not isinstance(absorbed, dict) or not all(map(_is_count, absorbed.values())):
         return "absorbed"
     for address, item in _objects(form):
-        if not isinstance(item, dict) or not isinstance(item.get("attributes", {}), dict):
+        if not isinstance(item, dict) or not _is_object(item):
             return f"object {address}"
     return None
+
+
+def _is_object(item: Mapping[str, Json]) -> bool:
+    """Return whether the members of an object are of their types: a state can be edited or forged."""
+    get = item.get
+    texts = (get("provider"), get("type"), get("key"), get("status", ""), get("replacing") or "")
+    if not all(isinstance(each, str) for each in texts) or not isinstance(get("attributes", {}), dict):
+        return False
+    if not isinstance(get("schema_version", 1), int):
+        return False
+    dependencies, sensitive = get("dependencies") or (), get("sensitive") or ()
+    return (
+        isinstance(dependencies, list | tuple)
+        and all(isinstance(each, str) for each in dependencies)
+        and isinstance(sensitive, list | tuple)
+        and all(isinstance(path, list | tuple) and _is_path(path) for path in sensitive)
+    )
+
+
+def _is_path(path: Iterable[Json]) -> bool:
+    return all(isinstance(each, str | int) for each in path)
 
 
 def _objects(form: Mapping[str, Json]) -> Iterable[tuple[str, Json]]:
