@@ -85,15 +85,15 @@ def pull_plugin(
     folder = plugins / f"resource-{plugin.name}-v{plugin.version}"
     if platform is not None and platform != this_platform():
         folder = folder.with_name(f"{folder.name}-{platform}")
-    content = entry.contents.get(str(for_platform))
-    unpacked_before = expected is not None and content is not None and _digest_of(folder, plugin) == expected
-    if unpacked_before and content_digest(folder) == content:
-        return Pulled(folder, expected or "", False)
     make_folder(plugins)
     why = writable_by_others(plugins)
     if why is not None:
         detail = f"Pulumi executes plugins from {plugins}, and {why}. To fix this, run: chmod go-w {plugins}"
         raise Tampered("Plugins writable by other users", detail)
+    content = entry.contents.get(str(for_platform))
+    unpacked_before = expected is not None and content is not None and _digest_of(folder, plugin) == expected
+    if unpacked_before and content_digest(folder) == content:
+        return Pulled(folder, expected or "", False)
     with tempfile.TemporaryDirectory(dir=plugins, prefix=".pull-") as scratch:
         archive = Path(scratch) / "archive"
         digest = source.fetch(plugin.archive(for_platform), archive)
