@@ -25,6 +25,7 @@ from dstream.config.blocks import (
 from dstream.config.decode import meta_arguments
 from dstream.config.decode.block_reader import BlockReader, nearest
 from dstream.config.decode.io_blocks import check_type, sides
+from dstream.config.decode.lookalikes import look
 from dstream.config.syntax.parser import Parsed
 from dstream.config.syntax.tree import Block, Literal, ObjectExpr
 from dstream.diagnostics import Diagnostic, SourceRange, error
@@ -69,6 +70,9 @@ _META_BLOCKS = frozenset(("lifecycle", "timeouts"))
 """Meta-arguments of a resource; all other arguments belong to its provider."""
 _TYPE_ROOTS = frozenset(["local", "var", "each", "count", "self", "path", "dstream", "task", "output", "provider"])
 
+_LONGEST_NAME = 200
+"""Bytes of a name: that of a task is part of names of files, which have at most 255."""
+
 
 class Decoder:
     """Adds the blocks of one file after another to a configuration."""
@@ -79,6 +83,7 @@ class Decoder:
         self.diagnostics: list[Diagnostic] = []
         self._settings: DstreamBlock | None = None
         self._ranges: dict[tuple[str, ...], SourceRange] = {}
+        self._looks: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def add(self, parsed: Parsed) -> None:
         """Add one file's blocks."""
@@ -124,6 +129,10 @@ class Decoder:
                 detail = f'"{text}" is not a valid name: a letter or _, then letters, digits, _ and -.'
                 self.diagnostics.append(error("Invalid name", detail, node.range))
                 fine = False
+            elif len(text.encode()) > _LONGEST_NAME:
+                detail = f"The name has {len(text.encode())} bytes in UTF-8; the limit is {_LONGEST_NAME}."
+                self.diagnostics.append(error("Invalid name", detail, node.range))
+                fine = False
         return fine
 
     def _declare(self, block: Block, *key: str) -> bool:
@@ -135,6 +144,15 @@ class Decoder:
             self.diagnostics.append(error("Declared twice", detail, block.header_range))
             return False
         self._ranges[key] = block.header_range
+        # Names of tasks become names of files, on some systems without case.
+        alike = self._looks.setdefault(tuple(look(part, fold_case=key[0] == "task") for part in key), key)
+        if alike != key:
+            detail = (
+                f'The {key[0]} "{key[-1]}" cannot be told from "{alike[-1]}", declared at {self._ranges[alike]}: their '
+                f"letters look alike, or differ in case alone. In ASCII they are {key[-1]!a} and "
+                f"{alike[-1]!a}. Rename one of them."
+            )
+            self.diagnostics.append(error("Names that look alike", detail, block.header_range))
         return True
 
     # Blocks at the top level
