@@ -70,8 +70,10 @@ GO_ACTION = re.compile(
 _GO_OTHER = re.compile(
     r"\{\{[^{}\"\n]*\}\}|"
     r"""\{\{-?\s*[a-zA-Z.$(](?:[^{}"\n\\]*[\s(]\\?"[^"\n]*"(?=[\s|)}-]))+[^{}"\n]*\}\}"""
+    r"""|\{\{-?\s*"(?:"|(?!if\b)\w)[^{}\n]*\}\}"""
+    r"""|\{\{-?\s*[a-zA-Z.$(][^{}"\n]*"(?!if\b)\w[^{}"\n]*\}\}"""
 )
-"""Any other action, which within a string may contain quotes."""
+"""Any other action, which within a string may contain quotes. No string of HCL is followed by a letter or a quote."""
 
 
 class _Context(Struct):

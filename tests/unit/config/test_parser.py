@@ -110,6 +110,10 @@ def test_a_missing_brace_is_reported_where_it_is_missing():
         ("a = x & y", "Invalid character", "&&"),
         ("a = 1\na = 2", "Argument set twice", "line 1"),
         ('a = "{{ nope }}"', "Unsupported template", "env"),
+        ('a = "{{ "" | default "five" }}"', "Unsupported template", "env"),
+        ('a = "{{ "a\\"b" | upper }}"', "Unsupported template", "env"),
+        ('a = "{{ "é" | upper }}"', "Unsupported template", "env"),
+        ('a = "{{ env "X }}"', "Unsupported template", "env"),
         ("a = 1.5.5", "Invalid number", "one decimal point"),
         ("a = 1e999999", "Number out of range", "digits"),
     ],
@@ -164,3 +168,8 @@ def test_a_missing_bracket_is_looked_for_by_the_indentation():
     [found] = parse_text(text, "x").diagnostics
     assert (found.subject.start.line, found.summary) == (1, "Missing closing bracket")
     assert "on line 2 that should be closed before output on line 4" in found.detail
+
+
+@pytest.mark.parametrize("text", ['"{{ " == "}}"', '[for x in ["a"] : "{{ "if x == "}}"]', '"{{ "', '["{{ ", "x }}"]'])
+def test_braces_at_the_end_of_a_string_are_text(text: str):
+    assert parse_text(f"a = {text}\n", "x").diagnostics == []

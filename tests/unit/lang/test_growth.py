@@ -7,7 +7,7 @@ import pytest
 from dstream.config import parse_expression
 from dstream.diagnostics import DiagnosticsError
 from dstream.lang import Scope, SetValue, evaluate, values
-from dstream.lang.functions import collections
+from dstream.lang.functions import collections, files
 from dstream.lang.scope import Surroundings
 
 MANY = 2_000
@@ -58,3 +58,33 @@ def test_a_template_that_includes_itself_without_end_is_a_short_error(tmp_path):
     with pytest.raises(DiagnosticsError) as caught:
         evaluate(parse_expression('templatefile("loop.tmpl", {})', "x"), scope)
     assert len(caught.value.diagnostics[0].detail) < 2_000
+
+
+@pytest.mark.parametrize("other", ["loop.tmpl", "back.tmpl"])
+def test_templates_render_each_other_to_a_limited_depth(tmp_path, monkeypatch, other):
+    (tmp_path / "loop.tmpl").write_text(f'a ${{templatefile("{other}", {{}})}}')
+    (tmp_path / "back.tmpl").write_text('b ${templatefile("loop.tmpl", {})}')
+    read, parsed = files.read, []
+    monkeypatch.setattr(files, "read", lambda *given: parsed.append(given) or read(*given))
+    scope = Scope({}, surroundings=Surroundings(root=tmp_path))
+    assert evaluate(parse_expression('try(templatefile("loop.tmpl", {}), 1)', "x"), scope) == 1
+    assert len(parsed) <= 1_100
+
+
+@pytest.mark.parametrize("text", ['contains(l, "a1999")', 'index(l, "a1999") == 1999', '!contains(l, "none")'])
+def test_a_string_is_searched_in_a_list_without_a_comparison_of_each_value(text, monkeypatch):
+    monkeypatch.setattr(collections, "same", None)
+    monkeypatch.setattr(collections, "equal", None)
+    assert evaluate(parse_expression(text, "x"), Scope({"l": [f"a{index}" for index in range(MANY)]})) is True
+
+
+def test_a_string_is_found_beside_sensitive_and_other_values():
+    scope = Scope({"l": [1, values.Sensitive("a", {"var s"}), None, ["b"]]})
+    found = evaluate(parse_expression('[contains(l, "a"), contains(l, "b"), contains(l, "1")]', "x"), scope)
+    assert [each.value for each in found] == [True, False, False]
+
+
+def test_a_set_of_objects_with_unknown_parts_compares_none_with_another(monkeypatch):
+    monkeypatch.setattr(values, "same", None)
+    items = [{"a": index % 500, "b": [values.Unknown()]} for index in range(MANY)]
+    assert len(SetValue(items)) == 500
