@@ -178,7 +178,7 @@ class EntitySender:
                     raise self._given_up(kind, problem) from None
                 if not warned and kind in (Kind.BUSY, Kind.FULL):
                     warned = True
-                    log(f"{self.name}: {sentence(problem)}; retrying every {delay:g} s")
+                    log(f"{self.name}: {sentence(problem)}; waiting {delay:g} s before each retry")
                 self._stopped.wait(delay)
             else:
                 return
