@@ -79,7 +79,10 @@ class Joining(Driver):
         old.input.process.wait(5)
         while self._tracker.outstanding:
             time.sleep(0.01)  # even a careful one, which lets the old input's checkpoints come back first
-        new = ProviderHandle("input", context.flow.input, context.lease.inherit_fds, print)
+        endpoint = context.flow.input
+        new = ProviderHandle(
+            "input", endpoint, lambda: context.begin("input", endpoint, context.lease.inherit_fds), print
+        )
         new.started()
         self._providers = Providers(new, old.output)
         stored = context.lease.checkpoint
