@@ -1,7 +1,7 @@
 # What one does with dstream, each target setting up what it needs in .venv by itself. POSIX sh, GNU make 3.81.
 SHELL = /bin/sh
 PYTHON =
-WORKERS = 4
+WORKERS = 6
 RUN = .venv/bin/python
 # Hundreds of Python processes are started here: byte code is worth keeping, whatever the machine's habit is.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,7 +25,7 @@ azure: setup ## Add to .venv what the tests over pulumi-azure-native need (`make
 test: azure ## Run the tests, with a real PostgreSQL and Azurite of their own
 	@$(RUN) -m tests.services.azurite --install
 	@$(RUN) -m tests.services.registry --install
-	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --second-attempt $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses $(WORKERS) --dist worksteal --second-attempt $(ARGS)
 
 quick: setup ## Run the tests that start no program and need no service, in less than a minute
 	$(RUN) -m pytest --quick -n auto --maxprocesses 4 $(ARGS)
