@@ -50,6 +50,19 @@ def alive(pid: int, started: int | None) -> bool:
     return current is not None and (started is None or current == started)
 
 
+def send(pid: int, started: int | None, number: signal.Signals) -> bool:
+    """Send a signal to the process that had `pid` when it was recorded; return whether it still runs and got it.
+
+    A process with unknown start time is left alone: `pid` may be another process's by now, or be made up.
+    """
+    if started is None or not alive(pid, started):
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+        return True
+    return False
+
+
 def end(pid: int, started: int | None, *, patience: float = 5.0) -> bool:
     """Kill the process, and its group if it leads one; return whether it has ended.
 

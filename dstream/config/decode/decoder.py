@@ -25,7 +25,7 @@ from dstream.config.blocks import (
 from dstream.config.decode import meta_arguments
 from dstream.config.decode.block_reader import BlockReader, nearest
 from dstream.config.decode.io_blocks import check_type, sides
-from dstream.config.decode.lookalikes import look
+from dstream.config.lookalikes import look
 from dstream.config.syntax.parser import Parsed
 from dstream.config.syntax.tree import Block, Literal, ObjectExpr
 from dstream.diagnostics import Diagnostic, SourceRange, error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +11,7 @@ from msgspec import Struct
 from dstream.engine.evaluate.targeting import task_of
 from dstream.plan import Action, Plan, Reason
 from dstream_state import Backend, Holder, StateLocked, TaskLease
-from dstream_state.processes import alive, this_host
+from dstream_state.processes import send, this_host
 
 _HARMLESS = (Action.NO_OP, Action.CREATE, Action.DEFERRED)
 STOP_SECONDS = 75.0
@@ -76,9 +74,7 @@ def _acquire(backend: Backend, flow: str, options: PauseOptions, signalled: set[
     if (holder.pid, holder.started) not in signalled:  # One process may run several flows.
         signalled.add((holder.pid, holder.started))
         options.stopping(flow, holder)
-        if alive(holder.pid, holder.started):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(holder.pid, signal.SIGTERM)
+        send(holder.pid, holder.started, signal.SIGTERM)
     try:
         return store.acquire(options.operation, max(options.timeout, STOP_SECONDS))
     except StateLocked as problem:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from dstream.addresses import Key
-from dstream.config import Expr
+from dstream.config import Expr, TaskBlock
+from dstream.config.lookalikes import look
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.lang import Scope, SetValue, Unknown, contains_unknown, evaluate, sensitive_paths
 
+_LONGEST_KEY = 200
 _NOT_KNOWN = (
     "What it depends on is known only after apply, so the instances cannot be told yet. Give it keys that are known "
     "at plan, or apply what it depends on first: dstream apply -target=ADDRESS."
@@ -29,6 +32,31 @@ def instances(for_each: Expr | None, count: Expr | None, scope: Scope) -> Iterat
             yield index, {"count": {"index": index}}
     else:
         yield None, {}
+
+
+def task_instances(task: TaskBlock, scope: Scope) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Yield the instances of a task as `instances` does.
+
+    Raise DiagnosticsError also for keys that look alike and for long ones: they become names of files.
+    """
+    looks: dict[str, str] = {}
+    for key, names in instances(task.for_each, task.count, scope):
+        if isinstance(key, str) and task.for_each is not None:
+            alike = looks.setdefault(look(key, fold_case=True), key)
+            if alike != key:
+                detail = (
+                    f"The keys {alike!a} and {key!a} of task.{task.name} look alike, or differ in case alone, which "
+                    "some file systems ignore: their checkpoints would be mixed up. Give one of them another key."
+                )
+                raise DiagnosticsError(error("Names that look alike", detail, task.for_each.range))
+            if len(quote(f"{task.name}{key}", safe="")) > _LONGEST_KEY:
+                detail = (
+                    f"The key {key[:40]!r}... of task.{task.name} is too long: the names of its checkpoint and log are "
+                    f"made of it, and have at most {_LONGEST_KEY} characters, three for each special one. Use a "
+                    "shorter key, such as md5(...) of it."
+                )
+                raise DiagnosticsError(error("Wrong for_each", detail, task.for_each.range))
+        yield key, names
 
 
 class InstanceNames:

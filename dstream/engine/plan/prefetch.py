@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError
-from dstream.engine.evaluate.expansion import instances
+from dstream.engine.evaluate.expansion import task_instances
 from dstream.engine.evaluate.redaction import prior_for_provider
 from dstream.engine.evaluate.targeting import Selection, block_of_text
 from dstream.engine.plan.plan_result import PlanOptions
@@ -186,7 +186,7 @@ class Prefetch:
     def _evaluate_task(self, name: str) -> None:
         block = self._operation.config.tasks[name]
         found: list[TaskInstance] = []
-        for key, names in instances(block.for_each, block.count, self._scope):
+        for key, names in task_instances(block, self._scope):
             task = task_instance(block, key, self._scope.bind(names), self._operation.config)
             if self._saved is not None:
                 first, *outputs = (replace(side, spec=self._as_planned(side.spec)) for side in task.sides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -14,12 +13,12 @@ from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
 from dstream.engine.runs.flows import flow_names
-from dstream.engine.runs.run_files import log_path, read_run_status, run_folder
+from dstream.engine.runs.run_files import log_path, make_run_folder, read_run_status
 from dstream.engine.setup.operation import Operation
-from dstream.files import make_folder, owner_reads
+from dstream.files import owner_reads
 from dstream.programs import python_module
 from dstream_state import Holder
-from dstream_state.processes import alive, start_time, this_host
+from dstream_state.processes import alive, send, this_host
 
 _UNDERWAY = ("running", "waiting", "restarting", "stopping")
 
@@ -40,7 +39,7 @@ def start_detached(
 
     Returns early when it has ended. It has no terminal, and continues after the user who started it logs out.
     """
-    make_folder(run_folder(root), 0o700)
+    make_run_folder(root)
     log = log_path(root, task)
     if log.exists():
         log.replace(log.with_name(f"{log.name}.1"))
@@ -89,12 +88,16 @@ def stop(operation: Operation, task: str, *, force: bool, patience: float) -> li
         stopped.append(flow)
         runners[holder.pid] = holder.started
     for pid, started in runners.items():
-        if alive(pid, started):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL if force else signal.SIGTERM)
+        if started is None and alive(pid, None):
+            detail = (
+                f"The state names process {pid} and not when it started, so that it may be any process. End the run by "
+                "the program that started it."
+            )
+            raise DiagnosticsError(error("Unknown process", detail))
+        send(pid, started, signal.SIGKILL if force else signal.SIGTERM)
     until = time.monotonic() + patience
     for pid, started in runners.items():
-        while _runs(pid, started):
+        while alive(pid, started):
             if time.monotonic() > until:
                 detail = (
                     f"Process {pid} was asked to end {patience:g} s ago and is still finishing. Wait longer with "
@@ -103,7 +106,3 @@ def stop(operation: Operation, task: str, *, force: bool, patience: float) -> li
                 raise DiagnosticsError(error("Task stop timeout", detail))
             time.sleep(0.05)
     return stopped
-
-
-def _runs(pid: int, started: int | None) -> bool:
-    return alive(pid, started if started is not None else start_time(pid))

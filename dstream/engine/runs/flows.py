@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from dstream.addresses import TaskAddress
 from dstream.config import TaskBlock
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.evaluate.expansion import instances
+from dstream.engine.evaluate.expansion import instances, task_instances
 from dstream.engine.evaluate.redaction import has_withheld
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec
@@ -82,7 +82,7 @@ def make_flows(
     try:
         tasks = [
             task_instance(block, key, scope.bind(names), operation.config)
-            for key, names in instances(block.for_each, block.count, scope)
+            for key, names in task_instances(block, scope)
         ]
     except DiagnosticsError as problem:
         raise DiagnosticsError([*problem.diagnostics, *recorded.problems]) from None

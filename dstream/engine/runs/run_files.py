@@ -9,6 +9,7 @@ The state does not need them: they are for people, on the machine where the run 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -22,9 +23,10 @@ from urllib.parse import quote
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
+from dstream.bounded_json import parse_object
 from dstream.diagnostics import Diagnostic
 from dstream.engine.setup.operation import DATA_DIR
-from dstream.files import LARGEST_TEXT, make_folder, read_file
+from dstream.files import LARGEST_TEXT, UnsuitableFile, make_folder, read_file
 from dstream.run import Flow, Progress, Reporter, RunOutcome
 
 _EVERY = 1.0
@@ -54,6 +56,14 @@ def run_folder(root: Path) -> Path:
     return root / DATA_DIR / "run"
 
 
+def make_run_folder(root: Path) -> None:
+    """Make the folder; raise OSError if that is not possible, or if it is a link, which is not followed."""
+    folder = run_folder(root)
+    make_folder(folder, 0o700)
+    if folder.is_symlink():
+        raise UnsuitableFile(errno.ELOOP, "It is a link, and dstream writes only to a folder of its own", str(folder))
+
+
 def status_path(root: Path, flow: str) -> Path:
     """Return where the note of a flow is."""
     return run_folder(root) / f"{quote(flow, safe='')}.json"
@@ -67,7 +77,7 @@ def log_path(root: Path, task: str) -> Path:
 def read_run_status(root: Path, flow: str) -> RunStatus | None:
     """Return the note of a flow's latest run, or None."""
     try:
-        form = json.loads(read_file(status_path(root, flow), LARGEST_TEXT))
+        form = parse_object(read_file(status_path(root, flow), LARGEST_TEXT))
         known = RunStatus.__struct_fields__
         return RunStatus(**{name: value for name, value in form.items() if name in known})
     except (OSError, ValueError, TypeError, AttributeError):
@@ -84,12 +94,16 @@ class RunStatusWriter:
         self._root, self._reporter, self._clock = root, reporter, clock
         self._lock = threading.Lock()
         self._written: dict[str, tuple[RunStatus, float]] = {}
+        self._writes = False
         self._notes = {
             flow.name: RunStatus(flow.name, os.getpid(), started_at=clock(), providers=_providers(flow))
             for flow in flows
         }
-        with contextlib.suppress(OSError):
-            make_folder(run_folder(root), 0o700)
+        try:
+            make_run_folder(root)
+        except OSError:
+            return
+        self._writes = True
         for flow in flows:
             self._change(flow)
 
@@ -165,6 +179,8 @@ class RunStatusWriter:
             if soon and (note == written or now - at < _EVERY):
                 return
             self._written[flow.name] = note, now
+            if not self._writes:
+                return
             path = status_path(self._root, flow.name)
             with contextlib.suppress(OSError):
                 with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:

@@ -79,3 +79,21 @@ def test_a_plan_that_fails_leaves_no_process_and_queries_no_further_task(
     assert len(queried) < 400
     with pytest.raises(DiagnosticsError, match="session closed"):
         sessions[0].derive(task="late", config_json={})
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ('["Orders", "orders"]', "look alike"),
+        ('["paypal", "p\u0430ypal"]', "look alike"),
+        ('["\ufb01le", "file"]', "look alike"),
+        ('[join("", [for i in range(300) : "x"])]', "too long"),
+        ('[join("", [for i in range(70) : "\u00e9"])]', "too long"),
+    ],
+    ids=["case", "Cyrillic", "ligature", "long", "long in a file name"],
+)
+def test_keys_that_files_or_readers_mix_up_are_refused(world: World, keys: str, why: str) -> None:
+    world.write(world.task("t").replace('task "copy" {', f'task "copy" {{\n  for_each = toset({keys})'))
+    found = refused(world.plan)
+    assert why in found[0].detail
+    assert found[0].subject is not None
