@@ -1,15 +1,14 @@
 """`dstream plan -untrusted` as typed: what an allowed provider sees, and what the options refuse."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import dstream
+from tests.services.shebang import shebang
 
-SPY = f"""#!{sys.executable}
-import json, os, pathlib, sys
+SPY = f"""{shebang()}import json, os, pathlib, sys
 
 seen = {{"env": dict(os.environ), "folder": os.getcwd(), "files": os.listdir(".")}}
 pathlib.Path(FILE).write_text(json.dumps(seen))

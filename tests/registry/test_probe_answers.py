@@ -1,7 +1,6 @@
 """A provider's schemas decide what is a secret: they are its own answer on this machine, whatever a checkout claims."""
 
 import json
-import sys
 from pathlib import Path
 
 from dstream.plugins import ProviderSource, probe, resolve
@@ -11,10 +10,10 @@ from dstream.registry.machine_records import MachineRecords
 from tests.e2e.commands import dstream
 from tests.registry.conftest import User
 from tests.services.registry import Registry
+from tests.services.shebang import shebang
 
 PASSWORD = "gener4ted-passw0rd"
-PROVIDER = f"""#!{sys.executable}
-import json, os, sys
+PROVIDER = f"""{shebang()}import json, os, sys
 
 def say(form):
     print(json.dumps(form), flush=True)

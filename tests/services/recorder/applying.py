@@ -128,8 +128,8 @@ def half_written(fd: int, content: bytes) -> None:
         passing("state_written")
 
 
-whole_write = local._write_all
-local._write_all = half_written
+whole_write = local.write_all
+local.write_all = half_written
 
 
 def half_sent(self: http.client.HTTPConnection, data: Any) -> None:

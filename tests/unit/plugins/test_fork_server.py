@@ -15,6 +15,7 @@ from dstream.plugins.process import begin_binary
 from dstream.plugins.redact import Redactor
 from dstream_state.processes import alive
 from tests.events import PATIENCE, until
+from tests.services.shebang import shebang
 
 pytestmark = [
     pytest.mark.processes,
@@ -46,7 +47,7 @@ def serve(tmp_path):
 
     def start(loading=""):
         script = tmp_path / "provider.py"
-        script.write_text(f"#!{sys.executable}\n{LOADING}\n{loading}\n{PROVIDER}")
+        script.write_text(f"{shebang()}{LOADING}\n{loading}\n{PROVIDER}")
         script.chmod(0o755)
         binary = resolve(ProviderSource("path", "provider.py"), tmp_path, "input")
         server = ForkServer(binary, "input", ENVIRONMENT, Redactor())
