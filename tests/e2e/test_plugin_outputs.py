@@ -117,7 +117,7 @@ def test_a_secret_that_comes_back_in_another_attribute_stays_one(write, typed, e
         typed("drift")
         assert SECRET.encode() not in everything_in(write.folder)
     changed = typed("plan", TOKEN="another secret")
-    assert "PW = (sensitive value)" in changed.out
+    assert "PW = (sensitive value, changed)" in changed.out
     assert not any(text in changed.said for text in (SECRET, "another secret", "$hmac"))
     write(SECRETS.format("two", "fail is"), encrypted=encrypted)
     failed = typed("apply", "-auto-approve", code=1)

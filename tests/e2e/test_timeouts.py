@@ -140,7 +140,7 @@ def test_what_is_slow_is_given_up_when_its_time_is_over_and_made_when_it_is_long
     assert done.code == 1, done.said
     assert "Change timeout" in said and "The provider had 3s to create this object" in said
     assert f'timeouts {{ create = "6s" }} in the block {block}.' in said
-    assert f"was not done with Create of {'acme_stuff_Thing.a' if text is DECLARED else 'a'} within its" in said
+    assert f"did not finish Create of {'acme_stuff_Thing.a' if text is DECLARED else 'a'} within 3 s" in said
     assert acme.things() == []
     # Its id is known only when it is there, so that nobody can tell whether it is: a person has to.
     assert "unresolved" in acme.run("state", "show", address).out
