@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 MAX_DEPTH = 64
 """How deep objects and lists may be nested. Manifests have 5 levels, tokens 2, docker's configuration 4."""
 MAX_BYTES = 32 << 20
+_LONGEST_INTEGER = 4000
+"""Digits. What Python reads otherwise depends on the process: a configuration may have longer numbers."""
 
 
 class InvalidJson(ValueError):
@@ -78,11 +80,17 @@ def _finite(text: str) -> float:
     return value
 
 
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise InvalidJson(f"the number {text[:40]}... is out of range")
+    return int(text)
+
+
 def _refuse(constant: str) -> NoReturn:
     raise InvalidJson(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_finite, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_float=_finite, parse_constant=_refuse)
 
 
 def _inside(value: object) -> list[object]:

@@ -156,7 +156,7 @@ def cleanup(trial: Trial) -> None:
     try:
         database.run("enable CDC", "EXEC sys.sp_cdc_enable_db")
         database.run("create a table", f"CREATE TABLE {table.sql} (Id int NOT NULL PRIMARY KEY)")
-        database.run("capture it", statements.enabling(table, instance, ""))
+        database.run("capture it", statements.enable_capture(table, instance, ""))
         for number in (1, 2):
             database.run("insert", f"INSERT INTO {table.sql} (Id) VALUES ({number})")
         until(trial, lambda: len(rows()) == 2, "two captured changes")

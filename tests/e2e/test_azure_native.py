@@ -236,7 +236,9 @@ def test_a_missing_plugin_says_how_to_get_it(cloud, tmp_path):
     config.write_text(config.read_text().replace('= "azure-native"\n', '= "azure-native"\n    version = "9.9.9"\n'))
     bare = str(Path(os.sys.executable).parent)
     said = cloud.dstream("plan", PATH=bare)
-    assert said.code == 1 and "dstream providers pull pulumi/azure-native@9.9.9" in " ".join(said.said.split())
+    assert said.code == 1 and "dstream providers pull pulumi/azure-native@9.9.9" in " ".join(
+        said.said.replace("│", " ").split()
+    )
 
 
 def test_an_object_that_did_not_become_ready_is_recorded_as_tainted_and_replaced(cloud):

@@ -1,6 +1,5 @@
 """The command server: a command has its own folder, environment and streams, and ends as a real process does."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -36,8 +35,12 @@ def test_more_than_a_pipe_holds_goes_in_and_comes_out(tmp_path: Path) -> None:
 
 
 def test_a_command_that_takes_too_long_is_killed_and_the_next_one_runs(tmp_path: Path) -> None:
-    (tmp_path / "dstream.hcl").write_text("")
-    os.mkfifo(tmp_path / "values")  # reading it waits for a writer
+    (tmp_path / "slow").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (tmp_path / "slow").chmod(0o755)
+    (tmp_path / "dstream.hcl").write_text(
+        'provider "slow" {\n  provider_path = "./slow"\n}\nresource "slow_x" "a" {}\n'
+    )
     with pytest.raises(subprocess.TimeoutExpired):
-        typed(tmp_path, "plan", "-var-file=values", timeout=1)
+        typed(tmp_path, "plan", timeout=1)
+    (tmp_path / "dstream.hcl").write_text("")
     assert typed(tmp_path, "version").code == 0

@@ -102,7 +102,7 @@ def test_a_pipe_or_device_in_the_folder_of_a_state_is_not_waited_for(state: Path
         opened(tmp_path).lock("apply")
 
 
-@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e-999999999", "0.1e400000", "9" * 5000])
+@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e-999999999", "0.1e400000", "9" * 30_000])
 def test_a_number_that_would_fill_the_memory_is_refused(state: Path, tmp_path: Path, number: str) -> None:
     edit(state, lambda form: form["resources"]["x_y.a"]["attributes"].update(n="NUMBER"))
     path = state / "state.json"

@@ -19,9 +19,10 @@ _DAY = 86400
 def command(unused_for: int, dry_run: bool) -> None:
     """Remove providers and manifests from the cache that were not used for some time.
 
-    Entries of the current folder's lock file are kept. Removed providers can be fetched again. What this machine has
+    Entries of the current folder's lock file are kept, and what is recorded of their content. Removed providers can be fetched again. What this machine has
     recorded of providers (answers, verified signatures) for as long is removed too, and found out again when needed.
     """
+    from dstream.registry.lockfile.installer import use_records
     from dstream.registry.lockfile.lock_file import read_lock
     from dstream.registry.machine_records import default_records
     from dstream.registry.oci.cache import default_cache
@@ -40,5 +41,8 @@ def command(unused_for: int, dry_run: bool) -> None:
             cache.remove(each.digest)
     if not dry_run:
         freed += cache.drop_unfinished(limit)
-        default_records().drop_unused(limit)
+        records = default_records()
+        for locked in (*lock.providers.values(), *lock.images.values()):
+            use_records(records, locked)
+        records.drop_unused(limit)
     say(f"{count} of {len(found)} {'would be ' if dry_run else ''}removed, {freed / 1048576:.1f} MiB")

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from dstream.registry.errors import NotThere, RegistryError, Tampered, Unreachable
-from dstream.registry.lockfile.lock_file import Locked
+from dstream.registry.lockfile.lock_file import Locked, LockedImage
 from dstream.registry.lockfile.version_constraints import newest, parse_constraint, parse_version, versions_of
 from dstream.registry.machine_records import MachineRecords, default_records
 from dstream.registry.oci.artifact import Artifact, read_artifact
@@ -278,6 +278,16 @@ class Installer(Struct):
             )
             raise RegistryError("Provider not available for this platform", detail)
         return digest
+
+
+def use_records(records: MachineRecords, locked: Locked | LockedImage) -> None:
+    """Mark as used what this machine has recorded of the content and the signatures of a locked provider."""
+    if isinstance(locked, LockedImage):
+        verified_signers(records, locked.digest)
+        return
+    verified_signers(records, locked.manifest)
+    for platform in locked.platforms:
+        records.read("executable", f"{locked.manifest} {platform}")
 
 
 def signed_by(policies: tuple[Policy, ...], signers: tuple[Signer, ...]) -> str:
