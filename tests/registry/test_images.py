@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dstream.engine.runs.run_files import read_run_status
 from dstream.registry.oci.client import RegistryClient
 from dstream.registry.oci.transport import Transport
 from dstream.registry.packaging.publish import SBOM_TYPE
@@ -101,7 +102,8 @@ def test_what_a_killed_command_leaves_behind_is_removed_by_the_next(user: User, 
     user.done("init")
     running = start(user.folder, "run", "-var", "count=0", "-unapplied", env=user.environment)
     try:
-        until(lambda: len(left(containers)) == 2, "both containers run")
+        until(lambda: (note := read_run_status(user.folder, "validate")) and note.state == "running", "the run")
+        until(lambda: len(left(containers)) == 2, "the containers that planned are removed")
         pause(containers)  # what is paused sees neither a signal nor the end of its input
     finally:
         os.kill(running.pid, signal.SIGKILL)

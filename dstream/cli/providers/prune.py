@@ -19,8 +19,9 @@ _DAY = 86400
 def command(unused_for: int, dry_run: bool) -> None:
     """Remove providers and manifests from the cache that were not used for some time.
 
-    Entries of the current folder's lock file are kept, and what is recorded of their content. Removed providers can be fetched again. What this machine has
-    recorded of providers (answers, verified signatures) for as long is removed too, and found out again when needed.
+    Entries of the current folder's lock file are kept, and what is recorded of their content. Removed providers can be
+    fetched again. What this machine has recorded of others (answers, verified signatures) and not used for as long is
+    removed too, and found out again when needed.
     """
     from dstream.registry.lockfile.installer import use_records
     from dstream.registry.lockfile.lock_file import read_lock
@@ -42,7 +43,9 @@ def command(unused_for: int, dry_run: bool) -> None:
     if not dry_run:
         freed += cache.drop_unfinished(limit)
         records = default_records()
-        for locked in (*lock.providers.values(), *lock.images.values()):
-            use_records(records, locked)
+        for provider in lock.providers.values():
+            use_records(records, provider)
+        for image in lock.images.values():
+            use_records(records, image)
         records.drop_unused(limit)
     say(f"{count} of {len(found)} {'would be ' if dry_run else ''}removed, {freed / 1048576:.1f} MiB")
