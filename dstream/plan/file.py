@@ -44,6 +44,7 @@ class PlanFile(Struct, frozen=True):
     encrypted: bool = False
 
 
+_MADE_FROM = ("configuration", "lineage", "serial", "providers")
 _LARGEST = 1 << 30
 """Bytes of a saved plan; that of 100,000 objects has some 100 MB."""
 
@@ -106,6 +107,10 @@ def read_plan_file(path: Path, sealer: Callable[[], Sealer | None]) -> PlanFile:
         body = _opened(path, loads(body, str(path)), sealer())
     form = loads(body, str(path))
     try:
+        if not all(isinstance(form[name], Mapping) for name in ("plan", "made_from", "command", "answers")):
+            raise TypeError("a member is not an object")
+        if not all(name in form["made_from"] for name in _MADE_FROM):
+            raise KeyError(*_MADE_FROM)
         return PlanFile(
             plan_from_json(form["plan"]),
             form["plan"],
@@ -117,7 +122,7 @@ def read_plan_file(path: Path, sealer: Callable[[], Sealer | None]) -> PlanFile:
         )
     except ValueError as problem:
         raise _refused(path, str(problem)) from problem
-    except (KeyError, TypeError) as problem:
+    except (KeyError, TypeError, AttributeError) as problem:
         raise _refused(path, f"it is damaged ({type(problem).__name__}: {problem})") from problem
 
 
@@ -130,6 +135,12 @@ def _opened(path: Path, form: Any, sealer: Sealer | None) -> bytes:
         return sealer.open(form, _CONTEXT)
     except WrongKey as problem:
         raise WrongKey(f"The saved plan {path}: {problem.detail}") from None
+
+
+def damaged_plan(problem: Exception) -> DiagnosticsError:
+    """Return the error for a saved plan whose members have other types than dstream writes."""
+    detail = f"Its content is damaged ({type(problem).__name__}: {problem}). Nothing was changed. Plan again with -out."
+    return DiagnosticsError(error("Not a saved plan", detail))
 
 
 def _refused(path: Path, why: str) -> DiagnosticsError:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
 from dstream.config.config_hash import config_digest
@@ -29,7 +29,7 @@ from dstream.engine.providers.pool import Installed, ProviderPool
 from dstream.engine.setup.operation import Operation
 from dstream.lang import Unknown, sensitive_paths, strip_sensitive, value_at
 from dstream.lang.markers import WITHHELD
-from dstream.plan.file import PlanFile
+from dstream.plan.file import PlanFile, damaged_plan
 from dstream.plugins.type_schemas import DESCRIBES
 from dstream_state import Snapshot
 from dstream_state.codec import dumps, loads
@@ -38,8 +38,24 @@ from dstream_state.passphrase import LEAST_N, MOST_MEMORY, SCRYPT_N, SCRYPT_P, S
 
 _VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
 """Members of a plan's JSON that may differ between equivalent plans."""
+_DAMAGE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+"""What members of other types lead to."""
+_MOST_P = 16
 _NAMED = 5
 """The number of objects that a message names."""
+
+
+class _CommandForm(Struct, frozen=True):
+    """The JSON form of a command."""
+
+    destroy: bool
+    refresh: bool
+    refresh_only: bool
+    targets: tuple[str, ...]
+    exclude: tuple[str, ...]
+    replace: tuple[str, ...]
+    variables: dict[str, str]
+    variable_files: tuple[str, ...]
 
 
 class Command(Struct, frozen=True):
@@ -66,16 +82,20 @@ class Command(Struct, frozen=True):
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Command:
-        """Return the command from the result of `to_json`."""
+        """Return the command from the result of `to_json`; raise DiagnosticsError if it has members of other types."""
+        try:
+            given = convert(form, _CommandForm)
+        except ValidationError as problem:
+            raise damaged_plan(problem) from problem
         options = PlanOptions(
-            destroy=form["destroy"],
-            refresh=form["refresh"],
-            refresh_only=form["refresh_only"],
-            targets=tuple(form["targets"]),
-            exclude=tuple(form["exclude"]),
-            replace=tuple(form["replace"]),
+            destroy=given.destroy,
+            refresh=given.refresh,
+            refresh_only=given.refresh_only,
+            targets=given.targets,
+            exclude=given.exclude,
+            replace=given.replace,
         )
-        return cls(options, form["variables"], tuple(map(Path, form["variable_files"])))
+        return cls(options, given.variables, tuple(map(Path, given.variable_files)))
 
 
 def saved_plan(operation: Operation, prepared: PlanResult, pool: ProviderPool, command: Command) -> PlanFile:
@@ -167,7 +187,7 @@ def _same_secrets(saved: Mapping[str, Any] | None, pairs: list[tuple[list[Any], 
     if saved is None or not pairs:
         return saved is None and not pairs
     n, r, p = (int(saved[cost]) for cost in "nrp")  # those of the file: another release may have others
-    if n < LEAST_N or 128 * n * r > MOST_MEMORY:
+    if n < LEAST_N or r < 1 or 128 * n * r > MOST_MEMORY or not 1 <= p <= _MOST_P:
         return False
     again = _digest(pairs, bytes.fromhex(saved["salt"]), n, r, p)
     return hmac.compare_digest(again["digest"], str(saved["digest"]))
@@ -220,7 +240,10 @@ def check_plan_target(operation: Operation, file: PlanFile) -> None:
         )
     if file.made_from["configuration"] != config_digest(operation.config):
         problems.append("the configuration says something else now")
-    problems += _moved_variables(operation, file)
+    try:
+        problems += _moved_variables(operation, file)
+    except _DAMAGE as problem:
+        raise damaged_plan(problem) from problem
     _refuse(problems)
 
 
@@ -247,13 +270,19 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
         _refuse(["the state is now a different one" if lineage else "the state that it was made from no longer exists"])
     if made_from["serial"] != snapshot.serial:
         _refuse([f"the state had serial {made_from['serial']}, and has {snapshot.serial} now"])
-    command = Command.from_json(file.command)
-    answers = answers_from(file.answers)
+    try:
+        command, answers = Command.from_json(file.command), answers_from(file.answers)
+        before = {str(name): found for name, found in made_from["providers"].items()}
+    except _DAMAGE as problem:
+        raise damaged_plan(problem) from problem
     prepared = make_plan(operation, snapshot, pool, command.options, saved=answers)
     now = _identities(prepared, pool)
-    before = made_from["providers"]
     _refuse([f"the provider {name} is another one now" for name in sorted(now) if now[name] != before.get(name)])
-    if not _same_secrets(file.secrets, list(_pairs(operation, prepared))):
+    try:
+        same = _same_secrets(file.secrets, list(_pairs(operation, prepared)))
+    except _DAMAGE as problem:
+        raise damaged_plan(problem) from problem
+    if not same:
         _refuse(["a secret is not what it was (an environment variable, a sensitive variable, or one of an object)"])
     again = loads(dumps(prepared.plan.to_json()), "plan")
     if _essence(again) != _essence(file.form):
