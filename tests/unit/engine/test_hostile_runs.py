@@ -39,7 +39,7 @@ def test_a_run_without_a_start_time_is_not_stopped(
     assert bystander.poll() is None
 
 
-@pytest.mark.parametrize("pid", [0, -1, -os.getpid()])
+@pytest.mark.parametrize("pid", [0, -1, -os.getpid()], ids=["own group", "all", "a group"])
 def test_no_group_of_processes_is_signalled(pid: int) -> None:
     assert not send(pid, 1, signal.SIGTERM)
     assert not send(pid, None, signal.SIGTERM)
