@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from dstream.files import replace_file
+
 _KEY_BYTES = 32
 _MAC_BYTES = 32
 _LARGEST = 32 << 20
@@ -57,7 +59,7 @@ class MachineRecords:
             path = self._path(kind, name)
             for folder in (path.parent.parent, path.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            _replace(path, _mac(self._key, kind, name, content) + content)
+            replace_file(path, _mac(self._key, kind, name, content) + content)
         except OSError:
             return False
         return True
@@ -115,22 +117,10 @@ def _make_key(folder: Path) -> bytes:
         path.unlink()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         made = Path(scratch, "key")
-        _replace(made, os.urandom(_KEY_BYTES))
+        replace_file(made, os.urandom(_KEY_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(made, path)  # of two processes, the first one's key stays
     key = _read_key(path)
     if key is None:
         raise OSError(f"{path} cannot be kept private")
     return key
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Replace a file atomically; the new one is readable by this user alone."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
