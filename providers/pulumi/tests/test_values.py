@@ -1,7 +1,7 @@
 """Names, values and plugins' folders, without a plugin."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstream_pulumi import Plugin
@@ -57,6 +57,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=4))
 def test_any_value_survives_the_wire(values):
     assert from_struct(to_struct(values)) == values

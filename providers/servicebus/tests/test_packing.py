@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from azure.servicebus import ServiceBusMessageBatch
 from azure.servicebus.exceptions import MessageSizeExceededError
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from dstream_servicebus.outgoing_messages import Prepared, properties_of
@@ -63,6 +63,7 @@ def content(batch: Any) -> tuple[Any, ...]:
 
 
 @SESSIONS
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(messages=some.lists(PREPARED, min_size=1, max_size=5))
 def test_a_batch_is_the_one_that_the_library_makes(messages: list[Prepared], sessions: bool) -> None:
     theirs, count = by_library(messages, sessions, 1_000_000)
