@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dstream.cli.open_operation import open_for_state
-from dstream.cli.options import Command, config_options, flag, json_object, option
+from dstream.cli.options import Command, Group, config_options, flag, json_object, option
 from dstream.cli.render.paint import say
 from dstream.cli.render.terminal import confirm, short
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dstream.engine.setup.operation import Operation
 
 
-@click.group("checkpoint")
+@click.group("checkpoint", cls=Group)
 def command() -> None:
     """Show, set, import or reset the position at which a task resumes."""
 

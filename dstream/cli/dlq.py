@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import click
 
 from dstream.cli.open_operation import open_configured, open_for_state
-from dstream.cli.options import Command, config_options, flag
+from dstream.cli.options import Command, Group, config_options, flag
 from dstream.cli.render.paint import say
 from dstream.cli.render.terminal import put_exact
 from dstream.engine.setup.operation import Operation
 from dstream_state import DeadLetter
 
 
-@click.group("dlq")
+@click.group("dlq", cls=Group)
 def command() -> None:
     """List, show or replay dead letters: records that an output rejected."""
 

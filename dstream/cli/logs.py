@@ -9,14 +9,16 @@ from collections import deque
 import click
 
 from dstream.cli.open_operation import open_for_state
-from dstream.cli.options import Command, config_options, flag, option
+from dstream.cli.options import Command, Option, config_options, flag, option
 from dstream.cli.render.terminal import put
 
 
 @click.command("logs", cls=Command)
 @click.argument("task")
 @config_options
-@click.option("-f", "-follow", "--follow", "follow", is_flag=True, help="Follow the output until the run ends.")
+@click.option(
+    "-f", "-follow", "--follow", "follow", is_flag=True, cls=Option, help="Follow the output until the run ends."
+)
 @option("n", metavar="LINES", type=click.IntRange(min=0), help="Show only this many lines from the end.")
 @flag("previous", help="Show the previous run.")
 def command(

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from dstream import __version__
+from dstream.cli.options import Group, Option
 from dstream.cli.render.terminal import guard
 from dstream.files import restrict_umask
 from dstream.programs import leave_out_current_folder
@@ -45,20 +46,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "providers": ("providers", "Find, fetch, lock, publish, create and test providers"),
     "force-unlock": ("force_unlock", "Release a lock that was left behind"),
     "explain": ("explain", "Explain an error code"),
+    "help": ("help", "Show the help of a command"),
     "version": ("version", "Show the version"),
 }
 _ALIASES = {"validate": "lint"}
-_INSTEAD = {
-    "env": "Use: dstream workspace",
-    "get": "dstream has no modules. To fetch providers, run: dstream init",
-    "login": "dstream uses Docker's credentials. To log in, run: docker login",
-    "logout": "dstream uses Docker's credentials. To log out, run: docker logout",
-    "metadata": "To show the schemas of providers, run: dstream providers schema",
-    "refresh": "To update the state to match the real objects, run: dstream apply -refresh-only",
-    "taint": "To replace an object, run: dstream apply -replace=ADDRESS",
-    "test": "To test a provider, run: dstream providers test",
-}
-"""The commands that replace these commands of Terraform."""
 
 
 def _command(name: str) -> click.Command | None:
@@ -70,7 +61,7 @@ def _command(name: str) -> click.Command | None:
     return command
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command's module when the command is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -87,22 +78,29 @@ class LazyGroup(click.Group):
         """Find the command, or fail with the name of the closest one."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            import difflib
+            from dstream.cli.suggestions import instead_of_command
 
-            near = difflib.get_close_matches(name, [*_COMMANDS, *_ALIASES], n=1)
-            hint = _INSTEAD.get(name) or (f"Did you mean {near[0]!r}?" if near else "")
+            hint = instead_of_command("", name, [*_COMMANDS, *_ALIASES])
             ctx.fail(f"Unknown command {name!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            rows = [(name, text) for name, (_, text) in _COMMANDS.items()]
+            for alias, name in _ALIASES.items():
+                at = [each for each, _ in rows].index(name) + 1
+                rows.insert(at, (alias, f"Same as {name}"))
+            formatter.write_dl(rows)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "-help", "--help"]})
-@click.version_option(__version__, "-v", "-version", "--version", message="dstream %(version)s")
-@click.option("-chdir", "--chdir", metavar="DIR", help="Work in this folder instead of the current one.")
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "-help", "--help"], "max_content_width": 100},
+    epilog="The help of a command: dstream help COMMAND. Options take one dash or two: -var, --var.",
+)
+@click.version_option(__version__, "-v", "-version", "--version", message="dstream %(version)s", cls=Option)
+@click.option("-chdir", "--chdir", metavar="DIR", help="Work in this folder instead of the current one.", cls=Option)
 def root(chdir: str | None) -> None:
     """Terraform for data streaming: plan, apply, run and destroy data flows and the resources they need."""
     if os.environ.get("DSTREAM_LOG"):

@@ -28,7 +28,8 @@ def operation_inputs(
     for text in var:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="-var")
+            example = f"{text}=VALUE" if text.isidentifier() else "NAME=VALUE"
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE; write -var {example}", param_hint="-var")
         variables[name.strip()] = value
     workspace = selected_workspace(None if untrusted is not None else Path(config))
     files = tuple(Path(name) for name in var_file)
@@ -64,7 +65,8 @@ def is_saved_plan(name: str) -> bool:
     if "[" in name or not ("/" in name or "." in name.removeprefix("task.")):
         return False  # it may be a task
     if not path.exists():
-        raise click.ClickException(f"{name} is neither a file nor a task.")
+        hint = f"To save a plan: dstream plan -out={name}"
+        raise click.ClickException(f"{name} is neither a file nor a task. {hint}")
     if path.is_file():
         raise click.ClickException(f"{name} is not a saved plan. To save one, run: dstream plan -out={name}")
     return False
@@ -130,6 +132,7 @@ def task_targets(operation: Operation, task: str | None, target: tuple[str, ...]
     name = task.removeprefix("task.")
     bare = name.split("[", 1)[0]
     if bare not in operation.config.tasks:
-        known = ", ".join(sorted(operation.config.tasks)) or "none"
-        raise click.ClickException(f"No task named {name!r}. Tasks: {known}.")
+        from dstream.lang.errors import choose
+
+        raise click.ClickException(f"No task named {name!r}.{choose(bare, operation.config.tasks, 'task')}")
     return (*target, f"task.{name}")

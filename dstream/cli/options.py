@@ -35,7 +35,55 @@ def json_requested(args: Sequence[str]) -> bool:
     return json
 
 
-class Command(click.Command):
+class Option(click.Option):
+    """An option that help lists once, with one dash: `-var NAME=VALUE`, `-refresh[=false]`."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the names as they are written, and the text."""
+        record = super().get_help_record(ctx)
+        if record is None:
+            return None
+        names = [name for name in self.opts if not name.startswith("--")] or list(self.opts)
+        shown = ", ".join(names)
+        if self.is_flag:
+            return (f"{shown}[=false]" if self.default is True and self.secondary_opts else shown), record[1]
+        return f"{shown} {self.make_metavar(ctx)}", record[1]
+
+
+class _WithHelp(click.Command):
+    """A command whose `-help` is listed once too."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option."""
+
+        def show(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+            if value and not ctx.resilient_parsing:
+                from dstream.cli.render.paint import say_text
+
+                say_text(ctx.get_help())
+                ctx.exit()
+
+        names = self.get_help_option_names(ctx)
+        text = "Show this message and exit."
+        return Option(names, is_flag=True, is_eager=True, expose_value=False, callback=show, help=text)
+
+
+class Group(_WithHelp, click.Group):
+    """A group of commands that suggests the command for an unknown one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail with what replaces it, or the closest name."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from dstream.cli.suggestions import instead_of_command
+
+            hint = instead_of_command(self.name or "", args[0], self.list_commands(ctx))
+            ctx.fail(f"No such command {args[0]!r}. {hint}".rstrip())
+        return super().resolve_command(ctx, args)
+
+
+class Command(_WithHelp):
     """A command whose flags also take `=true` and `=false`, as Terraform's do."""
 
     def __init__(self, *args: Any, write_failure: FailureWriter | None = None, **settings: Any) -> None:
@@ -62,24 +110,29 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, list(rewritten))
         except click.NoSuchOption as problem:
-            raise self._unknown_option(ctx, rewritten) or problem from None
+            raise self._unknown_option(ctx, rewritten, problem.option_name) from None
 
-    def _unknown_option(self, ctx: click.Context, args: list[str]) -> click.NoSuchOption | None:
-        """Return the error for a misspelt option such as `-detailled-exitcode`; click names its first letter."""
-        import difflib
+    def _unknown_option(self, ctx: click.Context, args: list[str], word: str) -> click.NoSuchOption:
+        """Return the error for an unknown option; click names only the first letter of `-detailled-exitcode`."""
+        from dstream.cli.suggestions import instead_of_option
 
-        names = [name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)]
-        for arg in args:
-            word = arg.partition("=")[0]
-            if len(word) > 2 and word.startswith("-") and not word.startswith("--") and word not in names:
-                near = difflib.get_close_matches(word, [name for name in names if not name.startswith("--")], n=1)
-                return click.NoSuchOption(word, possibilities=near, ctx=ctx)
-        return None
+        names = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        typed = (arg.partition("=")[0] for arg in args if arg.startswith(word) and not arg.startswith("--"))
+        if not word.startswith("--"):
+            word = next((each for each in typed if each not in names), word)
+        root = ctx.find_root()
+        group = root.command
+        others = {}
+        if isinstance(group, click.Group):
+            found = ((name, group.get_command(root, name)) for name in group.list_commands(root))
+            others = {name: each for name, each in found if each is not None and each is not self}
+        hint = instead_of_option(word, self, others)
+        return click.NoSuchOption(word, f"No such option {word!r}. {hint}".rstrip(), ctx=ctx)
 
 
 def option(name: str, **settings: Any) -> Callable[[F], F]:
     """Declare an option that takes a value, as `-name` and `--name`."""
-    return click.option(f"-{name}", f"--{name}", name.replace("-", "_"), **settings)
+    return click.option(f"-{name}", f"--{name}", name.replace("-", "_"), cls=Option, **settings)
 
 
 def flag(name: str, *, default: bool | None = False, **settings: Any) -> Callable[[F], F]:
@@ -92,6 +145,7 @@ def flag(name: str, *, default: bool | None = False, **settings: Any) -> Callabl
         is_flag=True,
         default=default,
         show_default=False,
+        cls=Option,
         **settings,
     )
 
@@ -107,6 +161,7 @@ def config_options(function: F) -> F:
         default=".",
         show_default=False,
         help="Configuration file or folder. Default: the current folder.",
+        cls=Option,
     )(function)
     function = option("var", metavar="NAME=VALUE", multiple=True, help="Set a variable.")(function)
     return option("var-file", metavar="FILE", multiple=True, help="Read variables from a file.")(function)

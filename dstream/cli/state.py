@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dstream.cli.open_operation import open_for_state
-from dstream.cli.options import Command, config_options, flag, lock_options, option, seconds
+from dstream.cli.options import Command, Group, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.terminal import confirm, put_exact
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 from dstream_state import Snapshot
 
 
-@click.group("state")
+@click.group("state", cls=Group)
 def command() -> None:
     """Inspect and edit the state."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from dstream.cli.open_operation import open_for_state
-from dstream.cli.options import Command, config_options, flag
+from dstream.cli.options import Command, Group, config_options, flag
 from dstream.cli.render.paint import say
 
 
-@click.group("workspace")
+@click.group("workspace", cls=Group)
 def command() -> None:
     """Manage several states of one configuration, such as one for each environment."""
 

@@ -50,14 +50,23 @@ class ConfigError(DiagnosticsError):
         self.sources = sources
 
 
+def _instead(folder: Path) -> str:
+    """Return the hint with files of Terraform in a folder, or with a folder in it that has a configuration."""
+    foreign = sorted(file.name for pattern in ("*.tf", "*.tofu") for file in folder.glob(pattern))
+    if foreign:
+        return f" It has {foreign[0]}: dstream reads files that end in .hcl, and not those of Terraform."
+    inner = sorted({file.parent.name for file in folder.glob("*/*.hcl") if not file.parent.name.startswith(".")})
+    return f" There is one in {' and '.join(inner[:3])}: add -c {inner[0]}." if inner else ""
+
+
 def _texts(path: Path, *, empty: bool, refuse: Refuse | None) -> tuple[dict[str, str], list[Diagnostic]]:
     problems: list[Diagnostic] = []
     if path.is_dir():
         files = sorted(file for file in path.glob("*.hcl") if file.is_file() and not file.name.startswith("."))
         if not files and not empty:
             detail = (
-                f"The folder {path.resolve()} has no .hcl file. Change to the folder of the configuration, "
-                "name it with -c FOLDER, or create dstream.hcl."
+                f"The folder {path.resolve()} has no .hcl file.{_instead(path)} Change to the folder of the "
+                "configuration, name it with -c FOLDER, or create dstream.hcl."
             )
             raise DiagnosticsError(error("No configuration", detail))
     elif path.exists():

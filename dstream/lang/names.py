@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,6 +36,17 @@ _ELSEWHERE = {
 """Names of Terraform that dstream does not have, and what to use instead."""
 
 
+_CONSTANTS = {
+    **dict.fromkeys(("True", "TRUE", "yes", "Yes", "on"), "true"),
+    **dict.fromkeys(("False", "FALSE", "no", "No", "off"), "false"),
+    **dict.fromkeys(("None", "Null", "NULL", "nil", "undefined"), "null"),
+}
+"""Constants of other languages, and what they are here."""
+_SPACES = {"locals": "local", "variable": "var", "variables": "var", "vars": "var"}
+"""Words that are meant as the root of a reference."""
+_MEMBER = re.compile(r"\.[\w-]+")
+
+
 def _variable(expr: tree.Variable, scope: Scope) -> Value:
     found = _lookup(expr, scope)
     return found.all() if isinstance(found, Namespace) else found
@@ -61,6 +73,10 @@ def _undeclared(expr: tree.Variable, scope: Scope) -> DiagnosticsError:
         raise problem("Unknown name", _ELSEWHERE[name], expr)
     if name in _ONLY_IN:
         raise problem("Unknown name", f"{name} can be used only {_ONLY_IN[name]}.", expr)
+    if name in _CONSTANTS:
+        return problem("Unknown name", f"{name} is written {_CONSTANTS[name]}.", expr)
+    if name in _SPACES and (member := _MEMBER.match(expr.source.text, expr.end)) is not None:
+        return problem("Unknown name", f"{name} cannot be referred to. Write {_SPACES[name]}{member[0]}.", expr)
     after = expr.source.text[expr.end : expr.end + 1]
     if after not in (".", "["):
         detail = f'{name} is not defined here. If it is meant as text, enclose it in quotation marks: "{name}".'

@@ -11,6 +11,15 @@ from dstream.lang.types import ANY, BOOL, NUMBER, STRING, Collection, Conversion
 
 _NAMES: dict[str, Type] = {"string": STRING, "number": NUMBER, "bool": BOOL, "any": ANY}
 _COLLECTIONS = ("list", "set", "map")
+_ELSEWHERE = {
+    **dict.fromkeys(("str", "text", "varchar", "char"), "string"),
+    **dict.fromkeys(("int", "integer", "float", "double", "decimal"), "number"),
+    "boolean": "bool",
+    **dict.fromkeys(("dict", "hash", "dictionary"), "map"),
+    "array": "list",
+    "struct": "object",
+}
+"""Types of other languages, and what they are here."""
 _KNOWN = "string, number, bool, any, list(...), set(...), map(...), object({...}) and tuple([...])"
 
 
@@ -23,7 +32,7 @@ def parse_type(expr: Expr) -> Type:
             return _NAMES[expr.name]
         if expr.name in _COLLECTIONS:
             return Collection(expr.name, ANY)
-        raise problem("Unknown type", f"Unknown type {expr.name}. Types are {_KNOWN}.", expr)
+        raise problem("Unknown type", f"Unknown type {expr.name}.{_similar(expr.name)} Types are {_KNOWN}.", expr)
     if isinstance(expr, Literal) and expr.value in (*_NAMES, *_COLLECTIONS):
         detail = f'Types are written without quotation marks: {expr.value}, not "{expr.value}".'
         raise problem("Quoted type", detail, expr)
@@ -49,7 +58,18 @@ def _constructed(expr: Call) -> Type:
         if isinstance(arguments[0], ObjectExpr):
             return _object(arguments[0])
         raise problem("Invalid type", "The types of an object are in braces: object({ name = string }).", arguments[0])
-    raise problem("Unknown type", f"Unknown type {name}(...). Types are {_KNOWN}.", expr.name_range)
+    detail = f"Unknown type {name}(...).{_similar(name, '(...)')} Types are {_KNOWN}."
+    raise problem("Unknown type", detail, expr.name_range)
+
+
+def _similar(name: str, rest: str = "") -> str:
+    """Return the hint for a type of another language, or a misspelt one."""
+    import difflib
+
+    found = _ELSEWHERE.get(name.lower())
+    if found is None:
+        found = next(iter(difflib.get_close_matches(name, [*_NAMES, *_COLLECTIONS, "object", "tuple"], 1)), None)
+    return f" Did you mean {found}{rest}?" if found is not None else ""
 
 
 def _object(expr: ObjectExpr) -> ObjectType:

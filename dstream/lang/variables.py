@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dstream.config.blocks import Config, VariableBlock
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, warning
@@ -17,7 +18,7 @@ from dstream.files import LARGEST_TEXT, read_file
 from dstream.lang.errors import choose
 from dstream.lang.expressions import evaluate
 from dstream.lang.scope import Scope, Surroundings
-from dstream.lang.types import ANY, Primitive, Type
+from dstream.lang.types import ANY, Collection, ObjectType, Primitive, Type
 from dstream.lang.values import Value
 
 Ask = Callable[[VariableBlock], str]
@@ -51,10 +52,32 @@ class Given(Struct, frozen=True):
 
         try:
             return evaluate(parse_expression(self.unread, self.where), scope)
-        except DiagnosticsError:
+        except DiagnosticsError as wrong:
             if type_ is ANY:
                 return self.unread
-            raise
+            hint = f"A value of type {type_} is an expression, in quotation marks for the shell: '{_example(type_)}'."
+            raise DiagnosticsError(
+                [replace(each, detail=f"{each.detail} {hint}".lstrip()) for each in wrong.diagnostics]
+            ) from None
+
+
+def _example(type_: Type) -> str:
+    """Return a value of a type that is not primitive, as it is given with -var."""
+    if isinstance(type_, ObjectType) or (isinstance(type_, Collection) and type_.name == "map"):
+        return 'NAME={a = "x", b = "y"}'
+    return 'NAME=["a", "b"]'
+
+
+def similar_file(path: Path) -> str:
+    """Return the hint with the file of the same folder whose name is closest; an empty string if none is close."""
+    import difflib
+
+    try:
+        names = [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return f" The folder {path.parent} does not exist." if not path.parent.exists() else ""
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f" Did you mean {path.with_name(near[0])}?" if near and near[0] != path.name else ""
 
 
 def collect(
@@ -109,7 +132,7 @@ def _read(
     try:
         text = read_file(path, LARGEST_TEXT, pipe=True).decode("utf-8")
     except OSError as wrong:
-        problems.append(error("Unreadable file of variables", f"{path}: {wrong.strerror}."))
+        problems.append(error("Unreadable file of variables", f"{path}: {wrong.strerror}.{similar_file(path)}"))
         return
     except UnicodeDecodeError:
         problems.append(error("Unreadable file of variables", f"{path} is not in UTF-8. Save the file as UTF-8."))
@@ -117,11 +140,18 @@ def _read(
     parsed = parse_text(text, str(path))
     problems.extend(parsed.diagnostics)
     for block in parsed.body.blocks:
-        detail = "A variable file has arguments only: name = value."
+        named = block.labels[0] if block.type == "variable" and len(block.labels) == 1 else "name"
+        detail = (
+            f"A variable file has arguments only: {named} = value. Variables are declared in the configuration's .hcl "
+            "files."
+        )
         problems.append(error("Block in a file of variables", detail, block.header_range))
     for name, attribute in parsed.body.attributes.items():
         if name not in config.variables:
-            detail = f'The variable "{name}" is not declared.{choose(name, config.variables, "variable")}'
+            detail = (
+                f'The variable "{name}" is not declared.{choose(name, config.variables, "variable")} '
+                f'To declare it: variable "{name}" {{}}'
+            )
             if undeclared is problems:
                 problems.append(error("Unknown variable", detail, attribute.name_range))
             else:

@@ -92,16 +92,37 @@ def _by_name(name: str, role: Role) -> Path:
     else:
         detail = (
             f"provider = {name!r} as {role} means the executable {executables}, which is neither beside "
-            f"{sys.executable} nor on PATH. Install it, correct the name, or use provider_path for a file of your own."
+            f"{sys.executable} nor on PATH.{_similar(name, role)} Install it, correct the name, or use provider_path "
+            "for a file of your own."
         )
     raise DiagnosticsError(error("Provider not found", detail))
 
 
+def _folders() -> list[str]:
+    entries = os.environ.get("PATH", "").split(os.pathsep)
+    return [str(Path(sys.executable).parent), *(entry for entry in entries if Path(entry).is_absolute())]
+
+
+def _similar(name: str, role: Role) -> str:
+    """Return the hint with the installed provider whose name is closest, or with all of them."""
+    import difflib
+
+    found = {
+        file.name.removeprefix(prefix)
+        for prefix in _PREFIX[role]
+        for folder in _folders()
+        for file in Path(folder).glob(f"{prefix}*")
+        if os.access(file, os.X_OK)
+    }
+    near = difflib.get_close_matches(name, sorted(found), 1)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Installed are: {', '.join(sorted(found))}." if found else ""
+
+
 def _installed(name: str, role: Role) -> Path | None:
-    folders = [str(Path(sys.executable).parent)]
-    folders += [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     for prefix in _PREFIX[role]:
-        for folder in folders:
+        for folder in _folders():
             found = Path(folder, prefix + name)
             if found.is_file() and os.access(found, os.X_OK):
                 return found

@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from dstream.cli.options import Group
+
 _COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("list", "List configured, locked, cached and installed providers"),
     "search": ("search", "Search the index of providers, or a registry"),
@@ -21,7 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """A group that imports a command when it is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

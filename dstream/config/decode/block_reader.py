@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dstream.addresses import parse_address
 from dstream.config.blocks import Condition
 from dstream.config.syntax.tree import (
     Attribute,
@@ -30,6 +31,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f' Did you mean "{found[0]}"?' if found else ""
 
 
+_EXAMPLES = {
+    "id": 'id = "IDENTITY", the identity of the existing object',
+    "to": "to = TYPE.NAME",
+    "from": "from = TYPE.NAME",
+    "value": "value = EXPRESSION",
+    "condition": "condition = EXPRESSION",
+    "error_message": 'error_message = "TEXT"',
+}
+"""Required arguments as they are written."""
 _INSTANCE_KEYS = (("each", "key"), ("count", "index"))
 
 
@@ -87,7 +97,8 @@ class BlockReader:
         """Return an argument's expression; report it if it is missing."""
         expr = self.optional(name)
         if expr is None:
-            self.report("Missing argument", f'{self.what} needs the argument "{name}".', self.block)
+            hint = f" Add: {_EXAMPLES[name]}." if name in _EXAMPLES else ""
+            self.report("Missing argument", f'{self.what} needs the argument "{name}".{hint}', self.block)
         return expr
 
     def text(self, name: str) -> str | None:
@@ -124,14 +135,19 @@ class BlockReader:
         if expr is None:
             return ()
         if not isinstance(expr, TupleExpr):
-            self.report("List of references expected", f'"{name}" takes a list: {name} = [TYPE.NAME, task.NAME].', expr)
+            example = _unquoted(expr) or "TYPE.NAME, task.NAME"
+            self.report("List of references expected", f'"{name}" takes a list: {name} = [{example}].', expr)
             return ()
         found = []
         for item in expr.items:
             if is_reference(item, instance_keys=instance_keys) and not isinstance(item, Variable):
                 found.append(item)
             else:
-                detail = f'"{name}" lists references such as postgres_publication.orders or task.copy, without quotes.'
+                example = f": {name} = [{found_name}]." if (found_name := _unquoted(item)) else "."
+                detail = (
+                    f'"{name}" lists references such as postgres_publication.orders or task.copy, without quotation '
+                    f"marks{example}"
+                )
                 self.report("Reference expected", detail, item)
         return tuple(found)
 
@@ -184,10 +200,11 @@ class BlockReader:
             if name in self._arguments:
                 continue
             if name in self._blocks:
-                detail = f'"{name}" is a block here, not an argument: write {name} {{ ... }}.'
+                detail = f'"{name}" is a block here, not an argument: remove the =, and write {name} {{ ... }}.'
                 self.report("Block expected", detail, attribute)
                 continue
             hint = nearest(name, [*self._arguments, *self._blocks])
+            hint = hint or self._elsewhere(attribute.text)
             detail = f'{self.what} has no argument "{name}".{hint}{self._known(self._arguments)}'
             self.report("Unknown argument", detail, attribute)
         for block in self.body.blocks:
@@ -198,11 +215,34 @@ class BlockReader:
                 self.report("Argument expected", detail, block)
                 continue
             hint = nearest(block.type, [*self._blocks, *self._arguments])
+            hint = hint or self._elsewhere(f"{block.type} {{ ... }}")
             detail = f'{self.what} has no block "{block.type}".{hint}{self._known(self._blocks)}'
             self.report("Unknown block", detail, block)
 
+    def _elsewhere(self, text: str) -> str:
+        """Return the hint for a setting of a provider that is outside of its config."""
+        shown = " ".join(text.split())
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        if "config" in self._blocks:
+            there = next((block for block in self.body.blocks if block.type == "config"), None)
+            if there is None:
+                return f" Settings of the provider belong in its config block: config {{ {shown} }}."
+            return f" Move settings of the provider into the config block on line {there.range.start.line}: {shown}."
+        if {"input", "output"} <= {*self._blocks}:
+            return f" Settings of a provider belong in the config block of the input or output: config {{ {shown} }}."
+        return ""
+
     def _known(self, names: list[str]) -> str:
         return f" It takes: {', '.join(sorted(set(names)))}." if names else ""
+
+
+def _unquoted(expr: Expr) -> str:
+    """Return the address that an expression is, in quotation marks or not; an empty string for anything else."""
+    text = expr.value if isinstance(expr, Literal) and isinstance(expr.value, str) else expr.text
+    try:
+        return str(parse_address(text))
+    except ValueError:
+        return ""
 
 
 def _object_body(expr: Expr) -> Body:

@@ -27,7 +27,7 @@ from dstream.config.decode.block_reader import BlockReader, nearest
 from dstream.config.decode.io_blocks import check_type, sides
 from dstream.config.lookalikes import look
 from dstream.config.syntax.parser import Parsed
-from dstream.config.syntax.tree import Block, Literal, ObjectExpr
+from dstream.config.syntax.tree import Attribute, Block, Literal, ObjectExpr
 from dstream.diagnostics import Diagnostic, SourceRange, error
 
 RESERVED_NAMES = frozenset(
@@ -90,11 +90,7 @@ class Decoder:
         self.config.sources[parsed.source.filename] = parsed.source.text
         self.diagnostics.extend(parsed.diagnostics)
         for attribute in parsed.body.attributes.values():
-            detail = (
-                f'"{attribute.name}" is not in a block. Only blocks are allowed at the top level: '
-                f"{', '.join(_LABELS)}. Named values belong in locals {{ ... }}."
-            )
-            self.diagnostics.append(error("Argument outside of a block", detail, attribute.name_range))
+            self.diagnostics.append(_outside(attribute))
         for block in parsed.body.blocks:
             self._block(block)
 
@@ -110,9 +106,9 @@ class Decoder:
             self.diagnostics.append(error("Unknown block", detail, block.header_range))
             return
         if len(block.labels) != len(expected):
-            shape = " ".join([block.type, *(f'"{label}"' for label in expected)])
             detail = (
-                f"The syntax of a {block.type} block is {shape} {{ ... }}; this one has {_count(len(block.labels))}."
+                f"The syntax of a {block.type} block is {_header(block.type)} {{ ... }}; this one has "
+                f"{_count(len(block.labels))}."
             )
             self.diagnostics.append(error("Wrong number of labels", detail, block.header_range))
             return
@@ -376,6 +372,24 @@ class Decoder:
             detail = f'check "{name}" needs an assert block with condition and error_message.'
             self.diagnostics.append(error("Missing assert", detail, block.header_range))
         self.config.checks.append(CheckBlock(name, asserts, block.header_range))
+
+
+def _outside(attribute: Attribute) -> Diagnostic:
+    """Return the error for an argument at the top level."""
+    name = attribute.name
+    if name in _LABELS:
+        detail = f"{name} is a block, not an argument: remove the =. The syntax is {_header(name)} {{ ... }}."
+        return error("Block expected", detail, attribute.name_range)
+    detail = (
+        f'"{name}" is not in a block.{nearest(name, _LABELS)} Only blocks are allowed at the top level: '
+        f"{', '.join(_LABELS)}. Named values belong in locals {{ ... }}."
+    )
+    return error("Argument outside of a block", detail, attribute.name_range)
+
+
+def _header(type_: str) -> str:
+    """Return a block's type and labels as they are written."""
+    return " ".join([type_, *(f'"{label}"' for label in _LABELS[type_])])
 
 
 def _count(number: int) -> str:

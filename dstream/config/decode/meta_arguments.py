@@ -116,7 +116,10 @@ def address(reader: BlockReader, name: str) -> Address | None:
     try:
         return parse_address("".join(expr.text.split()) if '"' not in expr.text else expr.text)
     except ValueError as problem:
-        reader.report("Invalid address", f"{problem}.", expr)
+        detail = f"{problem}."
+        if isinstance(expr, Literal) and isinstance(expr.value, str):
+            detail = f"An address has no quotation marks around it. Write {name} = {expr.value}."
+        reader.report("Invalid address", detail, expr)
         return None
 
 

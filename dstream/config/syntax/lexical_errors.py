@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 from dstream.config.syntax.source import Source
 from dstream.diagnostics import Diagnostic, error
 
@@ -41,6 +44,12 @@ def unterminated_heredoc(source: Source, opened: int, marker: str) -> LexError:
     detail = (
         f"The closing marker {marker} is missing. A heredoc ends at a line with its marker and nothing else but space."
     )
+    followed = re.compile(rf"^[ \t]*{re.escape(marker)}\b[ \t]*(\S.{{0,20}})", re.MULTILINE).search(
+        source.text, opened + 1
+    )
+    if followed is not None:
+        line = source.range(followed.start(1), followed.end(1)).start.line
+        detail += f" On line {line}, move {followed[1]} to the next line."
     subject = source.range(opened, line_end if line_end >= 0 else len(source.text))
     return LexError(error("Unterminated heredoc", detail, subject), max(line_end, opened + 2))
 
@@ -79,12 +88,27 @@ def bad_character(source: Source, pos: int, inside: str = "") -> LexError:
                 "Semicolons are not supported. Each argument of a block is on a line of its own, without a terminator."
             )
         return LexError(error("Invalid character", detail, source.range(pos, after)), after)
+    if (template := _TEMPLATE.match(source.text, pos)) is not None:
+        subject = source.range(pos, template.end())
+        return LexError(error("Invalid character", _outside_of_text(template), subject), template.end())
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
+    if not character.isascii() and unicodedata.category(character) in ("Zs", "Cf"):
+        detail = f"The invisible character {shown} is not allowed here. Replace it by an ordinary space, or remove it."
+        return LexError(error("Invalid character", detail, source.range(pos, after)), after)
     plain = f"The character {shown} is not allowed here. Enclose text in quotation marks."
     detail = _CHARACTER_HINTS.get(character, plain)
     return LexError(error("Invalid character", detail, source.range(pos, after)), after)
 
 
+def _outside_of_text(template: re.Match[str]) -> str:
+    """Return what to write in place of a `${...}` that is not in quotation marks."""
+    inner, equals = template[1].strip(), template[2]
+    if equals:
+        return f"${{ }} is for quotation marks. A key that is an expression is in parentheses: ({inner}) {equals} ..."
+    return f"${{ }} is for quotation marks. Outside of them write the expression alone: {inner}."
+
+
+_TEMPLATE = re.compile(r"\$\{([^{}\n]+)\}(?:[ \t]*(=|:)(?!=))?")
 _CHARACTER_HINTS = {
     "'": 'Single quotes are not supported. Use double quotes: "text".',
     "`": 'Backticks are not supported. Use double quotes: "text".',

@@ -57,6 +57,10 @@ def explain(
         read_on()
         if any(opener is jump[0] for opener in _open_brackets(source, tokens)[0]):
             return _unclosed(source, jump[0], jump, _suspect(source, tokens))
+    if (heredoc := _HEREDOC.match(source.text, token.start)) is not None and token.type == "LT":
+        detail = _heredoc_detail(heredoc)
+        end = heredoc.end()
+        return error("Missing value", detail, source.range(token.start, end)), source.text.find("\n", end)
     summary, detail = _words(token, previous, problem.expected, open_brackets, tokens, problem.index)
     return error(summary, detail, _subject(source, token, previous)), token.start
 
@@ -197,8 +201,19 @@ def _words(
         return "Missing line break", detail
     if "NEWLINE" in expected and before not in ("", "NEWLINE"):
         return _same_line(token, tokens, index)
+    if token.type == "DBLQUOTE" and open_brackets and open_brackets[-1].type == "INTERP_START":
+        inner = _since(tokens, open_brackets[-1], index)
+        return "Unexpected text", f"The ${{ before this quotation mark has no }}. Add it: ${{{inner}}}."
     if "COLON" in expected and "EQ" in expected and previous is not None:
         return "Missing value", f"Expected = and a value after the key {previous.text}, not {shown}."
+    if token.type == "DOUBLE_EQ" and previous is not None and before == "NAME":
+        return "Argument or block expected", f"An argument is set with a single =: {previous.text} = VALUE."
+    if "EQ" in expected and "LBRACE" not in expected and token.type in ("LBRACE", "DBLQUOTE") and previous is not None:
+        detail = (
+            f"A block on one line holds one argument and no other block. Write {previous.text} {{ ... }} on lines "
+            "of its own."
+        )
+        return "Argument or block expected", detail
     if "LBRACE" in expected or "EQ" in expected:
         return _neither(previous, shown)
     if "NAME" in expected and before in ("", "NEWLINE"):
@@ -267,6 +282,13 @@ def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, 
             "Missing line break",
             f"Before {token.text}, a line break is missing: each argument and block has a line of its own.",
         )
+    before = tokens[index - 1].text.strip() if index else ""
+    if before == "if":
+        return "Missing line break", "There is no if in expressions. Write a condition as: CONDITION ? VALUE : OTHER."
+    if before == "not":
+        return "Missing line break", f"The operator not is written !: !{_shown(token)}."
+    if token.text in _OPERATORS:
+        return "Missing line break", f"The operator {token.text} is written {_OPERATORS[token.text]}."
     return (
         "Missing line break",
         (
@@ -274,6 +296,33 @@ def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, 
             "mark is missing; if not, it goes on a line of its own."
         ),
     )
+
+
+_OPERATORS = {"and": "&&", "or": "||", "is": "==", "mod": "%", "AND": "&&", "OR": "||"}
+"""Operators of other languages, and how they are written here."""
+_HEREDOC = re.compile(r"<<(-?)([ \t]*)([\"']?)(\w*)([\"']?)[ \t]*([^\r\n]*)")
+
+
+def _heredoc_detail(found: re.Match[str]) -> str:
+    """Return what is wrong with the start of a heredoc."""
+    dash, space, quote, marker, _, rest = found.groups()
+    start = f"<<{dash}{marker or 'EOT'}"
+    if not marker:
+        return f"A heredoc starts with a marker: {start}, then lines of text, then a line with {marker or 'EOT'} alone."
+    if quote:
+        return f"The marker of a heredoc has no quotation marks: {start}."
+    if space:
+        return f"The marker of a heredoc follows without a space: {start}."
+    return f"The text of a heredoc starts on the next line: move {_cut(rest)} below {start}."
+
+
+def _since(tokens: Sequence[Token], opener: Token, index: int) -> str:
+    """Return the text of the tokens after an opening bracket."""
+    return _cut("".join(token.text for token in tokens[:index] if token.start >= opener.end))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) < 40 else f"{text[:37]}..."
 
 
 def _neither(previous: Token | None, shown: str) -> tuple[str, str]:
@@ -294,7 +343,7 @@ def _shown(token: Token) -> str:
     text = token.text.strip()
     if not text:
         return "the end of the line"
-    return text if len(text) < 40 else f"{text[:37]}..."
+    return _cut(text)
 
 
 _WORDS = {

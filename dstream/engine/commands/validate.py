@@ -37,8 +37,8 @@ from dstream.lang import Unknown, evaluate, evaluate_body
 from dstream.lang.types import ANY, Collection, Type
 from dstream.plugins import ProviderInfo
 
-_UNKNOWN_NAMES = ("DS1202", "DS1203")
-"""The codes of an unknown local and of an unknown variable."""
+_UNKNOWN_NAMES = ("DS1201", "DS1202", "DS1203")
+"""The codes of an unknown name, local and variable."""
 
 
 class LintResult(Struct, frozen=True):

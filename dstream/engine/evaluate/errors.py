@@ -13,7 +13,13 @@ def unknown_target(target: str, names: Collection[str]) -> Diagnostic:
     import difflib
 
     near = difflib.get_close_matches(target, shown, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(sorted(shown)) or 'none'}."
+    hint = (
+        f" Did you mean {near[0]}?"
+        if near
+        else f" There are: {', '.join(sorted(shown))}."
+        if shown
+        else " There are no addresses yet."
+    )
     return error("Unknown address", f"Neither the configuration nor the state has {target}.{hint}")
 
 

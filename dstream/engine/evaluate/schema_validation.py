@@ -19,6 +19,7 @@ from dstream.engine.setup.block_graph import provider_of
 from dstream.lang.patterns import PatternError
 from dstream.plugins import ProviderInfo, ResourceSchema
 
+_QUOTED_REFERENCE = re.compile(r'"((?:local|var|each|count|path|dstream)\.[\w.-]+)"')
 _FIRST_NAME = re.compile(r"[.\[]")
 
 
@@ -92,7 +93,7 @@ def check_arguments(
         for path, problem in problems:
             if any(path[: len(secret)] == secret for secret in sensitive):
                 problem = "the value is sensitive, so it is not shown; it is not what this argument takes"
-            detail = f"{_written(path)}: {problem}."
+            detail = f"{_written(path)}: {problem}.{_unquoted(body, value_range(body, path))}"
             found.append(error("Wrong argument", detail, value_range(body, path), address=address))
         if part.get("deprecated") or ("x-alias-of" in part and name != name.lower()):
             newer = part.get("x-alias-of")
@@ -110,6 +111,12 @@ def check_arguments(
         for names in missing_names(schema, values)
     )
     return found
+
+
+def _unquoted(body: Body, subject: SourceRange) -> str:
+    """Return the hint for a value that is a reference in quotation marks, which makes it text."""
+    match = _QUOTED_REFERENCE.fullmatch(body.source.text, subject.start.offset, subject.end.offset)
+    return f" To refer to it, remove the quotation marks: {match[1]}." if match is not None else ""
 
 
 def _written(path: Path) -> str:

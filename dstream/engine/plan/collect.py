@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from dstream.diagnostics import Diagnostic, DiagnosticsError, has_errors
+from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.evaluate.conditions import failed_checks
 from dstream.engine.evaluate.desired import split_sensitive
 from dstream.engine.evaluate.errors import unknown_target
@@ -75,6 +75,22 @@ class PlannedBlocks:
         self.problems.extend(problems)
 
 
+def _not_replaceable(target: str, tasks: Iterable[TaskChange], changes: Mapping[str, Change]) -> Diagnostic:
+    """Return the error for an address given to -replace that is not an object's."""
+    if target not in {task.address for task in tasks}:
+        return unknown_target(target, list(changes))
+    objects = [address for address in changes if address.startswith(f"{target}.")]
+    if objects:
+        return error(
+            "Unknown address", f"{target} is a task, and -replace takes an object. Its objects: {', '.join(objects)}."
+        )
+    detail = (
+        f"{target} is a task, and -replace takes an object; this task has none. To start it again from the beginning: "
+        f"dstream checkpoint reset {target.removeprefix('task.')}"
+    )
+    return error("Unknown address", detail)
+
+
 def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> PlanResult:
     """Return the plan of all blocks; raise DiagnosticsError with all errors."""
     options, operation = context.options, context.operation
@@ -87,7 +103,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
     problems += removals.problems
     changes = {**planned.changes, **removals.changes}
     desired = {address: each.desired for address, each in planned.objects.items()}
-    problems += (unknown_target(each, list(changes)) for each in context.replaced if each not in changes)
+    problems += (_not_replaceable(each, tasks, changes) for each in context.replaced if each not in changes)
     if options.plans_objects and context.selection.everything:
         outputs += removed_outputs(context.prior.outputs, context.config.outputs)
     if not options.destroy:

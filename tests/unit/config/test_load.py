@@ -156,7 +156,7 @@ check "c" {
         (TASK.replace('provider = "a"', 'provider = "a"\n config = {}\n config {\n}\n'), "Block given twice",
         "remove one of them"),
         ('resource "a" "b" {\n  count = 1\n  for_each = {}\n}\n', "for_each and count together", "remove one of them"),
-        ('resource "a" "b" {\n  depends_on = ["x"]\n}\n', "Reference expected", "without quotes"),
+        ('resource "a" "b" {\n  depends_on = ["x"]\n}\n', "Reference expected", "without quotation marks"),
         ('resource "a" "b" {\n  lifecycle {\n    prevent_destroy = var.x\n  }\n}\n', "true or false expected",
         "must be true or false"),
         ('variable "a" {\n  validation {\n    condition = true\n  }\n}\n', "Missing argument", "error_message"),
