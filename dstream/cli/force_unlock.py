@@ -23,6 +23,8 @@ def command(
     The message "State locked" shows the LOCK-ID. Without one, only a lock without a recorded holder is released.
     """
     operation = open_for_state(config, var, var_file)
+    if not operation.backend.is_locked():
+        raise click.ClickException(f"There is no lock to release: {operation.backend.describe()} is not locked.")
     if not force:
         confirm("If the holder is still running, two operations will change the same objects. Release its lock?")
     holder = operation.backend.force_unlock(lock_id, kill=kill)

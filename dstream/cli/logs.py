@@ -31,15 +31,20 @@ def command(
     previous: bool,
 ) -> None:
     """Show the output of a detached run of a task: provider logs, restarts, the summary."""
-    from dstream.engine.runs.detached import runner_of
-    from dstream.engine.runs.flows import flow_names
+    from dstream.diagnostics import DiagnosticsError
     from dstream.engine.runs.run_files import log_path
+    from dstream.engine.runs.running import flows_of, runner_of
 
     operation = open_for_state(config, var, var_file)
     name = task.removeprefix("task.")
-    flows = flow_names(operation, name)
     path = log_path(operation.root, name)
     path = path.with_name(f"{path.name}.1") if previous else path
+    try:
+        flows = flows_of(operation, name)
+    except DiagnosticsError:
+        if not path.exists():
+            raise
+        flows = []  # its block is gone, and it runs no longer
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file if n is None else deque(file, maxlen=n):

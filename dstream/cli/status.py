@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dstream.cli.open_operation import open_for_state, task_targets
+from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, config_options, flag
 from dstream.cli.render.paint import paint_for, say
 
@@ -25,8 +25,7 @@ def command(
     from dstream.cli.render.run_details import note_lines
     from dstream.engine.runs.status import status
 
-    targets = task_targets(operation, task, ())
-    found = status(operation, targets[0].removeprefix("task.") if targets else None)
+    found = status(operation, task.removeprefix("task.") if task is not None else None)
     if json:
         say(json_module.dumps(found.to_json(), ensure_ascii=False, default=str))
         return
@@ -43,7 +42,7 @@ def command(
         say(f"{paint(entry.address, 'bold')}: {state}, {entry.objects} object{'s' if entry.objects != 1 else ''}")
         for flow in entry.flows:
             stored = f"checkpoint of {flow.checkpoint_at}" if flow.checkpoint_at else "no checkpoint"
-            runner = f", running ({flow.holder}" if flow.holder else ""
+            runner = f", running ({flow.holder})" if flow.holder else ""
             say(
                 f"  {flow.name}: {stored}{runner}"
                 + (f", {flow.dead_letters} dead letters" if flow.dead_letters else "")

@@ -279,6 +279,9 @@ class Backend(Protocol):
         was there is kept as files `aside/...`. That is for putting another state in its place.
         """
 
+    def is_locked(self) -> bool:
+        """Return whether the lock is held: by the holder on record, alive or not, or by a process not on record."""
+
     def force_unlock(self, lock_id: str | None, *, kill: bool = False) -> Holder | None:
         """Take the lock away from the holder with this id and return that holder.
 

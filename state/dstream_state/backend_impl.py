@@ -112,6 +112,16 @@ class StoredBackend:
             raise
         return held
 
+    def is_locked(self) -> bool:
+        """See `Backend`."""
+        if unreleased(self._last_holder()) is not None:
+            return True
+        try:
+            self._acquire(0, None).release()
+        except StateLocked:
+            return True
+        return False
+
     def force_unlock(self, lock_id: str | None, *, kill: bool = False) -> Holder | None:
         """See `Backend`."""
         holder = unreleased(self._last_holder())

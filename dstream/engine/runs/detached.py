@@ -12,12 +12,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from dstream.diagnostics import DiagnosticsError, error
-from dstream.engine.runs.flows import flow_names
 from dstream.engine.runs.run_files import log_path, make_run_folder, read_run_status
+from dstream.engine.runs.running import flows_of, runner_of
 from dstream.engine.setup.operation import Operation
 from dstream.files import owner_reads
 from dstream.programs import python_module
-from dstream_state import Holder
 from dstream_state.processes import alive, send, this_host
 
 _UNDERWAY = ("running", "waiting", "restarting", "stopping")
@@ -61,15 +60,6 @@ def start_detached(
     return DetachedRun(process.pid, log, process.poll())
 
 
-def runner_of(operation: Operation, flow: str) -> Holder | None:
-    """Return who runs a flow, or None; one on another machine may have died unnoticed."""
-    holder = operation.backend.task(flow).read().holder
-    if holder is None or holder.released:
-        return None
-    here = holder.host == this_host()
-    return None if here and not alive(holder.pid, holder.started) else holder
-
-
 def stop(operation: Operation, task: str, *, force: bool, patience: float) -> list[str]:
     """Stop the process that runs a task, and wait for its end; return the names of the flows that were stopped.
 
@@ -78,7 +68,7 @@ def stop(operation: Operation, task: str, *, force: bool, patience: float) -> li
     """
     stopped: list[str] = []
     runners: dict[int, int | None] = {}
-    for flow in flow_names(operation, task):
+    for flow in flows_of(operation, task):
         holder = runner_of(operation, flow)
         if holder is None:
             continue

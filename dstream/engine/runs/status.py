@@ -10,6 +10,7 @@ from dstream.engine.commands.plan import current_state
 from dstream.engine.runs.flows import flow_names
 from dstream.engine.runs.process_stats import containers_of, memory_of
 from dstream.engine.runs.run_files import RunStatus, read_run_status
+from dstream.engine.runs.running import flows_of, task_of_flow, undeclared_runs
 from dstream.engine.setup.operation import Operation
 from dstream_state import ProcessStarted, Snapshot
 from dstream_state.processes import alive, this_host
@@ -31,7 +32,9 @@ class FlowStatus(Struct, frozen=True):
 
 
 class TaskStatus(Struct, frozen=True):
-    """One task: `state` is not applied, applied, running, or removed (applied, and no longer in the configuration)."""
+    """One task: `state` is not applied, applied, running, removed (applied, and no longer in the configuration), or
+    "running, not in the configuration".
+    """
 
     address: str
     state: str
@@ -60,11 +63,20 @@ def status(operation: Operation, task: str | None) -> Status:
     """Return the status of everything, or of one task by name."""
     snapshot, pending = current_state(operation)
     view = operation.backend.read()
-    names = [task] if task is not None else [*operation.config.tasks]
-    tasks = [_task(operation, snapshot, name) for name in names]
     if task is None:
-        gone = sorted(address for address in snapshot.tasks if address.split("[")[0].removeprefix("task.") not in names)
-        tasks += [TaskStatus(address, "removed", *_objects(snapshot, address), ()) for address in gone]
+        flows = {name: flow_names(operation, name) for name in operation.config.tasks}
+        undeclared = undeclared_runs(operation, [flow for found in flows.values() for flow in found])
+        recorded = {address.split("[", 1)[0] for address in snapshot.tasks}
+        gone: dict[str, list[str]] = {address.removeprefix("task."): [] for address in recorded}
+    else:
+        declared = task_of_flow(task) in operation.config.tasks
+        flows = {task: flows_of(operation, task)} if declared else {}
+        undeclared, gone = ([] if declared else flows_of(operation, task)), {}
+    for flow in undeclared:
+        name = task_of_flow(flow)
+        (flows if name in flows else gone).setdefault(name, []).append(flow)
+    tasks = [_task(operation, snapshot, name, found) for name, found in flows.items()]
+    tasks += [_removed(operation, snapshot, name, gone[name]) for name in sorted(gone) if name not in flows]
     held = view.holder is not None and not view.holder.released and _runs(view.holder)
     return Status(
         operation.backend.describe(),
@@ -76,9 +88,17 @@ def status(operation: Operation, task: str | None) -> Status:
     )
 
 
-def _task(operation: Operation, snapshot: Snapshot, name: str) -> TaskStatus:
+def _removed(operation: Operation, snapshot: Snapshot, name: str, names: list[str]) -> TaskStatus:
+    """Return the status of a task whose block is renamed or gone."""
     address = f"task.{name}"
-    flows = tuple(_flow(operation, flow) for flow in flow_names(operation, name))
+    flows = tuple(_flow(operation, flow) for flow in names)
+    state = "running, not in the configuration" if flows else "removed"
+    return TaskStatus(address, state, *_objects(snapshot, address), flows)
+
+
+def _task(operation: Operation, snapshot: Snapshot, name: str, names: list[str]) -> TaskStatus:
+    address = f"task.{name}"
+    flows = tuple(_flow(operation, flow) for flow in names)
     applied = any(known.split("[", 1)[0] == address for known in snapshot.tasks)
     running = any(flow.holder for flow in flows)
     return TaskStatus(
