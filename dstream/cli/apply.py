@@ -19,12 +19,13 @@ from dstream.cli.options import (
     plan_options,
     seconds,
 )
-from dstream.cli.render.paint import paint_for, say, say_text
+from dstream.cli.render.paint import Paint, paint_for, say, say_lines, say_prose, say_text
 from dstream.cli.render.refresh_progress import announce
 from dstream.engine.setup.operation import Operation
 
 if TYPE_CHECKING:
     from dstream.diagnostics import Diagnostic
+    from dstream.engine.apply.apply import Outcome
     from dstream.engine.plan.plan_result import PlanOptions
     from dstream.plan.file import PlanFile
 
@@ -129,6 +130,7 @@ def apply_tasks(
         allow_data_loss=False,
         json=False,
         color=color,
+        concise=False,
     )
 
 
@@ -162,6 +164,7 @@ def carry_out(
         before=progress.pause,
         sources=operation.config.sources,
         saved=saved is not None,
+        concise=settings["concise"],
     )
     stop, began = Stop(), time.monotonic()
 
@@ -179,7 +182,7 @@ def carry_out(
     if not outcome.approved:
         if events is not None:
             events.outcome(outcome, time.monotonic() - began)
-        say(approval.refusal, stream=sys.stderr)
+        say_prose(approval.refusal, stream=sys.stderr)
         return 1
     if outcome.diagnostics:
         error_paint = paint_for(sys.stderr, color=settings["color"])
@@ -204,8 +207,22 @@ def carry_out(
             say(line)
         if outcome.plan.counts["deferred"]:
             say("Some changes were deferred until values became known. Apply again.")
+    if events is None and not plan_options.destroy and not outcome.failed and not stop.requested:
+        show_outputs(outcome, paint)
     if stop.requested:
         return 130
     if outcome.failed:
         return 1
     return 2 if outcome.plan.counts["deferred"] else 0
+
+
+def show_outputs(outcome: Outcome, paint: Paint) -> None:
+    """Print the outputs as recorded, if there are any; secrets stay hidden."""
+    from dstream.cli.render.state import output_lines
+
+    outputs = outcome.snapshot.outputs if outcome.snapshot is not None else {}
+    if outputs:
+        say()
+        say(paint("Outputs:", "bold"))
+        say()
+        say_lines(line for name in sorted(outputs) for line in output_lines(name, outputs[name]))

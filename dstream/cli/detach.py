@@ -23,8 +23,9 @@ def run_detached(
     flags: Mapping[str, bool],
 ) -> int:
     """Start a run of each task in the background; return 0 when all have started, 1 if one failed to."""
-    from dstream.engine.runs.detached import runner_of, start_detached
+    from dstream.engine.runs.detached import start_detached
     from dstream.engine.runs.flows import flow_names
+    from dstream.engine.runs.running import runner_of
 
     config, var, var_file = given
     common = ["-config", config, *(word for text in var for word in ("-var", text))]

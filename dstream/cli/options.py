@@ -203,15 +203,22 @@ class ApplySettings(TypedDict):
     allow_data_loss: bool
     json: bool
     color: bool
+    concise: bool
 
 
 def apply_options(function: F) -> F:
     """Add the options of every command that performs a plan."""
     function = flag("color", default=True, help="Use colour on a terminal (default).")(function)
+    function = concise_option(function)
     function = flag("json", help="Write the plan and the outcome as JSON lines.")(function)
     function = flag("allow-data-loss", help="Without a prompt: also destroy objects that hold data.")(function)
     function = flag("stop-tasks", help="Stop runs on this machine whose tasks change.")(function)
     return flag("auto-approve", help="Do not ask for approval.")(function)
+
+
+def concise_option(function: F) -> F:
+    """Add the option for plans without attributes."""
+    return flag("concise", help="Show one line for each object, without attributes.")(function)
 
 
 FORMATS = ("text", "markdown", "json", "html")

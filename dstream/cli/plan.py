@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dstream.cli.open_operation import open_configured, operation_inputs, task_targets
-from dstream.cli.options import Command, config_options, flag, format_option, option, plan_options
-from dstream.cli.render.paint import paint_for, say_text
+from dstream.cli.options import Command, concise_option, config_options, flag, format_option, option, plan_options
+from dstream.cli.render.paint import paint_for, say_prose
 from dstream.cli.render.refresh_progress import announce, show_refresh
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def write_plan_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
 @option("lock-timeout", metavar="DURATION", default="0s", help="Has no effect: a plan takes no lock.")
 @option("out", metavar="FILE", help="Save the plan for `dstream apply FILE`.")
 @option("generate-config-out", metavar="FILE", help="Write blocks for imported objects that are not declared.")
+@concise_option
 @format_option
 @flag("destroy", help="Show what destroy would do.")
 @flag("refresh-only", help="Show only differences between the state and the real objects.")
@@ -61,6 +62,7 @@ def command(
     lock_timeout: str,
     out: str | None,
     generate_config_out: str | None,
+    concise: bool,
     format: str,
     destroy: bool,
     refresh_only: bool,
@@ -85,7 +87,7 @@ def command(
 
         inputs = untrusted_inputs(config, var, var_file, allow_env, allow_provider, state)
         found = plan_in_limits(inputs, PlanOptions(destroy, exclude=exclude, replace=replace), task, target)
-        say_plan(found, form, paint_for(sys.stdout, color=color), {})
+        say_plan(found, form, paint_for(sys.stdout, color=color), {}, concise=concise)
         return 2 if detailed_exitcode and found.has_changes else 0
     if allow_env or allow_provider or state is not None:
         raise click.UsageError("-allow-env, -allow-provider and -state need -untrusted.")
@@ -107,9 +109,10 @@ def command(
     )
     with show_refresh(operation.refresh_progress, quiet=form != "text"):
         prepared = plan(operation, options, save)
-    say_plan(prepared.plan, form, paint_for(sys.stdout, color=color), operation.config.sources)
+    paint = paint_for(sys.stdout, color=color)
+    say_plan(prepared.plan, form, paint, operation.config.sources, concise=concise)
     if out is not None and form == "text":
-        say_text(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
+        say_prose(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
     return 2 if detailed_exitcode and prepared.plan.has_changes else 0
 
 

@@ -13,8 +13,10 @@ from dstream.cli.options import Command, config_options, flag, option, seconds
 from dstream.cli.render.paint import paint_for, say, say_text
 
 if TYPE_CHECKING:
+    from dstream.cli.render.paint import Paint
     from dstream.diagnostics import Diagnostic
-    from dstream.run import Flow
+    from dstream.engine.setup.operation import Operation
+    from dstream.run import Flow, RunOutcome
     from dstream_state import Snapshot
 
 
@@ -160,10 +162,25 @@ def command(
     events.close()
     for line in summary_lines(flows, outcomes, paint, json=json):
         say(line, stream=sys.stderr)
-    diagnostics = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
-    if diagnostics and not json:
-        from dstream.cli.render.diagnostics import diagnostics_text
-
-        say_text(diagnostics_text(diagnostics, operation.config.sources, paint), stream=sys.stderr)
+    if not json:
+        show_failures(operation, flows, outcomes, paint_for(sys.stderr, color=color))
     codes = {outcome.exit_code(flow) for flow, outcome in zip(flows, outcomes, strict=True)}
     return 1 if 1 in codes else max(codes, default=0)
+
+
+def show_failures(operation: Operation, flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: Paint) -> None:
+    """Write the diagnostics of all flows, each with the place of its task."""
+    from msgspec.structs import replace
+
+    from dstream.cli.render.diagnostics import diagnostics_text
+    from dstream.engine.runs.running import task_of_flow
+    from dstream.engine.setup.block_places import placed
+
+    found = [
+        replace(each, address=each.address or f"task.{task_of_flow(flow.name)}")
+        for flow, outcome in zip(flows, outcomes, strict=True)
+        for each in outcome.diagnostics
+    ]
+    if found:
+        text = diagnostics_text(placed(found, operation.config), operation.config.sources, paint)
+        say_text(text, stream=sys.stderr)

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from dstream.cli.open_operation import open_for_state
-from dstream.cli.options import Command, config_options, flag, format_option
+from dstream.cli.options import Command, concise_option, config_options, flag, format_option
 from dstream.cli.render.paint import paint_for
 
 
 @click.command("show", cls=Command)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_options
+@concise_option
 @format_option
 @flag("json", help="Same as -format=json.")
 @flag("color", default=True, help="Colour, on a terminal (default).")
@@ -23,6 +24,7 @@ def command(
     config: str,
     var: tuple[str, ...],
     var_file: tuple[str, ...],
+    concise: bool,
     format: str,
     json: bool,
     color: bool,
@@ -33,6 +35,8 @@ def command(
     form = "json" if json else format
     paint = paint_for(sys.stdout, color=color)
     if file is None:
+        if concise:
+            raise click.UsageError("-concise shows a saved plan. To list the objects of the state: dstream state list")
         from dstream.engine.commands.plan import current_state
 
         operation = open_for_state(config, var, var_file)
@@ -46,4 +50,4 @@ def command(
     if file.is_file() and not is_plan_file(file):
         raise click.ClickException(f"{file} is not a saved plan. To save one, run: dstream plan -out=FILE")
     found = read_plan_file(file, lambda: open_operation(operation_inputs(config, var, var_file), lint=True).encryption)
-    say_plan(found.plan, form, paint, {}, found.form)
+    say_plan(found.plan, form, paint, {}, found.form, concise=concise)

@@ -28,12 +28,15 @@ class Approval:
         before: Callable[[], None] = lambda: None,
         sources: Mapping[str, str] | None = None,
         saved: bool = False,
+        concise: bool = False,
     ) -> None:
         """Take the user's options. `show` prints the plan, as text by default; `before` is called first.
 
         `sources` are the texts of the configuration, to show the lines of warnings. A `saved` plan was reviewed before:
-        it is not printed as text again, and the prompt is only about the loss of data.
+        it is not printed as text again, and the prompt is only about the loss of data. With `concise`, the text has one
+        line for each object, task and output.
         """
+        self._concise = concise
         self._sources = sources or {}
         self._saved = saved
         self._paint = paint
@@ -72,7 +75,12 @@ class Approval:
     def _as_text(self, plan: Plan) -> None:
         if self._saved:
             return
-        say_lines(plan_lines(plan, self._paint))
+        if self._concise:
+            from dstream.cli.render.concise import concise_lines
+
+            say_lines(concise_lines(plan, self._paint))
+        else:
+            say_lines(plan_lines(plan, self._paint))
         say()
         if plan.diagnostics:
             from dstream.cli.render.diagnostics import diagnostics_text

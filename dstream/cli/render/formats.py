@@ -14,9 +14,18 @@ from dstream_state import Snapshot
 
 
 def say_plan(
-    plan: Plan, form: str, paint: Paint, sources: Mapping[str, str], saved: Mapping[str, Any] | None = None
+    plan: Plan,
+    form: str,
+    paint: Paint,
+    sources: Mapping[str, str],
+    saved: Mapping[str, Any] | None = None,
+    *,
+    concise: bool = False,
 ) -> None:
-    """Show a plan; `sources` are the texts of the configuration's files, for warnings, `saved` its JSON form."""
+    """Show a plan; `sources` are the texts of the configuration's files, for warnings, `saved` its JSON form.
+
+    With `concise`, a text has one line for each object, task and output.
+    """
     if form == "json":
         say_json(plan.to_json() if saved is None else saved)
     elif form == "text":
@@ -29,7 +38,12 @@ def say_plan(
             say_text(
                 f"An apply is in progress or was interrupted: {plan.pending} pending records are assumed complete.\n"
             )
-        say_lines(plan_lines(plan, paint))
+        if concise:
+            from dstream.cli.render.concise import concise_lines
+
+            say_lines(concise_lines(plan, paint))
+        else:
+            say_lines(plan_lines(plan, paint))
     else:
         from dstream.cli.render.document import plan_document
 

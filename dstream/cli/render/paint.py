@@ -11,6 +11,7 @@ from typing import TextIO
 from msgspec import Struct
 
 from dstream.cli.render.terminal import control, one_line, put
+from dstream.cli.render.width import WITHOUT_TERMINAL, columns_of, wrapped
 
 _CODES = {
     "bold": "1",
@@ -25,9 +26,10 @@ _CODES = {
 
 
 class Paint(Struct, frozen=True):
-    """Applies terminal styles to text if `enabled`."""
+    """Applies terminal styles to text if `enabled`, and has the columns that a text may take."""
 
     enabled: bool
+    columns: int = WITHOUT_TERMINAL
 
     def __call__(self, text: str, *styles: str) -> str:
         """Return the text in the named styles (bold, dim, red, green, yellow, blue, magenta, cyan)."""
@@ -38,7 +40,7 @@ class Paint(Struct, frozen=True):
 
 def paint_for(stream: TextIO, *, color: bool = True) -> Paint:
     """Return the paint for a stream: colour only on a terminal, never with NO_COLOR (https://no-color.org) set."""
-    return Paint(color and on_terminal(stream) and not os.environ.get("NO_COLOR"))
+    return Paint(color and on_terminal(stream) and not os.environ.get("NO_COLOR"), columns_of(stream))
 
 
 def on_terminal(stream: TextIO) -> bool:
@@ -50,6 +52,12 @@ def on_terminal(stream: TextIO) -> bool:
 def say(text: str = "", *, stream: TextIO | None = None) -> None:
     """Write one line to standard output or another stream, and flush it; a line feed in the text becomes `\\n`."""
     put(one_line(text) + "\n", sys.stdout if stream is None else stream)
+
+
+def say_prose(text: str, *, stream: TextIO | None = None) -> None:
+    """Write sentences, on a terminal wrapped at spaces; elsewhere each paragraph is one line."""
+    out = sys.stdout if stream is None else stream
+    say_text("\n".join(wrapped(text, columns_of(out))) if out.isatty() else text, stream=out)
 
 
 def say_text(text: str, *, stream: TextIO | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dstream.cli.render.attributes import COLOURS, all_attributes, changed_attributes
+from dstream.cli.render.legend import legend
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.task_change import task_lines, task_summary
 from dstream.cli.render.values import literal_lines
@@ -40,7 +41,10 @@ _REASONS = {
 
 
 def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
-    """Yield the lines that show a plan: drift, changes, tasks, outputs, and the summary."""
+    """Yield the lines that show a plan: the legend, drift, changes, tasks, outputs, and the summary."""
+    if meanings := legend(plan, paint):
+        yield f"Symbols: {meanings}"
+        yield ""
     if plan.drifts:
         yield paint("Changed outside of dstream since the last apply:", "bold")
         yield ""
@@ -120,8 +124,7 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     if change.action is Action.NO_OP:
         yield ""
         return
-    phrase = "no longer exists; it will be removed from the state" if _forgotten(change) else _PHRASES[change.action]
-    yield paint(f"  # {change.shown_address} {phrase}", "bold")
+    yield paint(f"  # {change.shown_address} {object_phrase(change)}", "bold")
     if reason:
         yield paint(f"  # ({reason})", "dim")
     if change.detail:
@@ -138,6 +141,11 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     yield from _body(change, paint)
     yield "    }"
     yield ""
+
+
+def object_phrase(change: Change) -> str:
+    """Return what happens to an object, in a few words."""
+    return "no longer exists; it will be removed from the state" if _forgotten(change) else _PHRASES[change.action]
 
 
 def _forgotten(change: Change) -> bool:

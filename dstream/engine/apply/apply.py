@@ -16,6 +16,7 @@ from dstream.engine.apply.task_leases import PauseOptions, belongs_to, paused_ru
 from dstream.engine.apply.unwritten import save_late_results, save_unwritten
 from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
+from dstream.engine.setup.block_places import placed
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
 from dstream.plan import Plan
@@ -115,7 +116,8 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
             snapshot = _finished(state, executor.unrecorded)
             detail = f"{problem.detail} The changes made until then are in the state. Apply again."
             failure = error(problem.summary, detail)
-            return Outcome(plan, True, progress.counts, (failure, *progress.diagnostics), snapshot)
+            found = placed(progress.diagnostics, state.operation.config)
+            return Outcome(plan, True, progress.counts, (failure, *found), snapshot)
         if progress.cut_off and not stop.at_once:
             try:
                 recover(state, progress.cut_off, planned.specs)
@@ -127,7 +129,7 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
         for flow, lease in leases.items():
             if belongs_to(flow, removed) and not belongs_to(flow, remaining):
                 lease.archive()
-    return Outcome(plan, True, progress.counts, tuple(progress.diagnostics), snapshot)
+    return Outcome(plan, True, progress.counts, placed(progress.diagnostics, state.operation.config), snapshot)
 
 
 def _finished(state: ApplyState, unrecorded: Sequence[Record] = ()) -> Snapshot:

@@ -28,6 +28,7 @@ from dstream.engine.plan.task_changes import removed_task
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.refresh.refresh import RefreshedObject
 from dstream.engine.refresh.refresh_only import refresh_records
+from dstream.engine.setup.block_places import placed
 from dstream.plan import Action, Change, Drift, OutputChange, Plan, TaskChange
 from dstream_state import PutTask, Record
 
@@ -115,6 +116,7 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
         problems += check_moved_blocks(context, planned.objects)
         problems += check_shared_objects(context, planned.objects)
         problems += warn_of_renamed_types(changes, desired)
+    problems = [*placed(problems, context.config)]
     if has_errors(problems):
         raise DiagnosticsError(problems)
     context.prior.readdress(desired)
