@@ -13,7 +13,8 @@ help: ## Show this list
 setup: ## Make or refresh the environment .venv (every other target does)
 	@PYTHON='$(PYTHON)' sh .ci/setup.sh
 
-demo: setup ## The main job as a story: PostgreSQL to JSON Lines, on this machine alone
+demo: ## The main job as a story: PostgreSQL to JSON Lines, on this machine alone
+	@PYTHON='$(PYTHON)' sh .ci/setup.sh demo
 	@$(RUN) -m examples.demo
 
 try-azure: setup ## Check on your Azure subscription what was modelled (docs/try-azure.md; it costs cents, and asks)

@@ -2,7 +2,8 @@
 
 The input is the dependencies of the root and of each provider, and the root's group `dev`; our own packages are
 left out, since .ci/setup.sh installs them from this folder. What is in the root's group `azure` is large and only
-needed by the tests: it has requirements-azure.lock for itself, with the same versions of what both need. The group
+needed by the tests: it has requirements-azure.lock for itself, with the same versions of what both need. The demo
+has requirements-demo.lock, a part of requirements.lock. The group
 `audit` has requirements-audit.lock, for an environment of its own. Needs the program `uv` on the PATH or in .venv
 (`.venv/bin/python -m pip install uv`); only those who change dependencies need it.
 """
@@ -15,6 +16,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO_PROVIDERS = ("console", "counter", "jsonl", "postgres", "sdk")
+"""The packages that .ci/setup.sh installs for the demo."""
 
 
 def group(root: Path, name: str) -> set[str]:
@@ -34,6 +37,15 @@ def requirements(root: Path) -> set[str]:
             wanted |= set(extra)
     left_out = ours | {requirement_name(one) for one in group(root, "azure")}
     return {one for one in wanted if requirement_name(one) not in left_out}
+
+
+def demo_requirements(root: Path) -> set[str]:
+    """The direct third-party requirements of the demo: of the engine, of its providers, and of the group `demo`."""
+    packages = [root / "pyproject.toml", *(root / f"providers/{name}/pyproject.toml" for name in DEMO_PROVIDERS)]
+    projects = [tomllib.loads(path.read_text())["project"] for path in packages]
+    ours = {project["name"] for project in projects}
+    wanted = {each for project in projects for each in project.get("dependencies", [])} | group(root, "demo")
+    return {one for one in wanted if requirement_name(one) not in ours}
 
 
 def metadata_files(root: Path) -> list[Path]:
@@ -61,6 +73,7 @@ def main() -> int:
         return 1
     return (
         compile_lock(uv, requirements(ROOT), "requirements.lock", *sys.argv[1:])
+        or compile_lock(uv, demo_requirements(ROOT), "requirements-demo.lock", "-c", "requirements.lock")
         or compile_lock(uv, group(ROOT, "azure"), "requirements-azure.lock", "-c", "requirements.lock")
         or compile_lock(uv, group(ROOT, "audit"), "requirements-audit.lock", *sys.argv[1:])
     )

@@ -3,16 +3,53 @@
 #
 # Needs: Python 3.11 to 3.14 with venv, and a package index the first time. A stamp in .venv, keyed by the
 # lock file, the packages' metadata and this folder's path, makes later runs quick and possible offline.
-# PYTHON=/path/to/python3.12 chooses the interpreter. With the word `azure`, what requirements-azure.lock adds comes too.
+# PYTHON=/path/to/python3.12 chooses the interpreter. With the word `azure`, what requirements-azure.lock adds comes
+# too; with the word `demo`, only what the demo needs, and a later call without it adds the rest.
 set -eu
 cd "$(dirname "$0")/.."
 
 stamp=.venv/dstream-stamp
+part=${1:-}
 key="$(pwd) $(cat requirements.lock pyproject.toml providers/*/pyproject.toml | cksum)"
+lazily=
+demo_providers="providers/console providers/counter providers/jsonl providers/postgres providers/sdk"
 
 # $1: the lock file. Hashes are checked; nothing is installed that it does not name.
 install_locked() {
-    .venv/bin/python -m pip install --quiet --no-deps --require-hashes -r "$1" || failed "$1"
+    total=0
+    while read -r line; do
+        case $line in *==*) total=$((total + 1)) ;; esac
+    done <"$1"
+    echo "Installing up to $total packages of $1 ..."
+    install "$1" --no-deps --require-hashes -r "$1"
+}
+
+# $1: what is installed, for the message of a failure; then pip's arguments. Shows which package pip is at.
+install() {
+    what=$1
+    shift
+    rm -f .venv/pip-failed
+    { .venv/bin/python -m pip install --progress-bar off $lazily "$@" || echo failed >.venv/pip-failed; } | progress
+    [ ! -e .venv/pip-failed ] || failed "$what"
+}
+
+# Reads what pip says: on a terminal one line that is rewritten, elsewhere a line for every 25 packages.
+progress() {
+    number=0
+    while read -r word name _; do
+        case $word in
+        Collecting | Obtaining | Requirement)
+            number=$((number + 1))
+            if [ -t 1 ]; then
+                printf '\r\033[K  %s  %s' "$number" "$name"
+            elif [ $((number % 25)) = 0 ]; then
+                echo "  $number packages so far"
+            fi
+            ;;
+        Installing) if [ -t 1 ]; then printf '\r\033[K  %s packages: installing them' "$number"; fi ;;
+        esac
+    done
+    if [ -t 1 ]; then printf '\r\033[K'; fi
 }
 
 failed() {
@@ -26,15 +63,23 @@ unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT
 PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_USER PIP_DISABLE_PIP_VERSION_CHECK
 
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && .venv/bin/python -c '' 2>/dev/null; then
-    if [ "${1:-}" = azure ]; then
+up_to_date() {
+    [ -f "$1" ] && [ "$(cat "$1")" = "$key" ] && .venv/bin/python -c '' 2>/dev/null
+}
+
+if up_to_date "$stamp"; then
+    if [ "$part" = azure ]; then
         large=$(cksum <requirements-azure.lock)
         if [ "$(cat "$stamp-azure" 2>/dev/null)" != "$large" ]; then
             echo "Installing pulumi-azure-native for the tests: the first time takes about a minute."
-            PIP_NO_COMPILE=1 install_locked requirements-azure.lock
+            lazily=--no-compile
+            install_locked requirements-azure.lock
             echo "$large" >"$stamp-azure"
         fi
     fi
+    exit 0
+fi
+if [ "$part" = demo ] && up_to_date "$stamp-demo"; then
     exit 0
 fi
 
@@ -70,15 +115,27 @@ if [ ! -d .venv ]; then
     echo "Making .venv with $("$python" --version 2>&1): the first time takes about a minute."
     "$python" -m venv .venv
 fi
-rm -f "$stamp"
 # The path is noted at once, so that an interrupted installation is taken up where it stopped.
 echo "$(pwd) 0 0" >"$stamp"
 
-install_locked requirements.lock
-
+if [ "$part" = demo ]; then
+    lock=requirements-demo.lock
+    packages=$demo_providers
+    stamp=$stamp-demo
+    # Most of what is installed is never imported by the demo: a module is compiled when it is imported.
+    lazily=--no-compile
+else
+    lock=requirements.lock
+    packages=
+    for metadata in providers/*/pyproject.toml; do
+        packages="$packages ${metadata%/pyproject.toml}"
+    done
+fi
+install_locked "$lock"
 set -- -e .
-for metadata in providers/*/pyproject.toml; do
-    set -- "$@" -e "${metadata%/pyproject.toml}"
+for package in $packages; do
+    set -- "$@" -e "$package"
 done
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation "$@" || failed pyproject.toml
+echo "Installing dstream and its providers ..."
+install pyproject.toml --no-deps --no-build-isolation "$@"
 echo "$key" >"$stamp"

@@ -32,7 +32,7 @@ def machine(tmp_path):
     project = tmp_path / "my  project"
     for name in (".ci", "providers/counter"):
         (project / name).mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", ".ci/setup.sh"):
+    for name in ("Makefile", "requirements.lock", "requirements-demo.lock", "pyproject.toml", ".ci/setup.sh"):
         shutil.copy(ROOT / name, project / name)
     shutil.copy(ROOT / "providers/counter/pyproject.toml", project / "providers/counter")
     programs = tmp_path / "bin"
@@ -138,6 +138,33 @@ def test_the_second_time_nothing_is_installed_so_no_network_is_needed(machine):
     assert first[2].endswith("-e . -e providers/counter")
     assert machine.make("setup").returncode == 0
     assert machine.calls() == []
+
+
+def test_the_demo_installs_its_part_and_what_comes_later_the_rest(machine):
+    machine.python()
+    machine.make("demo")  # it ends where the stand-in has nothing to tell
+    first = machine.calls()
+    assert "-r requirements-demo.lock" in first[1] and "--no-compile" in first[1]
+    assert "-e providers/postgres" in first[2] and "mssql" not in first[2]
+    machine.make("demo")
+    assert machine.calls() == []
+    assert machine.make("setup").returncode == 0
+    later = machine.calls()
+    assert [call.split(":")[0] for call in later] == ["pip", "pip"]
+    assert "-r requirements.lock" in later[0] and "--no-compile" not in later[0]
+    machine.make("demo")
+    assert machine.calls() == []
+
+
+def test_an_installation_shows_what_it_is_at(machine):
+    collecting = "".join(f"Collecting package-{number}\\n" for number in range(60))
+    machine.python().write_text(
+        machine.python().read_text().replace("exit 0 ;;\nesac", f"printf '{collecting}' ;;\nesac")
+    )
+    done = machine.make("setup")
+    assert done.returncode == 0, done.stderr
+    assert "Installing up to" in done.stdout
+    assert "  25 packages so far\n  50 packages so far\n" in done.stdout
 
 
 def test_a_changed_lock_file_is_installed_into_the_same_environment(machine):

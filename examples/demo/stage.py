@@ -13,6 +13,16 @@ from typing import Any
 
 from examples.demo.checks import Failed
 
+NEXT = (
+    (
+        "Run a task of your own on this machine:",
+        ". .venv/bin/activate && cd examples/counter-to-console && dstream run",
+    ),
+    ("Write a configuration, step by step:", "docs/getting-started.md"),
+    ("Move SQL Server or PostgreSQL changes to Azure:", "docs/sqlserver.md and docs/azure.md"),
+)
+"""What to do after the demo: a title, and a command or pages, from the folder of the repository."""
+
 
 class Stage:
     """One telling of the story in a folder, beside a database server (`execute(sql)`, `dsn()`).
@@ -80,6 +90,9 @@ class Stage:
         """Say that all went well."""
         seconds = time.monotonic() - self._start
         self._print(f"\n{self._bold('Done')} in {seconds:.0f} s: every step was checked against the database.\n")
+        self._print(f"\n{self._bold('Next')}\n\n")
+        for number, (title, way) in enumerate(NEXT, 1):
+            self._print(f"  {number}. {title}\n     {way}\n")
 
     def _run(self, command: list[str]) -> tuple[str, int]:
         """Run a command, showing its output as it comes; returns the output and the exit code."""

@@ -1,13 +1,16 @@
 """The demo: it tells its story to the end, and it notices when a step did not do what it says."""
 
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from examples.demo.__main__ import EXAMPLE, story
 from examples.demo.checks import Failed
-from examples.demo.stage import Stage
+from examples.demo.stage import NEXT, Stage
 from tests.e2e.commands import ROOT, environment
 
 PRETENDER = """#!/bin/sh
@@ -33,6 +36,35 @@ def test_the_demo_tells_its_story_to_the_end():
     typed = [line for line in done.stdout.splitlines() if line.startswith("$ dstream")]
     verbs = [line.split()[2] for line in typed]
     assert verbs == ["plan", "apply", "run", "run", "run", "plan", "drift", "apply", "drift", "destroy"]
+    told = done.stdout[done.stdout.index("\nNext\n") :]
+    assert [way for _, way in NEXT if way not in told] == []
+
+
+def test_the_next_steps_after_the_demo_work(tmp_path):
+    command, *pages = (way for _, way in NEXT)
+    assert len(pages) == 2
+    assert [page for way in pages for page in way.split(" and ") if not (ROOT / page).is_file()] == []
+    shutil.copytree(ROOT / "examples/counter-to-console", tmp_path / "examples/counter-to-console")
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 records moved" in done.stderr
+
+
+def test_every_pin_of_the_demo_is_one_of_the_whole_environment():
+    pins = re.compile(r"^(\S+==\S+).*?(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+    whole, demo = (
+        {match[1]: match[0].strip() for match in pins.finditer((ROOT / name).read_text())}
+        for name in ("requirements.lock", "requirements-demo.lock")
+    )
+    assert 20 < len(demo) < len(whole) / 2
+    assert [pin for pin in demo if whole.get(pin) != demo[pin]] == [], "run: make lock"
+    setup = (ROOT / ".ci/setup.sh").read_text()
+    assert (
+        'demo_providers="providers/console providers/counter providers/jsonl providers/postgres providers/sdk"' in setup
+    )
 
 
 def test_the_demo_fails_when_the_commands_only_say_that_they_did_it(tmp_path, postgres):
