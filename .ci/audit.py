@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "audit"
 PINNED = ROOT / "requirements-audit.lock"
-AUDITED = ("requirements.lock", "requirements-azure.lock", "requirements-audit.lock")
+AUDITED = ("requirements.lock", "requirements-demo.lock", "requirements-azure.lock", "requirements-audit.lock")
 
 
 def install() -> None:

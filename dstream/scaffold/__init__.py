@@ -33,7 +33,7 @@ def make(name: str, kind: Kind, language: Language, folder: Path) -> list[Path]:
         "@MODULE@": program.replace("-", "_"),
         "@TYPE@": name.replace("-", "_"),
         "@ROLE@": _ROLES[kind],
-        "@HCL@": _example(name, kind),
+        "@HCL@": _example(name, kind, language),
     }
     made = []
     for part in ("common", kind):
@@ -62,11 +62,16 @@ def _replaced(text: str, words: dict[str, str]) -> str:
     return text
 
 
-def _example(name: str, kind: Kind) -> str:
-    launch = f'provider = "{name}"'
+def _example(name: str, kind: Kind, language: Language) -> str:
+    # The program of a Python package is installed, a bash program is run where it is.
+    installed = language == "python"
+    launch = f'provider = "{name}"' if installed else f'provider_path = "./dstream-{kind}-{name}"'
     if kind == "resource":
         type_ = f"{name.replace('-', '_')}_file"
-        return f'provider "{name}" {{\n}}\n\nresource "{type_}" "greeting" {{\n  name = "hello.txt"\n}}'
+        # The type's first word names its provider, unless the block names another.
+        chosen = f'  provider = "{name}"\n' if "-" in name else ""
+        body = "" if installed else f"  {launch}\n"
+        return f'provider "{name}" {{\n{body}}}\n\nresource "{type_}" "greeting" {{\n{chosen}  name = "hello.txt"\n}}'
     sides = {
         "in": (launch, 'provider = "console"'),
         "out": ('provider = "counter"', launch),

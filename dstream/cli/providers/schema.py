@@ -132,8 +132,12 @@ def _shown(info: ProviderInfo) -> dict[str, Any]:
     }
 
 
+_EXECUTABLES = {"dstream-in-": "input", "dstream-out-": "output", "dstream-resource-": "resource"}
+"""The role of an executable by the prefix of its name."""
+
+
 def named_binary(provider: str, role: str | None) -> Binary:
-    """Return the program that a path or a name on the command line means."""
+    """Return the program that a path, a name, or the name of an executable on the command line means."""
     from pathlib import Path
 
     from dstream.diagnostics import DiagnosticsError
@@ -142,9 +146,13 @@ def named_binary(provider: str, role: str | None) -> Binary:
     if "/" in provider or Path(provider).is_file():
         return resolve(ProviderSource("path", provider), Path.cwd(), "input")
     problem: DiagnosticsError | None = None
+    name = provider
+    for prefix, executable_role in _EXECUTABLES.items():
+        if provider.startswith(prefix):
+            name, role = provider.removeprefix(prefix), role or executable_role
     for candidate in (role,) if role else ("input", "output", "resource"):
         try:
-            return resolve(ProviderSource("name", provider), Path.cwd(), candidate)  # type: ignore[arg-type]  # one of the choices
+            return resolve(ProviderSource("name", name), Path.cwd(), candidate)  # type: ignore[arg-type]  # one of the choices
         except DiagnosticsError as failed:
             problem = problem or failed
     raise problem or AssertionError("at least one role is tried")
