@@ -29,6 +29,7 @@ from dstream.registry.oci.content import digest_of
 _COMPILED = (".so", ".pyd", ".dylib")
 _LEFT_OUT = ("__pycache__", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 _PREFIXES = ("dstream-in-", "dstream-out-", "dstream-resource-")
+_SDK = "dstream-sdk"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _NO_TIME = "1980-01-01T00:00:00Z"
 """SPDX requires a time."""
@@ -116,9 +117,28 @@ def _install(package: Path, site: Path) -> None:
     else:
         command = python_module("pip", *options, "--disable-pip-version-check", "--no-warn-conflicts")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode and _SDK in done.stderr and (source := _sdk_source()) is not None:
+        # No index has the SDK; this environment has it from a folder.
+        again = [*command, source]
+        done = subprocess.run(again, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
         raise RegistryError("Package installation failure", f"{' '.join(command[:4])} ... {package}:\n{output}")
+
+
+def _sdk_source() -> str | None:
+    """Return the folder from which this environment has the SDK; None if it has none, or from an index."""
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        origin = json.loads(distribution(_SDK).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return None
+    url = urlsplit(str(origin.get("url", "")))
+    folder = url2pathname(url.path)
+    return folder if url.scheme == "file" and Path(folder, "pyproject.toml").is_file() else None
 
 
 def _has_pip() -> bool:
