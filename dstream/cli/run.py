@@ -154,33 +154,28 @@ def command(
     def provided(flow: Flow, streams: Sequence[Mapping[str, Any]]) -> Flow:
         return create_for_streams(operation, flow, streams, Lines(paint, out=lambda text: events.applying(flow, text)))
 
+    def ended(flow: Flow, outcome: RunOutcome) -> None:
+        noting.ended(flow, outcome)
+        events.ended(flow, outcome)
+
     with on_signals(stop):
         stores = [(flow, operation.backend.task(flow.name)) for flow in flows]
-        outcomes = run_flows(stores, options, noting, stop, provided)
-    for flow, outcome in zip(flows, outcomes, strict=True):
-        noting.ended(flow, outcome)
+        outcomes = run_flows(stores, options, noting, stop, provided, ended)
     events.close()
     for line in summary_lines(flows, outcomes, paint, json=json):
         say(line, stream=sys.stderr)
     if not json:
-        show_failures(operation, flows, outcomes, paint_for(sys.stderr, color=color))
+        show_failures(operation, outcomes, paint_for(sys.stderr, color=color))
     codes = {outcome.exit_code(flow) for flow, outcome in zip(flows, outcomes, strict=True)}
     return 1 if 1 in codes else max(codes, default=0)
 
 
-def show_failures(operation: Operation, flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: Paint) -> None:
+def show_failures(operation: Operation, outcomes: Sequence[RunOutcome], paint: Paint) -> None:
     """Write the diagnostics of all flows, each with the place of its task."""
-    from msgspec.structs import replace
-
     from dstream.cli.render.diagnostics import diagnostics_text
-    from dstream.engine.runs.running import task_of_flow
     from dstream.engine.setup.block_places import placed
 
-    found = [
-        replace(each, address=each.address or f"task.{task_of_flow(flow.name)}")
-        for flow, outcome in zip(flows, outcomes, strict=True)
-        for each in outcome.diagnostics
-    ]
+    found = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
     if found:
         text = diagnostics_text(placed(found, operation.config), operation.config.sources, paint)
         say_text(text, stream=sys.stderr)

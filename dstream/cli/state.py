@@ -13,6 +13,7 @@ from dstream.cli.open_operation import open_for_state
 from dstream.cli.options import Command, Group, config_options, flag, lock_options, option, seconds
 from dstream.cli.render.paint import paint_for, say
 from dstream.cli.render.terminal import confirm, put_exact
+from dstream.cli.render.times import local_time
 
 if TYPE_CHECKING:
     from dstream.cli.render.progress import Lines
@@ -164,7 +165,7 @@ def history_(config: str, var: tuple[str, ...], var_file: tuple[str, ...], json:
     if not entries:
         say("No earlier snapshots found.")
     for entry in entries:
-        say(f"{entry.serial:>6}  {entry.at}  {entry.size} bytes")
+        say(f"{entry.serial:>6}  {local_time(entry.at)}  {entry.size} bytes")
 
 
 @command.command("restore", cls=Command)

@@ -10,6 +10,7 @@ from dstream.run.end_reason import EndReason, Failure, SessionOver
 from dstream.run.flow import Endpoint, SideName
 from dstream.run.provider_handle import ProviderHandle
 from dstream.run.run_context import RunContext
+from dstream.run.run_failure import run_failure
 
 
 class Providers(Struct, frozen=True):
@@ -55,8 +56,7 @@ class Providers(Struct, frozen=True):
         elif isinstance(problem, StateError):
             reason.fail(Failure((error(problem.summary, problem.detail),)))
         else:
-            detail = f"{what} failed: {type(problem).__name__}: {problem}"
-            reason.fail(Failure((error("Run failure", detail),)))
+            reason.fail(Failure((run_failure(what, problem),)))
 
 
 def _side(context: RunContext, name: SideName, endpoint: Endpoint) -> ProviderHandle:

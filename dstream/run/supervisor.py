@@ -15,6 +15,7 @@ from dstream.run.flow import Flow, RunOptions, RunOutcome, Status, Totals
 from dstream.run.fork_servers import Begin, ForkServers, begin_alone
 from dstream.run.reporter import Reporter
 from dstream.run.run_context import Attempt, RunContext
+from dstream.run.run_failure import run_failure
 from dstream.run.session import Session
 from dstream.run.session_end import SessionEnd
 from dstream.stopping import Stop
@@ -82,10 +83,12 @@ def run_flows(
     reporter: Reporter,
     stop: Stop,
     provide: Provide | None = None,
+    ended: Callable[[Flow, RunOutcome], None] | None = None,
 ) -> list[RunOutcome]:
     """Run several flows at the same time, and return their outcomes in the order of `flows`.
 
-    One that fails does not stop the others. The diagnostics of an outcome name its task.
+    One that fails does not stop the others. The diagnostics of an outcome name its task. `ended` is called when one has
+    ended, from a thread of its own.
     """
     outcomes: list[RunOutcome | None] = [None] * len(flows)
     servers = ForkServers(flow for flow, _ in flows)
@@ -95,7 +98,9 @@ def run_flows(
         outcome = _caught(
             flow, lambda: run_flow(flow, store, options, reporter, stop, provide=provide, begin=servers.begin)
         )
-        outcomes[at] = replace(outcome, diagnostics=_addressed(outcome.diagnostics, flow))
+        outcomes[at] = outcome = replace(outcome, diagnostics=_addressed(outcome.diagnostics, flow))
+        if ended is not None:
+            ended(flow, outcome)
 
     threads = [
         threading.Thread(target=one, args=(at, flow, store), name=f"run {flow.name}", daemon=True)
@@ -120,8 +125,7 @@ def _caught(flow: Flow, run: Callable[[], RunOutcome]) -> RunOutcome:
     except DiagnosticsError as problem:
         return RunOutcome("failed", Totals(), diagnostics=problem.diagnostics)
     except Exception as problem:  # noqa: BLE001 - the other flows continue, and the outcome reports it
-        what = f"{flow.name}: {type(problem).__name__}: {problem}"
-        return RunOutcome("failed", Totals(), diagnostics=(error("Run failure", what),))
+        return RunOutcome("failed", Totals(), diagnostics=(run_failure(f"The run of {flow.name}", problem),))
 
 
 def _addressed(diagnostics: tuple[Diagnostic, ...], flow: Flow) -> tuple[Diagnostic, ...]:

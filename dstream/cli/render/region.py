@@ -17,6 +17,7 @@ from dstream.cli.render.terminal import control, one_line, put
 
 _EVERY = 0.1
 _HIGHEST = 12
+_MOST_WAITING = 2000
 
 
 class Region:
@@ -35,6 +36,16 @@ class Region:
         """Write a permanent line above the region."""
         self._written.append(text)
 
+    @property
+    def over(self) -> bool:
+        """Whether the region writes no more lines, because it is closed or the terminal was closed."""
+        return self._over.is_set()
+
+    def wait_for_room(self) -> None:
+        """Wait while many lines are not written yet: a terminal takes them more slowly than a program has them."""
+        while len(self._written) > _MOST_WAITING and not self._over.wait(0.01):
+            pass
+
     def close(self) -> None:
         """Write the remaining lines, and remove the region."""
         if not self._over.is_set():
@@ -49,7 +60,7 @@ class Region:
             self._refresh([])
 
     def _refresh(self, lines: list[str]) -> None:
-        columns, rows = self._size()
+        columns, rows = size_of(self._stream)
         shown = [fitted(line, columns - 1) for line in lines[: max(1, min(_HIGHEST, rows - 2))]]
         written = []
         while self._written:
@@ -64,13 +75,14 @@ class Region:
         except OSError:
             self._over.set()  # The terminal is gone; whoever writes next is told.
 
-    def _size(self) -> tuple[int, int]:
-        """Query the terminal, since COLUMNS and LINES do not change when it is resized."""
-        try:
-            columns, rows = os.get_terminal_size(self._stream.fileno())
-        except (OSError, ValueError):
-            return 80, 24
-        return columns or 80, rows or 24
+
+def size_of(stream: TextIO) -> tuple[int, int]:
+    """Query the terminal for its columns and rows, since COLUMNS and LINES do not change when it is resized."""
+    try:
+        columns, rows = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return columns or 80, rows or 24
 
 
 def fitted(text: str, columns: int) -> str:

@@ -9,19 +9,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from dstream.cli.render.paint import Paint, on_terminal, say
-from dstream.cli.render.terminal import control, one_line, put
+from dstream.cli.render.region import Region, size_of
+from dstream.cli.render.run_table import FlowRow, size, table_lines
 from dstream.diagnostics import Diagnostic
 from dstream.run import Flow, Progress, RunOutcome, Totals
 
-_REWRITE = control("[G") + control("[K")
-"""Back to the start of the line, and clear it."""
 _QUIET_INTERVAL = 30.0
 """Seconds between lines of progress without a terminal."""
 
 
 class Events:
-    """A reporter that writes to standard error; on a terminal, progress is one line that is rewritten."""
+    """A reporter that writes to standard error; on a terminal, below a live table of the flows."""
 
     def __init__(self, paint: Paint, *, json: bool, quiet: bool, several: bool) -> None:
         """With `several` flows, each line starts with the flow's name."""
@@ -31,9 +32,10 @@ class Events:
         self._several = several
         self._terminal = on_terminal(sys.stderr) and not json
         self._lock = threading.Lock()
-        self._shown: dict[str, str] = {}
+        self._rows: dict[str, FlowRow] = {}
         self._last: dict[str, float] = {}
-        self._drawn = False
+        self._region: Region | None = None
+        self._shares_screen = on_terminal(sys.stdout)
 
     def _event(self, kind: str, flow: Flow, text: str | None, **data: Any) -> None:
         with self._lock:
@@ -43,32 +45,45 @@ class Events:
                     stream=sys.stderr,
                 )
             elif text is not None:
-                self._erase()
-                say(f"{self._paint(flow.name, 'bold')}: {text}" if self._several else text, stream=sys.stderr)
-                self._draw()
+                self._line(f"{self._paint(flow.name, 'bold')}: {text}" if self._several else text)
 
-    def _erase(self) -> None:
-        if self._drawn:
-            put(_REWRITE, sys.stderr)
-            self._drawn = False
+    def _line(self, text: str) -> None:
+        if self._region is None or self._region.over:
+            say(text, stream=sys.stderr)
+        else:
+            self._region.line(text)
+            self._region.wait_for_room()
 
-    def _draw(self) -> None:
-        if self._terminal and self._shown and not self._quiet:
-            put(_REWRITE + one_line("   ".join(self._shown.values())), sys.stderr)
-            self._drawn = True
+    def _change(self, flow: Flow, **changed: Any) -> None:
+        """Change the row of a flow; the first change on a terminal starts the table."""
+        with self._lock:
+            if not self._terminal or self._quiet:
+                return
+            row = self._rows.get(flow.name) or FlowRow(flow.name)
+            self._rows[flow.name] = replace(row, **changed)
+            if self._region is None:
+                self._region = Region(sys.stderr, self._drawn)
+
+    def _drawn(self) -> list[str]:
+        return table_lines(list(self._rows.values()), *size_of(sys.stderr))
 
     def close(self) -> None:
         """Restore the terminal."""
         with self._lock:
-            self._erase()
+            if self._region is not None:
+                self._region.close()
+                self._region = None
+            self._terminal = False
             sys.stderr.flush()
 
     def waiting(self, flow: Flow, holder: str) -> None:
         """See `dstream.run.Reporter`."""
+        self._change(flow, state="waiting")
         self._event("waiting", flow, f"waiting for {holder}", holder=holder)
 
     def session_started(self, flow: Flow, number: int, checkpoint: Mapping[str, Any] | None) -> None:
         """See `dstream.run.Reporter`."""
+        self._change(flow, state="running", restarts=number - 1)
         where = "from the beginning" if checkpoint is None else "from the stored checkpoint"
         text = None if self._quiet else f"running {where} ({flow.delivery})"
         self._event("started", flow, text, session=number, checkpoint=checkpoint, delivery=flow.delivery)
@@ -82,16 +97,18 @@ class Events:
     def text(self, _flow: Flow, line: str) -> None:
         """See `dstream.run.Reporter`."""
         with self._lock:
-            self._erase()
-            say(line)
-            self._draw()
+            if self._shares_screen and self._region is not None and not self._region.over:
+                self._region.line(line)
+                self._region.wait_for_room()
+            else:
+                say(line)
 
     def progress(self, flow: Flow, progress: Progress) -> None:
         """See `dstream.run.Reporter`."""
         totals = progress.totals
         line = (
-            f"{flow.name}: {totals.records:,} records, {_size(totals.bytes)}, "
-            f"{progress.records_per_second:,.0f} records/s, {_size(progress.bytes_per_second)}/s"
+            f"{flow.name}: {totals.records:,} records, {size(totals.bytes)}, "
+            f"{progress.records_per_second:,.0f} records/s, {size(progress.bytes_per_second)}/s"
         )
         if self._json:
             self._event(
@@ -107,9 +124,14 @@ class Events:
                 bytes_per_second=round(progress.bytes_per_second, 1),
             )
         elif self._terminal:
-            with self._lock:
-                self._shown[flow.name] = line
-                self._draw()
+            self._change(
+                flow,
+                records=totals.records,
+                bytes=totals.bytes,
+                dead_letters=totals.dead_letters,
+                records_per_second=progress.records_per_second,
+                bytes_per_second=progress.bytes_per_second,
+            )
         elif (
             not self._quiet and time.monotonic() - self._last.setdefault(flow.name, time.monotonic()) >= _QUIET_INTERVAL
         ):
@@ -119,6 +141,7 @@ class Events:
 
     def stored(self, flow: Flow, checkpoint: Mapping[str, Any]) -> None:
         """See `dstream.run.Reporter`."""
+        self._change(flow, stored_at=time.time())
         self._event("stored", flow, None, checkpoint=checkpoint)
 
     def problem(self, flow: Flow, diagnostic: Diagnostic) -> None:
@@ -130,6 +153,7 @@ class Events:
 
     def restarting(self, flow: Flow, diagnostics: tuple[Diagnostic, ...], delay: float, attempt: int) -> None:
         """See `dstream.run.Reporter`."""
+        self._change(flow, state="restarting")
         why = "; ".join(f"{d.title}: {d.detail}" if d.detail else d.title for d in diagnostics)
         text = f"{self._paint('restarting', 'yellow')} in {delay:.0f}s (attempt {attempt} without progress): {why}"
         shown = [diagnostic.to_json() for diagnostic in diagnostics]
@@ -137,12 +161,17 @@ class Events:
 
     def stopping(self, flow: Flow) -> None:
         """See `dstream.run.Reporter`."""
+        self._change(flow, state="stopping")
         self._event("stopping", flow, "Stopping after the current batch. Press Ctrl-C again to stop immediately.")
 
     def discovered(self, flow: Flow, tables: tuple[str, ...]) -> None:
         """See `dstream.run.Reporter`."""
         names = ", ".join(tables)
         self._event("discovered", flow, f"new table {names}: applying the required resources", tables=list(tables))
+
+    def ended(self, flow: Flow, outcome: RunOutcome) -> None:
+        """The run of a flow is over."""
+        self._change(flow, state=outcome.status, records_per_second=0.0, bytes_per_second=0.0)
 
     def applying(self, flow: Flow, text: str) -> None:
         """Report an event of an apply within the run."""
@@ -182,7 +211,7 @@ def summary_lines(flows: Sequence[Flow], outcomes: Sequence[RunOutcome], paint: 
 def _moved(flow: Flow, totals: Totals) -> str:
     """Return the records that a flow moved; with confirmation, only those that the stored checkpoint covers."""
     if not flow.acks:
-        return f"{_counted(totals.records, 'record')} ({_size(totals.bytes)}) moved, delivery not confirmed"
+        return f"{_counted(totals.records, 'record')} ({size(totals.bytes)}) moved, delivery not confirmed"
     rest = totals.records - totals.stored
     unconfirmed = f" ({rest:,} more sent)" if rest > 0 else ""
     return f"{_counted(totals.stored, 'record')} moved{unconfirmed}"
@@ -213,11 +242,3 @@ def broken_line(found: Sequence[Diagnostic], seconds: float) -> str:
     diagnostics = [diagnostic.to_json() for diagnostic in found]
     form = {"type": "outcome", "status": "error", "elapsed_seconds": round(seconds, 3), "diagnostics": diagnostics}
     return json_module.dumps(form, ensure_ascii=False)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

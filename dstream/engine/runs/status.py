@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -59,8 +60,8 @@ class Status(Struct, frozen=True):
         return {"format_version": "1.0", **to_builtins(self)}
 
 
-def status(operation: Operation, task: str | None) -> Status:
-    """Return the status of everything, or of one task by name."""
+def status(operation: Operation, task: str | None, *, containers: bool = True) -> Status:
+    """Return the status of everything, or of one task by name; `containers` are asked of their engines."""
     snapshot, pending = current_state(operation)
     view = operation.backend.read()
     if task is None:
@@ -75,8 +76,11 @@ def status(operation: Operation, task: str | None) -> Status:
     for flow in undeclared:
         name = task_of_flow(flow)
         (flows if name in flows else gone).setdefault(name, []).append(flow)
-    tasks = [_task(operation, snapshot, name, found) for name, found in flows.items()]
-    tasks += [_removed(operation, snapshot, name, gone[name]) for name in sorted(gone) if name not in flows]
+    of_flow = partial(_flow, operation, containers=containers)
+    tasks = [_task(snapshot, name, [of_flow(each) for each in found]) for name, found in flows.items()]
+    tasks += [
+        _removed(snapshot, name, [of_flow(each) for each in gone[name]]) for name in sorted(gone) if name not in flows
+    ]
     held = view.holder is not None and not view.holder.released and _runs(view.holder)
     return Status(
         operation.backend.describe(),
@@ -88,22 +92,19 @@ def status(operation: Operation, task: str | None) -> Status:
     )
 
 
-def _removed(operation: Operation, snapshot: Snapshot, name: str, names: list[str]) -> TaskStatus:
+def _removed(snapshot: Snapshot, name: str, flows: list[FlowStatus]) -> TaskStatus:
     """Return the status of a task whose block is renamed or gone."""
     address = f"task.{name}"
-    flows = tuple(_flow(operation, flow) for flow in names)
     state = "running, not in the configuration" if flows else "removed"
-    return TaskStatus(address, state, *_objects(snapshot, address), flows)
+    return TaskStatus(address, state, *_objects(snapshot, address), tuple(flows))
 
 
-def _task(operation: Operation, snapshot: Snapshot, name: str, names: list[str]) -> TaskStatus:
+def _task(snapshot: Snapshot, name: str, flows: list[FlowStatus]) -> TaskStatus:
     address = f"task.{name}"
-    flows = tuple(_flow(operation, flow) for flow in names)
     applied = any(known.split("[", 1)[0] == address for known in snapshot.tasks)
     running = any(flow.holder for flow in flows)
-    return TaskStatus(
-        address, "running" if running else "applied" if applied else "not applied", *_objects(snapshot, address), flows
-    )
+    state = "running" if running else "applied" if applied else "not applied"
+    return TaskStatus(address, state, *_objects(snapshot, address), tuple(flows))
 
 
 def _objects(snapshot: Snapshot, address: str) -> tuple[int, tuple[str, ...]]:
@@ -111,7 +112,7 @@ def _objects(snapshot: Snapshot, address: str) -> tuple[int, tuple[str, ...]]:
     return len(found), found
 
 
-def _flow(operation: Operation, name: str) -> FlowStatus:
+def _flow(operation: Operation, name: str, *, containers: bool) -> FlowStatus:
     store = operation.backend.task(name)
     view = store.read()
     holder = view.holder
@@ -124,7 +125,7 @@ def _flow(operation: Operation, name: str) -> FlowStatus:
         len(store.dead_letters.list()),
         tuple(_process(process) for process in view.processes) if running else (),
         read_run_status(operation.root, name),
-        containers_of(holder) if running and holder is not None else (),
+        containers_of(holder) if containers and running and holder is not None else (),
     )
 
 

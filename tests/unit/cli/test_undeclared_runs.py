@@ -4,7 +4,7 @@ import pytest
 
 from dstream.cli.main import _run
 from dstream.diagnostics import DiagnosticsError
-from dstream.engine.runs import detached, status
+from dstream.engine.runs import detached
 from dstream.engine.runs.run_files import log_path, make_run_folder
 from dstream.engine.runs.running import flows_of
 from dstream.engine.setup.operation import OperationInputs, open_operation
@@ -39,7 +39,6 @@ def test_a_run_that_is_not_declared_is_shown_logged_and_stopped(flow, text, fold
     operation = open_operation(OperationInputs(config=folder))
     make_run_folder(operation.root)
     log_path(operation.root, "orders").write_text("record 1\n")
-    monkeypatch.setattr(status, "containers_of", lambda holder: ())  # which asks docker
     signalled = []
     monkeypatch.setattr(detached, "send", lambda pid, started, number: signalled.append(pid))
     monkeypatch.setattr(detached, "alive", lambda pid, started: False)
