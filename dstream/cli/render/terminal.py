@@ -63,10 +63,21 @@ def short(name: str) -> str:
 
 
 def confirm(question: str) -> None:
-    """Ask a question on one line; raise Abort unless the answer is yes."""
+    """Ask a question on one line; raise Abort unless the answer is yes.
+
+    Raise ClickException if there is no answer because standard input is not a terminal.
+    """
     import click
 
-    click.confirm(one_line(question), abort=True)
+    try:
+        confirmed = click.confirm(one_line(question))
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        detail = "This command asks for confirmation, and standard input is not a terminal. To confirm, add -force."
+        raise click.ClickException(detail) from None
+    if not confirmed:
+        raise click.Abort
 
 
 def _shown(match: re.Match[str]) -> str:
