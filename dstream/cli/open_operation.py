@@ -134,5 +134,8 @@ def task_targets(operation: Operation, task: str | None, target: tuple[str, ...]
     if bare not in operation.config.tasks:
         from dstream.lang.errors import choose
 
+        if Path(task).exists():
+            hint = f"To name a file or folder of the configuration, write: -c {task}"
+            raise click.ClickException(f"No task named {name!r}. {hint}")
         raise click.ClickException(f"No task named {name!r}.{choose(bare, operation.config.tasks, 'task')}")
     return (*target, f"task.{name}")

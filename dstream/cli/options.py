@@ -71,6 +71,15 @@ class _WithHelp(click.Command):
 class Group(_WithHelp, click.Group):
     """A group of commands that suggests the command for an unknown one."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options before the command; most belong after it."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as problem:
+            word = problem.option_name
+            hint = f" Options stand after the command: {ctx.command_path} COMMAND {word}" if len(args) > 1 else ""
+            raise click.NoSuchOption(word, f"No such option {word!r}.{hint}", ctx=ctx) from None
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -93,6 +102,9 @@ class Command(_WithHelp):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite `-flag=false` to its opposite before click sees it."""
+        if moved := next((arg for arg in args if arg.lstrip("-").startswith("chdir") and arg.startswith("-")), None):
+            root = ctx.find_root().info_name
+            ctx.fail(f"-chdir stands before the command: {root} {moved.partition('=')[0]}=DIR {ctx.info_name}")
         opposites: dict[str, str] = {}
         for parameter in self.params:
             if isinstance(parameter, click.Option) and parameter.is_flag and parameter.secondary_opts:

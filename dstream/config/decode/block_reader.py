@@ -200,7 +200,7 @@ class BlockReader:
             if name in self._arguments:
                 continue
             if name in self._blocks:
-                detail = f'"{name}" is a block here, not an argument: remove the =, and write {name} {{ ... }}.'
+                detail = f'"{name}" is a block here, not an argument: remove the =, and write {_as_block(attribute)}.'
                 self.report("Block expected", detail, attribute)
                 continue
             hint = nearest(name, [*self._arguments, *self._blocks])
@@ -234,6 +234,17 @@ class BlockReader:
 
     def _known(self, names: list[str]) -> str:
         return f" It takes: {', '.join(sorted(set(names)))}." if names else ""
+
+
+def _as_block(attribute: Attribute) -> str:
+    """Return what was written as an argument, as a block."""
+    name, expr = attribute.name, attribute.expr
+    if isinstance(expr, Literal) and isinstance(expr.value, str):
+        if name == "backend":
+            return f'backend "{expr.value}" {{ ... }}'
+        if name in ("input", "output"):
+            return f'{name} {{ provider = "{expr.value}" }}'
+    return f"{name} {{ ... }}"
 
 
 def _unquoted(expr: Expr) -> str:

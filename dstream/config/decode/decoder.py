@@ -61,6 +61,7 @@ _ELSEWHERE = {
     "data": " dstream has no data sources.",
     "config": " Settings belong in input, output and provider blocks.",
     "input": " It belongs in a task.",
+    **dict.fromkeys(("backend", "encryption", "required_providers"), " It belongs in a dstream block."),
     "lifecycle": " It belongs in a resource or a task.",
     "timeouts": " It belongs in a resource or a task.",
 }
@@ -292,7 +293,7 @@ class Decoder:
         record_limit, max_dead_letters = reader.optional("record_limit"), reader.optional("max_dead_letters")
         reader.finish()
         for expected, found in (("input", inputs), ("output", outputs)):
-            if not found:
+            if not found and expected not in block.body.attributes:
                 detail = f'task "{name}" needs an {expected} block, which says which provider the data '
                 detail += "comes from." if expected == "input" else "goes to."
                 self.diagnostics.append(

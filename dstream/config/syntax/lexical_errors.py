@@ -63,7 +63,7 @@ def bad_quoted(source: Source, pos: int, opened: int) -> LexError:
         digits = "four" if escape == "\\u" else "eight"
         detail = (
             f"{escape} is followed by {digits} hexadecimal digits of a Unicode character; surrogates are not "
-            "characters."
+            f"characters. For a literal backslash write two: \\{escape}."
         )
         return LexError(error("Invalid escape", detail, source.range(pos, pos + 2)), pos + 2)
     detail = (
@@ -110,6 +110,7 @@ def _outside_of_text(template: re.Match[str]) -> str:
 
 _TEMPLATE = re.compile(r"\$\{([^{}\n]+)\}(?:[ \t]*(=|:)(?!=))?")
 _CHARACTER_HINTS = {
+    "$": 'A reference has no $: local.NAME or var.NAME; env("NAME") is an environment variable.',
     "'": 'Single quotes are not supported. Use double quotes: "text".',
     "`": 'Backticks are not supported. Use double quotes: "text".',
     "&": "The operator & is not supported. Logical and is &&.",

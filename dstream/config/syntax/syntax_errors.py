@@ -184,6 +184,8 @@ def _words(
             f" If a new argument starts here, the {opener} before it has no {_MATCHING[opener]}." if opener else ""
         )
         return "Unexpected =", f"An expression cannot contain an assignment. To compare two values, use ==.{missing}"
+    if hint := _inside_hint(token, previous, open_brackets):
+        return hint
     if "COMMA" in expected and ({"RSQB", "RPAR"} & expected):
         where = "arguments" if "RPAR" in expected else "elements of a list"
         return "Missing comma", f"Before {shown}, a comma is missing: {where} are separated by commas."
@@ -296,6 +298,31 @@ def _same_line(token: Token, tokens: Sequence[Token], index: int) -> tuple[str, 
             "mark is missing; if not, it goes on a line of its own."
         ),
     )
+
+
+def _inside_hint(token: Token, previous: Token | None, open_brackets: list[Token]) -> tuple[str, str] | None:
+    """Return summary and detail for what other languages have inside brackets and after strings."""
+    inside = open_brackets[-1].type if open_brackets else ""
+    joined = previous is not None and previous.end == token.start
+    if inside == "LSQB" and token.text == "for":
+        return "Missing comma", "A comprehension starts with for: [for NAME in LIST : EXPRESSION]."
+    if inside == "LPAR" and token.type == "COMMA":
+        return "Unexpected text", "A list is in square brackets: [FIRST, SECOND]. Parentheses hold one expression."
+    if inside == "DIRECTIVE_START":
+        return (
+            "Unexpected text",
+            f"%{{ starts a directive (if, else, for, end...), not {_shown(token)}. For a literal %{{ write %%{{.",
+        )
+    if joined and previous is not None and previous.type == "DBLQUOTE" and token.type == "NAME":
+        return (
+            "Missing line break",
+            f'The string ends before {_shown(token)}. A quotation mark inside a string is written \\".',
+        )
+    if inside == "INTERP_START":
+        return None
+    if joined and previous is not None and token.type == "DBLQUOTE" and previous.text in ("f", "r", "b", "u", "s"):
+        return "Missing line break", 'A string has no prefix. Write "text ${local.NAME}" to put a value into it.'
+    return None
 
 
 _OPERATORS = {"and": "&&", "or": "||", "is": "==", "mod": "%", "AND": "&&", "OR": "||"}

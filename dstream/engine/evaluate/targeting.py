@@ -141,6 +141,8 @@ def _below(address: str, prefix: str) -> bool:
 
 def _named(text: str, needs: Needs, snapshot: Snapshot) -> tuple[str, str]:
     """Return the block of an address from the command line, and the address in canonical form."""
+    if f"task.{text}" in needs:
+        raise DiagnosticsError(error("Wrong address", f"{text!r} is not an address. Did you mean task.{text}?"))
     address = read_address(text)
     block, name = block_of(address), str(address)
     recorded = block in snapshot.tasks or any(block_of_text(each) == block for each in snapshot.resources)
