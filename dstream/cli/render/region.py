@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from dstream.cli.render.terminal import control, one_line, put
+from dstream.cli.render.terminal import control, one_line, put, visible
 
 _EVERY = 0.1
 _HIGHEST = 12
@@ -61,7 +61,8 @@ class Region:
 
     def _refresh(self, lines: list[str]) -> None:
         columns, rows = size_of(self._stream)
-        shown = [fitted(line, columns - 1) for line in lines[: max(1, min(_HIGHEST, rows - 2))]]
+        most, ending = max(1, min(_HIGHEST, rows - 2)), "…" if self._as_written("…") == "…" else "."
+        shown = [fitted(self._as_written(line), columns - 1, ending) for line in lines[:most]]
         written = []
         while self._written:
             written.append(self._written.popleft())
@@ -75,6 +76,11 @@ class Region:
         except OSError:
             self._over.set()  # The terminal is gone; whoever writes next is told.
 
+    def _as_written(self, line: str) -> str:
+        """Return a line with the escapes that the border and the encoding put into it: they take columns too."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        return visible(one_line(line)).encode(encoding, "backslashreplace").decode(encoding)
+
 
 def size_of(stream: TextIO) -> tuple[int, int]:
     """Query the terminal for its columns and rows, since COLUMNS and LINES do not change when it is resized."""
@@ -85,8 +91,8 @@ def size_of(stream: TextIO) -> tuple[int, int]:
     return columns or 80, rows or 24
 
 
-def fitted(text: str, columns: int) -> str:
-    """Return a text cut to this many columns, on one line."""
+def fitted(text: str, columns: int, ending: str = "…") -> str:
+    """Return a text cut to this many columns, on one line; `ending` takes one column, and marks a cut."""
     out: list[str] = []
     room = columns
     for character in text:
@@ -94,7 +100,7 @@ def fitted(text: str, columns: int) -> str:
             character = "?"
         width = 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         if width > room:
-            return "".join(out[:-1]) + "…" if out else ""
+            return "".join(out[:-1]) + ending if out else ""
         out.append(character)
         room -= width
     return "".join(out)

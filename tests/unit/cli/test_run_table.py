@@ -24,7 +24,7 @@ MANY = [FlowRow(f"orders/{number}", "running", 10**number, 1000, 12.5, 300.0, st
 class Screen(io.StringIO):
     """A terminal of 60 columns that keeps what is written to it."""
 
-    columns, rows = 60, 24
+    columns, rows, encoding = 60, 24, "utf-8"
 
     def isatty(self):
         return True
@@ -127,6 +127,24 @@ def test_a_run_of_several_tasks_scrolls_its_lines_and_keeps_the_table_below_them
     events.close()
     assert not [line for line in screen.lines() if line.startswith("TASK")]
     assert screen.getvalue().count("line 29") == 1
+
+
+@pytest.mark.parametrize("encoding", ("ascii", "latin-1", "utf-8"))
+def test_escapes_of_the_encoding_and_of_the_border_do_not_make_the_table_wider_than_the_terminal(encoding, screen):
+    screen.take()
+    screen.encoding = encoding
+    events = Events(Paint(enabled=False), json=False, quiet=False, several=True)
+    for name in ("漢字" * 9, "Größe" * 20, "##vso[task]\x1b[2J" * 4):
+        events.session_started(Named(name), 1, None)
+    until(lambda: len([line for line in screen.lines() if " running" in line]) >= 1, "the table")
+    events._region.close()
+    drawn = screen.getvalue().encode(encoding, "backslashreplace").decode(encoding)
+    table = [
+        line
+        for line in drawn.split("\n")
+        if line.lstrip("\x1b[0123456789AGJ").startswith(("TASK", "漢", "\\u6f22", "Gr"))
+    ]
+    assert table and max(cells(re.sub(r"\x1b\[\d*[AGJ]", "", line)) for line in table if ": running" not in line) < 60
 
 
 def test_a_terminal_that_is_gone_does_not_hold_up_the_run(screen, monkeypatch):
