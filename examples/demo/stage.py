@@ -19,7 +19,10 @@ NEXT = (
         ". .venv/bin/activate && cd examples/counter-to-console && dstream run",
     ),
     ("Write a configuration, step by step:", "docs/getting-started.md"),
-    ("Move SQL Server or PostgreSQL changes to Azure:", "docs/sqlserver.md and docs/azure.md"),
+    (
+        "Install the other providers, and move SQL Server changes to Azure:",
+        "make setup, then docs/sqlserver.md and docs/azure.md",
+    ),
 )
 """What to do after the demo: a title, and a command or pages, from the folder of the repository."""
 
