@@ -182,8 +182,9 @@ class Envelope(NamedTuple):
 
 class PlanContext(NamedTuple):
     """What `plan` may know besides its configuration: the task's name and, for an output, the input's
-    streams. `prior` is for `consequences` alone."""
+    streams. `assessed`: whether `consequences` is called as well, which is then given `prior`."""
 
     task: str = ""
     streams: tuple[Stream, ...] = ()
+    assessed: bool = False
     prior: Prior = Prior()

@@ -39,11 +39,11 @@ def plan_answer(
 
 def _lines(part: Input[Any] | Output[Any], config: type[Any], request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     settings = decode(config, unwrap(request.get("config") or {}))
-    context = PlanContext(str(request.get("task") or ""), streams_of(request))
+    recorded = request.get(ASSESS)
+    context = PlanContext(str(request.get("task") or ""), streams_of(request), isinstance(recorded, Mapping))
     found: list[Any] = list(part.plan(settings, context))
     yield from (_line(each) for each in found if isinstance(each, Resource | Stream))
     end = _end(found)
-    recorded = request.get(ASSESS)
     if isinstance(recorded, Mapping):
         end |= _assessed(part, settings, context._replace(prior=Prior.from_json(recorded)))
     yield end
