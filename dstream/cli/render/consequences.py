@@ -9,6 +9,8 @@ from dstream.consequences import UNITS, Consequence, Label, label_counts
 from dstream.plan import Plan
 
 TITLE = "Breaking consequences"
+_SAYS = {"resume": {"bytes": " behind", "hours": " old"}, "retention": {"bytes": " left", "hours": " left"}}
+"""What a number is, for kinds where the unit alone does not tell."""
 _STYLES = {Label.BREAKING: ("bold", "red"), Label.FORWARD_ONLY: ("yellow",), Label.NON_BREAKING: ("dim",)}
 
 
@@ -40,7 +42,8 @@ def consequence_lines(found: Iterable[Consequence], paint: Paint) -> Iterator[st
 
 def sentence(each: Consequence) -> str:
     """Return the summary of a consequence with its numbers."""
-    numbers = [text for unit in UNITS if unit in each.numbers and (text := _amount(unit, each.numbers[unit]))]
+    known = _SAYS.get(each.kind, {})
+    numbers = [_amount(unit, each.numbers[unit]) + known.get(unit, "") for unit in UNITS if unit in each.numbers]
     numbers += (f"{value:,} {unit}" for unit, value in each.numbers.items() if unit not in UNITS)
     return f"{each.text} ({', '.join(numbers)})" if numbers else each.text
 
@@ -63,8 +66,14 @@ def _amount(unit: str, value: float) -> str:
     if unit == "bytes":
         return _size(value)
     if unit == "hours":
-        return f"{value:,.1f} h" if value < 48 else f"{value / 24:,.1f} days"
+        return _time(value)
     return f"{value:,.0f} {unit[:-1] if value == 1 else unit}"
+
+
+def _time(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:,.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
 
 
 def _size(value: float) -> str:

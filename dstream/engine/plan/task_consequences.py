@@ -27,7 +27,9 @@ def task_consequences(
     """Return the consequences of the change of a task, breaking ones first."""
     reported = required.consequences
     own = () if context.saved is not None else _own(context, task, change)
-    kinds = {each.kind for each in reported if each.kind != "schema"}
+    kinds = {each.kind for each in reported}
+    if "reread" in kinds:  # It does not continue.
+        kinds |= {"resume", "duplicate"}
     return by_weight([*reported, *(each for each in own if each.kind not in kinds)])
 
 
@@ -92,10 +94,9 @@ def _starts_over(of_flow: str) -> Consequence:
 
 def _resumes(checkpoint: Checkpoint, change: TaskChange, of_flow: str) -> Consequence:
     age = age_of(checkpoint.at)
-    stored = f", stored {_ago(age)}" if age is not None else ""
     moved = f" of {change.moved_from}" if change.moved_from is not None else ""
     numbers = {} if age is None else {"hours": round(age / _HOUR, 2)}
-    summary = f"the task continues from the checkpoint{moved}{stored}{of_flow}"
+    summary = f"the task continues from the checkpoint{moved}{of_flow}"
     return Consequence("resume", Label.NON_BREAKING, summary, numbers=numbers)
 
 
@@ -104,10 +105,3 @@ def _runs(holder: Holder) -> bool:
     if holder.released or (holder.host, holder.pid) == (this_host(), os.getpid()):
         return False
     return holder.host != this_host() or alive(holder.pid, holder.started)
-
-
-def _ago(seconds: float) -> str:
-    for unit, size in (("day", 86400), ("hour", _HOUR), ("minute", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {unit}s ago"
-    return f"{seconds:.0f} s ago"

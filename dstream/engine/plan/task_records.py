@@ -107,7 +107,7 @@ def age_of(at: str) -> float | None:
 
 def _unassessed(operation: Operation, options: PlanOptions) -> str:
     if operation.untrusted is not None:
-        return "the configuration is not trusted, so its servers are not asked"
+        return "the configuration is not trusted"
     if not options.assesses:
-        return "-refresh=false: the servers are not asked"
+        return "-refresh=false"
     return ""

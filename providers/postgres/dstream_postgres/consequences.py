@@ -106,7 +106,7 @@ def _resumption(
                 "resume", f"reading continues at {format_lsn(position.lsn)}", hours=_hours(age), bytes=max(behind, 0)
             )
             return
-    reasons = "; ".join(gap.reason for gap in found)
+    reasons = "; ".join(gap.reason for gap in found).rstrip(".")
     lost = {gap.table for gap in found}
     if config.on_gap == "fail":
         yield Finding(

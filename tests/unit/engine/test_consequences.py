@@ -287,7 +287,7 @@ def test_a_plan_that_reads_nothing_asks_nothing_and_says_so(tasks: Tasks) -> Non
     tasks.write(tasks.text())
     plan = tasks.plan(refresh=False)
     assert tasks.source.seen == []
-    assert "  # What happens to the data is not checked (-refresh=false: the servers are not asked)" in text_of(plan)
+    assert "  # What happens to the data is not checked (-refresh=false)" in text_of(plan)
     assert only(plan_from_json(loads(dumps(plan.to_json()), "plan"))).unassessed == only(plan).unassessed
 
 
@@ -316,7 +316,7 @@ def test_an_unchanged_task_is_shown_only_for_what_is_breaking(tasks: Tasks) -> N
     assert only(tasks.plan()).consequences[0].kind == "retention"
     tasks.source.reports = lambda _config, _context: [sdk.Consequence("retention", "the log ends", "breaking", hours=1)]
     text = text_of(tasks.plan())
-    assert "Breaking consequences:\n\n  ! task.copy: the log ends (1.0 h)" in text
+    assert "Breaking consequences:\n\n  ! task.copy: the log ends (1.0 h left)" in text
     assert text.endswith("No changes. The real objects match the configuration. Consequences: 1 breaking.")
 
 
