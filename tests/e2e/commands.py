@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.services import command_server
+from tests.services.interpreter import INTERPRETER
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -51,7 +52,7 @@ def dstream(
     The command is a forked child of the command server, unless `fresh` asks for an interpreter of its own.
     """
     seen = environment(env)
-    if fresh or any(name.startswith(command_server.INTERPRETER) for name in env or ()):
+    if fresh or any(name.startswith(INTERPRETER) for name in env or ()):
         command = [PROGRAMS / "dstream", *arguments]
         done = subprocess.run(
             command, cwd=folder, env=seen, input=given.encode(), capture_output=True, timeout=timeout, check=False

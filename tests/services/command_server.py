@@ -6,8 +6,9 @@ Most of the processor time of a short command is Python's start-up and its impor
 server pays it once for each test process. Every command is still a process of its own, with its own working directory,
 environment, descriptors, signal handlers and threads, and it ends as the real one does. What differs: modules are
 imported already, the interpreter has read its own variables (PYTHON..., locale, time zone) earlier, and scrypt, for an
-encrypted state and for the secrets of a saved plan, runs at the lowest cost that dstream reads. Use a real process
-where a test is about those.
+encrypted state and for the secrets of a saved plan, runs at the lowest cost that dstream reads. The providers in Python
+that a command starts are forks as well (`tests.services.provider_forks`). Use a real process where a test is about
+those.
 
 The server takes requests on a socket: one line of JSON, with the command's standard input, output and error and the
 write end of a status pipe. To that pipe it writes the process ID, then, when the command has ended, its wait status
@@ -16,7 +17,6 @@ and the processor time it took. It ends when its end of the socket is closed, th
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import importlib
@@ -35,13 +35,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+
+from tests.services import provider_forks
+from tests.services.interpreter import end
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = ("deepdiff", "networkx", "azure.storage.blob", "azure.identity", "dstream_sdk")
 """What commands import beside dstream itself."""
-INTERPRETER = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
-"""Beginnings of names of variables that the interpreter reads when it starts."""
 _CHUNK = 1 << 16
 
 
@@ -260,19 +260,10 @@ def preload() -> None:
     from dstream.engine.plan import plan_file
     from dstream_state import passphrase
 
+    provider_forks.install()
     table()
     # Half a second for each command, otherwise. A command with an interpreter of its own reads what this one writes.
     passphrase.SCRYPT_N = plan_file.SCRYPT_N = passphrase.LEAST_N
-
-
-def end(code: int) -> NoReturn:
-    """End a forked child as the interpreter ends, but without freeing every object: that alone takes 0.1 s."""
-    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing does it in its forked children
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

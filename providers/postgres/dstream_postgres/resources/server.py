@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from dstream_postgres.database import connect, error_of, rows
 from dstream_postgres.settings import Connection
-from dstream_sdk import ProviderError
 from dstream_sdk.pool import Pools
 
 _LOCK_PATIENCE = "SET lock_timeout = '30s'"
@@ -40,9 +39,7 @@ class Server:
             self.run("COMMIT")
         except BaseException:
             if not self._connection.closed:
-                # Not rollback(): in autocommit mode it takes this transaction for none, and leaves it open.
-                with suppress(ProviderError):
-                    self.run("ROLLBACK")
+                self._connection.rollback()
             raise
 
 
