@@ -15,6 +15,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError
 from dstream.engine.evaluate.expansion import task_instances
 from dstream.engine.evaluate.redaction import prior_for_provider
 from dstream.engine.evaluate.targeting import Selection, block_of_text
+from dstream.engine.plan.kept_providers import is_kept, keep_replaced
 from dstream.engine.plan.plan_result import PlanOptions
 from dstream.engine.plan.recorded_answers import RecordedAnswers, SavedRefresh, SavedTaskRequirements
 from dstream.engine.providers.pool import ProviderPool
@@ -116,6 +117,7 @@ class Prefetch:
         problems = self._prior_specs()
         try:
             self._pool.prepare(self._specs.values())
+            self._keep_replaced(list(self._specs.values()))
         except DiagnosticsError as problem:
             raise DiagnosticsError([*problems, *problem.diagnostics]) from None
         if self._options.plans_objects:
@@ -176,7 +178,12 @@ class Prefetch:
     def _join(self, specs: Iterable[ProviderSpec]) -> None:
         found = list(specs)
         self._pool.prepare(found)
-        self._request(found)
+        self._request([*found, *self._keep_replaced(found)])
+
+    def _keep_replaced(self, specs: list[ProviderSpec]) -> list[ProviderSpec]:
+        kept = keep_replaced(specs, self._prior, self._pool, self._scope, self._operation.config)
+        self._specs.update((spec.name, spec) for spec in kept)
+        return kept
 
     def _evaluate_provider(self, name: str) -> None:
         config = self._operation.config
@@ -215,7 +222,8 @@ class Prefetch:
             if name in self._specs or not self._selection.has(address):
                 continue
             block = block_of_text(name)
-            if block in self._operation.needs and block in self._selection and self._dependencies.of(block):
+            evaluated = block in self._operation.needs and block in self._selection and self._dependencies.of(block)
+            if evaluated and not is_kept(name):
                 continue  # its configuration is evaluated later, when what it needs was planned
             prior = self._prior.providers.get(name)
             if prior is None:

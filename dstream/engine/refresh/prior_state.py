@@ -6,7 +6,7 @@ apply writes before anything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -15,7 +15,18 @@ from dstream.diagnostics import Diagnostic
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.targeting import block_of_text
 from dstream.engine.refresh.moved_blocks import Moves, apply_moves
-from dstream_state import Drop, ObjectState, OutputState, ProviderState, Put, PutTask, Record, Snapshot, TaskState
+from dstream_state import (
+    Drop,
+    ObjectState,
+    OutputState,
+    ProviderState,
+    Put,
+    PutProvider,
+    PutTask,
+    Record,
+    Snapshot,
+    TaskState,
+)
 
 
 class PriorState:
@@ -29,6 +40,9 @@ class PriorState:
         )
         self._upgraded: dict[str, ObjectState] = {}
         self._imported: dict[str, ObjectState] = {}
+        self._providers = dict(snapshot.providers)
+        self._replaced: dict[str, ProviderState] = {}
+        self._left: set[str] = set()
         self._by_block: dict[str, list[str]] | None = None
 
     @property
@@ -54,7 +68,7 @@ class PriorState:
     @property
     def providers(self) -> Mapping[str, ProviderState]:
         """The providers by the name of their spec."""
-        return self._snapshot.providers
+        return self._providers
 
     @property
     def outputs(self) -> Mapping[str, OutputState]:
@@ -64,7 +78,7 @@ class PriorState:
     @property
     def snapshot(self) -> Snapshot:
         """The snapshot with all changes."""
-        return replace(self._snapshot, resources=dict(self._moves.resources))
+        return replace(self._snapshot, resources=dict(self._moves.resources), providers=dict(self._providers))
 
     @property
     def previous_addresses(self) -> Mapping[str, str]:
@@ -115,6 +129,13 @@ class PriorState:
         self._upgraded.update(objects)
         self._moves.resources.update(objects)
 
+    def keep_provider(self, name: str, kept: str, addresses: Iterable[str]) -> None:
+        """Record the provider `name` as `kept` too, and as that of these objects, because another takes its name."""
+        self._providers[kept] = self._replaced[kept] = self._providers[name]
+        for address in addresses:
+            self._moves.resources[address] = replace(self._moves.resources[address], provider=kept)
+            self._left.add(address)
+
     def take_over(self, address: str, item: ObjectState) -> None:
         """Add an imported object."""
         self._imported[address] = item
@@ -137,10 +158,14 @@ class PriorState:
             yield Put(address, item)
 
     def move_records(self) -> Iterator[Record]:
-        """Yield the records of moves and imports; call `readdress` first."""
+        """Yield the records of moves, imports and replaced providers; call `readdress` first."""
+        for name, provider in self._replaced.items():
+            yield PutProvider(name, provider)
         for new, old in self._moves.origins.items():
             yield Put(new, self._moves.resources[new])
             yield Drop(old)
+        for address in sorted(self._left - self._moves.origins.keys()):
+            yield Put(address, self._moves.resources[address])
         for address, item in self._imported.items():
             yield Put(address, item)
         for old in self.moved_tasks.values():
