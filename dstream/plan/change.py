@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from dstream.consequences import Consequence
 from dstream.plan.action import Action
 
 Attributes = Mapping[str, Any]
@@ -57,6 +58,8 @@ class Change(Struct, frozen=True):
     """The old address of the object, if it moved."""
     importing: Any = None
     """The identity of the imported object; None if it is not imported."""
+    consequences: tuple[Consequence, ...] = ()
+    """What happens to the data that the object holds."""
 
     @property
     def changes_state(self) -> bool:

@@ -15,6 +15,7 @@ from msgspec.structs import asdict
 
 from dstream import __version__
 from dstream.addresses import DerivedAddress, ResourceAddress, parse_address
+from dstream.consequences import Consequence, label_counts
 from dstream.diagnostics import Diagnostic
 from dstream.lang import Unknown
 from dstream.lang.confinement import Withheld
@@ -75,6 +76,13 @@ class Plan(Struct, frozen=True):
         )
 
     @property
+    def consequences(self) -> list[tuple[str, Consequence]]:
+        """What happens to the data, with the address: of changed objects, and of tasks that the plan shows."""
+        of_objects = [(change.shown_address, each) for change in self.changes for each in change.consequences]
+        shown = (task for task in self.tasks if task.worth_showing)
+        return of_objects + [(task.address, each) for task in shown for each in task.consequences]
+
+    @property
     def mode(self) -> str:
         """The kind of the plan in the JSON form."""
         return "refresh-only" if self.refresh_only else "destroy" if self.destroy else "normal"
@@ -99,7 +107,11 @@ class Plan(Struct, frozen=True):
             "applyable": self.has_changes and self.left_out is None,
             "complete": not self.counts["deferred"] and not self.left_out,
             "errored": False,
-            "summary": {**self.counts, "tasks": task_counts(self.tasks)},
+            "summary": {
+                **self.counts,
+                "tasks": task_counts(self.tasks),
+                "consequences": label_counts(each for _, each in self.consequences),
+            },
             "planned_values": {
                 "outputs": {output.name: _planned_output(output) for output in self.outputs if _stays(output)},
                 "root_module": {"resources": [_planned(change) for change in self.changes if change.stays]},
@@ -152,6 +164,7 @@ def _change(change: Change) -> dict[str, Any]:
         "action_reason": str(change.reason) or None,
         "detail": change.detail or None,
         "loses_data": change.loses_data,
+        "consequences": [each.to_json() for each in change.consequences],
         "dependencies": list(change.dependencies),
     }
 
@@ -171,6 +184,8 @@ def _task_change(task: TaskChange) -> dict[str, Any]:
             "lost": list(task.lost_streams),
         },
         "notes": list(task.notes),
+        "consequences": [each.to_json() for each in task.consequences],
+        "unassessed": task.unassessed or None,
     }
 
 

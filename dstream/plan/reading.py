@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dstream.consequences import Consequence
 from dstream.diagnostics import Diagnostic, Position, Severity, SourceRange
 from dstream.error_codes import FROM_PROVIDER
 from dstream.lang import UNKNOWN
@@ -70,7 +71,13 @@ def _change(form: Mapping[str, Any]) -> Change:
         dependencies=tuple(form["dependencies"]),
         moved_from=form["previous_address"],
         importing=None if importing is None else importing["identity"],
+        consequences=_consequences(form),
     )
+
+
+def _consequences(form: Mapping[str, Any]) -> tuple[Consequence, ...]:
+    """Return the consequences of an object or a task; plans of earlier versions have none."""
+    return tuple(map(Consequence.from_json, form.get("consequences", ())))
 
 
 def _drift(form: Mapping[str, Any]) -> Drift:
@@ -134,6 +141,8 @@ def _task_change(form: Mapping[str, Any]) -> TaskChange:
         new_streams=tuple(streams["new"]),
         lost_streams=tuple(streams["lost"]),
         notes=tuple(form["notes"]),
+        consequences=_consequences(form),
+        unassessed=form.get("unassessed") or "",
     )
 
 

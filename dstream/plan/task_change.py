@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from dstream.consequences import Consequence
 from dstream.plan.action import Action
 from dstream.plan.change import Attributes
 
@@ -31,6 +32,10 @@ class TaskChange(Struct, frozen=True):
     lost_streams: tuple[str, ...] = ()
     """Streams that the source had when the task was applied."""
     notes: tuple[str, ...] = ()
+    consequences: tuple[Consequence, ...] = ()
+    """What happens to its data, breaking ones first."""
+    unassessed: str = ""
+    """Why its providers were not asked what happens to the data; empty if they were, or cannot tell."""
 
     @property
     def applied(self) -> bool:
@@ -45,7 +50,8 @@ class TaskChange(Struct, frozen=True):
     @property
     def worth_showing(self) -> bool:
         """Whether a plan shows the task."""
-        return not self.applied or bool(self.notes or self.new_streams or self.lost_streams)
+        changed = bool(self.notes or self.new_streams or self.lost_streams)
+        return not self.applied or changed or any(each.breaking for each in self.consequences)
 
 
 def task_counts(tasks: Iterable[TaskChange]) -> dict[str, int]:

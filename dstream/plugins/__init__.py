@@ -1,7 +1,7 @@
 """Plugins: provider processes and the wire: finds and probes providers, plans tasks, manages objects."""
 
 from dstream.plugins.binary import Binary, ProviderSource
-from dstream.plugins.derivation import Derivation, DerivedResource
+from dstream.plugins.derivation import Derivation, DerivedResource, PlanRequest
 from dstream.plugins.derive import derive
 from dstream.plugins.pending import Pending
 from dstream.plugins.plan_session import PlanSession
@@ -20,6 +20,7 @@ __all__ = [
     "DerivedResource",
     "LegacyLifecycle",
     "Pending",
+    "PlanRequest",
     "PlanSession",
     "ProviderInfo",
     "ProviderSource",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,12 +10,36 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity
+from dstream.plugins.assessment import Assessment, assessment
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import complaints
 from dstream_state import NO_TIMEOUTS, TIMED, Timeouts
 
 LONGEST_SECONDS = 365 * 24 * 3600
 """The most seconds that a provider can be given for one change."""
+
+
+class PlanRequest(Struct, frozen=True):
+    """A request to plan for one task, or for one flow of it."""
+
+    task: str
+    config: Mapping[str, Any]
+    """In wire form, secrets in clear."""
+    streams: Sequence[Mapping[str, Any]] | None = None
+    """What the input delivers; None for an input."""
+    assess: Mapping[str, Any] | None = None
+    """What is recorded of the task, so that the answer has consequences; only for providers with that capability."""
+    redact: tuple[str, ...] = ()
+    """Secrets that no message may repeat."""
+
+    def members(self) -> dict[str, Any]:
+        """Return the members of the wire form that describe the task."""
+        form: dict[str, Any] = {"task": self.task, "config": self.config}
+        if self.streams is not None:
+            form["streams"] = list(self.streams)
+        if self.assess is not None:
+            form["assess"] = self.assess
+        return form
 
 
 class DerivedResource(Struct, frozen=True):
@@ -48,6 +72,8 @@ class Derivation(Struct, frozen=True):
     """(type, key) of objects that the task needs no longer, with which nothing is lost though their type holds data."""
     warnings: tuple[Diagnostic, ...] = ()
     """What users are to know of the answer."""
+    assessment: Assessment = Assessment()
+    """What happens to the data, if the request asked for it."""
 
 
 class PlanAnswer:
@@ -86,8 +112,13 @@ class PlanAnswer:
         if status == "done":
             reported = (each.diagnostic for each in complaints(form, self._redactor, self._provider))
             warnings = tuple(replace(each, severity=Severity.WARNING) for each in reported)
-            released = _pairs(form.get("released"))
-            return Derivation(tuple(self._resources), tuple(self._streams), released=released, warnings=warnings)
+            return Derivation(
+                tuple(self._resources),
+                tuple(self._streams),
+                released=_pairs(form.get("released")),
+                warnings=warnings,
+                assessment=assessment(form, self._redactor),
+            )
         if status == "deferred":
             needs = form.get("needs")
             paths = tuple(str(each) for each in needs) if isinstance(needs, list) else ()

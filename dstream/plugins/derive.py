@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
 from dstream.plugins.binary import Binary
-from dstream.plugins.derivation import Derivation, PlanAnswer
+from dstream.plugins.derivation import Derivation, PlanAnswer, PlanRequest
 from dstream.plugins.errors import died, garbage, hung
 from dstream.plugins.one_shot import Conversation, converse
 from dstream.plugins.probe import ProviderInfo
@@ -19,15 +16,7 @@ _WAITING = 'the answer to "plan"'
 
 
 def derive(
-    binary: Binary,
-    info: ProviderInfo,
-    *,
-    task: str,
-    role: str,
-    config_json: Mapping[str, Any],
-    streams: Sequence[Mapping[str, Any]] | None = None,
-    timeout: float = DERIVE_SECONDS,
-    redact: Iterable[str] = (),
+    binary: Binary, info: ProviderInfo, role: str, request: PlanRequest, *, timeout: float = DERIVE_SECONDS
 ) -> Derivation:
     """Ask and wait; raise DiagnosticsError if the answer is anything but complete or deferred.
 
@@ -35,11 +24,8 @@ def derive(
     """
     if info.protocol < PROTOCOL:
         raise ValueError(f"{binary.name} speaks version 1, which has no derivation")
-    opening: dict[str, Any] = {"command": "plan", "protocol": PROTOCOL, "role": role, "task": task}
-    opening["config"] = config_json
-    if streams is not None:
-        opening["streams"] = list(streams)
-    redactor = Redactor(redact)
+    opening = {"command": "plan", "protocol": PROTOCOL, "role": role, **request.members()}
+    redactor = Redactor(request.redact)
     conversation = converse(begin_binary(binary).result(), encode(opening), timeout=timeout, redactor=redactor)
     return _parse(binary.name, conversation, timeout, redactor)
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.plugins.binary import Binary
-from dstream.plugins.derivation import Derivation, PlanAnswer
+from dstream.plugins.derivation import Derivation, PlanAnswer, PlanRequest
 from dstream.plugins.derive import DERIVE_SECONDS, derive
 from dstream.plugins.errors import failure, hung
 from dstream.plugins.pipe_loop import Exchange
@@ -66,37 +64,20 @@ class PlanSession:
         self._thread = threading.Thread(target=self._run, name=f"plans {binary.name}", daemon=True)
         self._thread.start()
 
-    def derive(
-        self,
-        *,
-        task: str,
-        config_json: Mapping[str, Any],
-        streams: Sequence[Mapping[str, Any]] | None = None,
-        redact: Iterable[str] = (),
-    ) -> Derivation:
+    def derive(self, request: PlanRequest) -> Derivation:
         """Ask and wait, from any thread; raise DiagnosticsError if the answer is anything but complete or deferred."""
-        secrets = tuple(redact)
-        self._redactor.learn(secrets)
+        self._redactor.learn(request.redact)
         with self._room:
-            request = self._send(task, config_json, streams)
-            if request is not None:
-                request.answered.wait()
-        if request is not None and request.error is not None:
-            raise request.error
+            sent = self._send(request)
+            if sent is not None:
+                sent.answered.wait()
+        if sent is not None and sent.error is not None:
+            raise sent.error
         if self._killed:
             raise DiagnosticsError(failure("Provider killed", f"{self._binary.name} was stopped immediately."))
-        if request is not None and request.result is not None:
-            return request.result
-        return derive(
-            self._binary,
-            self._info,
-            task=task,
-            role=self._role,
-            config_json=config_json,
-            streams=streams,
-            timeout=self._timeout,
-            redact=secrets,
-        )
+        if sent is not None and sent.result is not None:
+            return sent.result
+        return derive(self._binary, self._info, self._role, request, timeout=self._timeout)
 
     def close(self) -> None:
         """End the process, which has nothing left to answer; kill it when it does not end."""
@@ -111,11 +92,9 @@ class PlanSession:
             self._exchange.process.kill()
         self._wake()
 
-    def _send(
-        self, task: str, config_json: Mapping[str, Any], streams: Sequence[Mapping[str, Any]] | None
-    ) -> _Open | None:
+    def _send(self, request: PlanRequest) -> _Open | None:
         """Send a request; return None if the process has ended."""
-        request = _Open(PlanAnswer(self._binary.name, self._redactor), float("inf"))
+        sent = _Open(PlanAnswer(self._binary.name, self._redactor), float("inf"))
         with self._lock:
             if self._closing:
                 problem = failure("Provider session closed", f"{self._binary.name} takes no more requests.")
@@ -123,13 +102,10 @@ class PlanSession:
             if self._over:
                 return None
             number, self._next = self._next, self._next + 1
-            form: dict[str, Any] = {"id": number, "command": "plan", "task": task, "config": config_json}
-            if streams is not None:
-                form["streams"] = list(streams)
-            self._open[number] = request
-            self._unsent.append(encode(form))
+            self._open[number] = sent
+            self._unsent.append(encode({"id": number, "command": "plan", **request.members()}))
         self._wake()
-        return request
+        return sent
 
     def _wake(self) -> None:
         if self._exchange is not None:

@@ -10,11 +10,12 @@ from msgspec import Struct, field
 
 from dstream.diagnostics import Diagnostic, Severity
 from dstream.lang import from_json_value
+from dstream.plugins.assessment import numbers_of
 from dstream.plugins.errors import failure
 from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import ErrorClass, complaints
 
-Command = Literal["plan", "init", "status", "destroy", "import", "find", "upgrade"]
+Command = Literal["plan", "init", "status", "destroy", "import", "find", "upgrade", "contents"]
 Status = Literal["ok", "gone", "error", "progress"]
 
 
@@ -61,6 +62,8 @@ class Answer(Struct, frozen=True):
     understood: bool = True
     """False: the answer breaks the protocol, so that the outcome of the request is unknown."""
     objects: tuple[Answer, ...] | None = None
+    contents: Mapping[str, float] = field(default_factory=dict)
+    """What the object holds, by unit: messages, rows, bytes."""
     text: str = field(default="")
     """A version 1 provider's message to the user, or a progress message."""
 
@@ -95,6 +98,10 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
         value = form.get(member)
         if value is not None and not isinstance(value, kind):
             return broken(f"{provider} answered with {member} of the type {type(value).__name__}, not a JSON {what}.")
+    try:
+        contents = numbers_of(form["contents"]) if isinstance(form.get("contents"), dict) else {}
+    except ValueError as problem:
+        return broken(f"{provider} answered with contents that are not well formed: {problem}.")
     if status == "ok" and not form.keys() - _PLAIN:
         # Nothing but the object: most answers are this, and there may be a great many.
         return Answer(status, form.get("identity"), _attributes(form), form.get("private"))
@@ -117,6 +124,7 @@ def parse_answer(form: Mapping[str, Any], redactor: Redactor, provider: str) -> 
         objects=tuple(parse_answer(each if isinstance(each, dict) else {}, redactor, provider) for each in objects)
         if isinstance(objects, list)
         else None,
+        contents=contents,
         text=redactor.text(str(form.get("message") or "")),
     )
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dstream_sdk import (
+    Consequence,
     Deferred,
     DeniedError,
     Envelope,
+    Finding,
     Input,
     InputSession,
     InvalidError,
@@ -61,6 +63,12 @@ class ReferenceInput(Input[InputSettings]):
         if config.former:
             yield Released("thing", config.former)
             yield Notice("Moved", f"{config.former} is now {config.name}", path="config.former")
+
+    def consequences(self, config: InputSettings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        recorded = context.prior.checkpoint or {"n": 0}
+        text, hours = f"continues after record {recorded['n']}", 0.5 if context.prior.applied else None
+        yield Consequence("resume", text, stream=config.name, hours=hours)
+        yield Finding("Source is slow", "it answered after 1 s", "add an index", "config.name", certain=False)
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         if config.fail:

@@ -22,6 +22,7 @@ from dstream.plugins import (
     Answer,
     Binary,
     LegacyLifecycle,
+    PlanRequest,
     PlanSession,
     ProviderInfo,
     ProviderSource,
@@ -74,15 +75,8 @@ def test_the_host_asks_what_a_task_needs(name: str) -> None:
     lines = said(transcript, "provider")
 
     def ask() -> Any:
-        return derive(
-            binary(transcript),
-            info(transcript),
-            task=opening["task"],
-            role=opening["role"],
-            config_json=opening["config"],
-            streams=opening.get("streams"),
-            timeout=WAIT,
-        )
+        request = PlanRequest(opening["task"], opening["config"], opening.get("streams"), opening.get("assess"))
+        return derive(binary(transcript), info(transcript), opening["role"], request, timeout=WAIT)
 
     if lines[-1].get("status") not in ("done", "deferred"):
         with pytest.raises(DiagnosticsError) as caught:
@@ -108,7 +102,7 @@ def test_the_host_asks_one_process_what_many_tasks_need(name: str) -> None:
     try:
         for request in requests:
             lines = [line for line in said(transcript, "provider") if line.get("id") == request["id"]]
-            ask = partial(session.derive, task=request["task"], config_json=request["config"])
+            ask = partial(session.derive, PlanRequest(request["task"], request["config"]))
             if lines[-1]["status"] == "error":
                 with pytest.raises(DiagnosticsError) as caught:
                     ask()

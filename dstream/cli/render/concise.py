@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dstream.cli.render.attributes import COLOURS
+from dstream.cli.render.consequences import breaking_of, sentence
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import LEFT_OUT, left_out_lines, object_phrase, summary
 from dstream.cli.render.task_change import task_phrase
@@ -12,12 +13,18 @@ from dstream.plan import Action, Plan
 
 
 def concise_lines(plan: Plan, paint: Paint) -> Iterator[str]:
-    """Yield one line for each object that changes or has changed, each task and each output, and the summary."""
-    rows = [*_changes(plan, paint), *_others(plan, paint)]
+    """Yield one line for each breaking consequence, each object that changes or has changed, each task and each output,
+    and the summary."""
+    rows = [*_breaking(plan, paint), *_changes(plan, paint), *_others(plan, paint)]
     if rows:
         yield from rows
         yield ""
     yield summary(plan, paint)
+
+
+def _breaking(plan: Plan, paint: Paint) -> Iterator[str]:
+    for address, each in breaking_of(plan):
+        yield f"  {paint('!', 'bold', 'red')} {address}: {sentence(each)}"
 
 
 def _changes(plan: Plan, paint: Paint) -> Iterator[str]:

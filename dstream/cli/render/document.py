@@ -12,6 +12,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from dstream.cli.render.consequences import TITLE, breaking_of, more_lines, sentence
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import LEFT_OUT, change_lines, drift_lines, left_out_lines, output_lines, summary
 from dstream.cli.render.task_change import task_lines, task_phrase
@@ -81,8 +82,16 @@ def plan_document(plan: Plan) -> Document:
     notes += (f"{d.title}: {d.detail}" if d.detail else d.title for d in plan.diagnostics)
     if plan.left_out is not None:
         notes += (f"{LEFT_OUT}: {line}" for line in left_out_lines(plan.left_out))
-    sections = [*_changes(plan), *_others(plan)]
+    sections = [_breaking(plan), *_changes(plan), *_others(plan)]
     return Document(summary(plan, PLAIN), tuple(notes), tuple(each for each in sections if each.entries))
+
+
+def _breaking(plan: Plan) -> Section:
+    found = [
+        Entry(address, sentence(each), partial(lambda one: list(more_lines(one)), each), alarming=True)
+        for address, each in breaking_of(plan)
+    ]
+    return Section(TITLE, "breaking consequences", tuple(found))
 
 
 def _changes(plan: Plan) -> Iterable[Section]:

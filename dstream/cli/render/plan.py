@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dstream.cli.render.attributes import COLOURS, all_attributes, changed_attributes
+from dstream.cli.render.consequences import breaking_lines, consequence_lines, consequence_summary
 from dstream.cli.render.legend import legend
 from dstream.cli.render.paint import Paint
 from dstream.cli.render.task_change import task_lines, task_summary
@@ -45,6 +46,7 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
     if meanings := legend(plan, paint):
         yield f"Symbols: {meanings}"
         yield ""
+    yield from breaking_lines(plan, paint)
     if plan.drifts:
         yield paint("Changed outside of dstream since the last apply:", "bold")
         yield ""
@@ -101,9 +103,10 @@ def summary(plan: Plan, paint: Paint) -> str:
     if not plan.has_changes:
         if plan.destroy:
             return paint("No objects need to be destroyed.", "bold", "green")
-        if plan.has_drift:
-            return paint("No changes.", "bold", "green") + " The changes outside of dstream require no actions."
-        return paint("No changes.", "bold", "green") + " The real objects match the configuration."
+        matches = "The changes outside of dstream require no actions."
+        if not plan.has_drift:
+            matches = "The real objects match the configuration."
+        return paint("No changes.", "bold", "green") + f" {matches}{consequence_summary(plan)}"
     counts = plan.counts
     parts = [f"{counts['add']} to add", f"{counts['change']} to change", f"{counts['destroy']} to destroy"]
     parts += [f"{counts[name]} to {name}" for name in ("move", "import") if counts[name]]
@@ -111,7 +114,7 @@ def summary(plan: Plan, paint: Paint) -> str:
         parts.append(f"{counts['forget']} to forget")
     if counts["deferred"]:
         parts.append(f"{counts['deferred']} deferred")
-    return paint("Plan:", "bold") + " " + ", ".join(parts) + "." + task_summary(plan)
+    return paint("Plan:", "bold") + " " + ", ".join(parts) + "." + task_summary(plan) + consequence_summary(plan)
 
 
 def change_lines(change: Change, paint: Paint) -> Iterator[str]:
@@ -131,6 +134,7 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
         yield paint(f"  # ({change.detail})", "dim")
     if change.loses_data:
         yield paint("  # This destroys data.", "bold", "red")
+    yield from consequence_lines(change.consequences, paint)
     symbol = change.action.symbol
     mark = paint(symbol, COLOURS[symbol])
     if change.action is Action.DEFERRED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dstream.cli.render.attributes import COLOURS, all_attributes, changed_attributes
+from dstream.cli.render.consequences import consequence_lines
 from dstream.cli.render.paint import Paint
 from dstream.plan import Action, Plan, TaskChange
 from dstream.plan.task_change import task_counts
@@ -42,6 +43,9 @@ def task_lines(task: TaskChange, paint: Paint) -> Iterator[str]:
         yield paint(f"  # {line}", "dim")
     for note in task.notes:
         yield paint(f"  # {note}", "dim")
+    yield from consequence_lines(task.consequences, paint)
+    if task.unassessed:
+        yield paint(f"  # What happens to the data is not checked ({task.unassessed})", "dim")
     yield from _body(task, paint)
     yield ""
 

@@ -49,7 +49,7 @@ def create_for_streams(
             )
         return True
 
-    options = PlanOptions(targets=(task,), discovered={flow.name: tuple(streams)})
+    options = PlanOptions(targets=(task,), assess=False, discovered={flow.name: tuple(streams)})
     outcome = apply(operation, ApplyOptions(options, lock_timeout=LOCK_TIMEOUT), approve, observer, Stop())
     if outcome.diagnostics:
         raise DiagnosticsError(outcome.diagnostics)

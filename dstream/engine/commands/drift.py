@@ -137,7 +137,7 @@ def _pending(
     """Return the changes from the recorded state to the configuration, errors, and warnings; refreshes nothing."""
     try:
         with ProviderPool(operation) as pool:
-            prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False))
+            prepared = make_plan(operation, snapshot, pool, PlanOptions(refresh=False, assess=True))
     except DiagnosticsError as problem:
         return PendingChanges(), problem.diagnostics, ()
     plan = prepared.plan

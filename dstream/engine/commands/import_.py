@@ -40,7 +40,9 @@ def import_object(operation: Operation, address: str, identity: Any, lock_timeou
             )
         if block_of_text(name) not in operation.needs:
             raise DiagnosticsError(no_import_target(name, declared=False, subject=None))
-        prepared = make_plan(operation, snapshot, pool, PlanOptions(targets=(name,), imports={name: identity}))
+        prepared = make_plan(
+            operation, snapshot, pool, PlanOptions(targets=(name,), assess=False, imports={name: identity})
+        )
         records = [record for record in prepared.state_updates if isinstance(record, Put) and record.address == name]
         if not records:
             raise DiagnosticsError(

@@ -16,6 +16,7 @@ from dstream.engine.evaluate.redaction import redact
 from dstream.engine.evaluate.targeting import block_of_text, task_of
 from dstream.engine.plan.block_checks import check_import_blocks, check_moved_blocks, check_removed_blocks
 from dstream.engine.plan.context import PlanContext
+from dstream.engine.plan.object_contents import with_contents
 from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.plan.planned import PlannedGroup, PlannedObject, replacement_records
 from dstream.engine.plan.provider_plan import PlannedChange
@@ -101,8 +102,8 @@ def plan_result(context: PlanContext, planned: PlannedBlocks, pending: int) -> P
         released = frozenset(address for each in planned.required.values() for address in each.released)
         removals = plan_removals(context, list(_leftovers(context, planned)), released)
         tasks += _removed_tasks(context, planned)
-    problems += removals.problems
-    changes = {**planned.changes, **removals.changes}
+    problems += (*removals.problems, *context.prefetch.task_records.problems)
+    changes = with_contents(context, {**planned.changes, **removals.changes})
     desired = {address: each.desired for address, each in planned.objects.items()}
     problems += (_not_replaceable(each, tasks, changes) for each in context.replaced if each not in changes)
     if options.plans_objects and context.selection.everything:

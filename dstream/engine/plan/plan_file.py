@@ -294,13 +294,22 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
 
 def _other_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the first addresses whose changes differ between two plans."""
-    first, second = ({each["address"]: each for each in form["resource_changes"]} for form in (before, after))
+    first, second = ({each["address"]: _lasting(each) for each in form["resource_changes"]} for form in (before, after))
     found = sorted(address for address in first.keys() | second.keys() if first.get(address) != second.get(address))
     return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]
 
 
 def _essence(form: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in form.items() if name not in _VOLATILE}
+    """Return what two plans must agree on; consequences are of the moment at which they are found."""
+    kept = {name: value for name, value in form.items() if name not in _VOLATILE}
+    kept["summary"] = {name: value for name, value in form["summary"].items() if name != "consequences"}
+    for member in ("resource_changes", "task_changes"):
+        kept[member] = [_lasting(each) for each in form.get(member, ())]
+    return kept
+
+
+def _lasting(change: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in change.items() if name not in ("consequences", "unassessed")}
 
 
 def _refuse(problems: list[str]) -> None:

@@ -28,6 +28,8 @@ class PlanOptions(Struct, frozen=True):
     targets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
+    assess: bool | None = None
+    """Whether providers report what happens to the data; None: if they refresh."""
     parallelism: int = PARALLELISM
     """The number of tasks whose providers are queried at the same time."""
     imports: Mapping[str, Any] = field(default_factory=dict)
@@ -39,6 +41,11 @@ class PlanOptions(Struct, frozen=True):
     def plans_objects(self) -> bool:
         """Whether the plan compares what the configuration declares."""
         return not (self.destroy or self.refresh_only)
+
+    @property
+    def assesses(self) -> bool:
+        """Whether providers report what happens to the data, and what apply and run would fail on."""
+        return self.refresh if self.assess is None else self.assess
 
 
 class PlanResult(Struct):

@@ -192,7 +192,7 @@ class _Fold:
             self.planned.fail(block, required.problems)
             self.planned.waiting_tasks.add(address)
             return
-        self.planned.problems += required.warnings
+        self.planned.problems += (*required.warnings, *required.findings)
         if required.deferred or any(each.unknown for each in required.objects if each.type != V1_LIFECYCLE):
             self.planned.waiting_tasks.add(address)
             self.planned.defer(block, _deferred(task, required))

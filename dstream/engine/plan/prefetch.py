@@ -18,6 +18,7 @@ from dstream.engine.evaluate.targeting import Selection, block_of_text
 from dstream.engine.plan.kept_providers import is_kept, keep_replaced
 from dstream.engine.plan.plan_result import PlanOptions
 from dstream.engine.plan.recorded_answers import RecordedAnswers, SavedRefresh, SavedTaskRequirements
+from dstream.engine.plan.task_records import TaskRecords
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import ProviderSpec, default_spec, provider_spec, spec_from_state
 from dstream.engine.providers.task_instance import TaskInstance, discovered_of, task_instance
@@ -54,9 +55,10 @@ class Prefetch:
         self._instances: dict[str, list[TaskInstance]] = {}
         """The same tasks, by the name of their block."""
         self._requested: set[str] = set()
+        self.task_records = TaskRecords(operation, prior, pool, options)
         if saved is None:
             self._refresh = Refresh(pool, operation.refresh_progress)
-            self._requirements = TaskRequirements(pool, options.parallelism)
+            self._requirements = TaskRequirements(pool, options.parallelism, self.task_records.request)
         else:
             self._refresh = SavedRefresh(pool, operation.refresh_progress, saved.refreshed_objects)
             self._requirements = SavedTaskRequirements(pool, saved.derivations)

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from dstream.consequences import Consequence
 from dstream.engine.evaluate.desired import DesiredObject
 from dstream.engine.evaluate.redaction import Path
 from dstream.engine.plan.provider_plan import PlannedChange, PriorObject
@@ -25,6 +26,7 @@ from dstream.engine.refresh.refresh import NOT_REFRESHED, Refresh, RefreshedObje
 from dstream.engine.setup.hooks import RefreshProgress
 from dstream.lang import SetValue, Unknown, from_json_value, sensitive_paths, strip_sensitive, to_json_value
 from dstream.lang.markers import SECRET, UNKNOWN_MARKER, WITHHELD, escaped
+from dstream.plugins.assessment import Assessment
 from dstream.plugins.derivation import Derivation, DerivedResource
 from dstream_state import ObjectState, Timeouts
 
@@ -162,14 +164,16 @@ class SavedTaskRequirements(TaskRequirements):
         super().__init__(pool)
         self._saved = saved
 
-    def answer(self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...]) -> Derivation:
+    def answer(
+        self, side: Side, flow: str, streams: tuple[Mapping[str, Any], ...], assess: Mapping[str, Any] | None
+    ) -> Derivation:
         """See `TaskRequirements`."""
         saved = self._saved.get(requirement_key(flow, side.role))
         if saved is None:
-            return super().answer(side, flow, streams)
+            return super().answer(side, flow, streams, assess)
         if not any(has_secret(each.attributes) for each in saved.resources):
             return saved
-        fresh = {(each.type, each.key): each for each in super().answer(side, flow, streams).resources}
+        fresh = {(each.type, each.key): each for each in super().answer(side, flow, streams, None).resources}
         return replace(saved, resources=tuple(_with_secrets(each, fresh) for each in saved.resources))
 
 
@@ -251,6 +255,7 @@ def _derivation_form(found: Derivation) -> dict[str, Any]:
         "streams": list(found.streams),
         "deferred": None if found.deferred is None else list(found.deferred),
         "released": list(found.released),
+        "consequences": [each.to_json() for each in found.assessment.consequences],
     }
 
 
@@ -317,7 +322,14 @@ def _derivation(form: Mapping[str, Any]) -> Derivation:
     )
     deferred = form["deferred"]
     waits = None if deferred is None else tuple(deferred)
-    return Derivation(resources, tuple(form["streams"]), waits, _pairs(form.get("released", ())))
+    consequences = tuple(map(Consequence.from_json, form.get("consequences", ())))
+    return Derivation(
+        resources,
+        tuple(form["streams"]),
+        waits,
+        _pairs(form.get("released", ())),
+        assessment=Assessment(consequences),
+    )
 
 
 def _pairs(form: Iterable[Any]) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dstream.addresses import TaskAddress, parse_address
 from dstream.engine.plan.context import PlanContext
+from dstream.engine.plan.task_consequences import removed_consequences, task_consequences, unassessed
 from dstream.engine.providers.task_instance import TaskInstance
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.providers.task_settings import input_name, is_applied, task_settings
@@ -24,7 +25,7 @@ def task_change(context: PlanContext, task: TaskInstance, required: RequiredObje
     after = task_settings(task, context.pool, context.key)
     streams = required.stream_names
     recorded = prior is not None and prior.settings is not None
-    return TaskChange(
+    change = TaskChange(
         address,
         _action(context, task, required, prior, origin, after),
         before=prior.settings if prior is not None else None,
@@ -34,13 +35,21 @@ def task_change(context: PlanContext, task: TaskInstance, required: RequiredObje
         new_streams=tuple(name for name in streams if prior is not None and recorded and name not in prior.streams),
         lost_streams=tuple(name for name in prior.streams if name not in streams) if prior is not None else (),
         notes=tuple(_notes(context, task)),
+        unassessed=unassessed(context, task),
     )
+    return replace(change, consequences=task_consequences(context, task, required, change))
 
 
 def removed_task(context: PlanContext, address: str) -> TaskChange:
     """Return the change of an applied task that is no longer configured, or that is destroyed."""
     prior = context.prior.tasks[address]
-    return TaskChange(address, Action.DELETE, before=prior.settings, streams=prior.streams)
+    return TaskChange(
+        address,
+        Action.DELETE,
+        before=prior.settings,
+        streams=prior.streams,
+        consequences=removed_consequences(address),
+    )
 
 
 def _action(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,11 @@ from msgspec.structs import replace
 
 from dstream.addresses import DerivedAddress
 from dstream.config import Lifecycle
+from dstream.consequences import Consequence
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error
 from dstream.engine.evaluate.desired import DesiredObject, split_sensitive
 from dstream.engine.evaluate.redaction import Path, repeated_secrets
+from dstream.engine.providers.findings import finding_diagnostic
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.task_instance import (
     Side,
@@ -32,7 +34,8 @@ from dstream.engine.providers.task_instance import (
 )
 from dstream.lang import from_json_value
 from dstream.lang.secret_texts import texts_in
-from dstream.plugins import Derivation, DerivedResource, ProviderInfo, derive
+from dstream.plugins import Derivation, DerivedResource, PlanRequest, ProviderInfo, derive
+from dstream.plugins.assessment import Assessment
 from dstream.plugins.type_schemas import fetch
 from dstream_state import V1_LIFECYCLE
 
@@ -40,6 +43,12 @@ PARALLELISM = 10
 """The number of tasks that are queried at the same time, unless the user says otherwise."""
 _LIFECYCLE = "lifecycle"
 """The key of the only object of a version 1 output."""
+
+Recorded = Callable[[TaskInstance, Side, str], Mapping[str, Any] | None]
+
+
+def _nothing(_task: TaskInstance, _side: Side, _flow: str) -> None:
+    return None
 
 
 class RequiredObjects(Struct, frozen=True):
@@ -54,6 +63,10 @@ class RequiredObjects(Struct, frozen=True):
     """Addresses of objects that the task no longer needs, and that can be destroyed without loss."""
     problems: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
+    """What apply or run would fail on, or may fail on."""
+    consequences: tuple[Consequence, ...] = ()
+    """What happens to the data, as the providers report it."""
     answers: Mapping[tuple[str, str], Derivation] = field(default_factory=dict)
     """The original answers, by flow and role."""
 
@@ -77,9 +90,12 @@ class RequiredObjects(Struct, frozen=True):
 class TaskRequirements:
     """Queries the providers of tasks for their requirements, several tasks in parallel."""
 
-    def __init__(self, pool: ProviderPool, parallelism: int = PARALLELISM) -> None:
-        """Use the providers of `pool`, for at most `parallelism` tasks at the same time."""
-        self._pool = pool
+    def __init__(self, pool: ProviderPool, parallelism: int = PARALLELISM, recorded: Recorded = _nothing) -> None:
+        """Use the providers of `pool`, for at most `parallelism` tasks at the same time.
+
+        `recorded` returns what is recorded of the task of a side and a flow, to be assessed by its provider.
+        """
+        self._pool, self._recorded = pool, recorded
         self._parallelism = parallelism
         self._lock = threading.Lock()
         self._waiting: deque[TaskInstance] = deque()
@@ -157,7 +173,7 @@ class TaskRequirements:
                     side.spec.range,
                 )
             )
-        answer = self.answer(side, flow, streams)
+        answer = self.answer(side, flow, streams, self._recorded(into.task, side, flow))
         if answer.deferred:
             into.answers[flow, side.role] = answer
             into.deferred.extend(f"{side.spec.name}: {path}" for path in answer.deferred)
@@ -170,25 +186,18 @@ class TaskRequirements:
             into.add(_required(into.task, side, item, found.info))
         into.released.update(derived_address(into.task, side, *pair) for pair in answer.released)
         into.warnings += (each for each in _named(answer.warnings, into.task) if each not in into.warnings)
+        into.assess(answer.assessment, side)
         return answer
 
-    def answer(self, side: Side, flow: str, streams: Streams) -> Derivation:
+    def answer(self, side: Side, flow: str, streams: Streams, assess: Mapping[str, Any] | None) -> Derivation:
         """Return the requirements of a side, as its provider answers."""
         found = self._pool.installed(side.spec)
         delivered = streams if side.role == "output" else None
-        config, secrets = side.spec.wire(found.info), self._pool.secrets_of(side.spec)
+        request = PlanRequest(flow, side.spec.wire(found.info), delivered, assess, self._pool.secrets_of(side.spec))
         session = self._pool.plan_session(side.spec)
         if session is not None:
-            return session.derive(task=flow, config_json=config, streams=delivered, redact=secrets)
-        return derive(
-            found.binary,
-            found.info,
-            task=flow,
-            role=side.role,
-            config_json=config,
-            streams=delivered,
-            redact=secrets,
-        )
+            return session.derive(request)
+        return derive(found.binary, found.info, side.role, request)
 
 
 class _Collected:
@@ -202,6 +211,8 @@ class _Collected:
         self.released: set[str] = set()
         self.problems: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
+        self.findings: list[Diagnostic] = []
+        self.consequences: list[Consequence] = []
         self.answers: dict[tuple[str, str], Derivation] = {}
 
     def add(self, desired: DesiredObject) -> None:
@@ -216,6 +227,13 @@ class _Collected:
                 )
             )
 
+    def assess(self, found: Assessment, side: Side) -> None:
+        """Add what a provider reports of the data; what several flows report alike is added once."""
+        named = (replace(each, source=side.spec.name) for each in found.consequences)
+        self.consequences += (each for each in named if each not in self.consequences)
+        placed = (finding_diagnostic(each, side.spec) for each in found.findings)
+        self.findings += (each for each in placed if each not in self.findings)
+
     def result(self) -> RequiredObjects:
         """Return the requirements."""
         return RequiredObjects(
@@ -225,6 +243,8 @@ class _Collected:
             frozenset(self.released),
             tuple(self.problems),
             tuple(self.warnings),
+            tuple(self.findings),
+            tuple(self.consequences),
             self.answers,
         )
 

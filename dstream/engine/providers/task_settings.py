@@ -26,7 +26,7 @@ def task_settings(task: TaskInstance, pool: ProviderPool, key: bytes) -> dict[st
     another one for itself. A value that the configuration or the provider's schema marks as sensitive is a fingerprint
     under `key`.
     """
-    return {_label(side): _side(side, pool.installed(side.spec).info, key) for side in task.sides}
+    return {side_label(side): _side(side, pool.installed(side.spec).info, key) for side in task.sides}
 
 
 def task_state(task: TaskInstance, required: RequiredObjects, pool: ProviderPool, key: bytes) -> TaskState:
@@ -71,7 +71,8 @@ def with_settings(
     return replace(prior, settings=task_settings(task, pool, key), streams=required.stream_names)
 
 
-def _label(side: Side) -> str:
+def side_label(side: Side) -> str:
+    """Return the name of a side in the settings of its task, `input`, `output` or `output["LABEL"]`."""
     return side.role if side.label is None else f'{side.role}["{side.label}"]'
 
 

@@ -16,8 +16,13 @@ _NAMED = 10
 """How many tables a message names."""
 
 
-def advise(config: InputSettings, tables: Sequence[Table], found: Mapping[Table, Surveyed]) -> Iterator[Notice]:
-    """Warnings about the tables. Raises InvalidError if publishing one would break its applications."""
+def advise(
+    config: InputSettings, tables: Sequence[Table], found: Mapping[Table, Surveyed], *, volume: bool = True
+) -> Iterator[Notice]:
+    """Warnings about the tables; with `volume`, of the rows that the first run reads.
+
+    Raises InvalidError if publishing one would break its applications.
+    """
     if missing := [table for table in tables if table not in found]:
         yield Notice("Table not found", f"{_names(missing)}: create it before `dstream apply`.", "config.tables")
     broken = [table for table, one in found.items() if not _identified(config, one)]
@@ -33,7 +38,8 @@ def advise(config: InputSettings, tables: Sequence[Table], found: Mapping[Table,
                 "the owner of the tables.",
                 "config.connection_string",
             )
-        if unread := {table: one for table, one in found.items() if not one.followed}:
+        unread = {table: one for table, one in found.items() if not one.followed}
+        if volume and unread:
             yield Notice("Rows to read", _volume(unread), "config.snapshot")
     named = {str(table) for table in tables}
     for table, one in found.items():

@@ -9,7 +9,9 @@ from dstream_postgres.advice import advise
 from dstream_postgres.names import Table, parse_table, parse_tables
 from dstream_postgres.settings import InputSettings
 from dstream_sdk import (
+    Consequence,
     Deferred,
+    Finding,
     Input,
     InputSession,
     InvalidError,
@@ -45,7 +47,7 @@ class PostgresInput(Input[InputSettings]):
         except ProviderError as problem:
             yield _unchecked(problem.detail)
         else:
-            yield from advise(config, tables, found)
+            yield from advise(config, tables, found, volume=not context.assessed)
         if config.manage:
             publication, slot = config.publication_name(context.task), config.slot_name(context.task)
             before = []
@@ -72,6 +74,27 @@ class PostgresInput(Input[InputSettings]):
         from dstream_postgres.survey import survey
 
         return survey(dsn, tables, config.publication_name(task), config.slot_name(task))
+
+    def consequences(self, config: InputSettings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Where it continues, what it reads again, how long the log is kept, and what would make it fail. Nothing if
+        the source cannot be asked: `plan` has said so."""
+        dsn, tables = config.connection_string, tables_of(config)
+
+        import psycopg2
+
+        from dstream_postgres.consequences import consequences
+        from dstream_postgres.database import connect, error_of
+
+        try:
+            connection = connect(dsn, connect_timeout=5)
+        except ProviderError:
+            return
+        try:
+            yield from consequences(connection, config, tables, context)
+        except psycopg2.Error as problem:
+            raise error_of(problem, "look at the source", dsn) from None
+        finally:
+            connection.close()
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         """Connect, inspect the source, and decide where to start."""

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from dstream_postgres.names import Table, parse_table
 from dstream_postgres.settings import OutputSettings
-from dstream_sdk import InvalidError, Output, OutputSession, PlanContext, ProviderError, Resource, Stream, log
+from dstream_sdk import (
+    Consequence,
+    Finding,
+    InvalidError,
+    Output,
+    OutputSession,
+    PlanContext,
+    ProviderError,
+    Resource,
+    Stream,
+    log,
+)
 from dstream_sdk.failpoints import fault
 
 if TYPE_CHECKING:
@@ -56,6 +67,23 @@ class PostgresOutput(Output[OutputSettings]):
         """The task's row in the checkpoint table. Talks to no server."""
         table = str(checkpoint_table(config))
         yield Resource(CHECKPOINT, context.task, {"task": context.task, "table": table})
+
+    def consequences(self, config: OutputSettings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """How the target's tables differ from the streams, and what writing to them would fail on."""
+        dsn, table = config.connection_string, checkpoint_table(config)
+
+        import psycopg2
+
+        from dstream_postgres.database import connect, error_of
+        from dstream_postgres.target_checks import target_consequences
+
+        connection = connect(dsn, connect_timeout=5)
+        try:
+            yield from target_consequences(connection, config, table, context)
+        except psycopg2.Error as problem:
+            raise error_of(problem, "look at the target", dsn) from None
+        finally:
+            connection.close()
 
     def open(self, config: OutputSettings, session: OutputSession) -> None:
         """Connect, take the task's checkpoint row, and look at the tables that are known."""

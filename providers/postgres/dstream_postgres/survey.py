@@ -63,14 +63,15 @@ def survey(dsn: str, tables: Sequence[Table], publication: str, slot: str) -> Ma
 
     connection = connect(dsn, connect_timeout=_CONNECT_SECONDS)
     try:
-        return _survey(connection, tables, publication, slot)
+        return look_at(connection, tables, publication, slot)
     except psycopg2.Error as problem:
         raise error_of(problem, "look at the tables", dsn) from None
     finally:
         connection.close()
 
 
-def _survey(connection: Any, tables: Sequence[Table], publication: str, slot: str) -> Mapping[Table, Surveyed]:
+def look_at(connection: Any, tables: Sequence[Table], publication: str, slot: str) -> Mapping[Table, Surveyed]:
+    """The tables that exist. Raises psycopg2.Error."""
     published = {Table(*row) for row in rows(connection, _PUBLISHED, (publication,))}
     if not rows(connection, _SLOT, (slot,)):
         published = set()

@@ -122,6 +122,15 @@ class Target:
             if present.required and name not in stream.key and (column is None or column.nullable):
                 self._alter(table, f"ALTER COLUMN {quote(name)} DROP NOT NULL")
 
+    def existing(self, stream: str) -> tuple[Table, TargetTable | None]:
+        """The name of the table that the rows of a stream go to, and the table if it exists. Raises InvalidError."""
+        table = self._name(stream)
+        return table, self._read(table)
+
+    def type_of(self, column: Column) -> str:
+        """The type of a column that is created for one that the input describes."""
+        return declared_type(column, self._has_type)
+
     def forget(self) -> None:
         """Inspect all tables again: their changes have been rolled back."""
         self._known.clear()

@@ -23,6 +23,7 @@ Standard output belongs to the protocol; print and log to standard error. The pr
 
 from dstream_sdk.catalog import Catalog
 from dstream_sdk.channel import UNKNOWN, WITHHELD, encode, log, write_all
+from dstream_sdk.consequence import Consequence, Finding, Prior
 from dstream_sdk.durations import Duration
 from dstream_sdk.errors import (
     ConflictError,
@@ -51,10 +52,12 @@ __all__ = [
     "Catalog",
     "Column",
     "ConflictError",
+    "Consequence",
     "Deferred",
     "DeniedError",
     "Duration",
     "Envelope",
+    "Finding",
     "HostGone",
     "Input",
     "InputSession",
@@ -64,6 +67,7 @@ __all__ = [
     "Output",
     "OutputSession",
     "PlanContext",
+    "Prior",
     "Provider",
     "ProviderError",
     "Released",

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from dstream_sdk.channel import LineReader, Writer, encode, log, widen
 from dstream_sdk.checkpoint_pacer import CheckpointPacer, Position
+from dstream_sdk.consequence import Consequence, Finding
 from dstream_sdk.errors import ProviderError, Stopped
 from dstream_sdk.handshake import refuse
 from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
@@ -40,6 +41,16 @@ class Input(Generic[C]):
 
         One process calls it for many tasks: if it `discovers`, from several threads at the same time. Pure unless
         `discovers`; reading an unknown setting ends the call with the answer "deferred".
+        """
+        return ()
+
+    def consequences(self, config: C, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Return what happens to the data, and what apply and run would fail on, as the server is now.
+
+        Called after `plan`, unless the user asked for a plan that reads nothing. It may use the network, from several
+        threads at the same time, has 30 seconds together with `plan`, and changes nothing. `context.prior` is what was
+        recorded of the task. An exception is a warning that this could not be checked. A part that overrides this
+        announces the capability `consequences`.
         """
         return ()
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dstream_sdk.consequence import Prior
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -180,7 +182,9 @@ class Envelope(NamedTuple):
 
 class PlanContext(NamedTuple):
     """What `plan` may know besides its configuration: the task's name and, for an output, the input's
-    streams."""
+    streams. `assessed`: whether `consequences` is called as well, which is then given `prior`."""
 
     task: str = ""
     streams: tuple[Stream, ...] = ()
+    assessed: bool = False
+    prior: Prior = Prior()

@@ -14,6 +14,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from dstream_sdk import failpoints
 from dstream_sdk.channel import CONTROL_LIMIT, LineReader, Writer, encode, log, widen, write_all
+from dstream_sdk.consequence import Consequence, Finding
 from dstream_sdk.errors import ProviderError, SaidAll
 from dstream_sdk.handshake import refuse
 from dstream_sdk.json_numbers import loads
@@ -55,6 +56,16 @@ class Output(Generic[C]):
 
         One process calls it for many tasks: if it `discovers`, from several threads at the same time. Pure unless
         `discovers`.
+        """
+        return ()
+
+    def consequences(self, config: C, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Return what happens to the data, and what apply and run would fail on, as the server is now.
+
+        Called after `plan`, unless the user asked for a plan that reads nothing. It may use the network, from several
+        threads at the same time, has 30 seconds together with `plan`, and changes nothing. `context.prior` is what was
+        recorded of the task. An exception is a warning that this could not be checked. A part that overrides this
+        announces the capability `consequences`.
         """
         return ()
 

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dstream_sdk.channel import encode, unwrap, wrap
-from dstream_sdk.errors import Deferred, InvalidError
+from dstream_sdk.consequence import Consequence, Finding, Prior
+from dstream_sdk.errors import Deferred, InvalidError, ProviderError
 from dstream_sdk.handshake import refusal
 from dstream_sdk.input import Input
 from dstream_sdk.model import Notice, PlanContext, Released, Resource, Stream
 from dstream_sdk.output import Output, streams_of
 from dstream_sdk.settings import decode
+
+ASSESS = "assess"
+"""The member of a request that asks for consequences and findings."""
 
 
 def plan_answer(
@@ -22,8 +26,8 @@ def plan_answer(
 ) -> bytes:
     """Return the lines of the answer to `request`, joined: the objects and streams that `part` plans, and the status.
 
-    `request` has the members `task`, `config` and, for outputs, `streams`. Each line begins with `members`. An error
-    is an answer of one line.
+    `request` has the members `task`, `config` and, for outputs, `streams`; `assess` if consequences are asked for.
+    Each line begins with `members`. An error is an answer of one line.
     """
     try:
         return b"\n".join(encode({**members, **line}) for line in _lines(part, config, request))
@@ -34,10 +38,36 @@ def plan_answer(
 
 
 def _lines(part: Input[Any] | Output[Any], config: type[Any], request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    context = PlanContext(str(request.get("task") or ""), streams_of(request))
-    found: list[Any] = list(part.plan(decode(config, unwrap(request.get("config") or {})), context))
+    settings = decode(config, unwrap(request.get("config") or {}))
+    recorded = request.get(ASSESS)
+    context = PlanContext(str(request.get("task") or ""), streams_of(request), isinstance(recorded, Mapping))
+    found: list[Any] = list(part.plan(settings, context))
     yield from (_line(each) for each in found if isinstance(each, Resource | Stream))
-    yield _end(found)
+    end = _end(found)
+    if isinstance(recorded, Mapping):
+        end |= _assessed(part, settings, context._replace(prior=Prior.from_json(recorded)))
+    yield end
+
+
+def _assessed(part: Input[Any] | Output[Any], settings: Any, context: PlanContext) -> dict[str, Any]:
+    """Return the members `consequences` and `findings`; an error is a finding, and the objects are planned."""
+    found: list[Consequence | Finding] = []
+    try:
+        found.extend(part.consequences(settings, context))
+    except Deferred as deferred:
+        found.append(_unchecked(f"{', '.join(deferred.needs)} is known only after apply"))
+    except ProviderError as problem:
+        found.append(_unchecked(f"{problem.summary}: {problem.detail}" if problem.detail else problem.summary))
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it is no reason to plan nothing
+        found.append(_unchecked(f"{type(problem).__name__}: {problem}"))
+    return {
+        "consequences": [each.to_json() for each in found if isinstance(each, Consequence)],
+        "findings": [each.to_json() for each in found if isinstance(each, Finding)],
+    }
+
+
+def _unchecked(why: str) -> Finding:
+    return Finding("Consequences not checked", why, certain=False)
 
 
 _TIMED = ("create", "read", "update", "delete")

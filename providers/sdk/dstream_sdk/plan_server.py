@@ -1,7 +1,7 @@
 """Plan server: one process that answers `plan` for every task that uses the provider in one role.
 
-A part that does not discover answers one request after the other. One that discovers waits for a network, so that
-several threads answer.
+A part that neither discovers nor has consequences answers one request after the other. Another one waits for a
+network, so that several threads answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dstream_sdk.errors import InvalidError
 from dstream_sdk.handshake import refusal
 from dstream_sdk.input import Input
 from dstream_sdk.output import Output
-from dstream_sdk.plan_response import plan_answer
+from dstream_sdk.plan_response import ASSESS, plan_answer
 from dstream_sdk.request import parse_request
 from dstream_sdk.workers import Workers
 
@@ -34,7 +34,7 @@ class PlanServer:
             if not line.strip():
                 continue
             request = parse_request(line)
-            if self._part.discovers:
+            if self._part.discovers or ASSESS in request:
                 workers.add(request)
             else:
                 self._answer(request)

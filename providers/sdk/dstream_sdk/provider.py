@@ -53,6 +53,10 @@ class Provider:
         out: list[str] = ["checkpoint", "plans_many", "forks"] if self.input or self.output else []
         if (self.input and self.input.discovers) or (self.output and self.output.discovers):
             out.append("discovers")
+        if any(map(_assesses, (self.input, self.output))) or any(
+            overrides(kind, "contents") for kind in self.resources
+        ):
+            out.append("consequences")
         if self.output and self.output.stores_checkpoint:
             out.append("stores_checkpoint")
         if self.output and describes(self.output):
@@ -62,3 +66,9 @@ class Provider:
         if self.catalog is not None:
             out.append("describes")
         return out
+
+
+def _assesses(part: Input[Any] | Output[Any] | None) -> bool:
+    """Return whether a part has consequences of its own."""
+    base = Input if isinstance(part, Input) else Output
+    return part is not None and type(part).consequences is not base.consequences

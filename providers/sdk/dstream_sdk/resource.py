@@ -117,6 +117,13 @@ class ResourceType(Generic[C]):
         """
         return desired, ()
 
+    def contents(self, ctx: ResourceContext[C], prior: Object) -> Mapping[str, float] | None:
+        """Return how much data the object holds: `messages`, `rows`, `bytes`; None if it does not exist.
+
+        Asked of an object with `holds_data` that a plan destroys. Optional: capability `consequences`.
+        """
+        return {}
+
     def read_many(
         self, ctx: ResourceContext[C], objects: Sequence[tuple[Mapping[str, Any], Object | None]]
     ) -> Sequence[Object | None]:

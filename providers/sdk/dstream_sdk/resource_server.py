@@ -130,6 +130,9 @@ class Server:
                 prior = Object(_identity(request), {}, request.get("private"))
             kind.delete(ctx, prior)
             return {"status": "ok"}
+        if command == "contents":
+            held = kind.contents(ctx, prior or Object(_identity(request), {}, request.get("private")))
+            return {"status": "gone"} if held is None else {"status": "ok", "contents": dict(held)}
         if command == "plan":
             attributes, replace = kind.plan(ctx, prior, desired)
             return {"status": "ok", "attributes": wrap(attributes), "replace": list(replace)}

@@ -7,7 +7,7 @@ import pytest
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.providers import task_requirements
 from dstream.engine.providers.pool import ProviderPool
-from dstream.plugins import PlanSession, plan_session
+from dstream.plugins import PlanRequest, PlanSession, plan_session
 from tests.services.recorder.world import World, refused
 
 
@@ -38,14 +38,14 @@ def test_tasks_whose_providers_plan_in_processes_of_their_own_are_planned_a_few_
     most = 0
     derive = task_requirements.derive
 
-    def counted(*args: Any, **options: Any) -> Any:
+    def counted(*args: Any) -> Any:
         nonlocal most
-        running.append(options["task"])
+        running.append(args[3].task)
         most = max(most, len(running))
         try:
-            return derive(*args, **options)
+            return derive(*args)
         finally:
-            running.remove(options["task"])
+            running.remove(args[3].task)
 
     monkeypatch.setattr(ProviderPool, "plan_session", lambda pool, spec: None)
     monkeypatch.setattr(task_requirements, "derive", counted)
@@ -65,9 +65,9 @@ def test_a_plan_that_fails_leaves_no_process_and_queries_no_further_task(
         sessions.append(session)
         start(session, *args)
 
-    def asked(session: PlanSession, **options: Any) -> Any:
-        queried.append(options["task"])
-        return ask(session, **options)
+    def asked(session: PlanSession, request: PlanRequest) -> Any:
+        queried.append(request.task)
+        return ask(session, request)
 
     monkeypatch.setattr(PlanSession, "__init__", started)
     monkeypatch.setattr(PlanSession, "derive", asked)
@@ -78,7 +78,7 @@ def test_a_plan_that_fails_leaves_no_process_and_queries_no_further_task(
     assert sessions and not any(session._thread.is_alive() for session in sessions)
     assert len(queried) < 400
     with pytest.raises(DiagnosticsError, match="session closed"):
-        sessions[0].derive(task="late", config_json={})
+        sessions[0].derive(PlanRequest("late", {}))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from dstream.diagnostics import DiagnosticsError
-from dstream.plugins import ProviderInfo, derive
+from dstream.plugins import PlanRequest, ProviderInfo, derive
 
 pytestmark = pytest.mark.processes
 
@@ -13,8 +13,8 @@ INFO = ProviderInfo(2, "p", "1", frozenset({"output"}))
 TIMED = """echo '{{"resource":{{"type":"queue","key":"Q","timeouts":{}}}}}'; echo '{{"status":"done"}}'"""
 
 
-def ask(binary, **given):
-    return derive(binary, INFO, task="t", role="output", config_json={"a": 1}, **given)
+def ask(binary, *, timeout=30.0, **given):
+    return derive(binary, INFO, "output", PlanRequest("t", {"a": 1}, **given), timeout=timeout)
 
 
 def test_objects_and_streams_are_read(shell):
@@ -82,7 +82,7 @@ def test_an_unknown_value_defers(shell):
 def test_any_other_answer_is_an_error_with_the_end_of_stderr(shell, body, summary):
     with pytest.raises(DiagnosticsError) as problem:
         patience = 1 if summary == "No response from provider" else 60
-        ask(shell(f"echo 'password is hunter2' >&2\n{body}"), timeout=patience, redact=["hunter2"])
+        ask(shell(f"echo 'password is hunter2' >&2\n{body}"), timeout=patience, redact=("hunter2",))
     (diagnostic,) = problem.value.diagnostics
     assert diagnostic.summary == summary
     assert "password is (sensitive value)" in diagnostic.detail
@@ -93,11 +93,11 @@ def test_diagnostics_of_the_provider_are_passed_on_without_secrets(shell):
     found = '{"summary":"Bad hunter2","detail":"d","path":"config.a"},{"summary":"Two"}'
     form = f'{{"status":"error","diagnostics":[{found}]}}'
     with pytest.raises(DiagnosticsError) as problem:
-        ask(shell(f"echo '{form}'; exit 1"), redact=["hunter2"])
+        ask(shell(f"echo '{form}'; exit 1"), redact=("hunter2",))
     assert [each.summary for each in problem.value.diagnostics] == ["Bad (sensitive value)", "Two"]
     assert "config.a" in problem.value.diagnostics[0].detail
 
 
 def test_a_version_1_provider_is_never_asked(shell):
     with pytest.raises(ValueError, match="version 1"):
-        derive(shell(""), ProviderInfo(1, "p", "", frozenset()), task="t", role="output", config_json={})
+        derive(shell(""), ProviderInfo(1, "p", "", frozenset()), "output", PlanRequest("t", {}))

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from dstream.diagnostics import DiagnosticsError
-from dstream.plugins import PlanSession, ProviderInfo
+from dstream.plugins import PlanRequest, PlanSession, ProviderInfo
 
 pytestmark = pytest.mark.processes
 
@@ -57,7 +57,7 @@ def together(session, *tasks, **more):
 
     def ask(task):
         try:
-            found[task] = session.derive(task=task, config_json={}, streams=[], **more)
+            found[task] = session.derive(PlanRequest(task, {}, [], **more))
         except DiagnosticsError as problem:
             found[task] = problem
 
@@ -136,7 +136,7 @@ def alone(task):
     end(task)
 """
     session = plans(serve, alone)
-    found = together(session, "a", "bad", "c", redact=["hunter2"])
+    found = together(session, "a", "bad", "c", redact=("hunter2",))
     (problem,) = found.pop("bad").diagnostics
     assert problem.summary == "Unexpected provider exit"
     assert "password is (sensitive value)" in problem.detail

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from dstream_postgres.database import connect, error_of, rows
 from dstream_postgres.settings import Connection
+from dstream_sdk import ProviderError
 from dstream_sdk.pool import Pools
 
 _LOCK_PATIENCE = "SET lock_timeout = '30s'"
@@ -39,7 +40,9 @@ class Server:
             self.run("COMMIT")
         except BaseException:
             if not self._connection.closed:
-                self._connection.rollback()
+                # Not rollback(): in autocommit mode it takes this transaction for none, and leaves it open.
+                with suppress(ProviderError):
+                    self.run("ROLLBACK")
             raise
 
 

@@ -1,0 +1,343 @@
+"""What a plan reports of the data: from dstream, from the providers of a task, and of objects that are destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+import dstream_sdk as sdk
+from dstream.cli.render.concise import concise_lines
+from dstream.cli.render.document import plan_document
+from dstream.cli.render.markdown import markdown
+from dstream.cli.render.paint import Paint
+from dstream.cli.render.plan import plan_lines
+from dstream.consequences import Label
+from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity
+from dstream.plan import Plan, TaskChange
+from dstream.plan.reading import plan_from_json
+from dstream_state import Checkpoint
+from dstream_state.clock import now
+from dstream_state.codec import dumps, loads
+from dstream_state.task_store import StoredTask
+from tests.services.recorder.in_process import in_process
+from tests.services.recorder.world import World
+
+TASK = """
+task "{name}" {{
+  input {{
+    provider_path = "./bin/{input}"
+    config {{
+      rows = {rows}
+      password = sensitive("hunter-22")
+    }}
+  }}
+  output {{
+    provider_path = "./bin/out"
+    config {{ }}
+  }}
+}}
+"""
+Reported = list[sdk.Consequence | sdk.Finding]
+
+
+@dataclass(frozen=True)
+class Settings:
+    rows: int = 1
+    password: str = sdk.setting("", sensitive=True)
+
+
+@dataclass(frozen=True)
+class Box:
+    name: str
+    size: int = 1
+
+
+class Boxes(sdk.ResourceType[Settings]):
+    """Objects that are always there, and hold data."""
+
+    type, attributes, identity_attributes, holds_data = "box", Box, ("name",), True
+    replace = ("name", "size")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def read(self, ctx: Any, identity: Any, prior: Any) -> Any:
+        return None if prior is None else sdk.Object(identity, prior.attributes)
+
+    def create(self, ctx: Any, desired: Any, intent: Any) -> sdk.Object:
+        return sdk.Object({"name": desired["name"]}, desired)
+
+    def delete(self, ctx: Any, prior: Any) -> None:
+        """Nothing to delete."""
+
+    def contents(self, ctx: Any, prior: Any) -> Any:
+        return self.source.contents()
+
+
+class In(sdk.Input[Settings]):
+    """Reports what its source is set to."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def plan(self, config: Settings, context: Any) -> Any:
+        yield from (sdk.Stream(name, ("id",)) for name in self.source.streams)
+        yield sdk.Resource("box", "b", {"name": "b", "size": config.rows})
+
+    def consequences(self, config: Settings, context: sdk.PlanContext) -> Iterable[Any]:
+        self.source.seen.append(context.prior)
+        yield from self.source.reports(config, context)
+
+    def run(self, config: Settings, session: Any) -> None:
+        session.emit({})
+
+
+class Out(sdk.Output[Settings]):
+    """An output of an earlier version, which has no consequences."""
+
+    def write(self, lines: list[bytes]) -> None:
+        """Keep nothing."""
+
+
+class Source:
+    """What the input reports, and what it was given."""
+
+    def __init__(self) -> None:
+        self.streams = ["orders"]
+        self.seen: list[sdk.Prior] = []
+        self.reports: Callable[[Settings, sdk.PlanContext], Iterable[Any]] = lambda _config, _context: ()
+        self.contents: Callable[[], Any] = lambda: {"messages": 0}
+
+
+class Tasks(World):
+    """A world with tasks of the input `in`, or `other`, and of the output `out`."""
+
+    source: Source
+
+    def text(self, rows: int = 1, name: str = "copy", input: str = "in") -> str:
+        return TASK.format(name=name, rows=rows, input=input)
+
+    def write(self, text: str, *, config: str = "") -> None:
+        (self.folder / "dstream.hcl").write_text(text)
+
+    def change(self, text: str) -> Plan:
+        """Plan another configuration."""
+        self.write(text)
+        return self.plan()
+
+    def store(self, name: str, position: dict[str, Any]) -> None:
+        """Store a checkpoint, as a run does."""
+        with self.operation().backend.task(name).acquire("test") as lease:
+            lease.store(Checkpoint(position, name, {}, now()))
+
+    def refused(self, **options: Any) -> tuple[Diagnostic, ...]:
+        with pytest.raises(DiagnosticsError) as found:
+            self.plan(**options)
+        return found.value.diagnostics
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Iterator[Tasks]:
+    made = Tasks(tmp_path)
+    source = made.source = Source()
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+
+    def provider(name: str, part: Any) -> sdk.Provider:
+        return sdk.Provider(name, "1", resources=[Boxes(source)], **{part[0]: part[1](source)})
+
+    programs = {
+        "in": lambda _life: provider("in", ("input", In)),
+        "other": lambda _life: provider("other", ("input", In)),
+        "out": lambda _life: provider("out", ("output", lambda _source: Out())),
+    }
+    for name in programs:
+        (folder / name).write_text(f"#!/bin/false\n{name}\n")
+        (folder / name).chmod(0o755)
+    with in_process({str(folder / name): make for name, make in programs.items()}):
+        yield made
+
+
+def only(plan: Plan) -> TaskChange:
+    (found,) = plan.tasks
+    return found
+
+
+def text_of(plan: Plan) -> str:
+    return "\n".join(plan_lines(plan, Paint(enabled=False)))
+
+
+def test_what_a_provider_reports_is_in_each_form_of_the_plan_with_breaking_ones_on_top(tasks: Tasks) -> None:
+    tasks.source.reports = lambda _config, _context: [
+        sdk.Consequence("snapshot", "orders is read", rows=1200, bytes=3_400_000, stream="orders"),
+        sdk.Consequence("moonshine", "the moon is full", "breaking", "twice a month", hours=3.25, fix="wait"),
+        sdk.Consequence("schema", "a column is new", "forward-only"),
+    ]
+    plan = tasks.change(tasks.text())
+    text = text_of(plan)
+    top = text.index(
+        "Breaking consequences:\n\n  ! task.copy: the moon is full (3.2 h)\n      twice a month\n      Fix: wait"
+    )
+    assert top < text.index("dstream will perform") < text.index("  # task.copy will be created")
+    assert "  # breaking, moonshine: the moon is full (3.2 h)\n  # forward-only, schema: a column is new" in text
+    assert "  # non-breaking, snapshot: orders is read (1,200 rows, 3.4 MB)" in text
+    assert text.endswith("Tasks: 1 to add. Consequences: 1 breaking, 1 forward-only, 1 non-breaking.")
+    shown = markdown(plan_document(plan))
+    assert shown.index("#### Breaking consequences: 1") < shown.index("#### Create")
+    assert "the moon is full (3.2 h)" in shown and "orders is read (1,200 rows, 3.4 MB)" in shown
+    assert "\n".join(concise_lines(plan, Paint(enabled=False))).startswith("  ! task.copy: the moon is full")
+    form = loads(dumps(plan.to_json()), "plan")
+    assert form["summary"]["consequences"] == {"breaking": 1, "forward-only": 1, "non-breaking": 1}
+    (task,) = form["task_changes"]
+    assert task["consequences"][0] == {
+        "kind": "moonshine", "label": "breaking", "summary": "the moon is full", "detail": "twice a month",
+        "stream": None, "source": "task.copy.input", "numbers": {"hours": 3.25}, "fix": "wait",
+    }  # fmt: skip
+    again = plan_from_json(form)
+    assert again.tasks[0].consequences == plan.tasks[0].consequences
+    assert text_of(again) == text
+    for each in (*form["task_changes"], *form["resource_changes"]):
+        del each["consequences"]
+    assert only(plan_from_json(form)).consequences == ()  # a plan of an earlier version
+
+
+def test_a_provider_is_given_checkpoint_and_settings_of_the_applied_task_without_its_secrets(tasks: Tasks) -> None:
+    tasks.apply(tasks.text())
+    assert tasks.source.seen == [sdk.Prior()]
+    tasks.store("copy", {"n": 7})
+    tasks.change(tasks.text(rows=2))
+    prior = tasks.source.seen[-1]
+    assert (prior.applied, prior.checkpoint, prior.config) == (True, {"n": 7}, {"rows": 1})
+    assert prior.streams == ("orders",)
+    assert prior.checkpoint_age is not None and prior.checkpoint_age < 600
+    moved = "moved {\n  from = task.copy\n  to   = task.other\n}\n"
+    plan = tasks.change(tasks.text(name="other") + moved)
+    assert tasks.source.seen[-1].checkpoint == {"n": 7}
+    assert any(each.kind == "resume" and "of task.copy" in each.text for each in only(plan).consequences)
+    tasks.change(tasks.text(input="other"))
+    assert tasks.source.seen[-1].checkpoint is None
+    assert tasks.source.seen[-1].applied
+
+
+def test_dstream_itself_reports_what_becomes_of_checkpoint_streams_and_the_running_task(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kinds(plan: Plan) -> list[tuple[str, str, Label]]:
+        return [(each.kind, each.text, each.label) for each in only(plan).consequences]
+
+    tasks.apply(tasks.text())
+    assert kinds(tasks.change(tasks.text(rows=2))) == []  # it never ran
+    tasks.store("copy", {"n": 7})
+    assert kinds(tasks.change(tasks.text())) == []  # nothing changes
+    found = kinds(tasks.change(tasks.text(rows=2)))
+    assert [kind for kind, _, _ in found] == ["resume", "duplicate"]
+    assert found[1][1] == "what was delivered after the last stored checkpoint is delivered again"
+    tasks.source.streams = ["orders", "people"]
+    assert ("streams", "people is delivered from the next run on", Label.NON_BREAKING) in kinds(tasks.plan())
+    tasks.source.streams = ["people"]
+    assert ("streams", "orders is no longer delivered", Label.FORWARD_ONLY) in kinds(tasks.plan())
+    replaced = kinds(tasks.change(tasks.text(input="other")))
+    assert replaced[0] == ("reread", "the task starts over from the beginning of its source", Label.BREAKING)
+    assert kinds(tasks.change("")) == [("resume", "no more data is delivered", Label.FORWARD_ONLY)]
+    tasks.write(tasks.text(rows=2))
+    view = tasks.operation().backend.task("copy").read()
+    assert view.holder is not None
+    held = replace(view.holder, host="elsewhere", released=False)
+    monkeypatch.setattr(StoredTask, "read", lambda _self: replace(view, holder=held))
+    tasks.source.streams = ["orders"]
+    restart = only(tasks.plan()).consequences[0]
+    assert (restart.kind, restart.fix) == ("restart", "dstream stop copy, then dstream run copy")
+
+
+def test_what_a_provider_reports_of_a_kind_replaces_what_dstream_has_to_say(tasks: Tasks) -> None:
+    tasks.apply(tasks.text())
+    tasks.store("copy", {"n": 7})
+    tasks.source.reports = lambda _config, context: [
+        sdk.Consequence("resume", f"continues after record {context.prior.checkpoint['n']}")
+    ]
+    found = only(tasks.change(tasks.text(rows=2))).consequences
+    assert [each.text for each in found if each.kind == "resume"] == ["continues after record 7"]
+
+
+def test_all_findings_are_reported_together_at_their_place_with_the_fix(tasks: Tasks) -> None:
+    tasks.source.reports = lambda _config, _context: [
+        sdk.Finding("Rows missing", "there are none", "INSERT some", path="config.rows"),
+        sdk.Finding("Not allowed", "the role may not read", "GRANT SELECT"),
+        sdk.Finding("Slow", "it is slow", certain=False),
+    ]
+    tasks.write(tasks.text())
+    first, second, third = sorted(tasks.refused(), key=lambda each: each.severity)
+    assert (first.summary, first.detail) == ("Rows missing", "there are none\nFix: INSERT some")
+    lines = (tasks.folder / "dstream.hcl").read_text().splitlines()
+    assert first.subject is not None and "rows = 1" in lines[first.subject.start.line - 1]
+    assert second.subject is not None and "./bin/in" in lines[second.subject.start.line - 1]
+    assert (second.address, third.severity) == ("task.copy.input", Severity.WARNING)
+    report = tasks.drift()  # also where the configuration is not planned for an apply
+    assert [each.summary for each in report.diagnostics] == ["Rows missing", "Not allowed", "Slow"]
+    assert report.exit_code == 1
+
+
+def test_a_plan_that_reads_nothing_asks_nothing_and_says_so(tasks: Tasks) -> None:
+    tasks.source.reports = lambda _config, _context: [sdk.Finding("Not allowed")]
+    tasks.write(tasks.text())
+    plan = tasks.plan(refresh=False)
+    assert tasks.source.seen == []
+    assert "  # What happens to the data is not checked (-refresh=false)" in text_of(plan)
+    assert only(plan_from_json(loads(dumps(plan.to_json()), "plan"))).unassessed == only(plan).unassessed
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [sdk.DeniedError("Could not connect", "no route"), ValueError("no route"), sdk.Deferred("config.rows")],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_server_that_cannot_be_asked_is_a_warning_and_what_was_found_before_is_kept(
+    tasks: Tasks, problem: Exception
+) -> None:
+    def reports(_config: Any, _context: Any) -> Iterator[Any]:
+        yield sdk.Consequence("capacity", "there is room")
+        raise problem
+
+    tasks.source.reports = reports
+    plan = tasks.change(tasks.text())
+    assert [each.summary for each in plan.diagnostics] == ["Consequences not checked"]
+    assert [each.text for each in only(plan).consequences] == ["there is room"]
+
+
+def test_an_unchanged_task_is_shown_only_for_what_is_breaking(tasks: Tasks) -> None:
+    tasks.apply(tasks.text())
+    tasks.source.reports = lambda _config, _context: [sdk.Consequence("retention", "enough time is left", hours=90)]
+    assert "retention" not in text_of(tasks.plan())
+    assert only(tasks.plan()).consequences[0].kind == "retention"
+    tasks.source.reports = lambda _config, _context: [sdk.Consequence("retention", "the log ends", "breaking", hours=1)]
+    text = text_of(tasks.plan())
+    assert "Breaking consequences:\n\n  ! task.copy: the log ends (1.0 h left)" in text
+    assert text.endswith("No changes. The real objects match the configuration. Consequences: 1 breaking.")
+
+
+def test_how_much_data_an_object_holds_is_shown_where_it_is_destroyed(tasks: Tasks) -> None:
+    tasks.apply(tasks.text())
+    tasks.source.contents = lambda: {"messages": 1, "bytes": 2048}
+    address = 'task.copy.input.box["b"]'
+
+    def loss(plan: Plan) -> list[Any]:
+        found = next(each for each in plan.to_json()["resource_changes"] if each["address"] == address)
+        return [(each["kind"], each["label"], each["numbers"]) for each in found["consequences"]]
+
+    replaced = tasks.change(tasks.text(rows=2))
+    assert loss(replaced) == [("loss", "breaking", {"messages": 1, "bytes": 2048})]
+    assert f"  ! {address}: the data in it is destroyed (2.0 kB, 1 message)" in text_of(replaced)
+    assert loss(tasks.plan(destroy=True)) == loss(tasks.change("")) == loss(replaced)
+    tasks.source.contents = lambda: {"messages": 0}
+    assert loss(tasks.plan()) == [("loss", "non-breaking", {"messages": 0})]
+    for silent in (None, {}):
+        tasks.source.contents = lambda silent=silent: silent
+        assert loss(tasks.plan()) == []
+    tasks.source.contents = lambda: {"messages": -1}
+    assert loss(tasks.plan()) == []
+    assert loss(tasks.plan(refresh=False)) == []
