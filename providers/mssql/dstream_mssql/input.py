@@ -6,7 +6,18 @@ from collections.abc import Iterable
 
 from dstream_mssql.selection import keys_of, patterns_of
 from dstream_mssql.settings import InputSettings
-from dstream_sdk import Input, InputSession, InvalidError, Notice, PlanContext, Released, Resource, Stream
+from dstream_sdk import (
+    Consequence,
+    Finding,
+    Input,
+    InputSession,
+    InvalidError,
+    Notice,
+    PlanContext,
+    Released,
+    Resource,
+    Stream,
+)
 
 
 class SqlServerInput(Input[InputSettings]):
@@ -40,6 +51,14 @@ class SqlServerInput(Input[InputSettings]):
             yield from cdc_resources(config, target_of(config.connection_string).database, instances)
         for table in tables:
             yield Stream(str(table), tuple(keys.get(table.folded, ())))
+
+    def consequences(self, config: InputSettings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Report where each table continues, how long its changes are kept, and what would fail; nothing if the server
+        is not to be queried (`discover = false`)."""
+        if config.discover:
+            from dstream_mssql.consequences import consequences
+
+            yield from consequences(config, context)
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         """Connect, read the catalog, and decide where each table resumes."""

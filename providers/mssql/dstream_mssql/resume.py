@@ -10,15 +10,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dstream_mssql.catalog import Instance, Source, check_key
-from dstream_mssql.lsn import to_hex
-from dstream_mssql.position import TablePosition
+from dstream_mssql import statements
+from dstream_mssql.catalog import Catalog, Instance, Source, check_key
+from dstream_mssql.database import Database
+from dstream_mssql.lsn import from_bytes, to_bytes, to_hex
+from dstream_mssql.position import Position, TablePosition
 from dstream_mssql.reader import TableReader, lost
 from dstream_mssql.settings import InputSettings
 from dstream_sdk import log
 
 REREAD = -1
 """In position of a change table's number: the table is to be read again."""
+
+
+def database_gap(database: Database, position: Position, catalog: Catalog, captured: int) -> str | None:
+    """Return why a database does not have all changes after a checkpoint, None if it seems to. Raises ProviderError."""
+    if (position.guid, position.database.lower()) != (catalog.guid, catalog.database.lower()):
+        return (
+            f"the connection leads to another database ({catalog.database}, {catalog.guid}) than the checkpoint's "
+            f"({position.database}, {position.guid}), or SET NEW_BROKER gave it another identity"
+        )
+    if position.lsn > captured and captured:
+        return (
+            f"the database is captured up to {to_hex(captured)}, before the checkpoint {to_hex(position.lsn)}: "
+            "it was restored, or CDC was enabled again"
+        )
+    if position.lsn and catalog.cdc:
+        # A restored database assigns the LSNs of lost transactions again.
+        found = database.rows(statements.ENTRY, to_bytes(position.lsn))
+        if found and from_bytes(found[0][0]) != position.lsn:
+            return (
+                f"the database has no transaction {to_hex(position.lsn)}, up to which the checkpoint was captured: "
+                "it was restored to an earlier state, or a failover lost transactions"
+            )
+    return None
 
 
 def resume_position(

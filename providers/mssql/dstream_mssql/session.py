@@ -13,11 +13,11 @@ from dstream_mssql.database import Database, connect, target_of
 from dstream_mssql.errors import Lost, reached
 from dstream_mssql.follower import Follower, Track
 from dstream_mssql.health_checks import HealthChecks
-from dstream_mssql.lsn import from_bytes, to_bytes, to_hex
+from dstream_mssql.lsn import from_bytes
 from dstream_mssql.names import Table
 from dstream_mssql.poll_schedule import PollSchedule
 from dstream_mssql.position import Position, TablePosition
-from dstream_mssql.resume import REREAD, readers_of, resume_position
+from dstream_mssql.resume import REREAD, database_gap, readers_of, resume_position
 from dstream_mssql.retry import FIRST_PAUSE, LONGEST_PAUSE, retry_transient
 from dstream_mssql.selection import keys_of, parse_list, patterns_of
 from dstream_mssql.settings import InputSettings
@@ -226,24 +226,9 @@ class Session:
         return Track(reader, position, schedule, successors)
 
     def _check_database(self, database: Database, position: Position, catalog: Catalog, captured: int) -> None:
-        if (position.guid, position.database.lower()) != (catalog.guid, catalog.database.lower()):
-            self._gap(
-                f"the connection leads to another database ({catalog.database}, {catalog.guid}) than the checkpoint's "
-                f"({position.database}, {position.guid}), or SET NEW_BROKER gave it another identity"
-            )
-        elif position.lsn > captured and captured:
-            self._gap(
-                f"the database is captured up to {to_hex(captured)}, before the checkpoint {to_hex(position.lsn)}: "
-                "it was restored, or CDC was enabled again"
-            )
-        elif position.lsn and catalog.cdc:
-            # A restored database assigns the LSNs of lost transactions again.
-            found = database.rows(statements.ENTRY, to_bytes(position.lsn))
-            if found and from_bytes(found[0][0]) != position.lsn:
-                self._gap(
-                    f"the database has no transaction {to_hex(position.lsn)}, up to which the checkpoint was captured: "
-                    "it was restored to an earlier state, or a failover lost transactions"
-                )
+        reason = database_gap(database, position, catalog, captured)
+        if reason is not None:
+            self._gap(reason)
 
     def _gap(self, reason: str) -> None:
         if self._config.on_gap == "fail":

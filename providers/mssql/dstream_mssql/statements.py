@@ -12,6 +12,14 @@ DATABASE = (
     " FROM sys.databases AS d WHERE d.name = DB_NAME()"
 )
 """By name, because in Azure SQL Database DB_ID() differs from the id in sys.databases."""
+MEMBERSHIP = "SELECT USER_NAME(), IS_SRVROLEMEMBER(N'sysadmin'), IS_MEMBER(N'db_owner')"
+MAY_SELECT = "SELECT HAS_PERMS_BY_NAME(@P1, N'OBJECT', N'SELECT')"
+IN_ROLE = "SELECT IS_MEMBER(@P1)"
+ROWS_AND_PAGES = (
+    "SELECT s.object_id, s.row_count, s.used_page_count FROM sys.dm_db_partition_stats AS s WHERE s.index_id < 2"
+)
+"""Of heaps and clustered indexes; requires VIEW DATABASE STATE."""
+ROWS = "SELECT p.object_id, p.rows FROM sys.partitions AS p WHERE p.index_id < 2"
 EDITION = "SELECT CAST(SERVERPROPERTY(N'EngineEdition') AS int)"
 TABLES = (
     "SELECT t.object_id, s.name, t.name, t.is_tracked_by_cdc FROM sys.tables AS t"

@@ -180,6 +180,11 @@ def _extended_properties(session: Session) -> list[tuple[Any, ...]]:
     return out
 
 
+def _partitions(session: Session) -> list[tuple[Any, ...]]:
+    tables = [one for one in session.database.tables.values() if session.sees(one)]
+    return [(one.object_id, int(bool(one.key)), 1, len(one.rows), 1 + len(one.rows) // 100) for one in tables]
+
+
 def _scan_sessions(session: Session) -> list[tuple[Any, ...]]:
     return [(number, iso(at), iso(at), 0, 0, 0) for at, number in session.database.cdc.scans]
 
@@ -257,6 +262,16 @@ _VIEWS: dict[str, tuple[str, View, str]] = {
             " error_message nvarchar(1024)"
         ),
         _errors,
+        "view database state",
+    ),
+    "sys.partitions": (
+        "object_id int, index_id int, partition_number int, rows bigint, used_page_count bigint",
+        _partitions,
+        "",
+    ),
+    "sys.dm_db_partition_stats": (
+        "object_id int, index_id int, partition_number int, row_count bigint, used_page_count bigint",
+        _partitions,
         "view database state",
     ),
     "sys.dm_db_log_stats": ("database_id int, log_end_lsn nvarchar(24)", _log_stats, "view database state"),
