@@ -15,6 +15,7 @@ from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import complaints
 from dstream_state import NO_TIMEOUTS, TIMED, Timeouts
 
+ASSESS_SECONDS = 30.0
 LONGEST_SECONDS = 365 * 24 * 3600
 """The most seconds that a provider can be given for one change."""
 
@@ -31,6 +32,11 @@ class PlanRequest(Struct, frozen=True):
     """What is recorded of the task, so that the answer has consequences; only for providers with that capability."""
     redact: tuple[str, ...] = ()
     """Secrets that no message may repeat."""
+
+    @property
+    def extra_seconds(self) -> float:
+        """How much longer than usual the answer may take: consequences are asked of a server."""
+        return 0.0 if self.assess is None else ASSESS_SECONDS
 
     def members(self) -> dict[str, Any]:
         """Return the members of the wire form that describe the task."""

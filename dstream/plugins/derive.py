@@ -26,7 +26,9 @@ def derive(
         raise ValueError(f"{binary.name} speaks version 1, which has no derivation")
     opening = {"command": "plan", "protocol": PROTOCOL, "role": role, **request.members()}
     redactor = Redactor(request.redact)
-    conversation = converse(begin_binary(binary).result(), encode(opening), timeout=timeout, redactor=redactor)
+    conversation = converse(
+        begin_binary(binary).result(), encode(opening), timeout=timeout + request.extra_seconds, redactor=redactor
+    )
     return _parse(binary.name, conversation, timeout, redactor)
 
 

@@ -33,10 +33,10 @@ _END_SECONDS = 5.0
 class _Open:
     """A request without an answer yet; neither a result nor an error means that the process ended before it."""
 
-    __slots__ = ("answer", "answered", "deadline", "error", "result")
+    __slots__ = ("answer", "answered", "deadline", "error", "extra", "result")
 
-    def __init__(self, answer: PlanAnswer, deadline: float) -> None:
-        self.answer, self.deadline = answer, deadline
+    def __init__(self, answer: PlanAnswer, deadline: float, extra: float) -> None:
+        self.answer, self.deadline, self.extra = answer, deadline, extra
         self.answered = threading.Event()
         self.result: Derivation | None = None
         self.error: DiagnosticsError | None = None
@@ -94,7 +94,7 @@ class PlanSession:
 
     def _send(self, request: PlanRequest) -> _Open | None:
         """Send a request; return None if the process has ended."""
-        sent = _Open(PlanAnswer(self._binary.name, self._redactor), float("inf"))
+        sent = _Open(PlanAnswer(self._binary.name, self._redactor), float("inf"), request.extra_seconds)
         with self._lock:
             if self._closing:
                 problem = failure("Provider session closed", f"{self._binary.name} takes no more requests.")
@@ -150,7 +150,7 @@ class PlanSession:
             unsent, self._unsent = self._unsent, []
             now = time.monotonic()
             for request in self._open.values():
-                request.deadline = min(request.deadline, now + self._timeout)
+                request.deadline = min(request.deadline, now + self._timeout + request.extra)
             deadline = min((each.deadline for each in self._open.values()), default=float("inf"))
         if unsent:
             exchange.put(b"".join(unsent))

@@ -9,7 +9,7 @@ from dstream.consequences import UNITS, Consequence, Label, label_counts
 from dstream.plan import Plan
 
 TITLE = "Breaking consequences"
-_SAYS = {"resume": {"bytes": " behind", "hours": " old"}, "retention": {"bytes": " left", "hours": " left"}}
+_QUALIFIERS = {"resume": {"bytes": " behind", "hours": " old"}, "retention": {"bytes": " left", "hours": " left"}}
 """What a number is, for kinds where the unit alone does not tell."""
 _STYLES = {Label.BREAKING: ("bold", "red"), Label.FORWARD_ONLY: ("yellow",), Label.NON_BREAKING: ("dim",)}
 
@@ -42,7 +42,7 @@ def consequence_lines(found: Iterable[Consequence], paint: Paint) -> Iterator[st
 
 def sentence(each: Consequence) -> str:
     """Return the summary of a consequence with its numbers."""
-    known = _SAYS.get(each.kind, {})
+    known = _QUALIFIERS.get(each.kind, {})
     numbers = [_amount(unit, each.numbers[unit]) + known.get(unit, "") for unit in UNITS if unit in each.numbers]
     numbers += (f"{value:,} {unit}" for unit, value in each.numbers.items() if unit not in UNITS)
     return f"{each.text} ({', '.join(numbers)})" if numbers else each.text

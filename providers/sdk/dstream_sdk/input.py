@@ -48,7 +48,7 @@ class Input(Generic[C]):
         """Return what happens to the data, and what apply and run would fail on, as the server is now.
 
         Called after `plan`, unless the user asked for a plan that reads nothing. It may use the network, from several
-        threads at the same time, has 30 seconds together with `plan`, and changes nothing. `context.prior` is what was
+        threads at the same time, has 25 seconds, and changes nothing. `context.prior` is what was
         recorded of the task. An exception is a warning that this could not be checked. A part that overrides this
         announces the capability `consequences`.
         """

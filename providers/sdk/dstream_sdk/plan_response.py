@@ -5,6 +5,7 @@ Nothing is written before the plan is complete.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from dstream_sdk.settings import decode
 
 ASSESS = "assess"
 """The member of a request that asks for consequences and findings."""
+ASSESS_SECONDS = 25.0
+"""How long they are waited for. The host allows 30 seconds more for a request that asks for them."""
 
 
 def plan_answer(
@@ -50,16 +53,28 @@ def _lines(part: Input[Any] | Output[Any], config: type[Any], request: Mapping[s
 
 
 def _assessed(part: Input[Any] | Output[Any], settings: Any, context: PlanContext) -> dict[str, Any]:
-    """Return the members `consequences` and `findings`; an error is a finding, and the objects are planned."""
-    found: list[Consequence | Finding] = []
-    try:
-        found.extend(part.consequences(settings, context))
-    except Deferred as deferred:
-        found.append(_unchecked(f"{', '.join(deferred.needs)} is known only after apply"))
-    except ProviderError as problem:
-        found.append(_unchecked(f"{problem.summary}: {problem.detail}" if problem.detail else problem.summary))
-    except Exception as problem:  # noqa: BLE001 - whatever it is, it is no reason to plan nothing
-        found.append(_unchecked(f"{type(problem).__name__}: {problem}"))
+    """Return the members `consequences` and `findings`; an error is a finding, and the objects are planned.
+
+    A server that does not answer in time is left behind with its thread: what was found until then is reported.
+    """
+    reported: list[Consequence | Finding] = []
+
+    def ask() -> None:
+        try:
+            reported.extend(part.consequences(settings, context))
+        except Deferred as deferred:
+            reported.append(_unchecked(f"{', '.join(deferred.needs)} is known only after apply"))
+        except ProviderError as problem:
+            reported.append(_unchecked(f"{problem.summary}: {problem.detail}" if problem.detail else problem.summary))
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it is no reason to plan nothing
+            reported.append(_unchecked(f"{type(problem).__name__}: {problem}"))
+
+    reporting = threading.Thread(target=ask, name="consequences", daemon=True)
+    reporting.start()
+    reporting.join(ASSESS_SECONDS)
+    found = list(reported)
+    if reporting.is_alive():
+        found.append(_unchecked(f"the server did not answer within {ASSESS_SECONDS:g} s"))
     return {
         "consequences": [each.to_json() for each in found if isinstance(each, Consequence)],
         "findings": [each.to_json() for each in found if isinstance(each, Finding)],

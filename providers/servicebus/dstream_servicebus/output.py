@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from dstream_sdk import ConflictError, Output, OutputSession, PlanContext, Resource, Stream
+from dstream_sdk import ConflictError, Consequence, Finding, Output, OutputSession, PlanContext, Resource, Stream
 from dstream_servicebus.planning import entities_of, naming_of, resources
 from dstream_servicebus.settings import OutputSettings
 
@@ -36,6 +36,14 @@ class ServiceBusOutput(Output[OutputSettings]):
 
             return by_program(config, names)
         return resources(config, names)
+
+    def consequences(self, config: OutputSettings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Report how full the entities are, and what managing and using them would fail on."""
+        if config.by_resource_manager:  # its rights are those of the resource manager, which the plan of objects needs
+            return ()
+        from dstream_servicebus.consequences import consequences
+
+        return consequences(config, entities_of(config, context.task, context.streams))
 
     def open(self, config: OutputSettings, session: OutputSession) -> None:
         """Check that the entities exist, if the credentials allow it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from dstream_state import Checkpoint
 from dstream_state.clock import now
 from dstream_state.codec import dumps, loads
 from dstream_state.task_store import StoredTask
+from tests.events import PATIENCE
 from tests.services.recorder.in_process import in_process
 from tests.services.recorder.world import World
 
@@ -307,6 +310,32 @@ def test_a_server_that_cannot_be_asked_is_a_warning_and_what_was_found_before_is
     plan = tasks.change(tasks.text())
     assert [each.summary for each in plan.diagnostics] == ["Consequences not checked"]
     assert [each.text for each in only(plan).consequences] == ["there is room"]
+
+
+def test_a_server_that_does_not_answer_holds_up_no_plan(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def reports(_config: Any, _context: Any) -> Iterator[Any]:
+        yield sdk.Consequence("capacity", "there is room")
+        asked.set()
+        over.wait(PATIENCE)
+
+    tasks.source.reports = reports
+    monkeypatch.setattr(threading.Thread, "join", partialmethod(_join_asking, asked))
+    plan = tasks.change(tasks.text())
+    over.set()
+    assert [each.detail for each in plan.diagnostics] == ["the server did not answer within 25 s"]
+    assert [each.text for each in only(plan).consequences] == ["there is room"]
+
+
+def _join_asking(
+    thread: threading.Thread, asked: threading.Event, timeout: float | None = None, *, join: Any = threading.Thread.join
+) -> None:
+    """Join a thread; that of consequences is left as soon as it waits for its server."""
+    if thread.name == "consequences":
+        asked.wait(PATIENCE)
+    else:
+        join(thread, timeout)
 
 
 def test_an_unchanged_task_is_shown_only_for_what_is_breaking(tasks: Tasks) -> None:

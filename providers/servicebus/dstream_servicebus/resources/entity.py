@@ -54,6 +54,10 @@ class EntityType(ResourceType[Connection]):
         """Delete an entity."""
         raise NotImplementedError
 
+    def measure(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> dict[str, float]:
+        """Return what an entity holds, by unit. Raises ResourceNotFoundError."""
+        raise NotImplementedError
+
     def every(self, client: ServiceBusAdministrationClient) -> Iterable[tuple[Mapping[str, Any], Any]]:
         """Yield the names and properties of all entities."""
         raise NotImplementedError
@@ -165,6 +169,18 @@ class EntityType(ResourceType[Connection]):
             return
         except Exception as problem:  # noqa: BLE001 - sorted by of_entities
             raise of_entities(problem, f"delete the {self.noun} {prior.identity['name']}") from None
+
+    def contents(self, ctx: ResourceContext[Connection], prior: Object) -> Mapping[str, float] | None:
+        """Return how many messages and bytes the entity holds, or None if it does not exist."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        client = self._client(ctx, prior.identity)
+        try:
+            return self.measure(client, prior.identity)
+        except ResourceNotFoundError:
+            return None
+        except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+            raise of_entities(problem, f"read the {self.noun} {prior.identity['name']}") from None
 
     def find(self, ctx: ResourceContext[Connection], intent: str) -> Object | None:
         """Return the entity of the namespace whose UserMetadata has the intent."""

@@ -68,6 +68,11 @@ class Queue(EntityType):
         """Delete the queue."""
         client.delete_queue(str(at["name"]))
 
+    def measure(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> dict[str, float]:
+        """Return the messages and bytes in the queue, dead letters included."""
+        found = client.get_queue_runtime_properties(str(at["name"]))
+        return {"messages": found.total_message_count or 0, "bytes": found.size_in_bytes or 0}
+
     def every(self, client: ServiceBusAdministrationClient) -> Iterable[tuple[Mapping[str, Any], Any]]:
         """Yield all queues."""
         for found in client.list_queues():

@@ -65,6 +65,11 @@ class Subscription(EntityType):
         """Delete the subscription."""
         client.delete_subscription(str(at["topic"]), str(at["name"]))
 
+    def measure(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> dict[str, float]:
+        """Return the messages in the subscription, dead letters included."""
+        found = client.get_subscription_runtime_properties(str(at["topic"]), str(at["name"]))
+        return {"messages": found.total_message_count or 0}
+
     def every(self, client: ServiceBusAdministrationClient) -> Iterable[tuple[Mapping[str, Any], Any]]:
         """Yield the subscriptions of all topics."""
         for topic in client.list_topics():

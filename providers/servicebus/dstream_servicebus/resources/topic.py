@@ -62,6 +62,10 @@ class Topic(EntityType):
         """Delete the topic."""
         client.delete_topic(str(at["name"]))
 
+    def measure(self, client: ServiceBusAdministrationClient, at: Mapping[str, Any]) -> dict[str, float]:
+        """Return the bytes in the topic, which are those of its subscriptions."""
+        return {"bytes": client.get_topic_runtime_properties(str(at["name"])).size_in_bytes or 0}
+
     def every(self, client: ServiceBusAdministrationClient) -> Iterable[tuple[Mapping[str, Any], Any]]:
         """Yield all topics."""
         for found in client.list_topics():
