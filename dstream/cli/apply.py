@@ -127,7 +127,7 @@ def apply_tasks(
         lock_timeout=lock_timeout,
         auto_approve=auto_approve,
         stop_tasks=False,
-        allow_data_loss=False,
+        allow_data_loss=(),
         json=False,
         color=color,
         concise=False,
@@ -144,6 +144,7 @@ def carry_out(
     from dstream.cli.render.diagnostics import diagnostics_text
     from dstream.cli.render.progress import PlainProgress, applied_summary, progress_for
     from dstream.engine.apply.apply import ApplyOptions, apply
+    from dstream.engine.apply.consent import Consent
     from dstream.stopping import Stop, on_signals
 
     paint = paint_for(sys.stdout, color=settings["color"])
@@ -156,10 +157,14 @@ def carry_out(
 
         events = Events()
     progress = PlainProgress(events) if events is not None else progress_for(paint, sys.stdout)
+    try:
+        consent = Consent.read(settings["allow_data_loss"])
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="-allow-data-loss") from None
     approval = Approval(
         paint,
         auto=settings["auto_approve"],
-        allow_data_loss=settings["allow_data_loss"],
+        consent=consent,
         show=events.planned if events is not None else None,
         before=progress.pause,
         sources=operation.config.sources,

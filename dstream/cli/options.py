@@ -36,7 +36,15 @@ def json_requested(args: Sequence[str]) -> bool:
 
 
 class Option(click.Option):
-    """An option that help lists once, with one dash: `-var NAME=VALUE`, `-refresh[=false]`."""
+    """An option that help lists once, with one dash: `-var NAME=VALUE`, `-refresh[=false]`.
+
+    With `bare`, its value is optional: the option alone stands for this value.
+    """
+
+    def __init__(self, *args: Any, bare: str | None = None, **settings: Any) -> None:
+        """Take the arguments of click, and the value of the option alone."""
+        super().__init__(*args, **settings)
+        self.bare = bare
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the names as they are written, and the text."""
@@ -47,7 +55,8 @@ class Option(click.Option):
         shown = ", ".join(names)
         if self.is_flag:
             return (f"{shown}[=false]" if self.default is True and self.secondary_opts else shown), record[1]
-        return f"{shown} {self.make_metavar(ctx)}", record[1]
+        value = self.make_metavar(ctx)
+        return (f"{shown} {value}" if self.bare is None else f"{shown}[={value}]"), record[1]
 
 
 class _WithHelp(click.Command):
@@ -106,6 +115,12 @@ class Command(_WithHelp):
             root = ctx.find_root().info_name
             ctx.fail(f"-chdir stands before the command: {root} {moved.partition('=')[0]}=DIR {ctx.info_name}")
         opposites: dict[str, str] = {}
+        bare = {
+            name: each.bare
+            for each in self.params
+            if isinstance(each, Option) and each.bare is not None
+            for name in each.opts
+        }
         for parameter in self.params:
             if isinstance(parameter, click.Option) and parameter.is_flag and parameter.secondary_opts:
                 for name in parameter.opts:
@@ -118,6 +133,10 @@ class Command(_WithHelp):
             match = _FLAG_VALUE.fullmatch(arg)
             if match and match["name"] in opposites:
                 arg = match["name"] if match["value"] == "true" else opposites[match["name"]]
+            if arg.removesuffix("=true") in bare:
+                arg = f"{arg.removesuffix('=true')}={bare[arg.removesuffix('=true')]}"
+            elif arg.endswith("=false") and arg.removesuffix("=false") in bare:
+                continue
             rewritten.append(arg)
         try:
             return super().parse_args(ctx, list(rewritten))
@@ -212,7 +231,7 @@ class ApplySettings(TypedDict):
     lock_timeout: str
     auto_approve: bool
     stop_tasks: bool
-    allow_data_loss: bool
+    allow_data_loss: tuple[str, ...]
     json: bool
     color: bool
     concise: bool
@@ -223,7 +242,13 @@ def apply_options(function: F) -> F:
     function = flag("color", default=True, help="Use colour on a terminal (default).")(function)
     function = concise_option(function)
     function = flag("json", help="Write the plan and the outcome as JSON lines.")(function)
-    function = flag("allow-data-loss", help="Without a prompt: also destroy objects that hold data.")(function)
+    function = option(
+        "allow-data-loss",
+        metavar="ADDRESS",
+        multiple=True,
+        bare="*",
+        help="Without a prompt: also destroy what holds data at this address; without ADDRESS, all of it.",
+    )(function)
     function = flag("stop-tasks", help="Stop runs on this machine whose tasks change.")(function)
     return flag("auto-approve", help="Do not ask for approval.")(function)
 

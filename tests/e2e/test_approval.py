@@ -12,13 +12,15 @@ import signal, sys, threading
 from types import SimpleNamespace
 from dstream.cli.render.approval import Approval
 from dstream.cli.render.paint import paint_for
+from dstream.engine.apply.consent import Consent
 
 # A thread takes the signal, as it may happen to any: what waits in the main one is not woken.
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 plan = SimpleNamespace(changes=(), diagnostics=(), destroy=False)
 try:
-    print("taken as", Approval(paint_for(sys.stdout), auto=False, allow_data_loss=False, show=lambda plan: None)(plan))
+    approval = Approval(paint_for(sys.stdout), auto=False, consent=Consent(), show=lambda plan: None)
+    print("taken as", approval(plan))
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -6,9 +6,10 @@ import select
 import sys
 from collections.abc import Callable, Mapping
 
-from dstream.cli.render.paint import Paint, say, say_lines, say_text
+from dstream.cli.render.paint import Paint, say, say_lines, say_prose, say_text
 from dstream.cli.render.plan import plan_lines
 from dstream.cli.render.terminal import put, short
+from dstream.engine.apply.consent import Consent, flags
 from dstream.plan import Plan
 
 _LOOK = 0.2
@@ -23,7 +24,7 @@ class Approval:
         paint: Paint,
         *,
         auto: bool,
-        allow_data_loss: bool,
+        consent: Consent,
         show: Callable[[Plan], None] | None = None,
         before: Callable[[], None] = lambda: None,
         sources: Mapping[str, str] | None = None,
@@ -41,7 +42,7 @@ class Approval:
         self._saved = saved
         self._paint = paint
         self._auto = auto
-        self._allow_data_loss = allow_data_loss
+        self._consent = consent
         self._show = show or self._as_text
         self._before = before
         self.refusal = "Nothing was changed."
@@ -50,18 +51,20 @@ class Approval:
         """Show the plan and return whether it is approved."""
         self._before()
         self._show(plan)
-        losing = [change.address for change in plan.changes if change.loses_data]
+        refused = self._consent.refused(plan)
+        for sentence in self._consent.unused(plan):
+            say_prose(f"Warning: {sentence}", stream=sys.stderr)
         if self._auto or self._saved:
-            if not losing or self._allow_data_loss:
+            if not refused:
                 return True
             if self._auto or not sys.stdin.isatty():
-                other = "" if self._saved else ", or run without -auto-approve to be prompted"
+                other = "" if self._saved else ". Or run without -auto-approve to be prompted"
                 self.refusal = (
-                    f"Nothing was changed: the plan destroys data ({', '.join(losing)}). "
-                    f"To allow that, add -allow-data-loss{other}."
+                    f"Nothing was changed: the plan destroys data ({', '.join(refused)}). "
+                    f"To allow that, add {flags(refused)}{other}."
                 )
                 return False
-            say(f"This destroys data: {', '.join(map(short, losing))}.")
+            say(f"This destroys data: {', '.join(map(short, refused))}.")
         if not sys.stdin.isatty():
             self.refusal = "Nothing was changed: approval needs a terminal. To approve without one, add -auto-approve."
             return False
