@@ -154,30 +154,40 @@ def upsert_one(table: TargetTable, row: Row) -> bytes:
     )  # fmt: skip
 
 
-def replace_fixed(table: TargetTable, row: Row) -> bytes:
+def replace_fixed(table: TargetTable, row: Row, *, moved: bool) -> bytes:
     """Delete a row and insert it again if a column that SQL cannot assign gets another value.
 
-    That is an identity column which is GENERATED ALWAYS. Columns that were not sent keep their values.
+    That is an identity column which is GENERATED ALWAYS. Columns that were not sent keep their values, and so do those
+    of the key, unless such a column of the key has changed: `moved`.
     """
     sent = {column.name: column for column in columns_of(row, table)}
+    kept = () if moved or row.old_key_data is None else row.key_columns
     columns = [column for column in table.columns.values() if not column.generated]
     values = [
         literal(bytes(row.data[column.name]), column, table, column.name in row.json_nulls)
         + f"::{column.type}".encode()
-        if column.name in sent
+        if column.name in sent and column.name not in kept
         else b"gone." + quote(column.name).encode()
         for column in columns
     ]
     differ = b" OR ".join(
         f"t.{quote(column.name)} IS DISTINCT FROM ".encode() + value
         for column, value in zip(columns, values, strict=True)
-        if column.always and column.name in sent
+        if column.always and column.name in sent and column.name not in kept
     )
-    where = _by_keys(table, [row.old_key_data or row.key_data]) + b" AND (" + differ + b")"
+    where = _by_keys(table, [row.old_key_data or row.key_data])
+    if not moved:
+        where += b" AND (" + differ + b")"
     return (
         f"WITH gone AS (DELETE FROM {table.only} AS t WHERE ".encode() + where
         + f" RETURNING t.*) {_into(table, columns)} SELECT ".encode() + b", ".join(values) + b" FROM gone"
     )  # fmt: skip
+
+
+def _moved(table: TargetTable, row: Row) -> bool:
+    """Whether a column of the key that SQL cannot assign has changed."""
+    old = row.old_key_data or row.key_data
+    return any(table.columns[name].always and bytes(row.key_data[name]) != bytes(old[name]) for name in row.key_columns)
 
 
 def one(table: TargetTable, row: Row) -> bytes:
@@ -191,9 +201,12 @@ def one(table: TargetTable, row: Row) -> bytes:
     if not row.key_columns or row.keyless:
         return insert(table, [row])
     before = b""
-    if any(column.always for column in columns_of(row, table)):
-        before = replace_fixed(table, row) + b"; "
-        if any(table.columns[name].always for name in row.key_columns):
+    moved = _moved(table, row)
+    if not row.unchanged and not table.arbiter(row.key_columns):
+        return upsert_one(table, row)  # it deletes and inserts
+    if moved or any(column.always and column.name not in row.key_columns for column in columns_of(row, table)):
+        before = replace_fixed(table, row, moved=moved) + b"; "
+        if moved:
             row = replace(row, old_key=None, old_key_data=None)  # it has its new key by now
     if row.unchanged:
         return before + update_one(table, row)
@@ -224,7 +237,7 @@ def update_one(table: TargetTable, row: Row) -> bytes:
 
 
 def exchange(table: TargetTable, rows: Sequence[Row]) -> bytes:
-    """Give rows with the same columns other keys, all at the same time."""
+    """Give rows with the same columns other keys, in one statement. Rows with fixed columns are deleted and inserted."""
     columns = columns_of(rows[0], table)
     keys = [table.columns[name] for name in rows[0].key_columns]
     names = {column.name: f"c{number}" for number, column in enumerate(columns)}
@@ -232,13 +245,18 @@ def exchange(table: TargetTable, rows: Sequence[Row]) -> bytes:
     listed = []
     for number, row in enumerate(rows):
         listed.append(_tuple(row, columns, table, cast=number == 0, more=[(row.old_key_data or row.key_data, keys)]))
-    changed, _ = _changes(columns, (), names, "d")
+    source = b"(VALUES " + b", ".join(listed) + f") AS d ({', '.join((*names.values(), *old.values()))})".encode()
+    where = " WHERE " + " AND ".join(f"t.{quote(name)} = d.{alias}" for name, alias in old.items())
+    if not table.fixed:
+        changed, _ = _changes(columns, (), names, "d")
+        return f"UPDATE {table.only} AS t SET {changed} FROM ".encode() + source + where.encode()
+    every = [column for column in table.columns.values() if not column.generated]
+    values = [f"d.{names[each.name]}" if each.name in names else f"t.{quote(each.name)}" for each in every]
+    aliases = ", ".join(f"v{number}" for number in range(len(every)))
     return (
-        f"UPDATE {table.only} AS t SET {changed} FROM (VALUES ".encode()
-        + b", ".join(listed)
-        + f") AS d ({', '.join((*names.values(), *old.values()))}) WHERE ".encode()
-        + " AND ".join(f"t.{quote(name)} = d.{alias}" for name, alias in old.items()).encode()
-    )
+        f"WITH gone ({aliases}) AS (DELETE FROM {table.only} AS t USING ".encode() + source
+        + f"{where} RETURNING {', '.join(values)}) {_into(table, every)} SELECT {aliases} FROM gone".encode()
+    )  # fmt: skip
 
 
 def delete_equal(table: TargetTable, row: Row) -> bytes:

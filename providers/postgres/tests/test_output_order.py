@@ -131,6 +131,39 @@ def test_identity_columns_that_are_always_generated_take_the_values_of_the_sourc
     assert rows(database, "k") == [(8, "x")]
 
 
+def test_keys_change_where_columns_are_always_generated(database: Database):
+    keys = ("PRIMARY KEY (id, part)", "PRIMARY KEY (id, part) DEFERRABLE", "CHECK (true)")
+    cases = [(key, fixed) for key in keys for fixed in (("id",), ("part",), ("n",), ("id", "n"))]
+    changes = []
+    for number, (key, fixed) in enumerate(cases):
+        always = {name: "GENERATED ALWAYS AS IDENTITY" if name in fixed else "" for name in ("id", "part", "n")}
+        columns = ", ".join(f"{name} int NOT NULL {always[name]}" for name in always)
+        database.execute(f"CREATE TABLE t{number} ({columns}, v text, taken int UNIQUE, {key})")
+        database.execute(
+            f"INSERT INTO t{number} OVERRIDING SYSTEM VALUE"
+            " VALUES (1, 10, 100, 'a', 1), (2, 20, 200, 'b', 2), (3, 30, 300, 'c', 3), (4, 40, 400, 'd', 4)"
+        )
+
+        def moved(old: tuple[int, int], new: tuple[int, int], table: str = f"public.t{number}", **more: Any) -> Any:
+            own = {"Key": {"id": new[0], "part": new[1]}, "OldKey": {"id": old[0], "part": old[1]}}
+            unchanged = {} if "v" in more else {"Unchanged": ["v"]}
+            return change("Update", {**own["Key"], **more}, table, **own, **unchanged)
+
+        moves = [
+            moved((1, 10), (1, 11), n=100, v="A", taken=1),
+            moved((2, 20), (5, 20), n=200, taken=2),
+            moved((3, 30), (4, 40), n=301, v="C", taken=3),
+            moved((4, 40), (3, 30), n=401, v="D", taken=4),
+        ]
+        changes += moves if "DEFERRABLE" in key else moves[:2]
+    assert apply(database, *changes) == []
+    kept = [(3, 30, 300, "c", 3), (4, 40, 400, "d", 4)]
+    exchanged = [(3, 30, 401, "D", 4), (4, 40, 301, "C", 3)]
+    for number, (key, _) in enumerate(cases):
+        rest = exchanged if "DEFERRABLE" in key else kept
+        assert rows(database, f"t{number}") == [(1, 11, 100, "A", 1), *rest, (5, 20, 200, "b", 2)], cases[number]
+
+
 def test_columns_that_the_target_computes_are_left_to_it(database: Database):
     database.execute("CREATE TABLE t (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED)")
     assert apply(database, *(change("Insert", {"id": key, "v": key, "twice": 0}) for key in range(20))) == []
