@@ -4,7 +4,8 @@ Rows are inserted in transactions of one size after the other: 100, 1, 100,000. 
 them from a slot that was copied from before them, in alternating order, each as whole processes, start-up included:
 `dstream run --until-idle` into a file, the input alone writing to nowhere, and `pg_recvlogical` to nowhere, twice: the
 second time is the control. Before the rounds each side reads once, to warm up, and the lines are counted. The result of
-a size is the median of the rounds' ratios of `dstream run` to `pg_recvlogical`.
+a size is the median of the rounds' ratios of `dstream run` to `pg_recvlogical`, by the clock; above it stands what each
+process took of the processor in the last round.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from benchmarks.postgres_processes import Processes
 from benchmarks.postgres_writer import TABLE
 from tests.services.postgres import EmbeddedPostgres
 from tests.services.postgres_programs import installations
@@ -156,13 +158,18 @@ def compare(server: EmbeddedPostgres, rows: int, rounds: int, size: int) -> floa
     for number in range(rounds + 1):
         copies(server, *sides)
         order = list(sides) if number % 2 else list(reversed(sides))
-        taken = {side: sides[side]() for side in order}
+        taken, used = {}, {}
+        for side in order:
+            with Processes(server) as used[side]:
+                taken[side] = sides[side]()
         drop(server, *sides)
         if not number:
             continue  # to warm up
         ratios.append(taken["theirs"] / taken["ours"])
         rates = " ".join(f"{rows / taken[side]:9,.0f} rows/s" for side in ("ours", "alone", "theirs"))
         print(f"{number:<6} {rates} {ratios[-1]:6.2f} {taken['theirs'] / taken['control']:8.2f}", flush=True)
+    for side in ("ours", "theirs"):
+        print(f"{side}: {used[side].by_row(rows)}")
     drop(server, "origin")
     print(f"median ratio {median(ratios):.2f} (target: at least {TARGETS.get(size, 0.9)})", flush=True)
     return median(ratios)

@@ -3,7 +3,8 @@
 A source and two targets in one server. In each round a workload is written to the source while neither side runs; then
 each side applies all of it, one after the other, in alternating order: `dstream run --until-idle` as a process, and
 the subscription from ENABLE until its worker has confirmed the end of the log. Both targets are compared with the
-source at the end. The result is the median ratio of the rates, by workload.
+source at the end. The result is the median ratio of the rates, by workload; above it stands what each process took of
+the processor in the last round.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.postgres_processes import Processes
 from tests.services.postgres import EmbeddedPostgres
 
 PROGRAM = Path(sys.executable).parent / "dstream"
@@ -160,11 +162,16 @@ def main() -> int:
                     sides.native()
                 sides.write(kind, given.rows, first)
                 order: list[Callable[[], float]] = [sides.ours, sides.native]
-                taken = {side.__name__: side() for side in (order if number % 2 else order[::-1])}
+                taken, used = {}, {}
+                for side in order if number % 2 else order[::-1]:
+                    with Processes(server) as used[side.__name__]:
+                        taken[side.__name__] = side()
                 first += given.rows
                 ratios.append(taken["native"] / taken["ours"])
                 rates = f"{given.rows / taken['ours']:9,.0f} rows/s {given.rows / taken['native']:9,.0f} rows/s"
                 print(f"{kind:20} {number + 1:5} {rates} {ratios[-1]:6.2f}", flush=True)
+            for name, processes in used.items():
+                print(f"{name}: {processes.by_row(given.rows)}")
             missed += median(ratios) < target
             print(f"{kind:20} median ratio {median(ratios):.2f} (target: at least {target})", flush=True)
         sides.check()
