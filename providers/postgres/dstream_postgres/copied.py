@@ -1,21 +1,23 @@
 """Copied: compiled per table, it turns rows of COPY's text format into the bytes of envelope lines.
 
-A row is its fields, separated by tabs and ended by a newline. Backslashes escape what a field may not hold, and `\\N`
-is NULL. Most rows hold no backslash: their fields are taken as they are.
+A row is its fields, separated by tabs. Backslashes escape what a field may not hold, and `\\N` is NULL. Most rows are
+read many at a time (`together`), those that need more one by one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from dstream_postgres.encoder import JSON_NULL, Encoder, Form, form_of, json_text
+from dstream_postgres.together import compile_together
 
-Rows = Callable[[Sequence[bytes], bytes, int, bytes], list[bytes]]
-"""(rows, position prefix, sequence number before the first row, line end) -> lines."""
+Rows = Callable[[bytes, int, bytes, int, bytes], bytes]
+"""(rows separated by line breaks, their number, position prefix, sequence number before the first row, line end) ->
+lines."""
 
 _EXPRESSIONS = {
     Form.RAW: "{v}",
@@ -37,10 +39,23 @@ def unescape(field: bytes) -> bytes:
 
 def compile_rows(encoder: Encoder) -> Rows:
     """The function that makes lines of the operation Read out of the rows of one table."""
+    each = compile_each(encoder)
+    if not encoder.columns:
+        return each
+    together = compile_together(encoder)
+
+    def rows(block: bytes, count: int, at: bytes, n: int, end: bytes) -> bytes:
+        return together(block, count, at, n, end) or each(block, count, at, n, end)
+
+    return rows
+
+
+def compile_each(encoder: Encoder) -> Rows:
+    """The same function, which reads every row by itself."""
     forms = [form_of(column.type_oid) for column in encoder.columns]
     names = range(len(forms))
-    unpack = ", ".join(f"v{at}" for at in names) + ","
-    plain, escaped = [f"{unpack} = row[:-1].split(TAB)"], [f"{unpack} = row[:-1].split(TAB)"]
+    unpack = "".join(f"v{at}, " for at in names) + "= row.split(TAB)" if forms else "pass"
+    plain, escaped = [unpack], [unpack]
     nulls = [f"v{at} is JSON_NULL" for at in names if forms[at] is Form.JSON]
     for at, form in enumerate(forms):
         value = _EXPRESSIONS[form].replace("{v}", f"v{at}")
@@ -51,10 +66,10 @@ def compile_rows(encoder: Encoder) -> Rows:
             escaped.append(f"    if BACKSLASH in v{at}: v{at} = unescape(v{at})")
         escaped.append(f"    v{at} = {value}")
     source = [
-        "def rows(found, at, n, end):",
+        "def rows(block, count, at, n, end):",
         "    out = []",
         "    append = out.append",
-        "    for row in found:",
+        "    for row in block.split(LINE):",
         "        n += 1",
         "        if BACKSLASH in row:",
         *("            " + line for line in escaped),
@@ -68,10 +83,11 @@ def compile_rows(encoder: Encoder) -> Rows:
             f"            append(line('Read', [{values}], at + b'%08d' % n + end))",
             "            continue",
         ]
-    source += [f"        append(join(({encoder.pieces('Read')}, b'%08d' % n, end)))", "    return out"]
+    source += [f"        append(join(({encoder.arguments('Read')}, b'%08d' % n, end)))", "    return join(out)"]
     scope: dict[str, Any] = {
         "BACKSLASH": b"\\",
         "JSON_NULL": JSON_NULL,
+        "LINE": b"\n",
         "N": b"\\N",
         "TAB": b"\t",
         "dumps": orjson.dumps,

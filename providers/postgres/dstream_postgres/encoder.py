@@ -184,16 +184,6 @@ class Encoder:
             parts.append(self._names[at] + b":" + value)
         return b"{" + b",".join(parts) + b"}" if parts else None
 
-    def around(self, operation: str) -> list[bytes]:
-        """The text behind the object `data`, up to the position: all of it without a key, else in pieces around the
-        values of the key."""
-        out = []
-        text = self._heads[operation][1:]
-        for count, at in enumerate(self.key_at):
-            out.append(text + (b"," if count else b',"Key":{') + self._names[at] + b":")
-            text = b""
-        return [*out, text + (b"}" if self.key_at else b"") + b',"Position":"']
-
     def _compile(self) -> dict[str, Any]:
         reads = []
         for at, column in enumerate(self.columns):
@@ -221,7 +211,7 @@ class Encoder:
                 for read in reads
                 for line in read
             ]
-            source.append(f"    return join(({self.pieces(operation)}, b'%08d' % n, end))")
+            source.append(f"    return join(({self.arguments(operation)}, b'%08d' % n, end))")
         source.append("def values(b, p):")
         source += [
             "    " + line.replace("{unchanged}", "").replace("{json_null}", "pass  # ")
@@ -240,23 +230,27 @@ class Encoder:
         exec(compile("\n".join(source), f"<encoder of {self.table!r}>", "exec"), scope)  # noqa: S102 - see above
         return scope
 
-    def pieces(self, operation: str) -> str:
-        """Source text: the arguments of a join that makes a line of the values v0, v1, ... and of `at`, the position's
-        prefix, up to the sequence number."""
-        out: list[str] = []
+    def pieces(self, operation: str) -> list[bytes | int]:
+        """What a line is made of, in turn: constant text, and numbers of columns, whose values stand there.
+
+        The last is the text in front of the position.
+        """
+        out: list[bytes | int] = []
         text = b'{"data":{'
         for at, name in enumerate(self._names):
-            out.append(repr(text + (b"," if at else b"") + name + b":"))
-            out.append(f"v{at}")
-            text = b""
-        text += self._heads[operation]
+            out += (text + name + b":", at)
+            text = b","
+        text = (text if not self._names else b"") + self._heads[operation]
         if self.key_at:
             text += b',"Key":{'
-            for count, at in enumerate(self.key_at):
-                out.append(repr(text + (b"," if count else b"") + self._names[at] + b":"))
-                out.append(f"v{at}")
-                text = b""
-            text += b"}"
-        out.append(repr(text + b',"Position":"'))
-        out.append("at")
-        return ", ".join(out)
+            for at in self.key_at:
+                out += (text + self._names[at] + b":", at)
+                text = b","
+            text = b"}"
+        return [*out, text + b',"Position":"']
+
+    def arguments(self, operation: str) -> str:
+        """Source text: the arguments of a join that makes a line of the values v0, v1, ... and of `at`, the position's
+        prefix, up to the sequence number."""
+        pieces = self.pieces(operation)
+        return ", ".join([f"v{piece}" if isinstance(piece, int) else repr(piece) for piece in pieces] + ["at"])

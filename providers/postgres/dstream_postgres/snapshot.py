@@ -28,10 +28,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dstream_postgres import rendered
 from dstream_postgres.catalog import TableShape
 from dstream_postgres.columns import attributes_of, stream_of
-from dstream_postgres.copied import Rows, compile_rows
+from dstream_postgres.copied import compile_rows
+from dstream_postgres.copyout import copy_out
 from dstream_postgres.database import rows
 from dstream_postgres.encoder import Encoder
 from dstream_postgres.lsn import parse_lsn, position_prefix
@@ -42,8 +42,6 @@ from dstream_sdk import InputSession, ProviderError, log
 from dstream_sdk.errors import Stopped
 from dstream_sdk.snapshot import TableSnapshot as ChunkedRows
 
-_BATCH = 1000
-"""Rows that are encoded and emitted together."""
 _PATIENCE = 0.05
 _TOGETHER = 100
 """Tables that are marked by one checkpoint."""
@@ -159,17 +157,17 @@ class SnapshotReader:
         # for the stream. The filter is the server's own text, from its catalog.
         source = unread.table.sql if unread.member.partitioned else "ONLY " + unread.table.sql
         condition = f" WHERE {unread.member.row_filter}" if unread.member.row_filter else ""
-        query = rendered.command(encoder, source + condition)
-        sink = _Sink(chunks, (rendered.complete_rows if query else compile_rows)(encoder), prefix)
-        if query is None:
-            query = f"COPY (SELECT {columns} FROM {source}{condition}) TO STDOUT"  # noqa: S608 - quoted
-        with self._connection.cursor() as cursor:
-            try:
-                cursor.copy_expert(query, sink)
-            except Stopped:
-                self._connection.close()  # it is within COPY
-                raise
-        sink.flush()
+        query = f"COPY (SELECT {columns} FROM {source}{condition}) TO STDOUT"  # noqa: S608 - quoted
+        encode = compile_rows(encoder)
+
+        def emit(block: bytes, count: int) -> None:
+            while count > chunks.left():
+                part = block.split(b"\n", left := chunks.left())
+                block, count = part.pop(), count - left
+                chunks.emit(encode(b"\n".join(part), left, prefix, chunks.rows, _END), left)
+            chunks.emit(encode(block, count, prefix, chunks.rows, _END), count)
+
+        copy_out(self._connection, query, emit, session.stop_fd)
         position = position.with_table(name, self._current)
         chunks.end(position.to_json())
         log(f"{name}: read {chunks.rows} rows")
@@ -188,28 +186,3 @@ class SnapshotReader:
                 warned = True
             if self._session.wait(_PATIENCE):
                 raise Stopped
-
-
-class _Sink:
-    """The target of COPY, which writes a row at a time: emits the rows in batches that end where a chunk does."""
-
-    def __init__(self, chunks: ChunkedRows, encode: Rows, prefix: bytes) -> None:
-        self._chunks = chunks
-        self._encode = encode
-        self._prefix = prefix
-        self._rows: list[bytes] = []
-        self._batch = min(_BATCH, chunks.left())
-
-    def write(self, row: bytes) -> None:
-        """Add a row. Raises Stopped after a batch, if the session is stopping."""
-        self._rows.append(row)
-        if len(self._rows) >= self._batch:
-            self.flush()
-
-    def flush(self) -> None:
-        """Emit the rows that were added since the last batch. Raises Stopped, if the session is stopping."""
-        if self._rows:
-            lines = self._encode(self._rows, self._prefix, self._chunks.rows, _END)
-            self._rows.clear()
-            self._chunks.emit(b"".join(lines), len(lines))
-            self._batch = min(_BATCH, self._chunks.left())

@@ -237,7 +237,7 @@ def update_one(table: TargetTable, row: Row) -> bytes:
 
 
 def exchange(table: TargetTable, rows: Sequence[Row]) -> bytes:
-    """Give rows with the same columns other keys, in one statement. Rows with fixed columns are deleted and inserted."""
+    """Give rows with the same columns other keys in one statement. Rows with fixed columns are deleted and inserted."""
     columns = columns_of(rows[0], table)
     keys = [table.columns[name] for name in rows[0].key_columns]
     names = {column.name: f"c{number}" for number, column in enumerate(columns)}

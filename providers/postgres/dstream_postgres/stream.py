@@ -17,7 +17,7 @@ from dstream_postgres import messages
 from dstream_postgres.copyboth import CopyBoth, Replication
 from dstream_postgres.database import rows
 from dstream_postgres.encoder import Encoder, Values
-from dstream_postgres.frames import Frames, readable
+from dstream_postgres.frames import Frames
 from dstream_postgres.lsn import format_lsn, parse_lsn, position_prefix
 from dstream_postgres.messages import (
     BEGIN,
@@ -35,6 +35,7 @@ from dstream_postgres.names import quote
 from dstream_postgres.origins import OriginFilter
 from dstream_postgres.position import Position
 from dstream_postgres.relations import Relations
+from dstream_postgres.wire import readable
 from dstream_sdk import InputSession, ProviderError
 from dstream_sdk.failpoints import armed, fault
 

@@ -11,7 +11,8 @@ import pytest
 
 from dstream_postgres.copyboth import CopyBoth, Replication
 from dstream_postgres.database import connect
-from dstream_postgres.frames import Frames, readable
+from dstream_postgres.frames import Frames
+from dstream_postgres.wire import readable
 from dstream_sdk import ProviderError, RetriableError
 from providers.postgres.tests.harness import Database
 from tests.events import until
