@@ -31,7 +31,7 @@ class Consent(Struct, frozen=True):
         return cls(addresses)
 
     def refused(self, plan: Plan) -> list[str]:
-        """Return the addresses of `plan` whose loss of data nobody allowed."""
+        """Return the addresses of `plan` whose loss of data is not allowed."""
         if ALL in self.addresses:
             return []
         return [each for each in losing(plan) if not any(within(each, allowed) for allowed in self.addresses)]
