@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dstream.engine.plan.plan_result import PlanOptions, PlanResult
     from dstream.engine.providers.pool import ProviderPool
     from dstream.engine.setup.operation import Operation, OperationInputs
+    from dstream.plan import Plan
 
 
 def write_plan_failure(found: tuple[Diagnostic, ...], _seconds: float) -> bool:
@@ -88,7 +89,7 @@ def command(
         inputs = untrusted_inputs(config, var, var_file, allow_env, allow_provider, state)
         found = plan_in_limits(inputs, PlanOptions(destroy, exclude=exclude, replace=replace), task, target)
         say_plan(found, form, paint_for(sys.stdout, color=color), {}, concise=concise)
-        return 2 if detailed_exitcode and found.has_changes else 0
+        return _exit_code(found, detailed=detailed_exitcode)
     if allow_env or allow_provider or state is not None:
         raise click.UsageError("-allow-env, -allow-provider and -state need -untrusted.")
     operation = open_configured(config, var, var_file, ask=input)
@@ -113,7 +114,14 @@ def command(
     say_plan(prepared.plan, form, paint, operation.config.sources, concise=concise)
     if out is not None and form == "text":
         say_prose(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
-    return 2 if detailed_exitcode and prepared.plan.has_changes else 0
+    return _exit_code(prepared.plan, detailed=detailed_exitcode)
+
+
+def _exit_code(plan: Plan, *, detailed: bool) -> int:
+    """Return 1 if a policy does not allow the plan, otherwise what `-detailed-exitcode` asks for."""
+    if not plan.allowed:
+        return 1
+    return 2 if detailed and plan.has_changes else 0
 
 
 def _save(

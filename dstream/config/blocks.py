@@ -197,6 +197,18 @@ class CheckBlock(Struct, frozen=True, eq=False):
     range: SourceRange
 
 
+class PolicyBlock(Struct, frozen=True, eq=False):
+    """`policy "NAME" { require { ... } }`: conditions that a plan must meet."""
+
+    name: str
+    requires: tuple[Condition, ...]
+    advisory: bool
+    """Whether a plan that does not meet it is applied, with a warning."""
+    time_zone: str | None
+    """The time zone of `plan.time`; None is UTC."""
+    range: SourceRange
+
+
 class Config(Struct, frozen=True):
     """A configuration: the blocks of all its files."""
 
@@ -215,3 +227,4 @@ class Config(Struct, frozen=True):
     imports: list[ImportBlock] = field(default_factory=list)
     removed: list[RemovedBlock] = field(default_factory=list)
     checks: list[CheckBlock] = field(default_factory=list)
+    policies: list[PolicyBlock] = field(default_factory=list)

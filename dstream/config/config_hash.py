@@ -25,6 +25,8 @@ def config_digest(config: Config) -> str:
     form: dict[str, Any] = {name: _form(getattr(config, name)) for name in _BLOCKS}
     for name in _LISTS:
         form[name] = sorted((_form(each) for each in getattr(config, name)), key=repr)
+    if config.policies:  # absent without policies: a plan saved by an earlier version keeps its digest
+        form["policies"] = sorted((_form(each) for each in config.policies), key=repr)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 

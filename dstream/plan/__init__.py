@@ -5,6 +5,7 @@ from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason
 from dstream.plan.decide import DecideOptions, Decision, TypeRules, decide, with_defaults
 from dstream.plan.differences import MISSING, Difference, changed_names, differences, has_unknown_part
 from dstream.plan.plan import Plan
+from dstream.plan.policy_check import PolicyCheck
 from dstream.plan.task_change import TaskChange
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DriftKind",
     "OutputChange",
     "Plan",
+    "PolicyCheck",
     "Reason",
     "TaskChange",
     "TypeRules",

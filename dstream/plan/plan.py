@@ -22,6 +22,7 @@ from dstream.lang.confinement import Withheld
 from dstream.lang.markers import is_fingerprint
 from dstream.plan.action import Action
 from dstream.plan.change import Attributes, Change, Drift, DriftKind, OutputChange
+from dstream.plan.policy_check import PolicyCheck
 from dstream.plan.task_change import TaskChange, task_counts
 
 FORMAT_VERSION = "1.0"
@@ -48,6 +49,8 @@ class Plan(Struct, frozen=True):
     made_at: str = ""
     left_out: tuple[Withheld, ...] | None = None
     """What the plan of a configuration that is not trusted leaves out; None for one that is trusted."""
+    policies: tuple[PolicyCheck, ...] = ()
+    """The policies that it was held against; the diagnostics have what they do not allow."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,6 +77,11 @@ class Plan(Struct, frozen=True):
             or any(change.action is not Action.NO_OP for change in self.outputs)
             or any(not task.applied for task in self.tasks)
         )
+
+    @property
+    def allowed(self) -> bool:
+        """Whether no mandatory policy forbids to apply it."""
+        return all(check.met or check.advisory for check in self.policies)
 
     @property
     def consequences(self) -> list[tuple[str, Consequence]]:
@@ -104,7 +112,7 @@ class Plan(Struct, frozen=True):
             "lineage": self.lineage,
             "serial": self.serial,
             "pending": self.pending,
-            "applyable": self.has_changes and self.left_out is None,
+            "applyable": self.has_changes and self.left_out is None and self.allowed,
             "complete": not self.counts["deferred"] and not self.left_out,
             "errored": False,
             "summary": {
@@ -131,6 +139,7 @@ class Plan(Struct, frozen=True):
             ],
             "task_changes": [_task_change(task) for task in self.tasks],
             "diagnostics": [diagnostic.to_json() for diagnostic in self.diagnostics],
+            "policies": [asdict(check) for check in self.policies],
             **({} if self.left_out is None else {"untrusted": True, "left_out": list(map(asdict, self.left_out))}),
         }
 

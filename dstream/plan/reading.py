@@ -13,6 +13,7 @@ from dstream.lang.markers import fingerprint_marker
 from dstream.plan.action import Action
 from dstream.plan.change import Change, Drift, DriftKind, OutputChange, Reason
 from dstream.plan.plan import FORMAT_VERSION, Plan
+from dstream.plan.policy_check import PolicyCheck
 from dstream.plan.task_change import TaskChange
 
 _ACTIONS = {tuple(action.steps): action for action in Action}
@@ -49,6 +50,7 @@ def _plan(form: Mapping[str, Any]) -> Plan:
             for name, each in form["variables"].items()
         },
         made_at=form["timestamp"] or "",
+        policies=tuple(PolicyCheck(each["name"], each["advisory"], each["met"]) for each in form.get("policies", ())),
     )
 
 

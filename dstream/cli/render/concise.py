@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dstream.cli.render.attributes import COLOURS
 from dstream.cli.render.consequences import breaking_of, sentence
 from dstream.cli.render.paint import Paint
-from dstream.cli.render.plan import LEFT_OUT, left_out_lines, object_phrase, summary
+from dstream.cli.render.plan import LEFT_OUT, left_out_lines, object_phrase, policy_line, summary
 from dstream.cli.render.task_change import task_phrase
 from dstream.plan import Action, Plan
 
@@ -19,6 +19,8 @@ def concise_lines(plan: Plan, paint: Paint) -> Iterator[str]:
     if rows:
         yield from rows
         yield ""
+    if plan.policies:
+        yield policy_line(plan)
     yield summary(plan, paint)
 
 

@@ -14,7 +14,15 @@ from msgspec import Struct
 
 from dstream.cli.render.consequences import TITLE, breaking_of, more_lines, sentence
 from dstream.cli.render.paint import Paint
-from dstream.cli.render.plan import LEFT_OUT, change_lines, drift_lines, left_out_lines, output_lines, summary
+from dstream.cli.render.plan import (
+    LEFT_OUT,
+    change_lines,
+    drift_lines,
+    left_out_lines,
+    output_lines,
+    policy_line,
+    summary,
+)
 from dstream.cli.render.task_change import task_lines, task_phrase
 from dstream.plan import Action, Change, Plan
 
@@ -80,6 +88,8 @@ def plan_document(plan: Plan) -> Document:
             f"An apply is in progress or was interrupted: {plan.pending} pending records are assumed complete."
         )
     notes += (f"{d.title}: {d.detail}" if d.detail else d.title for d in plan.diagnostics)
+    if plan.policies:
+        notes.append(policy_line(plan))
     if plan.left_out is not None:
         notes += (f"{LEFT_OUT}: {line}" for line in left_out_lines(plan.left_out))
     sections = [_breaking(plan), *_changes(plan), *_others(plan)]

@@ -74,7 +74,17 @@ def plan_lines(plan: Plan, paint: Paint) -> Iterator[str]:
         yield paint(f"{LEFT_OUT}:", "bold")
         yield from (f"  {line}" for line in left_out_lines(plan.left_out))
         yield ""
+    if plan.policies:
+        yield policy_line(plan)
+        yield ""
     yield summary(plan, paint)
+
+
+def policy_line(plan: Plan) -> str:
+    """Return how many policies a plan meets, and which it does not."""
+    unmet = [f"{each.name} (advisory)" if each.advisory else each.name for each in plan.policies if not each.met]
+    met = f"Policies: {len(plan.policies) - len(unmet)} met"
+    return f"{met}, {len(unmet)} not met: {', '.join(unmet)}." if unmet else f"{met}."
 
 
 LEFT_OUT = "Left out, because the configuration is not trusted"

@@ -15,6 +15,7 @@ from dstream.config.blocks import (
     ImportBlock,
     MovedBlock,
     OutputBlock,
+    PolicyBlock,
     ProviderBlock,
     RemovedBlock,
     RequiredProvider,
@@ -54,6 +55,7 @@ RESERVED_NAMES = frozenset(
 _LABELS: dict[str, tuple[str, ...]] = {
     "dstream": (), "provider": ("NAME",), "variable": ("NAME",), "locals": (), "resource": ("TYPE", "NAME"),
     "task": ("NAME",), "output": ("NAME",), "moved": (), "import": (), "removed": (), "check": ("NAME",),
+    "policy": ("NAME",),
 }  # fmt: skip
 _ELSEWHERE = {
     "terraform": " Use dstream { ... } instead: required_version, required_providers, backend.",
@@ -373,6 +375,23 @@ class Decoder:
             detail = f'check "{name}" needs an assert block with condition and error_message.'
             self.diagnostics.append(error("Missing assert", detail, block.header_range))
         self.config.checks.append(CheckBlock(name, asserts, block.header_range))
+
+    def _policy(self, block: Block) -> None:
+        name = block.labels[0]
+        if not self._declare(block, "policy", name):
+            return
+        reader = BlockReader(f'policy "{name}"', block, self.diagnostics)
+        requires = reader.conditions("require")
+        enforcement, time_zone = reader.text("enforcement"), reader.text("time_zone")
+        reader.finish()
+        if enforcement not in (None, "mandatory", "advisory"):
+            detail = f'enforcement is "mandatory" (default) or "advisory", not "{enforcement}".'
+            self.diagnostics.append(error("Invalid enforcement", detail, block.body.attributes["enforcement"].range))
+        if not requires:
+            detail = f'policy "{name}" needs a require block with condition and error_message.'
+            self.diagnostics.append(error("Missing require", detail, block.header_range))
+        policy = PolicyBlock(name, requires, enforcement == "advisory", time_zone, block.header_range)
+        self.config.policies.append(policy)
 
 
 def _outside(attribute: Attribute) -> Diagnostic:

@@ -16,6 +16,7 @@ from dstream.engine.apply.task_leases import PauseOptions, belongs_to, paused_ru
 from dstream.engine.apply.unwritten import save_late_results, save_unwritten
 from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
+from dstream.engine.plan.policies import refuse_violations, with_policies
 from dstream.engine.setup.block_places import placed
 from dstream.engine.setup.hooks import Observer
 from dstream.engine.setup.operation import Operation
@@ -86,6 +87,8 @@ def apply(
                 from dstream.engine.plan.plan_file import replan_saved
 
                 planned = replan_saved(operation, state.held.snapshot, state.pool, saved)
+            planned = replace(planned, plan=with_policies(operation, planned.plan))
+            refuse_violations(planned.plan)
             return _carry_out(state, options, approve, planned)
     finally:
         stop.idle = False

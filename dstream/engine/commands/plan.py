@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from dstream.engine.plan.plan_result import PlanOptions, PlanResult
 from dstream.engine.plan.planner import make_plan
+from dstream.engine.plan.policies import with_policies
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.setup.operation import Operation
 from dstream_state import Snapshot, overlay
@@ -21,6 +24,7 @@ def plan(operation: Operation, options: PlanOptions, save: Save | None = None) -
     snapshot, pending = current_state(operation)
     with ProviderPool(operation) as pool:
         prepared = make_plan(operation, snapshot, pool, options, pending=pending)
+        prepared = replace(prepared, plan=with_policies(operation, prepared.plan))
         if save is not None:
             save(prepared, pool)
         return prepared

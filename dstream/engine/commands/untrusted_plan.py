@@ -16,6 +16,7 @@ from dstream.engine.evaluate.expansion import instances
 from dstream.engine.evaluate.targeting import block_of_text
 from dstream.engine.plan.plan_result import PlanOptions
 from dstream.engine.plan.planner import make_plan
+from dstream.engine.plan.policies import with_policies
 from dstream.engine.providers.pool import ProviderPool
 from dstream.engine.providers.provider_config import default_spec, source_from_state, source_of
 from dstream.engine.providers.untrusted_sources import refusal
@@ -37,7 +38,7 @@ def plan_untrusted(operation: Operation, options: PlanOptions) -> Plan:
     options = replace(options, refresh=False, exclude=(*options.exclude, *left_out))
     with ProviderPool(operation) as pool:
         plan = make_plan(operation, snapshot, pool, options).plan
-    return replace(plan, left_out=confinement.withheld())
+    return replace(with_policies(operation, plan), left_out=confinement.withheld())
 
 
 def _snapshot(operation: Operation) -> Snapshot:

@@ -36,7 +36,7 @@ from dstream_state.codec import dumps, loads
 from dstream_state.fingerprints import canonical
 from dstream_state.passphrase import LEAST_N, MOST_MEMORY, SCRYPT_N, SCRYPT_P, SCRYPT_R
 
-_VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending")
+_VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending", "policies", "applyable")
 """Members of a plan's JSON that may differ between equivalent plans."""
 _DAMAGE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What members of other types lead to."""
