@@ -9,13 +9,11 @@ from msgspec.structs import replace
 
 from dstream.config.blocks import (
     BackendBlock,
-    CheckBlock,
     Config,
     DstreamBlock,
     ImportBlock,
     MovedBlock,
     OutputBlock,
-    PolicyBlock,
     ProviderBlock,
     RemovedBlock,
     RequiredProvider,
@@ -25,6 +23,7 @@ from dstream.config.blocks import (
 )
 from dstream.config.decode import meta_arguments
 from dstream.config.decode.block_reader import BlockReader, nearest
+from dstream.config.decode.condition_blocks import check_block, policy_block
 from dstream.config.decode.io_blocks import check_type, sides
 from dstream.config.lookalikes import look
 from dstream.config.syntax.parser import Parsed
@@ -365,33 +364,12 @@ class Decoder:
             self.config.imports.append(ImportBlock(to, id_, for_each, block.header_range))
 
     def _check(self, block: Block) -> None:
-        name = block.labels[0]
-        if not self._declare(block, "check", name):
-            return
-        reader = BlockReader(f'check "{name}"', block, self.diagnostics)
-        asserts = reader.conditions("assert")
-        reader.finish()
-        if not asserts:
-            detail = f'check "{name}" needs an assert block with condition and error_message.'
-            self.diagnostics.append(error("Missing assert", detail, block.header_range))
-        self.config.checks.append(CheckBlock(name, asserts, block.header_range))
+        if self._declare(block, "check", block.labels[0]):
+            self.config.checks.append(check_block(block, self.diagnostics))
 
     def _policy(self, block: Block) -> None:
-        name = block.labels[0]
-        if not self._declare(block, "policy", name):
-            return
-        reader = BlockReader(f'policy "{name}"', block, self.diagnostics)
-        requires = reader.conditions("require")
-        enforcement, time_zone = reader.text("enforcement"), reader.text("time_zone")
-        reader.finish()
-        if enforcement not in (None, "mandatory", "advisory"):
-            detail = f'enforcement is "mandatory" (default) or "advisory", not "{enforcement}".'
-            self.diagnostics.append(error("Invalid enforcement", detail, block.body.attributes["enforcement"].range))
-        if not requires:
-            detail = f'policy "{name}" needs a require block with condition and error_message.'
-            self.diagnostics.append(error("Missing require", detail, block.header_range))
-        policy = PolicyBlock(name, requires, enforcement == "advisory", time_zone, block.header_range)
-        self.config.policies.append(policy)
+        if self._declare(block, "policy", block.labels[0]):
+            self.config.policies.append(policy_block(block, self.diagnostics))
 
 
 def _outside(attribute: Attribute) -> Diagnostic:
