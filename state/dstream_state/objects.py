@@ -185,6 +185,8 @@ class TaskState(Struct, frozen=True):
     """Its providers and their configuration by side, with fingerprints for secrets; None if dstream was older."""
     streams: tuple[str, ...] = ()
     """The names of the streams that its input had; empty without `settings`."""
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The columns of those streams that declared them, each with its type as text; empty if there were very many."""
 
     def to_json(self) -> Json:
         """Return the stored form."""
@@ -193,6 +195,8 @@ class TaskState(Struct, frozen=True):
             form["discovered"] = {flow: list(streams) for flow, streams in self.discovered.items()}
         if self.settings is not None:
             form |= {"settings": dict(self.settings), "streams": list(self.streams)}
+        if self.columns:
+            form["columns"] = {stream: dict(columns) for stream, columns in self.columns.items()}
         return form
 
     @classmethod
@@ -205,4 +209,5 @@ class TaskState(Struct, frozen=True):
             discovered,
             settings=form.get("settings"),
             streams=tuple(form.get("streams", ())),
+            columns=form.get("columns", {}),
         )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.apply.apply_state import ApplyState, locked_state
 from dstream.engine.apply.executor import Executor
-from dstream.engine.apply.finalize import unchanged_object_records
+from dstream.engine.apply.finalize import unchanged_object_records, unchanged_task_records
 from dstream.engine.apply.recovery import recover, recover_interrupted
 from dstream.engine.apply.task_leases import PauseOptions, belongs_to, paused_runners
 from dstream.engine.apply.unwritten import save_late_results, save_unwritten
@@ -98,7 +98,9 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
     """Carry out a plan if it has changes and is approved."""
     plan, held, stop = planned.plan, state.held, state.stop
     if not plan.has_changes:
-        if records := [*planned.state_updates, *unchanged_object_records(planned, state.pool)]:
+        unchanged = unchanged_object_records(planned, state.pool)
+        unchanged += unchanged_task_records(planned, state.pool, state.key)
+        if records := [*planned.state_updates, *unchanged]:
             held.append(records)
         return Outcome(plan, True, diagnostics=plan.diagnostics, snapshot=held.finish())
     if not approve(plan):

@@ -21,10 +21,11 @@ from dstream.engine.evaluate.redaction import redact, reveal
 from dstream.engine.evaluate.resource_values import mark_sensitive
 from dstream.engine.plan.plan_result import PlanResult
 from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.engine.providers.task_settings import task_state, with_settings
 from dstream.lang import contains_unknown
 from dstream.plan import Action, TaskChange
-from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record
+from dstream_state import OutputState, Put, PutOutput, PutProvider, PutTask, Record, TaskState
 
 
 class Finalizer:
@@ -97,7 +98,7 @@ class Finalizer:
         if not change.applied or prior is None:
             fresh = self._live.task_again(task) if any(side.spec.unknown for side in task.sides) else task
             yield PutTask(change.address, task_state(fresh, required, pool, key))
-        elif prior.settings is None or prior.streams != required.stream_names:
+        elif prior.settings is None or _other_streams(prior, required):
             yield PutTask(change.address, with_settings(prior, task, required, pool, key))
 
     def _output(self, name: str) -> OutputState | None:
@@ -112,6 +113,24 @@ class Finalizer:
             return None
         kept = value if self._state.operation.encrypted or not sensitive else redact(value, [()], self._state.key)
         return OutputState(kept, sensitive)
+
+
+def _other_streams(prior: TaskState, required: RequiredObjects) -> bool:
+    return (prior.streams, prior.columns) != (required.stream_names, required.columns)
+
+
+def unchanged_task_records(planned: PlanResult, pool: ProviderPool, key: bytes) -> list[Record]:
+    """Return the records of unchanged tasks whose sources have other streams or columns than at their last apply."""
+    updated = {record.address for record in planned.state_updates if isinstance(record, PutTask)}
+    found: list[Record] = []
+    for change in planned.plan.tasks:
+        prior, required = planned.snapshot.tasks.get(change.address), planned.required.get(change.address)
+        if not change.applied or prior is None or required is None or change.address in updated:
+            continue
+        if prior.settings is not None and _other_streams(prior, required):
+            task = planned.tasks[change.address]
+            found.append(PutTask(change.address, with_settings(prior, task, required, pool, key)))
+    return found
 
 
 def unchanged_object_records(planned: PlanResult, pool: ProviderPool) -> list[Record]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 
 from dstream.consequences import Consequence, Label, by_weight
+from dstream.engine.plan.column_changes import column_consequences
 from dstream.engine.plan.context import PlanContext
 from dstream.engine.plan.task_records import age_of
 from dstream.engine.providers.task_instance import TaskInstance, flow_name
@@ -26,7 +27,10 @@ def task_consequences(
 ) -> tuple[Consequence, ...]:
     """Return the consequences of the change of a task, breaking ones first."""
     reported = required.consequences
-    own = () if context.saved is not None else _own(context, task, change)
+    own = [] if context.saved is not None else list(_own(context, task, change))
+    prior = context.prior.tasks.get(context.prefetch.task_records.origin(task))
+    if prior is not None:
+        reported = (*reported, *column_consequences(task, prior, required.columns))
     kinds = {each.kind for each in reported}
     if "reread" in kinds:  # It does not continue.
         kinds |= {"resume", "duplicate"}

@@ -24,6 +24,7 @@ from dstream.engine.evaluate.desired import DesiredObject, split_sensitive
 from dstream.engine.evaluate.redaction import Path, repeated_secrets
 from dstream.engine.providers.findings import finding_diagnostic
 from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.providers.stream_columns import MOST_COLUMNS, stream_columns
 from dstream.engine.providers.task_instance import (
     Side,
     Streams,
@@ -75,6 +76,17 @@ class RequiredObjects(Struct, frozen=True):
         """The names of all streams of the task."""
         names = (str(stream.get("name", "?")) for streams in self.streams.values() for stream in streams)
         return tuple(dict.fromkeys(names))
+
+    @property
+    def columns(self) -> dict[str, dict[str, str]]:
+        """The columns of the streams that declare them, each with its type as text; empty if there are very many."""
+        found = {
+            str(stream.get("name", "?")): stream_columns(stream)
+            for streams in self.streams.values()
+            for stream in streams
+            if stream.get("columns")
+        }
+        return found if sum(map(len, found.values())) <= MOST_COLUMNS else {}
 
     @property
     def discovered(self) -> dict[str, tuple[dict[str, Any], ...]]:
@@ -186,7 +198,7 @@ class TaskRequirements:
             into.add(_required(into.task, side, item, found.info))
         into.released.update(derived_address(into.task, side, *pair) for pair in answer.released)
         into.warnings += (each for each in _named(answer.warnings, into.task) if each not in into.warnings)
-        into.assess(answer.assessment, side)
+        into.assess(answer.assessment, side, flow)
         return answer
 
     def answer(self, side: Side, flow: str, streams: Streams, assess: Mapping[str, Any] | None) -> Derivation:
@@ -227,9 +239,10 @@ class _Collected:
                 )
             )
 
-    def assess(self, found: Assessment, side: Side) -> None:
-        """Add what a provider reports of the data; what several flows report alike is added once."""
-        named = (replace(each, source=side.spec.name) for each in found.consequences)
+    def assess(self, found: Assessment, side: Side, flow: str) -> None:
+        """Add what a provider reports of the data; of an input with several flows, each has a position of its own."""
+        of_flow = f" ({flow})" if len(self.task.outputs) > 1 and side.role == "input" else ""
+        named = (replace(each, source=side.spec.name, text=each.text + of_flow) for each in found.consequences)
         self.consequences += (each for each in named if each not in self.consequences)
         placed = (finding_diagnostic(each, side.spec) for each in found.findings)
         self.findings += (each for each in placed if each not in self.findings)

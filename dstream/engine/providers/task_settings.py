@@ -37,6 +37,7 @@ def task_state(task: TaskInstance, required: RequiredObjects, pool: ProviderPool
         required.discovered,
         settings=task_settings(task, pool, key),
         streams=required.stream_names,
+        columns=required.columns,
     )
 
 
@@ -68,7 +69,9 @@ def with_settings(
     prior: TaskState, task: TaskInstance, required: RequiredObjects, pool: ProviderPool, key: bytes
 ) -> TaskState:
     """Return the record of an unchanged task with what an earlier version of dstream did not keep, and its streams."""
-    return replace(prior, settings=task_settings(task, pool, key), streams=required.stream_names)
+    return replace(
+        prior, settings=task_settings(task, pool, key), streams=required.stream_names, columns=required.columns
+    )
 
 
 def side_label(side: Side) -> str:

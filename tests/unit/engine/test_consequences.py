@@ -52,6 +52,7 @@ Reported = list[sdk.Consequence | sdk.Finding]
 class Settings:
     rows: int = 1
     password: str = sdk.setting("", sensitive=True)
+    route: list[str] = sdk.setting(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class In(sdk.Input[Settings]):
         self.source = source
 
     def plan(self, config: Settings, context: Any) -> Any:
-        yield from (sdk.Stream(name, ("id",)) for name in self.source.streams)
+        columns = tuple(self.source.columns)
+        yield from (sdk.Stream(name, ("id",), columns=columns) for name in self.source.streams)
         yield sdk.Resource("box", "b", {"name": "b", "size": config.rows})
 
     def consequences(self, config: Settings, context: sdk.PlanContext) -> Iterable[Any]:
@@ -112,6 +114,7 @@ class Source:
 
     def __init__(self) -> None:
         self.streams = ["orders"]
+        self.columns: list[sdk.Column] = []
         self.seen: list[sdk.Prior] = []
         self.reports: Callable[[Settings, sdk.PlanContext], Iterable[Any]] = lambda _config, _context: ()
         self.contents: Callable[[], Any] = lambda: {"messages": 0}
