@@ -39,7 +39,7 @@ def _difference(name: str, before: str | None, now: str | None) -> tuple[Label, 
     if before == now:
         return None
     if now is None:
-        return Label.BREAKING, f"the column {name} is gone"
+        return Label.BREAKING, f"the column {name} no longer exists"
     if before is None:
         return Label.NON_BREAKING, f"the column {name} is new ({_shown(now)})"
     text = f"the column {name} is {_shown(now)}, and was {_shown(before)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dstream_sdk import Input, InputSession, InvalidError, PlanContext, Provider, Resource, Stream, setting
+from dstream_sdk import Consequence, Input, InputSession, InvalidError, PlanContext, Provider, Resource, Stream, setting
 
 TABLE = "counter"
 _BATCH = 1000
@@ -32,6 +32,14 @@ class Counter(Input[Settings]):
     def plan(self, config: Settings, context: PlanContext) -> Iterable[Resource | Stream]:
         """Return the one stream; a counter needs no objects."""
         return [Stream(TABLE, ("value",), _SCHEMA)]
+
+    def consequences(self, config: Settings, context: PlanContext) -> Iterable[Consequence]:
+        """Report the value after which it continues."""
+        if context.prior.checkpoint is not None:
+            age = context.prior.checkpoint_age
+            hours = None if age is None else round(age / 3600, 2)
+            value = _start(dict(context.prior.checkpoint))
+            yield Consequence("resume", f"counting continues after {value}", stream=TABLE, hours=hours)
 
     def open(self, config: Settings, session: InputSession) -> None:
         """Refuse a checkpoint that is not a counter's."""

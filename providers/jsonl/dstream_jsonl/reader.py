@@ -16,6 +16,8 @@ from typing import Literal
 from dstream_jsonl.lines import envelopes, looks_like_envelopes, parse
 from dstream_jsonl.position import Position, read_checkpoint, write_checkpoint
 from dstream_sdk import (
+    Consequence,
+    Finding,
     Input,
     InputSession,
     PlanContext,
@@ -55,6 +57,33 @@ class Reader(Input[Settings]):
     def plan(self, config: Settings, context: PlanContext) -> Iterable[Resource | Stream]:
         """Return one stream, without checking which files exist."""
         return [Stream(config.table or Path(config.path).stem)]
+
+    def consequences(self, config: Settings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Report how much is left to read, and files that are not those of the checkpoint.
+
+        Nothing is certain: the task may run on another machine than the plan.
+        """
+        files = _paths(config.path)
+        if not files and not config.follow:
+            yield Finding("File not found", f"nothing matches {config.path} here.", path="config.path", certain=False)
+        positions, hours = read_checkpoint(dict(context.prior.checkpoint or {}) or None), context.prior.checkpoint_age
+        for path in files:
+            position = positions.get(path)
+            with Path(path).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                reason = position.gap(file.fileno()) if position else None
+            if position is None:
+                yield Consequence("snapshot", f"{path} is read from the beginning", stream=path, bytes=size)
+            elif reason is None:
+                age = None if hours is None else round(hours / 3600, 2)
+                text = f"reading continues at byte {position.offset} of {path}"
+                yield Consequence("resume", text, stream=path, bytes=size - position.offset, hours=age)
+            elif config.on_gap == "snapshot":
+                text = f"{path} is read again from the beginning"
+                yield Consequence("reread", text, "breaking", f"{reason}.", path, bytes=size)
+            else:
+                fix = 'on_gap = "snapshot", which reads it from the beginning'
+                yield Finding("Source changed", f"{path}: {reason}.", fix, "config.path", certain=False)
 
     def open(self, config: Settings, session: InputSession) -> None:
         """Check that there is something to read, and that it continues what was read."""

@@ -7,11 +7,23 @@ checkpoint may be written again, never half a line.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dstream_sdk import Envelope, InvalidError, Output, OutputSession, Provider, setting
+from dstream_sdk import (
+    Consequence,
+    Envelope,
+    Finding,
+    InvalidError,
+    Output,
+    OutputSession,
+    PlanContext,
+    Provider,
+    setting,
+)
 from dstream_sdk.files import AppendedFile
 
 _PLACE = "{table}"
@@ -37,6 +49,17 @@ class Writer(Output[Settings]):
     def __init__(self) -> None:
         """Start with no file open."""
         self._files: dict[str, AppendedFile] = {}
+
+    def consequences(self, config: Settings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Report a folder that cannot be written to here; the task may run on another machine."""
+        from pathlib import Path
+
+        folder = Path(config.path.partition(_PLACE)[0] + "_").parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            text = f"{folder} is not a folder that can be written to here."
+            yield Finding("Folder not writable", text, "choose another path, or change its mode", "config.path", False)
 
     def open(self, config: Settings, session: OutputSession) -> None:
         """Open the one file; the files of tables are opened when their first line comes."""

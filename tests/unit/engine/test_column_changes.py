@@ -67,7 +67,7 @@ def test_an_altered_table_is_shown_even_without_changes_until_it_is_applied(task
     tasks.source.columns = [columns[0], sdk.Column("more", "text")]
     plan = tasks.plan()
     assert [(each.label, each.stream, each.text) for each in only(plan).consequences] == [
-        (BREAKING, "orders", "orders: the column note is gone"),
+        (BREAKING, "orders", "orders: the column note no longer exists"),
         (FINE, "orders", "orders: the column more is new (text, nullable)"),
     ]
     assert not plan.has_changes
