@@ -6,18 +6,16 @@ providers report about the same kind takes precedence.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from dstream.consequences import Consequence, Label, by_weight
 from dstream.engine.plan.column_changes import column_consequences
 from dstream.engine.plan.context import PlanContext
-from dstream.engine.plan.task_records import age_of
+from dstream.engine.plan.task_records import age_of, is_running
 from dstream.engine.providers.task_instance import TaskInstance, flow_name
 from dstream.engine.providers.task_requirements import RequiredObjects
 from dstream.plan import Action, TaskChange
-from dstream_state import Checkpoint, Holder
-from dstream_state.processes import alive, this_host
+from dstream_state import Checkpoint
 
 _HOUR = 3600
 
@@ -58,7 +56,7 @@ def _own(context: PlanContext, task: TaskInstance, change: TaskChange) -> Iterat
         flow = flow_name(task.address, output.label)
         view = context.prefetch.task_records.view(task, flow)
         of_flow = "" if output.label is None else f" ({flow})"
-        if view.holder is not None and _runs(view.holder) and change.action is not Action.NO_OP:
+        if is_running(view) and view.holder is not None and change.action is not Action.NO_OP:
             yield Consequence(
                 "restart",
                 Label.NON_BREAKING,
@@ -102,10 +100,3 @@ def _resumes(checkpoint: Checkpoint, change: TaskChange, of_flow: str) -> Conseq
     numbers = {} if age is None else {"hours": round(age / _HOUR, 2)}
     summary = f"the task continues from the checkpoint{moved}{of_flow}"
     return Consequence("resume", Label.NON_BREAKING, summary, numbers=numbers)
-
-
-def _runs(holder: Holder) -> bool:
-    """Return whether a holder of a task's lease may be another process that runs it."""
-    if holder.released or (holder.host, holder.pid) == (this_host(), os.getpid()):
-        return False
-    return holder.host != this_host() or alive(holder.pid, holder.started)

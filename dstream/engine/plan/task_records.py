@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from calendar import timegm
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from dstream.plan.plan import known
 from dstream.plugins.assessment import CONSEQUENCES
 from dstream_state import StateError
 from dstream_state.backend import TaskView
+from dstream_state.processes import alive, this_host
 
 _NEVER_RAN = TaskView(None, None)
 
@@ -56,7 +58,10 @@ class TaskRecords:
         settings: Mapping[str, Any] | None = (recorded.settings or {}).get(side_label(side))
         if settings is not None:
             found["config"] = known(settings.get("config", {}))
-        checkpoint = None if self.starts_over(task) else self.view(task, flow).checkpoint
+        view = self.view(task, flow)
+        if is_running(view):
+            found["running"] = True
+        checkpoint = None if self.starts_over(task) else view.checkpoint
         if checkpoint is not None:
             found["checkpoint"] = checkpoint.position
             age = age_of(checkpoint.at)
@@ -95,6 +100,14 @@ class TaskRecords:
             detail = f"{problem} What happens to the data of {name} is not known."
             self._problems.append(warning("Unreadable checkpoint", detail, address=address))
             return _NEVER_RAN
+
+
+def is_running(view: TaskView) -> bool:
+    """Return whether another process may run a flow now."""
+    holder = view.holder
+    if holder is None or holder.released or (holder.host, holder.pid) == (this_host(), os.getpid()):
+        return False
+    return holder.host != this_host() or alive(holder.pid, holder.started)
 
 
 def age_of(at: str) -> float | None:

@@ -71,13 +71,13 @@ class Reader(Input[Settings]):
             position = positions.get(path)
             with Path(path).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                reason = position.gap(file.fileno()) if position else None
+                reason = position.gap(file.fileno()) if position and not context.prior.running else None
             if position is None:
                 yield Consequence("snapshot", f"{path} is read from the beginning", stream=path, bytes=size)
             elif reason is None:
                 age = None if hours is None else round(hours / 3600, 2)
                 text = f"reading continues at byte {position.offset} of {path}"
-                yield Consequence("resume", text, stream=path, bytes=size - position.offset, hours=age)
+                yield Consequence("resume", text, stream=path, bytes=max(0, size - position.offset), hours=age)
             elif config.on_gap == "snapshot":
                 text = f"{path} is read again from the beginning"
                 yield Consequence("reread", text, "breaking", f"{reason}.", path, bytes=size)

@@ -42,7 +42,8 @@ def consequences(config: InputSettings, context: PlanContext) -> Reported:
             yield from _agent(database, config)
             captured = from_bytes(_one(database, statements.MAX_LSN))
             if position is not None:
-                gap = database_gap(database, position, catalog, captured)
+                running = context.prior.running
+                gap = None if running else database_gap(database, position, catalog, captured)
                 yield from _resumption(config, context, position, sources, captured, sizes, gap)
                 yield from _retention(database, config, position, sources)
         for source in sources:
@@ -132,7 +133,7 @@ def _resumption(
         if stored is None or not source.readable:
             continue
         try:
-            found = resume_position(source, stored, captured, config)
+            found = stored if context.prior.running else resume_position(source, stored, captured, config)
         except Gap as problem:
             yield Finding("Resume not possible", problem.detail, fix, "config.on_gap")
             continue

@@ -15,9 +15,9 @@ from tests.services.mssql.model import Database, Login
 from tests.services.mssql.server import SqlServer
 
 
-def assessed(config: dict[str, Any], checkpoint: Any = None) -> list[Any]:
+def assessed(config: dict[str, Any], checkpoint: Any = None, *, running: bool = False) -> list[Any]:
     """What the input reports for the task `t`."""
-    prior = Prior() if checkpoint is None else Prior(True, checkpoint, 7200)
+    prior = Prior() if checkpoint is None else Prior(True, checkpoint, 7200, running=running)
     context = PlanContext("t", assessed=True, prior=prior)
     return list(SqlServerInput().consequences(decode(InputSettings, config), context))
 
@@ -63,6 +63,7 @@ def test_a_resume_that_run_refuses_is_an_error_and_with_on_gap_snapshot_what_is_
     lose(server, shop)
     found = findings(assessed(config_of(server, "Orders"), checkpoint))
     assert found["Resume not possible"].certain
+    assert findings(assessed(config_of(server, "Orders"), checkpoint, running=True)) == {}
     assert 'on_gap = "snapshot"' in found["Resume not possible"].fix
     (again,) = of(assessed(config_of(server, "Orders", on_gap="snapshot"), checkpoint), "reread")
     assert (again.label, again.stream, again.rows) == ("breaking", "dbo.Orders", 3)

@@ -47,7 +47,9 @@ def consequences(connection: Any, config: InputSettings, tables: Sequence[Table]
     yield from server_findings(connection, config, server, has_slot=state is not None)
     yield from given_findings(connection, config, context.task, tables)
     yield from privilege_findings(connection, config, server, publication, access, published=published, unread=unread)
-    if position is not None and server.replicates:
+    if position is not None and context.prior.running:
+        yield _continues(position, context.prior)
+    elif position is not None and server.replicates:
         yield from _resumption(connection, config, context, position, surveyed)
     elif lost:
         yield _invalidated(slot, config, certain=not config.manage)
@@ -86,7 +88,6 @@ def _resumption(
     slot, publication = config.slot_name(context.task), config.publication_name(context.task)
     published = _published(connection, publication)
     followed = [table for table in surveyed if table in published]
-    age = context.prior.checkpoint_age
     try:
         with closing(connect(config.connection_string, replication=True)) as replication:
             identity = identify(replication)
@@ -101,10 +102,7 @@ def _resumption(
         if not found and position.log and differs(config.connection_string, position.log):
             found = [Gap("the server's log before the checkpoint is another one: it was restored from an older copy")]
         if not found:
-            behind = source.end - position.lsn
-            yield Consequence(
-                "resume", f"reading continues at {format_lsn(position.lsn)}", hours=_hours(age), bytes=max(behind, 0)
-            )
+            yield _continues(position, context.prior, max(0, source.end - position.lsn))
             return
     reasons = "; ".join(gap.reason for gap in found).rstrip(".")
     lost = {gap.table for gap in found}
@@ -128,6 +126,11 @@ def _resumption(
                 one.rows,
                 one.size,
             )
+
+
+def _continues(position: Position, prior: Prior, behind: int | None = None) -> Consequence:
+    text = f"reading continues at {format_lsn(position.lsn)}"
+    return Consequence("resume", text, hours=_hours(prior.checkpoint_age), bytes=behind)
 
 
 def _invalidated(slot: str, config: InputSettings, *, certain: bool) -> Finding:

@@ -22,9 +22,9 @@ from providers.postgres.tests.test_input_gaps import advance_slot, leave_and_ret
 from tests.services.postgres import EmbeddedPostgres
 
 
-def assessed(config: dict[str, Any], checkpoint: Any = None, age: float = 3600) -> list[Any]:
+def assessed(config: dict[str, Any], checkpoint: Any = None, *, running: bool = False) -> list[Any]:
     """What the input reports for the task `t`."""
-    prior = Prior() if checkpoint is None else Prior(True, checkpoint, age)
+    prior = Prior() if checkpoint is None else Prior(True, checkpoint, 3600, running=running)
     return list(PostgresInput().consequences(InputSettings(**config), PlanContext("t", assessed=True, prior=prior)))
 
 
@@ -125,6 +125,9 @@ def test_a_resume_that_run_refuses_is_an_error_and_with_on_gap_snapshot_what_is_
     found = findings(assessed(database.config("t"), checkpoint))
     assert list(found) == ["Resume not possible"]
     assert found["Resume not possible"].certain
+    # A task that runs is ahead of the checkpoint that the plan has read, and so is its slot.
+    assert kinds(assessed(database.config("t"), checkpoint, running=True)) == ["resume"]
+    assert findings(assessed(database.config("t"), checkpoint, running=True)) == {}
     assert 'on_gap = "snapshot"' in found["Resume not possible"].fix
     (again,) = assessed(database.config("t", on_gap="snapshot"), checkpoint)
     assert (again.kind, again.label, again.stream, again.rows) == ("reread", "breaking", "public.t", 2)

@@ -79,6 +79,9 @@ class Prior(NamedTuple):
     """The applied settings of this side, without secrets; None if they are not recorded."""
     streams: tuple[str, ...] = ()
     """The names of the streams that the input had."""
+    running: bool = False
+    """Whether the task may be running: its session is then ahead of the checkpoint, and so may the source be. No error
+    follows from whether the checkpoint can be resumed."""
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Prior:
@@ -90,4 +93,5 @@ class Prior(NamedTuple):
             float(age) if isinstance(age, int | float) and not isinstance(age, bool) else None,
             config if isinstance(config, dict) else None,
             tuple(map(str, form.get("streams") or ())),
+            form.get("running") is True,
         )

@@ -258,6 +258,7 @@ def test_dstream_itself_reports_what_becomes_of_checkpoint_streams_and_the_runni
     tasks.source.streams = ["orders"]
     restart = only(tasks.plan()).consequences[0]
     assert (restart.kind, restart.fix) == ("restart", "dstream stop copy, then dstream run copy")
+    assert [each.running for each in tasks.source.seen[-2:]] == [False, True]
 
 
 def test_what_a_provider_reports_of_a_kind_replaces_what_dstream_has_to_say(tasks: Tasks) -> None:
