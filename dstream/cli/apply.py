@@ -57,6 +57,7 @@ def command(
     exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
+    preflight: bool,
     destroy: bool,
     refresh_only: bool,
     input: bool,
@@ -69,13 +70,13 @@ def command(
     begin("Planning", json=settings["json"])
     from dstream.engine.plan.plan_result import PlanOptions
 
-    given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace)
+    given_options = PlanOptions(destroy, refresh, refresh_only, target, exclude, replace, None if preflight else False)
     saved = None
     if task is not None and is_saved_plan(task):
         if given_options != PlanOptions():
             raise click.UsageError(
                 f"{task} is a saved plan. Planning options cannot be used with it "
-                "(-target, -exclude, -replace, -destroy, -refresh, -refresh-only)."
+                "(-target, -exclude, -replace, -destroy, -refresh, -preflight, -refresh-only)."
             )
         operation, saved = open_saved_plan(task, config, var, var_file)
         options = given_options

@@ -27,6 +27,7 @@ def command(
     exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
+    preflight: bool,
     input: bool,
     **settings: Unpack[ApplySettings],
 ) -> int:
@@ -35,5 +36,6 @@ def command(
     operation = open_configured(config, var, var_file, ask=input)
     from dstream.engine.plan.plan_result import PlanOptions
 
-    options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace)
+    assess = None if preflight else False
+    options = PlanOptions(destroy=True, refresh=refresh, exclude=exclude, replace=replace, assess=assess)
     return carry_out(operation, with_targets(options, task_targets(operation, task, target)), **settings)

@@ -215,6 +215,9 @@ def plan_options(function: F) -> F:
     )(function)
     function = option("replace", metavar="ADDRESS", multiple=True, help="Replace the object at this address.")(function)
     function = flag("refresh", default=True, help="Refresh the state before planning (default).")(function)
+    function = flag(
+        "preflight", default=True, help="Ask servers what happens to the data and what would fail (default)."
+    )(function)
     return option(
         "parallelism",
         metavar="N",

@@ -59,6 +59,7 @@ def command(
     exclude: tuple[str, ...],
     replace: tuple[str, ...],
     refresh: bool,
+    preflight: bool,
     parallelism: int,
     lock_timeout: str,
     out: str | None,
@@ -103,7 +104,15 @@ def command(
 
         if generate(operation, generate_config_out, {}, quiet=form != "text"):
             operation = open_configured(config, var, var_file, ask=input)
-    options = PlanOptions(destroy, refresh, refresh_only, exclude=exclude, replace=replace, parallelism=parallelism)
+    options = PlanOptions(
+        destroy,
+        refresh,
+        refresh_only,
+        exclude=exclude,
+        replace=replace,
+        assess=None if preflight else False,
+        parallelism=parallelism,
+    )
     options = with_targets(options, task_targets(operation, task, target))
     save = (
         None if out is None else partial(_save, Path(out), operation, options, operation_inputs(config, var, var_file))

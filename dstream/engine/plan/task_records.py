@@ -121,6 +121,8 @@ def age_of(at: str) -> float | None:
 def _unassessed(operation: Operation, options: PlanOptions) -> str:
     if operation.untrusted is not None:
         return "the configuration is not trusted"
+    if options.assess is False:
+        return "-preflight=false"
     if not options.assesses:
         return "-refresh=false"
     return ""

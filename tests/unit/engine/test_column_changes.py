@@ -10,7 +10,7 @@ import dstream_sdk as sdk
 from dstream.consequences import Label
 from dstream.engine.plan.column_changes import _difference
 from dstream.engine.providers.stream_columns import stream_columns
-from tests.unit.engine.test_consequences import Tasks, only, tasks, text_of
+from tests.unit.engine.reporting_tasks import Tasks, only, tasks, text_of
 
 __all__ = ["tasks"]
 BREAKING, FINE = Label.BREAKING, Label.NON_BREAKING

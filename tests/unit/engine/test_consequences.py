@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -17,165 +16,23 @@ from dstream.cli.render.concise import concise_lines
 from dstream.cli.render.document import plan_document
 from dstream.cli.render.markdown import markdown
 from dstream.cli.render.paint import Paint
-from dstream.cli.render.plan import plan_lines
 from dstream.consequences import Label
-from dstream.diagnostics import Diagnostic, DiagnosticsError, Severity
-from dstream.plan import Plan, TaskChange
+from dstream.diagnostics import Severity
+from dstream.engine.plan.plan_result import PlanOptions
+from dstream.engine.plan.task_records import TaskRecords
+from dstream.engine.providers.pool import ProviderPool
+from dstream.engine.refresh.prior_state import PriorState
+from dstream.engine.setup.untrusted import Untrusted
+from dstream.plan import Plan
 from dstream.plan.reading import plan_from_json
-from dstream_state import Checkpoint
-from dstream_state.clock import now
+from dstream_state import Snapshot, StateDamaged
 from dstream_state.codec import dumps, loads
 from dstream_state.task_store import StoredTask
 from tests.events import PATIENCE
-from tests.services.recorder.in_process import in_process
-from tests.services.recorder.world import World
+from tests.unit.engine.reporting_tasks import Tasks, only, tasks, text_of
 
-TASK = """
-task "{name}" {{
-  input {{
-    provider_path = "./bin/{input}"
-    config {{
-      rows = {rows}
-      password = sensitive("hunter-22")
-    }}
-  }}
-  output {{
-    provider_path = "./bin/out"
-    config {{ }}
-  }}
-}}
-"""
-Reported = list[sdk.Consequence | sdk.Finding]
-
-
-@dataclass(frozen=True)
-class Settings:
-    rows: int = 1
-    password: str = sdk.setting("", sensitive=True)
-    route: list[str] = sdk.setting(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Box:
-    name: str
-    size: int = 1
-
-
-class Boxes(sdk.ResourceType[Settings]):
-    """Objects that are always there, and hold data."""
-
-    type, attributes, identity_attributes, holds_data = "box", Box, ("name",), True
-    replace = ("name", "size")
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def read(self, ctx: Any, identity: Any, prior: Any) -> Any:
-        return None if prior is None else sdk.Object(identity, prior.attributes)
-
-    def create(self, ctx: Any, desired: Any, intent: Any) -> sdk.Object:
-        return sdk.Object({"name": desired["name"]}, desired)
-
-    def delete(self, ctx: Any, prior: Any) -> None:
-        """Nothing to delete."""
-
-    def contents(self, ctx: Any, prior: Any) -> Any:
-        return self.source.contents()
-
-
-class In(sdk.Input[Settings]):
-    """Reports what its source is set to."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def plan(self, config: Settings, context: Any) -> Any:
-        columns = tuple(self.source.columns)
-        yield from (sdk.Stream(name, ("id",), columns=columns) for name in self.source.streams)
-        yield sdk.Resource("box", "b", {"name": "b", "size": config.rows})
-
-    def consequences(self, config: Settings, context: sdk.PlanContext) -> Iterable[Any]:
-        self.source.seen.append(context.prior)
-        yield from self.source.reports(config, context)
-
-    def run(self, config: Settings, session: Any) -> None:
-        session.emit({})
-
-
-class Out(sdk.Output[Settings]):
-    """An output of an earlier version, which has no consequences."""
-
-    def write(self, lines: list[bytes]) -> None:
-        """Keep nothing."""
-
-
-class Source:
-    """What the input reports, and what it was given."""
-
-    def __init__(self) -> None:
-        self.streams = ["orders"]
-        self.columns: list[sdk.Column] = []
-        self.seen: list[sdk.Prior] = []
-        self.reports: Callable[[Settings, sdk.PlanContext], Iterable[Any]] = lambda _config, _context: ()
-        self.contents: Callable[[], Any] = lambda: {"messages": 0}
-
-
-class Tasks(World):
-    """A world with tasks of the input `in`, or `other`, and of the output `out`."""
-
-    source: Source
-
-    def text(self, rows: int = 1, name: str = "copy", input: str = "in") -> str:
-        return TASK.format(name=name, rows=rows, input=input)
-
-    def write(self, text: str, *, config: str = "") -> None:
-        (self.folder / "dstream.hcl").write_text(text)
-
-    def change(self, text: str) -> Plan:
-        """Plan another configuration."""
-        self.write(text)
-        return self.plan()
-
-    def store(self, name: str, position: dict[str, Any]) -> None:
-        """Store a checkpoint, as a run does."""
-        with self.operation().backend.task(name).acquire("test") as lease:
-            lease.store(Checkpoint(position, name, {}, now()))
-
-    def refused(self, **options: Any) -> tuple[Diagnostic, ...]:
-        with pytest.raises(DiagnosticsError) as found:
-            self.plan(**options)
-        return found.value.diagnostics
-
-
-@pytest.fixture
-def tasks(tmp_path: Path) -> Iterator[Tasks]:
-    made = Tasks(tmp_path)
-    source = made.source = Source()
-    folder = tmp_path / "bin"
-    folder.mkdir(exist_ok=True)
-
-    def provider(name: str, part: Any) -> sdk.Provider:
-        return sdk.Provider(name, "1", resources=[Boxes(source)], **{part[0]: part[1](source)})
-
-    programs = {
-        "in": lambda _life: provider("in", ("input", In)),
-        "other": lambda _life: provider("other", ("input", In)),
-        "out": lambda _life: provider("out", ("output", lambda _source: Out())),
-    }
-    for name in programs:
-        (folder / name).write_text(f"#!/bin/false\n{name}\n")
-        (folder / name).chmod(0o755)
-    with in_process({str(folder / name): make for name, make in programs.items()}):
-        yield made
-
-
-def only(plan: Plan) -> TaskChange:
-    (found,) = plan.tasks
-    return found
-
-
-def text_of(plan: Plan) -> str:
-    return "\n".join(plan_lines(plan, Paint(enabled=False)))
+__all__ = ["tasks"]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_what_a_provider_reports_is_in_each_form_of_the_plan_with_breaking_ones_on_top(tasks: Tasks) -> None:
@@ -261,6 +118,26 @@ def test_dstream_itself_reports_what_becomes_of_checkpoint_streams_and_the_runni
     assert [each.running for each in tasks.source.seen[-2:]] == [False, True]
 
 
+def test_a_checkpoint_that_cannot_be_read_is_a_warning(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_self: Any) -> Any:
+        raise StateDamaged("The checkpoint of task copy", "it is not JSON")
+
+    tasks.apply(tasks.text())
+    monkeypatch.setattr(StoredTask, "read", damaged)
+    plan = tasks.change(tasks.text(rows=2))
+    assert [each.error_code for each in plan.diagnostics] == ["DS2046"]
+    assert tasks.source.seen[-1].checkpoint is None
+
+
+def test_a_configuration_that_is_not_trusted_has_no_server_asked(tasks: Tasks) -> None:
+    tasks.write(tasks.text())
+    operation = tasks.operation()
+    prior = PriorState(Snapshot.new("l"), operation.config, moves=False)
+    operation.untrusted = Untrusted()
+    records = TaskRecords(operation, prior, ProviderPool(operation), PlanOptions())
+    assert records.unassessed == "the configuration is not trusted"
+
+
 def test_what_a_provider_reports_of_a_kind_replaces_what_dstream_has_to_say(tasks: Tasks) -> None:
     tasks.apply(tasks.text())
     tasks.store("copy", {"n": 7})
@@ -292,6 +169,7 @@ def test_all_findings_are_reported_together_at_their_place_with_the_fix(tasks: T
 def test_a_plan_that_reads_nothing_asks_nothing_and_says_so(tasks: Tasks) -> None:
     tasks.source.reports = lambda _config, _context: [sdk.Finding("Not allowed")]
     tasks.write(tasks.text())
+    assert "(-preflight=false)" in text_of(tasks.plan(assess=False))
     plan = tasks.plan(refresh=False)
     assert tasks.source.seen == []
     assert "  # What happens to the data is not checked (-refresh=false)" in text_of(plan)
@@ -374,3 +252,26 @@ def test_how_much_data_an_object_holds_is_shown_where_it_is_destroyed(tasks: Tas
     tasks.source.contents = lambda: {"messages": -1}
     assert loss(tasks.plan()) == []
     assert loss(tasks.plan(refresh=False)) == []
+
+
+def test_the_example_in_the_documentation_is_what_a_plan_prints(tasks: Tasks) -> None:
+    tasks.source.streams = ["orders", "people"]
+    tasks.apply(tasks.text())
+    tasks.source.streams = ["orders"]
+    tasks.source.reports = lambda _config, _context: [
+        sdk.Consequence(
+            "reread",
+            "people is emptied in the target and read again",
+            "breaking",
+            'The slot is ahead of the checkpoint. on_gap is "snapshot".',
+            rows=2_000_000,
+            bytes=310_000_000,
+        ),
+        sdk.Consequence("snapshot", "orders is read from the beginning", rows=12_000, bytes=3_400_000),
+        sdk.Consequence("retention", "the slot dstream_copy is lost after this much more log", bytes=2e9, hours=60),
+    ]
+    lines = text_of(tasks.change(tasks.text(rows=2))).splitlines()
+    page = (ROOT / "docs/consequences.md").read_text("utf-8")
+    example = page.partition("```\n")[2].partition("```")[0].splitlines()
+    assert len(example) > 8
+    assert [line for line in example if line and line not in lines] == []
