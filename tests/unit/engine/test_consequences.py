@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 import dstream_sdk as sdk
+from dstream.cli.main import _run
 from dstream.cli.render.concise import concise_lines
 from dstream.cli.render.document import plan_document
 from dstream.cli.render.markdown import markdown
@@ -116,6 +117,24 @@ def test_dstream_itself_reports_what_becomes_of_checkpoint_streams_and_the_runni
     restart = only(tasks.plan()).consequences[0]
     assert (restart.kind, restart.fix) == ("restart", "dstream stop copy, then dstream run copy")
     assert [each.running for each in tasks.source.seen[-2:]] == [False, True]
+
+
+def test_a_saved_plan_keeps_what_was_reported_and_is_not_stale_when_it_would_be_another_thing_now(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks.apply(tasks.text())
+    tasks.source.reports = lambda _config, _context: [sdk.Consequence("retention", "the log ends", hours=2.5)]
+    tasks.write(tasks.text(rows=2))
+    monkeypatch.chdir(tasks.folder)
+    assert _run(["plan", "-out=p.plan"]) == 0
+    tasks.store("copy", {"n": 7})  # since then it has run
+    tasks.source.reports = lambda _config, _context: [sdk.Finding("Not allowed")]
+    asked = len(tasks.source.seen)
+    capsys.readouterr()
+    assert _run(["show", "p.plan"]) == 0
+    assert "retention: the log ends (2.5 h left)" in capsys.readouterr().out
+    assert _run(["apply", "p.plan", "-allow-data-loss"]) == 0
+    assert len(tasks.source.seen) == asked
 
 
 def test_a_checkpoint_that_cannot_be_read_is_a_warning(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
