@@ -88,9 +88,9 @@ def _resumption(
     slot, publication = config.slot_name(context.task), config.publication_name(context.task)
     published = _published(connection, publication)
     followed = [table for table in surveyed if table in published]
+    with closing(connect(config.connection_string, replication=True)) as replication:
+        identity = identify(replication)
     try:
-        with closing(connect(config.connection_string, replication=True)) as replication:
-            identity = identify(replication)
         source = inspect(connection, identity, slot, publication, followed, position.relations)
     except ProviderError as problem:
         if problem.summary == "Replication slot invalidated":

@@ -16,7 +16,7 @@ from dstream_postgres.input import PostgresInput
 from dstream_postgres.resources.publication import Publication
 from dstream_postgres.resources.slot import ReplicationSlot
 from dstream_postgres.settings import Connection, InputSettings
-from dstream_sdk import Consequence, Finding, PlanContext, Prior, ProviderError, ResourceContext
+from dstream_sdk import Consequence, Finding, PlanContext, Prior, ProviderError, ResourceContext, RetriableError
 from providers.postgres.tests.harness import Database, InputRun, start
 from providers.postgres.tests.test_input_gaps import advance_slot, leave_and_return, recreate_slot
 from tests.services.postgres import EmbeddedPostgres
@@ -131,6 +131,17 @@ def test_a_resume_that_run_refuses_is_an_error_and_with_on_gap_snapshot_what_is_
     assert 'on_gap = "snapshot"' in found["Resume not possible"].fix
     (again,) = assessed(database.config("t", on_gap="snapshot"), checkpoint)
     assert (again.kind, again.label, again.stream, again.rows) == ("reread", "breaking", "public.t", 2)
+
+
+def test_a_server_that_cannot_be_identified_now_is_no_gap(database: Database, monkeypatch: pytest.MonkeyPatch):
+    checkpoint = start(database)
+
+    def busy(_connection: Any) -> Any:
+        raise RetriableError("Could not connect to PostgreSQL", "number of requested standby connections exceeds")
+
+    monkeypatch.setattr("dstream_postgres.consequences.identify", busy)
+    with pytest.raises(RetriableError):  # the SDK makes a warning of it
+        assessed(database.config("t"), checkpoint)
 
 
 def test_slot_and_publication_that_are_gone_cannot_be_resumed_whoever_makes_them(database: Database):

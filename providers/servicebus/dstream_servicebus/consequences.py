@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dstream_sdk import Consequence, DeniedError, Finding
 from dstream_servicebus.clients import CLIENTS, host_of
 from dstream_servicebus.service_errors import of_entities
-from dstream_servicebus.settings import OutputSettings
+from dstream_servicebus.settings import InputSettings, OutputSettings
 
 if TYPE_CHECKING:
     from azure.servicebus.management import ServiceBusAdministrationClient
 
 _FULL, _NEARLY = 0.95, 0.8
 _MEGABYTE = 1024 * 1024
+_YEAR = 365 * 24 * 3600
 
 Reported = Iterator[Consequence | Finding]
 
@@ -62,6 +63,44 @@ def consequences(config: OutputSettings, names: Sequence[str]) -> Reported:
                 bytes=found.size,
                 messages=found.messages,
             )
+
+
+def input_consequences(config: InputSettings, name: str) -> Reported:
+    """Report on the queue or subscription that an input reads; nothing if its key may only listen.
+
+    Raises ProviderError.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    client = CLIENTS.of(config)
+    entity: Any
+    held: Any
+    try:
+        if config.queue:
+            entity, held = client.get_queue(config.queue), client.get_queue_runtime_properties(config.queue)
+        else:
+            at = (config.topic, config.subscription)
+            entity, held = client.get_subscription(*at), client.get_subscription_runtime_properties(*at)
+    except ResourceNotFoundError:
+        text = f"{name} does not exist in {host_of(config)}; another task may create it."
+        yield Finding("Queue not found", text, "apply the task that writes to it first", certain=False)
+        return
+    except Exception as problem:  # noqa: BLE001 - sorted by of_entities
+        error = of_entities(problem, f"read {name}")
+        if isinstance(error, DeniedError):
+            return
+        raise error from None
+    if bool(entity.requires_session) != config.sessions and not config.dead_letters:
+        needs = "requires" if entity.requires_session else "does not have"
+        fix = f"sessions = {str(bool(entity.requires_session)).lower()}"
+        yield Finding("Sessions do not match", f"{name} {needs} sessions.", fix, "config.sessions")
+    waiting = held.dead_letter_message_count if config.dead_letters else held.active_message_count
+    yield Consequence("resume", f"the messages that wait in {name} are read", stream=name, messages=waiting or 0)
+    kept = entity.default_message_time_to_live
+    if kept is not None and kept.total_seconds() < _YEAR and not config.dead_letters:
+        hours = round(kept.total_seconds() / 3600, 2)
+        text = f"a message that waits in {name} expires after this time"
+        yield Consequence("retention", text, stream=name, hours=hours)
 
 
 def _filled(client: ServiceBusAdministrationClient, entity: str) -> dict[str, _Filled]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dstream_sdk import Input, InputSession, PlanContext, Resource, Stream
+from dstream_sdk import Consequence, Finding, Input, InputSession, PlanContext, Resource, Stream
 from dstream_servicebus.settings import InputSettings
 
 
@@ -17,6 +17,12 @@ class ServiceBusInput(Input[InputSettings]):
         """Require no objects: the queue belongs to its writer. Yield a stream unless messages are envelopes."""
         if config.format == "message":
             yield Stream(name_of(config))
+
+    def consequences(self, config: InputSettings, context: PlanContext) -> Iterable[Consequence | Finding]:
+        """Report how many messages wait, how long they are kept, and what receiving them would fail on."""
+        from dstream_servicebus.consequences import input_consequences
+
+        return input_consequences(config, name_of(config))
 
     def open(self, config: InputSettings, session: InputSession) -> None:
         """Create the client. The queue is not accessed before `run`."""

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from dstream_sdk import Finding, Object, PlanContext, ProviderError, ResourceContext, Stream, decode
+from dstream_servicebus.input import ServiceBusInput
 from dstream_servicebus.output import ServiceBusOutput
 from dstream_servicebus.resources.queue import Queue
 from dstream_servicebus.resources.subscription import Subscription
 from dstream_servicebus.resources.topic import Topic
-from dstream_servicebus.settings import Connection, OutputSettings
+from dstream_servicebus.settings import Connection, InputSettings, OutputSettings
 from providers.servicebus.tests.harness import add, sending
 from providers.servicebus.tests.test_strictness import change
 from tests.services.azure.running import ServiceBus
@@ -76,6 +77,28 @@ def test_queues_that_are_missing_and_may_not_be_created_are_named(bus: ServiceBu
         pass
     add(bus, QUEUE)
     assert assessed(bus, manage=False) == []
+
+
+def test_an_input_reports_what_waits_and_what_it_could_not_receive(bus: ServiceBus) -> None:
+    def reported(**settings: Any) -> list[Any]:
+        given = {"connection_string": bus.connection_string, **settings}
+        config = decode(InputSettings, given)
+        return list(ServiceBusInput().consequences(config, PlanContext("copy", assessed=True)))
+
+    (found,) = reported(queue=QUEUE)
+    assert (found.summary, found.certain) == ("Queue not found", False)
+    add(bus, QUEUE, defaultMessageTimeToLive="PT2H")
+    with sending(bus) as output:
+        output.send(change(0), change(1))
+    waiting, kept = reported(queue=QUEUE)
+    assert (waiting.kind, waiting.messages, kept.kind, kept.hours) == ("resume", 2, "retention", 2)
+    assert reported(queue=QUEUE, sessions=True)[0].fix == "sessions = false"
+    bus.model.put(bus.namespace, "topic", "news", {})
+    bus.model.put(bus.namespace, "subscription", "news/Subscriptions/all", {"requiresSession": True})
+    needs, waiting = reported(topic="news", subscription="all")
+    assert (needs.certain, needs.fix, waiting.messages) == (True, "sessions = true", 0)
+    bus.model.put_rule(bus.namespace, "reader", ("Listen",))
+    assert reported(queue=QUEUE, connection_string=string_of(bus, "reader")) == []
 
 
 def test_a_key_that_may_only_send_cannot_manage(bus: ServiceBus) -> None:

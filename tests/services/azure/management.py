@@ -24,6 +24,7 @@ from tests.services.azure.rules import Rule, rule_of, rules_of
 from tests.services.azure.web import Answer, Call, WebServer
 
 ATOM = "http://www.w3.org/2005/Atom"
+COUNTS = "http://schemas.microsoft.com/netservices/2011/06/servicebus"
 SCHEMA = "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
 ENTRY, FEED = "application/atom+xml;type=entry;charset=utf-8", "application/atom+xml;type=feed;charset=utf-8"
 _TEXTS = ("forwardTo", "forwardDeadLetteredMessagesTo", "userMetadata")
@@ -201,9 +202,15 @@ def _entry(path: str, entity: Entity) -> str:
             lines.append(f"<{key[:1].upper()}{key[1:]}>{escape(shown)}</{key[:1].upper()}{key[1:]}>")
     moments = {"CreatedAt": entity.created, "UpdatedAt": entity.updated, "AccessedAt": entity.updated}
     lines += [f"<{key}>{stamp(value)}</{key}>" for key, value in moments.items()]
-    if entity.store is not None:
-        lines.append(f"<SizeInBytes>{entity.store.size}</SizeInBytes>")
-        lines.append(f"<MessageCount>{len(entity.store.ready)}</MessageCount>")
+    store = entity.store
+    if store is not None:
+        lines.append(f"<SizeInBytes>{store.size}</SizeInBytes>")
+    if entity.kind != "topic":
+        waiting, dead = (0, 0) if store is None else (len(store.ready) + len(store.locked), len(store.dead))
+        lines.append(f"<MessageCount>{waiting + dead + (len(store.deferred) if store else 0)}</MessageCount>")
+        counts = {"Active": waiting, "DeadLetter": dead, "Scheduled": 0, "Transfer": 0, "TransferDeadLetter": 0}
+        each = "".join(f"<d:{what}MessageCount>{count}</d:{what}MessageCount>" for what, count in counts.items())
+        lines.append(f'<CountDetails xmlns:d="{COUNTS}">{each}</CountDetails>')
     inner = f'<{name} xmlns="{SCHEMA}">{"".join(lines)}</{name}>'
     title = escape(path.rpartition("/")[2])
     return (
