@@ -34,10 +34,10 @@ class Logging(Silent):
 
 
 class ShortLived:
-    """A store whose leases are lost after some seconds, as those of a machine that was suspended."""
+    """A store whose lease is lost after some checkpoints, by another thread, as that of a machine in suspension."""
 
-    def __init__(self, store, seconds):
-        self.tasks, self.seconds = store, seconds
+    def __init__(self, store, checkpoints):
+        self.tasks, self.left = store, checkpoints
         self.lost = threading.Event()
         self.callbacks = []
 
@@ -46,7 +46,6 @@ class ShortLived:
 
     def acquire(self, *arguments):
         self.lease = self.tasks.acquire(*arguments)
-        threading.Timer(self.seconds, self.lose).start()
         return self
 
     def lose(self):
@@ -65,6 +64,9 @@ class ShortLived:
     def store(self, checkpoint):
         self.ensure()
         self.lease.store(checkpoint)
+        self.left -= 1
+        if self.left == 0:
+            threading.Thread(target=self.lose).start()
 
     def __enter__(self):
         return self

@@ -2,7 +2,8 @@
 
 One line per session start, per record and per checkpoint, so that a test can read the whole story:
     S    R key number    C {"checkpoint"}
-Settings: path, stores (whether the checkpoint is kept here), keeps (a mutant: writes at EOF without `end`), delay.
+Settings: path, stores (whether the checkpoint is kept here), keeps (a mutant: writes at EOF without `end`), delay,
+held (a file; nothing is flushed while it exists).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Settings:
     stores: bool = False
     keeps: bool = False
     delay: float = 0.0
+    held: str = ""
     refuse: int = 0
     break_at: int = 0
 
@@ -52,6 +54,8 @@ class Ledger(Output[Settings]):
                 self.waiting.append(f"R {each.metadata['Key']['key']} {number}\n".encode())
 
     def flush(self, checkpoint):
+        while self.config.held and os.path.exists(self.config.held):
+            time.sleep(0.01)
         if self.config.delay:
             time.sleep(self.config.delay)
         lines = self.waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from dstream.run.checkpoint_tracker import CheckpointTracker
@@ -32,7 +33,7 @@ class StoreFirst(Session):
 
 
 class CommitFirst(Session):
-    """Commits to the input before the checkpoint is stored."""
+    """Commits to the input before the checkpoint is stored, and waits in between to be killed."""
 
     def make_committer(self):
         committer = super().make_committer()
@@ -40,7 +41,7 @@ class CommitFirst(Session):
         class Hasty(Committer):
             def store(self, sent):
                 super().commit(sent)
-                time.sleep(0.05)  # the input reads it, which takes it no longer than a store takes us
+                threading.Event().wait()
                 super().store(sent)
 
             def commit(self, sent):
