@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,11 @@ EXEMPT = ("docs/glossary.md",)
 """Pages that show the words on purpose."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def hits_of_page(path: Path) -> Iterator[str]:
     """Yield the house words of a page outside of code."""
     text = re.sub(r"```.*?```", lambda block: "\n" * block[0].count("\n"), path.read_text("utf-8"), flags=re.DOTALL)
@@ -102,10 +108,10 @@ def hits_of_page(path: Path) -> Iterator[str]:
 def hits_of_code(path: Path) -> Iterator[str]:
     """Yield the single words anywhere in a module, and the phrases in its messages and help (docstrings of `cli`)."""
     source = path.read_text("utf-8")
-    for number, line in enumerate(source.splitlines(), 1):
-        for found in WORDS.finditer(line):
-            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r} in: {line.strip()}"
-    tree = ast.parse(source)
+    for found in WORDS.finditer(source):
+        number = source.count("\n", 0, found.start()) + 1
+        yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r} in: {source.splitlines()[number - 1].strip()}"
+    tree = parsed(path)
     helps = path.is_relative_to(ROOT / "dstream" / "cli")
     docstrings = {
         id(node.body[0].value)
@@ -135,6 +141,7 @@ def identifiers(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.name, node.lineno
 
 
+@cache
 def words_of(identifier: str) -> set[str]:
     """Return the words of a name in snake case, camel case or capitals."""
     return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", identifier).lower().split("_"))
@@ -165,7 +172,7 @@ def test_docstrings_have_no_phrases_of_a_translation():
     found = [
         f"{name(path)}:{line}: {hit[0]!r} in: {text[max(0, hit.start() - 50) : hit.end() + 50]}"
         for path in CODE
-        for text, line in docstrings(ast.parse(path.read_text("utf-8")))
+        for text, line in docstrings(parsed(path))
         for hit in TRANSLATED.finditer(text)
     ]
     assert found == []
@@ -176,7 +183,7 @@ def test_identifiers_name_what_they_hold():
     found = [
         f"{name(path)}:{line}: {identifier}"
         for path in CODE
-        for identifier, line in identifiers(ast.parse(path.read_text("utf-8")))
+        for identifier, line in identifiers(parsed(path))
         if words_of(identifier) & IDENTIFIER_WORDS
         and not (identifier in PUBLIC_IDENTIFIERS and (identifier.isupper() or "dstream_sdk" in path.parts))
     ]

@@ -221,7 +221,7 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its connection URL."""
-        self.execute(f'CREATE DATABASE "{name}"')
+        self.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
         return self.dsn(name)
 
     def log_tail(self, characters: int = 4000) -> str:

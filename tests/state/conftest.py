@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
 pytest.register_assert_rewrite("dstream_state.testing")
 
-from tests.services.azurite import Azurite, azurite_server  # noqa: E402 - after the line above, which must come first
+from tests.services.azurite import Azurite  # noqa: E402 - after the line above, which must come first
 
 
 @pytest.fixture(scope="session")
-def azure() -> Iterator[Azurite]:
-    with azurite_server() as server:
-        yield server
+def azure(azurite: Azurite) -> Azurite:
+    """The server that other tests use as well; its clock is put forward here."""
+    return azurite
 
 
 @pytest.fixture
