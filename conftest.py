@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ("tests.quick", "tests.second_attempt")
+pytest_plugins = ("tests.quick", "tests.second_attempt", "tests.forked_programs", "tests.longest_first")
 # The tests start hundreds of Python processes: byte code is worth keeping, whatever the machine's habit is.
 # Without it, each run rewrites the assertions of 194 files again, which is most of the time that collection takes.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

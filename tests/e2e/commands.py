@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.services import command_server
+from tests.services.forked import Forked
 from tests.services.interpreter import INTERPRETER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,13 +70,19 @@ def start(
     folder: Path,
     *arguments: str,
     env: Mapping[str, str] | None = None,
-    program: Sequence[str] = (str(PROGRAMS / "dstream"),),
-) -> subprocess.Popen[str]:
-    """Start `dstream ARGUMENTS` in a folder, in a process group of its own; `program` may be a variant of dstream."""
+    program: Sequence[str] = (),
+) -> Forked | subprocess.Popen[str]:
+    """Start `dstream ARGUMENTS` in a folder, in a process group of its own.
+
+    It is a forked child of the command server, unless `program` gives a variant of dstream.
+    """
+    seen = environment(env)
+    if not program and command_server.has_read(seen):
+        return command_server.start(arguments, cwd=folder, env=seen)
     return subprocess.Popen(
-        [*program, *arguments],
+        [*(program or (str(PROGRAMS / "dstream"),)), *arguments],
         cwd=folder,
-        env=environment(env),
+        env=seen,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

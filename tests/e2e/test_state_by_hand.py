@@ -2,10 +2,10 @@
 
 import json
 import stat
-import sys
 from pathlib import Path
 
 from tests.e2e.commands import dstream
+from tests.services.shebang import runs
 
 PICKY = """
 import pathlib
@@ -51,7 +51,7 @@ def values(folder: Path) -> list[int]:
 def counting(folder: Path, text: str = COUNT) -> None:
     program = folder / "picky-output"
     (folder / "picky.py").write_text(PICKY)
-    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{folder}/picky.py'\n")
+    program.write_text(runs(folder / "picky.py"))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     (folder / "dstream.hcl").write_text(text)
     applied = dstream(folder, "apply", "-auto-approve")

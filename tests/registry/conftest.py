@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from dstream.registry.platforms import this_platform
 from tests.e2e.commands import Ended, dstream
 from tests.services.registry import Registry, RegistryMissing, registry
+from tests.services.shebang import shebang
 
 HERE = this_platform()
 ELSEWHERE = "linux_s390x"
@@ -41,7 +40,7 @@ def guarded_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regis
 
 def counting(text: str) -> str:
     """A program that is our counter; `text` makes its content, and so its digest, another one."""
-    return f'#!/bin/sh\n# {text}\nexec {json.dumps(sys.executable)} -m dstream_counter "$@"\n'
+    return f'{shebang()}# {text}\nimport runpy\n\nrunpy.run_module("dstream_counter", run_name="__main__")\n'
 
 
 @dataclass

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.commands import dstream, environment
 from tests.services.registry import registry
+from tests.services.shebang import shebang
 
 KINDS = ("in", "out", "resource")
 
@@ -43,7 +44,8 @@ def test_a_new_package_passes_its_own_tests_and_the_kit(tmp_path: Path, kind: st
     if lang == "python":
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
         module = f"dstream_{kind}_my_first"
-        program.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" -m {module} "$@"\n')
+        lines = f"import runpy, sys\n\nsys.path.insert(0, {str(folder)!r})\n"
+        program.write_text(f"{shebang()}{lines}runpy.run_module({module!r}, run_name='__main__')\n")
         program.chmod(0o755)
         typed = "python -m pytest"
     else:

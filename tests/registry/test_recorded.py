@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tests.registry.conftest import HERE, User
 from tests.registry.test_trust import make_keys
 from tests.services.recorder.recorder import PROGRAM, ROOT, Recorder
 from tests.services.registry import Registry
+from tests.services.shebang import shebang
 
 COMMANDS = (("plan",), ("apply", "-auto-approve"), ("destroy", "-auto-approve"), ("drift",))
 
@@ -33,7 +33,7 @@ class Recorded:
 
     def publish(self, mark: str, *options: str) -> str:
         """Publish the provider, which notes each of its starts; return the digest of its manifest."""
-        text = PROGRAM.format(python=sys.executable, root=str(ROOT), sdk=str(ROOT / "providers/sdk"), role="resource")
+        text = shebang("-S") + PROGRAM.format(root=str(ROOT), sdk=str(ROOT / "providers/sdk"), role="resource")
         note = f"open({str(self.starts)!r}, 'a').write({mark!r})\nimport sys\n"
         program = self.user.home / "program"
         program.write_text(text.replace("import sys\n", note, 1))

@@ -11,8 +11,9 @@ that a command starts are forks as well (`tests.services.provider_forks`). Use a
 those.
 
 The server takes requests on a socket: one line of JSON, with the command's standard input, output and error and the
-write end of a status pipe. To that pipe it writes the process ID, then, when the command has ended, its wait status
-and the processor time it took. It ends when its end of the socket is closed, that is, with the test process.
+write end of a status pipe. To that pipe the command writes its process ID; when it has ended, the server writes its
+wait status and the processor time it took. The server ends when its end of the socket is closed, that is, with the test
+process.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from functools import cache
 from pathlib import Path
 
 from tests.services import provider_forks
-from tests.services.interpreter import end
+from tests.services.forked import Forked
+from tests.services.interpreter import end, read_at_start
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = ("deepdiff", "networkx", "azure.storage.blob", "azure.identity", "dstream_sdk")
@@ -51,6 +53,11 @@ class Served:
 
     commands: int = 0
     processor: float = 0.0
+
+    def add(self, processor: float) -> None:
+        """Count one that has ended."""
+        self.commands += 1
+        self.processor += processor
 
 
 served = Served()
@@ -93,9 +100,44 @@ def run(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: b
         raise subprocess.TimeoutExpired(["dstream", *arguments], timeout) from None
     finally:
         _close((out_read, err_read, status_read))
-    served.commands += 1
-    served.processor += float(processor)
+    served.add(float(processor))
     return Done(os.waitstatus_to_exitcode(int(status)), found[out_read], found[err_read])
+
+
+def start(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Forked:
+    """Start a command that leads a session of its own and has nothing on standard input; its outputs are texts."""
+    request = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "leads": True}
+    with open(os.devnull, "rb") as nothing:
+        return _started(["dstream", *arguments], request, nothing.fileno(), text=True)
+
+
+def start_program(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], leads: bool = False, text: bool = False
+) -> Forked:
+    """Start a program that `provider_forks` can fork, with three pipes, for bytes or for texts."""
+    request = {"program": list(argv), "cwd": str(cwd), "env": dict(env), "leads": leads}
+    return _started(argv, request, text=text)
+
+
+def has_read(env: Mapping[str, str]) -> bool:
+    """Return whether those variables in `env` that are read only once are the ones that the server has read."""
+    return read_at_start(env) == _server().read
+
+
+def _started(
+    argv: Sequence[str], request: Mapping[str, object], stdin: int | None = None, *, text: bool = False
+) -> Forked:
+    ends = [os.pipe() for _ in range(4)]
+    (in_read, in_write), (out_read, out_write), (err_read, err_write), (status_read, status_write) = ends
+    theirs = (in_read if stdin is None else stdin, out_write, err_write, status_write)
+    try:
+        _server().send(request, theirs)
+    except BaseException:
+        _close((in_write, out_read, err_read, status_read))
+        raise
+    finally:
+        _close((in_read, out_write, err_write, status_write))
+    return Forked(argv, (in_write, out_read, err_read), status_read, served.add, text=text)
 
 
 def _exchange(in_write: int, stdin: bytes, out_read: int, err_read: int, until: float) -> dict[int, bytes]:
@@ -160,6 +202,7 @@ class _Server:
         self._socket, theirs = socket.socketpair()
         with theirs:
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            self.read = read_at_start(os.environ)
             command = [sys.executable, "-m", "tests.services.command_server", str(theirs.fileno())]
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
@@ -181,8 +224,8 @@ def _server() -> _Server:
 # -- the server's side -------------------------------------------------------------------------------
 
 
-def serve(descriptor: int) -> None:
-    """Take requests until the socket is closed; returns in a forked child, which then runs its command."""
+def serve(descriptor: int) -> dict[str, object]:
+    """Take requests until the socket is closed; returns one in a forked child, which then does what it asks for."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -205,10 +248,9 @@ def serve(descriptor: int) -> None:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     _close((wake_read, wake_write, *running.values()))
                     _become(request, descriptors)
-                    return
+                    return request
                 _close(descriptors[:3])
                 running[pid] = descriptors[3]
-                _write(descriptors[3], f"{pid}\n")
 
 
 def _receive(requests: socket.socket) -> tuple[dict[str, object], list[int]] | None:
@@ -233,12 +275,15 @@ def _write(pipe: int, line: str) -> None:
 
 
 def _become(request: dict[str, object], descriptors: list[int]) -> None:
-    """Make a forked child what a new process would be."""
+    """Make a forked child what a new process would be, and tell its process ID."""
+    if request.get("leads"):
+        os.setsid()
+    _write(descriptors[3], f"{os.getpid()}\n")
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
     _close(descriptors)
     os.chdir(str(request["cwd"]))
-    environment, arguments = request["env"], request["arguments"]
+    environment, arguments = request["env"], request.get("arguments", [])
     assert isinstance(environment, dict) and isinstance(arguments, list)
     os.environ.clear()
     os.environ.update(environment)
@@ -270,7 +315,9 @@ if __name__ == "__main__":
     preload()
     gc.collect()
     gc.freeze()
-    serve(int(sys.argv[1]))
+    asked = serve(int(sys.argv[1]))
+    if isinstance(program := asked.get("program"), list):
+        end(provider_forks.execute(program))
     from dstream.cli import main
 
     try:

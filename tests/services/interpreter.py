@@ -7,12 +7,16 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import NoReturn
 
 INTERPRETER = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 """Beginnings of names of variables that the interpreter reads when it starts."""
-READ_AT_START = (*INTERPRETER, "DSTREAM_FAULT")
-"""The same, and those that our modules read when they are imported."""
+
+
+def read_at_start(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a process does not read again once it runs."""
+    return {name: value for name, value in env.items() if name.startswith(INTERPRETER)}
 
 
 def end(code: int) -> NoReturn:

@@ -5,9 +5,9 @@ as a test starts a command, and most of what a short-lived provider takes is Pyt
 commands, a provider is a process of its own: the child of its command, in a session of its own, with its folder,
 environment, descriptors, signal handlers and parent-death signal, and it runs the program that it would have run.
 
-Started as usual are programs that this Python does not run, those with a fault point (the SDK reads it when it is
-imported) and those for which the interpreter's own variables are set. Providers of commands that are not run by the
-command server are started as usual as well: see `start` and `fresh` in `tests.e2e.commands`.
+Started as usual are programs that this Python does not run, and those for which the interpreter's own variables are
+set. So are providers of commands that are not run by the command server: see `start` and `fresh` in
+`tests.e2e.commands`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import gc
 import importlib
 import io
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -29,7 +30,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tests.services.interpreter import READ_AT_START, end
+from dstream_sdk import failpoints
+from tests.services.interpreter import end, read_at_start
 from tests.services.shebang import shebang
 
 PRELOADED = (
@@ -40,11 +42,10 @@ PRELOADED = (
 )
 """What providers import: modules, and packages with all that is in them."""
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_STARTS = (f"#!{sys.executable}\n".encode(), shebang().encode())
-"""How a program begins that this Python runs without options."""
-_prctl = ctypes.CDLL(None).prctl
-_read_at_start = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_START)}
-"""What this interpreter and its modules have read; a command has variables of its own."""
+_STARTS = (f"#!{sys.executable}\n".encode(), shebang().encode(), shebang("-S").encode())
+"""How a program begins that this Python runs, without options or only with less of its packages."""
+_read = read_at_start(os.environ)
+"""What this interpreter has read; a command has variables of its own."""
 
 
 def install() -> None:
@@ -84,9 +85,13 @@ def _popen(
 
 
 def _is_forked(program: str, env: Mapping[str, str], cwd: str | None) -> bool:
-    if any(name.startswith(READ_AT_START) and _read_at_start.get(name) != value for name, value in env.items()):
+    if any(_read.get(name) != value for name, value in read_at_start(env).items()):
         return False
-    path = Path(cwd or ".", program)
+    return is_ours(Path(cwd or ".", program))
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a path is that of a program that this Python runs, without options."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         longest = max(map(len, _STARTS))
         return os.access(path, os.X_OK) and file.read(longest).startswith(_STARTS)
@@ -141,7 +146,7 @@ def _run(
     """Make the fork what a new process would be, and run the program."""
     try:
         os.setsid()
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
         _leave_the_command_behind()
@@ -158,12 +163,16 @@ def _run(
             os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
-        code = _execute(argv)
+        code = execute(argv)
         del old  # until here: closing them would write what the command has left in their buffers
     except BaseException:  # noqa: BLE001 - nothing of the command may go on
         traceback.print_exc()
         code = 1
     end(code)
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _leave_the_command_behind() -> None:
@@ -192,17 +201,16 @@ def _open_streams() -> None:
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
 
 
-def _execute(argv: Sequence[str]) -> int:
-    """Run a script as the main program; return its exit code."""
-    path = Path(argv[0])
-    _prctl(_PR_SET_NAME, path.name[:15].encode(), 0, 0, 0)
-    sys.argv = list(argv)
-    sys.path[0] = str(path.resolve().parent)
-    module = types.ModuleType("__main__")
-    module.__file__ = str(path)
-    sys.modules["__main__"] = module
+def execute(argv: Sequence[str]) -> int:
+    """Run a script, or after `python -m` a module, as the main program; return its exit code."""
+    importlib.reload(failpoints)  # which reads its variable when it is imported
     try:
-        exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - as Python runs it
+        if argv[1:2] == ["-m"]:
+            sys.argv = list(argv[2:])
+            runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
+        else:
+            script = list(argv[1:] if argv[0] == sys.executable else argv)
+            _run_script(Path(script[0]), script)
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0
@@ -215,3 +223,14 @@ def _execute(argv: Sequence[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _run_script(path: Path, argv: list[str]) -> None:
+    if sys.platform == "linux":
+        _prctl(_PR_SET_NAME, path.name[:15].encode())
+    sys.argv = argv
+    sys.path[0] = str(path.resolve().parent)
+    module = types.ModuleType("__main__")
+    module.__file__ = str(path)
+    sys.modules["__main__"] = module
+    exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - as Python runs it

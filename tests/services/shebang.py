@@ -1,6 +1,7 @@
 """The first lines of a script that this Python runs, wherever it is: a path with spaces fits into no `#!` line."""
 
 import sys
+from pathlib import Path
 
 
 def shebang(options: str = "") -> str:
@@ -9,3 +10,8 @@ def shebang(options: str = "") -> str:
 '''exec' "{sys.executable}" {options} "$0" "$@"
 ' '''
 """
+
+
+def runs(script: Path) -> str:
+    """Return the text of a program that runs a Python file, in the same process."""
+    return f"{shebang()}import runpy\n\nrunpy.run_path({str(script)!r}, run_name='__main__')\n"

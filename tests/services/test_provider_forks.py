@@ -41,6 +41,8 @@ ENDS = {
     "with a text": ("sys.exit('bad')", 1),
     "fails": ("1 / 0", 1),
     "interrupted": ("raise KeyboardInterrupt", -signal.SIGINT),
+    "fault": ("import dstream_sdk; dstream_sdk.fault('here')", -signal.SIGKILL),
+    "another fault": ("import dstream_sdk; dstream_sdk.fault('there')", 0),
     "killed": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
 }
 
@@ -86,8 +88,8 @@ def test_a_fork_finds_what_a_new_process_finds_and_ends_as_it_does(tmp_path: Pat
     command = program(tmp_path, LOOK + "sys.stdout.flush()\n" + text)
     kept = os.open(tmp_path, os.O_RDONLY)
     try:
-        forked = started(command, tmp_path, provider_forks._popen, kept, SAID="here")
-        new = started(command, tmp_path, subprocess.Popen, kept, SAID="here")
+        forked = started(command, tmp_path, provider_forks._popen, kept, DSTREAM_FAULT="here")
+        new = started(command, tmp_path, subprocess.Popen, kept, DSTREAM_FAULT="here")
     finally:
         os.close(kept)
     assert json.loads(forked[0]) == json.loads(new[0])
@@ -97,8 +99,8 @@ def test_a_fork_finds_what_a_new_process_finds_and_ends_as_it_does(tmp_path: Pat
 def test_forked_are_programs_that_this_python_runs_with_what_it_has_read(tmp_path: Path) -> None:
     ours = str(PROGRAMS / "dstream-out-jsonl")
     assert provider_forks._is_forked(ours, environment(), None)
-    for name in ("DSTREAM_FAULT", "PYTHONSTARTUP", "LC_NAME"):
-        assert not provider_forks._is_forked(ours, environment(**{name: "mid_line"}), None)
+    for name in ("PYTHONSTARTUP", "LC_NAME"):
+        assert not provider_forks._is_forked(ours, environment(**{name: "C"}), None)
     others = {"other": "#!/bin/sh\n", "options": shebang("-I"), "none": ""}
     for name, text in others.items():
         (tmp_path / name).write_text(text)

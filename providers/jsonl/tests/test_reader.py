@@ -11,7 +11,7 @@ import pytest
 
 from dstream_sdk.testing import ProviderProcess, check_provider
 
-ARGV = [sys.executable, "-c", "from dstream_jsonl.__main__ import run_input; run_input()"]
+ARGV = [str(Path(sys.executable).with_name("dstream-in-jsonl"))]
 
 
 def start(config: dict[str, Any], **more: Any) -> ProviderProcess:

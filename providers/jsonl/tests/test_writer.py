@@ -12,7 +12,7 @@ import pytest
 from dstream_jsonl.writer import file_name
 from dstream_sdk.testing import ProviderProcess, check_provider
 
-ARGV = [sys.executable, "-c", "from dstream_jsonl.__main__ import run_output; run_output()"]
+ARGV = [str(Path(sys.executable).with_name("dstream-out-jsonl"))]
 
 
 def start(config: dict[str, Any], **env: str) -> ProviderProcess:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import pytest
 
 from tests.e2e.commands import LONGEST, Ended, dstream, start
 from tests.services.azure.running import ServiceBus, service_bus
+from tests.services.shebang import runs
 
 RECORDED = Path(__file__).with_name("recorded_in.py")
 
@@ -62,7 +62,7 @@ class Folder:
     ) -> None:
         """Write a task `copy` from the recorded input to Service Bus, with more settings of either."""
         tables = ", ".join(f'"{each}"' for each in self.tables)
-        self.path.joinpath("in.sh").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{RECORDED}"\n')
+        self.path.joinpath("in.sh").write_text(runs(RECORDED))
         self.path.joinpath("in.sh").chmod(0o755)
         self.path.joinpath("dstream.hcl").write_text(
             f"""

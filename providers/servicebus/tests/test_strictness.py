@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from tests.e2e.commands import Ended, dstream
 from tests.events import until
 from tests.services.azure.faults import DataFault, Throttle
 from tests.services.azure.running import ServiceBus, service_bus
+from tests.services.shebang import runs
 
 pytestmark = [pytest.mark.usefixtures("trust"), pytest.mark.timeout(300)]
 
@@ -155,7 +155,7 @@ class Premium:
 
     def __init__(self, folder: Path, bus: ServiceBus, ordering: str) -> None:
         self.folder, self.bus, self.ordering = folder, bus, ordering
-        folder.joinpath("in.sh").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{RECORDED}"\n')
+        folder.joinpath("in.sh").write_text(runs(RECORDED))
         folder.joinpath("in.sh").chmod(0o755)
         folder.joinpath("changes.jsonl").write_text("")
         self.write()

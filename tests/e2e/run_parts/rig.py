@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +14,9 @@ from typing import Any
 
 from dstream_state import open_backend
 from dstream_state.processes import alive
+from tests.services import command_server
+from tests.services.forked import Forked
+from tests.services.shebang import shebang
 
 PARTS = Path(__file__).parent
 ROOT = PARTS.parents[2]
@@ -22,15 +24,27 @@ FORKS = bool(os.environ.get("DSTREAM_TEST_FORKS"))
 """Whether all tests with a rig are to fork their providers."""
 
 
+PROGRAM = """
+import importlib, os, runpy
+
+os.environ.update({settings!r})
+# A fault is for the first session alone: in the next one the same provider does its work.
+if not os.environ.get("DSTREAM_PROBE"):
+    if os.path.exists({ran!r}):
+        os.environ.pop("DSTREAM_FAULT", None)
+    else:
+        open({ran!r}, "w").close()
+importlib.reload(importlib.import_module("dstream_sdk.failpoints"))  # a fork has read the variable already
+runpy.run_path({program!r}, run_name="__main__")
+"""
+
+
 def provider(script: str, folder: Path, **settings: str) -> str:
     """Write an executable that starts one of the provider scripts here, or an installed one; return its path."""
     path = folder / script.replace("_", "-")
     installed = Path(sys.executable).with_name(script)
-    command = f"'{installed}'" if installed.exists() else f"'{sys.executable}' '{PARTS / script}.py'"
-    exports = "".join(f"export {name}='{value}'\n" for name, value in settings.items())
-    # A fault is for the first session alone: in the next one the same provider does its work.
-    once = f"[ -n \"$DSTREAM_PROBE\" ] || if [ -e '{path}.ran' ]; then unset DSTREAM_FAULT; else : >'{path}.ran'; fi\n"
-    path.write_text(f"#!/bin/sh\n{exports}{once}exec {command}\n")
+    started = installed if installed.exists() else PARTS / f"{script}.py"
+    path.write_text(shebang() + PROGRAM.format(settings=settings, ran=f"{path}.ran", program=str(started)))
     path.chmod(0o755)
     return str(path)
 
@@ -62,20 +76,18 @@ class Rig:
                        "config": {"path": str(self.file), **self.sink}},
         }  # fmt: skip
 
-    def start(self, fault: str | None = None) -> subprocess.Popen[str]:
+    def start(self, fault: str | None = None) -> Forked:
         """Start the host."""
         spec = self.folder / "spec.json"
         spec.write_text(json.dumps(self.spec))
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'state'}"}
+        environment = dict(os.environ)
         environment.pop("DSTREAM_FAULT", None)
         for ran in self.folder.glob("*.ran"):
             ran.unlink()
         if fault:
             environment["DSTREAM_FAULT"] = fault
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.run_parts.host", str(spec)],
-            cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        argv = [sys.executable, "-m", "tests.e2e.run_parts.host", str(spec)]
+        return command_server.start_program(argv, cwd=ROOT, env=environment, text=True)
 
     def run(self, fault: str | None = None) -> dict[str, Any] | None:
         """Run the host to its end; return the outcome, or None if it was killed."""
@@ -102,7 +114,7 @@ class Rig:
         """How many bytes the sink has."""
         return self.file.stat().st_size if self.file.exists() else 0
 
-    def kill_somebody(self, host: subprocess.Popen[str], dice: random.Random) -> str:
+    def kill_somebody(self, host: Forked, dice: random.Random) -> str:
         """Kill the host or one of its providers; return who it was."""
         victim = dice.choice(("host", "input", "output"))
         pids = self.processes()

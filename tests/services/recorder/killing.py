@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,6 +20,8 @@ from pathlib import Path
 
 from dstream.diagnostics import DiagnosticsError
 from dstream.engine.commands.state_edit import forget
+from tests.services import command_server
+from tests.services.forked import Forked
 from tests.services.recorder.world import Told, World, said
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -120,17 +121,17 @@ class Killed:
 
     # -- kills ---------------------------------------------------------------------------------------
 
-    def start(self, what: str, point: str = "never", passage: int = 1) -> subprocess.Popen[bytes]:
+    def start(self, what: str, point: str = "never", passage: int = 1) -> Forked:
         """Start an engine that dies at a point."""
         command = [sys.executable, "-m", PROGRAM, str(self.world.folder), what, point, str(passage)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return command_server.start_program(command, cwd=ROOT, env=os.environ, text=True)
 
     def at_point(self, what: str, point: str, passage: int, *, surely: bool = True) -> None:
         """Have an engine die at a named point; `surely`: it does come there."""
         engine = self.start(what, point, passage)
-        out, _ = engine.communicate(timeout=120)
+        printed = engine.communicate(timeout=120)
         if surely or engine.returncode != 0:
-            assert engine.returncode == -signal.SIGKILL, out.decode()
+            assert engine.returncode == -signal.SIGKILL, printed
         self._ended(engine.returncode, f"engine {point}")
 
     def at_random(self, what: str, moments: random.Random, victims: str = "engine") -> None:
@@ -147,13 +148,13 @@ class Killed:
                 engine.kill()
             elif calls := self._changes():
                 self._kill_provider(calls[-1].more["pid"])
-        out, _ = engine.communicate(timeout=120)
+        printed = engine.communicate(timeout=120)
         if victims == "provider":
-            assert engine.returncode in (0, 1), out.decode()  # what it could not do it says
+            assert engine.returncode in (0, 1), printed  # what it could not do it says
             self.count.add(f"killed: provider, {'recovered in place' if engine.returncode == 0 else 'told'}")
             self.count.add("kills")
             return
-        assert engine.returncode in (-signal.SIGKILL, 0, 1), out.decode()
+        assert engine.returncode in (-signal.SIGKILL, 0, 1), printed
         self._ended(engine.returncode, f"{victims} at random")
 
     def _kill_provider(self, pid: int) -> None:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.services.shebang import shebang
+
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = {"rec": "resource", "rec-in": "in", "rec-out": "out"}
 """The programs, and the role that each plays."""
-# The first line of a script cannot name a program whose path has a space. Its third line, which ends the string that
-# the second begins, is never read by the shell: it has handed over to Python.
-SHEBANG = """#!/bin/sh
-'''exec' "{python}" -S "$0" "$@"
-' '''
-"""
-PROGRAM = (
-    SHEBANG
-    + """
+PROGRAM = """
 import sys
 sys.path[:0] = [{root!r}, {sdk!r}]
 from tests.services.recorder.provider import run
 run({role!r})
 """
-)
 
 
 @dataclass(frozen=True)
@@ -51,8 +43,8 @@ class Recorder:
         self.bin = folder / "bin"
         self.bin.mkdir()
         for name, role in ROLES.items():
-            text = PROGRAM.format(python=sys.executable, root=str(ROOT), sdk=str(ROOT / "providers/sdk"), role=role)
-            (self.bin / name).write_text(text)
+            text = PROGRAM.format(root=str(ROOT), sdk=str(ROOT / "providers/sdk"), role=role)
+            (self.bin / name).write_text(shebang("-S") + text)
             (self.bin / name).chmod(0o755)
 
     # -- what exists ---------------------------------------------------------------------------------

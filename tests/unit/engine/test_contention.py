@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from dstream_state import open_backend
+from tests.services import command_server
 from tests.services.azurite import Azurite
 from tests.services.recorder.world import World
 
@@ -61,12 +61,12 @@ def test_serials_are_consecutive_and_every_change_is_there(
     place: World, where: str, seconds: float, record_property: Any
 ) -> None:
     command = [sys.executable, "-m", "tests.services.recorder.contending", str(place.folder)]
-    running = subprocess.Popen(
-        [*command, str(PROCESSES), str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    running = command_server.start_program(
+        [*command, str(PROCESSES), str(seconds)], cwd=ROOT, env=os.environ, leads=True, text=True
     )
     try:
-        said, _ = running.communicate(timeout=800)
-        assert running.returncode == 0
+        said, errors = running.communicate(timeout=800)
+        assert running.returncode == 0, errors
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)

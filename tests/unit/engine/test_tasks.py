@@ -1,7 +1,6 @@
 """Tasks: the objects that their providers ask for are planned, changed and destroyed as any others."""
 
 import json
-import sys
 import threading
 
 import pytest
@@ -10,8 +9,8 @@ from dstream.cli.render.paint import Paint
 from dstream.cli.render.plan import plan_lines
 from dstream.plan import Action, Reason
 from dstream_state import V1_LIFECYCLE, Checkpoint, StateLocked
-from tests.services.recorder.recorder import SHEBANG
 from tests.services.recorder.world import World, actions, change, refused, said
+from tests.services.shebang import shebang
 from tests.state.earlier import as_earlier_versions_wrote_it
 
 OUT = "task.copy.output"
@@ -216,9 +215,7 @@ def test_a_lifecycle_holds_for_all_objects_of_a_task(world: World) -> None:
     assert len(found) == 2
 
 
-V1 = (
-    SHEBANG
-    + """
+V1 = """
 import json, os, sys
 if os.environ.get("DSTREAM_PROBE"):
     sys.exit(3)
@@ -228,7 +225,6 @@ with open({log!r}, "a") as file:
 status = "failed" if opening["config"].get("n") == 13 else "success"
 print(json.dumps({{"Status": status, "Resources": ["queue-1"], "Message": "as told"}}))
 """
-)
 
 
 V1_TASK = """
@@ -249,7 +245,7 @@ task "t" {{
 @pytest.mark.processes
 def test_an_output_of_version_1_is_initialized_when_it_changes_and_destroyed_at_the_end(world: World) -> None:
     log = world.folder / "v1.log"
-    (world.recorder.bin / "old").write_text(V1.format(python=sys.executable, log=str(log)))
+    (world.recorder.bin / "old").write_text(shebang("-S") + V1.format(log=str(log)))
     (world.recorder.bin / "old").chmod(0o755)
     text = V1_TASK
 
@@ -286,7 +282,7 @@ def _as_earlier_releases_stored_it(world: World) -> None:
 @pytest.mark.processes
 def test_a_version_1_lifecycle_that_an_earlier_release_recorded_is_still_one(world: World) -> None:
     log = world.folder / "v1.log"
-    (world.recorder.bin / "old").write_text(V1.format(python=sys.executable, log=str(log)))
+    (world.recorder.bin / "old").write_text(shebang("-S") + V1.format(log=str(log)))
     (world.recorder.bin / "old").chmod(0o755)
     world.apply(V1_TASK.format(n=1))
     _as_earlier_releases_stored_it(world)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -18,7 +17,9 @@ from dstream_state import StateConflict, StateError, StateUnavailable, lease, lo
 from dstream_state.local import LocalStorage
 from dstream_state.state_files import ERRORED, ORPHANS
 from tests.events import until
+from tests.services import command_server
 from tests.services.azurite import Azurite
+from tests.services.forked import Forked
 from tests.services.recorder.world import Told, World, said
 
 pytestmark = pytest.mark.processes
@@ -49,21 +50,15 @@ def remote(world: World, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> W
 
 
 @pytest.fixture
-def engine(remote: World, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+def engine(remote: World, tmp_path: Path) -> Iterator[Forked]:
     """An apply that waits for the creation of two objects."""
     remote.write(blocks("rec_marked", "a", "b", "c", "d") + blocks("rec_planned", "e"))
     remote.recorder.on("create", "b", gate="go")
     remote.recorder.on("create", "c", gate="go")
     (tmp_path / "clock").write_text("0")
     command = [sys.executable, "-m", "tests.services.recorder.applying", str(remote.folder), "apply", "never", "1"]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"CLOCK_FILE": str(tmp_path / "clock")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    env = os.environ | {"CLOCK_FILE": str(tmp_path / "clock")}
+    process = command_server.start_program(command, cwd=ROOT, env=env, text=True)
     yield process
     process.kill()
     process.communicate()
@@ -73,7 +68,7 @@ def engine(remote: World, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 @pytest.mark.parametrize("stopped", ["engine", "engine and provider"])
 def test_a_stopped_engine_that_goes_on_can_write_neither_state_nor_journal_nor_to_its_providers(
     remote: World,
-    engine: "subprocess.Popen[str]",
+    engine: Forked,
     azurite: Azurite,
     tmp_path: Path,
     notices: bool,
@@ -94,7 +89,7 @@ def test_a_stopped_engine_that_goes_on_can_write_neither_state_nor_journal_nor_t
     assert remote.in_step()
     before, calls = remote.snapshot, len(recorder.calls("create", "update", "delete"))
     engine.send_signal(signal.SIGCONT)
-    out, _ = engine.communicate(timeout=120)
+    out = "".join(engine.communicate(timeout=120))
     assert engine.returncode == 1, out
     assert "LeaseLost" in out or "StateConflict" in out, out
     assert len(recorder.calls("create", "update", "delete")) == calls

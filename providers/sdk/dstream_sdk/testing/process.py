@@ -55,7 +55,8 @@ class ProviderProcess:
         """End the process, if it still runs, and what it started."""
         self.close()
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for reader in self._readers:
             reader.join(self.timeout)
