@@ -151,7 +151,8 @@ def carry_out(
     paint = paint_for(sys.stdout, color=settings["color"])
     plan_options = structs.replace(plan_options, parallelism=settings["parallelism"])
     patience = seconds(settings["lock_timeout"], "-lock-timeout")
-    options = ApplyOptions(plan_options, settings["parallelism"], patience, settings["stop_tasks"])
+    approval_by = "saved plan" if saved is not None else "-auto-approve" if settings["auto_approve"] else "prompt"
+    options = ApplyOptions(plan_options, settings["parallelism"], patience, approval_by, settings["stop_tasks"])
     events = None
     if settings["json"]:
         from dstream.cli.render.events import Events

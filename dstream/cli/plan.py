@@ -122,7 +122,10 @@ def command(
     paint = paint_for(sys.stdout, color=color)
     say_plan(prepared.plan, form, paint, operation.config.sources, concise=concise)
     if out is not None and form == "text":
-        say_prose(f"\nSaved the plan to {out}. To perform exactly these actions, run: dstream apply {out}")
+        from dstream.plan.plan_hash import plan_hash
+
+        which = plan_hash(prepared.plan).removeprefix("sha256:")[:10]
+        say_prose(f"\nSaved the plan {which} to {out}. To perform exactly these actions, run: dstream apply {out}")
     return _exit_code(prepared.plan, detailed=detailed_exitcode)
 
 

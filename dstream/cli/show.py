@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from dstream.cli.open_operation import open_for_state
-from dstream.cli.options import Command, concise_option, config_options, flag, format_option
+from dstream.cli.options import Command, concise_option, config_options, flag, format_option, option
 from dstream.cli.render.paint import paint_for
 
 
 @click.command("show", cls=Command)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_options
+@option("history", metavar="N", type=click.IntRange(min=0), help="Show the apply N of `dstream history`.")
 @concise_option
 @format_option
 @flag("json", help="Same as -format=json.")
@@ -24,12 +25,20 @@ def command(
     config: str,
     var: tuple[str, ...],
     var_file: tuple[str, ...],
+    history: int | None,
     concise: bool,
     format: str,
     json: bool,
     color: bool,
 ) -> None:
     """Show FILE, a plan saved by `dstream plan -out=FILE`; without FILE, the state."""
+    if history is not None:
+        if file is not None or concise or format not in ("text", "json"):
+            raise click.UsageError("-history shows an earlier apply. It takes -json only, and no FILE.")
+        from dstream.cli.history import show
+
+        show(open_for_state(config, var, var_file), history, json=json or format == "json")
+        return
     from dstream.cli.render.formats import say_plan, say_state
 
     form = "json" if json else format

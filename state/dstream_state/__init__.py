@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Held,
         HistoryEntry,
         Moved,
+        Receipts,
         TaskLease,
         TaskStore,
         TaskView,
@@ -58,7 +59,8 @@ if TYPE_CHECKING:
     from dstream_state.v1_lifecycle import V1_LIFECYCLE
 
 _HOMES = {
-    "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry Moved TaskLease TaskStore TaskView View",
+    "backend": "Backend Checkpoint DeadLetter DeadLetters Held HistoryEntry Moved Receipts TaskLease TaskStore TaskView"
+    " View",
     "repair_findings": "Repair",
     "snapshot": "FORMAT_VERSION Snapshot",
     "encryption": "Encryption",
@@ -115,6 +117,7 @@ __all__ = [
     "PutOutput",
     "PutProvider",
     "PutTask",
+    "Receipts",
     "Record",
     "Repair",
     "Result",

@@ -242,6 +242,25 @@ class TaskStore(Protocol):
         """The task's dead letters, without the lease: for reading, and for removing what was replayed."""
 
 
+class Receipts(Protocol):
+    """What earlier operations did, one JSON object for each."""
+
+    def name(self, id_: str) -> str:
+        """Return the name for a new receipt of the operation `id_`; names sort by time."""
+
+    def put(self, name: str, content: Mapping[str, Json]) -> None:
+        """Write a receipt, in place of what it has so far."""
+
+    def names(self) -> list[str]:
+        """Return the names of all receipts, newest first."""
+
+    def read(self, name: str) -> Mapping[str, Json]:
+        """Return a receipt; raise StateError if it is missing, damaged, too new or cannot be decrypted."""
+
+    def prune(self) -> None:
+        """Delete receipts that are neither among the last 500 nor of the last 365 days."""
+
+
 class Backend(Protocol):
     """A place where state lives, one workspace of it."""
 
@@ -300,6 +319,9 @@ class Backend(Protocol):
 
     def past(self, serial: int) -> Snapshot:
         """Return the kept snapshot with this serial; raise StateError if there is none."""
+
+    def receipts(self) -> Receipts:
+        """Return the receipts of earlier operations."""
 
     def examine(self) -> Repair:
         """Return the damaged or missing parts, and the steps of a repair; nothing is written."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from dstream_state import processes
-from dstream_state.backend import Backend, Held, HistoryEntry, Moved, TaskStore, View
+from dstream_state.backend import Backend, Held, HistoryEntry, Moved, Receipts, TaskStore, View
 from dstream_state.checksum import digest
 from dstream_state.clock import boot_seconds
 from dstream_state.errors import (
@@ -32,6 +32,7 @@ from dstream_state.journal import MAX_BLOCKS, JournalWriter, delete_journal, log
 from dstream_state.lease import Clock, Lease, OnWait
 from dstream_state.lock_metadata import Meta
 from dstream_state.migration import Place, copy_state
+from dstream_state.receipts import StoredReceipts
 from dstream_state.records import ProcessStarted, Record
 from dstream_state.repair import carry_out, examine
 from dstream_state.repair_findings import Repair
@@ -159,6 +160,10 @@ class StoredBackend:
     def past(self, serial: int) -> Snapshot:
         """See `Backend`."""
         return History(self._storage).snapshot(serial, self._sealer)[0]
+
+    def receipts(self) -> Receipts:
+        """See `Backend`."""
+        return StoredReceipts(self._storage, self._sealer)
 
     def examine(self) -> Repair:
         """See `Backend`."""

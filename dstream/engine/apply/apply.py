@@ -11,6 +11,7 @@ from dstream.diagnostics import Diagnostic, DiagnosticsError, error, has_errors
 from dstream.engine.apply.apply_state import ApplyState, locked_state
 from dstream.engine.apply.executor import Executor
 from dstream.engine.apply.finalize import unchanged_object_records, unchanged_task_records
+from dstream.engine.apply.receipt import ReceiptWriter
 from dstream.engine.apply.recovery import recover, recover_interrupted
 from dstream.engine.apply.task_leases import PauseOptions, belongs_to, paused_runners
 from dstream.engine.apply.unwritten import save_late_results, save_unwritten
@@ -44,6 +45,8 @@ class ApplyOptions(Struct, frozen=True):
     parallelism: int = 10
     lock_timeout: float = 0.0
     """Seconds to wait for the lock."""
+    approval: str = "program"
+    """What approved the plan, for the receipt: "-auto-approve", "prompt", "saved plan", or a program."""
     stop_tasks: bool = False
     """Whether to stop runners on this machine whose tasks the plan changes."""
 
@@ -56,6 +59,8 @@ class Outcome(Struct, frozen=True):
     counts: dict[str, int] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
     snapshot: Snapshot | None = None
+    unchanged: frozenset[str] = frozenset()
+    """The addresses whose change failed or was skipped."""
 
     @property
     def failed(self) -> bool:
@@ -96,7 +101,7 @@ def apply(
 
 def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, planned: PlanResult) -> Outcome:
     """Carry out a plan if it has changes and is approved."""
-    plan, held, stop = planned.plan, state.held, state.stop
+    plan, held = planned.plan, state.held
     if not plan.has_changes:
         unchanged = unchanged_object_records(planned, state.pool)
         unchanged += unchanged_task_records(planned, state.pool, state.key)
@@ -106,6 +111,19 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
     if not approve(plan):
         held.finish()
         return Outcome(plan, False)
+    receipt = ReceiptWriter(state, plan, options.approval)
+    try:
+        outcome = _perform(state, options, planned)
+    except BaseException as problem:
+        receipt.broken_off(problem)
+        raise
+    told = receipt.ended(outcome.counts, set(outcome.unchanged), outcome.diagnostics, outcome.snapshot)
+    return replace(outcome, diagnostics=(*outcome.diagnostics, *told))
+
+
+def _perform(state: ApplyState, options: ApplyOptions, planned: PlanResult) -> Outcome:
+    """Perform an approved plan."""
+    plan, held, stop = planned.plan, state.held, state.stop
     pause = PauseOptions(held.holder.operation, options.lock_timeout, options.stop_tasks, state.observer.stopping)
     backend = state.operation.backend
     with paused_runners(backend, plan, planned.moved_tasks, pause, state.pool.kill) as leases:
@@ -122,7 +140,7 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
             detail = f"{problem.detail} The changes made until then are in the state. Apply again."
             failure = error(problem.summary, detail)
             found = placed(progress.diagnostics, state.operation.config)
-            return Outcome(plan, True, progress.counts, (failure, *found), snapshot)
+            return Outcome(plan, True, progress.counts, (failure, *found), snapshot, frozenset(progress.failed))
         if progress.cut_off and not stop.at_once:
             try:
                 recover(state, progress.cut_off, planned.specs)
@@ -134,7 +152,8 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
         for flow, lease in leases.items():
             if belongs_to(flow, removed) and not belongs_to(flow, remaining):
                 lease.archive()
-    return Outcome(plan, True, progress.counts, placed(progress.diagnostics, state.operation.config), snapshot)
+    problems = placed(progress.diagnostics, state.operation.config)
+    return Outcome(plan, True, progress.counts, problems, snapshot, frozenset(progress.failed))
 
 
 def _finished(state: ApplyState, unrecorded: Sequence[Record] = ()) -> Snapshot:

@@ -30,14 +30,13 @@ from dstream.engine.setup.operation import Operation
 from dstream.lang import Unknown, sensitive_paths, strip_sensitive, value_at
 from dstream.lang.markers import WITHHELD
 from dstream.plan.file import PlanFile, damaged_plan
+from dstream.plan.plan_hash import essence, lasting
 from dstream.plugins.type_schemas import DESCRIBES
 from dstream_state import Snapshot
 from dstream_state.codec import dumps, loads
 from dstream_state.fingerprints import canonical
 from dstream_state.passphrase import LEAST_N, MOST_MEMORY, SCRYPT_N, SCRYPT_P, SCRYPT_R
 
-_VOLATILE = ("timestamp", "dstream_version", "diagnostics", "pending", "policies", "applyable")
-"""Members of a plan's JSON that may differ between equivalent plans."""
 _DAMAGE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 """What members of other types lead to."""
 _MOST_P = 16
@@ -285,7 +284,7 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
     if not same:
         _refuse(["a secret is not what it was (an environment variable, a sensitive variable, or one of an object)"])
     again = loads(dumps(prepared.plan.to_json()), "plan")
-    if _essence(again) != _essence(file.form):
+    if essence(again) != essence(file.form):
         others = _other_changes(file.form, again)
         which = f" ({', '.join(others)})" if others else ""
         _refuse([f"what the configuration reads, such as files, would give another plan now{which}"])
@@ -294,22 +293,9 @@ def replan_saved(operation: Operation, snapshot: Snapshot, pool: ProviderPool, f
 
 def _other_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the first addresses whose changes differ between two plans."""
-    first, second = ({each["address"]: _lasting(each) for each in form["resource_changes"]} for form in (before, after))
+    first, second = ({each["address"]: lasting(each) for each in form["resource_changes"]} for form in (before, after))
     found = sorted(address for address in first.keys() | second.keys() if first.get(address) != second.get(address))
     return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]
-
-
-def _essence(form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two plans must agree on; consequences are of the moment at which they are found."""
-    kept = {name: value for name, value in form.items() if name not in _VOLATILE}
-    kept["summary"] = {name: value for name, value in form["summary"].items() if name != "consequences"}
-    for member in ("resource_changes", "task_changes"):
-        kept[member] = [_lasting(each) for each in form.get(member, ())]
-    return kept
-
-
-def _lasting(change: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in change.items() if name not in ("consequences", "unassessed")}
 
 
 def _refuse(problems: list[str]) -> None:
