@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from dstream_state.clock import now
 from dstream_state.codec import Json, dumps, loads
 from dstream_state.errors import FormatTooNew, StateDamaged, StateError
 from dstream_state.sealing import Sealer, unencrypted_allowed
@@ -30,7 +29,7 @@ class StoredReceipts:
 
     def name(self, id_: str) -> str:
         """See `Receipts`."""
-        return f"{now().replace('-', '').replace(':', '')}-{id_[:8]}"
+        return f"{_stamp(time.time())}-{id_[:8]}"
 
     def put(self, name: str, content: Mapping[str, Json]) -> None:
         """See `Receipts`."""
@@ -66,10 +65,15 @@ class StoredReceipts:
 
     def prune(self) -> None:
         """See `Receipts`."""
-        oldest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - KEEP_SECONDS))
+        oldest = _stamp(time.time() - KEEP_SECONDS)
         for name in self.names()[KEEP:]:
             if name < oldest:
                 self._storage.delete(_FOLDER + name)
+
+
+def _stamp(moment: float) -> str:
+    """Return a moment, in seconds since 1970, as text that sorts by time: UTC, with milliseconds."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(moment))}{int(moment % 1 * 1000):03d}Z"
 
 
 def _context(name: str) -> bytes:

@@ -117,8 +117,8 @@ def _carry_out(state: ApplyState, options: ApplyOptions, approve: Approve, plann
     except BaseException as problem:
         receipt.broken_off(problem)
         raise
-    told = receipt.ended(outcome.counts, set(outcome.unchanged), outcome.diagnostics, outcome.snapshot)
-    return replace(outcome, diagnostics=(*outcome.diagnostics, *told))
+    unwritten = receipt.ended(outcome.counts, set(outcome.unchanged), outcome.diagnostics, outcome.snapshot)
+    return replace(outcome, diagnostics=(*outcome.diagnostics, *unwritten))
 
 
 def _perform(state: ApplyState, options: ApplyOptions, planned: PlanResult) -> Outcome:

@@ -1,4 +1,4 @@
-"""Receipt: what an apply was asked to do, by whom, and what became of it; kept beside the state.
+"""Receipt: what an apply was asked to do, by whom, and how it ended; kept beside the state.
 
 It is written before the first change and again at the end, so that an apply that was killed leaves one too. It has
 addresses and actions, and no attribute of an object. An apply never fails because of its receipt: what could not be
@@ -86,8 +86,8 @@ class ReceiptWriter:
     def broken_off(self, problem: BaseException) -> None:
         """Write that the apply ended with an exception."""
         found = problem.diagnostics if isinstance(problem, DiagnosticsError) else ()
-        told = [_in_short(each) for each in found] or [{"summary": type(problem).__name__, "address": None}]
-        self._content |= {"outcome": "failed", "ended": now(), "problems": told}
+        problems = [_in_short(each) for each in found] or [{"summary": type(problem).__name__, "address": None}]
+        self._content |= {"outcome": "failed", "ended": now(), "problems": problems}
         self._write()
 
     def _write(self) -> None:

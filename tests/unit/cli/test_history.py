@@ -179,6 +179,6 @@ def test_old_receipts_go_and_five_hundred_stay(world, monkeypatch):
     world.apply(A)
     kept = world.operation().backend.receipts()
     for number in range(503):
-        kept._storage.put(f"receipts/2001010{number % 9 + 1}T000000Z-{number:08d}", b"{}")
+        kept._storage.put(f"receipts/2001010{number % 9 + 1}T000000000Z-{number:08d}", b"{}")
     kept.prune()
     assert len(kept.names()) == 500
