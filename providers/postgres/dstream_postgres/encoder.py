@@ -32,6 +32,9 @@ LENGTH = Struct(">I").unpack_from
 Values = list[bytes | None]
 """Encoded JSON values in the order of the columns; None: an unchanged value that was not sent."""
 
+_NUMBERS = [b"%08d" % number for number in range(1000)]
+"""Sequence numbers within a transaction, as they are written."""
+
 JSON_NULL = b" null"
 """The JSON value null, where b"null" is SQL's NULL. The space is part of the line."""
 
@@ -91,6 +94,18 @@ class Column:
     name: str
     type_oid: int
 
+
+_SENT = {
+    Form.NUMBER: "if {v}[-1] > 57: {v} = b'\"' + {v} + b'\"'",
+    Form.BOOLEAN: "{v} = b'true' if {v} == b't' else b'false'",
+    Form.JSON: (
+        "if {v}[0] < 33 or {v}[0] == 110 or b'\\n' in {v} or b'\\r' in {v}:\n"
+        "    {v} = json_text({v})\n    if {v} is JSON_NULL: return None"
+    ),
+}
+"""What a value takes that was cut out of the message; strings stand between constant quotes."""
+_QUOTED = {Form.PLAIN: b'"', Form.BYTES: b'"\\', Form.TEXT: b'"'}
+"""How the constant text in front of a string ends."""
 
 Fast = Callable[[bytes, int, bytes, int, bytes], bytes | None]
 
@@ -206,6 +221,7 @@ class Encoder:
         source = []
         for operation in ("Insert", "Update"):
             source.append(f"def {operation.lower()}(b, p, at, n, end):")
+            source += self._split(operation)
             source += [
                 "    " + line.replace("{unchanged}", "return None  # ").replace("{json_null}", "")
                 for read in reads
@@ -224,11 +240,41 @@ class Encoder:
             "dumps": orjson.dumps,
             "json_text": json_text,
             "JSON_NULL": JSON_NULL,
+            "NUMBERS": _NUMBERS,
+            "SENT": b"t\0\0",
+            "ZERO": b"\0",
             "join": b"".join,
         }
         # The source is made of numbers and of bytes literals written by repr, of nothing that came from outside.
         exec(compile("\n".join(source), f"<encoder of {self.table!r}>", "exec"), scope)  # noqa: S102 - see above
         return scope
+
+    def _split(self, operation: str) -> list[str]:
+        """Source lines that return the line if all values were sent and none is NULL or has 64 KiB or more.
+
+        Such values all begin with b"t", two bytes that are zero and the two lower ones of the length. No byte of a text
+        is zero, so this is nowhere else but maybe in the message's head.
+        """
+        forms = [form_of(column.type_oid) for column in self.columns]
+        names = [f"v{at}" for at in range(len(forms))]
+        texts = [name for name, form in zip(names, forms, strict=True) if form is Form.TEXT]
+        out = [f"f = b.split(SENT, {len(forms)})", f"if len(f) == {len(forms) + 1} and len(f[0]) == p:"]
+        found = ["_, " + "".join(name + ", " for name in names) + "= f"]
+        for name, form in zip(names, forms, strict=True):
+            found += [f"{name} = {name}[2:]", *_SENT.get(form, "").replace("{v}", name).splitlines()]
+        if texts:
+            # JSON writes the zeros between the texts as six bytes each. What else has to be escaped makes it longer.
+            found.append(f"t = ZERO.join(({', '.join(texts)},))" if len(texts) > 1 else f"t = {texts[0]}")
+            found.append(f"if len(dumps(t.decode())) != len(t) + {2 + 5 * (len(texts) - 1)}:")
+            found += [f"    {name} = dumps({name}.decode())[1:-1]" for name in texts]
+        pieces = self.pieces(operation)
+        for place, at in enumerate(pieces):
+            if isinstance(at, int) and forms[at] in _QUOTED:
+                before, after = pieces[place - 1], pieces[place + 1]
+                assert isinstance(before, bytes) and isinstance(after, bytes)  # noqa: S101 - they take turns
+                pieces[place - 1], pieces[place + 1] = before + _QUOTED[forms[at]], b'"' + after
+        found.append(f"return join(({_arguments(pieces)}, NUMBERS[n] if n < {len(_NUMBERS)} else b'%08d' % n, end))")
+        return ["    " + line for line in (*out, *("    " + line for line in found))]
 
     def pieces(self, operation: str) -> list[bytes | int]:
         """What a line is made of, in turn: constant text, and numbers of columns, whose values stand there.
@@ -252,5 +298,8 @@ class Encoder:
     def arguments(self, operation: str) -> str:
         """Source text: the arguments of a join that makes a line of the values v0, v1, ... and of `at`, the position's
         prefix, up to the sequence number."""
-        pieces = self.pieces(operation)
-        return ", ".join([f"v{piece}" if isinstance(piece, int) else repr(piece) for piece in pieces] + ["at"])
+        return _arguments(self.pieces(operation))
+
+
+def _arguments(pieces: Sequence[bytes | int]) -> str:
+    return ", ".join([f"v{piece}" if isinstance(piece, int) else repr(piece) for piece in pieces] + ["at"])
