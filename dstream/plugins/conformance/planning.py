@@ -1,31 +1,37 @@
-"""Rules about the plan of a data role: R11, R12, R14, R16, R17."""
+"""Rules about the plan of a data role: R11, R12, R14, R16, R17, R19."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dstream.plugins.assessment import CONSEQUENCES, assessment
 from dstream.plugins.binary import Binary
 from dstream.plugins.conformance.result import Departed, Result, Skipped, check, require
 from dstream.plugins.conformance.talk import Talk
 from dstream.plugins.derivation import is_timeout
 from dstream.plugins.plan_session import PLANS_MANY
 from dstream.plugins.probe import ProviderInfo
+from dstream.plugins.redact import Redactor
 from dstream.plugins.wire import decode_object
 from dstream_state import TIMED
 
 STREAM = {"name": "conformance", "key": ["id"], "schema": {"type": "object", "properties": {"id": {"type": "integer"}}}}
 
 
-def plan(binary: Binary, config: Mapping[str, Any], role: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def plan(
+    binary: Binary, config: Mapping[str, Any], role: str, assess: Mapping[str, Any] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the lines of a plan and how it ended; raise Departed if it did not end well."""
     opening: dict[str, Any] = {"command": "plan", "protocol": 2, "role": role, "task": "conformance", "config": config}
     if role == "output":
         opening["streams"] = [STREAM]
+    if assess is not None:
+        opening["assess"] = assess
     with Talk(binary, opening) as talk:
         talk.close_input()
         forms = []
-        for line in talk.rest(30.0):
+        for line in talk.rest(30.0 if assess is None else 60.0):
             form = decode_object(line)
             if form is None:
                 raise Departed(f"it wrote {line[:200]!r}")
@@ -44,6 +50,7 @@ def check_plan(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], ro
     yield check("R14", lambda: _objects(binary, info, config, role), role)
     yield check("R16", lambda: _timeouts(binary, config, role), role)
     yield check("R17", lambda: _many(binary, info, config, role), role)
+    yield check("R19", lambda: check_assessment(binary, info, config, role), role)
 
 
 def _discard(found: object) -> None:
@@ -54,6 +61,20 @@ def _twice(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: 
     if "discovers" in info.capabilities:
         raise Skipped("it discovers, so two plans may differ")
     require(plan(binary, config, role) == plan(binary, config, role), "two plans of one configuration differ")
+
+
+def check_assessment(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:
+    """Ask what happens to the data; raise Departed if the answer is malformed, or plans other objects."""
+    if CONSEQUENCES not in info.capabilities:
+        raise Skipped("it does not announce consequences")
+    alone, _ = plan(binary, config, role)
+    for recorded in ({"applied": False}, {"applied": True, "config": config, "streams": ["conformance"]}):
+        lines, end = plan(binary, config, role, recorded)
+        require(lines == alone or "discovers" in info.capabilities, "with `assess` it plans other objects")
+        try:
+            assessment(end, Redactor())
+        except ValueError as problem:
+            raise Departed(f"what it reports is not well formed: {problem}") from None
 
 
 def _many(binary: Binary, info: ProviderInfo, config: Mapping[str, Any], role: str) -> None:

@@ -23,6 +23,7 @@ TITLES = {
     "R16": "plans timeouts that are seconds, each at most a year",
     "R17": "plans many tasks in one process as it does one by one",
     "R18": "forks sessions that are as processes of their own",
+    "R19": "reports what happens to the data in a form that is valid, and plans the same objects",
     "R20": "writes nothing but ready before it is ready",
     "R21": "numbers checkpoints from 1, rising by 1",
     "R22": "writes complete positions of at most 64 KiB",

@@ -5,11 +5,15 @@ from decimal import Decimal
 import pytest
 
 from dstream.diagnostics import Severity
+from dstream.plugins import Binary, ProviderInfo, ProviderSource
 from dstream.plugins.assessment import MOST
+from dstream.plugins.conformance import planning
+from dstream.plugins.conformance.result import check
 from dstream.plugins.derivation import Derivation, PlanAnswer
 from dstream.plugins.redact import Redactor
 from dstream.plugins.request import parse_answer
 
+BINARY = Binary(("p",), ProviderSource("path", "p"), "")
 GOOD = {"kind": "resume", "label": "non-breaking", "summary": "continues"}
 
 
@@ -69,6 +73,30 @@ def test_secrets_are_redacted_everywhere() -> None:
 def test_what_is_malformed_is_not_part_of_an_answer(members: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"."):
         ended(**members)
+
+
+@pytest.mark.parametrize(
+    ("lines", "end", "why"),
+    [
+        ([], {"consequences": [GOOD], "findings": []}, None),
+        ([{"resource": {}}], {}, "other objects"),
+        ([], {"consequences": [{**GOOD, "label": "mild"}]}, "not well formed"),
+        ([], {"findings": [{"summary": "x"}]}, "not well formed"),
+    ],
+    ids=["good", "objects", "label", "severity"],
+)
+def test_the_kit_names_a_provider_whose_report_is_malformed_or_changes_its_plan(
+    monkeypatch: pytest.MonkeyPatch, lines: list[object], end: dict[str, object], why: str | None
+) -> None:
+    def planned(_binary: object, _config: object, _role: str, assess: object = None) -> object:
+        return ([], {"status": "done"}) if assess is None else (lines, {"status": "done", **end})
+
+    monkeypatch.setattr(planning, "plan", planned)
+    info = ProviderInfo(2, "p", "1", frozenset({"input"}), frozenset({"consequences"}))
+    result = check("R19", lambda: planning.check_assessment(BINARY, info, {}, "input"), "input")
+    assert (result.outcome, why is None or why in result.detail) == ("failed" if why else "passed", True)
+    older = ProviderInfo(2, "p", "1", frozenset({"input"}))
+    assert check("R19", lambda: planning.check_assessment(BINARY, older, {}, "input"), "input").outcome == "skipped"
 
 
 @pytest.mark.parametrize("contents", [{"rows": -1}, {"rows": None}, {str(n): n for n in range(9)}])
