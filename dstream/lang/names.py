@@ -12,6 +12,7 @@ from dstream.lang import operators
 from dstream.lang.convert import convert, is_primitive, to_number, to_string
 from dstream.lang.dispatch import EVALUATORS, Marks, evaluate_inner
 from dstream.lang.errors import choose, hidden, problem, sentence
+from dstream.lang.result_types import element_type
 from dstream.lang.scope import Namespace, Scope
 from dstream.lang.types import NUMBER, STRING, Collection, ConversionError, ObjectType, TupleType, Type, type_of
 from dstream.lang.values import ListValue, Sensitive, SetValue, Unknown, Value, kind, mark
@@ -194,7 +195,7 @@ def _element(value: Value, key: Value, expr: tree.Index) -> Value:
         elements = value.type.elements
         return Unknown(elements[_position(elements, key, expr)])
     if isinstance(value, Unknown) or isinstance(key, Unknown):
-        return Unknown(getattr(getattr(value, "type", None), "element", None))
+        return Unknown(element_type(value))
     if key is None:
         raise problem("Invalid index", "The index is null. A list takes a number, an object a string.", expr.key)
     if isinstance(value, dict):

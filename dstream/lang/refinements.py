@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from dstream.lang.convert import unify
+from dstream.lang.result_types import result_type
 from dstream.lang.types import (
     ANY,
     STRING,
@@ -149,7 +150,8 @@ def result(function: str, given: Sequence[Value]) -> Value:
     lengths: Lengths = (0, None) if refine is None else refine([lengths_of(value) for value in given])
     if function == "sort" and lengths[0] == lengths[1]:
         return _elements(lengths[0], STRING)
-    return Unknown(not_null=function not in _SOMETIMES_NULL, lengths=lengths)
+    type_ = result_type(function, given)
+    return Unknown(type_, not_null=function not in _SOMETIMES_NULL, lengths=lengths)
 
 
 def _structure(function: str, value: Value) -> list[Value] | None:

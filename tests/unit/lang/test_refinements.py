@@ -77,6 +77,23 @@ unknown  "a" == u
 2        length(chunklist(["a", u, "c"], 2))
 2        length(merge({a = 1}, {b = u}))
 false    max(length(u), 3) == null
+true     tomap({a = 1, b = trim(u, "a")}).a == "1"
+true     (true ? 1 : upper(u)) == "1"
+false    (true ? 1 : length(u)) == "1"
+false    tolist(["a", "b"])[length(u)] == 1
+true     tolist([1, upper(u)])[0] == "1"
+true     tolist([1, length(u)])[0] == 1
+false    split(",", u)[0] == 1
+false    element(tolist(["a"]), length(u)) == 1
+false    element(tolist([1]), length(u)) == "1"
+false    lookup(tomap({a = 1}), u, 2) == "2"
+false    distinct(split(",", u))[0] == 1
+false    sort([u, "b"])[0] == 1
+true     tolist([true, startswith(u, "a")])[0] == true
+true     tolist([md5(u), 1])[1] == "1"
+false    (length(u) > 100 ? upper(u) : 1) == 1
+false    range(length(u))[0] == "1"
+false    slice(split(",", u), 0, 1)[0] == 1
 """
 ROWS = [(line[:8].strip(), line[9:]) for line in OPENTOFU.strip().splitlines()]
 KNOWN_TO_US = {
