@@ -55,7 +55,7 @@ def test_a_first_run_reads_the_rows_and_a_later_one_continues_while_the_changes_
     assert retention.hours < 0.2
 
 
-@pytest.mark.parametrize("lose", [clean_up, enable_again, whole_database])
+@pytest.mark.parametrize("lose", [clean_up, pytest.param(enable_again, marks=pytest.mark.soak), whole_database])
 def test_a_resume_that_run_refuses_is_an_error_and_with_on_gap_snapshot_what_is_read_again(
     server: SqlServer, shop: Database, lose: Any
 ):
