@@ -20,6 +20,8 @@ FEW = (1, 2, 3)
 SEEDS = int(os.environ.get("ORACLE_SEEDS", "500"))
 FIRST = int(os.environ.get("ORACLE_FIRST", "1000"))
 BATCH = 10
+TRIALS = 3
+"""How often a mutant's seed is tried until it is found; nearly always once is enough."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,8 @@ def test_many_seeds_end_as_the_source_does(server: EmbeddedPostgres, first: int)
 
 @pytest.mark.parametrize("mutant", sorted(MUTANTS))
 def test_a_mutant_is_found_by_its_seed(server: EmbeddedPostgres, mutant: str):
-    assert trial(server, MUTANTS[mutant].seed, mutant=mutant).problems
+    # Which changes share a flush depends on the machine, and with it whether there is anything to find in one trial.
+    assert any(trial(server, MUTANTS[mutant].seed, mutant=mutant).problems for _ in range(TRIALS))
 
 
 @pytest.mark.soak
