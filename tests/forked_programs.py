@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tests.services.interpreter  # noqa: F401 - it looks at limits before any test changes them
+
 
 def _popen(argv: Sequence[str], *, env: Mapping[str, str], start_new_session: bool = False, **streams: Any) -> Any:
     """Start a program as subprocess.Popen does with the arguments of `dstream_sdk.testing.process`: three pipes."""

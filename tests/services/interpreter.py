@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -12,6 +13,8 @@ from typing import NoReturn
 
 INTERPRETER = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 """Beginnings of names of variables that the interpreter reads when it starts."""
+COLLECTOR, RECURSION = gc.get_threshold(), sys.getrecursionlimit()
+"""Limits with which this interpreter has started: they differ between its releases, and dstream changes them."""
 
 
 def read_at_start(env: Mapping[str, str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dstream_sdk import failpoints
-from tests.services.interpreter import end, read_at_start
+from tests.services.interpreter import COLLECTOR, RECURSION, end, read_at_start
 from tests.services.shebang import shebang
 
 PRELOADED = (
@@ -179,8 +179,8 @@ def _leave_the_command_behind() -> None:
     """Undo what the command has changed in the interpreter."""
     gc.freeze()  # what a collection freed would close descriptors that are the provider's by then
     gc.enable()
-    gc.set_threshold(700, 10, 10)
-    sys.setrecursionlimit(1000)
+    gc.set_threshold(*COLLECTOR)
+    sys.setrecursionlimit(RECURSION)
     sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
