@@ -179,35 +179,50 @@ def _declared(config: Config, name: str) -> bool:
             return (kind, rest) in config.resources
 
 
-def object_blocks(needs: Needs, names: Iterable[str]) -> list[str]:
-    """Return the resources and tasks among what the named blocks need, directly or through locals and providers."""
-    found: dict[str, None] = {}
-    seen: set[str] = set()
-    pending = list(names)
-    while pending:
-        name = pending.pop()
-        if name in seen or name not in needs:
-            continue
-        seen.add(name)
-        if name.split(".", 1)[0] in ("var", "local", "provider", "output"):
-            pending.extend(needs[name])
-        else:
-            found[name] = None
-    return sorted(found)
-
-
 class ObjectDependencies:
     """The resources and tasks that each block depends on, found once for each block."""
 
     def __init__(self, needs: Needs) -> None:
-        """Take what each block needs directly."""
+        """Take what each block needs directly; a cycle is an error that is reported elsewhere."""
         self._needs = needs
+        self._sets: dict[str, frozenset[str]] = {}
         self._found: dict[str, tuple[str, ...]] = {}
 
     def of(self, block: str) -> tuple[str, ...]:
-        """Return what a block depends on, through locals and providers too."""
+        """Return the resources and tasks that a block needs, directly or through locals and providers, sorted."""
         found = self._found.get(block)
         if found is None:
-            found = tuple(object_blocks(self._needs, self._needs[block]))
-            self._found[block] = found
+            found = self._found[block] = tuple(sorted(self._set(block)))
         return found
+
+    def _set(self, block: str) -> frozenset[str]:
+        """Return what a block needs as a set; blocks on the way are found once too, without recursion."""
+        sets, pending, on_path = self._sets, [block], set[str]()
+        while pending:
+            name = pending[-1]
+            if name in sets:
+                pending.pop()
+                continue
+            on_path.add(name)
+            needs = self._needs.get(name, ())
+            through = [each for each in needs if each in self._needs and _leads_on(each)]
+            missing = [each for each in through if each not in sets and each not in on_path]
+            if missing:
+                pending.extend(missing)
+                continue
+            objects = frozenset(each for each in needs if each in self._needs and not _leads_on(each))
+            sets[name] = _union(objects, (sets[each] for each in through if each in sets))
+        return sets[block]
+
+
+def _leads_on(block: str) -> bool:
+    """Return whether a block is no object itself, so that its dependents depend on what it needs."""
+    return block.startswith(("var.", "local.", "provider.", "output."))
+
+
+def _union(first: frozenset[str], others: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Return the union, as one of the sets where that has everything, so that a chain of locals shares one."""
+    for other in others:
+        if not other <= first:
+            first = other if first <= other else first | other
+    return first
