@@ -37,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("graph", "Show the dependency graph"),
     "show": ("show", "Show a saved plan, the state, or an earlier apply"),
     "history": ("history", "List earlier applies: who, when, which plan, and how they ended"),
+    "ci": ("ci", "Show plans and drift in pull requests and issues"),
     "output": ("output", "Show the values of outputs"),
     "state": ("state", "Inspect and edit the state"),
     "workspace": ("workspace", "Manage several states of one configuration"),
