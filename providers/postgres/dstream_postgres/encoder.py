@@ -35,6 +35,9 @@ Values = list[bytes | None]
 _NUMBERS = [b"%08d" % number for number in range(1000)]
 """Sequence numbers within a transaction, as they are written."""
 
+_MISSES = 64
+"""The number of rows without such values, one behind the other, after which none is expected to have them."""
+
 JSON_NULL = b" null"
 """The JSON value null, where b"null" is SQL's NULL. The space is part of the line."""
 
@@ -242,6 +245,7 @@ class Encoder:
             "JSON_NULL": JSON_NULL,
             "NUMBERS": _NUMBERS,
             "SENT": b"t\0\0",
+            "misses": [0],
             "ZERO": b"\0",
             "join": b"".join,
         }
@@ -253,13 +257,15 @@ class Encoder:
         """Source lines that return the line if all values were sent and none is NULL or has 64 KiB or more.
 
         Such values all begin with b"t", two bytes that are zero and the two lower ones of the length. No byte of a text
-        is zero, so this is nowhere else but maybe in the message's head.
+        is zero, so this is nowhere else but maybe in the message's head. Where many rows in a row are not like that,
+        as in a table with a column that is mostly NULL, it is not tried any more.
         """
         forms = [form_of(column.type_oid) for column in self.columns]
         names = [f"v{at}" for at in range(len(forms))]
         texts = [name for name, form in zip(names, forms, strict=True) if form is Form.TEXT]
-        out = [f"f = b.split(SENT, {len(forms)})", f"if len(f) == {len(forms) + 1} and len(f[0]) == p:"]
-        found = ["_, " + "".join(name + ", " for name in names) + "= f"]
+        out = [f"if misses[0] < {_MISSES}:", "    misses[0] += 1", f"    f = b.split(SENT, {len(forms)})"]
+        out.append(f"    if len(f) == {len(forms) + 1} and len(f[0]) == p:")
+        found = ["misses[0] = 0", "_, " + "".join(name + ", " for name in names) + "= f"]
         for name, form in zip(names, forms, strict=True):
             found += [f"{name} = {name}[2:]", *_SENT.get(form, "").replace("{v}", name).splitlines()]
         if texts:
@@ -274,7 +280,7 @@ class Encoder:
                 assert isinstance(before, bytes) and isinstance(after, bytes)  # noqa: S101 - they take turns
                 pieces[place - 1], pieces[place + 1] = before + _QUOTED[forms[at]], b'"' + after
         found.append(f"return join(({_arguments(pieces)}, NUMBERS[n] if n < {len(_NUMBERS)} else b'%08d' % n, end))")
-        return ["    " + line for line in (*out, *("    " + line for line in found))]
+        return ["    " + line for line in (*out, *("        " + line for line in found))]
 
     def pieces(self, operation: str) -> list[bytes | int]:
         """What a line is made of, in turn: constant text, and numbers of columns, whose values stand there.

@@ -62,3 +62,13 @@ def test_any_message_is_written_as_in_the_general_way():
             split = len(message.split(b"t\0\0", len(oids))) == len(oids) + 1
             fast, slow = fast + split, slow + (not split)
     assert fast > 1000 and slow > 200
+
+
+def test_rows_are_written_the_same_after_many_with_null():
+    encoder = Encoder("t", [Column("id", 23), Column("v", 25)], ["id"])
+    whole = b"I\0\0\x40\1N\0\2t\0\0\0\x017t\0\0\0\1x"
+    first = encoder.insert(whole, 8, b"P/", 1, TAIL)
+    for _ in range(200):
+        line = encoder.insert(b"I\0\0\x40\1N\0\2t\0\0\0\x017n", 8, b"P/", 1, TAIL)
+        assert line is not None and json.loads(line)["data"] == {"id": 7, "v": None}
+    assert encoder.insert(whole, 8, b"P/", 1, TAIL) == first is not None
