@@ -47,10 +47,13 @@ PIN = re.compile(r"^\s*-? *uses: (?P<action>[\w./-]+)@(?P<digest>[0-9a-f]{40}) #
 
 
 def uses():
-    """Every line that names an action, in the workflows and in those that `dstream providers new` writes."""
+    """Every line that names an action: in workflows, our own actions, and what `dstream providers new` writes."""
+    actions = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
     templates = sorted((ROOT / "dstream" / "scaffold").rglob("*.yml.txt"))
     assert templates
-    return [line for path in [*WORKFLOWS, *templates] for line in path.read_text().splitlines() if "uses:" in line]
+    return [
+        line for path in [*WORKFLOWS, *actions, *templates] for line in path.read_text().splitlines() if "uses:" in line
+    ]
 
 
 def test_every_action_is_pinned_by_its_commit_with_the_version_beside_it():

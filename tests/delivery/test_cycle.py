@@ -50,8 +50,8 @@ def dstream(world, capsys):
 
 def test_from_a_branch_to_a_closed_issue_and_again_with_nothing_to_say(world, forge, dstream):
     def plan_comment():
-        dstream("plan", "-out=reviewed.plan")
-        dstream("show", "-format=markdown", "reviewed.plan", into="plan.md")
+        dstream("plan", "-format=markdown", "-out=reviewed.plan", into="plan.md")  # as the action does
+        assert dstream("show", "-format=html", "reviewed.plan").lower().startswith("<!doctype html>")
         return dstream("ci", "comment", "plan.md", "-request", "7")
 
     def drift_issue(code):
