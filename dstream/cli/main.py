@@ -130,8 +130,6 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(args: list[str]) -> int:
-    # Much is made and kept until the end, hardly anything in cycles: the collector would look through it in vain.
-    gc.set_threshold(200_000, 20, 100)
     try:
         return _carry_out(args)
     except (KeyboardInterrupt, click.Abort):
