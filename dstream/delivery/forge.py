@@ -42,7 +42,7 @@ class Forge(Struct, frozen=True):
     def comment(self, request: int, body: str) -> None:
         """Add a comment to a pull request."""
         path = f"/merge_requests/{request}/notes" if self.gitlab else f"/issues/{request}/comments"
-        self.http.change("POST", self.repository + path, {"body": body})
+        self._check_author(self.http.change("POST", self.repository + path, {"body": body}))
 
     def edit_comment(self, request: int, number: int, body: str) -> None:
         """Replace the text of a comment."""
@@ -60,7 +60,7 @@ class Forge(Struct, frozen=True):
 
     def open_issue(self, title: str, body: str) -> None:
         """Open an issue."""
-        self.http.change("POST", f"{self.repository}/issues", {"title": title, self._text: body})
+        self._check_author(self.http.change("POST", f"{self.repository}/issues", {"title": title, self._text: body}))
 
     def edit_issue(self, number: int, body: str) -> None:
         """Replace the text of an issue."""
@@ -69,6 +69,15 @@ class Forge(Struct, frozen=True):
     def close_issue(self, number: int) -> None:
         """Close an issue."""
         self._change_issue(number, {"state_event": "close"} if self.gitlab else {"state": "closed"})
+
+    def _check_author(self, form: Mapping[str, Any]) -> None:
+        """Raise DeliveryError under an unexpected name, by which later runs cannot find the post."""
+        author = _post(form, "id").author
+        if author != self.author:
+            raise DeliveryError(
+                f"The forge shows {author!r} as the author, not {self.author!r}. Set DSTREAM_CI_AUTHOR={author} in the "
+                "pipeline, and delete what was just written."
+            )
 
     @property
     def _text(self) -> str:
@@ -103,8 +112,10 @@ def forge(environment: Mapping[str, str]) -> Forge:
         environment.get("GITHUB_API_URL") or "https://api.github.com",
         {"Authorization": f"Bearer {needed('GITHUB_TOKEN')}", "Accept": "application/vnd.github+json"},
     )
-    # An installation's token, as that of a job, may not read its own user.
-    other = "gitea-actions" if environment.get("GITEA_ACTIONS") else "github-actions[bot]"
+    # The token of a GitHub App, as that of a job, may not read its own user.
+    other = environment.get("DSTREAM_CI_AUTHOR") or (
+        "gitea-actions" if environment.get("GITEA_ACTIONS") else "github-actions[bot]"
+    )
     return Forge(http, f"/repos/{quote(needed('GITHUB_REPOSITORY'))}", False, _own_name(http, "login", other))
 
 

@@ -169,6 +169,15 @@ def test_a_token_is_sent_over_https_only():
         forge_of({"GITHUB_API_URL": "http://forge.example", "GITHUB_TOKEN": "x", "GITHUB_REPOSITORY": "a/b"})
 
 
+def test_an_author_that_was_not_expected_is_an_error_that_names_the_setting(github):
+    github.world.own = "acme-deploy[bot]"  # the token of another GitHub App
+    for write in (lambda forge: stick(forge, 7, "a", "plan"), lambda forge: report(forge, "a", "Drift", "one")):
+        with pytest.raises(DeliveryError, match=r"DSTREAM_CI_AUTHOR=acme-deploy\[bot\]"):
+            write(github.forge())
+    github.environment["DSTREAM_CI_AUTHOR"] = "acme-deploy[bot]"
+    assert stick(github.forge(), 7, "a", "plan") == "unchanged"
+
+
 @pytest.fixture
 def dstream(served, monkeypatch, tmp_path):
     for name in ("GITHUB_EVENT_PATH", "CI_MERGE_REQUEST_IID", "GITLAB_CI", "GITEA_ACTIONS"):
