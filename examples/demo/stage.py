@@ -85,6 +85,10 @@ class Stage:
             [row[0] for row in self._server.execute("SELECT slot_name FROM pg_replication_slots ORDER BY 1")],
         )
 
+    def published(self) -> list[str]:
+        """The names of the tables that the database's publications really have."""
+        return [row[0] for row in self._server.execute("SELECT tablename FROM pg_publication_tables ORDER BY 1")]
+
     def fail(self, reason: str) -> None:
         """Say that the demo failed, and why."""
         self._print(f"\nThe demo failed in step {self._steps}: {reason}.\n")
