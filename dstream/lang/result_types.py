@@ -7,7 +7,6 @@ gives the type that it has at apply. The types are those of OpenTofu's functions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from dstream.lang.types import (
     ANY,
@@ -62,14 +61,16 @@ def element_type(value: Value) -> Type | None:
 
 
 def _collection(value: Value) -> Collection | None:
-    """Return the complete type of a list, set or map; None if a part of it is not known."""
+    """Return the type of a list, set or map, with all its parts if the elements are known; None if it is not known."""
     value = unwrap(value)
-    type_ = None
     if isinstance(value, Unknown):
-        type_ = value.type
-    elif isinstance(value, ListValue | MapValue | SetValue) and not contains_unknown(value):
-        with suppress(ConversionError):
-            type_ = type_of(value)
+        return value.type if isinstance(value.type, Collection) else None
+    if not isinstance(value, ListValue | MapValue | SetValue) or contains_unknown(value):
+        return None
+    try:
+        type_ = type_of(value)
+    except ConversionError:
+        return None
     return type_ if isinstance(type_, Collection) and _complete(type_) else None
 
 

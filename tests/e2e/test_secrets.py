@@ -261,6 +261,7 @@ def test_secrets_are_not_in_saved_plans_what_shows_them_crash_output_or_the_list
         until(lambda: b"shout_thing" in journals(), "the first record", process=applying)
         recorded = journals()
         lines = command_lines()
+        assert b"p.plan" in lines
         for secret in (SECRET, GIVEN):
             assert not [spelling for spelling in spellings(secret) if spelling in lines + recorded]
     finally:

@@ -39,7 +39,7 @@ from pathlib import Path
 
 from tests.services import provider_forks
 from tests.services.forked import Forked
-from tests.services.interpreter import end, read_at_start
+from tests.services.interpreter import ROOM, end, read_at_start, show_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = ("deepdiff", "networkx", "azure.storage.blob", "azure.identity", "dstream_sdk")
@@ -203,7 +203,7 @@ class _Server:
         with theirs:
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
             self.read = read_at_start(os.environ)
-            command = [sys.executable, "-m", "tests.services.command_server", str(theirs.fileno())]
+            command = [sys.executable, "-m", "tests.services.command_server", str(theirs.fileno()), ROOM]
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
@@ -288,6 +288,9 @@ def _become(request: dict[str, object], descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [str(Path(sys.executable).with_name("dstream")), *arguments]
+    program = request.get("program")
+    shown = program if isinstance(program, list) else sys.argv
+    show_arguments(shown if shown[0] == sys.executable else [sys.executable, *shown])
 
 
 def preload() -> None:

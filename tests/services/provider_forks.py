@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dstream_sdk import failpoints
-from tests.services.interpreter import COLLECTOR, RECURSION, end, read_at_start
+from tests.services.interpreter import COLLECTOR, RECURSION, end, read_at_start, show_arguments
 from tests.services.shebang import shebang
 
 PRELOADED = (
@@ -163,6 +163,7 @@ def _run(
             os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
+        show_arguments(argv if argv[0] == sys.executable else [sys.executable, *argv])
         code = execute(argv)
         del old  # until here: closing them would write what the command has left in their buffers
     except BaseException:  # noqa: BLE001 - nothing of the command may go on

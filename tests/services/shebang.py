@@ -5,9 +5,10 @@ from pathlib import Path
 
 
 def shebang(options: str = "") -> str:
-    """Return lines that a shell takes for a command, and Python for a text; `options` are Python's."""
+    """Return lines as pip writes them: a shell takes them for a command, Python for a text; `options` are Python's."""
+    words = f"{options} " if options else ""
     return f"""#!/bin/sh
-'''exec' "{sys.executable}" {options} "$0" "$@"
+'''exec' "{sys.executable}" {words}"$0" "$@"
 ' '''
 """
 

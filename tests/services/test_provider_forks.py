@@ -11,7 +11,7 @@ import pytest
 
 from dstream.plugins import process
 from tests.e2e.commands import PROGRAMS
-from tests.services import provider_forks
+from tests.services import command_server, provider_forks
 from tests.services.shebang import shebang
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere providers are started as usual")
@@ -94,6 +94,17 @@ def test_a_fork_finds_what_a_new_process_finds_and_ends_as_it_does(tmp_path: Pat
         os.close(kept)
     assert json.loads(forked[0]) == json.loads(new[0])
     assert forked[1] == new[1] == code
+
+
+def test_a_fork_of_the_command_server_has_a_command_line_of_its_own(tmp_path: Path) -> None:
+    script = tmp_path / "shows"
+    script.write_text(shebang() + "print(open('/proc/self/cmdline').read().rstrip(chr(0)), end='')\n")
+    script.chmod(0o755)
+    argv = [str(script), "an", "argument of two words", "x" * 1_000]
+    with command_server.start_program(argv, cwd=tmp_path, env=environment(), text=True) as forked:
+        shown = forked.communicate()[0].split("\0")
+    new = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment()).stdout.split("\0")
+    assert shown[1:] == new[1:] and Path(shown[0]).samefile(new[0])
 
 
 def test_forked_are_programs_that_this_python_runs_with_what_it_has_read(tmp_path: Path) -> None:
