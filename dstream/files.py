@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 _OPEN = {("/", "dev", "fd"), ("/", "dev", "stdin"), ("/", "proc", "self")}
@@ -16,6 +17,16 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+
+def user_settings(environment: Mapping[str, str]) -> Path:
+    """Return the user's folder for dstream's settings, which need not exist: `dstream` in XDG_CONFIG_HOME or ~/.config.
+
+    A relative XDG_CONFIG_HOME would lie in the current folder, so it does not count.
+    """
+    given = Path(environment.get("XDG_CONFIG_HOME") or "")
+    folder = given if given.is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".config"
+    return folder / "dstream"
 
 
 def restrict_umask() -> None:

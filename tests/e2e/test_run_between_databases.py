@@ -190,7 +190,7 @@ def test_tables_are_equal_after_random_kills(databases, tmp_path, kills):
         until(lambda host=host: len(rig.processes()) == 2 or host.poll() is not None, "both providers")
         time.sleep(dice.uniform(0.1, 1.0))  # a moment at random: nothing is awaited
         before = rig.processes()
-        rig.kill_somebody(host, dice)
+        rig.kill_one(host, dice)
         until(lambda host=host, before=before: rig.processes() != before or host.poll() is not None, "a victim's end")
         if host.poll() is not None:
             host.communicate()

@@ -60,7 +60,7 @@ def random_kills(rig: Rig, kills: int, seed: int) -> dict[str, int]:
         size = rig.written() + dice.randrange(8_000)
         until(lambda host=host, size=size: rig.written() > size or host.poll() is not None, "more in the sink")
         before = rig.processes()
-        victim = rig.kill_somebody(host, dice)
+        victim = rig.kill_one(host, dice)
         victims[victim] = victims.get(victim, 0) + 1
         if victim == "host":
             host.communicate(timeout=PATIENCE)

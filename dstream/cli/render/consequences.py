@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dstream.cli.render.paint import Paint
+from dstream.cli.render.sizes import size
 from dstream.consequences import UNITS, Consequence, Label, label_counts
 from dstream.plan import Plan
 
@@ -64,7 +65,7 @@ def consequence_summary(plan: Plan) -> str:
 
 def _amount(unit: str, value: float) -> str:
     if unit == "bytes":
-        return _size(value)
+        return size(value, "bytes")
     if unit == "hours":
         return _time(value)
     return f"{value:,.0f} {unit[:-1] if value == 1 else unit}"
@@ -74,11 +75,3 @@ def _time(hours: float) -> str:
     if hours < 1:
         return f"{hours * 60:.0f} min"
     return f"{hours:,.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
-
-
-def _size(value: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from dstream.cli.render.paint import Paint, on_terminal, say
 from dstream.cli.render.region import Region, size_of
-from dstream.cli.render.run_table import FlowRow, size, table_lines
+from dstream.cli.render.run_table import FlowRow, table_lines
+from dstream.cli.render.sizes import size
 from dstream.diagnostics import Diagnostic
 from dstream.run import Flow, Progress, RunOutcome, Totals
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from dstream.cli.render.run_details import span
+from dstream.cli.render.sizes import size
 from dstream.cli.render.width import cells
 
 _MOST_ROWS = 10
@@ -103,12 +104,3 @@ def _cell(text: str, width: int, *, right: bool) -> str:
         text += "…"
     space = " " * (width - cells(text))
     return space + text if right else text + space
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in a unit that suits it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -16,7 +16,7 @@ from dstream.engine.providers.type_rules import rules_of
 from dstream.engine.refresh.prior_state import PriorState
 from dstream.lang import Scope
 
-_SUFFIX = ".previous"
+_SUFFIX = "#previous"
 
 
 def is_kept(name: str) -> bool:

@@ -53,11 +53,11 @@ def _violations(policy: PolicyBlock, plan: Plan, scope: Scope) -> Iterator[Diagn
         now = datetime.now(ZoneInfo(policy.time_zone) if policy.time_zone else UTC)
     except (KeyError, ValueError, OSError):  # not found, not a name, a folder
         detail = f"This machine does not know the time zone {policy.time_zone}. An example: Europe/Berlin."
-        yield _as(policy, error("Unknown time zone", detail, policy.range, address=address))
+        yield _enforced(policy, error("Unknown time zone", detail, policy.range, address=address))
         return
     scope = scope.bind({"plan": plan_values(plan, now)})
     for problem in _unmet(policy.requires, scope):
-        yield _as(policy, replace(problem, address=address))
+        yield _enforced(policy, replace(problem, address=address))
 
 
 def _unmet(conditions: Sequence[Condition], scope: Scope) -> Iterator[Diagnostic]:
@@ -78,7 +78,7 @@ def _unmet(conditions: Sequence[Condition], scope: Scope) -> Iterator[Diagnostic
             yield error("Policy violation", message, condition.condition.range)
 
 
-def _as(policy: PolicyBlock, problem: Diagnostic) -> Diagnostic:
+def _enforced(policy: PolicyBlock, problem: Diagnostic) -> Diagnostic:
     if policy.advisory and problem.severity is Severity.ERROR:
         return warning(problem.summary, problem.detail, problem.subject, address=problem.address)
     return problem

@@ -14,6 +14,7 @@ from dstream.config import PolicyBlock
 from dstream.config.decode.decoder import Decoder
 from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import DiagnosticsError, error, has_errors
+from dstream.files import user_settings
 
 SYSTEM = Path("/etc/dstream/policy.d")
 
@@ -25,10 +26,7 @@ def machine_policies(environment: Mapping[str, str] | None = None) -> list[tuple
 
 def policy_folders(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """Return the folders, which need not exist."""
-    environment = os.environ if environment is None else environment
-    given = Path(environment.get("XDG_CONFIG_HOME") or "")
-    folder = given if given.is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".config"
-    return SYSTEM, folder / "dstream" / "policy.d"
+    return SYSTEM, user_settings(os.environ if environment is None else environment) / "policy.d"
 
 
 def _read(folder: Path) -> Sequence[PolicyBlock]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dstream.config.syntax.parser import parse_text
 from dstream.diagnostics import DiagnosticsError
+from dstream.files import user_settings
 from dstream.registry.errors import RegistryError
 from dstream.registry.trust.blocks import read_policies
 from dstream.registry.trust.policy import Policy
@@ -29,10 +30,7 @@ def machine_trust(environment: Mapping[str, str] | None = None) -> list[tuple[Po
 
 def trust_files(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """Return the paths of the files, which need not exist."""
-    environment = os.environ if environment is None else environment
-    given = Path(environment.get("XDG_CONFIG_HOME") or "")
-    folder = given if given.is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".config"
-    return SYSTEM, folder / "dstream" / "trust.hcl"
+    return SYSTEM, user_settings(os.environ if environment is None else environment) / "trust.hcl"
 
 
 def _read(path: Path) -> tuple[Policy, ...]:

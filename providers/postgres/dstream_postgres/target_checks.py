@@ -45,28 +45,28 @@ def target_consequences(connection: Any, config: OutputSettings, checkpoints: Ta
             yield from _missing(connection, config, stream, table, role, database)
             continue
         needed = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if config.deletes == "apply" else [])]
-        lacking = [name for (name,) in rows(connection, _PRIVILEGES, (needed, table.sql))]
-        if lacking:
-            yield Finding(
-                "No privilege on a table",
-                f"the role {role} has no {', '.join(lacking)} on {table} of the target.",
-                f"GRANT {', '.join(lacking)} ON {table.sql} TO {quote(role)};",
-                "config.connection_string",
-            )
+        summary, where = "No privilege on a table", f"{table} of the target"
+        yield from _privileges(connection, table, role, needed, summary, where, "config.connection_string")
         yield from _columns(connection, config, target, stream, found)
+
+
+def _privileges(
+    connection: Any, table: Table, role: str, needed: list[str], summary: str, where: str, path: str
+) -> Iterator[Finding]:
+    """Yield a finding with the statement that grants what `role` lacks of the needed privileges on a table."""
+    lacking = ", ".join(name for (name,) in rows(connection, _PRIVILEGES, (needed, table.sql)))
+    if lacking:
+        grant = f"GRANT {lacking} ON {table.sql} TO {quote(role)};"
+        yield Finding(summary, f"the role {role} has no {lacking} on {where}.", grant, path)
 
 
 def _checkpoint_findings(connection: Any, checkpoints: Table, role: str) -> Iterator[Finding]:
     if rows(connection, "SELECT to_regclass(%s) IS NOT NULL", (checkpoints.sql,))[0][0]:
         needed = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-        lacking = [name for (name,) in rows(connection, _PRIVILEGES, (needed, checkpoints.sql))]
-        if lacking:
-            yield Finding(
-                "No privilege on the checkpoint table",
-                f"the role {role} has no {', '.join(lacking)} on {checkpoints}.",
-                f"GRANT {', '.join(lacking)} ON {checkpoints.sql} TO {quote(role)};",
-                "config.checkpoint_table",
-            )
+        summary = "No privilege on the checkpoint table"
+        yield from _privileges(
+            connection, checkpoints, role, needed, summary, str(checkpoints), "config.checkpoint_table"
+        )
         return
     found = rows(connection, _SCHEMA, (checkpoints.schema,))
     if not found or not found[0][0]:

@@ -22,7 +22,7 @@ VALUES = {
     "cidr": "10.0.0.0/8", "macaddr": "08:00:2b:01:02:03", "macaddr8": "08:00:2b:01:02:03:04:05", "bit(3)": "101",
     "varbit": "1", "pg_lsn": "16/B374D848",
 }  # fmt: skip
-"""A value for every type whose values need no reading row by row."""
+"""A value for each type that is encoded many rows at a time."""
 ODD = [
     *(chr(code) for code in range(1, 128)), "\x01\x02\t\\N\\.\n", "\\.", "é\u2028\U0001f600", "Infinity", "null",
     "'%s'",

@@ -114,7 +114,7 @@ class Rig:
         """How many bytes the sink has."""
         return self.file.stat().st_size if self.file.exists() else 0
 
-    def kill_somebody(self, host: Forked, dice: random.Random) -> str:
+    def kill_one(self, host: Forked, dice: random.Random) -> str:
         """Kill the host or one of its providers; return who it was."""
         victim = dice.choice(("host", "input", "output"))
         pids = self.processes()

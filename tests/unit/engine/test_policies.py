@@ -167,3 +167,16 @@ def test_a_mistake_in_a_policy_is_an_error(world: World, text: str, summary: str
     world.write(text)
     found = refused(world.plan)
     assert summary in {each.summary for each in found}
+
+
+@pytest.mark.processes
+def test_the_policies_of_the_machine_hold_for_a_plan_of_an_untrusted_configuration(
+    world: World, system, monkeypatch, capsys
+) -> None:
+    system.mkdir()
+    (system / "few.hcl").write_text(policy("length(plan.outputs) == 0", message='"no outputs"'))
+    (world.folder / "dstream.hcl").write_text('output "a" {\n  value = 1\n}\n')
+    monkeypatch.chdir(world.folder)
+    assert _run(["plan", "-untrusted"]) == 1
+    printed = capsys.readouterr()
+    assert "no outputs" in printed.out + printed.err

@@ -37,12 +37,12 @@ def test_the_recorded_provider_stays_in_the_state_until_its_last_object_is_gone(
     world.write(counting(world))
     world.recorder.on("delete", "any", fail="denied")
     assert world.attempt().diagnostics
-    assert world.recorded[SLOT].provider == "task.copy.input.previous"
+    assert world.recorded[SLOT].provider == "task.copy.input#previous"
     assert world.drift().checked and not world.drift().drifts
     world.recorder.behave()
     world.apply()
     assert world.in_step() and SLOT not in world.recorded
-    assert "task.copy.input.previous" not in world.snapshot.providers
+    assert "task.copy.input#previous" not in world.snapshot.providers
 
 
 @pytest.mark.processes
@@ -71,3 +71,22 @@ def test_a_saved_plan_has_the_recorded_provider_remove_its_objects(world: World)
     done = dstream(world.folder, "apply", "p.plan")
     assert done.code == 0, done.said
     assert SLOT not in world.recorded and world.in_step()
+
+
+def test_a_provider_block_may_have_the_name_of_what_kept_providers_are_called_by(world: World) -> None:
+    block = f"""provider "previous" {{
+  provider_path = "./bin/rec"
+  config {{
+    folder = "{world.recorder.folder}"
+  }}
+}}
+resource "rec_planned" "a" {{
+  provider = provider.previous
+  name     = "a"
+}}
+"""
+    world.apply(block)
+    world.write("")
+    assert actions(world.plan()) == {"rec_planned.a": Action.DELETE}
+    world.apply()
+    assert world.recorder.names() == []
